@@ -57,7 +57,8 @@ class VerilogLibrary:
 
     Every module has the ports ``clk`` and ``rst``, used or not, then those of the component's
     signature in order, members of an interface joined by two underscores (``i__payload``).
-    Members of a stream that are constant (``always_ready``, ``always_valid``) are not ports.
+    Members of a stream that are constant (``always_ready``, ``always_valid``) and members of zero
+    bits are not ports.
     """
 
     def __init__(self) -> None:
@@ -163,7 +164,7 @@ def _describe(component: NamedComponent) -> tuple[str, dict[str, tuple[PortDirec
     ports = {}
     for path, member, value in component.signature.flatten(component):
         value = Value.cast(value)
-        if isinstance(value, Const):
+        if isinstance(value, Const) or len(value) == 0:
             continue
         flow = PortDirection.Input if member.flow is In else PortDirection.Output
         ports["__".join(map(str, path))] = (flow, value)

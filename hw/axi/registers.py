@@ -1,0 +1,319 @@
+"""A register file behind AXI4-Lite, described once for the hardware, the docs and software."""
+
+import enum
+import re
+from dataclasses import dataclass, field
+
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.axi.bus import AxiLiteSignature, Resp
+
+__all__ = ["Access", "AxiLiteRegisters", "Field", "Register", "RegisterMap", "Window"]
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_BYTES = 4
+
+
+class Access(enum.Enum):
+    """What software may do with a register, and what the hardware sees."""
+
+    #: Software reads what the hardware drives.
+    RO = "ro"
+    #: Software writes and reads back; the hardware sees the value.
+    RW = "rw"
+    #: The hardware sets bits, software clears those it writes as one.
+    W1C = "w1c"
+    #: A write is an event for the hardware; reads give zero.
+    PULSE = "pulse"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """Some bits of a register, for the docs and the C header."""
+
+    name: str
+    #: Lowest bit.
+    offset: int
+    width: int = 1
+    doc: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Register:
+    """One word of the map."""
+
+    name: str
+    #: Byte address, a multiple of 4.
+    offset: int
+    access: Access
+    #: Bits in use, from bit 0.
+    width: int = 32
+    #: Value after reset, of RW and W1C registers.
+    reset: int = 0
+    doc: str = ""
+    fields: tuple[Field, ...] = ()
+
+    def __post_init__(self):
+        _check_place(self.name, self.offset)
+        if not isinstance(self.access, Access):
+            raise TypeError(
+                f"Access of register {self.name} must be an Access, not {self.access!r}"
+            )
+        if self.width not in range(1, 33):
+            raise ValueError(
+                f"Width of register {self.name} must be 1..32 bits, not {self.width!r}"
+            )
+        if self.reset not in range(2**self.width):
+            raise ValueError(
+                f"Reset value of register {self.name} must fit {self.width} bits, "
+                f"not be {self.reset!r}"
+            )
+        if self.reset and self.access not in (Access.RW, Access.W1C):
+            raise ValueError(
+                f"Register {self.name} must be rw or w1c to have a reset value, "
+                f"not {self.access.value}"
+            )
+        used = 0
+        for item in self.fields:
+            mask = (2**item.width - 1) << item.offset
+            if item.width < 1 or mask >> self.width or mask & used:
+                raise ValueError(
+                    f"Field {item.name} of register {self.name} must have bits of "
+                    f"its own in 0..{self.width - 1}, not {item.width} from "
+                    f"{item.offset}"
+                )
+            used |= mask
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """A synchronous memory that software reads as consecutive words."""
+
+    name: str
+    #: Byte address, a multiple of 4.
+    offset: int
+    words: int
+    doc: str = ""
+
+    def __post_init__(self):
+        _check_place(self.name, self.offset)
+        if not isinstance(self.words, int) or self.words < 2:
+            raise ValueError(f"Words of window {self.name} must be 2 or more, not {self.words!r}")
+
+
+@dataclass(frozen=True)
+class RegisterMap:
+    """All registers and windows of a device; names and addresses must not overlap."""
+
+    registers: tuple[Register, ...]
+    windows: tuple[Window, ...] = field(default=())
+
+    def __post_init__(self):
+        names = {}
+        words = {}
+        for item in (*self.registers, *self.windows):
+            if item.name in names:
+                raise ValueError(f"Register names must differ, not be {item.name!r} twice")
+            names[item.name] = item
+            for offset in range(item.offset, item.offset + _size(item), _BYTES):
+                if offset in words:
+                    raise ValueError(
+                        f"Register {item.name} must have an offset of its own, "
+                        f"not {offset:#x}, which is {words[offset]}'s"
+                    )
+                words[offset] = item.name
+
+    def __getitem__(self, name: str) -> Register | Window:
+        """The register or window of that name."""
+        for item in (*self.registers, *self.windows):
+            if item.name == name:
+                return item
+        raise KeyError(name)
+
+    @property
+    def size(self) -> int:
+        """Bytes from address 0 to the end of the last register."""
+        return max(item.offset + _size(item) for item in (*self.registers, *self.windows))
+
+
+class AxiLiteRegisters(wiring.Component):
+    """An AXI4-Lite slave with the registers of a map.
+
+    All outputs are registered but for the strobes' width: an event lasts one cycle. A write takes
+    effect, and its response is given, two cycles after both address and data; a read is answered
+    after four. Both sides hold one transfer at a time. Byte strobes are honoured; address bits 0
+    and 1 are ignored. A read of an address without a register, and a write of one without a
+    writable register, are answered with SLVERR and change nothing.
+
+    Parameters
+    ----------
+    register_map : RegisterMap
+    address_width : int
+        Bits of the bus's addresses; addresses count bytes.
+    name : str
+        Ends the module's name; the same for equal maps only.
+
+    Members
+    -------
+    axi : ``In(AxiLiteSignature(address_width))``
+    NAME : ``In(width)`` for ``ro``, ``Out(width)`` for ``rw`` and ``w1c`` registers
+    NAME_set : ``In(width)``
+        Bits to set, for ``w1c`` registers; setting wins over clearing.
+    NAME_strobe, NAME_data : ``Out(1)``, ``Out(width)``
+        For ``pulse`` registers: high for one cycle after a write, and what was written.
+    NAME_address, NAME_data : ``Out(range(words))``, ``In(32)``
+        For windows: the data belongs to the address of the cycle before.
+    """
+
+    def __init__(self, register_map: RegisterMap, address_width: int, *, name: str = "registers"):
+        if not isinstance(register_map, RegisterMap):
+            raise TypeError(f"Register map must be a RegisterMap, not {register_map!r}")
+        if not isinstance(address_width, int):
+            raise TypeError(f"Address width must be an integer, not {address_width!r}")
+        if register_map.size > 2**address_width:
+            raise ValueError(
+                f"Address width must reach {register_map.size} bytes of registers, "
+                f"not {address_width!r} bits"
+            )
+        self.register_map = register_map
+        self.address_width = address_width
+        self.module_name = f"nbqnn_axi_lite_{name}"
+        members = {"axi": In(AxiLiteSignature(address_width))}
+        for register in register_map.registers:
+            name, width = register.name, register.width
+            match register.access:
+                case Access.RO:
+                    added = {name: In(width)}
+                case Access.RW:
+                    added = {name: Out(width, init=register.reset)}
+                case Access.W1C:
+                    added = {f"{name}_set": In(width), name: Out(width, init=register.reset)}
+                case Access.PULSE:
+                    added = {f"{name}_strobe": Out(1), f"{name}_data": Out(width)}
+            _add_members(members, added)
+        for window in register_map.windows:
+            _add_members(members, {
+                f"{window.name}_address": Out(range(window.words)),
+                f"{window.name}_data": In(32),
+            })  # fmt: skip
+        super().__init__(members)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        self._elaborate_writes(m)
+        self._elaborate_reads(m)
+        return m
+
+    def _elaborate_writes(self, m: Module) -> None:
+        axi = self.axi
+        word = Signal(self.address_width - 2)
+        data = Signal(32)
+        strobe = Signal(4)
+        mask = Signal(32)
+        have_address = Signal()
+        have_data = Signal()
+        write = Signal()
+        m.d.comb += [
+            axi.awready.eq(~have_address),
+            axi.wready.eq(~have_data),
+            mask.eq(Cat(bit.replicate(8) for bit in strobe)),
+            write.eq(have_address & have_data & ~axi.bvalid),
+        ]
+        with m.If(axi.awvalid & axi.awready):
+            m.d.sync += [have_address.eq(1), word.eq(axi.awaddr[2:])]
+        with m.If(axi.wvalid & axi.wready):
+            m.d.sync += [have_data.eq(1), data.eq(axi.wdata), strobe.eq(axi.wstrb)]
+        with m.If(axi.bready):
+            m.d.sync += axi.bvalid.eq(0)
+        with m.If(write):
+            m.d.sync += [
+                have_address.eq(0),
+                have_data.eq(0),
+                axi.bvalid.eq(1),
+                axi.bresp.eq(Resp.SLVERR),
+            ]
+        for register in self.register_map.registers:
+            if register.access is Access.RO:
+                continue
+            selected = Signal(name=f"{register.name}_selected")
+            m.d.comb += selected.eq(write & (word == register.offset // _BYTES))
+            with m.If(selected):
+                m.d.sync += axi.bresp.eq(Resp.OKAY)
+            match register.access:
+                case Access.RW:
+                    value = getattr(self, register.name)
+                    with m.If(selected):
+                        m.d.sync += value.eq((value & ~mask) | (data & mask))
+                case Access.W1C:
+                    value = getattr(self, register.name)
+                    set_ = getattr(self, f"{register.name}_set")
+                    clear = Signal(register.width, name=f"{register.name}_clear")
+                    with m.If(selected):
+                        m.d.comb += clear.eq(data & mask)
+                    m.d.sync += value.eq((value & ~clear) | set_)
+                case Access.PULSE:
+                    m.d.sync += getattr(self, f"{register.name}_strobe").eq(selected & strobe.any())
+                    with m.If(selected):
+                        m.d.sync += getattr(self, f"{register.name}_data").eq(data & mask)
+
+    def _elaborate_reads(self, m: Module) -> None:
+        axi = self.axi
+        word = Signal(self.address_width - 2)
+        for window in self.register_map.windows:
+            address = getattr(self, f"{window.name}_address")
+            m.d.comb += address.eq(word - window.offset // _BYTES)
+        with m.FSM(name="read"):
+            with m.State("IDLE"):
+                m.d.comb += axi.arready.eq(1)
+                m.d.sync += word.eq(axi.araddr[2:])
+                with m.If(axi.arvalid):
+                    m.next = "ADDRESS"
+            with m.State("ADDRESS"):
+                m.next = "DATA"
+            with m.State("DATA"):
+                m.d.sync += [
+                    axi.rvalid.eq(1),
+                    axi.rdata.eq(0),
+                    axi.rresp.eq(Resp.SLVERR),
+                ]
+                for register in self.register_map.registers:
+                    with m.If(word == register.offset // _BYTES):
+                        m.d.sync += axi.rresp.eq(Resp.OKAY)
+                        if register.access is not Access.PULSE:
+                            m.d.sync += axi.rdata.eq(getattr(self, register.name))
+                for window in self.register_map.windows:
+                    first = window.offset // _BYTES
+                    with m.If((word >= first) & (word < first + window.words)):
+                        m.d.sync += [
+                            axi.rresp.eq(Resp.OKAY),
+                            axi.rdata.eq(getattr(self, f"{window.name}_data")),
+                        ]
+                m.next = "RESPONSE"
+            with m.State("RESPONSE"):
+                with m.If(axi.rready):
+                    m.d.sync += axi.rvalid.eq(0)
+                    m.next = "IDLE"
+
+
+def _add_members(members: dict, added: dict) -> None:
+    for name, member in added.items():
+        if name in members:
+            raise ValueError(f"Register names must give members of their own, not {name!r} twice")
+        members[name] = member
+
+
+def _check_place(name: str, offset: int) -> None:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ValueError(
+            f"Register name must be lower-case letters, digits and underscores, not {name!r}"
+        )
+    if not isinstance(offset, int) or offset < 0 or offset % _BYTES:
+        raise ValueError(
+            f"Offset of register {name} must be a multiple of {_BYTES}, not {offset!r}"
+        )
+
+
+def _size(item: Register | Window) -> int:
+    return _BYTES * item.words if isinstance(item, Window) else _BYTES

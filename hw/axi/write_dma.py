@@ -1,0 +1,210 @@
+"""Writes memory through the write half of an AXI4 master."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.axi.bursts import BurstSplitter, request_layout
+from hw.axi.bus import CACHE_NORMAL, AxiWriteSignature, Burst, beat_bytes
+from hw.stream.fifo import StreamFifo
+from hw.stream.skid import SkidBuffer
+from hw.verilog import submodule
+
+__all__ = ["AxiWriter"]
+
+
+class AxiWriter(wiring.Component):
+    """Turns requests into bursts and fills them from a stream of whole beats, in order.
+
+    A burst is announced (AW) only when all its data is in the writer's buffer, so a slow producer
+    never holds up the interconnect in the middle of a burst. The buffer holds two bursts. One beat
+    per cycle as long as ``outstanding * burst_beats`` covers the memory's latency in cycles.
+    Transfers use ID 0, the full data width, incrementing bursts, ``awcache`` 0b0011 and ``awprot``
+    0; all bytes are enabled.
+
+    An error response neither stops nor shortens a transfer.
+
+    Parameters
+    ----------
+    address_width : int
+        Bits of an address; addresses count bytes.
+    data_width : int
+        Bits of a beat: 8, 16, 32 ... 1024.
+    outstanding : int
+        Bursts without their response at once, 2 or more.
+    length_width : int
+        Bits of a request's number of beats.
+    burst_beats : int
+        Most beats of a burst: a power of two up to 256, and 4 KiB.
+
+    Members
+    -------
+    axi : ``Out(AxiWriteSignature(address_width, data_width))``
+    request : ``In(stream.Signature(request_layout(address_width, length_width)))``
+        ``address`` is a multiple of the beat (lower bits are ignored). A request of no beats is
+        accepted and has no effect: it is not reported as done.
+    data : ``In(stream.Signature(data_width))``
+        The beats of the requests, one after the other; they may come before their request.
+    done : ``Out(1)``
+        High for one cycle for each request, after the response to its last burst.
+    error : ``Out(1)``
+        High for one cycle for each burst that got an error response.
+    error_response : ``Out(2)``
+        That response (:class:`hw.axi.bus.Resp`), while ``error`` is high.
+    cancel : ``In(1)``
+        Forgets what was requested: no further burst starts, waiting and arriving data is dropped,
+        bursts already announced are completed. Hold it until ``busy`` is low.
+    busy : ``Out(1)``
+        A request, a burst or a response is outstanding. (Data without a request does not count.)
+    """
+
+    def __init__(
+        self,
+        *,
+        address_width: int,
+        data_width: int,
+        outstanding: int,
+        length_width: int,
+        burst_beats: int = 16,
+    ):
+        if not isinstance(outstanding, int):
+            raise TypeError(f"Outstanding bursts must be an integer, not {outstanding!r}")
+        if outstanding < 2:
+            raise ValueError(f"Outstanding bursts must be 2 or more, not {outstanding!r}")
+        self.address_width = address_width
+        self.data_width = data_width
+        self.outstanding = outstanding
+        self.length_width = length_width
+        self.burst_beats = burst_beats
+        self._splitter = BurstSplitter(
+            address_width=address_width,
+            data_width=data_width,
+            length_width=length_width,
+            burst_beats=burst_beats,
+        )
+        super().__init__({
+            "axi": Out(AxiWriteSignature(address_width, data_width)),
+            "request": In(stream.Signature(request_layout(address_width, length_width))),
+            "data": In(stream.Signature(data_width)),
+            "done": Out(1),
+            "error": Out(1),
+            "error_response": Out(2),
+            "cancel": In(1),
+            "busy": Out(1),
+        })  # fmt: skip
+
+    @property
+    def module_name(self) -> str:
+        return (
+            f"nbqnn_axi_writer_a{self.address_width}_d{self.data_width}_o{self.outstanding}"
+            f"_l{self.length_width}_b{self.burst_beats}"
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        axi = self.axi
+        splitter = self._splitter
+        m.submodules.splitter = submodule(platform, splitter)
+        buffer = StreamFifo(self.data_width, max(4, 2 * self.burst_beats))
+        m.submodules.buffer = submodule(platform, buffer)
+        # Lengths of the bursts that have been announced and whose data has not been sent.
+        lengths = StreamFifo(8, self.outstanding)
+        m.submodules.lengths = submodule(platform, lengths)
+        # For each burst without its response: whether it is the last of its request.
+        ends = StreamFifo(1, self.outstanding)
+        m.submodules.ends = submodule(platform, ends)
+        skid = SkidBuffer(data.StructLayout({"data": self.data_width, "last": 1}))
+        m.submodules.skid = submodule(platform, skid)
+
+        # Bursts that have been announced and have no response yet.
+        bursts = Signal(range(self.outstanding + 1))
+        issue = Signal()
+        answered = Signal()
+        m.d.sync += bursts.eq(bursts + issue - answered)
+
+        # Beats in the buffer that belong to no announced burst.
+        unclaimed = Signal(range(buffer.depth + 1))
+        enough = Signal()
+        accepted = Signal()
+        dropped = Signal()
+        claimed = Signal(9)
+        m.d.comb += [
+            claimed.eq(Mux(issue, splitter.burst.p.length + 1, 0)),
+            enough.eq(unclaimed > splitter.burst.p.length),
+        ]
+        m.d.sync += unclaimed.eq(unclaimed + accepted - dropped - claimed)
+
+        m.d.comb += [
+            splitter.request.payload.eq(self.request.payload),
+            splitter.request.valid.eq(self.request.valid),
+            self.request.ready.eq(splitter.request.ready),
+            splitter.cancel.eq(self.cancel),
+            axi.awid.eq(0),
+            axi.awsize.eq(beat_bytes(self.data_width).bit_length() - 1),
+            axi.awburst.eq(Burst.INCR),
+            axi.awcache.eq(CACHE_NORMAL),
+            axi.awprot.eq(0),
+        ]
+        with m.If(axi.awready):
+            m.d.sync += axi.awvalid.eq(0)
+        with m.If((axi.awready | ~axi.awvalid) & (bursts != self.outstanding)):
+            m.d.comb += [
+                splitter.burst.ready.eq(enough | self.cancel),
+                issue.eq(splitter.burst.valid & enough & ~self.cancel),
+            ]
+            m.d.sync += [
+                axi.awaddr.eq(splitter.burst.p.address),
+                axi.awlen.eq(splitter.burst.p.length),
+                axi.awvalid.eq(issue),
+            ]
+        m.d.comb += [
+            # Neither can be full: they have as many entries as there are bursts.
+            lengths.i.valid.eq(issue),
+            lengths.i.payload.eq(splitter.burst.p.length),
+            ends.i.valid.eq(issue),
+            ends.i.payload.eq(splitter.burst.p.last),
+        ]
+
+        # Data in; while cancelling, it is accepted and dropped.
+        m.d.comb += [
+            buffer.i.payload.eq(self.data.payload),
+            buffer.i.valid.eq(self.data.valid & ~self.cancel),
+            self.data.ready.eq(buffer.i.ready | self.cancel),
+            accepted.eq(buffer.i.valid & buffer.i.ready),
+        ]
+
+        # Data out: beats of announced bursts only.
+        sent = Signal(8)
+        last = Signal()
+        m.d.comb += [
+            last.eq(sent == lengths.o.payload),
+            skid.i.valid.eq(buffer.o.valid & lengths.o.valid),
+            skid.i.p.data.eq(buffer.o.payload),
+            skid.i.p.last.eq(last),
+            dropped.eq(self.cancel & buffer.o.valid & (lengths.level == 0)),
+            buffer.o.ready.eq((skid.i.ready & lengths.o.valid) | dropped),
+            lengths.o.ready.eq(buffer.o.valid & skid.i.ready & last),
+            axi.wvalid.eq(skid.o.valid),
+            axi.wdata.eq(skid.o.p.data),
+            axi.wstrb.eq(~0),
+            axi.wlast.eq(skid.o.p.last),
+            skid.o.ready.eq(axi.wready),
+        ]
+        with m.If(skid.i.valid & skid.i.ready):
+            with m.If(last):
+                m.d.sync += sent.eq(0)
+            with m.Else():
+                m.d.sync += sent.eq(sent + 1)
+
+        m.d.comb += [
+            axi.bready.eq(1),
+            answered.eq(axi.bvalid),
+            ends.o.ready.eq(axi.bvalid),
+            self.busy.eq(splitter.busy | (bursts != 0) | (self.cancel & (unclaimed != 0))),
+        ]
+        m.d.sync += [
+            self.done.eq(axi.bvalid & ends.o.payload),
+            self.error.eq(axi.bvalid & axi.bresp[1]),
+            self.error_response.eq(axi.bresp),
+        ]
+        return m

@@ -1,0 +1,52 @@
+"""A register in a stream that cuts the paths of valid, payload and ready."""
+
+from amaranth.hdl import Module, ShapeLike, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.stream.names import shape_name
+
+__all__ = ["SkidBuffer"]
+
+
+class SkidBuffer(wiring.Component):
+    """Two words of buffer; every output comes from a register.
+
+    Latency one cycle, one word per cycle.
+
+    Parameters
+    ----------
+    shape : ShapeLike
+        Shape of the payload.
+
+    Members
+    -------
+    i : ``In(stream.Signature(shape))``
+    o : ``Out(stream.Signature(shape))``
+    """
+
+    def __init__(self, shape: ShapeLike):
+        self.shape = shape
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+
+    @property
+    def module_name(self) -> str:
+        return f"nbqnn_skid_{shape_name(self.shape)}"
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        # `ready` was given for one more word than the output can take: the second register.
+        spare = Signal(self.shape, reset_less=True)
+        ready = Signal(init=1)
+        m.d.comb += self.i.ready.eq(ready)
+        with m.If(self.o.ready | ~self.o.valid):
+            m.d.sync += [self.o.valid.eq(self.i.valid | ~ready), ready.eq(1)]
+            with m.If(ready):
+                m.d.sync += self.o.payload.eq(self.i.payload)
+            with m.Else():
+                m.d.sync += self.o.payload.eq(spare)
+        with m.Elif(self.i.valid & ready):
+            m.d.sync += ready.eq(0)
+        with m.If(ready):
+            m.d.sync += spare.eq(self.i.payload)
+        return m
