@@ -17,6 +17,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from .errors import GraphError
+
 __all__ = [
     "Add",
     "AvgPool2d",
@@ -34,9 +36,16 @@ __all__ = [
 ]
 
 
-def _frozen(values) -> np.ndarray:
+def _frozen(values, what: str) -> np.ndarray:
     """A private, read-only int64 copy, so that a graph cannot change after it was validated."""
-    array = np.array(values, dtype=np.int64)
+    array = np.asarray(values)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        at = np.unravel_index(int(np.argmin(np.isfinite(array))), array.shape)
+        raise GraphError(f"{what}{[int(i) for i in at]} must be an integer, not {array[at]}")
+    # Only what int64 holds without loss; an empty list has no dtype of its own, so it is let through.
+    if array.size and not np.can_cast(array.dtype, np.int64) or array.dtype.kind == "b":
+        raise GraphError(f"{what} must hold integers of at most 64 bits, not {array.dtype}")
+    array = array.astype(np.int64)
     array.setflags(write=False)
     return array
 
@@ -77,7 +86,8 @@ class Node:
     def __post_init__(self):
         for field in fields(self):
             if field.type is np.ndarray:
-                object.__setattr__(self, field.name, _frozen(getattr(self, field.name)))
+                what = f"{type(self).__name__} {self.name!r}: {field.name}"
+                object.__setattr__(self, field.name, _frozen(getattr(self, field.name), what))
 
     @property
     def inputs(self) -> tuple[str, ...]:

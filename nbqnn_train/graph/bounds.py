@@ -1,0 +1,271 @@
+"""What values can occur: the proof that no accumulator overflows.
+
+Every tensor gets one interval of codes per channel, from the formats of the inputs through every
+``low``/``high`` of requantizers and clips. Intervals are carried in Python integers or in int64 where
+that is proved wide enough; nothing here is rounded.
+
+An accumulator's bound holds for every partial sum in any order of its terms, the empty one included:
+``low = min over channels of sum(min(0, smallest term))`` and ``high`` likewise. For one layer on an input
+that can take every value of its interval the bound is reached, so it is the tightest one.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from .infer import tensor_types
+from .nodes import (
+    Add,
+    AvgPool2d,
+    Clip,
+    Concat,
+    Conv2d,
+    Flatten,
+    Graph,
+    Input,
+    Linear,
+    MaxPool2d,
+    Requantize,
+    TensorType,
+)
+
+__all__ = ["NodeBounds", "accumulator_bounds", "graph_bounds", "required_bits", "value_bounds"]
+
+#: Flatten keeps one interval per feature up to this length and one for the whole vector beyond, so that
+#: a few bytes of an untrusted file cannot ask for a large allocation.
+_MAX_INTERVALS = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeBounds:
+    """Proved bounds of one node; both ends are included.
+
+    low, high : the values of the tensor, over all channels.
+    partial : for accumulators ``(low, high)`` of every partial sum, else None.
+    wide : for requantizers ``(low, high)`` of ``acc * multiplier + bias + half``, else None.
+    magnitude : for Conv2d and Linear the largest sum of absolute values of terms, else 0.
+    """
+
+    low: int
+    high: int
+    partial: tuple[int, int] | None = None
+    wide: tuple[int, int] | None = None
+    magnitude: int = 0
+
+
+@dataclass(frozen=True)
+class _Interval:
+    """Smallest and largest code per channel, as object or int64 arrays of C entries, or of one for all."""
+
+    low: np.ndarray
+    high: np.ndarray
+
+    def expand(self, channels: int) -> "_Interval":
+        return _Interval(np.broadcast_to(self.low, channels), np.broadcast_to(self.high, channels))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Step:
+    """What one node adds to the walk over the graph."""
+
+    values: _Interval
+    partial: tuple[int, int] | None = None
+    wide: tuple[int, int] | None = None
+    magnitude: int = 0
+
+
+def required_bits(low: int, high: int) -> int:
+    """Width of the narrowest two's complement format that holds ``low``..``high``."""
+    if low > high:
+        raise ValueError(f"Bounds must be ordered, not {low!r}..{high!r}")
+    return 1 + max((value if value >= 0 else ~value).bit_length() for value in (low, high))
+
+
+def accumulator_bounds(graph: Graph) -> dict[str, tuple[int, int]]:
+    """``(low, high)`` that every partial sum of each accumulator keeps, by name of its node.
+
+    ``acc_bits`` must be at least ``required_bits(low, high)``; it is not looked at here, so that an
+    exporter can ask for the bound before it chooses the width.
+    """
+    return {name: b.partial for name, b in graph_bounds(graph).items() if b.partial is not None}
+
+
+def value_bounds(graph: Graph) -> dict[str, tuple[int, int]]:
+    """Smallest and largest code that each tensor can hold, by name."""
+    return {name: (b.low, b.high) for name, b in graph_bounds(graph).items()}
+
+
+def graph_bounds(graph: Graph, types: dict[str, TensorType] | None = None) -> dict[str, NodeBounds]:
+    """Bounds of every node. ``types`` is :func:`tensor_types` of the graph where it is known already."""
+    if types is None:
+        types = tensor_types(graph)
+    readers = Counter(source for node in graph.nodes for source in node.inputs)
+    alive: dict[str, _Interval] = {}
+    bounds = {}
+    for node in graph.nodes:
+        step = _RULES[type(node)](node, types, *(alive[source] for source in node.inputs))
+        bounds[node.name] = NodeBounds(
+            low=int(step.values.low.min()),
+            high=int(step.values.high.max()),
+            partial=step.partial,
+            wide=step.wide,
+            magnitude=step.magnitude,
+        )
+        alive[node.name] = step.values
+        for source in node.inputs:
+            readers[source] -= 1
+            if not readers[source]:
+                del alive[source]
+    return bounds
+
+
+def _dot(weight: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """``weight @ codes`` without rounding; weight (O, I) is not negative, codes (I,)."""
+    largest = int(weight.max()) * max(abs(int(codes.min())), abs(int(codes.max())))
+    if largest * weight.shape[1] < 1 << 63:
+        return weight @ codes
+    return weight.astype(object) @ codes.astype(object)
+
+
+def _weighted(node: Conv2d | Linear, source: _Interval, padded: bool) -> _Step:
+    """Sums of products: a positive weight turns low into low, a negative one low into high."""
+    weight = node.weight.reshape(*node.weight.shape[:2], -1)
+    groups = node.groups if isinstance(node, Conv2d) else 1
+    outputs, inputs = weight.shape[0] // groups, weight.shape[1]
+    # All taps of one input channel share its interval, so they are added up first; below 2**62 because
+    # a weight has at most 2**30 and a kernel at most 2**32 positions.
+    positive = np.maximum(weight, 0).sum(axis=2)
+    negative = np.maximum(-weight, 0).sum(axis=2)
+    source = source.expand(groups * inputs)
+    zero = np.zeros_like(source.low)
+    below, above = np.minimum(source.low, zero), np.maximum(source.high, zero)
+    low, high, partial_low, partial_high = [], [], [], []
+    magnitude = 0
+    for group in range(groups):
+        rows = slice(group * outputs, (group + 1) * outputs)
+        columns = slice(group * inputs, (group + 1) * inputs)
+        plus, minus = positive[rows], negative[rows]
+        partial_low.append(_dot(plus, below[columns]) - _dot(minus, above[columns]))
+        partial_high.append(_dot(plus, above[columns]) - _dot(minus, below[columns]))
+        if not padded:
+            low.append(_dot(plus, source.low[columns]) - _dot(minus, source.high[columns]))
+            high.append(_dot(plus, source.high[columns]) - _dot(minus, source.low[columns]))
+        largest = np.maximum(-below[columns], above[columns])
+        magnitude = max(magnitude, int(_dot(plus + minus, largest).max()))
+    partial = _Interval(np.concatenate(partial_low), np.concatenate(partial_high))
+    # A padded tap contributes 0, so any subset of the terms can be the whole sum.
+    values = partial if padded else _Interval(np.concatenate(low), np.concatenate(high))
+    return _Step(values=values, partial=_ends(partial), magnitude=magnitude)
+
+
+def _ends(interval: _Interval) -> tuple[int, int]:
+    return int(interval.low.min()), int(interval.high.max())
+
+
+def _input(node: Input, types: dict[str, TensorType]) -> _Step:
+    code = types[node.name]
+    return _Step(values=_Interval(np.array([code.low]), np.array([code.high])))
+
+
+def _conv(node: Conv2d, types: dict[str, TensorType], source: _Interval) -> _Step:
+    return _weighted(node, source, any(node.padding))
+
+
+def _linear(node: Linear, types: dict[str, TensorType], source: _Interval) -> _Step:
+    return _weighted(node, source, False)
+
+
+def _same(node: MaxPool2d, types: dict[str, TensorType], source: _Interval) -> _Step:
+    return _Step(values=source)
+
+
+def _avg_pool(node: AvgPool2d, types: dict[str, TensorType], source: _Interval) -> _Step:
+    # Below 2**57: a kernel of at most 2**32 positions, a multiplier of at most 2**8, codes of 16 bits.
+    factor = node.kernel[0] * node.kernel[1] * int(node.multiplier)
+    below, above = np.minimum(source.low, 0), np.maximum(source.high, 0)
+    partial = _Interval(below * factor, above * factor)
+    values = partial if any(node.padding) else _Interval(source.low * factor, source.high * factor)
+    return _Step(values=values, partial=_ends(partial))
+
+
+def _add(node: Add, types: dict[str, TensorType], a: _Interval, b: _Interval) -> _Step:
+    (low_a, high_a), (low_b, high_b) = (
+        (x.low << int(s), x.high << int(s)) for x, s in zip((a, b), node.shifts, strict=True)
+    )
+    partial = _Interval(
+        np.minimum(low_a, 0) + np.minimum(low_b, 0), np.maximum(high_a, 0) + np.maximum(high_b, 0)
+    )
+    return _Step(values=_Interval(low_a + low_b, high_a + high_b), partial=_ends(partial))
+
+
+def _concat(node: Concat, types: dict[str, TensorType], *sources: _Interval) -> _Step:
+    lows = {int(end) for source in sources for end in (source.low.min(), source.low.max())}
+    highs = {int(end) for source in sources for end in (source.high.min(), source.high.max())}
+    if len(lows) == len(highs) == 1 or types[node.name].shape[0] > _MAX_INTERVALS:
+        return _Step(values=_Interval(np.array([min(lows)]), np.array([max(highs)])))
+    parts = [
+        source.expand(types[name].shape[0])
+        for name, source in zip(node.operands, sources, strict=True)
+    ]
+    return _Step(
+        values=_Interval(
+            np.concatenate([part.low for part in parts]),
+            np.concatenate([part.high for part in parts]),
+        )
+    )
+
+
+def _flatten(node: Flatten, types: dict[str, TensorType], source: _Interval) -> _Step:
+    features = types[node.name].shape[0]
+    if source.low.size == 1:
+        return _Step(values=source)
+    if features > _MAX_INTERVALS:
+        low, high = _ends(source)
+        return _Step(values=_Interval(np.array([low]), np.array([high])))
+    repeat = features // source.low.size
+    return _Step(values=_Interval(np.repeat(source.low, repeat), np.repeat(source.high, repeat)))
+
+
+def _clip(node: Clip, types: dict[str, TensorType], source: _Interval) -> _Step:
+    return _Step(
+        values=_Interval(
+            np.clip(source.low, node.low, node.high), np.clip(source.high, node.low, node.high)
+        )
+    )
+
+
+def _requantize(node: Requantize, types: dict[str, TensorType], source: _Interval) -> _Step:
+    source = source.expand(node.multiplier.size)
+    # Python integers: whether the sum fits 64 bits is what is to be found out.
+    ends = []
+    half = [(1 << int(s)) >> 1 for s in node.shift]
+    for codes in (source.low, source.high):
+        ends.append(
+            [
+                int(code) * int(multiplier) + int(bias) + rest
+                for code, multiplier, bias, rest in zip(
+                    codes, node.multiplier, node.bias, half, strict=True
+                )
+            ]
+        )
+    shifts = [int(s) for s in node.shift]
+    low, high = (
+        np.array([min(max(v >> s, node.low), node.high) for v, s in zip(end, shifts, strict=True)])
+        for end in ends
+    )
+    return _Step(values=_Interval(low, high), wide=(min(ends[0]), max(ends[1])))
+
+
+_RULES = {
+    Input: _input,
+    Conv2d: _conv,
+    Linear: _linear,
+    MaxPool2d: _same,
+    AvgPool2d: _avg_pool,
+    Add: _add,
+    Concat: _concat,
+    Flatten: _flatten,
+    Clip: _clip,
+    Requantize: _requantize,
+}

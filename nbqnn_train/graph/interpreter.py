@@ -1,0 +1,262 @@
+"""The meaning of the integer graph: it runs a graph on codes, exactly, and checks every width.
+
+Codes are int64 at this module's surface. Inside, sums of products run in floating point where that is
+proved exact (:mod:`nbqnn_train.graph.arithmetic`).
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from .arithmetic import convolve, exact_dtype, multiply, weight_matrix, windows
+from .errors import GraphError
+from .fields import label
+from .nodes import (
+    Add,
+    AvgPool2d,
+    Clip,
+    Concat,
+    Conv2d,
+    Flatten,
+    Graph,
+    Input,
+    Linear,
+    MaxPool2d,
+    Node,
+    Requantize,
+    TensorType,
+)
+from .validate import check_graph
+
+__all__ = ["quantize_input", "requantize", "run", "run_codes"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Plan:
+    """What is computed once per graph: types, and weights in the type that is exact for their layer."""
+
+    types: dict[str, TensorType]
+    matrices: dict[str, np.ndarray]
+
+
+_plans: WeakKeyDictionary[Graph, _Plan] = WeakKeyDictionary()
+
+
+def _plan(graph: Graph) -> _Plan:
+    plan = _plans.get(graph)
+    if plan is None:
+        types, bounds = check_graph(graph)
+        matrices = {
+            node.name: weight_matrix(node, exact_dtype(bounds[node.name].magnitude))
+            for node in graph.nodes
+            if isinstance(node, (Conv2d, Linear))
+        }
+        plan = _plans[graph] = _Plan(types=types, matrices=matrices)
+    return plan
+
+
+def run(
+    graph: Graph, x: np.ndarray | Mapping[str, np.ndarray], trace: bool = False
+) -> np.ndarray | tuple[np.ndarray, ...] | dict[str, np.ndarray]:
+    """Runs ``graph`` on real-valued input.
+
+    x : floating-point array (N, C, H, W) or (N, F) in the network's units; for several inputs a mapping
+        from the name of each Input to its array.
+
+    Returns the codes of the output, int64 with the batch in front; for several outputs a tuple in the
+    order of ``graph.outputs``; with ``trace`` a dict with the codes of every node by name.
+
+    Raises :class:`GraphError` for a graph that is not valid, for input of a wrong shape, with NaN or
+    infinity, and when a value leaves its declared width.
+    """
+    if not isinstance(graph, Graph):
+        raise TypeError(f"Graph must be a Graph, not {graph!r}")
+    arrays = _by_name(graph, x)
+    codes = {node.name: quantize_input(node, arrays[node.name]) for node in graph.input_nodes}
+    return run_codes(graph, codes, trace)
+
+
+def run_codes(
+    graph: Graph, codes: Mapping[str, np.ndarray], trace: bool = False
+) -> np.ndarray | tuple[np.ndarray, ...] | dict[str, np.ndarray]:
+    """As :func:`run`, on integer codes by the name of their Input."""
+    plan = _plan(graph)
+    codes = _by_name(graph, codes)
+    readers = Counter(source for node in graph.nodes for source in node.inputs)
+    readers.update(graph.outputs)
+    values: dict[str, np.ndarray] = {}
+    batch = None
+    for node in graph.nodes:
+        if isinstance(node, Input):
+            value = _checked_codes(node, plan.types[node.name], codes[node.name])
+            if batch not in (None, value.shape[0]):
+                raise GraphError(
+                    f"{label(node)}: every input must hold {batch} images, not {value.shape[0]}"
+                )
+            batch = value.shape[0]
+        else:
+            value = _STEPS[type(node)](node, plan, *(values[source] for source in node.inputs))
+            _check_width(node, plan.types[node.name], value)
+        values[node.name] = value
+        if not trace:
+            for source in node.inputs:
+                readers[source] -= 1
+                if not readers[source]:
+                    del values[source]
+    if trace:
+        return values
+    outputs = tuple(values[name] for name in graph.outputs)
+    return outputs[0] if len(outputs) == 1 else outputs
+
+
+def quantize_input(node: Input, x: np.ndarray) -> np.ndarray:
+    """Codes, int64, of real input ``x`` (N, *shape): to the nearest step, ties up, saturated."""
+    x = np.asarray(x)
+    if x.dtype.kind != "f":
+        raise GraphError(f"{label(node)}: images must be float32, not {x.dtype}")
+    _check_shape(node, x)
+    if not np.isfinite(x).all():
+        at = np.unravel_index(int(np.argmin(np.isfinite(x))), x.shape)
+        raise GraphError(
+            f"{label(node)}: images must be finite, not {x[at]} at {[int(i) for i in at]}"
+        )
+    code = TensorType(shape=node.shape, bits=node.bits, signed=node.signed, exponent=node.exponent)
+    scaled = np.ldexp(x.astype(np.float64), -int(node.exponent))
+    # floor(scaled + 0.5) would round the sum for a scaled value just below one half.
+    whole = np.floor(scaled)
+    whole += (scaled - whole) >= 0.5
+    return np.clip(whole, code.low, code.high).astype(np.int64)
+
+
+def requantize(
+    acc: np.ndarray,
+    multiplier: np.ndarray | int,
+    bias: np.ndarray | int,
+    shift: np.ndarray | int,
+    low: int,
+    high: int,
+) -> np.ndarray:
+    """``clip((acc * multiplier + bias + half) >> shift, low, high)``, int64; see ``SPEC.md``.
+
+    acc : integers of any shape.
+    multiplier, bias, shift : integers, or arrays (C,) that belong to the channels of ``acc``: its axis 1,
+        or its only axis.
+
+    Raises :class:`GraphError` where 64 bits could not hold the intermediate sum.
+    """
+    acc = np.asarray(acc, dtype=np.int64)
+    multiplier, bias, shift = (
+        _per_channel(np.asarray(values, dtype=np.int64), acc.ndim)
+        for values in (multiplier, bias, shift)
+    )
+    if acc.size == 0:
+        return np.zeros(np.broadcast_shapes(acc.shape, multiplier.shape), dtype=np.int64)
+    if multiplier.min() < 0 or shift.min() < 0 or shift.max() > 62:
+        raise GraphError("Requantizer must have multipliers from 0 and shifts in 0..62")
+    half = (np.int64(1) << shift) >> 1
+    largest = max(-int(acc.min()), int(acc.max())) * int(multiplier.max())
+    if largest + max(-int(bias.min()), int(bias.max())) + int(half.max()) >= 1 << 63:
+        raise GraphError(
+            f"acc * multiplier + bias + half must fit 64 bits; acc is in {acc.min()}..{acc.max()}, "
+            f"multiplier at most {multiplier.max()}, bias in {bias.min()}..{bias.max()}"
+        )
+    codes = acc * multiplier
+    codes += bias + half
+    codes >>= shift
+    return np.clip(codes, low, high, out=codes)
+
+
+def _per_channel(values: np.ndarray, dimensions: int) -> np.ndarray:
+    if values.ndim == 0 or dimensions <= 1:
+        return values
+    return values.reshape(-1, *(1,) * (dimensions - 2))
+
+
+def _by_name(graph: Graph, given) -> dict[str, np.ndarray]:
+    """Arrays by the name of their Input; a bare array stands for the only one."""
+    names = [node.name for node in graph.input_nodes]
+    if not isinstance(given, Mapping):
+        if len(names) != 1:
+            raise GraphError(f"Graph has the inputs {names}; images must be given by name")
+        return {names[0]: np.asarray(given)}
+    if set(given) != set(names):
+        raise GraphError(f"Images must be given for the inputs {names}, not for {list(given)}")
+    return {name: np.asarray(given[name]) for name in names}
+
+
+def _check_shape(node: Input, x: np.ndarray) -> None:
+    if x.ndim != len(node.shape) + 1 or x.shape[1:] != tuple(node.shape):
+        expected = ", ".join(str(size) for size in ("N", *node.shape))
+        raise GraphError(f"{label(node)}: images of shape {x.shape}; expected ({expected})")
+
+
+def _checked_codes(node: Input, code: TensorType, values: np.ndarray) -> np.ndarray:
+    if values.dtype.kind not in "iu":
+        raise GraphError(f"{label(node)}: codes must be integers, not {values.dtype}")
+    _check_shape(node, values)
+    _check_width(node, code, values)
+    return values.astype(np.int64, copy=False)
+
+
+def _check_width(node: Node, code: TensorType, values: np.ndarray) -> None:
+    if not values.size:
+        return
+    least, most = int(values.min()), int(values.max())
+    if least < code.low or most > code.high:
+        raise GraphError(
+            f"{label(node)}: values reach {least}..{most}; {code.bits} bits hold {code.low}..{code.high}"
+        )
+
+
+def _conv(node: Conv2d, plan: _Plan, x: np.ndarray) -> np.ndarray:
+    return convolve(node, plan.matrices[node.name], x).astype(np.int64, copy=False)
+
+
+def _linear(node: Linear, plan: _Plan, x: np.ndarray) -> np.ndarray:
+    return multiply(plan.matrices[node.name], x).astype(np.int64, copy=False)
+
+
+def _max_pool(node: MaxPool2d, plan: _Plan, x: np.ndarray) -> np.ndarray:
+    fill = plan.types[node.input].low
+    return windows(x, node.kernel, node.stride, node.padding, fill=fill).max(axis=(2, 3))
+
+
+def _avg_pool(node: AvgPool2d, plan: _Plan, x: np.ndarray) -> np.ndarray:
+    total = windows(x, node.kernel, node.stride, node.padding).sum(axis=(2, 3))
+    return total * int(node.multiplier)
+
+
+def _add(node: Add, plan: _Plan, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return (a << int(node.shifts[0])) + (b << int(node.shifts[1]))
+
+
+def _concat(node: Concat, plan: _Plan, *parts: np.ndarray) -> np.ndarray:
+    return np.concatenate(parts, axis=1)
+
+
+def _flatten(node: Flatten, plan: _Plan, x: np.ndarray) -> np.ndarray:
+    return x.reshape(x.shape[0], -1)
+
+
+def _clip(node: Clip, plan: _Plan, x: np.ndarray) -> np.ndarray:
+    return np.clip(x, node.low, node.high)
+
+
+def _requantize(node: Requantize, plan: _Plan, x: np.ndarray) -> np.ndarray:
+    return requantize(x, node.multiplier, node.bias, node.shift, node.low, node.high)
+
+
+_STEPS = {
+    Conv2d: _conv,
+    Linear: _linear,
+    MaxPool2d: _max_pool,
+    AvgPool2d: _avg_pool,
+    Add: _add,
+    Concat: _concat,
+    Flatten: _flatten,
+    Clip: _clip,
+    Requantize: _requantize,
+}

@@ -1,0 +1,268 @@
+"""One graph, one file: versioned, with named fields and packed weights; see ``SPEC.md``.
+
+Layout, all numbers little-endian::
+
+    8 bytes   magic  89 "NBQNN" 0D 0A
+    u32       version
+    u32       length of the header
+    ...       header: canonical JSON (ASCII, sorted keys, no blanks)
+    ...       sections: the arrays, one after the other in the header's order
+    32 bytes  SHA-256 of everything before
+
+Equal graphs give equal bytes and every file that is accepted is the one that :func:`save` writes for its
+graph. Nothing in a file is executed, and sizes are compared with the file's before anything is allocated.
+"""
+
+import hashlib
+import json
+import os
+import struct
+import tempfile
+from dataclasses import fields
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+from . import nodes as node_types
+from .errors import GraphError
+from .nodes import Graph, Node
+from .packing import pack_weights, packed_size, unpack_weights
+from .validate import validate
+
+__all__ = ["VERSION", "graph_digest", "load", "save"]
+
+#: The leading byte is no ASCII and the last two are a line end: transfers as text break both.
+_MAGIC = b"\x89NBQNN\r\n"
+VERSION = 1
+_PREFIX = struct.Struct("<8sII")
+_DIGEST_BYTES = 32
+_MAX_HEADER = 1 << 26
+_MAX_DIMENSIONS = 4
+_INTEGERS = {f"i{size}": np.dtype(f"<i{size}") for size in (1, 2, 4, 8)}
+_KINDS = {
+    kind.__name__: kind
+    for kind in (getattr(node_types, name) for name in node_types.__all__)
+    if issubclass(kind, Node) and kind is not Node
+}
+
+
+def save(graph: Graph, path: str | os.PathLike) -> None:
+    """Validates ``graph`` and writes it to ``path``; an existing file is replaced at once or not at all."""
+    data = _encode(graph)
+    path = Path(path)
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise GraphError(f"Graph file {str(path)!r} cannot be written: {error.strerror}") from error
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        umask = os.umask(0)
+        os.umask(umask)
+        # mkstemp makes a file that only its owner can read; a graph is no secret.
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, path)
+    except OSError as error:
+        Path(temporary).unlink(missing_ok=True)
+        raise GraphError(f"Graph file {str(path)!r} cannot be written: {error.strerror}") from error
+
+
+def load(path: str | os.PathLike) -> Graph:
+    """The validated graph in the file ``path``; :class:`GraphError` for anything else, in one line."""
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise GraphError(f"Graph file {str(path)!r} cannot be read: {error.strerror}") from error
+    try:
+        return _decode(data)
+    except GraphError as error:
+        raise GraphError(f"Graph file {str(path)!r}: {error}") from None
+
+
+def graph_digest(graph: Graph) -> str:
+    """SHA-256, in hexadecimal digits, that stands at the end of the graph's file; names its content."""
+    return _encode(graph)[-_DIGEST_BYTES:].hex()
+
+
+def _canonical(header: dict) -> bytes:
+    return json.dumps(header, sort_keys=True, separators=(",", ":")).encode("ascii")
+
+
+def _encode(graph: Graph) -> bytes:
+    validate(graph)
+    sections: list[bytes] = []
+    header = _canonical(
+        {
+            "nodes": [_encode_node(node, sections) for node in graph.nodes],
+            "outputs": list(graph.outputs),
+        }
+    )
+    if len(header) > _MAX_HEADER:
+        raise GraphError(f"Graph header must have at most {_MAX_HEADER} bytes, not {len(header)}")
+    body = b"".join((_PREFIX.pack(_MAGIC, VERSION, len(header)), header, *sections))
+    return body + hashlib.sha256(body).digest()
+
+
+def _encode_node(node: Node, sections: list[bytes]) -> dict:
+    entry: dict = {"op": type(node).__name__}
+    for field in fields(node):
+        value = getattr(node, field.name)
+        if field.type is np.ndarray:
+            if field.name == "weight":
+                encoding, section = "pow2", pack_weights(value, node.weight_bits)
+            else:
+                encoding = _smallest(value)
+                section = value.astype(_INTEGERS[encoding]).tobytes()
+            sections.append(section)
+            entry[field.name] = {"encoding": encoding, "shape": list(value.shape)}
+        elif isinstance(value, tuple):
+            entry[field.name] = [v if isinstance(v, str) else int(v) for v in value]
+        elif isinstance(value, (str, bool)):
+            entry[field.name] = value
+        else:
+            entry[field.name] = int(value)
+    return entry
+
+
+def _smallest(values: np.ndarray) -> str:
+    """Narrowest encoding that holds every value."""
+    for encoding, dtype in _INTEGERS.items():
+        info = np.iinfo(dtype)
+        if values.min() >= info.min and values.max() <= info.max:
+            return encoding
+    raise AssertionError("int64 holds every int64")
+
+
+def _decode(data: bytes) -> Graph:
+    if len(data) < len(_MAGIC) or not data.startswith(_MAGIC):
+        raise GraphError("not a graph (its first bytes are others)")
+    if len(data) < _PREFIX.size + _DIGEST_BYTES:
+        raise GraphError(f"truncated: {len(data)} bytes do not hold a graph")
+    _, version, length = _PREFIX.unpack_from(data)
+    if version != VERSION:
+        raise GraphError(f"version must be {VERSION}, not {version}")
+    end = len(data) - _DIGEST_BYTES
+    if length > min(_MAX_HEADER, end - _PREFIX.size):
+        raise GraphError(f"truncated: a header of {length} bytes does not fit {len(data)} bytes")
+    text = data[_PREFIX.size : _PREFIX.size + length]
+    header = _parse_header(text)
+    specs, size = _check_sections(header, end - _PREFIX.size - length)
+    if size != end - _PREFIX.size - length:
+        raise GraphError(
+            f"truncated or with bytes left over: the header describes {size} bytes of arrays, "
+            f"the file holds {end - _PREFIX.size - length}"
+        )
+    if hashlib.sha256(memoryview(data)[:end]).digest() != data[end:]:
+        raise GraphError("damaged: the checksum does not match")
+    position = _PREFIX.size + length
+    decoded = []
+    for kind, entry, arrays in specs:
+        values = dict(entry)
+        for name, (encoding, shape, bits, count) in arrays.items():
+            values[name] = _decode_array(
+                memoryview(data)[position : position + count],
+                encoding,
+                shape,
+                bits,
+                f"{kind.__name__} {entry['name']!r}: {name}",
+            )
+            position += count
+        decoded.append(kind(**values))
+    graph = Graph(nodes=tuple(decoded), outputs=tuple(header["outputs"]))
+    validate(graph)
+    return graph
+
+
+def _parse_header(text: bytes) -> dict:
+    try:
+        header = json.loads(text.decode("ascii"), parse_constant=_no_constant)
+        canonical = _canonical(header)
+    except (ValueError, RecursionError) as error:
+        raise GraphError("damaged: the header is no canonical JSON") from error
+    # Also refuses keys that occur twice, of which json keeps the last.
+    if canonical != text:
+        raise GraphError("damaged: the header is no canonical JSON")
+    if not isinstance(header, dict) or set(header) != {"nodes", "outputs"}:
+        raise GraphError("header must hold the fields nodes and outputs only")
+    if not all(isinstance(header[key], list) for key in ("nodes", "outputs")):
+        raise GraphError("header fields nodes and outputs must be lists")
+    if not all(isinstance(name, str) for name in header["outputs"]):
+        raise GraphError("outputs must be names")
+    return header
+
+
+def _no_constant(name: str):
+    raise ValueError(name)
+
+
+def _check_sections(header: dict, available: int) -> tuple[list, int]:
+    """Kind, plain fields and array specifications of each node, and the bytes of all arrays."""
+    specs, total = [], 0
+    for number, entry in enumerate(header["nodes"]):
+        if not isinstance(entry, dict):
+            raise GraphError(f"node {number} must be an object")
+        kind = _KINDS.get(entry["op"]) if isinstance(entry.get("op"), str) else None
+        if kind is None:
+            raise GraphError(f"node {number}: op must be one of {', '.join(_KINDS)}")
+        known = {field.name: field for field in fields(kind)}
+        where = f"node {number} ({kind.__name__})"
+        for name in sorted(set(entry) - set(known) - {"op"}):
+            raise GraphError(f"{where}: unknown field {name[:60]!r}")
+        for name in sorted(set(known) - set(entry)):
+            raise GraphError(f"{where}: field {name!r} is missing")
+        plain, arrays = {}, {}
+        for name, field in known.items():
+            value = entry[name]
+            if field.type is np.ndarray:
+                arrays[name] = _array_spec(where, name, value, entry.get("weight_bits"))
+                total += arrays[name][3]
+                if total > available:
+                    raise GraphError(
+                        f"truncated: {where}: {name} of shape {tuple(arrays[name][1])} does not fit "
+                        "the file"
+                    )
+            elif isinstance(value, list):
+                if not all(type(v) in (int, str) for v in value):
+                    raise GraphError(f"{where}: {name} must be a list of integers or of names")
+                plain[name] = tuple(value)
+            elif type(value) in (int, str, bool):
+                plain[name] = value
+            else:
+                raise GraphError(f"{where}: {name} must be an integer, a name, a bool or a list")
+        specs.append((kind, plain, arrays))
+    return specs, total
+
+
+def _array_spec(where: str, name: str, value, bits) -> tuple[str, list[int], int, int]:
+    """Encoding, shape, weight bits (0 for integers) and size in bytes."""
+    if not isinstance(value, dict) or set(value) != {"encoding", "shape"}:
+        raise GraphError(f"{where}: {name} must have the fields encoding and shape only")
+    encoding, shape = value["encoding"], value["shape"]
+    allowed = ["pow2"] if name == "weight" else list(_INTEGERS)
+    if encoding not in allowed:
+        raise GraphError(f"{where}: encoding of {name} must be one of {', '.join(allowed)}")
+    if (
+        not isinstance(shape, list)
+        or not 0 < len(shape) <= _MAX_DIMENSIONS
+        or not all(type(size) is int and 0 < size < 1 << 32 for size in shape)
+    ):
+        raise GraphError(f"{where}: shape of {name} must be 1..{_MAX_DIMENSIONS} positive integers")
+    if encoding != "pow2":
+        return encoding, shape, 0, prod(shape) * _INTEGERS[encoding].itemsize
+    if type(bits) is not int or not 2 <= bits <= 6:
+        raise GraphError(f"{where}: weight_bits must be in 2..6")
+    return encoding, shape, bits, packed_size(prod(shape), bits)
+
+
+def _decode_array(
+    section: memoryview, encoding: str, shape: list[int], bits: int, what: str
+) -> np.ndarray:
+    if encoding == "pow2":
+        return unpack_weights(section, bits, shape, what)
+    values = np.frombuffer(section, dtype=_INTEGERS[encoding]).reshape(shape).astype(np.int64)
+    if _smallest(values) != encoding:
+        raise GraphError(
+            f"{what}: encoding must be {_smallest(values)} for its values, not {encoding}"
+        )
+    return values
