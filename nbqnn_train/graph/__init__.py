@@ -1,6 +1,6 @@
-"""The integer graph: the contract between training and hardware. Standard library and NumPy only."""
+"""The integer graph, the contract of training and hardware. Standard library and NumPy only."""
 
-from .bounds import accumulator_bounds, required_bits, value_bounds
+from .bounds import accumulator_bounds, narrowed, required_bits, value_bounds
 from .errors import GraphError, NbqnnError
 from .infer import tensor_types
 from .interpreter import quantize_input, requantize, run, run_codes
@@ -41,6 +41,7 @@ __all__ = [
     "accumulator_bounds",
     "graph_digest",
     "load",
+    "narrowed",
     "quantize_input",
     "requantize",
     "required_bits",

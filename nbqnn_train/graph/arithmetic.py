@@ -1,12 +1,12 @@
 """Exact integer sums of products at the speed of BLAS.
 
-Why floating point is exact here: let M be the largest sum of absolute values of the terms of one output,
-``M >= sum |weight * code|``, proved in :mod:`nbqnn_train.graph.bounds`. Every product and every partial sum,
-in whatever order and grouping BLAS chooses, with or without fused multiply-add, is an integer of magnitude
-at most M. float32 represents every integer of magnitude at most 2**24 and float64 at most 2**53, so where M
-is not larger no operation rounds and the result is the integer result. BLAS libraries sum products in some
-order and do not use Strassen's algorithm, whose intermediate differences could exceed M. Beyond 2**53 the
-sums are computed in int64.
+Why floating point is exact here: let M be the largest sum of absolute values of the terms of one
+output, ``M >= sum |weight * code|``, proved in :mod:`nbqnn_train.graph.bounds`. Every product and
+every partial sum, in whatever order and grouping BLAS chooses, with or without fused multiply-add,
+is an integer of magnitude at most M. float32 represents every integer of magnitude at most 2**24
+and float64 at most 2**53, so where M is not larger no operation rounds and the result is the
+integer result. BLAS libraries sum products in some order and do not use Strassen's algorithm, whose
+intermediate differences could exceed M. Beyond 2**53 the sums are computed in int64.
 """
 
 import numpy as np

@@ -1,19 +1,23 @@
 """What values can occur: the proof that no accumulator overflows.
 
 Every tensor gets one interval of codes per channel, from the formats of the inputs through every
-``low``/``high`` of requantizers and clips. Intervals are carried in Python integers or in int64 where
-that is proved wide enough; nothing here is rounded.
+``low``/``high`` of requantizers and clips. Intervals are carried in Python integers or in int64
+where that is proved wide enough; nothing here is rounded.
 
-An accumulator's bound holds for every partial sum in any order of its terms, the empty one included:
-``low = min over channels of sum(min(0, smallest term))`` and ``high`` likewise. For one layer on an input
-that can take every value of its interval the bound is reached, so it is the tightest one.
+An accumulator's bound holds for every partial sum in any order of its terms, the empty one
+included: ``low = min over channels of sum(min(0, smallest term))`` and ``high`` likewise. For one
+layer on an input that can take every value of its interval the bound is reached, so it is the
+tightest one.
 """
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from . import limits
+from .errors import GraphError
+from .fields import label
 from .infer import tensor_types
 from .nodes import (
     Add,
@@ -30,10 +34,17 @@ from .nodes import (
     TensorType,
 )
 
-__all__ = ["NodeBounds", "accumulator_bounds", "graph_bounds", "required_bits", "value_bounds"]
+__all__ = [
+    "NodeBounds",
+    "accumulator_bounds",
+    "graph_bounds",
+    "narrowed",
+    "required_bits",
+    "value_bounds",
+]
 
-#: Flatten keeps one interval per feature up to this length and one for the whole vector beyond, so that
-#: a few bytes of an untrusted file cannot ask for a large allocation.
+#: Flatten keeps one interval per feature up to this length and one for the whole vector beyond, so
+#: that a few bytes of an untrusted file cannot ask for a large allocation.
 _MAX_INTERVALS = 1 << 20
 
 
@@ -56,7 +67,7 @@ class NodeBounds:
 
 @dataclass(frozen=True)
 class _Interval:
-    """Smallest and largest code per channel, as object or int64 arrays of C entries, or of one for all."""
+    """Smallest and largest code per channel: arrays of C entries, or of one for all."""
 
     low: np.ndarray
     high: np.ndarray
@@ -96,8 +107,32 @@ def value_bounds(graph: Graph) -> dict[str, tuple[int, int]]:
     return {name: (b.low, b.high) for name, b in graph_bounds(graph).items()}
 
 
+def narrowed(graph: Graph) -> Graph:
+    """The same graph with every ``acc_bits`` set to the narrowest width that is proved to suffice.
+
+    Raises :class:`GraphError` with the node, the bound and the width where that is more than 48
+    bits.
+    """
+    bounds = accumulator_bounds(graph)
+    nodes = []
+    for node in graph.nodes:
+        if node.name in bounds:
+            low, high = bounds[node.name]
+            # At least 2 bits: a node whose weights are all zero would do with one.
+            width = max(required_bits(low, high), limits.ACC_BITS[0])
+            if width > limits.ACC_BITS[1]:
+                raise GraphError(
+                    f"{label(node)}: accumulators can reach {low}..{high}, which "
+                    f"takes {width} bits; "
+                    f"at most {limits.ACC_BITS[1]} are allowed"
+                )
+            node = replace(node, acc_bits=width)
+        nodes.append(node)
+    return replace(graph, nodes=tuple(nodes))
+
+
 def graph_bounds(graph: Graph, types: dict[str, TensorType] | None = None) -> dict[str, NodeBounds]:
-    """Bounds of every node. ``types`` is :func:`tensor_types` of the graph where it is known already."""
+    """Bounds of every node; ``types`` is ``tensor_types(graph)`` where that is known already."""
     if types is None:
         types = tensor_types(graph)
     readers = Counter(source for node in graph.nodes for source in node.inputs)
@@ -133,8 +168,8 @@ def _weighted(node: Conv2d | Linear, source: _Interval, padded: bool) -> _Step:
     weight = node.weight.reshape(*node.weight.shape[:2], -1)
     groups = node.groups if isinstance(node, Conv2d) else 1
     outputs, inputs = weight.shape[0] // groups, weight.shape[1]
-    # All taps of one input channel share its interval, so they are added up first; below 2**62 because
-    # a weight has at most 2**30 and a kernel at most 2**32 positions.
+    # All taps of one input channel share its interval, so they are added up first; below 2**62
+    # because a weight has at most 2**30 and a kernel at most 2**32 positions.
     positive = np.maximum(weight, 0).sum(axis=2)
     negative = np.maximum(-weight, 0).sum(axis=2)
     source = source.expand(groups * inputs)
@@ -181,7 +216,8 @@ def _same(node: MaxPool2d, types: dict[str, TensorType], source: _Interval) -> _
 
 
 def _avg_pool(node: AvgPool2d, types: dict[str, TensorType], source: _Interval) -> _Step:
-    # Below 2**57: a kernel of at most 2**32 positions, a multiplier of at most 2**8, codes of 16 bits.
+    # Below 2**57: a kernel of at most 2**32 positions, a multiplier of at most 2**8, codes of 16
+    # bits.
     factor = node.kernel[0] * node.kernel[1] * int(node.multiplier)
     below, above = np.minimum(source.low, 0), np.maximum(source.high, 0)
     partial = _Interval(below * factor, above * factor)

@@ -27,7 +27,7 @@ def label(node: Node) -> str:
 
 
 def check_fields(node: Node) -> None:
-    """Raises :class:`GraphError` for the first field of ``node`` that the contract does not allow."""
+    """Raises :class:`GraphError` for the first field that the contract does not allow."""
     check = _CHECKS.get(type(node))
     if check is None:
         raise GraphError(
@@ -120,7 +120,8 @@ def _check_weights(node: Conv2d | Linear, dimensions: int) -> None:
     if bad.any():
         at = np.unravel_index(int(np.argmax(bad)), weight.shape)
         raise GraphError(
-            f"{label(node)}: weight{[int(i) for i in at]} is {int(weight[at])}; a {node.weight_bits}-bit "
+            f"{label(node)}: weight{[int(i) for i in at]} is {int(weight[at])}; a "
+            f"{node.weight_bits}-bit "
             f"weight must be 0 or a signed power of two of at most {largest}"
         )
     _check_array(node, "weight_exponent", weight.shape[:1], limits.EXPONENT)
@@ -162,7 +163,8 @@ def _check_window(node: MaxPool2d | AvgPool2d) -> None:
     _check_ints(node, "stride", 2, limits.STRIDE)
     _check_ints(node, "padding", 4, limits.PADDING)
     # With padding smaller than the kernel every window holds at least one real position: the first
-    # one reaches row kernel - 1 - top >= 0, the last one starts before row height + bottom - kernel + 1.
+    # one reaches row kernel - 1 - top >= 0, the last one starts before row height + bottom - kernel
+    # + 1.
     for value, kernel in zip(node.padding, node.kernel * 2, strict=True):
         if value >= kernel:
             raise GraphError(

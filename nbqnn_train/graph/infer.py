@@ -37,8 +37,8 @@ def window_output(
 def tensor_types(graph: Graph) -> dict[str, TensorType]:
     """Type of the tensor that each node produces, by name, in the graph's order.
 
-    Raises :class:`GraphError` where a node's own fields are not allowed, a name is missing or double, an
-    input is defined later (a cycle) or not at all, or types do not fit together.
+    Raises :class:`GraphError` where a node's own fields are not allowed, a name is missing or
+    double, an input is defined later (a cycle) or not at all, or types do not fit together.
     """
     if not isinstance(graph, Graph):
         raise TypeError(f"Graph must be a Graph, not {graph!r}")
@@ -100,12 +100,14 @@ def _windows(node: Conv2d | MaxPool2d | AvgPool2d, source: TensorType) -> tuple[
     )
     if min(size) < 1:
         raise GraphError(
-            f"{label(node)}: kernel {tuple(kernel)} with dilation {tuple(dilation)} must fit into the "
+            f"{label(node)}: kernel {tuple(kernel)} with dilation {tuple(dilation)} "
+            "must fit into the "
             f"padded input of {height + top + bottom} x {width + left + right}"
         )
     if max(size) > limits.MAX_DIMENSION:
         raise GraphError(
-            f"{label(node)}: output must be at most {limits.MAX_DIMENSION} high and wide, not {size}"
+            f"{label(node)}: output must be at most {limits.MAX_DIMENSION} high and "
+            f"wide, not {size}"
         )
     return size
 
@@ -178,7 +180,8 @@ def _infer_add(node: Add, a: TensorType, b: TensorType) -> TensorType:
     steps = tuple(t.exponent - int(s) for t, s in zip((a, b), node.shifts, strict=True))
     if steps[0] != steps[1]:
         raise GraphError(
-            f"{label(node)}: exponents {a.exponent} and {b.exponent} with shifts {tuple(node.shifts)} "
+            f"{label(node)}: exponents {a.exponent} and {b.exponent} with shifts "
+            f"{tuple(node.shifts)} "
             f"must meet on one step, not on {steps[0]} and {steps[1]}"
         )
     return _accumulator(node, a.shape, (steps[0],) * a.shape[0])
@@ -220,7 +223,8 @@ def _infer_flatten(node: Flatten, source: TensorType) -> TensorType:
     features = prod(_feature_map(node, source))
     if features > limits.MAX_FEATURES:
         raise GraphError(
-            f"{label(node)}: output must have at most {limits.MAX_FEATURES} features, not {features}"
+            f"{label(node)}: output must have at most {limits.MAX_FEATURES} "
+            f"features, not {features}"
         )
     return TensorType(
         shape=(features,), bits=source.bits, signed=source.signed, exponent=source.exponent

@@ -1,7 +1,7 @@
 """The meaning of the integer graph: it runs a graph on codes, exactly, and checks every width.
 
-Codes are int64 at this module's surface. Inside, sums of products run in floating point where that is
-proved exact (:mod:`nbqnn_train.graph.arithmetic`).
+Codes are int64 at this module's surface. Inside, sums of products run in floating point where that
+is proved exact (:mod:`nbqnn_train.graph.arithmetic`).
 """
 
 from collections import Counter
@@ -36,7 +36,7 @@ __all__ = ["quantize_input", "requantize", "run", "run_codes"]
 
 @dataclass(frozen=True, kw_only=True)
 class _Plan:
-    """What is computed once per graph: types, and weights in the type that is exact for their layer."""
+    """What is computed once per graph: types, and weights in the type that is exact for a layer."""
 
     types: dict[str, TensorType]
     matrices: dict[str, np.ndarray]
@@ -63,14 +63,15 @@ def run(
 ) -> np.ndarray | tuple[np.ndarray, ...] | dict[str, np.ndarray]:
     """Runs ``graph`` on real-valued input.
 
-    x : floating-point array (N, C, H, W) or (N, F) in the network's units; for several inputs a mapping
+    x : floating-point array (N, C, H, W) or (N, F) in the network's units; for several inputs a
+    mapping
         from the name of each Input to its array.
 
-    Returns the codes of the output, int64 with the batch in front; for several outputs a tuple in the
-    order of ``graph.outputs``; with ``trace`` a dict with the codes of every node by name.
+    Returns the codes of the output, int64 with the batch in front; for several outputs a tuple in
+    the order of ``graph.outputs``; with ``trace`` a dict with the codes of every node by name.
 
-    Raises :class:`GraphError` for a graph that is not valid, for input of a wrong shape, with NaN or
-    infinity, and when a value leaves its declared width.
+    Raises :class:`GraphError` for a graph that is not valid, for input of a wrong shape, with NaN
+    or infinity, and when a value leaves its declared width.
     """
     if not isinstance(graph, Graph):
         raise TypeError(f"Graph must be a Graph, not {graph!r}")
@@ -142,7 +143,8 @@ def requantize(
     """``clip((acc * multiplier + bias + half) >> shift, low, high)``, int64; see ``SPEC.md``.
 
     acc : integers of any shape.
-    multiplier, bias, shift : integers, or arrays (C,) that belong to the channels of ``acc``: its axis 1,
+    multiplier, bias, shift : integers, or arrays (C,) that belong to the channels of ``acc``: its
+    axis 1,
         or its only axis.
 
     Raises :class:`GraphError` where 64 bits could not hold the intermediate sum.
@@ -163,7 +165,7 @@ def requantize(
             f"acc * multiplier + bias + half must fit 64 bits; acc is in {acc.min()}..{acc.max()}, "
             f"multiplier at most {multiplier.max()}, bias in {bias.min()}..{bias.max()}"
         )
-    codes = acc * multiplier
+    codes = np.asarray(acc * multiplier)
     codes += bias + half
     codes >>= shift
     return np.clip(codes, low, high, out=codes)
@@ -207,7 +209,8 @@ def _check_width(node: Node, code: TensorType, values: np.ndarray) -> None:
     least, most = int(values.min()), int(values.max())
     if least < code.low or most > code.high:
         raise GraphError(
-            f"{label(node)}: values reach {least}..{most}; {code.bits} bits hold {code.low}..{code.high}"
+            f"{label(node)}: values reach {least}..{most}; {code.bits} bits hold "
+            f"{code.low}..{code.high}"
         )
 
 

@@ -1,16 +1,18 @@
 """The nodes of the integer graph: what a quantized network computes, to the bit.
 
-A graph is a tuple of nodes in topological order. Every node has a unique ``name``, which is also the
-name of the one tensor that it produces. Tensors hold integer *codes*; the real value of a code is
-``code * 2**exponent``. Shapes leave the batch out: ``(C, H, W)`` for feature maps, ``(F,)`` for vectors.
+A graph is a tuple of nodes in topological order. Every node has a unique ``name``, which is also
+the name of the one tensor that it produces. Tensors hold integer *codes*; the real value of a code
+is ``code * 2**exponent``. Shapes leave the batch out: ``(C, H, W)`` for feature maps, ``(F,)`` for
+vectors.
 
-There are two kinds of tensors. *Activations* are what memories hold: ``bits`` wide (2...16), signed or
-unsigned, with one exponent for the whole tensor. *Accumulators* are exact sums: signed, ``acc_bits``
-wide, with one exponent per channel. Convolution, linear, average pooling and add produce accumulators;
-a :class:`Requantize` turns accumulators (or activations) into activations. Everything else maps
-activations to activations.
+There are two kinds of tensors. *Activations* are what memories hold: ``bits`` wide (2...16), signed
+or unsigned, with one exponent for the whole tensor. *Accumulators* are exact sums: signed,
+``acc_bits`` wide, with one exponent per channel. Convolution, linear, average pooling and add
+produce accumulators; a :class:`Requantize` turns accumulators (or activations) into activations.
+Everything else maps activations to activations.
 
-``SPEC.md`` beside this file states the arithmetic; :mod:`nbqnn_train.graph.interpreter` executes it.
+``SPEC.md`` beside this file states the arithmetic; :mod:`nbqnn_train.graph.interpreter` executes
+it.
 """
 
 from dataclasses import dataclass, fields
@@ -42,8 +44,9 @@ def _frozen(values, what: str) -> np.ndarray:
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         at = np.unravel_index(int(np.argmin(np.isfinite(array))), array.shape)
         raise GraphError(f"{what}{[int(i) for i in at]} must be an integer, not {array[at]}")
-    # Only what int64 holds without loss; an empty list has no dtype of its own, so it is let through.
-    if array.size and not np.can_cast(array.dtype, np.int64) or array.dtype.kind == "b":
+    # Only what int64 holds without loss; an empty list has no dtype of its own, so it is let
+    # through.
+    if (array.size and not np.can_cast(array.dtype, np.int64)) or array.dtype.kind == "b":
         raise GraphError(f"{what} must hold integers of at most 64 bits, not {array.dtype}")
     array = array.astype(np.int64)
     array.setflags(write=False)
@@ -119,7 +122,7 @@ class _Unary(Node):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Input(Node):
-    """Quantizes real input: ``code = clip(floor(x * 2**-exponent + 1/2))`` to the range of the format."""
+    """``code = clip(floor(x * 2**-exponent + 1/2))`` of real input x, to the format's range."""
 
     shape: tuple[int, ...]
     bits: int
@@ -136,7 +139,8 @@ class Conv2d(_Unary):
     """Two-dimensional cross-correlation, zero padded; no bias (it lives in the requantizer).
 
     ``acc[o, y, x] = sum over i, j, k of weight[o, i, j, k]
-    * in[i + first input channel of o's group, y*stride - top + j*dilation, x*stride - left + k*dilation]``
+    * in[i + first input channel of o's group, y*stride - top + j*dilation, x*stride - left +
+    k*dilation]``
 
     weight : (Cout, Cin / groups, KH, KW), each 0 or a signed power of two with
         ``|w| <= 2**(2**(weight_bits - 1) - 2)``.
@@ -158,7 +162,7 @@ class Conv2d(_Unary):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Linear(_Unary):
-    """``acc[o] = sum over i of weight[o, i] * in[i]``; weights as in :class:`Conv2d`, shape (Fout, Fin)."""
+    """``acc[o] = sum over i of weight[o, i] * in[i]``; weights as in Conv2d, shape (Fout, Fin)."""
 
     weight: np.ndarray
     weight_bits: int
@@ -170,8 +174,8 @@ class Linear(_Unary):
 class MaxPool2d(_Unary):
     """Largest code in each window. Padding never wins: padded positions do not take part.
 
-    Padding is (top, left, bottom, right), each smaller than the kernel in its direction. Every window
-    must hold at least one real position.
+    Padding is (top, left, bottom, right), each smaller than the kernel in its direction. Every
+    window must hold at least one real position.
     """
 
     kernel: tuple[int, int]
@@ -183,9 +187,9 @@ class MaxPool2d(_Unary):
 class AvgPool2d(_Unary):
     """``acc = multiplier * (sum of the window)``; padded positions count as code 0.
 
-    ``multiplier / 2**shift`` stands for one over the window's size: the accumulator's exponent is the
-    input's minus ``shift``. The multiplier is positive and at most 2**8. A window of 2**n positions has
-    multiplier 1, shift n and is exact. The kernel of global pooling is the whole map.
+    ``multiplier / 2**shift`` stands for one over the window's size: the accumulator's exponent is
+    the input's minus ``shift``. The multiplier is positive and at most 2**8. A window of 2**n
+    positions has multiplier 1, shift n and is exact. The kernel of global pooling is the whole map.
     """
 
     kernel: tuple[int, int]
@@ -198,7 +202,8 @@ class AvgPool2d(_Unary):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Add(Node):
-    """``acc = (a << shifts[0]) + (b << shifts[1])``: two activations of equal shape on a common step.
+    """``acc = (a << shifts[0]) + (b << shifts[1])``: two activations of equal shape on a common
+    step.
 
     ``a.exponent - shifts[0] == b.exponent - shifts[1]`` is the accumulator's exponent.
     """
@@ -214,7 +219,7 @@ class Add(Node):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Concat(Node):
-    """Activations of one format joined along channels; different steps are requantized beforehand."""
+    """Activations of one format, joined along channels; others are requantized beforehand."""
 
     operands: tuple[str, ...]
 
@@ -230,7 +235,7 @@ class Flatten(_Unary):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Clip(_Unary):
-    """``min(max(code, low), high)``; the format stays the input's, which must hold ``low`` and ``high``."""
+    """``min(max(code, low), high)`` in the input's format, which must hold ``low`` and ``high``."""
 
     low: int
     high: int
@@ -240,11 +245,12 @@ class Clip(_Unary):
 class Requantize(_Unary):
     """``code = clip((acc * multiplier + bias + half) >> shift, low, high)``, per channel.
 
-    ``half`` is ``2**(shift - 1)`` for a positive shift and 0 for shift 0, so ties round towards plus
-    infinity; ``>>`` is the arithmetic shift (floor). ``low`` and ``high`` lie in the range of the
-    output format; ReLU is ``low = 0``.
+    ``half`` is ``2**(shift - 1)`` for a positive shift and 0 for shift 0, so ties round towards
+    plus infinity; ``>>`` is the arithmetic shift (floor). ``low`` and ``high`` lie in the range of
+    the output format; ReLU is ``low = 0``.
 
-    multiplier : (C,), 1 ... 2**16 - 1. *shift mode* means that every one is a power of two of at most 16.
+    multiplier : (C,), 1 ... 2**16 - 1. *shift mode* means that every one is a power of two of at
+    most 16.
     bias : (C,), signed, in units of ``acc * multiplier``.
     shift : (C,), 0 ... 47.
     """
@@ -261,7 +267,7 @@ class Requantize(_Unary):
 
 @dataclass(frozen=True, kw_only=True)
 class Graph:
-    """Nodes in topological order and the names of the activations that are the network's outputs."""
+    """Nodes in topological order and the names of the activations that are the outputs."""
 
     nodes: tuple[Node, ...]
     outputs: tuple[str, ...]

@@ -1,8 +1,9 @@
-"""Weight codes as bits: a sign and an index of ``weight_bits - 1`` bits, 0 for zero, i for 2**(i - 1).
+"""Weight codes as bits: a sign and an index of ``weight_bits - 1`` bits, 0 for zero, i for 2**(i -
+1).
 
-Code w of a weight is ``sign << (weight_bits - 1) | index``. Weight number j in row-major order occupies
-bits ``j * weight_bits`` and up of the section, seen as one little-endian number; bits left over in the last
-byte are 0. A sign without an index (negative zero) does not exist.
+Code w of a weight is ``sign << (weight_bits - 1) | index``. Weight number j in row-major order
+occupies bits ``j * weight_bits`` and up of the section, seen as one little-endian number; bits left
+over in the last byte are 0. A sign without an index (negative zero) does not exist.
 """
 
 import numpy as np
@@ -61,7 +62,8 @@ def unpack_weights(
     sign = 1 << (weight_bits - 1)
     if (codes == sign).any():
         raise GraphError(
-            f"{what}: weight number {int(np.argmax(codes == sign))} is a negative zero, which no code is"
+            f"{what}: weight number {int(np.argmax(codes == sign))} is a negative "
+            "zero, which no code is"
         )
     index = np.arange(sign)
     magnitude = np.where(index, 1 << np.maximum(index - 1, 0), 0)

@@ -9,8 +9,9 @@ Layout, all numbers little-endian::
     ...       sections: the arrays, one after the other in the header's order
     32 bytes  SHA-256 of everything before
 
-Equal graphs give equal bytes and every file that is accepted is the one that :func:`save` writes for its
-graph. Nothing in a file is executed, and sizes are compared with the file's before anything is allocated.
+Equal graphs give equal bytes and every file that is accepted is the one that :func:`save` writes
+for its graph. Nothing in a file is executed, and sizes are compared with the file's before anything
+is allocated.
 """
 
 import hashlib
@@ -48,7 +49,7 @@ _KINDS = {
 
 
 def save(graph: Graph, path: str | os.PathLike) -> None:
-    """Validates ``graph`` and writes it to ``path``; an existing file is replaced at once or not at all."""
+    """Validates ``graph`` and writes it to ``path``, replacing a file there at once."""
     data = _encode(graph)
     path = Path(path)
     try:
@@ -61,17 +62,21 @@ def save(graph: Graph, path: str | os.PathLike) -> None:
         umask = os.umask(0)
         os.umask(umask)
         # mkstemp makes a file that only its owner can read; a graph is no secret.
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
+        Path(temporary).chmod(0o666 & ~umask)
+        Path(temporary).replace(path)
     except OSError as error:
         Path(temporary).unlink(missing_ok=True)
         raise GraphError(f"Graph file {str(path)!r} cannot be written: {error.strerror}") from error
 
 
 def load(path: str | os.PathLike) -> Graph:
-    """The validated graph in the file ``path``; :class:`GraphError` for anything else, in one line."""
+    """The validated graph in the file ``path``; one-line :class:`GraphError` for others."""
     try:
-        data = Path(path).read_bytes()
+        with Path(path).open("rb") as file:
+            # A device or a disk image is told by its first bytes, not read to its end.
+            data = file.read(len(_MAGIC))
+            if data == _MAGIC:
+                data += file.read()
     except OSError as error:
         raise GraphError(f"Graph file {str(path)!r} cannot be read: {error.strerror}") from error
     try:
@@ -81,7 +86,7 @@ def load(path: str | os.PathLike) -> Graph:
 
 
 def graph_digest(graph: Graph) -> str:
-    """SHA-256, in hexadecimal digits, that stands at the end of the graph's file; names its content."""
+    """The hexadecimal SHA-256 that stands at the end of the graph's file; it names its content."""
     return _encode(graph)[-_DIGEST_BYTES:].hex()
 
 
@@ -219,7 +224,8 @@ def _check_sections(header: dict, available: int) -> tuple[list, int]:
                 total += arrays[name][3]
                 if total > available:
                     raise GraphError(
-                        f"truncated: {where}: {name} of shape {tuple(arrays[name][1])} does not fit "
+                        f"truncated: {where}: {name} of shape "
+                        f"{tuple(arrays[name][1])} does not fit "
                         "the file"
                     )
             elif isinstance(value, list):

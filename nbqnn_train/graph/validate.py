@@ -12,8 +12,9 @@ __all__ = ["validate"]
 def validate(graph: Graph) -> None:
     """Checks everything that the contract demands; see ``SPEC.md``.
 
-    Raises :class:`GraphError` with one line that names the node and the values: names, order, fields,
-    shapes, formats, outputs, unused nodes, and accumulators that could overflow their declared width.
+    Raises :class:`GraphError` with one line that names the node and the values: names, order,
+    fields, shapes, formats, outputs, unused nodes, and accumulators that could overflow their
+    declared width.
     """
     check_graph(graph)
 
@@ -30,13 +31,15 @@ def check_graph(graph: Graph) -> tuple[dict[str, TensorType], dict[str, NodeBoun
             needed = required_bits(*bound.partial)
             if needed > node.acc_bits:
                 raise GraphError(
-                    f"{label(node)}: accumulators can reach {bound.partial[0]}..{bound.partial[1]}, "
+                    f"{label(node)}: accumulators can reach "
+                    f"{bound.partial[0]}..{bound.partial[1]}, "
                     f"which takes {needed} bits; acc_bits is {node.acc_bits}"
                 )
         if bound.wide is not None and required_bits(*bound.wide) > 64:
             raise GraphError(
                 f"{label(node)}: acc * multiplier + bias + half can reach {bound.wide[0]}.."
-                f"{bound.wide[1]}, which takes {required_bits(*bound.wide)} bits; at most 64 are allowed"
+                f"{bound.wide[1]}, which takes {required_bits(*bound.wide)} bits; at "
+                "most 64 are allowed"
             )
     return types, bounds
 
