@@ -1,0 +1,362 @@
+"""From a trained quantized network to the integer graph."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nbqnn_train.graph.bounds import accumulator_bounds, required_bits
+from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.graph.fields import label
+from nbqnn_train.graph.limits import ACC_BITS
+from nbqnn_train.graph.nodes import (
+    Add,
+    AvgPool2d,
+    Clip,
+    Concat,
+    Conv2d,
+    Flatten,
+    Graph,
+    Input,
+    Linear,
+    MaxPool2d,
+    Node,
+    Requantize,
+)
+from nbqnn_train.graph.validate import validate
+from nbqnn_train.quant.activations import ActivationQuantizer
+from nbqnn_train.quant.fixed import FixedConvOp
+from nbqnn_train.quant.fold import Requantization
+from nbqnn_train.quant.formats import Format
+from nbqnn_train.quant.network import QuantNetwork, Step
+from nbqnn_train.quant.norm import NormOp
+from nbqnn_train.quant.ops import (
+    AddOp,
+    AvgPoolOp,
+    ClipOp,
+    ConcatOp,
+    FlattenOp,
+    InputOp,
+    MaxPoolOp,
+    average_multiplier,
+    power_rule,
+)
+from nbqnn_train.quant.weighted import WeightedLayer
+
+__all__ = ["export_graph", "export_run"]
+
+#: Weights of 0 and 1 need no more than this.
+_COPY_WEIGHT_BITS = 2
+
+
+def export_graph(module: QuantNetwork, input_shape: tuple[int, int, int]) -> Graph:
+    """The integer graph of a calibrated network for inputs of ``input_shape`` (C, H, W).
+
+    Its nodes bear the names of the network's operations; where one operation becomes an accumulator and
+    a requantizer, the requantizer's name ends in ``.out``. Accumulators get the narrowest width that
+    provably never overflows.
+
+    Raises :class:`NbqnnError` where the network is not calibrated, the shape does not fit, or an
+    accumulator could need more than 48 bits (layer, bound and width are named).
+    """
+    if not isinstance(module, QuantNetwork):
+        raise TypeError(f"Module must come from convert, not be {type(module).__name__}")
+    graph = _Exporter(module, _check_shape(input_shape)).export()
+    graph = _with_accumulator_widths(graph)
+    validate(graph)
+    return graph
+
+
+def export_run(path: Path) -> Graph:
+    """The integer graph of the run in the folder ``path``."""
+    from nbqnn_train.evaluation import load_run, run_input_shape
+
+    return export_graph(load_run(path), run_input_shape(path))
+
+
+def _check_shape(shape) -> tuple[int, int, int]:
+    shape = tuple(shape)
+    if len(shape) != 3 or not all(isinstance(size, int) and size > 0 for size in shape):
+        raise NbqnnError(f"Input shape must be three positive integers (C, H, W), not {shape!r}")
+    return shape
+
+
+def _with_accumulator_widths(graph: Graph) -> Graph:
+    """``graph`` with the narrowest ``acc_bits`` that no partial sum can leave."""
+    bounds = accumulator_bounds(graph)
+    nodes = []
+    for node in graph.nodes:
+        if node.name in bounds:
+            bits = max(required_bits(*bounds[node.name]), ACC_BITS[0])
+            if bits > ACC_BITS[1]:
+                low, high = bounds[node.name]
+                raise NbqnnError(
+                    f"{label(node)}: accumulators can reach {low}..{high}, which takes {bits} bits; "
+                    f"at most {ACC_BITS[1]} are allowed"
+                )
+            node = replace(node, acc_bits=bits)
+        nodes.append(node)
+    return Graph(nodes=tuple(nodes), outputs=graph.outputs)
+
+
+def _numpy(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().cpu().numpy().astype(np.int64)
+
+
+class _Exporter:
+    def __init__(self, network: QuantNetwork, input_shape: tuple[int, int, int]):
+        self.network = network
+        self.formats = network.formats()
+        self.shapes = _value_shapes(network, input_shape)
+        self.nodes: list[Node] = []
+        #: The node that holds each step's value.
+        self.names: dict[str, str] = {}
+
+    def export(self) -> Graph:
+        for step in self.network.steps:
+            op = self.network.ops[step.name]
+            self.names[step.name] = _RULES[type(op)](self, step, op)
+        output = self.names[self.network.output]
+        return Graph(nodes=tuple(self.nodes), outputs=(output,))
+
+    def _put(self, node: Node) -> str:
+        self.nodes.append(node)
+        return node.name
+
+    def _input(self, step: Step) -> str:
+        return self.names[step.inputs[0]]
+
+    def _channels(self, name: str) -> int:
+        return self.shapes[name][0]
+
+    def _requantize(
+        self, name: str, source: str, out: ActivationQuantizer, rule: Requantization
+    ) -> str:
+        target = out.format
+        low, high = out.code_range
+        node = Requantize(
+            name=name,
+            input=source,
+            multiplier=_numpy(rule.multiplier),
+            bias=_numpy(rule.bias),
+            shift=_numpy(rule.shift),
+            bits=target.bits,
+            signed=target.signed,
+            exponent=target.exponent,
+            low=low,
+            high=high,
+        )
+        return self._put(node)
+
+    def _rescale(
+        self, name: str, source: str, exponent: int, out: ActivationQuantizer, channels: int
+    ) -> str:
+        """Requantizes accumulators of one step for all channels."""
+        multiplier, shift = power_rule(exponent, out.format)
+        ones = torch.ones(channels, dtype=torch.int64)
+        return self._requantize(
+            name, source, out, Requantization(ones * multiplier, ones * 0, ones * shift)
+        )
+
+    def input(self, step: Step, op: InputOp) -> str:
+        target = op.out.format
+        node = Input(
+            name=step.name,
+            shape=self.shapes[step.name],
+            bits=target.bits,
+            signed=target.signed,
+            exponent=target.exponent,
+        )
+        return self._put(node)
+
+    def weighted(self, step: Step, op: WeightedLayer) -> str:
+        layer = op.integers(self.formats[step.inputs[0]])
+        common = {
+            "name": step.name,
+            "input": self._input(step),
+            "weight": _numpy(layer.codes),
+            "weight_bits": op.bits,
+            "weight_exponent": _numpy(layer.exponent),
+            "acc_bits": ACC_BITS[1],
+        }
+        if op.geometry is None:
+            self._put(Linear(**common))
+        else:
+            geometry = op.geometry
+            self._put(
+                Conv2d(
+                    **common,
+                    stride=geometry.stride,
+                    padding=geometry.padding,
+                    dilation=geometry.dilation,
+                    groups=geometry.groups,
+                )
+            )
+        return self._requantize(step.name + ".out", step.name, op.out, layer.requantization)
+
+    def fixed(self, step: Step, op: FixedConvOp) -> str:
+        """A convolution with weights 0 and 1, and a requantizer that changes nothing."""
+        source = self.formats[step.inputs[0]]
+        weight = _numpy(op.weight)
+        channels = len(weight)
+        self._put(
+            Conv2d(
+                name=step.name,
+                input=self._input(step),
+                weight=weight,
+                weight_bits=_COPY_WEIGHT_BITS,
+                weight_exponent=np.zeros(channels, dtype=np.int64),
+                stride=op.geometry.stride,
+                padding=op.geometry.padding,
+                dilation=op.geometry.dilation,
+                groups=op.geometry.groups,
+                acc_bits=ACC_BITS[1],
+            )
+        )
+        return self._keep(step.name + ".out", step.name, source, channels)
+
+    def _keep(self, name: str, source: str, fmt: Format, channels: int) -> str:
+        node = Requantize(
+            name=name,
+            input=source,
+            multiplier=np.ones(channels, dtype=np.int64),
+            bias=np.zeros(channels, dtype=np.int64),
+            shift=np.zeros(channels, dtype=np.int64),
+            bits=fmt.bits,
+            signed=fmt.signed,
+            exponent=fmt.exponent,
+            low=fmt.low,
+            high=fmt.high,
+        )
+        return self._put(node)
+
+    def norm(self, step: Step, op: NormOp) -> str:
+        rule = op.integers(self.formats[step.inputs[0]])
+        source, name = self._input(step), step.name
+        if not op.positive():
+            channels = len(rule.sign)
+            source = self._put(
+                Conv2d(
+                    name=name,
+                    input=source,
+                    weight=_numpy(rule.sign).reshape(channels, 1, 1, 1),
+                    weight_bits=_COPY_WEIGHT_BITS,
+                    weight_exponent=np.zeros(channels, dtype=np.int64),
+                    groups=channels,
+                    acc_bits=ACC_BITS[1],
+                )
+            )
+            name += ".out"
+        return self._requantize(name, source, op.out, rule.requantization)
+
+    def clip(self, step: Step, op: ClipOp) -> str:
+        source = self.formats[step.inputs[0]]
+        low, high = source.code_range(*op.limits)
+        return self._put(Clip(name=step.name, input=self._input(step), low=low, high=high))
+
+    def max_pool(self, step: Step, op: MaxPoolOp) -> str:
+        node = MaxPool2d(
+            name=step.name,
+            input=self._input(step),
+            kernel=op.kernel,
+            stride=op.stride,
+            padding=op.padding * 2,
+        )
+        return self._put(node)
+
+    def avg_pool(self, step: Step, op: AvgPoolOp) -> str:
+        shape = self.shapes[step.inputs[0]]
+        kernel, stride = op.windows(*shape[1:])
+        multiplier, shift = average_multiplier(kernel[0] * kernel[1])
+        self._put(
+            AvgPool2d(
+                name=step.name,
+                input=self._input(step),
+                kernel=kernel,
+                stride=stride,
+                padding=op.padding * 2,
+                multiplier=multiplier,
+                shift=shift,
+                acc_bits=ACC_BITS[1],
+            )
+        )
+        exponent = self.formats[step.inputs[0]].exponent - shift
+        return self._rescale(step.name + ".out", step.name, exponent, op.out, shape[0])
+
+    def add(self, step: Step, op: AddOp) -> str:
+        exponents = [self.formats[source].exponent for source in step.inputs]
+        finest = min(exponents)
+        self._put(
+            Add(
+                name=step.name,
+                operands=tuple(self.names[source] for source in step.inputs),
+                shifts=tuple(exponent - finest for exponent in exponents),
+                acc_bits=ACC_BITS[1],
+            )
+        )
+        channels = self._channels(step.name)
+        return self._rescale(step.name + ".out", step.name, finest, op.out, channels)
+
+    def concat(self, step: Step, op: ConcatOp) -> str:
+        operands = []
+        for index, source in enumerate(step.inputs):
+            fmt, name = self.formats[source], self.names[source]
+            if fmt != op.out.format:
+                operand = f"{step.name}.operand{index}"
+                name = self._rescale(operand, name, fmt.exponent, op.out, self._channels(source))
+            operands.append(name)
+        return self._put(Concat(name=step.name, operands=tuple(operands)))
+
+    def flatten(self, step: Step, op: FlattenOp) -> str:
+        if len(self.shapes[step.inputs[0]]) == 1:
+            return self._input(step)
+        return self._put(Flatten(name=step.name, input=self._input(step)))
+
+
+_RULES: dict[type[nn.Module], Callable] = {
+    InputOp: _Exporter.input,
+    WeightedLayer: _Exporter.weighted,
+    FixedConvOp: _Exporter.fixed,
+    NormOp: _Exporter.norm,
+    ClipOp: _Exporter.clip,
+    MaxPoolOp: _Exporter.max_pool,
+    AvgPoolOp: _Exporter.avg_pool,
+    AddOp: _Exporter.add,
+    ConcatOp: _Exporter.concat,
+    FlattenOp: _Exporter.flatten,
+}
+
+
+def _value_shapes(
+    network: QuantNetwork, input_shape: tuple[int, int, int]
+) -> dict[str, tuple[int, ...]]:
+    """Shape of each step's value without the batch; the network computes a zero image."""
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def remember(name: str) -> Callable:
+        def hook(module, inputs, output):
+            shapes[name] = tuple(output.shape[1:])
+
+        return hook
+
+    hooks = [op.register_forward_hook(remember(name)) for name, op in network.ops.items()]
+    was_training = network.training
+    parameter = next(network.parameters(), torch.zeros(()))
+    zeros = torch.zeros(1, *input_shape, dtype=parameter.dtype, device=parameter.device)
+    try:
+        with torch.no_grad():
+            network.eval()(zeros)
+    except NbqnnError:
+        raise
+    except RuntimeError as error:  # what torch raises where shapes do not fit
+        raise NbqnnError(
+            f"Input shape {input_shape} must fit the network: {str(error).splitlines()[0]}"
+        ) from None
+    finally:
+        network.train(was_training)
+        for hook in hooks:
+            hook.remove()
+    return shapes

@@ -1,0 +1,1 @@
+"""Layers that learn power-of-two weights and fixed-point activations."""

@@ -1,0 +1,151 @@
+"""The quantizer at the end of every layer: records ranges, chooses the format, quantizes."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.quant.formats import Format, fake_quantize
+from nbqnn_train.quant.mode import Mode
+from nbqnn_train.quant.weights import power_of_two
+
+__all__ = ["ActivationQuantizer"]
+
+#: Values kept per calibration batch; enough for errors and percentiles of a whole tensor.
+_SAMPLES = 1 << 15
+#: Exponents tried below the one that clips nothing.
+_FINER = 6
+
+
+class ActivationQuantizer(nn.Module):
+    """``code = clip(floor(value / 2**exponent + 1/2), low, high)`` with an exponent for the whole tensor.
+
+    Parameters
+    ----------
+    bits : width of the codes, 2 ... 16.
+    mode : the phase shared by the whole network.
+    limits : real values are clipped to this range first (ReLU is ``(0, inf)``).
+    percentile : None chooses the exponent of the least squared error; a number in (0, 100] chooses the
+        finest exponent that does not clip that share of the values' magnitudes.
+    """
+
+    def __init__(
+        self,
+        bits: int,
+        mode: Mode,
+        *,
+        limits: tuple[float, float] = (-math.inf, math.inf),
+        percentile: float | None = None,
+    ):
+        super().__init__()
+        self.bits = bits
+        self.mode = mode
+        self.limits = limits
+        self.percentile = percentile
+        #: (exponent, signed, calibrated): one integer buffer, so that any state dictionary carries it.
+        self.register_buffer("state", torch.zeros(3, dtype=torch.int64))
+        self._samples: list[Tensor] = []
+        self._cached: tuple[tuple[int, int], tuple[int, int, int]] | None = None
+
+    def _values(self) -> tuple[int, int, int]:
+        # Reading a buffer on an accelerator waits for it; the version tells whether it changed.
+        key = (self.state.data_ptr(), self.state._version)
+        if self._cached is None or self._cached[0] != key:
+            self._cached = key, tuple(self.state.tolist())
+        return self._cached[1]
+
+    @property
+    def calibrated(self) -> bool:
+        return bool(self._values()[2])
+
+    @property
+    def format(self) -> Format:
+        exponent, signed, calibrated = self._values()
+        if not calibrated:
+            raise NbqnnError("Network must be calibrated before its activations are quantized")
+        return Format(self.bits, bool(signed), exponent)
+
+    def set_format(self, exponent: int, signed: bool) -> None:
+        self.state.copy_(torch.tensor([exponent, int(signed), 1]))
+
+    @property
+    def code_range(self) -> tuple[int, int]:
+        """Smallest and largest code that leave the quantizer."""
+        return self.format.code_range(*self.limits)
+
+    def clamp(self, value: Tensor) -> Tensor:
+        low, high = self.limits
+        if low == 0 and math.isinf(high):
+            return torch.relu(value)
+        if math.isinf(low) and math.isinf(high):
+            return value
+        return value.clamp(low, high)
+
+    def forward(self, value: Tensor) -> Tensor:
+        """Training: the quantized value with a straight-through gradient, or what the phase asks for."""
+        if self.mode.calibrating:
+            value = self.clamp(value)
+            self.observe(value)
+            return value
+        if not (self.mode.activations and self.calibrated):
+            return self.clamp(value)
+        return fake_quantize(value, self.format.step, *self.code_range)
+
+    def decode(self, codes: Tensor, dtype: torch.dtype) -> Tensor:
+        """Real values of codes."""
+        return codes.to(dtype) * self.format.step
+
+    def requantize(self, acc: Tensor, multiplier: Tensor, bias: Tensor, shift: Tensor) -> Tensor:
+        """Codes of integer accumulators (N, C, ...): the graph's ``Requantize``, in int64."""
+        shape = (-1,) + (1,) * (acc.dim() - 2)
+        multiplier, bias, shift = (t.reshape(shape) for t in (multiplier, bias, shift))
+        half = (1 << shift) >> 1
+        return ((acc * multiplier + bias + half) >> shift).clamp(*self.code_range)
+
+    # Calibration.
+
+    def reset(self) -> None:
+        """Forgets recorded values."""
+        self._samples = []
+
+    def observe(self, value: Tensor) -> None:
+        """Records values: an evenly spaced sample, and the extremes."""
+        flat = value.detach().flatten().float()
+        if not torch.isfinite(flat).all():
+            raise NbqnnError("Calibration data must give finite activations, not nan or inf")
+        sample = flat[:: -(-flat.numel() // _SAMPLES)]
+        self._samples.append(torch.cat([sample, flat.amin()[None], flat.amax()[None]]))
+
+    def recorded_negative(self) -> bool:
+        return any(bool((sample < 0).any()) for sample in self._samples)
+
+    def choose_format(self, signed: bool) -> None:
+        """Sets the format from what was observed, and forgets it."""
+        if not self._samples:
+            raise NbqnnError("Calibration must see at least one batch, not none")
+        values = torch.cat(self._samples)
+        self._samples = []
+        self.set_format(self._best_exponent(values, signed), signed)
+
+    def _best_exponent(self, values: Tensor, signed: bool) -> int:
+        high = Format(self.bits, signed, 0).high
+        magnitude = values.abs()
+        if self.percentile is not None:
+            rank = max(1, math.ceil(len(values) * self.percentile / 100))
+            largest = float(magnitude.kthvalue(rank).values)
+        else:
+            largest = float(magnitude.max())
+        if largest == 0:
+            return 0
+        coarse = min(max(math.ceil(math.log2(largest / high)), -60), 60)
+        if self.percentile is not None:
+            return coarse
+        errors = {}
+        for exponent in range(coarse, coarse - _FINER, -1):
+            fmt = Format(self.bits, signed, exponent)
+            step = float(power_of_two(torch.tensor(exponent), torch.float64))
+            errors[exponent] = float(
+                (fake_quantize(values, step, fmt.low, fmt.high) - values).square().double().sum()
+            )
+        return min(errors, key=errors.get)

@@ -1,0 +1,65 @@
+"""Number formats of activations, and rounding."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["Format", "fake_quantize", "half_up"]
+
+
+@dataclass(frozen=True)
+class Format:
+    """``bits`` wide codes, signed or not, of the real value ``code * 2**exponent``."""
+
+    bits: int
+    signed: bool
+    exponent: int
+
+    @property
+    def low(self) -> int:
+        return -(1 << (self.bits - 1)) if self.signed else 0
+
+    @property
+    def high(self) -> int:
+        return (1 << (self.bits - int(self.signed))) - 1
+
+    @property
+    def step(self) -> float:
+        return math.ldexp(1.0, self.exponent)
+
+    def code_range(self, low: float, high: float) -> tuple[int, int]:
+        """The codes that clipping real values to ``low ... high`` leaves."""
+        return self._code(low), self._code(high)
+
+    def _code(self, value: float) -> int:
+        if math.isinf(value):
+            return self.low if value < 0 else self.high
+        return min(max(math.floor(value / self.step + 0.5), self.low), self.high)
+
+
+def half_up(value: Tensor) -> Tensor:
+    """Nearest integer, ties towards plus infinity: the rounding of the integer graph."""
+    return torch.floor(value + 0.5)
+
+
+class _FakeQuantize(torch.autograd.Function):
+    """Rounds and saturates; the gradient passes where nothing saturates (straight through)."""
+
+    @staticmethod
+    def forward(ctx, value, step, low, high):
+        scaled = value / step
+        if ctx.needs_input_grad[0]:
+            ctx.save_for_backward((scaled > low) & (scaled < high + 0.5))
+        return scaled.add_(0.5).floor_().clamp_(low, high).mul_(step)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (passes,) = ctx.saved_tensors
+        return gradient * passes, None, None, None
+
+
+def fake_quantize(value: Tensor, step: float, low: int, high: int) -> Tensor:
+    """``clip(floor(value / step + 1/2), low, high) * step`` for a power-of-two ``step``."""
+    return _FakeQuantize.apply(value, step, low, high)

@@ -1,0 +1,173 @@
+"""A quantized network: operations in order, and the values that flow between them."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.quant.activations import ActivationQuantizer
+from nbqnn_train.quant.formats import Format
+from nbqnn_train.quant.mode import Mode
+from nbqnn_train.quant.ops import InputOp
+from nbqnn_train.quant.weighted import WeightedLayer
+
+__all__ = ["QuantNetwork", "Step"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation: its key among the network's operations and the keys that it reads."""
+
+    name: str
+    inputs: tuple[str, ...]
+
+
+class QuantNetwork(nn.Module):
+    """What :func:`nbqnn_train.convert.convert` makes of a module.
+
+    In training mode it computes what its :class:`Mode` says. In evaluation mode it always computes the
+    exported graph: to the bit when its values are float64 (``network.double()``).
+
+    Parameters
+    ----------
+    ops : operations by key; the first step's is an :class:`InputOp`.
+    steps : in topological order.
+    output : key of the step whose value is the network's.
+    """
+
+    def __init__(self, ops: dict[str, nn.Module], steps: list[Step], output: str, mode: Mode):
+        super().__init__()
+        self.ops = nn.ModuleDict(ops)
+        self.steps = tuple(steps)
+        self.output = output
+        self.mode = mode
+        self._last_use = {source: step.name for step in steps for source in step.inputs}
+        self._last_use[output] = ""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._run(x, None)
+
+    def trace(self, x: Tensor) -> dict[str, Tensor]:
+        """Real values of every node of the exported graph, by the node's name; evaluation mode only."""
+        if self.training:
+            raise RuntimeError("Network must be in evaluation mode to be traced")
+        values: dict[str, Tensor] = {}
+        with torch.no_grad():
+            self._run(x, values)
+        return values
+
+    def formats(self) -> dict[str, Format]:
+        """The format of each step's value, by the step's key."""
+        known: dict[str, Format] = {}
+        for step in self.steps:
+            quantizer = self.quantizer(step.name)
+            known[step.name] = quantizer.format if quantizer else known[step.inputs[0]]
+        return known
+
+    def quantizer(self, name: str) -> ActivationQuantizer | None:
+        """The quantizer of a step's value; None where it keeps its input's format."""
+        return getattr(self.ops[name], "out", None)
+
+    def quantizers(self) -> Iterable[ActivationQuantizer]:
+        return (module for module in self.modules() if isinstance(module, ActivationQuantizer))
+
+    def weighted_layers(self) -> dict[str, WeightedLayer]:
+        return {name: op for name, op in self.ops.items() if isinstance(op, WeightedLayer)}
+
+    @property
+    def calibrated(self) -> bool:
+        return all(quantizer.calibrated for quantizer in self.quantizers())
+
+    def _run(self, x: Tensor, trace: dict[str, Tensor] | None) -> Tensor:
+        calibrated = self.calibrated
+        if not (calibrated or self.training or self.mode.calibrating):
+            raise NbqnnError("Network must be calibrated before it is evaluated")
+        known = self.formats() if calibrated else {}
+        values: dict[str, Tensor] = {}
+        for step in self.steps:
+            inputs = [values[source] for source in step.inputs] or [x]
+            sources = [known.get(source) for source in step.inputs]
+            record = None if trace is None else _recorder(trace, step.name)
+            values[step.name] = self.ops[step.name](inputs, sources, record)
+            if trace is not None:
+                inner = trace.get(step.name)
+                trace[step.name if inner is None else step.name + ".out"] = values[step.name]
+            for source in step.inputs:
+                if self._last_use[source] == step.name:
+                    values.pop(source, None)
+        return values[self.output]
+
+    # Calibration.
+
+    def calibrate(self, batches: Iterable[Tensor]) -> None:
+        """Chooses the format of every activation from real inputs (N, C, H, W)."""
+        was_training, was_calibrating = self.training, self.mode.calibrating
+        for quantizer in self.quantizers():
+            quantizer.reset()
+        self.mode.calibrating = True
+        self.eval()
+        try:
+            with torch.no_grad():
+                for batch in batches:
+                    self(batch)
+        finally:
+            self.mode.calibrating = was_calibrating
+            self.train(was_training)
+        self._choose_formats()
+
+    def reestimate_batch_norm(self, batches: Iterable[Tensor]) -> None:
+        """Replaces the running statistics of batch norm by the averages over ``batches``."""
+        norms = [m for m in self.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+        if not norms:
+            return
+        momenta = [norm.momentum for norm in norms]
+        was_training, was_folded = self.training, self.mode.folded
+        self.mode.folded = False
+        self.train()
+        for norm in norms:
+            # Cumulative average. The old statistics stay in force for the first batch, because in shift
+            # mode the weights are projected with them.
+            norm.num_batches_tracked.zero_()
+            norm.momentum = None
+        try:
+            with torch.no_grad():
+                for batch in batches:
+                    self(batch)
+        finally:
+            for norm, momentum in zip(norms, momenta, strict=True):
+                norm.momentum = momentum
+            self.mode.folded = was_folded
+            self.train(was_training)
+        for layer in self.weighted_layers().values():
+            layer.refresh()
+
+    def _choose_formats(self) -> None:
+        known: dict[str, Format] = {}
+        for step in self.steps:
+            quantizer = self.quantizer(step.name)
+            sources = [known[source] for source in step.inputs]
+            if quantizer is None:
+                known[step.name] = sources[0]
+                continue
+            op = self.ops[step.name]
+            if isinstance(op, InputOp):
+                signed = quantizer.recorded_negative()
+            else:
+                keeps_sign = hasattr(op, "finest_exponent")
+                signed = quantizer.limits[0] < 0 and not (
+                    keeps_sign and not any(source.signed for source in sources)
+                )
+            quantizer.choose_format(signed)
+            if hasattr(op, "finest_exponent"):
+                exponent = max(quantizer.format.exponent, op.finest_exponent(sources))
+                quantizer.set_format(exponent, signed)
+            known[step.name] = quantizer.format
+
+
+def _recorder(trace: dict[str, Tensor], name: str) -> Callable[[str, Tensor], None]:
+    def record(suffix: str, value: Tensor) -> None:
+        trace[name + suffix] = value
+
+    return record

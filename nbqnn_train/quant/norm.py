@@ -1,0 +1,113 @@
+"""Batch norm that no convolution precedes: a requantizer of activations."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from nbqnn_train.quant.activations import ActivationQuantizer
+from nbqnn_train.quant.fold import (
+    MULTIPLIER_LOG2_SHIFT_MODE,
+    Requantization,
+    requantization,
+    shift_limit,
+)
+from nbqnn_train.quant.formats import Format
+from nbqnn_train.quant.weights import power_of_two
+
+__all__ = ["IntegerNorm", "NormOp"]
+
+_TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class IntegerNorm:
+    """``sign`` (C,) int64 in -1, 0, 1 multiplies the codes before they are requantized."""
+
+    sign: Tensor
+    requantization: Requantization
+
+
+class NormOp(nn.Module):
+    """``requantize(norm(x))`` with the activation function that follows.
+
+    In shift mode gamma / sigma is rounded to the nearest power of two, while training as well. Channels
+    whose gamma is negative or zero need a sign: the graph gets a depthwise convolution for it.
+    """
+
+    def __init__(self, norm: nn.BatchNorm2d, out: ActivationQuantizer, *, shift_mode: bool):
+        super().__init__()
+        self.norm = norm
+        self.out = out
+        self.shift_mode = shift_mode
+
+    def _gain(self, dtype: torch.dtype) -> Tensor:
+        sigma = (self.norm.running_var.to(dtype) + self.norm.eps).sqrt()
+        return 1 / sigma if self.norm.weight is None else self.norm.weight.to(dtype) / sigma
+
+    def _magnitude(self, gain: Tensor, source: Format | None) -> Tensor:
+        """|gain|, in shift mode a power of two that the requantizer can express."""
+        magnitude = gain.detach().abs().clamp_min(_TINY)
+        if not self.shift_mode:
+            return magnitude
+        mantissa, power = torch.frexp(magnitude)
+        log2 = power.long() - 1 + (mantissa >= 0.75)
+        if source is not None and self.out.calibrated:
+            gap = self.out.format.exponent - source.exponent
+            limit = shift_limit(max(source.high, -source.low), self.out.bits)
+            log2 = log2.clamp(gap - limit, gap + MULTIPLIER_LOG2_SHIFT_MODE)
+        return power_of_two(log2, gain.dtype)
+
+    def _offset(self, gain: Tensor) -> Tensor:
+        """``gain`` is the one that is used, rounded or not."""
+        offset = -self.norm.running_mean.to(gain.dtype) * gain
+        return offset if self.norm.bias is None else offset + self.norm.bias.to(gain.dtype)
+
+    def forward(self, values, sources, record=None) -> Tensor:
+        (value,), (source,) = values, sources
+        mode = self.out.mode
+        if not self.training and not mode.calibrating:
+            return self._evaluate(value, source, record)
+        gain = self._gain(value.dtype)
+        used = torch.sign(gain.detach()) * self._magnitude(gain, source)
+        if mode.folded or mode.calibrating or not self.training:
+            used = used + gain - gain.detach()
+            result = value * used[:, None, None] + self._offset(used)[:, None, None]
+            return self.out(result)
+        result = self.norm(value)
+        if self.shift_mode and mode.blend > 0:
+            ratio = torch.where(gain.abs() < _TINY, 1, used / gain).detach()[:, None, None]
+            bias = 0 if self.norm.bias is None else self.norm.bias[:, None, None]
+            result = (result - bias) * ratio + bias
+        return self.out(result)
+
+    def _evaluate(self, value: Tensor, source: Format, record) -> Tensor:
+        rule = self.integers(source)
+        signed = value * rule.sign.to(value.dtype)[:, None, None]
+        if record is not None and not self.positive():
+            record("", signed)
+        codes = (signed / source.step).long()
+        numbers = rule.requantization
+        codes = self.out.requantize(codes, numbers.multiplier, numbers.bias, numbers.shift)
+        return self.out.decode(codes, value.dtype)
+
+    def positive(self) -> bool:
+        """Whether no channel needs a sign."""
+        return bool((self._gain(torch.float64) > 0).all())
+
+    def integers(self, source: Format) -> IntegerNorm:
+        """The integers of the exported graph."""
+        with torch.no_grad():
+            gain = self._gain(torch.float64)
+            magnitude = self._magnitude(gain, source)
+            sign = torch.sign(gain)
+            target = self.out.format
+            rule = requantization(
+                magnitude * 2.0 ** (source.exponent - target.exponent),
+                self._offset(sign * magnitude),
+                target.exponent,
+                target.bits,
+                max(source.high, -source.low),
+                shift_mode=self.shift_mode,
+            )
+        return IntegerNorm(sign.long(), rule)

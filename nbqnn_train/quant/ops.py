@@ -1,0 +1,202 @@
+"""The operations of a quantized network that have no weights.
+
+Every operation is called with the list of its input values, the list of their formats (None while the
+network is not calibrated) and ``record(suffix, value)``, which in exact evaluation receives the values of
+those nodes of the graph that lie inside the operation. Values are real numbers ``code * step``.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.quant.activations import ActivationQuantizer
+from nbqnn_train.quant.fold import MULTIPLIER_LOG2_SHIFT_MODE
+from nbqnn_train.quant.formats import Format, fake_quantize
+
+__all__ = [
+    "AddOp",
+    "AvgPoolOp",
+    "ClipOp",
+    "ConcatOp",
+    "FlattenOp",
+    "InputOp",
+    "MaxPoolOp",
+    "average_multiplier",
+    "power_rule",
+]
+
+def rescale(
+    acc: Tensor, acc_exponent: int, out: ActivationQuantizer, dtype: torch.dtype
+) -> Tensor:
+    """Integer accumulators (int64) of one step for all channels to real values of ``out``."""
+    multiplier, shift = power_rule(acc_exponent, out.format)
+    ones = torch.ones(1, dtype=torch.int64, device=acc.device)
+    codes = out.requantize(acc, ones * multiplier, ones * 0, ones * shift)
+    return out.decode(codes, dtype)
+
+
+def power_rule(acc_exponent: int, target: Format) -> tuple[int, int]:
+    """Multiplier and shift that take a step of ``2**acc_exponent`` to the step of ``target``."""
+    shift = target.exponent - acc_exponent
+    return (1 << max(-shift, 0), max(shift, 0))
+
+
+class InputOp(nn.Module):
+    """Quantizes the real input; unsigned where no calibration value is negative."""
+
+    def __init__(self, out: ActivationQuantizer):
+        super().__init__()
+        self.out = out
+
+    def forward(self, values, sources, record=None) -> Tensor:
+        (value,) = values
+        if self.out.mode.calibrating or self.training:
+            return self.out(value)
+        target = self.out.format
+        return fake_quantize(value, target.step, target.low, target.high)
+
+
+class ClipOp(nn.Module):
+    """ReLU and its bounded forms on an activation that something else reads as well."""
+
+    def __init__(self, limits: tuple[float, float]):
+        super().__init__()
+        self.limits = limits
+
+    def forward(self, values, sources, record=None) -> Tensor:
+        (value,), (source,) = values, sources
+        if source is None:
+            return value.clamp(*self.limits)
+        low, high = source.code_range(*self.limits)
+        return value.clamp(low * source.step, high * source.step)
+
+
+class MaxPoolOp(nn.Module):
+    """Largest value of each window; padding never wins."""
+
+    def __init__(self, kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]):
+        super().__init__()
+        self.kernel, self.stride, self.padding = kernel, stride, padding
+
+    def forward(self, values, sources, record=None) -> Tensor:
+        (value,), (source,) = values, sources
+        return F.max_pool2d(value, self.kernel, self.stride, self.padding)
+
+
+class FlattenOp(nn.Module):
+    """(N, C, H, W) to (N, C*H*W)."""
+
+    def forward(self, values, sources, record=None) -> Tensor:
+        (value,), (source,) = values, sources
+        return value.flatten(1)
+
+
+def average_multiplier(window: int) -> tuple[int, int]:
+    """(multiplier, shift) with ``multiplier / 2**shift`` nearest to ``1 / window``.
+
+    A power of two is exact with multiplier 1; others have a multiplier in 2**7 ... 2**8.
+    """
+    if window & (window - 1) == 0:
+        return 1, window.bit_length() - 1
+    shift = window.bit_length() - 1 + 8
+    multiplier = math.floor((1 << shift) / window + 0.5)
+    return multiplier, shift
+
+
+class AvgPoolOp(nn.Module):
+    """Mean of each window; ``kernel`` None means that the output has ``size`` (adaptive pooling).
+
+    Windows that are no power of two use the integer approximation of one over their size that
+    the graph holds, in training too. Padding counts as zeros.
+    """
+
+    def __init__(
+        self,
+        out: ActivationQuantizer,
+        *,
+        kernel: tuple[int, int] | None,
+        stride: tuple[int, int] | None = None,
+        padding: tuple[int, int] = (0, 0),
+        size: tuple[int, int] | None = None,
+        path: str,
+    ):
+        super().__init__()
+        self.out = out
+        self.kernel, self.stride, self.padding, self.size = kernel, stride, padding, size
+        self.path = path
+
+    def windows(self, height: int, width: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Kernel and stride for a map of this size."""
+        if self.kernel is not None:
+            return self.kernel, self.stride
+        if height % self.size[0] or width % self.size[1]:
+            raise NbqnnError(
+                f"{self.path}: adaptive pooling to {self.size[0]} x {self.size[1]} must divide the "
+                f"feature map, not {height} x {width}"
+            )
+        kernel = height // self.size[0], width // self.size[1]
+        return kernel, kernel
+
+    def forward(self, values, sources, record=None) -> Tensor:
+        (value,), (source,) = values, sources
+        kernel, stride = self.windows(*value.shape[2:])
+        multiplier, shift = average_multiplier(kernel[0] * kernel[1])
+        total = F.avg_pool2d(value, kernel, stride, self.padding, divisor_override=1)
+        acc = total * (multiplier / (1 << shift))
+        if self.out.mode.calibrating or self.training:
+            return self.out(acc)
+        if record is not None:
+            record("", acc)
+        exponent = source.exponent - shift
+        return rescale((acc / 2.0**exponent).long(), exponent, self.out, value.dtype)
+
+    def finest_exponent(self, sources: list[Format]) -> int:
+        # Known without the window: a shift of 0 is the least that any window has.
+        return sources[0].exponent - MULTIPLIER_LOG2_SHIFT_MODE
+
+
+class AddOp(nn.Module):
+    """Sum of two activations, with the activation function that follows."""
+
+    def __init__(self, out: ActivationQuantizer):
+        super().__init__()
+        self.out = out
+
+    def forward(self, values, sources, record=None) -> Tensor:
+        acc = values[0] + values[1]
+        if self.out.mode.calibrating or self.training:
+            return self.out(acc)
+        if record is not None:
+            record("", acc)
+        exponent = min(source.exponent for source in sources)
+        return rescale((acc / 2.0**exponent).long(), exponent, self.out, acc.dtype)
+
+    def finest_exponent(self, sources: list[Format]) -> int:
+        return min(source.exponent for source in sources) - MULTIPLIER_LOG2_SHIFT_MODE
+
+
+class ConcatOp(nn.Module):
+    """Joins activations along channels; each is brought to the common format first."""
+
+    def __init__(self, out: ActivationQuantizer):
+        super().__init__()
+        self.out = out
+
+    def forward(self, values, sources, record=None) -> Tensor:
+        if self.out.mode.calibrating or self.training:
+            return self.out(torch.cat(values, dim=1))
+        joined = []
+        for index, (value, source) in enumerate(zip(values, sources, strict=True)):
+            if source != self.out.format:
+                codes = (value / source.step).long()
+                value = rescale(codes, source.exponent, self.out, value.dtype)
+                if record is not None:
+                    record(f".operand{index}", value)
+            joined.append(value)
+        return torch.cat(joined, dim=1)
+
+    def finest_exponent(self, sources: list[Format]) -> int:
+        return max(source.exponent for source in sources) - MULTIPLIER_LOG2_SHIFT_MODE

@@ -1,0 +1,254 @@
+"""Convolution or linear layer, with its batch norm and activation: one unit from codes to codes."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nbqnn_train.quant.activations import ActivationQuantizer
+from nbqnn_train.quant.estimators import estimator
+from nbqnn_train.quant.fold import (
+    MULTIPLIER_LOG2_SHIFT_MODE,
+    Requantization,
+    requantization,
+    shift_limit,
+)
+from nbqnn_train.quant.formats import Format, half_up
+from nbqnn_train.quant.mode import Mode
+from nbqnn_train.quant.weights import (
+    best_exponent,
+    largest_log2,
+    power_of_two,
+    project,
+    weight_codes,
+)
+
+__all__ = ["Geometry", "IntegerLayer", "WeightedLayer"]
+
+#: Multipliers of batch norm below this count as zero: their weights cannot be scaled back.
+_TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Of a convolution; padding is (top, left, bottom, right)."""
+
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+
+    def convolve(self, value: Tensor, weight: Tensor) -> Tensor:
+        top, left, bottom, right = self.padding
+        if (top, left) == (bottom, right):
+            padding = (top, left)
+        else:
+            value, padding = F.pad(value, (left, right, top, bottom)), (0, 0)
+        return F.conv2d(value, weight, None, self.stride, padding, self.dilation, self.groups)
+
+
+@dataclass(frozen=True)
+class IntegerLayer:
+    """What the exported graph holds of a layer, int64.
+
+    codes : (Cout, ...), zero or signed powers of two.
+    exponent : (Cout,), the weights' steps.
+    """
+
+    codes: Tensor
+    exponent: Tensor
+    requantization: Requantization
+
+
+class WeightedLayer(nn.Module):
+    """``requantize(norm(conv(x)))`` with power-of-two weights; a linear layer where ``geometry`` is None.
+
+    In *shift* mode weights are projected together with the factor gamma / sigma of batch norm, so that
+    nothing of it is left for the requantizer but a power of two. In *scale* mode they are projected
+    alone, and gamma / sigma becomes a multiplier of up to 16 bits. Either way the sign of gamma goes
+    into the weights, because the levels are symmetric and multipliers are positive.
+
+    Parameters
+    ----------
+    weight : (Cout, Cin / groups, KH, KW) or (Fout, Fin)
+    bias : (Cout,) or None
+    norm : batch norm over the output channels, or None
+    """
+
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor | None,
+        norm: nn.BatchNorm1d | nn.BatchNorm2d | None,
+        *,
+        geometry: Geometry | None,
+        bits: int,
+        out: ActivationQuantizer,
+        mode: Mode,
+        shift_mode: bool = True,
+        per_tensor: bool = False,
+        estimator_name: str = "reconstructed",
+    ):
+        super().__init__()
+        self.weight = nn.Parameter(weight.detach().clone())
+        self.bias = None if bias is None else nn.Parameter(bias.detach().clone())
+        self.norm = norm
+        self.geometry = geometry
+        self.bits = bits
+        self.out = out
+        self.mode = mode
+        self.shift_mode = shift_mode
+        self.per_tensor = per_tensor
+        self.estimator = estimator(estimator_name)
+        self.register_buffer("exponent", torch.zeros(len(weight), dtype=torch.int64))
+        self._cached: tuple | None = None
+        self.refresh()
+
+    # Pieces of the arithmetic.
+
+    def _per_channel(self, value: Tensor) -> Tensor:
+        """(Cout,) in the shape that broadcasts over the weights."""
+        return value.reshape(-1, *(1,) * (self.weight.dim() - 1))
+
+    def _on_output(self, value: Tensor) -> Tensor:
+        """(Cout,) in the shape that broadcasts over the output."""
+        return value if self.geometry is None else value.reshape(1, -1, 1, 1)
+
+    def _linear(self, value: Tensor, weight: Tensor) -> Tensor:
+        if self.geometry is None:
+            return F.linear(value, weight)
+        return self.geometry.convolve(value, weight)
+
+    def _gain(self, dtype: torch.dtype | None = None) -> Tensor:
+        """gamma / sigma of the frozen batch norm, signed, in shape (Cout,)."""
+        if self.norm is None:
+            return torch.ones(len(self.weight), dtype=dtype or self.weight.dtype, device=self.weight.device)
+        variance = self.norm.running_var.to(dtype or self.weight.dtype)
+        sigma = (variance + self.norm.eps).sqrt()
+        return 1 / sigma if self.norm.weight is None else self.norm.weight.to(sigma.dtype) / sigma
+
+    def _offset(self, gain: Tensor) -> Tensor:
+        """What is added to ``gain * conv(x)``, in shape (Cout,)."""
+        offset = torch.zeros_like(gain)
+        if self.bias is not None:
+            offset = offset + self.bias.to(gain.dtype)
+        if self.norm is not None:
+            offset = (offset - self.norm.running_mean.to(gain.dtype)) * gain
+            if self.norm.bias is not None:
+                offset = offset + self.norm.bias.to(gain.dtype)
+        return offset
+
+    def _fold(self, gain: Tensor) -> Tensor:
+        """The part of the gain that goes into the weights."""
+        return gain if self.shift_mode else torch.sign(gain.detach())
+
+    def refresh(self) -> None:
+        """Chooses the weights' exponents anew."""
+        with torch.no_grad():
+            folded = self.weight * self._per_channel(self._fold(self._gain()))
+            self.exponent.copy_(best_exponent(folded, self.bits, per_tensor=self.per_tensor))
+
+    def _allowed_exponent(self, source: Format) -> Tensor:
+        """The weights' exponents, limited to what a requantizer of shift mode can express."""
+        if not self.shift_mode or not self.out.calibrated:
+            return self.exponent
+        most = self._fan_in() * (1 << largest_log2(self.bits)) * max(source.high, -source.low)
+        gap = self.out.format.exponent - source.exponent
+        limit = shift_limit(most, self.out.bits)
+        return self.exponent.clamp(gap - limit, gap + MULTIPLIER_LOG2_SHIFT_MODE)
+
+    def _fan_in(self) -> int:
+        return math.prod(self.weight.shape[1:])
+
+    # The three ways to compute.
+
+    def forward(self, values, sources, record=None) -> Tensor:
+        (value,), (source,) = values, sources
+        if self.mode.calibrating:
+            return self._train_folded(value, None, self.mode.blend)
+        if not self.training:
+            return self._evaluate(value, source, record)
+        if self.mode.folded:
+            return self._train_folded(value, source, self.mode.blend)
+        return self._train_live(value)
+
+    def _train_live(self, value: Tensor) -> Tensor:
+        """Batch norm with the statistics of the batch."""
+        if self.mode.blend > 0 and self.mode.refresh:
+            self.refresh()
+        weight = self.weight
+        if self.mode.blend > 0:
+            fold = self._fold(self._gain().detach())
+            fold = self._per_channel(torch.where(fold.abs() < _TINY, _TINY, fold))
+            exponent = self._per_channel(self.exponent)
+            quantized = project(weight * fold, exponent, self.bits) / fold
+            weight = self.estimator(weight, quantized, self.mode.blend)
+        out = self._linear(value, weight)
+        if self.bias is not None:
+            out = out + self._on_output(self.bias)
+        if self.norm is not None:
+            out = self.norm(out)
+        return self.out(out)
+
+    def _train_folded(self, value: Tensor, source: Format | None, blend: float) -> Tensor:
+        """Batch norm as the exported graph has it; differentiable."""
+        gain = self._gain()
+        folded = self.weight * self._per_channel(self._fold(gain))
+        exponent = self.exponent if source is None else self._allowed_exponent(source)
+        quantized = project(folded, self._per_channel(exponent), self.bits)
+        out = self._linear(value, self.estimator(folded, quantized, blend))
+        if not self.shift_mode:
+            out = out * self._on_output(gain.abs())
+        offset = self._offset(gain)
+        if source is not None and self.out.calibrated and not self.mode.calibrating:
+            offset = self._round_offset(offset, exponent + source.exponent)
+        return self.out(out + self._on_output(offset))
+
+    def _round_offset(self, offset: Tensor, acc_exponent: Tensor) -> Tensor:
+        """The offset on the grid of the accumulators, with a straight-through gradient."""
+        if not self.shift_mode:
+            return offset
+        finest = torch.minimum(acc_exponent, torch.tensor(self.out.format.exponent).to(acc_exponent))
+        step = power_of_two(finest, offset.dtype)
+        return offset + (half_up(offset / step) * step - offset).detach()
+
+    def _evaluate(self, value: Tensor, source: Format, record) -> Tensor:
+        """Exactly what the graph computes, where sums are exact in the dtype of ``value`` (float64)."""
+        layer = self.integers(source)
+        step = power_of_two(layer.exponent, value.dtype)
+        weight = layer.codes.to(value.dtype) * self._per_channel(step)
+        acc = self._linear(value, weight)
+        if record is not None:
+            record("", acc)
+        codes = (acc / self._on_output(step * source.step)).long()
+        rule = layer.requantization
+        codes = self.out.requantize(codes, rule.multiplier, rule.bias, rule.shift)
+        return self.out.decode(codes, value.dtype)
+
+    def integers(self, source: Format) -> IntegerLayer:
+        """The integers of the exported graph; computed in float64 whatever the dtype of the weights."""
+        tensors = (self.weight, self.exponent, self.bias, self.out.state)
+        if self.norm is not None:
+            tensors += (self.norm.weight, self.norm.bias, self.norm.running_mean, self.norm.running_var)
+        key = (source, *((t.data_ptr(), t._version) for t in tensors if t is not None))
+        if self._cached is None or self._cached[0] != key:
+            with torch.no_grad():
+                self._cached = key, self._integers(source)
+        return self._cached[1]
+
+    def _integers(self, source: Format) -> IntegerLayer:
+        gain = self._gain(torch.float64)
+        folded = self.weight.double() * self._per_channel(self._fold(gain))
+        exponent = self._allowed_exponent(source)
+        codes = weight_codes(folded, self._per_channel(exponent), self.bits).long()
+        target = self.out.format
+        scale = power_of_two(exponent + source.exponent - target.exponent, torch.float64)
+        if not self.shift_mode:
+            scale = scale * gain.abs()
+        bound = int(codes.abs().flatten(1).sum(dim=1).max()) * max(source.high, -source.low)
+        rule = requantization(
+            scale, self._offset(gain), target.exponent, target.bits, bound, shift_mode=self.shift_mode
+        )
+        return IntegerLayer(codes, exponent, rule)
