@@ -5,6 +5,7 @@ with a :class:`Space` that holds what the thing under test supports.
 """
 
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 from hypothesis import strategies as st
@@ -114,15 +115,16 @@ class _Builder:
         if draw(st.sampled_from(space.modes)) == "shift":
             multiplier = 1 << self.random.integers(0, 5, channels)
         else:
-            multiplier = self.random.integers(1, 1 << 16, channels)
+            # The sum in the requantizer must fit 64 bits, with room for bias and half.
+            multiplier = self.random.integers(1, min(1 << 16, (1 << 62) // (reach + 1)), channels)
         # The largest accumulator lands near the end of the output's range, a few bits above or
         # below.
         wanted = np.array([(reach * int(m)).bit_length() for m in multiplier]) - bits
         shift = np.clip(wanted + self.random.integers(-3, 2, channels), 0, 47)
         span = np.minimum(reach * multiplier, (1 << 47) - 1)
         bias = self.random.integers(-span, span + 1)
-        if draw(st.booleans()):
-            low, high = sorted(draw(st.tuples(*2 * [st.integers(low, high)])))
+        if draw(st.integers(0, 3)) == 0:
+            low, high = self.clipping(low, high)
         return self.append(
             Requantize,
             input=source,
@@ -136,8 +138,16 @@ class _Builder:
             high=high,
         )
 
-    def weights(self, shape: tuple[int, ...]) -> dict:
-        bits = self.draw(st.sampled_from(self.space.weight_bits))
+    def clipping(self, low: int, high: int) -> tuple[int, int]:
+        """Ends that leave something of ``low``..``high``; now and then a single code."""
+        middle = self.draw(st.integers(low, high))
+        return self.draw(st.integers(low, middle)), self.draw(st.integers(middle, high))
+
+    def weights(self, shape: tuple[int, ...], source: TensorType) -> dict:
+        # No more than 48 bits for the accumulator.
+        room = 46 - source.bits - prod(shape[1:]).bit_length()
+        fitting = [bits for bits in self.space.weight_bits if max_weight(bits) <= 1 << room]
+        bits = self.draw(st.sampled_from(fitting))
         top = max_weight(bits).bit_length()
         index = self.random.integers(0, top + 1, shape)
         sign = self.random.choice([-1, 1], shape)
@@ -191,12 +201,14 @@ class _Builder:
         lowest = -(-space.channels[0] // groups)
         outputs = groups * draw(st.integers(lowest, max(lowest, space.channels[1] // groups)))
         shape = (outputs, channels // groups, *window.pop("kernel"))
-        conv = self.append(Conv2d, input=source, groups=groups, **window, **self.weights(shape))
+        conv = self.append(
+            Conv2d, input=source, groups=groups, **window, **self.weights(shape, code)
+        )
         self.requantized(conv)
 
     def _linear(self, source, code):
         outputs = self.draw(_within(self.space.channels))
-        weights = self.weights((outputs, code.shape[0]))
+        weights = self.weights((outputs, code.shape[0]), code)
         self.requantized(self.append(Linear, input=source, **weights))
 
     def _maxpool2d(self, source, code):
@@ -242,7 +254,7 @@ class _Builder:
         self.append(Flatten, input=source)
 
     def _clip(self, source, code):
-        low, high = sorted(self.draw(st.tuples(*2 * [st.integers(code.low, code.high)])))
+        low, high = self.clipping(code.low, code.high)
         self.append(Clip, input=source, low=low, high=high)
 
     def _requantize(self, source, code):
