@@ -101,6 +101,7 @@ class WeightedLayer(nn.Module):
         self.mode = mode
         self.shift_mode = shift_mode
         self.per_tensor = per_tensor
+        self.estimator_name = estimator_name
         self.estimator = estimator(estimator_name)
         self.register_buffer("exponent", torch.zeros(len(weight), dtype=torch.int64))
         self._cached: tuple | None = None

@@ -1,0 +1,112 @@
+"""Batches of a data set, the same for the same seed and epoch, wherever a training was interrupted."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from nbqnn_train.data.images import ImageSet
+
+__all__ = ["calibration_batches", "ordered_loader", "train_loader"]
+
+_MARGIN = 4
+
+
+@dataclass(frozen=True)
+class _Batch:
+    indices: np.ndarray
+    #: Seeds the augmentation; None for none.
+    seed: tuple[int, int, int] | None
+
+
+class _Batches(Dataset):
+    """Indexed by a :class:`_Batch`; float32 images and int64 labels."""
+
+    def __init__(self, images: ImageSet):
+        self.images = images
+
+    def __getitem__(self, batch: _Batch) -> tuple[Tensor, Tensor]:
+        pixels = self.images.images(batch.indices)
+        if batch.seed is not None:
+            pixels = _augmented(pixels, np.random.default_rng(batch.seed))
+        return torch.from_numpy(pixels), torch.from_numpy(self.images.labels[batch.indices])
+
+
+def _augmented(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Mirrored half of the time and moved by up to 4 pixels; what comes into view is zero (the mean)."""
+    count, _, height, width = images.shape
+    padding = ((0, 0), (0, 0), (_MARGIN, _MARGIN), (_MARGIN, _MARGIN))
+    padded = np.pad(images, padding)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(2, 3))
+    top, left = rng.integers(0, 2 * _MARGIN + 1, (2, count))
+    moved = windows[np.arange(count), :, top, left]
+    mirrored = rng.random(count) < 0.5
+    return np.ascontiguousarray(np.where(mirrored[:, None, None, None], moved[..., ::-1], moved))
+
+
+class _EpochSampler(Sampler):
+    """A new order each epoch; a smaller last batch is left out where there is more than one."""
+
+    def __init__(self, count: int, batch_size: int, seed: int, augment: bool, rank: int, world: int):
+        self.count, self.batch_size = count, min(batch_size, count)
+        self.seed, self.augment = seed, augment
+        self.rank, self.world = rank, world
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the training loop."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.count // self.batch_size
+
+    def __iter__(self) -> Iterator[_Batch]:
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.count)
+        for number in range(len(self)):
+            indices = order[number * self.batch_size : (number + 1) * self.batch_size]
+            seed = (self.seed, self.epoch, number) if self.augment else None
+            yield _Batch(indices[self.rank :: self.world], seed)
+
+
+class _InOrder(Sampler):
+    def __init__(self, count: int, batch_size: int):
+        self.count, self.batch_size = count, batch_size
+
+    def __len__(self) -> int:
+        return -(-self.count // self.batch_size)
+
+    def __iter__(self) -> Iterator[_Batch]:
+        for start in range(0, self.count, self.batch_size):
+            yield _Batch(np.arange(start, min(start + self.batch_size, self.count)), None)
+
+
+def train_loader(
+    images: ImageSet,
+    batch_size: int,
+    seed: int,
+    *,
+    augment: bool = False,
+    rank: int = 0,
+    world: int = 1,
+) -> DataLoader:
+    """Shuffled batches of ``batch_size`` over all ``world`` processes together."""
+    sampler = _EpochSampler(len(images), batch_size, seed, augment, rank, world)
+    return DataLoader(_Batches(images), batch_size=None, sampler=sampler)
+
+
+def ordered_loader(images: ImageSet, batch_size: int) -> DataLoader:
+    """All images in order."""
+    sampler = _InOrder(len(images), batch_size)
+    return DataLoader(_Batches(images), batch_size=None, sampler=sampler)
+
+
+def calibration_batches(images: ImageSet, count: int, batch_size: int) -> list[Tensor]:
+    """The first ``count`` images, as they are."""
+    count = min(count, len(images))
+    return [
+        torch.from_numpy(images.images(slice(start, min(start + batch_size, count))))
+        for start in range(0, count, batch_size)
+    ]

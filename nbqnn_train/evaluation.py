@@ -1,0 +1,80 @@
+"""How good a run or a graph is, on all test images, in exact arithmetic."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from nbqnn_train.data import ImageSet, load_data
+from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.graph.infer import tensor_types
+from nbqnn_train.graph.interpreter import run
+from nbqnn_train.graph.nodes import Graph
+from nbqnn_train.graph.storage import load
+from nbqnn_train.networks import load_state, quantized_network
+from nbqnn_train.quant.network import QuantNetwork
+from nbqnn_train.runs import CONFIG, WEIGHTS, read_run_config
+from nbqnn_train.weight_files import read_weights
+
+__all__ = ["count_correct", "count_correct_graph", "evaluate", "load_run", "run_input_shape"]
+
+_BATCH = 128
+
+
+def load_run(path: Path) -> QuantNetwork:
+    """The trained network of the run in the folder ``path``, in evaluation mode."""
+    path = Path(path)
+    config = read_run_config(path)
+    weights = path / WEIGHTS
+    if not weights.is_file():
+        raise NbqnnError(f"Run must be finished (have {WEIGHTS}), not {str(path)!r}")
+    state = read_weights(weights)
+    data = load_data(config.data, None)
+    network = quantized_network(config, data.classes, data.input_shape[0])
+    load_state(network, state, weights)
+    return network.eval()
+
+
+def evaluate(path: Path, data: str, data_dir: Path | None = None) -> dict:
+    """``{"accuracy": 0 ... 1, "images": n}`` on the test images of ``data``.
+
+    ``path`` is the folder of a run, computed by PyTorch in float64, or the file of a graph, computed by the
+    interpreter. The two agree to the bit.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise NbqnnError(f"Run or graph must exist, not {str(path)!r}")
+    if path.is_dir() and (path / CONFIG).is_file():
+        subject = load_run(path)
+    else:
+        subject = load(path)
+    images = load_data(data, data_dir).test
+    count = count_correct_graph if isinstance(subject, Graph) else count_correct
+    return {"accuracy": count(subject, images) / len(images), "images": len(images)}
+
+
+def count_correct(network: QuantNetwork, images: ImageSet) -> int:
+    """Test images whose class a network names; it computes in float64, on a copy."""
+    import copy
+
+    network = copy.deepcopy(network).double().eval()
+    correct = 0
+    with torch.no_grad():
+        for start in range(0, len(images), _BATCH):
+            part = slice(start, start + _BATCH)
+            logits = network(torch.from_numpy(images.images(part)).double())
+            correct += int((logits.numpy().argmax(axis=1) == images.labels[part]).sum())
+    return correct
+
+
+def count_correct_graph(graph: Graph, images: ImageSet) -> int:
+    """Test images whose class a graph names. Of equal largest outputs the first one counts."""
+    shape = tensor_types(graph)[graph.input_nodes[0].name].shape
+    if images.pixels.shape[1:] != shape:
+        raise NbqnnError(f"Images must have shape {shape}, not {images.pixels.shape[1:]}")
+    correct = 0
+    for start in range(0, len(images), _BATCH):
+        part = slice(start, start + _BATCH)
+        codes = np.asarray(run(graph, images.images(part)))
+        correct += int((codes.argmax(axis=1) == images.labels[part]).sum())
+    return correct

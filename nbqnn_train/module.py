@@ -1,0 +1,143 @@
+"""One training as a Lightning module."""
+
+import lightning
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchmetrics.classification import MulticlassAccuracy
+
+from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.quant.network import QuantNetwork
+from nbqnn_train.recipes import Recipe
+from nbqnn_train.schedule import Phase, Schedule
+
+__all__ = ["TrainingModule"]
+
+#: Steps grow by at most this factor while the blend's derivative shrinks.
+_LARGEST_STEP_GROWTH = 1e3
+_MOMENTUM = 0.9
+_TEMPERATURE = 4.0
+_TEACHER_WEIGHT = 0.7
+
+
+class TrainingModule(lightning.LightningModule):
+    """Trains ``network`` through the phases of ``schedule``.
+
+    calibration : inputs from which formats and batch-norm statistics are taken at phase changes.
+    teacher : full-precision network to distil from (Hinton et al., arXiv 1503.02531), or None.
+    """
+
+    def __init__(
+        self,
+        network: QuantNetwork,
+        recipe: Recipe,
+        schedule: Schedule,
+        *,
+        classes: int,
+        seed: int,
+        calibration: list[Tensor],
+        teacher: nn.Module | None = None,
+    ):
+        super().__init__()
+        self.network = network
+        self.recipe = recipe
+        self.schedule = schedule
+        self.seed = seed
+        self.calibration = calibration
+        # Neither trained nor saved: a list hides it from the module's own parameters.
+        self._teacher = [] if teacher is None else [teacher.eval().requires_grad_(False)]
+        self.accuracy = MulticlassAccuracy(classes, average="micro")
+
+    # Phases.
+
+    def on_train_epoch_start(self) -> None:
+        # Dropout after a resume is what it would have been without the interruption.
+        torch.manual_seed((self.seed << 20) + self.current_epoch)
+
+    def on_train_batch_start(self, batch, batch_idx: int) -> None:
+        step = self.global_step
+        phase = self.schedule.phase(step)
+        before = self.schedule.phase(step - 1) if step else None
+        self._enter(phase, before)
+        if before is None or not before.activations:
+            if phase.activations:
+                self._calibrate()
+        elif phase.folded and not before.folded:
+            self.network.reestimate_batch_norm(self._inputs())
+            self._calibrate()
+
+    def _enter(self, phase: Phase, before: Phase | None) -> None:
+        mode = self.network.mode
+        mode.blend, mode.activations = phase.blend, phase.activations
+        mode.folded, mode.refresh = phase.folded, phase.refresh
+
+    def _inputs(self) -> list[Tensor]:
+        return [batch.to(self.device) for batch in self.calibration]
+
+    def _calibrate(self) -> None:
+        self.network.calibrate(self._inputs())
+
+    # Steps.
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        images, labels = batch
+        logits = self.network(images)
+        loss = F.cross_entropy(logits, labels)
+        if self._teacher:
+            loss = self._distilled(loss, logits, images)
+        if not torch.isfinite(loss):
+            raise NbqnnError(
+                f"Training must not diverge: the loss is {float(loss)} in epoch {self.current_epoch}, "
+                f"step {self.global_step}; the last checkpoint is kept, a smaller learning rate helps"
+            )
+        self.log("loss", loss, prog_bar=True)
+        self.log("lambda", self.network.mode.blend)
+        return loss
+
+    def _distilled(self, loss: Tensor, logits: Tensor, images: Tensor) -> Tensor:
+        teacher = self._teacher[0].to(self.device)
+        with torch.no_grad():
+            targets = F.log_softmax(teacher(images) / _TEMPERATURE, dim=1)
+        student = F.log_softmax(logits / _TEMPERATURE, dim=1)
+        soft = F.kl_div(student, targets, reduction="batchmean", log_target=True)
+        return (1 - _TEACHER_WEIGHT) * loss + _TEACHER_WEIGHT * _TEMPERATURE**2 * soft
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Lets steps grow as the derivative 1 - lambda of the blend shrinks, so that it cannot starve them."""
+        mode = self.network.mode
+        if mode.blend == 1:
+            return
+        growth = min(1 / (1 - mode.blend), _LARGEST_STEP_GROWTH)
+        for layer in self.network.weighted_layers().values():
+            if layer.estimator_name == "reconstructed" and layer.weight.grad is not None:
+                layer.weight.grad.mul_(growth)
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Accuracy of the network as it would be exported."""
+        if not self.network.calibrated:
+            return
+        images, labels = batch
+        self.accuracy(self.network(images), labels)
+        self.log("accuracy", self.accuracy, prog_bar=True, on_epoch=True, batch_size=len(labels))
+
+    # Optimizer.
+
+    def configure_optimizers(self):
+        decayed, others = [], []
+        for parameter in self.network.parameters():
+            (decayed if parameter.dim() > 1 else others).append(parameter)
+        groups = [
+            {"params": decayed, "weight_decay": self.recipe.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ]
+        if self.recipe.optimizer == "adam":
+            optimizer = torch.optim.AdamW(groups, lr=self.recipe.lr)
+        else:
+            optimizer = torch.optim.SGD(
+                groups, lr=self.recipe.lr, momentum=_MOMENTUM, nesterov=True
+            )
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.schedule.learning_rate)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }

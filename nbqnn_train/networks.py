@@ -1,0 +1,58 @@
+"""Networks from the options of a training."""
+
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from nbqnn_train.config import TrainConfig
+from nbqnn_train.convert import convert
+from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.models import build_model
+from nbqnn_train.quant.network import QuantNetwork
+from nbqnn_train.weight_files import read_weights
+
+__all__ = ["float_network", "load_state", "quantized_network"]
+
+#: Keys listed of each side of a mismatch.
+_SHOWN_KEYS = 3
+
+
+def float_network(name: str, classes: int, channels: int, weights: Path | None) -> nn.Module:
+    """The network called ``name`` in full precision, with the weights of a file where one is given."""
+    network = build_model(name, classes, channels)
+    if weights is not None:
+        load_state(network, read_weights(weights), weights)
+    return network
+
+
+def quantized_network(config: TrainConfig, classes: int, channels: int) -> QuantNetwork:
+    """The network of ``config``, converted; it begins with the pretrained weights where they are given."""
+    network = float_network(config.model, classes, channels, config.pretrained)
+    return convert(network, config.quant_config())
+
+
+def load_state(module: nn.Module, state: dict[str, Tensor], origin: Path) -> None:
+    """Loads named tensors; :class:`NbqnnError` lists the first few keys of each side that do not match."""
+    own = module.state_dict()
+    # Old weight files lack the counter; it does not take part in evaluation.
+    missing = [k for k in own if k not in state and not k.endswith("num_batches_tracked")]
+    unknown = [k for k in state if k not in own]
+    if missing or unknown:
+        raise NbqnnError(
+            f"{origin} must hold the weights of this network: missing {_some(missing)}; "
+            f"not of this network {_some(unknown)}"
+        )
+    for name, tensor in state.items():
+        if tensor.shape != own[name].shape:
+            raise NbqnnError(
+                f"{origin}: {name} must have shape {tuple(own[name].shape)}, "
+                f"not {tuple(tensor.shape)}"
+            )
+    module.load_state_dict(state, strict=False)
+
+
+def _some(keys: list[str]) -> str:
+    if not keys:
+        return "none"
+    more = len(keys) - _SHOWN_KEYS
+    return ", ".join(keys[:_SHOWN_KEYS]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,50 @@
+"""How long and how fast to train, by data set."""
+
+from dataclasses import dataclass, replace
+
+__all__ = ["OPTIMIZERS", "Recipe", "recipe"]
+
+OPTIMIZERS = ("adam", "sgd")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Numbers of one training.
+
+    lr : the largest learning rate; it rises over the first 5 % of the steps and falls as a cosine.
+    warmup : share of the steps with real weights and activations.
+    fold : share of the steps, at the end, with batch norm folded into requantizers.
+    """
+
+    epochs: int
+    batch_size: int
+    lr: float
+    weight_decay: float
+    optimizer: str
+    warmup: float
+    fold: float
+
+
+_SCRATCH = Recipe(
+    epochs=30,
+    batch_size=128,
+    lr=2e-3,
+    weight_decay=1e-4,
+    optimizer="adam",
+    warmup=0.3,
+    fold=0.1,
+)
+_RECIPES = {
+    "digits": replace(_SCRATCH, epochs=40, batch_size=32, lr=3e-3),
+}
+
+
+def recipe(data: str, *, fine_tune: bool, **given) -> Recipe:
+    """The recipe for ``data`` with the numbers in ``given``.
+
+    Fine-tuning begins with trained weights, so it quantizes from the first step and takes smaller steps.
+    """
+    base = _RECIPES.get(data, _SCRATCH)
+    if fine_tune:
+        base = replace(base, warmup=0.0, epochs=10, lr=1e-2, optimizer="sgd")
+    return replace(base, **given)

@@ -1,0 +1,115 @@
+"""The folder that a training leaves: what is in it and how it is written and read."""
+
+import json
+import os
+import platform
+import subprocess
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from nbqnn_train.config import TrainConfig, config_toml, read_config, toml_table
+from nbqnn_train.graph.errors import NbqnnError
+
+__all__ = [
+    "CHECKPOINT",
+    "CONFIG",
+    "RESULT",
+    "WEIGHTS",
+    "open_run",
+    "read_run_config",
+    "write_result",
+    "write_weights",
+]
+
+CONFIG = "config.toml"
+#: Of the Lightning loop, for resuming.
+CHECKPOINT = "last.ckpt"
+#: Of the trained network.
+WEIGHTS = "weights.safetensors"
+RESULT = "result.json"
+_PACKAGES = ("torch", "lightning", "numpy", "safetensors")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes beside ``path`` and renames, so that no reader sees half a file."""
+    beside = path.with_name(path.name + ".part")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)
+
+
+def write_weights(path: Path, state: dict[str, torch.Tensor]) -> None:
+    """Named tensors as safetensors, written beside and renamed."""
+    beside = path.with_name(path.name + ".part")
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, beside)
+    beside.replace(path)
+
+
+def write_result(out: Path, result: dict) -> None:
+    write_text(out / RESULT, json.dumps(result, indent=2) + "\n")
+
+
+def open_run(out: Path, config: TrainConfig, resume: bool) -> None:
+    """Prepares the folder of a run.
+
+    A new run must not exist yet. A resumed one must, and have been started with the same options; only
+    where its data lies may differ.
+    """
+    if not resume:
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise NbqnnError(f"Run must be a new or empty folder (or resumed), not {str(out)!r}")
+        out.mkdir(parents=True, exist_ok=True)
+        write_text(out / CONFIG, _config_text(config))
+        return
+    if not (out / CONFIG).is_file():
+        raise NbqnnError(f"Run to resume must be a folder with {CONFIG}, not {str(out)!r}")
+    before = config_options((out / CONFIG).read_text(encoding="utf-8"))
+    now = config_options(_config_text(config))
+    for name in sorted(before.keys() | now.keys()):
+        if before.get(name) != now.get(name):
+            raise NbqnnError(
+                f"Resumed run {str(out)!r} was started with {name} {before.get(name)!r}, "
+                f"not {now.get(name)!r}"
+            )
+
+
+def config_options(text: str) -> dict:
+    """The options that decide the result."""
+    table = tomllib.loads(text)["train"]
+    return {name: value for name, value in table.items() if name != "data_dir"}
+
+
+def _config_text(config: TrainConfig) -> str:
+    versions = {"python": platform.python_version()}
+    versions |= {name: metadata.version(name) for name in _PACKAGES}
+    return (
+        f"[train]\n{config_toml(config)}\n"
+        f"[versions]\n{toml_table(versions)}\n"
+        f"[source]\n{toml_table({'commit': _commit()})}"
+    )
+
+
+def _commit() -> str | None:
+    """The commit that the package's own sources are at, where they are a git checkout."""
+    folder = Path(__file__).resolve().parent
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def read_run_config(run: Path) -> TrainConfig:
+    """The options of the run in the folder ``run``."""
+    if not (run / CONFIG).is_file():
+        raise NbqnnError(f"Run must be a folder with {CONFIG}, not {str(run)!r}")
+    return read_config(run / CONFIG)
