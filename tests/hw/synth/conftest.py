@@ -1,0 +1,19 @@
+"""A build folder around an array that synthesizes in seconds."""
+
+from dataclasses import replace
+
+import pytest
+
+from hw.config import load_config
+from hw.verilog import emit
+from tests.hw.synth.designs import Pair
+
+
+@pytest.fixture
+def build(tmp_path):
+    """What ``generate`` leaves, with a stand-in of two 4-lane processing elements as the RTL."""
+    config = replace(load_config(preset="tiny"), clock_mhz=200)
+    (tmp_path / "rtl").mkdir()
+    (tmp_path / "hw.json").write_text(config.to_json())
+    (tmp_path / "rtl" / "nbqnn.v").write_text(emit(Pair()))
+    return tmp_path

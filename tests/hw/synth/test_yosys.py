@@ -1,0 +1,73 @@
+"""Area from Yosys: the hierarchical sum, the array's share, what goes wrong."""
+
+import pytest
+
+from hw.boards import find_board
+from hw.synth.area import ModuleAreas
+from hw.synth.yosys import map_modules, synth_yosys
+from hw.verilog import emit
+from nbqnn_train.graph.errors import NbqnnError
+from tests.hw.synth.designs import Pair
+
+
+def test_result_counts_every_resource_and_the_array(build):
+    steps = []
+    result = synth_yosys(build, find_board("zcu102"), steps.append)
+    assert (result["board"], result["tool"]) == ("zcu102", "yosys")
+    assert result["bram36"] == 1
+    assert result["dsp"] == 2
+    assert result["share"]["lut"] == round(100 * result["lut"] / 274_080, 2)
+    assert result["share"]["dsp"] == round(100 * 2 / 2_520, 2)
+    assert "TECHMAP" in steps
+    assert "SYNTH_XILINX" in (build / "yosys-zcu102.log").read_text()
+
+    array, modules = result["array"], result["modules"]
+    assert modules["element"]["instances"] == 2
+    # The array's share is its whole subtree: the elements, and one register a bit of its adder.
+    assert array["lut"] == modules["nbqnn_array_test"]["lut"]
+    assert array["lut"] > 2 * modules["element"]["lut"] > 0
+    assert array["ff"] == 2 * modules["element"]["ff"] + 21
+    assert array["dsp"] == 0
+    assert array["lanes"] == 8 * 8 * 1  # of the configuration
+    assert array["lut_per_lane"] == round(array["lut"] / 64, 2)
+
+
+def test_hierarchical_sum_agrees_with_a_flat_run(tmp_path):
+    """Independent of our summing: Yosys flattens, maps and counts the whole design as one."""
+    verilog, areas = emit(Pair()), []
+    for flatten in (False, True):
+        log = tmp_path / f"{flatten}.log"
+        cells, _ = map_modules(verilog, "nbqnn", "xcup", log=log, flatten=flatten)
+        assert (len(cells) == 1) is flatten
+        areas.append(ModuleAreas(cells, "xcup").of("nbqnn"))
+    hierarchical, flat = areas
+    assert hierarchical.lut == pytest.approx(flat.lut, rel=0.03)
+    assert hierarchical.ff == pytest.approx(flat.ff, rel=0.03)
+    assert (hierarchical.bram36, hierarchical.dsp) == (flat.bram36, flat.dsp)
+
+
+def test_a_small_board_has_cells_of_its_own(build):
+    result = synth_yosys(build, find_board("ulx3s"))
+    assert result["dsp"] == 2
+    assert result["bram36"] == 1  # two memories of 18 Kbit
+    assert result["modules"]["element"]["instances"] == 2
+
+
+def test_yosys_refusing_the_verilog_is_one_line_and_leaves_a_log(build):
+    path = build / "rtl" / "nbqnn.v"
+    path.write_text(path.read_text().replace("endmodule", "endmodul", 1))
+    with pytest.raises(NbqnnError, match=r"^Yosys must accept .* nbqnn\.v:\d+: ERROR: .*$"):
+        synth_yosys(build, find_board("zcu102"))
+    assert "ERROR" in (build / "yosys-zcu102.log").read_text()
+
+
+def test_a_folder_that_is_no_build_is_refused(tmp_path):
+    with pytest.raises(NbqnnError, match=r"must be a folder that generate wrote: no hw\.json$"):
+        synth_yosys(tmp_path, find_board("zcu102"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_build_without_rtl_is_refused(build):
+    (build / "rtl" / "nbqnn.v").unlink()
+    with pytest.raises(NbqnnError, match=r"rtl/nbqnn\.v cannot be read: No such file"):
+        synth_yosys(build, find_board("zcu102"))
