@@ -38,7 +38,7 @@ def build_simulator(verilog: str, top: str, *, waves: bool = False) -> Path:
         objects = compile_model(
             folder,
             own_sources=[main],
-            optimize="-O0",
+            optimize="-O1",
             flags=[f"-DVM_TRACE={int(waves)}", f"-DVM_TRACE_VCD={int(waves)}"],
             runtime=["verilated_vpi.cpp", *(["verilated_vcd_c.cpp"] if waves else [])],
         )

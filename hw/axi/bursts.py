@@ -6,11 +6,11 @@ from amaranth.lib.wiring import In, Out
 
 from hw.axi.bus import PAGE_BYTES, beat_bytes
 
-__all__ = ["BurstSplitter", "burst_layout", "request_layout"]
+__all__ = ["BurstSplitter", "burst_layout", "check_widths", "request_layout"]
 
 
 def request_layout(address_width: int, length_width: int) -> data.StructLayout:
-    """A transfer: ``address`` of its first byte, a multiple of the beat, and number of ``beats``."""
+    """A transfer: ``address`` of its first byte (a multiple of the beat), number of ``beats``."""
     return data.StructLayout({"address": address_width, "beats": length_width})
 
 
@@ -48,24 +48,7 @@ class BurstSplitter(wiring.Component):
     """
 
     def __init__(self, *, address_width: int, data_width: int, length_width: int, burst_beats: int):
-        step = beat_bytes(data_width)
-        for name, value in (
-            ("Address width", address_width),
-            ("Length width", length_width),
-            ("Beats of a burst", burst_beats),
-        ):
-            if not isinstance(value, int):
-                raise TypeError(f"{name} must be an integer, not {value!r}")
-        if not 12 <= address_width <= 64:
-            raise ValueError(f"Address width must be 12..64 bits, not {address_width!r}")
-        if not 1 <= length_width <= 32:
-            raise ValueError(f"Length width must be 1..32 bits, not {length_width!r}")
-        limit = min(256, PAGE_BYTES // step)
-        if burst_beats not in [2**n for n in range(9) if 2**n <= limit]:
-            raise ValueError(
-                f"Beats of a burst must be a power of two up to {limit} for "
-                f"{data_width}-bit data, not {burst_beats!r}"
-            )
+        check_widths(address_width, data_width, length_width, burst_beats)
         self.address_width = address_width
         self.data_width = data_width
         self.length_width = length_width
@@ -130,3 +113,25 @@ class BurstSplitter(wiring.Component):
         with m.If(self.cancel):
             m.d.sync += active.eq(0)
         return m
+
+
+def check_widths(address_width: int, data_width: int, length_width: int, burst_beats: int) -> None:
+    """Refuses what :class:`BurstSplitter` cannot be built for, with TypeError or ValueError."""
+    step = beat_bytes(data_width)
+    for name, value in (
+        ("Address width", address_width),
+        ("Length width", length_width),
+        ("Beats of a burst", burst_beats),
+    ):
+        if not isinstance(value, int):
+            raise TypeError(f"{name} must be an integer, not {value!r}")
+    if not 12 <= address_width <= 64:
+        raise ValueError(f"Address width must be 12..64 bits, not {address_width!r}")
+    if not 1 <= length_width <= 32:
+        raise ValueError(f"Length width must be 1..32 bits, not {length_width!r}")
+    limit = min(256, PAGE_BYTES // step)
+    if burst_beats not in [2**n for n in range(9) if 2**n <= limit]:
+        raise ValueError(
+            f"Beats of a burst must be a power of two up to {limit} for "
+            f"{data_width}-bit data, not {burst_beats!r}"
+        )

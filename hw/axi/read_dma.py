@@ -4,7 +4,7 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.axi.bursts import BurstSplitter, request_layout
+from hw.axi.bursts import BurstSplitter, check_widths, request_layout
 from hw.axi.bus import CACHE_NORMAL, AxiReadSignature, Burst, beat_bytes
 from hw.stream.fifo import StreamFifo
 from hw.verilog import submodule
@@ -73,17 +73,12 @@ class AxiReader(wiring.Component):
             raise TypeError(f"Outstanding bursts must be an integer, not {outstanding!r}")
         if outstanding < 2:
             raise ValueError(f"Outstanding bursts must be 2 or more, not {outstanding!r}")
+        check_widths(address_width, data_width, length_width, burst_beats)
         self.address_width = address_width
         self.data_width = data_width
         self.outstanding = outstanding
         self.length_width = length_width
         self.burst_beats = burst_beats
-        self._splitter = BurstSplitter(
-            address_width=address_width,
-            data_width=data_width,
-            length_width=length_width,
-            burst_beats=burst_beats,
-        )
         super().__init__({
             "axi": Out(AxiReadSignature(address_width, data_width)),
             "request": In(stream.Signature(request_layout(address_width, length_width))),
@@ -107,7 +102,12 @@ class AxiReader(wiring.Component):
         beat_layout = data.StructLayout(
             {"data": self.data_width, "last": 1, "error": 1, "burst_end": 1}
         )
-        splitter = self._splitter
+        splitter = BurstSplitter(
+            address_width=self.address_width,
+            data_width=self.data_width,
+            length_width=self.length_width,
+            burst_beats=self.burst_beats,
+        )
         m.submodules.splitter = submodule(platform, splitter)
         buffer = StreamFifo(beat_layout, self.outstanding * self.burst_beats)
         m.submodules.buffer = submodule(platform, buffer)

@@ -291,10 +291,9 @@ class AxiLiteRegisters(wiring.Component):
                             axi.rdata.eq(getattr(self, f"{window.name}_data")),
                         ]
                 m.next = "RESPONSE"
-            with m.State("RESPONSE"):
-                with m.If(axi.rready):
-                    m.d.sync += axi.rvalid.eq(0)
-                    m.next = "IDLE"
+            with m.State("RESPONSE"), m.If(axi.rready):
+                m.d.sync += axi.rvalid.eq(0)
+                m.next = "IDLE"
 
 
 def _add_members(members: dict, added: dict) -> None:

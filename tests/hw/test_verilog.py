@@ -120,15 +120,15 @@ def test_nothing_of_this_machine_in_the_text():
 
 
 def test_same_name_with_other_ports():
-    with pytest.raises(ValueError, match="^Module name must be unique.*'same'"):
+    with pytest.raises(ValueError, match=r"^Module name must be unique.*'same'"):
         emit(Chain([Delay(4, "same"), Delay(5, "same")]))
 
 
 @pytest.mark.parametrize(
     ("component", "error", "message"),
     [
-        (object(), TypeError, "^Component must be a wiring.Component, not <object"),
-        (wiring.Component({"i": In(1)}), TypeError, "^Component must have a module_name .* None"),
+        (object(), TypeError, r"^Component must be a wiring.Component, not <object"),
+        (wiring.Component({"i": In(1)}), TypeError, r"^Component must have a module_name .* None"),
         (
             Delay(4, "two words"),
             ValueError,

@@ -1,0 +1,61 @@
+# amaranth: UnusedElaboratable=no
+"""hw.axi.read_dma, write_dma and bursts: reader and writer against an AXI memory, and refusals."""
+
+from pathlib import Path
+
+import pytest
+
+from hw.axi.bursts import BurstSplitter
+from hw.axi.read_dma import AxiReader
+from hw.axi.write_dma import AxiWriter
+from hw.verilog import emit
+from sim.runner import run_bench
+from sim.verilator import lint
+from tests.hw.axi.designs import Dma
+
+
+@pytest.mark.parametrize("data_width", [32, 64, 128])
+@pytest.mark.timeout(300)
+def test_reader_and_writer(data_width, tmp_path):
+    """Three widths: below, at and above the width at which a full burst is 128 bytes."""
+    design = Dma(data_width)
+    verilog = emit(design)
+    assert lint(verilog, design.module_name, tmp_path) == ""
+    bench = Path(__file__).with_name("bench_dma.py")
+    passed = run_bench(verilog, design.module_name, bench, parameters={"data_width": data_width})
+    assert passed == 20
+
+
+OPTIONS = {
+    "address_width": 32,
+    "data_width": 64,
+    "outstanding": 4,
+    "length_width": 16,
+    "burst_beats": 16,
+}
+
+
+@pytest.mark.parametrize("component", [AxiReader, AxiWriter])
+@pytest.mark.parametrize(
+    ("option", "value", "error", "message"),
+    [
+        ("address_width", 11, ValueError, r"Address width must be 12\.\.64 bits, not 11"),
+        ("address_width", "32", TypeError, "Address width must be an integer, not '32'"),
+        ("data_width", 48, ValueError, "Data width must be 8, 16, .* bits, not 48"),
+        ("outstanding", 1, ValueError, "Outstanding bursts must be 2 or more, not 1"),
+        ("outstanding", None, TypeError, "Outstanding bursts must be an integer, not None"),
+        ("length_width", 33, ValueError, r"Length width must be 1\.\.32 bits, not 33"),
+        ("burst_beats", 12, ValueError, "Beats of a burst must be a power of two up to 256"),
+        ("burst_beats", 512, ValueError, "Beats of a burst must be a power of two up to 256"),
+    ],
+)
+def test_refused_options(component, option, value, error, message):
+    with pytest.raises(error, match=f"^{message}"):
+        component(**(OPTIONS | {option: value}))
+
+
+def test_longest_burst_is_a_page():
+    options = {"address_width": 32, "length_width": 16}
+    BurstSplitter(data_width=512, burst_beats=64, **options)
+    with pytest.raises(ValueError, match=r"up to 64 for 512-bit data, not 128$"):
+        BurstSplitter(data_width=512, burst_beats=128, **options)
