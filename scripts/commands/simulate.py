@@ -1,0 +1,36 @@
+"""``nbqnn simulate``: the accelerator against the interpreter."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scripts.commands.options import JsonOption
+from scripts.images import read_images
+from scripts.output import console, progress, write_json
+from scripts.tables import layer_table
+
+__all__ = ["simulate"]
+
+
+def simulate(
+    program: Annotated[Path, typer.Argument(metavar="PROGRAM", help="Program file.")],
+    images: Annotated[
+        Path, typer.Option("--input", metavar="X.npy", help="Images, float32 (N, C, H, W).")
+    ],
+    json: JsonOption = None,
+) -> None:
+    """Run the Verilated accelerator and compare every output code; exit code 1 on a difference."""
+    from sim.simulate import simulate as run_simulation
+
+    x = read_images(images)
+    with progress("simulating") as report:
+        result = run_simulation(program, x, progress=report)
+    write_json(json, result)
+    console.print(layer_table(result))
+    console.print(
+        f"{result['images']} images, {result['mismatches']} mismatches, "
+        f"{result['cycles_per_image']:,.0f} cycles per image"
+    )
+    if result["mismatches"]:
+        raise typer.Exit(1)

@@ -1,0 +1,126 @@
+"""The demo: every stage in one go, on the 8×8 digits that scikit-learn ships."""
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from hw.compiler import compile_graph, save_program
+from hw.generate import generate
+from sim.simulate import simulate
+
+from hw.boards import find_board
+from hw.config import load_config
+from hw.files import write_text
+from hw.synth import synth_yosys
+from nbqnn_train.config import TrainConfig
+from nbqnn_train.data import load_data
+from nbqnn_train.evaluation import evaluate
+from nbqnn_train.export import export_run
+from nbqnn_train.graph import save
+from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.training import train
+from scripts.output import console, progress, spinner
+
+__all__ = ["run_demo"]
+
+_BOARD = "zcu102"
+_PRESET = "digits"
+_SUMMARY = "summary.json"
+
+
+def run_demo(out: Path, epochs: int | None = None) -> dict:
+    """Runs all stages and leaves what each of them wrote in the folder ``out``.
+
+    ``out`` must be new, empty or of an earlier demo, which it replaces, once everything is done.
+    ``epochs`` is that of training, None for the usual number.
+
+    Returns what ``out/summary.json`` holds: ``network``, ``train``, ``evaluate``, ``simulate``,
+    ``synth`` {``shift``, ``multiply``}, ``clock_mhz``, ``images_per_second``, ``seconds`` by stage.
+    """
+    out = Path(out)
+    if out.exists() and not _may_be_replaced(out):
+        raise NbqnnError(f"demo folder must be new, empty or of an earlier demo, not {str(out)!r}")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
+    try:
+        summary = _Demo(work, epochs).run()
+        write_text(work / _SUMMARY, json.dumps(summary, indent=2) + "\n")
+        if out.exists():
+            shutil.rmtree(out)
+        work.chmod(0o755)
+        work.rename(out)
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+    return summary
+
+
+def _may_be_replaced(out: Path) -> bool:
+    return out.is_dir() and ((out / _SUMMARY).is_file() or not any(out.iterdir()))
+
+
+class _Demo:
+    """One demo in the folder ``work``; every stage writes there and adds to the summary."""
+
+    def __init__(self, work: Path, epochs: int | None):
+        self.work = work
+        self.training = TrainConfig(model="digits", data="digits", epochs=epochs)
+        self.hardware = load_config(preset=_PRESET)
+        self.seconds: dict[str, float] = {}
+
+    def run(self) -> dict:
+        training, hardware = self.training, self.hardware
+        with self._stage("train"):
+            trained = train(training, self.work / "run")
+        with self._stage("export"):
+            graph = export_run(self.work / "run")
+            save(graph, self.work / "digits.graph")
+        with self._stage("evaluate"):
+            evaluated = evaluate(self.work / "digits.graph", training.data)
+        with self._stage("generate"):
+            baseline = replace(hardware, name=f"{hardware.name}-multiply", pe="multiply")
+            generate(hardware, self.work / "shift")
+            generate(baseline, self.work / "multiply")
+        with self._stage("compile"):
+            save_program(compile_graph(graph, hardware), self.work / "digits.program")
+        with self._stage("simulate"), progress("simulating") as report:
+            simulated = self._simulate(report)
+        synths = {}
+        with self._stage("synth"):
+            for pe in ("shift", "multiply"):
+                with spinner(f"yosys, {pe}") as step:
+                    synths[pe] = synth_yosys(self.work / pe, find_board(_BOARD), step)
+        return {
+            "network": {
+                "model": training.model,
+                "data": training.data,
+                "bits": training.bits,
+                "act_bits": training.act_bits,
+            },
+            "train": trained,
+            "evaluate": evaluated,
+            "simulate": simulated,
+            "synth": synths,
+            "clock_mhz": hardware.clock_mhz,
+            "images_per_second": hardware.clock_mhz * 1e6 / simulated["cycles_per_image"],
+            "seconds": self.seconds,
+        }
+
+    def _simulate(self, report) -> dict:
+        """All test images; they are left beside, to be simulated again by hand."""
+        test = load_data(self.training.data).test
+        np.save(self.work / "test_images.npy", test.images())
+        return simulate(self.work / "digits.program", test.images(), progress=report)
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        started = time.monotonic()
+        yield
+        self.seconds[name] = round(time.monotonic() - started, 1)
+        console.print(f"{name:10}{self.seconds[name]:6.1f} s")

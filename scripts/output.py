@@ -1,0 +1,40 @@
+"""What commands show and write."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from hw.files import write_text
+
+__all__ = ["console", "progress", "spinner", "write_json"]
+
+#: Results go to standard output, progress to standard error.
+console = Console(highlight=False)
+_progress_console = Console(stderr=True)
+
+
+@contextmanager
+def spinner(what: str) -> Iterator[Callable[[str], None]]:
+    """Shows that ``what`` is going on; the function it yields adds the step that it is at."""
+    with _progress_console.status(what) as status:
+        yield lambda step: status.update(f"{what}: [dim]{step}")
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar for ``what``; the function it yields takes how many are done, and of how many."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=_progress_console, transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def write_json(path: Path | None, result: dict) -> None:
+    """The result as JSON, if a file was asked for."""
+    if path is not None:
+        write_text(path, json.dumps(result, indent=2) + "\n")
