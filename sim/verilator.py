@@ -71,6 +71,7 @@ def compile_model(
     own_sources: Iterable[Path] = (),
     optimize: str = "-O2",
     flags: Sequence[str] = (),
+    own_flags: Sequence[str] = (),
     runtime: Sequence[str] = (),
 ) -> list[Path]:
     """Compiles what :func:`verilate` wrote, our own sources, and the run-time library.
@@ -85,6 +86,8 @@ def compile_model(
         Optimization of the model and our sources.
     flags : sequence of str
         More compiler flags, for the run-time library too.
+    own_flags : sequence of str
+        More compiler flags, for our sources only.
     runtime : sequence of str
         Files of the run-time library needed besides the basic ones, e.g. ``verilated_vpi.cpp``.
 
@@ -97,7 +100,7 @@ def compile_model(
     # What runs once (construction, initial values) is not worth the compiler's time.
     slow = [path for path in generated if path.stem.endswith("__Slow") or "__Syms" in path.name]
     fast = [path for path in generated if path not in slow]
-    jobs = [(source, [optimize]) for source in own_sources]
+    jobs = [(source, [optimize, *own_flags]) for source in own_sources]
     for name, sources, level in (("fast", fast, optimize), ("slow", slow, "-O0")):
         for index, group in enumerate(_groups(sources)):
             # One compiler call for many files: the model's large header is read once.

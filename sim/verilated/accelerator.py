@@ -1,0 +1,300 @@
+"""The Verilated accelerator as a Python object: registers, memory, clock."""
+
+import ctypes
+import math
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from sim.verilated.build import build_library
+
+__all__ = ["BusError", "MemoryTiming", "SimulationError", "Statistics", "VerilatedAccelerator"]
+
+_RESET_CYCLES = 8
+#: Cycles after which a register access without a response has failed.
+_REGISTER_TIMEOUT = 1000
+#: Cycles between looks at Python's signals: Ctrl-C works within a fraction of a second.
+_CHUNK_CYCLES = 50_000
+_DATA_WIDTHS = (32, 64, 128, 256, 512)
+
+
+class SimulationError(RuntimeError):
+    """The design broke the AXI protocol or did not answer; the message names the cycle."""
+
+
+class BusError(SimulationError):
+    """A register access was answered with an error response."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryTiming:
+    """How the memory behind the AXI port behaves."""
+
+    #: Cycles from a read's address to its first beat, 1 or more.
+    read_latency: int = 32
+    #: Cycles from a write's last beat to its response, 1 or more.
+    write_latency: int = 16
+    #: Bursts that each direction accepts before the first is complete.
+    outstanding: int = 16
+    #: Bytes moved per cycle, both directions together; 0 for as much as the port carries.
+    bytes_per_cycle: float = 0.0
+    #: Chance of a pause, on every channel and in every cycle, 0 to below 1.
+    stall_rate: float = 0.0
+    #: Of the pauses.
+    seed: int = 1
+
+    def __post_init__(self):
+        for name in ("read_latency", "write_latency", "outstanding"):
+            value = getattr(self, name)
+            if not isinstance(value, int):
+                raise TypeError(f"{name} must be an integer, not {value!r}")
+            if not 1 <= value < 2**31:
+                raise ValueError(f"{name} must be in 1..{2**31 - 1}, not {value!r}")
+        if not 0 <= self.stall_rate < 1:
+            raise ValueError(f"stall_rate must be in 0..1, below 1, not {self.stall_rate!r}")
+        if not 0 <= self.bytes_per_cycle <= 2**20:
+            raise ValueError(f"bytes_per_cycle must be in 0..{2**20}, not {self.bytes_per_cycle!r}")
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What has passed the AXI port since the model was made."""
+
+    read_bursts: int
+    read_beats: int
+    write_bursts: int
+    write_beats: int
+
+
+class _Timing(ctypes.Structure):
+    _fields_ = (
+        ("read_latency", ctypes.c_uint32),
+        ("write_latency", ctypes.c_uint32),
+        ("outstanding", ctypes.c_uint32),
+        ("stall", ctypes.c_uint32),
+        ("bytes_per_1024", ctypes.c_uint64),
+        ("seed", ctypes.c_uint64),
+    )
+
+
+class _Statistics(ctypes.Structure):
+    _fields_ = tuple(
+        (name, ctypes.c_uint64)
+        for name in ("read_bursts", "read_beats", "write_bursts", "write_beats")
+    )
+
+
+@cache
+def _load(path: Path) -> ctypes.CDLL:
+    library = ctypes.CDLL(str(path))
+    simulator, number = ctypes.c_void_p, ctypes.c_uint64
+    for name, result, arguments in (
+        ("new", simulator, []),
+        ("delete", None, [simulator]),
+        ("memory", None, [simulator, ctypes.c_void_p, number, number]),
+        ("timing", None, [simulator, ctypes.POINTER(_Timing)]),
+        ("fault", None, [simulator, number, number, ctypes.c_uint8]),
+        ("clear_faults", None, [simulator]),
+        ("trace", ctypes.c_bool, [simulator, ctypes.c_char_p]),
+        ("reset", None, [simulator, number]),
+        ("write", ctypes.c_int, [simulator, number, ctypes.c_uint32, number]),
+        ("read", ctypes.c_int, [simulator, number, ctypes.POINTER(ctypes.c_uint32), number]),
+        ("run", number, [simulator, number, ctypes.c_bool]),
+        ("irq", ctypes.c_bool, [simulator]),
+        ("cycles", number, [simulator]),
+        ("error", ctypes.c_char_p, [simulator]),
+        ("statistics", None, [simulator, ctypes.POINTER(_Statistics)]),
+    ):
+        function = getattr(library, f"nbqnn_{name}")
+        function.restype = result
+        function.argtypes = arguments
+    return library
+
+
+class VerilatedAccelerator:
+    """A design with an AXI4-Lite control port, an AXI4 data port and an interrupt.
+
+    The ports of the top module are ``clk``, ``rst``, ``irq``, ``s_axi_*`` (32-bit data) and
+    ``m_axi_*``, the members of :mod:`hw.axi.bus`'s signatures. Addresses outside the memory are
+    answered with DECERR. Building takes from seconds to minutes, once for each Verilog text. To be
+    used in a ``with`` statement or closed.
+
+    Parameters
+    ----------
+    verilog : str
+        The design.
+    top : str
+        Its top module.
+    data_width : int
+        Bits of the AXI4 data port: 32, 64, 128, 256 or 512.
+    memory_bytes : int
+        Size of the memory.
+    memory_base : int
+        Its first address.
+    timing : MemoryTiming
+        How the memory behaves.
+    trace : Path, optional
+        Write all signals to this VCD file. (Slow, and large.)
+
+    Attributes
+    ----------
+    memory : numpy.ndarray of uint8, shape (memory_bytes,)
+        The memory itself: what is written here is what the design reads.
+    memory_base : int
+    """
+
+    def __init__(
+        self,
+        verilog: str,
+        top: str,
+        *,
+        data_width: int,
+        memory_bytes: int,
+        memory_base: int = 0,
+        timing: MemoryTiming | None = None,
+        trace: Path | None = None,
+    ):
+        if data_width not in _DATA_WIDTHS:
+            raise ValueError(f"Data width must be one of {_DATA_WIDTHS}, not {data_width!r}")
+        if memory_bytes <= 0 or memory_bytes % (data_width // 8):
+            raise ValueError(
+                f"Memory must be a multiple of {data_width // 8} bytes, not {memory_bytes!r}"
+            )
+        self._library = _load(build_library(verilog, top, data_width, trace=trace is not None))
+        self._simulator = self._library.nbqnn_new()
+        self.memory = np.zeros(memory_bytes, np.uint8)
+        self.memory_base = memory_base
+        self._library.nbqnn_memory(
+            self._simulator, self.memory.ctypes.data, memory_base, memory_bytes
+        )
+        self.set_timing(timing or MemoryTiming())
+        if trace is not None and not self._library.nbqnn_trace(self._simulator, bytes(trace)):
+            raise AssertionError("the model was built without tracing")
+        self.reset()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Frees the model; also completes the trace."""
+        if self._simulator is not None:
+            self._library.nbqnn_delete(self._simulator)
+            self._simulator = None
+
+    def set_timing(self, timing: MemoryTiming) -> None:
+        """Changes how the memory behaves, from now on."""
+        self._library.nbqnn_timing(
+            self._handle,
+            _Timing(
+                read_latency=timing.read_latency,
+                write_latency=timing.write_latency,
+                outstanding=timing.outstanding,
+                stall=round(timing.stall_rate * 65536),
+                bytes_per_1024=math.ceil(timing.bytes_per_cycle * 1024),
+                seed=timing.seed % 2**63,
+            ),
+        )
+
+    def inject_fault(self, begin: int, end: int, *, response: int = 2) -> None:
+        """Answers accesses to addresses from ``begin`` up to but without ``end`` with an error.
+
+        ``response`` is 2 (SLVERR) or 3 (DECERR).
+        """
+        if response not in (2, 3):
+            raise ValueError(f"Response must be 2 (SLVERR) or 3 (DECERR), not {response!r}")
+        self._library.nbqnn_fault(self._handle, begin, end, response)
+
+    def clear_faults(self) -> None:
+        """Ends what :meth:`inject_fault` began."""
+        self._library.nbqnn_clear_faults(self._handle)
+
+    def reset(self) -> None:
+        """Resets the design and the bus, not the memory's content; clears an error."""
+        self._library.nbqnn_reset(self._handle, _RESET_CYCLES)
+
+    def read(self, offset: int) -> int:
+        """Reads a register at a byte offset.
+
+        Raises
+        ------
+        BusError
+            The design answered with an error.
+        SimulationError
+            It did not answer, or broke the protocol.
+        """
+        value = ctypes.c_uint32()
+        response = self._library.nbqnn_read(
+            self._handle, offset, ctypes.byref(value), _REGISTER_TIMEOUT
+        )
+        self._check(response, f"read of register {offset:#x}")
+        return value.value
+
+    def write(self, offset: int, value: int) -> None:
+        """Writes a register at a byte offset; raises like :meth:`read`."""
+        response = self._library.nbqnn_write(self._handle, offset, value, _REGISTER_TIMEOUT)
+        self._check(response, f"write of register {offset:#x}")
+
+    def run(self, max_cycles: int, *, until_interrupt: bool = True) -> int:
+        """Lets time pass: up to ``max_cycles`` cycles, or until ``irq`` is high.
+
+        Returns
+        -------
+        int
+            The cycles that passed; none if ``irq`` is high already.
+
+        Raises
+        ------
+        SimulationError
+            The design broke the protocol.
+        """
+        done = 0
+        while done < max_cycles:
+            asked = min(_CHUNK_CYCLES, max_cycles - done)
+            ran = self._library.nbqnn_run(self._handle, asked, until_interrupt)
+            done += ran
+            self._check(0, "run")
+            if ran < asked:
+                break
+        return done
+
+    @property
+    def irq(self) -> bool:
+        """Whether the interrupt was high in the last cycle."""
+        return self._library.nbqnn_irq(self._handle)
+
+    @property
+    def cycles(self) -> int:
+        """Cycles since the model was made, resets included."""
+        return self._library.nbqnn_cycles(self._handle)
+
+    @property
+    def statistics(self) -> Statistics:
+        """Bursts and beats since the model was made."""
+        counts = _Statistics()
+        self._library.nbqnn_statistics(self._handle, ctypes.byref(counts))
+        return Statistics(*(getattr(counts, name) for name, _ in _Statistics._fields_))
+
+    @property
+    def _handle(self) -> int:
+        if self._simulator is None:
+            raise ValueError("The model must be open, it has been closed")
+        return self._simulator
+
+    def _check(self, response: int, action: str) -> None:
+        if error := self._library.nbqnn_error(self._handle).decode():
+            raise SimulationError(f"cycle {self.cycles}: {error}")
+        if response:
+            name = {2: "SLVERR", 3: "DECERR"}.get(response, str(response))
+            raise BusError(f"cycle {self.cycles}: {action} was answered with {name}")

@@ -1,0 +1,458 @@
+// The world around the Verilated accelerator: a clock, an AXI4-Lite master on its control port, and
+// an AXI4 memory on its data port, which also checks the protocol. Loaded from Python with ctypes.
+//
+// Every cycle is two evaluations: one with the clock low, after which the outputs that depend on
+// this cycle's inputs are valid and are sampled; and one with the clock high, at which the
+// registers change. The inputs of the next cycle are set after that.
+
+#include <cstdarg>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "Vtop.h"
+#include "verilated.h"
+#if VM_TRACE
+#include "verilated_vcd_c.h"
+#endif
+
+#define API extern "C" __attribute__((visibility("default")))
+
+namespace {
+
+constexpr unsigned BYTES = DATA_BYTES;  // of a beat; from the command line
+constexpr unsigned PAGE = 4096;
+enum Response : uint8_t { OKAY = 0, SLVERR = 2, DECERR = 3 };
+
+struct Timing {
+    uint32_t read_latency;    // cycles from the address to the first beat
+    uint32_t write_latency;   // cycles from the last beat to the response
+    uint32_t outstanding;     // bursts that each direction accepts before it answers the first
+    uint32_t stall;           // chance of a pause, per channel and cycle, in 1/65536
+    uint64_t bytes_per_1024;  // bytes moved in 1024 cycles, both directions together; 0: no limit
+    uint64_t seed;
+};
+
+struct Statistics {
+    uint64_t read_bursts, read_beats, write_bursts, write_beats;
+};
+
+struct Fault {
+    uint64_t begin, end;
+    uint8_t response;
+};
+
+// What a master must hold from the cycle it raises valid until the handshake.
+template <size_t N>
+struct Offer {
+    bool waiting = false;
+    uint8_t held[N];
+
+    // False if a waiting offer was withdrawn or changed.
+    bool check(bool valid, bool ready, const uint8_t* now) {
+        const bool good = !waiting || (valid && std::memcmp(held, now, N) == 0);
+        waiting = valid && !ready;
+        if (waiting) std::memcpy(held, now, N);
+        return good;
+    }
+};
+
+struct ReadBurst {
+    uint64_t address, ready_at;
+    unsigned beats;
+};
+struct WriteBurst {
+    uint64_t address;
+    unsigned beats;
+    uint8_t response;
+};
+struct WriteResponse {
+    uint64_t ready_at;
+    uint8_t response;
+};
+
+class Simulator {
+public:
+    Simulator() : top_(std::make_unique<Vtop>(&context_, "top")) {
+        timing_ = Timing{32, 16, 16, 0, 0, 1};
+        random_ = 1;
+    }
+
+    ~Simulator() {
+#if VM_TRACE
+        if (trace_) trace_->close();
+#endif
+        top_->final();
+    }
+
+    void memory(uint8_t* data, uint64_t base, uint64_t size) {
+        memory_ = data;
+        base_ = base;
+        size_ = size;
+    }
+
+    void timing(const Timing& timing) {
+        timing_ = timing;
+        // Zero is the one state that the generator never leaves.
+        random_ = timing.seed * 2 + 1;
+    }
+
+    void fault(uint64_t begin, uint64_t end, uint8_t response) {
+        faults_.push_back({begin, end, response});
+    }
+    void clear_faults() { faults_.clear(); }
+
+    bool open_trace(const char* path) {
+#if VM_TRACE
+        context_.traceEverOn(true);
+        trace_ = std::make_unique<VerilatedVcdC>();
+        top_->trace(trace_.get(), 99);
+        trace_->open(path);
+        return true;
+#else
+        (void)path;
+        return false;
+#endif
+    }
+
+    void reset(uint64_t cycles) {
+        reads_.clear();
+        writes_.clear();
+        responses_.clear();
+        ar_offer_ = {};
+        aw_offer_ = {};
+        w_offer_ = {};
+        error_.clear();
+        tokens_ = 0;
+        read_taken_ = response_taken_ = false;
+        top_->m_axi_rvalid = top_->m_axi_bvalid = 0;
+        top_->m_axi_arready = top_->m_axi_awready = top_->m_axi_wready = 0;
+        top_->s_axi_awvalid = top_->s_axi_wvalid = top_->s_axi_bready = 0;
+        top_->s_axi_arvalid = top_->s_axi_rready = 0;
+        top_->s_axi_awprot = top_->s_axi_arprot = 0;
+        top_->rst = 1;
+        in_reset_ = true;
+        while (cycles--) cycle();
+        top_->rst = 0;
+        in_reset_ = false;
+    }
+
+    // Response, or -1 after an error or when there was none in time.
+    int write(uint64_t address, uint32_t value, uint64_t timeout) {
+        top_->s_axi_awaddr = address;
+        top_->s_axi_wdata = value;
+        top_->s_axi_wstrb = 0xF;
+        top_->s_axi_awvalid = top_->s_axi_wvalid = top_->s_axi_bready = 1;
+        for (; timeout && error_.empty(); --timeout) {
+            cycle();
+            if (lite_.awready) top_->s_axi_awvalid = 0;
+            if (lite_.wready) top_->s_axi_wvalid = 0;
+            if (lite_.bvalid) {
+                top_->s_axi_bready = 0;
+                return lite_.bresp;
+            }
+        }
+        fail("no response to a write of register 0x%llx", (unsigned long long)address);
+        return -1;
+    }
+
+    int read(uint64_t address, uint32_t* value, uint64_t timeout) {
+        top_->s_axi_araddr = address;
+        top_->s_axi_arvalid = top_->s_axi_rready = 1;
+        for (; timeout && error_.empty(); --timeout) {
+            cycle();
+            if (lite_.arready) top_->s_axi_arvalid = 0;
+            if (lite_.rvalid) {
+                top_->s_axi_rready = 0;
+                *value = lite_.rdata;
+                return lite_.rresp;
+            }
+        }
+        fail("no response to a read of register 0x%llx", (unsigned long long)address);
+        return -1;
+    }
+
+    // Cycles run: fewer than asked for after an error or, if wanted, at an interrupt.
+    uint64_t run(uint64_t cycles, bool until_interrupt) {
+        uint64_t done = 0;
+        while (done < cycles && error_.empty() && !(until_interrupt && irq_)) {
+            cycle();
+            ++done;
+        }
+        return done;
+    }
+
+    bool irq() const { return irq_; }
+    uint64_t cycles() const { return now_; }
+    const char* error() const { return error_.c_str(); }
+    const Statistics& statistics() const { return statistics_; }
+
+private:
+    void cycle() {
+        top_->clk = 0;
+        top_->eval();
+#if VM_TRACE
+        if (trace_) trace_->dump(2 * now_);
+#endif
+        sample();
+        top_->clk = 1;
+        top_->eval();
+#if VM_TRACE
+        if (trace_) trace_->dump(2 * now_ + 1);
+#endif
+        ++now_;
+        if (!in_reset_) drive();
+    }
+
+    // Looks at this cycle's handshakes, before the registers change.
+    void sample() {
+        irq_ = top_->irq;
+        lite_.awready = top_->s_axi_awready;
+        lite_.wready = top_->s_axi_wready;
+        lite_.bvalid = top_->s_axi_bvalid;
+        lite_.bresp = top_->s_axi_bresp;
+        lite_.arready = top_->s_axi_arready;
+        lite_.rvalid = top_->s_axi_rvalid;
+        lite_.rresp = top_->s_axi_rresp;
+        lite_.rdata = top_->s_axi_rdata;
+        if (in_reset_) return;
+        sample_read();
+        sample_write();
+    }
+
+    void sample_read() {
+        const bool valid = top_->m_axi_arvalid, ready = top_->m_axi_arready;
+        if (valid || ar_offer_.waiting) {
+            uint8_t now[13];
+            address_bytes(now, top_->m_axi_araddr, top_->m_axi_arlen, top_->m_axi_arsize,
+                          top_->m_axi_arburst, top_->m_axi_arcache, top_->m_axi_arprot);
+            if (!ar_offer_.check(valid, ready, now)) fail("AR changed before it was accepted");
+        }
+        if (valid && ready) {
+            const uint64_t address = top_->m_axi_araddr;
+            const unsigned beats = top_->m_axi_arlen + 1u;
+            check_burst("AR", address, beats, top_->m_axi_arsize, top_->m_axi_arburst);
+            reads_.push_back({address, now_ + timing_.read_latency, beats});
+            ++statistics_.read_bursts;
+        }
+        if (top_->m_axi_rvalid && top_->m_axi_rready) {
+            read_taken_ = true;
+            ++statistics_.read_beats;
+        }
+    }
+
+    void sample_write() {
+        const bool aw_valid = top_->m_axi_awvalid, aw_ready = top_->m_axi_awready;
+        if (aw_valid || aw_offer_.waiting) {
+            uint8_t now[13];
+            address_bytes(now, top_->m_axi_awaddr, top_->m_axi_awlen, top_->m_axi_awsize,
+                          top_->m_axi_awburst, top_->m_axi_awcache, top_->m_axi_awprot);
+            if (!aw_offer_.check(aw_valid, aw_ready, now)) fail("AW changed before it was accepted");
+        }
+        if (aw_valid && aw_ready) {
+            const uint64_t address = top_->m_axi_awaddr;
+            const unsigned beats = top_->m_axi_awlen + 1u;
+            check_burst("AW", address, beats, top_->m_axi_awsize, top_->m_axi_awburst);
+            writes_.push_back({address, beats, OKAY});
+            ++statistics_.write_bursts;
+        }
+        const bool w_valid = top_->m_axi_wvalid, w_ready = top_->m_axi_wready;
+        if (w_valid || w_offer_.waiting) {
+            uint8_t now[BYTES + sizeof(uint64_t) + 1];
+            std::memcpy(now, &top_->m_axi_wdata, BYTES);
+            const uint64_t strobes = top_->m_axi_wstrb;
+            std::memcpy(now + BYTES, &strobes, sizeof strobes);
+            now[BYTES + sizeof strobes] = top_->m_axi_wlast;
+            if (!w_offer_.check(w_valid, w_ready, now)) fail("W changed before it was accepted");
+            if (w_valid && w_ready) take_beat(now, strobes, top_->m_axi_wlast);
+        }
+        if (top_->m_axi_bvalid && top_->m_axi_bready) response_taken_ = true;
+    }
+
+    // A beat of the oldest announced burst that lacks data. (There is one: see drive.)
+    void take_beat(const uint8_t* data, uint64_t strobes, bool last) {
+        WriteBurst& burst = writes_.front();
+        if (last != (burst.beats == 1)) {
+            fail("WLAST is %d with %u beats of the burst to go", last, burst.beats);
+            return;
+        }
+        const uint8_t response = response_at(burst.address);
+        if (response == OKAY) {
+            uint8_t* target = memory_ + (burst.address - base_);
+            for (unsigned i = 0; i < BYTES; ++i)
+                if (strobes >> i & 1) target[i] = data[i];
+        } else if (response > burst.response) {
+            burst.response = response;
+        }
+        burst.address += BYTES;
+        ++statistics_.write_beats;
+        if (timing_.bytes_per_1024) tokens_ -= BYTES * 1024ll;
+        if (--burst.beats == 0) {
+            responses_.push_back({now_ + timing_.write_latency, burst.response});
+            writes_.pop_front();
+        }
+    }
+
+    // Sets the inputs of the next cycle.
+    void drive() {
+        bool enough = true;
+        if (timing_.bytes_per_1024) {
+            // Unused bandwidth is not saved up beyond two beats.
+            const int64_t most = 2048ll * BYTES + timing_.bytes_per_1024;
+            tokens_ += timing_.bytes_per_1024;
+            if (tokens_ > most) tokens_ = most;
+            enough = tokens_ >= int64_t(BYTES) * 1024;
+        }
+
+        top_->m_axi_arready = reads_.size() < timing_.outstanding && !pause();
+        if (read_taken_) {
+            read_taken_ = false;
+            top_->m_axi_rvalid = 0;
+        }
+        if (!top_->m_axi_rvalid && !reads_.empty() && reads_.front().ready_at <= now_ && enough &&
+            !pause()) {
+            ReadBurst& burst = reads_.front();
+            const uint8_t response = response_at(burst.address);
+            if (response == OKAY)
+                std::memcpy(&top_->m_axi_rdata, memory_ + (burst.address - base_), BYTES);
+            else
+                std::memset(&top_->m_axi_rdata, 0, BYTES);
+            top_->m_axi_rresp = response;
+            top_->m_axi_rid = 0;
+            top_->m_axi_rlast = burst.beats == 1;
+            top_->m_axi_rvalid = 1;
+            if (timing_.bytes_per_1024) {
+                tokens_ -= BYTES * 1024ll;
+                enough = tokens_ >= int64_t(BYTES) * 1024;
+            }
+            burst.address += BYTES;
+            if (--burst.beats == 0) reads_.pop_front();
+        }
+
+        top_->m_axi_awready =
+            writes_.size() + responses_.size() < timing_.outstanding && !pause();
+        top_->m_axi_wready = !writes_.empty() && enough && !pause();
+        if (response_taken_) {
+            response_taken_ = false;
+            top_->m_axi_bvalid = 0;
+            responses_.pop_front();
+        }
+        if (!top_->m_axi_bvalid && !responses_.empty() && responses_.front().ready_at <= now_ &&
+            !pause()) {
+            top_->m_axi_bid = 0;
+            top_->m_axi_bresp = responses_.front().response;
+            top_->m_axi_bvalid = 1;
+        }
+    }
+
+    template <class... Small>
+    static void address_bytes(uint8_t* to, uint64_t address, Small... small) {
+        std::memcpy(to, &address, sizeof address);
+        to += sizeof address;
+        ((*to++ = small), ...);
+    }
+
+    void check_burst(const char* channel, uint64_t address, unsigned beats, unsigned size,
+                     unsigned type) {
+        if (1u << size != BYTES)
+            fail("%s asks for beats of %u bytes on a bus of %u", channel, 1u << size, BYTES);
+        else if (type != 1)
+            fail("%s asks for burst type %u, not 1 (incrementing)", channel, type);
+        else if (address % BYTES)
+            fail("%s has address 0x%llx, which is no multiple of %u", channel,
+                 (unsigned long long)address, BYTES);
+        else if (address % PAGE + beats * BYTES > PAGE)
+            fail("%s asks for %u beats from 0x%llx, across a 4 KiB boundary", channel, beats,
+                 (unsigned long long)address);
+    }
+
+    uint8_t response_at(uint64_t address) const {
+        for (const Fault& fault : faults_)
+            if (address + BYTES > fault.begin && address < fault.end) return fault.response;
+        if (address < base_ || size_ < BYTES || address - base_ > size_ - BYTES) return DECERR;
+        return OKAY;
+    }
+
+    // True with the chance that was asked for. (xorshift64)
+    bool pause() {
+        if (!timing_.stall) return false;
+        random_ ^= random_ << 13;
+        random_ ^= random_ >> 7;
+        random_ ^= random_ << 17;
+        return (random_ >> 24 & 0xFFFF) < timing_.stall;
+    }
+
+    // Keeps the first error.
+    void fail(const char* format, ...) {
+        if (!error_.empty()) return;
+        char text[256];
+        va_list arguments;
+        va_start(arguments, format);
+        std::vsnprintf(text, sizeof text, format, arguments);
+        va_end(arguments);
+        error_ = text;
+    }
+
+    VerilatedContext context_;
+    std::unique_ptr<Vtop> top_;
+#if VM_TRACE
+    std::unique_ptr<VerilatedVcdC> trace_;
+#endif
+    uint8_t* memory_ = nullptr;
+    uint64_t base_ = 0, size_ = 0;
+    Timing timing_;
+    uint64_t random_;
+    int64_t tokens_ = 0;  // bytes that may be moved, times 1024
+    std::vector<Fault> faults_;
+    std::deque<ReadBurst> reads_;
+    std::deque<WriteBurst> writes_;
+    std::deque<WriteResponse> responses_;
+    bool read_taken_ = false, response_taken_ = false;
+    Offer<13> ar_offer_, aw_offer_;
+    Offer<BYTES + sizeof(uint64_t) + 1> w_offer_;
+    struct {
+        bool awready, wready, bvalid, arready, rvalid;
+        uint8_t bresp, rresp;
+        uint32_t rdata;
+    } lite_{};
+    bool irq_ = false, in_reset_ = false;
+    uint64_t now_ = 0;
+    Statistics statistics_{};
+    std::string error_;
+};
+
+}  // namespace
+
+API Simulator* nbqnn_new() { return new Simulator; }
+API void nbqnn_delete(Simulator* simulator) { delete simulator; }
+API void nbqnn_memory(Simulator* simulator, uint8_t* data, uint64_t base, uint64_t size) {
+    simulator->memory(data, base, size);
+}
+API void nbqnn_timing(Simulator* simulator, const Timing* timing) { simulator->timing(*timing); }
+API void nbqnn_fault(Simulator* simulator, uint64_t begin, uint64_t end, uint8_t response) {
+    simulator->fault(begin, end, response);
+}
+API void nbqnn_clear_faults(Simulator* simulator) { simulator->clear_faults(); }
+API bool nbqnn_trace(Simulator* simulator, const char* path) {
+    return simulator->open_trace(path);
+}
+API void nbqnn_reset(Simulator* simulator, uint64_t cycles) { simulator->reset(cycles); }
+API int nbqnn_write(Simulator* simulator, uint64_t address, uint32_t value, uint64_t timeout) {
+    return simulator->write(address, value, timeout);
+}
+API int nbqnn_read(Simulator* simulator, uint64_t address, uint32_t* value, uint64_t timeout) {
+    return simulator->read(address, value, timeout);
+}
+API uint64_t nbqnn_run(Simulator* simulator, uint64_t cycles, bool until_interrupt) {
+    return simulator->run(cycles, until_interrupt);
+}
+API bool nbqnn_irq(Simulator* simulator) { return simulator->irq(); }
+API uint64_t nbqnn_cycles(Simulator* simulator) { return simulator->cycles(); }
+API const char* nbqnn_error(Simulator* simulator) { return simulator->error(); }
+API void nbqnn_statistics(Simulator* simulator, Statistics* statistics) {
+    *statistics = simulator->statistics();
+}

@@ -1,0 +1,112 @@
+"""A small accelerator for the tests of the simulator: copies memory, and says when it is done."""
+
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.axi.bus import (
+    AxiLiteSignature,
+    AxiReadSignature,
+    AxiWriteSignature,
+    flat_members,
+    flat_view,
+)
+from hw.axi.read_dma import AxiReader
+from hw.axi.registers import Access, AxiLiteRegisters, Register, RegisterMap
+from hw.axi.write_dma import AxiWriter
+from hw.verilog import submodule
+
+COPIER_MAP = RegisterMap(
+    (
+        Register(name="identity", offset=0x00, access=Access.RO),
+        Register(name="start", offset=0x04, access=Access.PULSE, width=1),
+        # done, read error, write error
+        Register(name="status", offset=0x08, access=Access.W1C, width=3),
+        Register(name="source", offset=0x0C, access=Access.RW),
+        Register(name="target", offset=0x10, access=Access.RW),
+        Register(name="beats", offset=0x14, access=Access.RW, width=20),
+        Register(name="cycles", offset=0x18, access=Access.RO),
+    )
+)
+IDENTITY = 0xC091_E5
+
+
+class Copier(wiring.Component):
+    """Copies ``beats`` beats from ``source`` to ``target`` at each start; ``status`` is the irq.
+
+    Parameters
+    ----------
+    data_width : int
+    fault : str, optional
+        A deliberate breach of the protocol: "unstable" changes a write's address while it waits,
+        "wlast" never ends a burst, "page" moves the address of reads by half a page of 4 KiB
+        less a beat, "deaf" never answers a register access.
+    """
+
+    def __init__(self, data_width: int, fault: str | None = None):
+        self.data_width = data_width
+        self.fault = fault
+        self.module_name = f"copier_d{data_width}" + (f"_{fault}" if fault else "")
+        self.control_member = In(AxiLiteSignature(8))
+        self.read_member = Out(AxiReadSignature(32, data_width))
+        self.write_member = Out(AxiWriteSignature(32, data_width))
+        super().__init__({
+            **flat_members("s_axi", self.control_member),
+            **flat_members("m_axi", self.read_member),
+            **flat_members("m_axi", self.write_member),
+            "irq": Out(1),
+        })  # fmt: skip
+
+    def elaborate(self, platform):
+        m = Module()
+        options = {
+            "address_width": 32,
+            "data_width": self.data_width,
+            "outstanding": 8,
+            "length_width": 20,
+            "burst_beats": 16,
+        }
+        registers = AxiLiteRegisters(COPIER_MAP, 8, name="copier")
+        m.submodules.registers = submodule(platform, registers)
+        m.submodules.reader = submodule(platform, reader := AxiReader(**options))
+        m.submodules.writer = submodule(platform, writer := AxiWriter(**options))
+        wiring.connect(m, flat_view(self, "s_axi", self.control_member), registers.axi)
+        wiring.connect(m, reader.axi, flat_view(self, "m_axi", self.read_member))
+        wiring.connect(m, writer.axi, flat_view(self, "m_axi", self.write_member))
+        pending_read = Signal()
+        pending_write = Signal()
+        cycles = Signal(32)
+        m.d.comb += [
+            registers.identity.eq(IDENTITY),
+            registers.cycles.eq(cycles),
+            reader.request.p.address.eq(registers.source),
+            reader.request.p.beats.eq(registers.beats),
+            reader.request.valid.eq(pending_read),
+            writer.request.p.address.eq(registers.target),
+            writer.request.p.beats.eq(registers.beats),
+            writer.request.valid.eq(pending_write),
+            writer.data.payload.eq(reader.data.p.data),
+            writer.data.valid.eq(reader.data.valid),
+            reader.data.ready.eq(writer.data.ready),
+            registers.status_set.eq(Cat(writer.done, reader.error, writer.error)),
+            self.irq.eq(registers.status[0]),
+        ]
+        with m.If(reader.request.ready):
+            m.d.sync += pending_read.eq(0)
+        with m.If(writer.request.ready):
+            m.d.sync += pending_write.eq(0)
+        with m.If(registers.start_strobe):
+            m.d.sync += [pending_read.eq(1), pending_write.eq(1), cycles.eq(0)]
+        with m.If(reader.busy | writer.busy):
+            m.d.sync += cycles.eq(cycles + 1)
+        match self.fault:
+            case "unstable":
+                m.d.comb += self.m_axi_awaddr.eq(writer.axi.awaddr ^ (cycles[0] << 4))
+            case "wlast":
+                m.d.comb += self.m_axi_wlast.eq(0)
+            case "page":
+                half = 2048 - self.data_width // 8
+                m.d.comb += self.m_axi_araddr.eq(reader.axi.araddr + half)
+            case "deaf":
+                m.d.comb += self.s_axi_arready.eq(0)
+        return m
