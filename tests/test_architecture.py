@@ -1,0 +1,117 @@
+"""Who may import whom, shown by the linter's contracts, by reading imports and by blocking them."""
+
+import ast
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PACKAGES = ("nbqnn_train", "hw", "sim", "scripts")
+SOURCES = sorted(path for package in PACKAGES for path in (REPOSITORY / package).rglob("*.py"))
+LONGEST_FILE = 500
+
+
+def _module(path: Path) -> str:
+    """``hw/array/svpe.py`` -> ``hw.array.svpe``; ``hw/__init__.py`` -> ``hw``."""
+    return ".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__")
+
+
+def _imports(path: Path) -> set[str]:
+    """Absolute names of all modules that a file imports, within functions too."""
+    names = set()
+    package = _module(path).split(".")
+    if path.name != "__init__.py":
+        package.pop()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            names.add(".".join([*base, *([node.module] if node.module else [])]))
+    return names
+
+
+def _python(program: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, timeout=120
+    )
+
+
+def test_contracts_of_the_import_linter_are_kept():
+    program = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run(
+        [program, "--no-cache"], cwd=REPOSITORY, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stdout
+    assert " 0 broken" in done.stdout
+
+
+def test_training_package_itself_is_empty():
+    """Importing the graph runs it, and must not load torch."""
+    assert (REPOSITORY / "nbqnn_train" / "__init__.py").read_text().strip() == ""
+
+
+def test_graph_needs_the_standard_library_and_numpy_only():
+    """Allowed is what is listed; the linter's contract can only forbid."""
+    for path in (REPOSITORY / "nbqnn_train" / "graph").rglob("*.py"):
+        for name in _imports(path):
+            top = name.partition(".")[0]
+            allowed = top in sys.stdlib_module_names or top == "numpy"
+            assert allowed or name.startswith("nbqnn_train.graph"), f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("package", ["nbqnn_train.graph", "hw", "sim"])
+def test_works_where_torch_is_missing(package):
+    """Not only never imported directly: every module loads with torch blocked."""
+    names = (_module(path) for path in SOURCES)
+    modules = [name for name in names if f"{name}.".startswith(f"{package}.")]
+    program = f"""
+import importlib, sys
+for name in ("torch", "lightning", "sklearn", "torchmetrics"):
+    sys.modules[name] = None
+for name in {modules!r}:
+    importlib.import_module(name)
+"""
+    done = _python(program)
+    assert done.returncode == 0, done.stderr
+
+
+def test_nothing_is_unpickled_or_evaluated():
+    """A file from anyone must at worst be refused."""
+    for path in SOURCES:
+        assert not _imports(path) & {"pickle", "dill", "marshal", "shelve"}, path
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
+                safe = [k for k in node.keywords if k.arg == "weights_only"]
+                assert safe, f"{path}:{node.lineno}: torch.load without weights_only"
+                assert ast.unparse(safe[0].value) == "True", f"{path}:{node.lineno}"
+
+
+def test_no_file_outgrows_one_concept():
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in SOURCES}
+    too_long = {str(path): n for path, n in lengths.items() if n > LONGEST_FILE}
+    assert not too_long, f"split them; at most {LONGEST_FILE} lines: {too_long}"
+
+
+def test_every_dependency_is_pinned_and_says_what_for():
+    text = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
+    project = tomllib.loads(text)["project"]
+    dependencies = [*project["dependencies"]]
+    for extra in project["optional-dependencies"].values():
+        dependencies += extra
+    for dependency in dependencies:
+        assert "==" in dependency, dependency
+        line = next(line for line in text.splitlines() if f'"{dependency}"' in line)
+        assert len(line.partition("#")[2].split()) >= 2, f"{dependency}: a comment must say why"
+
+
+def test_command_line_holds_no_logic():
+    """Commands read options and call packages; loops over data belong into those."""
+    for path in (REPOSITORY / "scripts" / "commands").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            assert not isinstance(node, ast.While | ast.Try), f"{path}:{node.lineno}"
+        names = _imports(path)
+        assert not {name.partition(".")[0] for name in names} & {"numpy", "torch"}, path
