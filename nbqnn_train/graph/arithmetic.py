@@ -30,9 +30,9 @@ def exact_dtype(magnitude: int) -> np.dtype:
 
 
 def weight_matrix(node: Conv2d | Linear, dtype: np.dtype) -> np.ndarray:
-    """Weights as (groups, Cout / groups, Cin / groups * KH * KW), or as (Fin, Fout) for Linear."""
+    """Weights as (groups, Cout / groups, Cin / groups * KH * KW), or as (Fout, Fin) for Linear."""
     if isinstance(node, Linear):
-        return np.ascontiguousarray(node.weight.T, dtype=dtype)
+        return node.weight.astype(dtype)
     outputs = node.weight.shape[0]
     return node.weight.reshape(node.groups, outputs // node.groups, -1).astype(dtype)
 
@@ -103,4 +103,4 @@ def convolve(node: Conv2d, matrix: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 def multiply(matrix: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Accumulators (N, Fout) of ``x`` (N, Fin), in the type of ``matrix``."""
-    return np.matmul(x.astype(matrix.dtype, copy=False), matrix)
+    return np.matmul(x.astype(matrix.dtype, copy=False), matrix.T)

@@ -43,6 +43,8 @@ __all__ = [
     "value_bounds",
 ]
 
+#: Weights that are looked at in one go.
+_BLOCK = 1 << 16
 #: Flatten keeps one interval per feature up to this length and one for the whole vector beyond, so
 #: that a few bytes of an untrusted file cannot ask for a large allocation.
 _MAX_INTERVALS = 1 << 20
@@ -163,35 +165,50 @@ def _dot(weight: np.ndarray, codes: np.ndarray) -> np.ndarray:
     return weight.astype(object) @ codes.astype(object)
 
 
+def _span(plus: np.ndarray, minus: np.ndarray, low: np.ndarray, high: np.ndarray) -> _Interval:
+    """Ends of ``(plus - minus) @ codes``: a positive weight turns low into low, a negative high."""
+    return _Interval(
+        _dot(plus, low) - _dot(minus, high),
+        _dot(plus, high) - _dot(minus, low),
+    )
+
+
+def _joined(parts: list[_Interval]) -> _Interval:
+    return _Interval(
+        np.concatenate([part.low for part in parts]),
+        np.concatenate([part.high for part in parts]),
+    )
+
+
 def _weighted(node: Conv2d | Linear, source: _Interval, padded: bool) -> _Step:
-    """Sums of products: a positive weight turns low into low, a negative one low into high."""
+    """Sums of products, output channel by output channel."""
     weight = node.weight.reshape(*node.weight.shape[:2], -1)
     groups = node.groups if isinstance(node, Conv2d) else 1
     outputs, inputs = weight.shape[0] // groups, weight.shape[1]
-    # All taps of one input channel share its interval, so they are added up first; below 2**62
-    # because a weight has at most 2**30 and a kernel at most 2**32 positions.
-    positive = np.maximum(weight, 0).sum(axis=2)
-    negative = np.maximum(-weight, 0).sum(axis=2)
     source = source.expand(groups * inputs)
-    zero = np.zeros_like(source.low)
-    below, above = np.minimum(source.low, zero), np.maximum(source.high, zero)
-    low, high, partial_low, partial_high = [], [], [], []
-    magnitude = 0
+    below, above = np.minimum(source.low, 0), np.maximum(source.high, 0)
+    largest = np.maximum(-below, above)
+    values, partials, magnitude = [], [], 0
+    # As many rows at a time as stay in the cache.
+    step = max(1, _BLOCK // weight[0].size)
     for group in range(groups):
-        rows = slice(group * outputs, (group + 1) * outputs)
-        columns = slice(group * inputs, (group + 1) * inputs)
-        plus, minus = positive[rows], negative[rows]
-        partial_low.append(_dot(plus, below[columns]) - _dot(minus, above[columns]))
-        partial_high.append(_dot(plus, above[columns]) - _dot(minus, below[columns]))
-        if not padded:
-            low.append(_dot(plus, source.low[columns]) - _dot(minus, source.high[columns]))
-            high.append(_dot(plus, source.high[columns]) - _dot(minus, source.low[columns]))
-        largest = np.maximum(-below[columns], above[columns])
-        magnitude = max(magnitude, int(_dot(plus + minus, largest).max()))
-    partial = _Interval(np.concatenate(partial_low), np.concatenate(partial_high))
+        taps = slice(group * inputs, (group + 1) * inputs)
+        end = (group + 1) * outputs
+        for start in range(group * outputs, end, step):
+            rows = weight[start : min(start + step, end)]
+            # All taps of one input channel share its interval, so they are added up first; below
+            # 2**63 because a weight has at most 2**30 and a file no 2**33 of them.
+            plus = np.maximum(rows, 0).sum(axis=2)
+            minus = plus - rows.sum(axis=2)
+            partials.append(_span(plus, minus, below[taps], above[taps]))
+            if not padded:
+                values.append(_span(plus, minus, source.low[taps], source.high[taps]))
+            magnitude = max(magnitude, int(_dot(plus + minus, largest[taps]).max()))
+    partial = _joined(partials)
     # A padded tap contributes 0, so any subset of the terms can be the whole sum.
-    values = partial if padded else _Interval(np.concatenate(low), np.concatenate(high))
-    return _Step(values=values, partial=_ends(partial), magnitude=magnitude)
+    return _Step(
+        values=partial if padded else _joined(values), partial=_ends(partial), magnitude=magnitude
+    )
 
 
 def _ends(interval: _Interval) -> tuple[int, int]:
@@ -244,12 +261,7 @@ def _concat(node: Concat, types: dict[str, TensorType], *sources: _Interval) -> 
         source.expand(types[name].shape[0])
         for name, source in zip(node.operands, sources, strict=True)
     ]
-    return _Step(
-        values=_Interval(
-            np.concatenate([part.low for part in parts]),
-            np.concatenate([part.high for part in parts]),
-        )
-    )
+    return _Step(values=_joined(parts))
 
 
 def _flatten(node: Flatten, types: dict[str, TensorType], source: _Interval) -> _Step:

@@ -20,6 +20,9 @@ from .nodes import (
 
 __all__ = ["check_fields", "label"]
 
+#: Weights that are looked at in one go: what fits the cache.
+_BLOCK = 1 << 16
+
 
 def label(node: Node) -> str:
     """How messages call a node: ``Conv2d 'layer1.conv'``."""
@@ -113,17 +116,23 @@ def _check_weights(node: Conv2d | Linear, dimensions: int) -> None:
             f"{label(node)}: weight must have {dimensions} dimensions of at least 1, "
             f"not shape {weight.shape}"
         )
-    magnitude = np.abs(weight)
     largest = limits.max_weight(node.weight_bits)
-    # The magnitude of -2**63 is negative: it is caught as well as what is too large.
-    bad = (magnitude & (magnitude - 1) != 0) | (magnitude > largest) | (magnitude < 0)
-    if bad.any():
-        at = np.unravel_index(int(np.argmax(bad)), weight.shape)
-        raise GraphError(
-            f"{label(node)}: weight{[int(i) for i in at]} is {int(weight[at])}; a "
-            f"{node.weight_bits}-bit "
-            f"weight must be 0 or a signed power of two of at most {largest}"
+    allowed = np.array([0, *(1 << k for k in range(largest.bit_length()))])
+    for start in range(0, weight.size, _BLOCK):
+        block = weight.reshape(-1)[start : start + _BLOCK]
+        # The magnitude of -2**63 is negative: it is caught as well as what is too large.
+        magnitude = np.abs(block)
+        bad = (
+            (magnitude & (magnitude - 1)).any() or magnitude.max() > largest or magnitude.min() < 0
         )
+        if bad:
+            first = start + int(np.argmin(np.isin(magnitude, allowed)))
+            at = np.unravel_index(first, weight.shape)
+            raise GraphError(
+                f"{label(node)}: weight{[int(i) for i in at]} is {int(weight[at])}; a "
+                f"{node.weight_bits}-bit weight must be 0 or a signed power of two of at most "
+                f"{largest}"
+            )
     _check_array(node, "weight_exponent", weight.shape[:1], limits.EXPONENT)
     _check_int(node, "acc_bits", limits.ACC_BITS)
 

@@ -100,7 +100,6 @@ def run_codes(
             batch = value.shape[0]
         else:
             value = _STEPS[type(node)](node, plan, *(values[source] for source in node.inputs))
-            _check_width(node, plan.types[node.name], value)
         values[node.name] = value
         if not trace:
             for source in node.inputs:
@@ -144,8 +143,7 @@ def requantize(
 
     acc : integers of any shape.
     multiplier, bias, shift : integers, or arrays (C,) that belong to the channels of ``acc``: its
-    axis 1,
-        or its only axis.
+        axis 1, or its only axis.
 
     Raises :class:`GraphError` where 64 bits could not hold the intermediate sum.
     """
@@ -154,8 +152,9 @@ def requantize(
         _per_channel(np.asarray(values, dtype=np.int64), acc.ndim)
         for values in (multiplier, bias, shift)
     )
+    shape = np.broadcast_shapes(acc.shape, multiplier.shape, bias.shape, shift.shape)
     if acc.size == 0:
-        return np.zeros(np.broadcast_shapes(acc.shape, multiplier.shape), dtype=np.int64)
+        return np.zeros(shape, dtype=np.int64)
     if multiplier.min() < 0 or shift.min() < 0 or shift.max() > 62:
         raise GraphError("Requantizer must have multipliers from 0 and shifts in 0..62")
     half = (np.int64(1) << shift) >> 1
@@ -165,7 +164,7 @@ def requantize(
             f"acc * multiplier + bias + half must fit 64 bits; acc is in {acc.min()}..{acc.max()}, "
             f"multiplier at most {multiplier.max()}, bias in {bias.min()}..{bias.max()}"
         )
-    codes = np.asarray(acc * multiplier)
+    codes = np.multiply(acc, multiplier, out=np.empty(shape, dtype=np.int64))
     codes += bias + half
     codes >>= shift
     return np.clip(codes, low, high, out=codes)
@@ -214,26 +213,45 @@ def _check_width(node: Node, code: TensorType, values: np.ndarray) -> None:
         )
 
 
+def _accumulators(node: Node, plan: _Plan, acc: np.ndarray) -> np.ndarray:
+    """``acc`` as int64, its width checked. Activations need no check: no node can widen them."""
+    _check_width(node, plan.types[node.name], acc)
+    return acc.astype(np.int64, copy=False)
+
+
 def _conv(node: Conv2d, plan: _Plan, x: np.ndarray) -> np.ndarray:
-    return convolve(node, plan.matrices[node.name], x).astype(np.int64, copy=False)
+    return _accumulators(node, plan, convolve(node, plan.matrices[node.name], x))
 
 
 def _linear(node: Linear, plan: _Plan, x: np.ndarray) -> np.ndarray:
-    return multiply(plan.matrices[node.name], x).astype(np.int64, copy=False)
+    return _accumulators(node, plan, multiply(plan.matrices[node.name], x))
+
+
+def _reduced(combine: np.ufunc, view: np.ndarray) -> np.ndarray:
+    """``view`` (N, C, KH, KW, OH, OW) combined over its kernel: tap by tap, in long runs."""
+    result = view[:, :, 0, 0].copy()
+    for row, column in list(np.ndindex(view.shape[2:4]))[1:]:
+        combine(result, view[:, :, row, column], out=result)
+    return result
 
 
 def _max_pool(node: MaxPool2d, plan: _Plan, x: np.ndarray) -> np.ndarray:
     fill = plan.types[node.input].low
-    return windows(x, node.kernel, node.stride, node.padding, fill=fill).max(axis=(2, 3))
+    return _reduced(np.maximum, windows(x, node.kernel, node.stride, node.padding, fill=fill))
 
 
 def _avg_pool(node: AvgPool2d, plan: _Plan, x: np.ndarray) -> np.ndarray:
-    total = windows(x, node.kernel, node.stride, node.padding).sum(axis=(2, 3))
-    return total * int(node.multiplier)
+    if node.kernel == x.shape[2:]:
+        total = x.sum(axis=(2, 3), keepdims=True)
+    else:
+        total = _reduced(np.add, windows(x, node.kernel, node.stride, node.padding))
+    return _accumulators(node, plan, total * int(node.multiplier))
 
 
 def _add(node: Add, plan: _Plan, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return (a << int(node.shifts[0])) + (b << int(node.shifts[1]))
+    acc = a << int(node.shifts[0])
+    acc += b << int(node.shifts[1]) if node.shifts[1] else b
+    return _accumulators(node, plan, acc)
 
 
 def _concat(node: Concat, plan: _Plan, *parts: np.ndarray) -> np.ndarray:
