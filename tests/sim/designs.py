@@ -16,6 +16,17 @@ from hw.axi.registers import Access, AxiLiteRegisters, Register, RegisterMap
 from hw.axi.write_dma import AxiWriter
 from hw.verilog import submodule
 
+#: Deliberate breaches of the protocol, by bits of the register ``fault``.
+FAULTS = (
+    "unstable",  # a write's address changes while it waits
+    "withdrawn",  # data is withdrawn while it waits
+    "wlast",  # a burst does not end
+    "page",  # reads begin half a page further, less a beat
+    "size",  # reads ask for beats of one byte
+    "unaligned",  # writes begin at an odd address
+    "fixed",  # reads do not increment the address
+    "deaf",  # writes of registers are not answered
+)
 COPIER_MAP = RegisterMap(
     (
         Register(name="identity", offset=0x00, access=Access.RO),
@@ -26,6 +37,7 @@ COPIER_MAP = RegisterMap(
         Register(name="target", offset=0x10, access=Access.RW),
         Register(name="beats", offset=0x14, access=Access.RW, width=20),
         Register(name="cycles", offset=0x18, access=Access.RO),
+        Register(name="fault", offset=0x1C, access=Access.RW, width=len(FAULTS)),
     )
 )
 IDENTITY = 0xC091_E5
@@ -37,16 +49,11 @@ class Copier(wiring.Component):
     Parameters
     ----------
     data_width : int
-    fault : str, optional
-        A deliberate breach of the protocol: "unstable" changes a write's address while it waits,
-        "wlast" never ends a burst, "page" moves the address of reads by half a page of 4 KiB
-        less a beat, "deaf" never answers a register access.
     """
 
-    def __init__(self, data_width: int, fault: str | None = None):
+    def __init__(self, data_width: int):
         self.data_width = data_width
-        self.fault = fault
-        self.module_name = f"copier_d{data_width}" + (f"_{fault}" if fault else "")
+        self.module_name = f"copier_d{data_width}"
         self.control_member = In(AxiLiteSignature(8))
         self.read_member = Out(AxiReadSignature(32, data_width))
         self.write_member = Out(AxiWriteSignature(32, data_width))
@@ -99,14 +106,18 @@ class Copier(wiring.Component):
             m.d.sync += [pending_read.eq(1), pending_write.eq(1), cycles.eq(0)]
         with m.If(reader.busy | writer.busy):
             m.d.sync += cycles.eq(cycles + 1)
-        match self.fault:
-            case "unstable":
-                m.d.comb += self.m_axi_awaddr.eq(writer.axi.awaddr ^ (cycles[0] << 4))
-            case "wlast":
-                m.d.comb += self.m_axi_wlast.eq(0)
-            case "page":
-                half = 2048 - self.data_width // 8
-                m.d.comb += self.m_axi_araddr.eq(reader.axi.araddr + half)
-            case "deaf":
-                m.d.comb += self.s_axi_arready.eq(0)
+        half_page = 2048 - self.data_width // 8
+        breaches = {
+            "unstable": self.m_axi_awaddr.eq(writer.axi.awaddr ^ (cycles[0] << 4)),
+            "withdrawn": self.m_axi_wvalid.eq(writer.axi.wvalid & cycles[0]),
+            "wlast": self.m_axi_wlast.eq(0),
+            "page": self.m_axi_araddr.eq(reader.axi.araddr + half_page),
+            "size": self.m_axi_arsize.eq(0),
+            "unaligned": self.m_axi_awaddr.eq(writer.axi.awaddr + 1),
+            "fixed": self.m_axi_arburst.eq(0),
+            "deaf": self.s_axi_bvalid.eq(0),
+        }
+        for index, name in enumerate(FAULTS):
+            with m.If(registers.fault[index]):
+                m.d.comb += breaches[name]
         return m

@@ -1,0 +1,66 @@
+"""sim.runner: good benches pass; every way to fail is a failure."""
+
+from pathlib import Path
+
+import pytest
+
+from hw.stream.skid import SkidBuffer
+from hw.verilog import emit
+from sim.runner import BenchFailure, run_bench
+from sim.verilator import ToolError, lint, verilate
+
+BENCH = Path(__file__).with_name("bench_failing.py")
+
+
+def run(test_filter, **options):
+    design = SkidBuffer(8)
+    return run_bench(
+        emit(design),
+        design.module_name,
+        BENCH,
+        parameters={"answer": 42},
+        test_filter=test_filter,
+        **options,
+    )
+
+
+def test_a_good_bench():
+    assert run("good") == 1
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        ("wrong", r"failed: wrong[\s\S]*nothing was sent"),
+        ("stuck", r"failed: stuck[\s\S]*[Tt]imeout"),
+        ("background", r"failed: background[\s\S]*in the background"),
+        ("(good|wrong)", "1 passed, failed: wrong"),
+        ("no_such_case", "0 passed"),
+    ],
+)
+def test_failures(case, message):
+    with pytest.raises(BenchFailure, match=message):
+        run(case)
+
+
+def test_time_limit():
+    with pytest.raises(BenchFailure, match=r"^bench_failing\.py took more than 3 s"):
+        run("endless", timeout_s=3)
+
+
+def test_a_module_that_cannot_be_imported(tmp_path):
+    broken = tmp_path / "broken.py"
+    broken.write_text("import no_such_module")
+    design = SkidBuffer(8)
+    with pytest.raises(BenchFailure, match="no_such_module"):
+        run_bench(emit(design), design.module_name, broken)
+
+
+def test_bad_verilog(tmp_path):
+    with pytest.raises(ToolError, match=r"^verilator_bin failed with code 1: %Error: design\.v:1:"):
+        verilate("module top(;", "top", tmp_path)
+
+
+def test_lint_sees_what_is_not_waived(tmp_path):
+    text = "module top(input a, output reg b); always @* if (a) b = 1; endmodule"
+    assert "LATCH" in lint(text, "top", tmp_path)

@@ -1,0 +1,263 @@
+"""sim.verilated: a copying accelerator behind Python, and the harness's own checks."""
+
+import time
+
+import numpy as np
+import pytest
+
+from hw.verilog import emit
+from sim.verilated import BusError, MemoryTiming, SimulationError, VerilatedAccelerator
+from tests.sim.designs import COPIER_MAP, FAULTS, IDENTITY, Copier
+
+MEMORY = 1 << 20
+HALF = MEMORY // 2
+BASE = 0x4000_0000
+OFFSET = {register.name: register.offset for register in COPIER_MAP.registers}
+DONE, READ_ERROR, WRITE_ERROR = 1, 2, 4
+
+
+def model(data_width=64, **options):
+    design = Copier(data_width)
+    return VerilatedAccelerator(
+        emit(design),
+        design.module_name,
+        data_width=data_width,
+        memory_bytes=MEMORY,
+        memory_base=BASE,
+        **options,
+    )
+
+
+def copy(accelerator, source, target, beats, *, max_cycles=1_000_000):
+    """Starts a copy between byte offsets into the memory; cycles until the interrupt."""
+    accelerator.write(OFFSET["source"], BASE + source)
+    accelerator.write(OFFSET["target"], BASE + target)
+    accelerator.write(OFFSET["beats"], beats)
+    accelerator.write(OFFSET["status"], 7)
+    accelerator.write(OFFSET["start"], 1)
+    return accelerator.run(max_cycles)
+
+
+@pytest.fixture(scope="module")
+def shared():
+    with model() as accelerator:
+        yield accelerator
+
+
+@pytest.fixture
+def copier(shared):
+    """The 64-bit model, as new, with random content."""
+    shared.reset()
+    shared.clear_faults()
+    shared.set_timing(MemoryTiming())
+    rng = np.random.default_rng(7)
+    shared.memory[:] = rng.integers(0, 256, MEMORY, dtype=np.uint8)
+    return shared
+
+
+@pytest.mark.parametrize("data_width", [32, 128, 512])
+def test_widths(data_width):
+    rng = np.random.default_rng(data_width)
+    step = data_width // 8
+    with model(data_width, timing=MemoryTiming(stall_rate=0.2)) as accelerator:
+        assert accelerator.read(OFFSET["identity"]) == IDENTITY
+        accelerator.memory[:] = rng.integers(0, 256, MEMORY, dtype=np.uint8)
+        for beats in (1, 17, 300):
+            expected = accelerator.memory.copy()
+            expected[HALF + step :][: beats * step] = expected[5 * step :][: beats * step]
+            copy(accelerator, 5 * step, HALF + step, beats)
+            assert accelerator.irq
+            np.testing.assert_array_equal(accelerator.memory, expected)
+            assert accelerator.read(OFFSET["status"]) == DONE
+
+
+@pytest.mark.parametrize(
+    "timing",
+    [
+        MemoryTiming(read_latency=1, write_latency=1),
+        MemoryTiming(outstanding=1),
+        MemoryTiming(stall_rate=0.6, seed=5),
+        MemoryTiming(bytes_per_cycle=3.3),
+        MemoryTiming(read_latency=150, write_latency=90, stall_rate=0.1, bytes_per_cycle=12),
+    ],
+    ids=str,
+)
+def test_timings_change_no_data(copier, timing):
+    copier.set_timing(timing)
+    expected = copier.memory.copy()
+    expected[HALF:][:40_000] = expected[4096 - 8 :][:40_000]
+    copy(copier, 4096 - 8, HALF, 5000)
+    assert copier.irq
+    np.testing.assert_array_equal(copier.memory, expected)
+
+
+def test_timing_is_what_was_asked_for(copier):
+    """Cycles of a long copy follow from the port's and the memory's figures."""
+    beats = 20_000
+    assert copy(copier, 0, HALF, beats) == pytest.approx(beats, rel=0.01)
+    # Both directions share the bandwidth.
+    copier.set_timing(MemoryTiming(bytes_per_cycle=4))
+    assert copy(copier, 0, HALF, beats) == pytest.approx(2 * beats * 8 / 4, rel=0.01)
+    # 8 bursts of 16 beats in flight: each comes again after a round trip and its own 16 beats.
+    copier.set_timing(MemoryTiming(read_latency=400))
+    assert copy(copier, 0, HALF, beats) == pytest.approx(beats / 128 * (400 + 16), rel=0.02)
+    first = copy(copier, 0, HALF, 1)
+    copier.set_timing(MemoryTiming(read_latency=500))
+    assert copy(copier, 0, HALF, 1) == first + 100
+
+
+def test_same_seed_same_cycles(copier):
+    counts = set()
+    for _ in range(2):
+        copier.reset()
+        copier.set_timing(MemoryTiming(stall_rate=0.4, seed=11))
+        counts.add(copy(copier, 0, HALF, 1000))
+    copier.set_timing(MemoryTiming(stall_rate=0.4, seed=12))
+    assert copy(copier, 0, HALF, 1000) not in counts
+    assert len(counts) == 1
+
+
+def test_statistics_and_cycles(copier):
+    before, cycles = copier.statistics, copier.cycles
+    ran = copy(copier, 8, HALF, 100)
+    after = copier.statistics
+    assert after.read_beats - before.read_beats == 100
+    assert after.write_beats - before.write_beats == 100
+    # From beat 1 to the boundary at 16, then full bursts.
+    assert after.read_bursts - before.read_bursts == 7
+    assert copier.cycles - cycles >= ran
+
+
+def test_run_stops_at_its_limit_and_at_the_interrupt(copier):
+    assert copy(copier, 0, HALF, 1000, max_cycles=100) == 100
+    assert not copier.irq
+    assert copier.run(10_000) < 1100
+    assert copier.irq
+    assert copier.run(10) == 0
+    assert copier.run(10, until_interrupt=False) == 10
+    copier.write(OFFSET["status"], DONE)
+    assert copier.run(10) == 10
+
+
+@pytest.mark.parametrize("response", [2, 3])
+def test_faults_reach_the_design(copier, response):
+    """Bad beats are read as zero and not written; the copy ends; the rest is copied."""
+    expected = copier.memory.copy()
+    expected[HALF:][: 64 * 8] = expected[: 64 * 8]
+    expected[HALF + 16 : HALF + 24] = 0
+    copier.inject_fault(BASE + 16, BASE + 24, response=response)
+    copy(copier, 0, HALF, 64)
+    assert copier.read(OFFSET["status"]) == DONE | READ_ERROR
+    np.testing.assert_array_equal(copier.memory, expected)
+    copier.clear_faults()
+
+    expected[HALF:][: 64 * 8] = expected[8192:][: 64 * 8]
+    expected[HALF + 40 : HALF + 48] = copier.memory[HALF + 40 : HALF + 48]
+    copier.inject_fault(BASE + HALF + 40, BASE + HALF + 41, response=response)
+    copy(copier, 8192, HALF, 64)
+    assert copier.read(OFFSET["status"]) == DONE | WRITE_ERROR
+    np.testing.assert_array_equal(copier.memory, expected)
+
+
+def test_outside_the_memory(copier):
+    expected = copier.memory.copy()
+    copy(copier, -8, HALF, 1)
+    assert copier.read(OFFSET["status"]) == DONE | READ_ERROR
+    expected[HALF : HALF + 8] = 0
+    copy(copier, 0, MEMORY, 1)
+    assert copier.read(OFFSET["status"]) == DONE | WRITE_ERROR
+    np.testing.assert_array_equal(copier.memory, expected)
+
+
+def test_register_error(copier):
+    with pytest.raises(BusError, match=r"^cycle \d+: read of register 0x40 .* with SLVERR$"):
+        copier.read(0x40)
+    with pytest.raises(BusError, match=r"^cycle \d+: write of register 0x0 .* with SLVERR$"):
+        copier.write(0, 1)
+    assert copier.read(OFFSET["identity"]) == IDENTITY
+
+
+BREACHES = {
+    "unstable": "AW changed before it was accepted",
+    "withdrawn": "W changed before it was accepted",
+    "wlast": "WLAST is 0 with 1 beats of the burst to go",
+    "page": "AR asks for 16 beats from 0x40000ff8, across a 4 KiB boundary",
+    "size": "AR asks for beats of 1 bytes on a bus of 8",
+    "unaligned": r"AW has address 0x40080001, which is no multiple of 8",
+    "fixed": r"AR asks for burst type 0, not 1 \(incrementing\)",
+    "deaf": "no response to a write of register 0x1c",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_breaches_of_the_protocol_are_seen(copier, fault):
+    """And a reset makes the model usable again."""
+    copier.set_timing(MemoryTiming(stall_rate=0.5))
+    message = BREACHES[fault]
+    with pytest.raises(SimulationError, match=rf"^cycle \d+: {message}$"):  # noqa: PT012
+        copier.write(OFFSET["fault"], 1 << FAULTS.index(fault))
+        copy(copier, 0x800, HALF, 200)
+    with pytest.raises(SimulationError, match=message):
+        copier.run(10)
+    copier.reset()
+    copier.set_timing(MemoryTiming())
+    copy(copier, 0, HALF, 200)
+    assert copier.read(OFFSET["status"]) == DONE
+
+
+def test_two_models_at_once(copier):
+    """Each has its own state and memory."""
+    with model() as other:
+        other.memory[:] = 1
+        copier.memory[:] = 2
+        copier.write(OFFSET["beats"], 5)
+        other.write(OFFSET["beats"], 6)
+        assert copier.read(OFFSET["beats"]) == 5
+        assert other.read(OFFSET["beats"]) == 6
+
+
+def test_closed_model():
+    with model() as accelerator:
+        pass
+    accelerator.close()
+    with pytest.raises(ValueError, match=r"^The model must be open, it has been closed$"):
+        accelerator.read(0)
+
+
+def test_speed(copier):
+    """Whole networks take millions of cycles: a small design must be far above 100,000 a second."""
+    begin = time.perf_counter()
+    cycles = copier.run(1_000_000, until_interrupt=False)
+    assert cycles / (time.perf_counter() - begin) > 300_000
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"data_width": 48}, r"Data width must be one of \(32, .*\), not 48"),
+        ({"memory_bytes": 12}, r"Memory must be a multiple of 8 bytes, not 12"),
+        ({"memory_bytes": 0}, r"Memory must be a multiple of 8 bytes, not 0"),
+    ],
+)
+def test_refused_models(options, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        VerilatedAccelerator("", "top", **({"data_width": 64, "memory_bytes": 8} | options))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"read_latency": 0}, ValueError, r"read_latency must be in 1\.\.\d+, not 0"),
+        ({"outstanding": 1.5}, TypeError, r"outstanding must be an integer, not 1\.5"),
+        ({"stall_rate": 1}, ValueError, r"stall_rate must be in 0\.\.1, below 1, not 1"),
+        ({"bytes_per_cycle": -1}, ValueError, r"bytes_per_cycle must be in 0\.\.\d+, not -1"),
+    ],
+)
+def test_refused_timings(options, error, message):
+    with pytest.raises(error, match=f"^{message}$"):
+        MemoryTiming(**options)
+
+
+def test_refused_response(copier):
+    with pytest.raises(ValueError, match=r"^Response must be 2 \(SLVERR\) or 3 .*, not 1$"):
+        copier.inject_fault(0, 8, response=1)
