@@ -26,7 +26,7 @@ class ReadArbiter(wiring.Component):
     address_width, data_width, length_width : int
         As in :class:`hw.axi.read_dma.AxiReader`.
     depth : int
-        Requests that are under way at once, 2 or more.
+        Requests that are under way at once, 3 or more.
 
     Members
     -------

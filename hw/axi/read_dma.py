@@ -109,10 +109,10 @@ class AxiReader(wiring.Component):
             burst_beats=self.burst_beats,
         )
         m.submodules.splitter = submodule(platform, splitter)
-        buffer = StreamFifo(beat_layout, self.outstanding * self.burst_beats)
+        buffer = StreamFifo(beat_layout, max(3, self.outstanding * self.burst_beats))
         m.submodules.buffer = submodule(platform, buffer)
         # For each burst under way: whether it is the last of its request.
-        ends = StreamFifo(1, self.outstanding)
+        ends = StreamFifo(1, max(3, self.outstanding))
         m.submodules.ends = submodule(platform, ends)
 
         # Bursts that have been issued and whose last beat has not left the buffer.
@@ -145,7 +145,7 @@ class AxiReader(wiring.Component):
                 axi.arvalid.eq(issue),
             ]
         m.d.comb += [
-            # Never full: as many entries as bursts.
+            # Never full: it has entries for all bursts.
             ends.i.valid.eq(issue),
             ends.i.payload.eq(splitter.burst.p.last),
         ]

@@ -108,10 +108,10 @@ class AxiWriter(wiring.Component):
         buffer = StreamFifo(self.data_width, max(4, 2 * self.burst_beats))
         m.submodules.buffer = submodule(platform, buffer)
         # Lengths of the bursts that have been announced and whose data has not been sent.
-        lengths = StreamFifo(8, self.outstanding)
+        lengths = StreamFifo(8, max(3, self.outstanding))
         m.submodules.lengths = submodule(platform, lengths)
         # For each burst without its response: whether it is the last of its request.
-        ends = StreamFifo(1, self.outstanding)
+        ends = StreamFifo(1, max(3, self.outstanding))
         m.submodules.ends = submodule(platform, ends)
         skid = SkidBuffer(data.StructLayout({"data": self.data_width, "last": 1}))
         m.submodules.skid = submodule(platform, skid)
@@ -158,7 +158,7 @@ class AxiWriter(wiring.Component):
                 axi.awvalid.eq(issue),
             ]
         m.d.comb += [
-            # Neither can be full: they have as many entries as there are bursts.
+            # Neither can be full: they have entries for all bursts.
             lengths.i.valid.eq(issue),
             lengths.i.payload.eq(splitter.burst.p.length),
             ends.i.valid.eq(issue),

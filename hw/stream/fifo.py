@@ -20,7 +20,7 @@ class StreamFifo(wiring.Component):
     shape : ShapeLike
         Shape of the payload.
     depth : int
-        Words it can hold, 2 or more.
+        Words it can hold, 3 or more: one in the output register, the others in memory.
 
     Members
     -------
@@ -33,8 +33,8 @@ class StreamFifo(wiring.Component):
     def __init__(self, shape: ShapeLike, depth: int):
         if not isinstance(depth, int):
             raise TypeError(f"Depth must be an integer, not {depth!r}")
-        if depth < 2:
-            raise ValueError(f"Depth must be 2 or more, not {depth!r}")
+        if depth < 3:
+            raise ValueError(f"Depth must be 3 or more, not {depth!r}")
         self.shape = shape
         self.depth = depth
         super().__init__({

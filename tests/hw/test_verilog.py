@@ -3,6 +3,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,10 @@ from amaranth.hdl import Module, signed
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
+from pyosys import libyosys
 
 from hw.verilog import emit, submodule
+from sim.verilator import lint
 
 
 class Delay(wiring.Component):
@@ -156,3 +159,30 @@ def test_simulation_in_amaranth_uses_the_components_themselves():
     simulator.add_testbench(bench)
     simulator.run()
     assert seen[1:] == [~1 & 15, ~2 & 15, ~3 & 15]
+
+
+def test_verilator_has_nothing_to_say(tmp_path):
+    assert lint(emit(Chain([Delay(4), Delay(5)])), "chain_2", tmp_path) == ""
+
+
+def test_yosys_reads_it(tmp_path):
+    """With every module found and every port connected to one of its width."""
+    (tmp_path / "design.v").write_text(emit(Chain([Delay(4), Delay(5)])))
+    design = libyosys.Design()
+    for command in (
+        f"read_verilog {tmp_path / 'design.v'}",
+        "hierarchy -check -top chain_2",
+        "proc",
+        "check -assert",
+    ):
+        libyosys.run_pass(command, design)
+
+
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus Verilog is not installed")
+def test_icarus_reads_it(tmp_path):
+    (tmp_path / "design.v").write_text(emit(Chain([Delay(4), Delay(5)])))
+    command = ["iverilog", "-t", "null", "-Wall", "-Wno-timescale", "design.v"]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stderr == ""

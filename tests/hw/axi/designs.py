@@ -20,19 +20,18 @@ from hw.verilog import submodule
 
 ADDRESS_WIDTH = 32
 LENGTH_WIDTH = 16
-OUTSTANDING = 4
-BURST_BEATS = 16
 
 
 class Dma(wiring.Component):
     """A reader and a writer on one AXI4 port, their streams and events as ports."""
 
-    def __init__(self, data_width: int, burst_beats: int = BURST_BEATS):
+    def __init__(self, data_width: int, burst_beats: int, outstanding: int):
         self.data_width = data_width
         self.burst_beats = burst_beats
+        self.outstanding = outstanding
         self.read_member = Out(AxiReadSignature(ADDRESS_WIDTH, data_width))
         self.write_member = Out(AxiWriteSignature(ADDRESS_WIDTH, data_width))
-        self.module_name = f"dma_bench_d{data_width}"
+        self.module_name = f"dma_bench_d{data_width}_b{burst_beats}_o{outstanding}"
         request = stream.Signature(request_layout(ADDRESS_WIDTH, LENGTH_WIDTH))
         events = {
             f"{side}_{event}": Out(width)
@@ -56,7 +55,7 @@ class Dma(wiring.Component):
         options = {
             "address_width": ADDRESS_WIDTH,
             "data_width": self.data_width,
-            "outstanding": OUTSTANDING,
+            "outstanding": self.outstanding,
             "length_width": LENGTH_WIDTH,
             "burst_beats": self.burst_beats,
         }
@@ -99,7 +98,7 @@ class SharedReader(wiring.Component):
             "data_width": self.data_width,
             "length_width": LENGTH_WIDTH,
         }
-        reader = AxiReader(outstanding=OUTSTANDING, burst_beats=BURST_BEATS, **widths)
+        reader = AxiReader(outstanding=4, burst_beats=16, **widths)
         arbiter = ReadArbiter(requesters=self.requesters, **widths)
         m.submodules.reader = submodule(platform, reader)
         m.submodules.arbiter = submodule(platform, arbiter)

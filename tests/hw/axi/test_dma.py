@@ -14,16 +14,20 @@ from sim.verilator import lint
 from tests.hw.axi.designs import Dma
 
 
-@pytest.mark.parametrize("data_width", [32, 64, 128])
+@pytest.mark.parametrize(
+    ("data_width", "burst_beats", "outstanding"),
+    # The widths with usual bursts, then the longest and the shortest that there are.
+    [(32, 16, 4), (64, 16, 4), (128, 16, 4), (64, 256, 2), (128, 1, 2)],
+)
 @pytest.mark.timeout(300)
-def test_reader_and_writer(data_width, tmp_path):
-    """Three widths: below, at and above the width at which a full burst is 128 bytes."""
-    design = Dma(data_width)
+def test_reader_and_writer(data_width, burst_beats, outstanding, tmp_path):
+    options = {"data_width": data_width, "burst_beats": burst_beats, "outstanding": outstanding}
+    design = Dma(**options)
     verilog = emit(design)
     assert lint(verilog, design.module_name, tmp_path) == ""
     bench = Path(__file__).with_name("bench_dma.py")
-    passed = run_bench(verilog, design.module_name, bench, parameters={"data_width": data_width})
-    assert passed == 20
+    passed = run_bench(verilog, design.module_name, bench, parameters=options)
+    assert passed == 20 - (burst_beats * outstanding < 64)
 
 
 OPTIONS = {
