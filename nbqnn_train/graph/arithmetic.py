@@ -1,32 +1,40 @@
-"""Exact integer sums of products at the speed of BLAS.
+"""Exact integer arithmetic at the speed of floating point.
 
-Why floating point is exact here: let M be the largest sum of absolute values of the terms of one
+Activations travel as float32: their codes have at most 16 bits and float32 represents every integer
+of magnitude up to 2**24.
+
+Why sums of products are exact: let M be the largest sum of absolute values of the terms of one
 output, ``M >= sum |weight * code|``, proved in :mod:`nbqnn_train.graph.bounds`. Every product and
 every partial sum, in whatever order and grouping BLAS chooses, with or without fused multiply-add,
-is an integer of magnitude at most M. float32 represents every integer of magnitude at most 2**24
-and float64 at most 2**53, so where M is not larger no operation rounds and the result is the
-integer result. BLAS libraries sum products in some order and do not use Strassen's algorithm, whose
-intermediate differences could exceed M. Beyond 2**53 the sums are computed in int64.
+is an integer of magnitude at most M. float32 represents every integer up to 2**24 in magnitude and
+float64 up to 2**53, so where M is not larger no operation rounds and the result is the integer
+result. M is at most 2**48 in a valid graph: all positive terms together and all negative ones
+together fit accumulators of at most 48 bits. BLAS libraries sum products in some order and do not
+use Strassen's algorithm, whose intermediate differences could exceed M.
+
+Why requantizing in float64 is exact: :func:`rescale` says it.
 """
+
+from math import prod
 
 import numpy as np
 
 from .infer import window_output
-from .nodes import Conv2d, Linear
+from .nodes import Conv2d, Linear, Requantize
 
-__all__ = ["convolve", "exact_dtype", "multiply", "weight_matrix", "windows"]
+__all__ = ["convolve", "exact_dtype", "multiply", "rescale", "weight_matrix", "windows"]
+
+#: Accumulators that are requantized in one go: what fits the cache.
+_BLOCK = 1 << 14
 
 #: Columns are laid out for as many images at a time as fit into so many bytes.
 _COLUMN_BYTES = 1 << 25
 
 
 def exact_dtype(magnitude: int) -> np.dtype:
-    """Fastest type in which sums of integers up to ``magnitude`` in absolute terms are exact."""
-    if magnitude <= 1 << 24:
-        return np.dtype(np.float32)
-    if magnitude <= 1 << 53:
-        return np.dtype(np.float64)
-    return np.dtype(np.int64)
+    """Fastest type in which sums are exact whose terms have ``magnitude`` in absolute terms."""
+    assert magnitude <= 1 << 53, "accumulators of a valid graph have at most 48 bits"
+    return np.dtype(np.float32 if magnitude <= 1 << 24 else np.float64)
 
 
 def weight_matrix(node: Conv2d | Linear, dtype: np.dtype) -> np.ndarray:
@@ -104,3 +112,41 @@ def convolve(node: Conv2d, matrix: np.ndarray, x: np.ndarray) -> np.ndarray:
 def multiply(matrix: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Accumulators (N, Fout) of ``x`` (N, Fin), in the type of ``matrix``."""
     return np.matmul(x.astype(matrix.dtype, copy=False), matrix.T)
+
+
+def rescale(node: Requantize, wide: tuple[int, int], acc: np.ndarray) -> np.ndarray:
+    """Codes, float32, of ``acc`` (N, C, ...); ``wide`` bounds ``acc * multiplier + bias + half``.
+
+    Let W be that sum, P the product in it and R = ``bias + half``. Where P and W are of magnitude
+    at most 2**52 it runs in float64, as ``floor(acc * (multiplier * 2**-shift) + R * 2**-shift)``.
+    Every value on the way (multiplier, R, P and W) is an integer of at most 53 bits times
+    ``2**-shift``, which float64 represents, so nothing rounds before floor. Otherwise it runs in
+    int64: P has at most 47 + 16 bits and a sign, and W fits because the graph is valid.
+    """
+    batch, channels = acc.shape[:2]
+    acc = acc.reshape(batch, channels, prod(acc.shape[2:]))
+    codes = np.empty(acc.shape, dtype=np.float32)
+    multiplier, bias, shift = (
+        values[:, np.newaxis] for values in (node.multiplier, node.bias, node.shift)
+    )
+    offset = bias + ((1 << shift) >> 1)
+    # The product is W - bias - half.
+    product = max(abs(end) for end in wide) + int(np.abs(offset).max())
+    floating = product <= 1 << 52
+    if floating:
+        factor = np.ldexp(multiplier.astype(np.float64), -shift)
+        offset = np.ldexp(offset.astype(np.float64), -shift)
+    step = max(1, _BLOCK // max(1, acc.shape[2]))
+    for image in range(batch):
+        for start in range(0, channels, step):
+            rows = slice(start, start + step)
+            if floating:
+                block = acc[image, rows] * factor[rows]
+                block += offset[rows]
+                np.floor(block, out=block)
+            else:
+                block = acc[image, rows].astype(np.int64) * multiplier[rows]
+                block += offset[rows]
+                block >>= shift[rows]
+            codes[image, rows] = np.clip(block, node.low, node.high, out=block)
+    return codes

@@ -57,7 +57,7 @@ class NodeBounds:
     low, high : the values of the tensor, over all channels.
     partial : for accumulators ``(low, high)`` of every partial sum, else None.
     wide : for requantizers ``(low, high)`` of ``acc * multiplier + bias + half``, else None.
-    magnitude : for Conv2d and Linear the largest sum of absolute values of terms, else 0.
+    magnitude : for accumulators the largest sum of absolute values of their terms, else 0.
     """
 
     low: int
@@ -239,7 +239,9 @@ def _avg_pool(node: AvgPool2d, types: dict[str, TensorType], source: _Interval) 
     below, above = np.minimum(source.low, 0), np.maximum(source.high, 0)
     partial = _Interval(below * factor, above * factor)
     values = partial if any(node.padding) else _Interval(source.low * factor, source.high * factor)
-    return _Step(values=values, partial=_ends(partial))
+    # Every position at its larger end.
+    magnitude = max(abs(end) for end in _ends(partial))
+    return _Step(values=values, partial=_ends(partial), magnitude=magnitude)
 
 
 def _add(node: Add, types: dict[str, TensorType], a: _Interval, b: _Interval) -> _Step:
@@ -249,7 +251,9 @@ def _add(node: Add, types: dict[str, TensorType], a: _Interval, b: _Interval) ->
     partial = _Interval(
         np.minimum(low_a, 0) + np.minimum(low_b, 0), np.maximum(high_a, 0) + np.maximum(high_b, 0)
     )
-    return _Step(values=_Interval(low_a + low_b, high_a + high_b), partial=_ends(partial))
+    magnitude = int((np.maximum(-low_a, high_a) + np.maximum(-low_b, high_b)).max())
+    values = _Interval(low_a + low_b, high_a + high_b)
+    return _Step(values=values, partial=_ends(partial), magnitude=magnitude)
 
 
 def _concat(node: Concat, types: dict[str, TensorType], *sources: _Interval) -> _Step:

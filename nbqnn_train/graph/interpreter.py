@@ -1,7 +1,7 @@
 """The meaning of the integer graph: it runs a graph on codes, exactly, and checks every width.
 
-Codes are int64 at this module's surface. Inside, sums of products run in floating point where that
-is proved exact (:mod:`nbqnn_train.graph.arithmetic`).
+Codes are int64 at this module's surface. Inside, integers travel in floating point wherever that is
+proved exact: :mod:`nbqnn_train.graph.arithmetic` holds the proofs.
 """
 
 from collections import Counter
@@ -11,7 +11,8 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from .arithmetic import convolve, exact_dtype, multiply, weight_matrix, windows
+from .arithmetic import convolve, exact_dtype, multiply, rescale, weight_matrix, windows
+from .bounds import NodeBounds
 from .errors import GraphError
 from .fields import label
 from .nodes import (
@@ -36,9 +37,15 @@ __all__ = ["quantize_input", "requantize", "run", "run_codes"]
 
 @dataclass(frozen=True, kw_only=True)
 class _Plan:
-    """What is computed once per graph: types, and weights in the type that is exact for a layer."""
+    """What is computed once per graph.
+
+    dtypes : by name of a node with accumulators, the type that holds them exactly.
+    matrices : by name of a Conv2d or Linear, its weights in that type.
+    """
 
     types: dict[str, TensorType]
+    bounds: dict[str, NodeBounds]
+    dtypes: dict[str, np.dtype]
     matrices: dict[str, np.ndarray]
 
 
@@ -49,12 +56,14 @@ def _plan(graph: Graph) -> _Plan:
     plan = _plans.get(graph)
     if plan is None:
         types, bounds = check_graph(graph)
+        dtypes = {name: exact_dtype(bound.magnitude) for name, bound in bounds.items()}
         matrices = {
-            node.name: weight_matrix(node, exact_dtype(bounds[node.name].magnitude))
+            node.name: weight_matrix(node, dtypes[node.name])
             for node in graph.nodes
             if isinstance(node, (Conv2d, Linear))
         }
-        plan = _plans[graph] = _Plan(types=types, matrices=matrices)
+        plan = _Plan(types=types, bounds=bounds, dtypes=dtypes, matrices=matrices)
+        _plans[graph] = plan
     return plan
 
 
@@ -107,8 +116,8 @@ def run_codes(
                 if not readers[source]:
                     del values[source]
     if trace:
-        return values
-    outputs = tuple(values[name] for name in graph.outputs)
+        return {name: value.astype(np.int64) for name, value in values.items()}
+    outputs = tuple(values[name].astype(np.int64) for name in graph.outputs)
     return outputs[0] if len(outputs) == 1 else outputs
 
 
@@ -199,7 +208,7 @@ def _checked_codes(node: Input, code: TensorType, values: np.ndarray) -> np.ndar
         raise GraphError(f"{label(node)}: codes must be integers, not {values.dtype}")
     _check_shape(node, values)
     _check_width(node, code, values)
-    return values.astype(np.int64, copy=False)
+    return values.astype(np.float32)
 
 
 def _check_width(node: Node, code: TensorType, values: np.ndarray) -> None:
@@ -214,9 +223,9 @@ def _check_width(node: Node, code: TensorType, values: np.ndarray) -> None:
 
 
 def _accumulators(node: Node, plan: _Plan, acc: np.ndarray) -> np.ndarray:
-    """``acc`` as int64, its width checked. Activations need no check: no node can widen them."""
+    """``acc``, its width checked. Activations need no check: no node can widen them."""
     _check_width(node, plan.types[node.name], acc)
-    return acc.astype(np.int64, copy=False)
+    return acc
 
 
 def _conv(node: Conv2d, plan: _Plan, x: np.ndarray) -> np.ndarray:
@@ -241,17 +250,18 @@ def _max_pool(node: MaxPool2d, plan: _Plan, x: np.ndarray) -> np.ndarray:
 
 
 def _avg_pool(node: AvgPool2d, plan: _Plan, x: np.ndarray) -> np.ndarray:
-    if node.kernel == x.shape[2:]:
-        total = x.sum(axis=(2, 3), keepdims=True)
-    else:
-        total = _reduced(np.add, windows(x, node.kernel, node.stride, node.padding))
-    return _accumulators(node, plan, total * int(node.multiplier))
+    x = x.astype(plan.dtypes[node.name], copy=False)
+    total = _reduced(np.add, windows(x, node.kernel, node.stride, node.padding))
+    return _accumulators(node, plan, total * total.dtype.type(node.multiplier))
 
 
 def _add(node: Add, plan: _Plan, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    acc = a << int(node.shifts[0])
-    acc += b << int(node.shifts[1]) if node.shifts[1] else b
-    return _accumulators(node, plan, acc)
+    dtype = plan.dtypes[node.name]
+    a, b = (
+        x.astype(dtype, copy=False) * dtype.type(1 << int(shift))
+        for x, shift in zip((a, b), node.shifts, strict=True)
+    )
+    return _accumulators(node, plan, np.add(a, b, out=a))
 
 
 def _concat(node: Concat, plan: _Plan, *parts: np.ndarray) -> np.ndarray:
@@ -267,7 +277,7 @@ def _clip(node: Clip, plan: _Plan, x: np.ndarray) -> np.ndarray:
 
 
 def _requantize(node: Requantize, plan: _Plan, x: np.ndarray) -> np.ndarray:
-    return requantize(x, node.multiplier, node.bias, node.shift, node.low, node.high)
+    return rescale(node, plan.bounds[node.name].wide, x).reshape(x.shape)
 
 
 _STEPS = {

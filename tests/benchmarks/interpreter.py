@@ -15,11 +15,11 @@ from tests.benchmarks.networks import alexnet, float_twin, resnet50
 __all__ = ["main"]
 
 
-def _best(repeat: int, call) -> float:
+def _best(repeat: int, call, *arguments) -> float:
     times = []
     for _ in range(repeat):
         start = time.perf_counter()
-        call()
+        call(*arguments)
         times.append(time.perf_counter() - start)
     return min(times)
 
@@ -30,23 +30,21 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3)
     options = parser.parse_args()
     print(f"torch threads: {torch.get_num_threads()}; best of {options.repeat}; seconds per image")
-    print(
-        f"{'network':10} {'batch':>5} {'first run':>10} {'interpreter':>12} {'torch':>8} {'ratio':>6}"
-    )
+    print("network    batch  first run  interpreter    torch  ratio")
     for name, build in (("AlexNet", alexnet), ("ResNet-50", resnet50)):
         graph = build()
         twin = float_twin(graph)
         for batch in options.batch:
             x = np.random.default_rng(1).standard_normal((batch, 3, 224, 224)).astype(np.float32)
-            first = _best(1, lambda: run(graph, x))  # noqa: B023 - called at once
-            ours = _best(options.repeat, lambda: run(graph, x)) / batch  # noqa: B023
+            first = _best(1, run, graph, x)
+            ours = _best(options.repeat, run, graph, x) / batch
             with torch.inference_mode():
                 images = torch.from_numpy(x)
                 twin(images)
-                theirs = _best(options.repeat, lambda: twin(images)) / batch  # noqa: B023
+                theirs = _best(options.repeat, twin, images) / batch
             print(
-                f"{name:10} {batch:5} {first / batch:10.3f} {ours:12.3f} {theirs:8.3f} "
-                f"{ours / theirs:6.2f}"
+                f"{name:10} {batch:5} {first / batch:10.3f} {ours:12.3f} "
+                f"{theirs:8.3f} {ours / theirs:6.2f}"
             )
 
 

@@ -120,6 +120,64 @@ def test_requantize_takes_parameters_per_channel():
     assert requantize(np.array([4, 4]), [1, 2], [0, 0], [1, 0], 0, 255).tolist() == [2, 8]
 
 
+def test_sums_just_beyond_float32_are_exact():
+    """2**24 + 1 is the first integer that float32 does not represent."""
+    image = Input(name="x", shape=(5,), bits=16, signed=False, exponent=0)
+    linear = Linear(
+        name="sum",
+        input="x",
+        weight=[[64, 64, 64, 64, 1]],
+        weight_bits=4,
+        weight_exponent=[0],
+        acc_bits=26,
+    )
+    out = Requantize(
+        name="y",
+        input="sum",
+        multiplier=[1],
+        bias=[-(1 << 24)],
+        shift=[0],
+        bits=8,
+        signed=False,
+        exponent=0,
+        low=0,
+        high=255,
+    )
+    graph = Graph(nodes=(image, linear, out), outputs=("y",))
+    trace = run_codes(graph, np.array([[65535, 65535, 65535, 65535, 257]]), trace=True)
+    assert trace["sum"].tolist() == [[(1 << 24) + 1]]
+    assert trace["y"].tolist() == [[1]]
+
+
+@pytest.mark.parametrize(("bias", "code"), [(0, 1 << 14), (-1, (1 << 14) - 1)])
+def test_requantizing_just_beyond_float64_is_exact(bias, code):
+    """The decision hangs on the last of 62 bits."""
+    image = Input(name="x", shape=(1,), bits=16, signed=False, exponent=0)
+    linear = Linear(
+        name="sum",
+        input="x",
+        weight=[[1 << 30]],
+        weight_bits=6,
+        weight_exponent=[0],
+        acc_bits=47,
+    )
+    out = Requantize(
+        name="y",
+        input="sum",
+        multiplier=[1 << 15],
+        bias=[bias],
+        shift=[47],
+        bits=16,
+        signed=False,
+        exponent=0,
+        low=0,
+        high=65535,
+    )
+    graph = Graph(nodes=(image, linear, out), outputs=("y",))
+    # 65534 * 2**30 * 2**15 + 2**46 is 2**61: one less, and the code is one less.
+    assert run_codes(graph, np.array([[65534]])).tolist() == [[code]]
+
+
 def _small() -> Graph:
     image = Input(name="image", shape=(1, 4, 4), bits=8, signed=False, exponent=0)
     pool = MaxPool2d(name="pool", input="image", kernel=(2, 2), stride=(2, 2))
