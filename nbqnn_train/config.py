@@ -99,14 +99,14 @@ def _words(name: str) -> str:
 
 
 def toml_table(values: dict) -> str:
-    """``values`` as lines of TOML; None is left out, paths are strings."""
+    """``values`` as lines of TOML; None is left out, lists hold integers."""
     lines = []
     for name, value in values.items():
         if value is None:
             continue
         if isinstance(value, bool):
             text = str(value).lower()
-        elif isinstance(value, int | float):
+        elif isinstance(value, int | float | list):
             text = repr(value)
         else:
             escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
@@ -123,14 +123,17 @@ def config_toml(config: TrainConfig) -> str:
 def read_config(path: Path) -> TrainConfig:
     """The options in the ``[train]`` table of a run's ``config.toml``.
 
-    Files and folders that it names need not exist any more: what it describes has been read already.
+    Files and folders that it names need not exist any more: what it describes has been read
+    already.
     """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))["train"]
         known = {field.name for field in fields(TrainConfig)}
         for name in table:
             if name not in known:
-                raise NbqnnError(f"{path}: option must be one of {', '.join(sorted(known))}, not {name!r}")
+                raise NbqnnError(
+                    f"{path}: option must be one of {', '.join(sorted(known))}, not {name!r}"
+                )
         return TrainConfig(**table)
     except NbqnnError as error:
         raise NbqnnError(f"{path}: {error}") from None

@@ -18,11 +18,11 @@ __all__ = ["LayerConfig", "QuantConfig", "calibrate", "convert", "reestimate_bat
 def convert(module: nn.Module, config: QuantConfig) -> QuantNetwork:
     """A quantized copy of ``module``, with its weights; ``module`` stays as it is.
 
-    Convolution and linear layers become one unit with the batch norm and ReLU that follow them. The result
-    trains like any module; call :func:`calibrate` before its activations are quantized.
+    Convolution and linear layers become one unit with the batch norm and ReLU that follow them. The
+    result trains like any module; call :func:`calibrate` before its activations are quantized.
 
-    Raises :class:`NbqnnError` where the module cannot be traced, or with every operation that is not
-    supported, by module path; or for a pattern of ``config.overrides`` that matches no layer.
+    Raises :class:`NbqnnError` where the module cannot be traced, or with every operation that is
+    not supported, by module path; or for a pattern of ``config.overrides`` that matches no layer.
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"Module must be a torch.nn.Module, not {module!r}")

@@ -8,15 +8,15 @@ import torch
 from nbqnn_train.data import ImageSet, load_data
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.graph.infer import tensor_types
-from nbqnn_train.graph.interpreter import run
+from nbqnn_train.graph.interpreter import run as run_graph
 from nbqnn_train.graph.nodes import Graph
 from nbqnn_train.graph.storage import load
 from nbqnn_train.networks import load_state, quantized_network
 from nbqnn_train.quant.network import QuantNetwork
-from nbqnn_train.runs import CONFIG, WEIGHTS, read_run_config
+from nbqnn_train.runs import CONFIG, WEIGHTS, read_run
 from nbqnn_train.weight_files import read_weights
 
-__all__ = ["count_correct", "count_correct_graph", "evaluate", "load_run", "run_input_shape"]
+__all__ = ["count_correct", "count_correct_graph", "evaluate", "load_run"]
 
 _BATCH = 128
 
@@ -24,13 +24,12 @@ _BATCH = 128
 def load_run(path: Path) -> QuantNetwork:
     """The trained network of the run in the folder ``path``, in evaluation mode."""
     path = Path(path)
-    config = read_run_config(path)
+    run = read_run(path)
     weights = path / WEIGHTS
     if not weights.is_file():
         raise NbqnnError(f"Run must be finished (have {WEIGHTS}), not {str(path)!r}")
     state = read_weights(weights)
-    data = load_data(config.data, None)
-    network = quantized_network(config, data.classes, data.input_shape[0])
+    network = quantized_network(run.config, run.classes, run.input_shape[0], initial=None)
     load_state(network, state, weights)
     return network.eval()
 
@@ -38,8 +37,8 @@ def load_run(path: Path) -> QuantNetwork:
 def evaluate(path: Path, data: str, data_dir: Path | None = None) -> dict:
     """``{"accuracy": 0 ... 1, "images": n}`` on the test images of ``data``.
 
-    ``path`` is the folder of a run, computed by PyTorch in float64, or the file of a graph, computed by the
-    interpreter. The two agree to the bit.
+    ``path`` is the folder of a run, computed by PyTorch in float64, or the file of a graph,
+    computed by the interpreter. The two agree to the bit.
     """
     path = Path(path)
     if not path.exists():
@@ -75,6 +74,6 @@ def count_correct_graph(graph: Graph, images: ImageSet) -> int:
     correct = 0
     for start in range(0, len(images), _BATCH):
         part = slice(start, start + _BATCH)
-        codes = np.asarray(run(graph, images.images(part)))
+        codes = np.asarray(run_graph(graph, images.images(part)))
         correct += int((codes.argmax(axis=1) == images.labels[part]).sum())
     return correct

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nbqnn_train.evaluation import load_run
 from nbqnn_train.graph.bounds import accumulator_bounds, required_bits
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.graph.fields import label
@@ -45,6 +46,7 @@ from nbqnn_train.quant.ops import (
     power_rule,
 )
 from nbqnn_train.quant.weighted import WeightedLayer
+from nbqnn_train.runs import read_run
 
 __all__ = ["export_graph", "export_run"]
 
@@ -55,9 +57,9 @@ _COPY_WEIGHT_BITS = 2
 def export_graph(module: QuantNetwork, input_shape: tuple[int, int, int]) -> Graph:
     """The integer graph of a calibrated network for inputs of ``input_shape`` (C, H, W).
 
-    Its nodes bear the names of the network's operations; where one operation becomes an accumulator and
-    a requantizer, the requantizer's name ends in ``.out``. Accumulators get the narrowest width that
-    provably never overflows.
+    Its nodes bear the names of the network's operations; where one operation becomes an accumulator
+    and a requantizer, the requantizer's name ends in ``.out``. Accumulators get the narrowest width
+    that provably never overflows.
 
     Raises :class:`NbqnnError` where the network is not calibrated, the shape does not fit, or an
     accumulator could need more than 48 bits (layer, bound and width are named).
@@ -72,9 +74,8 @@ def export_graph(module: QuantNetwork, input_shape: tuple[int, int, int]) -> Gra
 
 def export_run(path: Path) -> Graph:
     """The integer graph of the run in the folder ``path``."""
-    from nbqnn_train.evaluation import load_run, run_input_shape
-
-    return export_graph(load_run(path), run_input_shape(path))
+    path = Path(path)
+    return export_graph(load_run(path), read_run(path).input_shape)
 
 
 def _check_shape(shape) -> tuple[int, int, int]:
@@ -94,8 +95,8 @@ def _with_accumulator_widths(graph: Graph) -> Graph:
             if bits > ACC_BITS[1]:
                 low, high = bounds[node.name]
                 raise NbqnnError(
-                    f"{label(node)}: accumulators can reach {low}..{high}, which takes {bits} bits; "
-                    f"at most {ACC_BITS[1]} are allowed"
+                    f"{label(node)}: accumulators can reach {low}..{high}, which takes {bits} "
+                    f"bits; at most {ACC_BITS[1]} are allowed"
                 )
             node = replace(node, acc_bits=bits)
         nodes.append(node)

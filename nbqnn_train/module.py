@@ -87,8 +87,9 @@ class TrainingModule(lightning.LightningModule):
             loss = self._distilled(loss, logits, images)
         if not torch.isfinite(loss):
             raise NbqnnError(
-                f"Training must not diverge: the loss is {float(loss)} in epoch {self.current_epoch}, "
-                f"step {self.global_step}; the last checkpoint is kept, a smaller learning rate helps"
+                f"Training must not diverge: the loss is {float(loss)} in epoch "
+                f"{self.current_epoch}, step {self.global_step}; the last checkpoint is kept, "
+                "a smaller learning rate helps"
             )
         self.log("loss", loss, prog_bar=True)
         self.log("lambda", self.network.mode.blend)
@@ -103,7 +104,7 @@ class TrainingModule(lightning.LightningModule):
         return (1 - _TEACHER_WEIGHT) * loss + _TEACHER_WEIGHT * _TEMPERATURE**2 * soft
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Lets steps grow as the derivative 1 - lambda of the blend shrinks, so that it cannot starve them."""
+        """Lets steps grow as the derivative 1 - lambda of the blend shrinks."""
         mode = self.network.mode
         if mode.blend == 1:
             return

@@ -18,21 +18,23 @@ _SHOWN_KEYS = 3
 
 
 def float_network(name: str, classes: int, channels: int, weights: Path | None) -> nn.Module:
-    """The network called ``name`` in full precision, with the weights of a file where one is given."""
+    """The network called ``name`` in full precision, with the weights of a file if there is one."""
     network = build_model(name, classes, channels)
     if weights is not None:
         load_state(network, read_weights(weights), weights)
     return network
 
 
-def quantized_network(config: TrainConfig, classes: int, channels: int) -> QuantNetwork:
-    """The network of ``config``, converted; it begins with the pretrained weights where they are given."""
-    network = float_network(config.model, classes, channels, config.pretrained)
+def quantized_network(
+    config: TrainConfig, classes: int, channels: int, initial: Path | None
+) -> QuantNetwork:
+    """The network of ``config``, converted, with the weights of a file if there is one."""
+    network = float_network(config.model, classes, channels, initial)
     return convert(network, config.quant_config())
 
 
 def load_state(module: nn.Module, state: dict[str, Tensor], origin: Path) -> None:
-    """Loads named tensors; :class:`NbqnnError` lists the first few keys of each side that do not match."""
+    """Loads named tensors; an error lists the first few keys of each side that do not match."""
     own = module.state_dict()
     # Old weight files lack the counter; it does not take part in evaluation.
     missing = [k for k in own if k not in state and not k.endswith("num_batches_tracked")]

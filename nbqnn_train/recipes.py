@@ -13,7 +13,8 @@ class Recipe:
 
     lr : the largest learning rate; it rises over the first 5 % of the steps and falls as a cosine.
     warmup : share of the steps with real weights and activations.
-    fold : share of the steps, at the end, with batch norm folded into requantizers.
+    fold, settle : shares of the steps, at the end, with batch norm folded and with lambda = 1; see
+        :class:`nbqnn_train.schedule.Schedule`.
     """
 
     epochs: int
@@ -23,6 +24,7 @@ class Recipe:
     optimizer: str
     warmup: float
     fold: float
+    settle: float
 
 
 _SCRATCH = Recipe(
@@ -32,17 +34,19 @@ _SCRATCH = Recipe(
     weight_decay=1e-4,
     optimizer="adam",
     warmup=0.3,
-    fold=0.1,
+    fold=0.25,
+    settle=0.05,
 )
 _RECIPES = {
-    "digits": replace(_SCRATCH, epochs=40, batch_size=32, lr=3e-3),
+    "digits": replace(_SCRATCH, epochs=30, batch_size=32, lr=3e-3),
 }
 
 
 def recipe(data: str, *, fine_tune: bool, **given) -> Recipe:
     """The recipe for ``data`` with the numbers in ``given``.
 
-    Fine-tuning begins with trained weights, so it quantizes from the first step and takes smaller steps.
+    Fine-tuning begins with trained weights, so it quantizes from the first step and takes smaller
+    steps.
     """
     base = _RECIPES.get(data, _SCRATCH)
     if fine_tune:

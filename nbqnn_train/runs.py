@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 import tomllib
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
@@ -19,8 +20,8 @@ __all__ = [
     "CONFIG",
     "RESULT",
     "WEIGHTS",
+    "Run",
     "open_run",
-    "read_run_config",
     "write_result",
     "write_weights",
 ]
@@ -52,22 +53,31 @@ def write_result(out: Path, result: dict) -> None:
     write_text(out / RESULT, json.dumps(result, indent=2) + "\n")
 
 
-def open_run(out: Path, config: TrainConfig, resume: bool) -> None:
+@dataclass(frozen=True)
+class Run:
+    """What the configuration file of a run says of its network."""
+
+    config: TrainConfig
+    classes: int
+    input_shape: tuple[int, int, int]
+
+
+def open_run(out: Path, run: Run, resume: bool) -> None:
     """Prepares the folder of a run.
 
-    A new run must not exist yet. A resumed one must, and have been started with the same options; only
-    where its data lies may differ.
+    A new run must not exist yet. A resumed one must, and have been started with the same options;
+    only where its data lies may differ.
     """
     if not resume:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise NbqnnError(f"Run must be a new or empty folder (or resumed), not {str(out)!r}")
         out.mkdir(parents=True, exist_ok=True)
-        write_text(out / CONFIG, _config_text(config))
+        write_text(out / CONFIG, _config_text(run))
         return
     if not (out / CONFIG).is_file():
         raise NbqnnError(f"Run to resume must be a folder with {CONFIG}, not {str(out)!r}")
     before = config_options((out / CONFIG).read_text(encoding="utf-8"))
-    now = config_options(_config_text(config))
+    now = config_options(_config_text(run))
     for name in sorted(before.keys() | now.keys()):
         if before.get(name) != now.get(name):
             raise NbqnnError(
@@ -82,11 +92,13 @@ def config_options(text: str) -> dict:
     return {name: value for name, value in table.items() if name != "data_dir"}
 
 
-def _config_text(config: TrainConfig) -> str:
+def _config_text(run: Run) -> str:
     versions = {"python": platform.python_version()}
+    network = {"classes": run.classes, "input_shape": list(run.input_shape)}
     versions |= {name: metadata.version(name) for name in _PACKAGES}
     return (
-        f"[train]\n{config_toml(config)}\n"
+        f"[train]\n{config_toml(run.config)}\n"
+        f"[network]\n{toml_table(network)}\n"
         f"[versions]\n{toml_table(versions)}\n"
         f"[source]\n{toml_table({'commit': _commit()})}"
     )
@@ -108,8 +120,14 @@ def _commit() -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def read_run_config(run: Path) -> TrainConfig:
-    """The options of the run in the folder ``run``."""
-    if not (run / CONFIG).is_file():
-        raise NbqnnError(f"Run must be a folder with {CONFIG}, not {str(run)!r}")
-    return read_config(run / CONFIG)
+def read_run(path: Path) -> Run:
+    """The configuration of the run in the folder ``path``."""
+    file = path / CONFIG
+    if not file.is_file():
+        raise NbqnnError(f"Run must be a folder with {CONFIG}, not {str(path)!r}")
+    config = read_config(file)
+    network = tomllib.loads(file.read_text(encoding="utf-8")).get("network", {})
+    classes, shape = network.get("classes"), network.get("input_shape")
+    if type(classes) is not int or not isinstance(shape, list) or len(shape) != 3:
+        raise NbqnnError(f"{file} must give classes and input_shape under [network]")
+    return Run(config, classes, tuple(shape))

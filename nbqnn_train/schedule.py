@@ -23,39 +23,51 @@ class Phase:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Three phases over ``steps`` steps.
+    """What happens over ``steps`` steps.
 
-    1. the first ``warmup`` of the steps: real weights, real activations;
-    2. quantized activations, weights blended with lambda = 1 - (1 - t)**3, t = 0 ... 1 over the phase;
-    3. the last ``fold`` of the steps: lambda = 1 and batch norm folded, as in the exported graph.
+    The first ``warmup`` of the steps has real weights and activations. Then activations are
+    quantized, and lambda rises as ``1 - (1 - t)**3`` with t = 0 ... 1, to 1 for the last ``settle``
+    of the steps, where the weights stand still and biases follow. In the last ``fold`` of the steps
+    batch norm is folded into requantizers, as in the exported graph; the weights' exponents stay
+    from there on.
     """
 
     steps: int
     warmup: float
     fold: float
+    settle: float
 
     @property
     def learn_step(self) -> int:
-        """First step of phase 2."""
+        """First step with quantization."""
         return math.floor(self.steps * self.warmup)
 
     @property
     def fold_step(self) -> int:
-        """First step of phase 3."""
+        """First step with batch norm folded."""
         return max(self.steps - math.ceil(self.steps * self.fold), self.learn_step)
+
+    @property
+    def settle_step(self) -> int:
+        """First step with lambda = 1."""
+        return max(self.steps - math.ceil(self.steps * self.settle), self.learn_step)
 
     def phase(self, step: int) -> Phase:
         if step < self.learn_step:
             return Phase(blend=0.0, activations=False, folded=False, refresh=False)
-        if step >= self.fold_step:
-            return Phase(blend=1.0, activations=True, folded=True, refresh=False)
-        t = (step + 1 - self.learn_step) / (self.fold_step - self.learn_step + 1)
+        folded = step >= self.fold_step
         return Phase(
-            blend=1 - (1 - t) ** 3,
+            blend=self._blend(step),
             activations=True,
-            folded=False,
-            refresh=(step - self.learn_step) % _REFRESH_STEPS == 0,
+            folded=folded,
+            refresh=not folded and (step - self.learn_step) % _REFRESH_STEPS == 0,
         )
+
+    def _blend(self, step: int) -> float:
+        if step >= self.settle_step:
+            return 1.0
+        t = (step + 1 - self.learn_step) / (self.settle_step - self.learn_step + 1)
+        return 1 - (1 - t) ** 3
 
     def learning_rate(self, step: int) -> float:
         """Factor of the learning rate: a linear rise, then half a cosine down to 0."""

@@ -261,7 +261,11 @@ class _Reader:
         divisor_override=None,
     ) -> None:
         padding = _pair(padding)
-        if ceil_mode or divisor_override is not None or (padding != (0, 0) and not count_include_pad):
+        if (
+            ceil_mode
+            or divisor_override is not None
+            or (padding != (0, 0) and not count_include_pad)
+        ):
             raise _Unsupported(
                 "average pooling with ceil_mode, divisor_override or padding that is not counted"
             )
@@ -318,7 +322,9 @@ class _Reader:
         self.emit(node, "flatten", value)
 
     def _view(self, node, value, *shape) -> None:
-        shape = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
+        shape = (
+            tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
+        )
         batch_kept = isinstance(shape[0], fx.Node) and shape[0] in self.values
         features = shape[1] if len(shape) == 2 else None
         if not (features == -1 and batch_kept) and not (

@@ -25,6 +25,7 @@ from nbqnn_train.runs import (
     CHECKPOINT,
     RESULT,
     WEIGHTS,
+    Run,
     open_run,
     write_result,
     write_weights,
@@ -39,12 +40,12 @@ _CALIBRATION_IMAGES = 1024
 def train(config: TrainConfig, out: Path, resume: bool = False) -> dict:
     """Trains as ``config`` says, into the folder ``out``; returns what ``out/result.json`` holds.
 
-    The folder gets the configuration, the Lightning checkpoint of the last epoch, logs for TensorBoard and
-    as CSV, the final weights and the result: ``accuracy`` (0 ... 1, of the network as it is
-    exported, on all test images), ``images``, ``epochs``, ``seed``, ``seconds``.
+    The folder gets the configuration, the Lightning checkpoint of the last epoch, logs for
+    TensorBoard and as CSV, the final weights and the result: ``accuracy`` (0 ... 1, of the network
+    as it is exported, on all test images), ``images``, ``epochs``, ``seed``, ``seconds``.
 
-    With ``resume`` an interrupted run goes on after its last complete epoch and ends with the weights that
-    it would have had without the interruption.
+    With ``resume`` an interrupted run goes on after its last complete epoch and ends with the
+    weights that it would have had without the interruption.
 
     Raises :class:`NbqnnError` for bad input before anything is written, and for a loss that is not
     finite, which leaves the last checkpoint.
@@ -55,11 +56,11 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> dict:
     data = load_data(config.data, config.data_dir)
     torch.manual_seed(config.seed)
     channels = data.input_shape[0]
-    network = quantized_network(config, data.classes, channels)
+    network = quantized_network(config, data.classes, channels, config.pretrained)
     teacher = None
     if config.teacher is not None:
         teacher = float_network(config.model, data.classes, channels, config.teacher)
-    open_run(out, config, resume)
+    open_run(out, Run(config, data.classes, data.input_shape), resume)
     if resume and (out / RESULT).is_file():
         return json.loads((out / RESULT).read_text(encoding="utf-8"))
 
@@ -94,6 +95,7 @@ def _training_module(config, data: DataSets, network, teacher) -> TrainingModule
         steps=recipe.epochs * (len(data.train) // batch_size),
         warmup=recipe.warmup,
         fold=recipe.fold,
+        settle=recipe.settle,
     )
     calibration = calibration_batches(data.train, _CALIBRATION_IMAGES, max(batch_size, 128))
     return TrainingModule(
@@ -147,7 +149,7 @@ def _finish(config, out: Path, network, data: DataSets, epochs: int, started: fl
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without Lightning's notes about devices and its advice on loaders, which is not for small data."""
+    """Without Lightning's notes about devices and its advice on loaders for large data."""
     loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -155,7 +157,9 @@ def _quiet() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-            warnings.filterwarnings("ignore", message=".*number of training batches.*logging interval.*")
+            warnings.filterwarnings(
+                "ignore", message=".*number of training batches.*logging interval.*"
+            )
             warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
             warnings.filterwarnings("ignore", category=DeprecationWarning)
             warnings.filterwarnings("ignore", category=FutureWarning)

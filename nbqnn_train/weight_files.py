@@ -14,9 +14,11 @@ __all__ = ["read_weights"]
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Named tensors of a ``.safetensors`` file, or of a ``.pth``/``.pt`` file that holds tensors alone.
+    """Named tensors of a ``.safetensors`` file, or of a ``.pth``/``.pt`` file that holds tensors
+    alone.
 
-    Raises :class:`NbqnnError` for anything else; a pickle that asks for more than tensors is refused.
+    Raises :class:`NbqnnError` for anything else; a pickle that asks for more than tensors is
+    refused.
     """
     if path.suffix == ".safetensors":
         try:
@@ -28,7 +30,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        raise NbqnnError(f"{path} must hold named tensors and nothing else: {_line(error)}") from None
+        raise NbqnnError(
+            f"{path} must hold named tensors and nothing else: {_line(error)}"
+        ) from None
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
     if not isinstance(state, dict) or not all(

@@ -1,4 +1,4 @@
-"""Batches of a data set, the same for the same seed and epoch, wherever a training was interrupted."""
+"""Batches of a data set: the same for the same seed and epoch, also after an interruption."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class _Batches(Dataset):
 
 
 def _augmented(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Mirrored half of the time and moved by up to 4 pixels; what comes into view is zero (the mean)."""
+    """Mirrored half of the time and moved by up to 4 pixels; new pixels are 0, the mean."""
     count, _, height, width = images.shape
     padding = ((0, 0), (0, 0), (_MARGIN, _MARGIN), (_MARGIN, _MARGIN))
     padded = np.pad(images, padding)
@@ -50,7 +50,9 @@ def _augmented(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 class _EpochSampler(Sampler):
     """A new order each epoch; a smaller last batch is left out where there is more than one."""
 
-    def __init__(self, count: int, batch_size: int, seed: int, augment: bool, rank: int, world: int):
+    def __init__(
+        self, count: int, batch_size: int, seed: int, augment: bool, rank: int, world: int
+    ):
         self.count, self.batch_size = count, min(batch_size, count)
         self.seed, self.augment = seed, augment
         self.rank, self.world = rank, world

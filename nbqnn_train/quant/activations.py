@@ -19,15 +19,16 @@ _FINER = 6
 
 
 class ActivationQuantizer(nn.Module):
-    """``code = clip(floor(value / 2**exponent + 1/2), low, high)`` with an exponent for the whole tensor.
+    """``code = clip(floor(value / 2**exponent + 1/2), low, high)`` with an exponent for the whole
+    tensor.
 
     Parameters
     ----------
     bits : width of the codes, 2 ... 16.
     mode : the phase shared by the whole network.
     limits : real values are clipped to this range first (ReLU is ``(0, inf)``).
-    percentile : None chooses the exponent of the least squared error; a number in (0, 100] chooses the
-        finest exponent that does not clip that share of the values' magnitudes.
+    percentile : None chooses the exponent of the least squared error; a number in (0, 100] chooses
+        the finest exponent that does not clip that share of the values' magnitudes.
     """
 
     def __init__(
@@ -43,7 +44,8 @@ class ActivationQuantizer(nn.Module):
         self.mode = mode
         self.limits = limits
         self.percentile = percentile
-        #: (exponent, signed, calibrated): one integer buffer, so that any state dictionary carries it.
+        #: (exponent, signed, calibrated): one integer buffer, so that any state dictionary carries
+        #: it.
         self.register_buffer("state", torch.zeros(3, dtype=torch.int64))
         self._samples: list[Tensor] = []
         self._cached: tuple[tuple[int, int], tuple[int, int, int]] | None = None
@@ -83,7 +85,7 @@ class ActivationQuantizer(nn.Module):
         return value.clamp(low, high)
 
     def forward(self, value: Tensor) -> Tensor:
-        """Training: the quantized value with a straight-through gradient, or what the phase asks for."""
+        """In training: the quantized value with a straight-through gradient, or real values."""
         if self.mode.calibrating:
             value = self.clamp(value)
             self.observe(value)

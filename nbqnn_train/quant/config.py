@@ -26,8 +26,8 @@ class LayerConfig:
     weight_bits : 2 ... 6, zero and signed powers of two.
     act_bits : 2 ... 16, of the layer's output.
     weight_exponents : "channel" (one step per output channel) or "tensor".
-    percentile : None chooses activation steps of the least squared error; else the share (in percent, up
-        to 100) of magnitudes that must not be clipped.
+    percentile : None chooses activation steps of the least squared error; else the share (in
+        percent, up to 100) of magnitudes that must not be clipped.
     """
 
     weight_bits: int = 3
@@ -52,9 +52,11 @@ class QuantConfig(LayerConfig):
     """How a network is quantized.
 
     requant_mode : "shift" (requantizers only shift and add) or "scale" (16-bit multipliers).
-    estimator : what training passes through the projection; see :mod:`nbqnn_train.quant.estimators`.
-    overrides : by module path or pattern (``"conv1"``, ``"layer1.*"``), fields of :class:`LayerConfig` that
-        differ there, such as ``{"conv1": {"weight_bits": 4}}``. Later ones win.
+    estimator : what training passes through the projection; see
+        :mod:`nbqnn_train.quant.estimators`.
+    overrides : by module path or pattern (``"conv1"``, ``"layer1.*"``), fields of
+        :class:`LayerConfig` that differ there, such as ``{"conv1": {"weight_bits": 4}}``. Later
+        ones win.
     """
 
     requant_mode: str = "shift"
@@ -74,7 +76,8 @@ class QuantConfig(LayerConfig):
             for name in changes:
                 if name not in allowed:
                     raise NbqnnError(
-                        f"Override of {pattern!r} must set one of {', '.join(allowed)}, not {name!r}"
+                        f"Override of {pattern!r} must set one of {', '.join(allowed)}, "
+                        f"not {name!r}"
                     )
 
     def for_layer(self, path: str) -> LayerConfig:

@@ -1,7 +1,8 @@
 """What stands between the latent weight and the loss: the weight that the forward pass uses.
 
-Every estimator maps the latent weight ``w``, its projection ``q = Q(w)`` (a constant for autograd, because
-the projection is piecewise constant) and the blend ``lam`` in 0 ... 1 to the weight of the layer.
+Every estimator maps the latent weight ``w``, its projection ``q = Q(w)`` (a constant for autograd,
+because the projection is piecewise constant) and the blend ``lam`` in 0 ... 1 to the weight of the
+layer.
 """
 
 from collections.abc import Callable
@@ -18,9 +19,9 @@ Estimator = Callable[[Tensor, Tensor, float], Tensor]
 def reconstructed(latent: Tensor, quantized: Tensor, lam: float) -> Tensor:
     """``(1 - lam) * w + lam * Q(w)`` with its true derivative ``1 - lam``.
 
-    While ``lam`` < 1 the gradient is that of the function that was computed, and not zero. The factor
-    shrinks as the blend approaches the staircase; the training loop divides it out of the step size
-    (see :mod:`nbqnn_train.schedule`). Source of the blend: Chen et al., arXiv 2004.02396;
+    While ``lam`` < 1 the gradient is that of the function that was computed, and not zero. The
+    factor shrinks as the blend approaches the staircase; the training loop divides it out of the
+    step size (see :mod:`nbqnn_train.schedule`). Source of the blend: Chen et al., arXiv 2004.02396;
     the schedule of ``lam`` and the step size are ours.
     """
     if lam == 0:

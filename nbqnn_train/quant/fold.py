@@ -2,7 +2,8 @@
 
 A layer computes ``real = acc * 2**acc_exponent * scale + offset`` and its output code is
 ``(acc * multiplier + bias + half) >> shift``: so ``multiplier / 2**shift`` stands for
-``scale * 2**(acc_exponent - out_exponent)`` and ``bias / 2**shift`` for ``offset / 2**out_exponent``.
+``scale * 2**(acc_exponent - out_exponent)`` and ``bias / 2**shift`` for ``offset /
+2**out_exponent``.
 """
 
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ class Requantization:
 
 
 def shift_limit(bound: int, bits: int) -> int:
-    """The largest useful shift: beyond it an accumulator of magnitude ``bound`` adds less than half a step."""
+    """Largest useful shift: beyond it accumulators up to ``bound`` add less than half a step."""
     return min(max(bound, 1).bit_length() + 1, _TOTAL_LOG2 - 2 - bits)
 
 
@@ -38,7 +39,8 @@ def requantization(
 ) -> Requantization:
     """Integers for ``code = acc * scale + offset / 2**out_exponent``, rounded.
 
-    scale : (C,) float64, positive, in output codes per accumulator code; in shift mode powers of two.
+    scale : (C,) float64, positive, in output codes per accumulator code; in shift mode powers of
+        two.
     offset : (C,) float64, real values.
     bound : largest magnitude of an accumulator.
     """

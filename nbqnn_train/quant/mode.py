@@ -12,7 +12,8 @@ class Mode:
     blend : the lambda of the weights, 0 (latent) ... 1 (power of two).
     activations : whether activations are quantized.
     folded : whether batch norm is frozen and folded into requantizers, as in the exported graph.
-    refresh : whether training steps choose the weights' exponents anew while batch norm is not folded.
+    refresh : whether training steps choose the weights' exponents anew while batch norm is not
+        folded.
     calibrating : activations stay real and their ranges are recorded.
     """
 

@@ -27,8 +27,8 @@ class Step:
 class QuantNetwork(nn.Module):
     """What :func:`nbqnn_train.convert.convert` makes of a module.
 
-    In training mode it computes what its :class:`Mode` says. In evaluation mode it always computes the
-    exported graph: to the bit when its values are float64 (``network.double()``).
+    In training mode it computes what its :class:`Mode` says. In evaluation mode it always computes
+    the exported graph: to the bit when its values are float64 (``network.double()``).
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class QuantNetwork(nn.Module):
         return self._run(x, None)
 
     def trace(self, x: Tensor) -> dict[str, Tensor]:
-        """Real values of every node of the exported graph, by the node's name; evaluation mode only."""
+        """Real values of every node of the exported graph, by its name; in evaluation mode."""
         if self.training:
             raise RuntimeError("Network must be in evaluation mode to be traced")
         values: dict[str, Tensor] = {}
@@ -127,8 +127,8 @@ class QuantNetwork(nn.Module):
         self.mode.folded = False
         self.train()
         for norm in norms:
-            # Cumulative average. The old statistics stay in force for the first batch, because in shift
-            # mode the weights are projected with them.
+            # Cumulative average. The old statistics stay in force for the first batch, because in
+            # shift mode the weights are projected with them.
             norm.num_batches_tracked.zero_()
             norm.momentum = None
         try:

@@ -31,8 +31,9 @@ class IntegerNorm:
 class NormOp(nn.Module):
     """``requantize(norm(x))`` with the activation function that follows.
 
-    In shift mode gamma / sigma is rounded to the nearest power of two, while training as well. Channels
-    whose gamma is negative or zero need a sign: the graph gets a depthwise convolution for it.
+    In shift mode gamma / sigma is rounded to the nearest power of two, while training as well.
+    Channels whose gamma is negative or zero need a sign: the graph gets a depthwise convolution for
+    it.
     """
 
     def __init__(self, norm: nn.BatchNorm2d, out: ActivationQuantizer, *, shift_mode: bool):

@@ -1,8 +1,9 @@
 """The operations of a quantized network that have no weights.
 
-Every operation is called with the list of its input values, the list of their formats (None while the
-network is not calibrated) and ``record(suffix, value)``, which in exact evaluation receives the values of
-those nodes of the graph that lie inside the operation. Values are real numbers ``code * step``.
+Every operation is called with the list of its input values, the list of their formats (None while
+the network is not calibrated) and ``record(suffix, value)``, which in exact evaluation receives the
+values of those nodes of the graph that lie inside the operation. Values are real numbers ``code *
+step``.
 """
 
 import math
@@ -28,9 +29,8 @@ __all__ = [
     "power_rule",
 ]
 
-def rescale(
-    acc: Tensor, acc_exponent: int, out: ActivationQuantizer, dtype: torch.dtype
-) -> Tensor:
+
+def rescale(acc: Tensor, acc_exponent: int, out: ActivationQuantizer, dtype: torch.dtype) -> Tensor:
     """Integer accumulators (int64) of one step for all channels to real values of ``out``."""
     multiplier, shift = power_rule(acc_exponent, out.format)
     ones = torch.ones(1, dtype=torch.int64, device=acc.device)
@@ -82,7 +82,7 @@ class MaxPoolOp(nn.Module):
         self.kernel, self.stride, self.padding = kernel, stride, padding
 
     def forward(self, values, sources, record=None) -> Tensor:
-        (value,), (source,) = values, sources
+        (value,) = values
         return F.max_pool2d(value, self.kernel, self.stride, self.padding)
 
 
@@ -90,7 +90,7 @@ class FlattenOp(nn.Module):
     """(N, C, H, W) to (N, C*H*W)."""
 
     def forward(self, values, sources, record=None) -> Tensor:
-        (value,), (source,) = values, sources
+        (value,) = values
         return value.flatten(1)
 
 

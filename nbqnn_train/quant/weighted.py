@@ -63,12 +63,13 @@ class IntegerLayer:
 
 
 class WeightedLayer(nn.Module):
-    """``requantize(norm(conv(x)))`` with power-of-two weights; a linear layer where ``geometry`` is None.
+    """``requantize(norm(conv(x)))`` with power-of-two weights; a linear layer where ``geometry`` is
+    None.
 
-    In *shift* mode weights are projected together with the factor gamma / sigma of batch norm, so that
-    nothing of it is left for the requantizer but a power of two. In *scale* mode they are projected
-    alone, and gamma / sigma becomes a multiplier of up to 16 bits. Either way the sign of gamma goes
-    into the weights, because the levels are symmetric and multipliers are positive.
+    In *shift* mode weights are projected together with the factor gamma / sigma of batch norm, so
+    that nothing of it is left for the requantizer but a power of two. In *scale* mode they are
+    projected alone, and gamma / sigma becomes a multiplier of up to 16 bits. Either way the sign of
+    gamma goes into the weights, because the levels are symmetric and multipliers are positive.
 
     Parameters
     ----------
@@ -125,7 +126,9 @@ class WeightedLayer(nn.Module):
     def _gain(self, dtype: torch.dtype | None = None) -> Tensor:
         """gamma / sigma of the frozen batch norm, signed, in shape (Cout,)."""
         if self.norm is None:
-            return torch.ones(len(self.weight), dtype=dtype or self.weight.dtype, device=self.weight.device)
+            return torch.ones(
+                len(self.weight), dtype=dtype or self.weight.dtype, device=self.weight.device
+            )
         variance = self.norm.running_var.to(dtype or self.weight.dtype)
         sigma = (variance + self.norm.eps).sqrt()
         return 1 / sigma if self.norm.weight is None else self.norm.weight.to(sigma.dtype) / sigma
@@ -211,12 +214,14 @@ class WeightedLayer(nn.Module):
         """The offset on the grid of the accumulators, with a straight-through gradient."""
         if not self.shift_mode:
             return offset
-        finest = torch.minimum(acc_exponent, torch.tensor(self.out.format.exponent).to(acc_exponent))
+        finest = torch.minimum(
+            acc_exponent, torch.tensor(self.out.format.exponent).to(acc_exponent)
+        )
         step = power_of_two(finest, offset.dtype)
         return offset + (half_up(offset / step) * step - offset).detach()
 
     def _evaluate(self, value: Tensor, source: Format, record) -> Tensor:
-        """Exactly what the graph computes, where sums are exact in the dtype of ``value`` (float64)."""
+        """Exactly what the graph computes, where the dtype (float64) keeps sums exact."""
         layer = self.integers(source)
         step = power_of_two(layer.exponent, value.dtype)
         weight = layer.codes.to(value.dtype) * self._per_channel(step)
@@ -229,10 +234,15 @@ class WeightedLayer(nn.Module):
         return self.out.decode(codes, value.dtype)
 
     def integers(self, source: Format) -> IntegerLayer:
-        """The integers of the exported graph; computed in float64 whatever the dtype of the weights."""
+        """The integers of the exported graph, from float64 whatever the dtype of the weights."""
         tensors = (self.weight, self.exponent, self.bias, self.out.state)
         if self.norm is not None:
-            tensors += (self.norm.weight, self.norm.bias, self.norm.running_mean, self.norm.running_var)
+            tensors += (
+                self.norm.weight,
+                self.norm.bias,
+                self.norm.running_mean,
+                self.norm.running_var,
+            )
         key = (source, *((t.data_ptr(), t._version) for t in tensors if t is not None))
         if self._cached is None or self._cached[0] != key:
             with torch.no_grad():
@@ -250,6 +260,11 @@ class WeightedLayer(nn.Module):
             scale = scale * gain.abs()
         bound = int(codes.abs().flatten(1).sum(dim=1).max()) * max(source.high, -source.low)
         rule = requantization(
-            scale, self._offset(gain), target.exponent, target.bits, bound, shift_mode=self.shift_mode
+            scale,
+            self._offset(gain),
+            target.exponent,
+            target.bits,
+            bound,
+            shift_mode=self.shift_mode,
         )
         return IntegerLayer(codes, exponent, rule)

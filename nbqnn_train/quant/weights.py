@@ -1,7 +1,8 @@
 """Projection of real weights onto zero and signed powers of two.
 
-An n-bit weight is ``code * 2**exponent`` with a code of 0 or plus or minus 2**k, k = 0 ... 2**(n-1) - 2,
-and one exponent per output channel (or one for the whole layer). Codes are nearest in the linear domain.
+An n-bit weight is ``code * 2**exponent`` with a code of 0 or plus or minus 2**k, k = 0 ... 2**(n-1)
+- 2, and one exponent per output channel (or one for the whole layer). Codes are nearest in the
+linear domain.
 """
 
 import torch
@@ -44,9 +45,9 @@ def _nearest_power(value: Tensor) -> Tensor:
 def weight_codes(weight: Tensor, exponent: Tensor, bits: int) -> Tensor:
     """Codes of the levels nearest to ``weight``, as floats, in the shape of ``weight``.
 
-    ``weight`` is float32 or float64; ``exponent`` is an integer tensor that broadcasts over it. A tie goes
-    to the larger magnitude: half a step is 1 step, 1.5 * 2**k steps are 2**(k + 1) steps. The rule is
-    symmetric in the sign, so flipping a channel's sign flips its codes.
+    ``weight`` is float32 or float64; ``exponent`` is an integer tensor that broadcasts over it. A
+    tie goes to the larger magnitude: half a step is 1 step, 1.5 * 2**k steps are 2**(k + 1) steps.
+    The rule is symmetric in the sign, so flipping a channel's sign flips its codes.
     """
     scaled = weight.detach() * power_of_two(-exponent, weight.dtype)
     magnitude = scaled.abs()
@@ -63,8 +64,8 @@ def project(weight: Tensor, exponent: Tensor, bits: int) -> Tensor:
 def best_exponent(weight: Tensor, bits: int, *, per_tensor: bool = False) -> Tensor:
     """The exponents that minimise the squared projection error, int64 in shape (Cout,).
 
-    ``weight`` has shape (Cout, ...). With ``per_tensor`` one exponent serves the whole tensor and is
-    repeated. Of equally good exponents the largest is taken, which keeps accumulators narrow.
+    ``weight`` has shape (Cout, ...). With ``per_tensor`` one exponent serves the whole tensor and
+    is repeated. Of equally good exponents the largest is taken, which keeps accumulators narrow.
     """
     rows = weight.detach().reshape(1 if per_tensor else weight.shape[0], -1)
     largest = rows.abs().amax(dim=1, keepdim=True)
