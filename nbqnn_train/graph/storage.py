@@ -31,7 +31,7 @@ from .nodes import Graph, Node
 from .packing import pack_weights, packed_size, unpack_weights
 from .validate import validate
 
-__all__ = ["VERSION", "graph_digest", "load", "save"]
+__all__ = ["VERSION", "array_encoding", "graph_digest", "load", "save"]
 
 #: The leading byte is no ASCII and the last two are a line end: transfers as text break both.
 _MAGIC = b"\x89NBQNN\r\n"
@@ -128,6 +128,11 @@ def _encode_node(node: Node, sections: list[bytes]) -> dict:
         else:
             entry[field.name] = int(value)
     return entry
+
+
+def array_encoding(values: np.ndarray) -> np.dtype:
+    """Narrowest of the file's integer types that holds every value."""
+    return _INTEGERS[_smallest(values)]
 
 
 def _smallest(values: np.ndarray) -> str:
