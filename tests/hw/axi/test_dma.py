@@ -27,7 +27,8 @@ def test_reader_and_writer(data_width, burst_beats, outstanding, tmp_path):
     assert lint(verilog, design.module_name, tmp_path) == ""
     bench = Path(__file__).with_name("bench_dma.py")
     passed = run_bench(verilog, design.module_name, bench, parameters=options)
-    assert passed == 20 - (burst_beats * outstanding < 64)
+    delays = 2 * burst_beats if burst_beats < 32 else 3
+    assert passed == 13 + delays - (burst_beats * outstanding < 64)
 
 
 OPTIONS = {

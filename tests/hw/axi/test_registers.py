@@ -22,7 +22,7 @@ def register(**changes):
 @pytest.mark.timeout(300)
 def test_register_file():
     bench = Path(__file__).with_name("bench_registers.py")
-    assert run_bench(emit(RegisterBench()), RegisterBench.module_name, bench) == 11
+    assert run_bench(emit(RegisterBench()), RegisterBench.module_name, bench) == 13
 
 
 def test_lint(tmp_path):
