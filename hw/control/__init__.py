@@ -1,0 +1,1 @@
+"""Commands: what the accelerator executes, and the engines that execute it."""

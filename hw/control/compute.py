@@ -1,0 +1,161 @@
+"""The compute engine: runs one layer command on the array or the maximum unit."""
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.array.array import PeArray
+from hw.array.vector_max import VectorMax
+from hw.config import AcceleratorConfig
+from hw.control.sequencer import StepSequencer, drain_layout
+from hw.control.walker import PositionWalker
+from hw.isa import Opcode, body_layout
+from hw.memory.activations import ActivationMemory, activation_address_bits
+from hw.memory.wide import WideMemory
+from hw.post.drain import Drain
+from hw.post.requantizer import param_layout
+from hw.stream.fifo import StreamFifo
+from hw.verilog import submodule
+
+__all__ = ["ComputeEngine"]
+
+#: Groups between the sequencer and the drain: more than the array's latency can hold.
+_GROUPS_UNDER_WAY = 32
+
+
+class ComputeEngine(wiring.Component):
+    """Walker, sequencer, array, maximum unit and drain around the on-chip memories.
+
+    A command is taken when the one before is completely written. From the command to its first
+    step five cycles; from its last step to ``done`` the latencies of memory, array and drain.
+
+    Members
+    -------
+    command : ``In(stream.Signature(body_layout(Opcode.COMPUTE)))``
+    done : ``Out(1)``, the command's results are in the activation memory
+    busy, stepping : ``Out(1)``, for the counters: a command runs; the array takes a step
+    act_* : the compute and drain ports of :class:`~hw.memory.activations.ActivationMemory`
+    weight_address, weight : read port of the weight memory
+    param_address, param : read port of the parameter memory
+    """
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        c = config
+        bits = activation_address_bits(c)
+        super().__init__({
+            "command": In(stream.Signature(body_layout(Opcode.COMPUTE))),
+            "done": Out(1),
+            "busy": Out(1),
+            "stepping": Out(1),
+            "act_read_valid": Out(c.pixels),
+            "act_read_padded": Out(c.pixels),
+            "act_read_address": Out(c.pixels * bits),
+            "act_pad": Out(c.act_bits),
+            "act_read_data": In(c.pixels * c.act_word_bits),
+            "act_drain_valid": Out(1),
+            "act_drain_address": Out(bits),
+            "act_drain_sub": Out(range(max(2, c.lanes // c.post_lanes))),
+            "act_drain_data": Out(c.post_lanes * c.act_bits),
+            "weight_address": Out(16),
+            "weight": In(c.weight_word_bits),
+            "param_address": Out(16),
+            "param": In(c.post_lanes * param_layout(c).size),
+        })  # fmt: skip
+
+    @property
+    def module_name(self) -> str:
+        return f"nbqnn_compute_{self.config.pe}_{self.config.requant}"
+
+    def elaborate(self, platform):
+        m = Module()
+        c = self.config
+        walker, sequencer = PositionWalker(c), StepSequencer(c)
+        array, maximum, drain = PeArray(c), VectorMax(c), Drain(c)
+        groups = StreamFifo(drain_layout(c), _GROUPS_UNDER_WAY)
+        for name, component in (
+            ("walker", walker),
+            ("sequencer", sequencer),
+            ("array", array),
+            ("maximum", maximum),
+            ("drain", drain),
+            ("groups", groups),
+        ):
+            m.submodules[name] = submodule(platform, component)
+
+        command = Signal(body_layout(Opcode.COMPUTE))
+        start = Signal()
+        running = Signal()
+        m.d.comb += self.command.ready.eq(~running)
+        m.d.sync += start.eq(self.command.valid & ~running)
+        with m.If(self.command.valid & ~running):
+            m.d.sync += [running.eq(1), command.eq(self.command.payload)]
+
+        # Groups that were started and are not yet written, and whether more will come.
+        issued_all = Signal()
+        pending = Signal(range(_GROUPS_UNDER_WAY * 2))
+        issued = groups.i.valid & groups.i.ready
+        m.d.sync += pending.eq(pending + issued - drain.group_done)
+        group_taken = Signal()
+        m.d.comb += group_taken.eq(walker.groups.valid & walker.groups.ready)
+        last_group = Signal()
+        with m.If(group_taken):
+            m.d.sync += last_group.eq(walker.groups.p.end)
+        with m.If(issued & last_group):
+            m.d.sync += issued_all.eq(1)
+        with m.If(self.done):
+            m.d.sync += [running.eq(0), issued_all.eq(0)]
+        m.d.comb += [
+            self.done.eq(running & issued_all & (pending == 0)),
+            self.busy.eq(running),
+        ]
+
+        for component in (walker, sequencer, drain):
+            m.d.comb += [component.start.eq(start), component.command.eq(command)]
+        wiring.connect(m, walker.groups, sequencer.groups)
+        wiring.connect(m, sequencer.drains, groups.i)
+        wiring.connect(m, groups.o, drain.drains)
+
+        m.d.comb += [
+            self.act_read_valid.eq(sequencer.read_valid),
+            self.act_read_padded.eq(sequencer.read_padded),
+            self.act_read_address.eq(sequencer.read_address),
+            self.act_pad.eq(command.pad),
+            self.act_drain_valid.eq(drain.write_valid),
+            self.act_drain_address.eq(drain.write_address),
+            self.act_drain_sub.eq(drain.write_sub),
+            self.act_drain_data.eq(drain.write_data),
+            self.param_address.eq(drain.param_address),
+            drain.param.eq(self.param),
+            self.stepping.eq(sequencer.valid),
+        ]
+
+        # Weights and flags wait for the activations, whose memory takes longer.
+        address = sequencer.weight_address
+        for stage in range(ActivationMemory.latency - WideMemory.latency):
+            register = Signal(16, name=f"weight_address_{stage}")
+            m.d.sync += register.eq(address)
+            address = register
+        m.d.comb += self.weight_address.eq(address)
+        flags = (sequencer.valid, sequencer.first, sequencer.last)
+        for stage in range(ActivationMemory.latency):
+            registers = tuple(
+                Signal(name=f"{name}_{stage}") for name in ("valid", "first", "last")
+            )
+            m.d.sync += [new.eq(old) for new, old in zip(registers, flags, strict=True)]
+            flags = registers
+        for unit, selected in ((array, command.unit == 0), (maximum, command.unit == 1)):
+            m.d.comb += [
+                unit.valid.eq(flags[0] & selected),
+                unit.first.eq(flags[1]),
+                unit.last.eq(flags[2]),
+                unit.act.eq(self.act_read_data),
+            ]
+        m.d.comb += [
+            array.weight.eq(self.weight),
+            drain.acc.eq(array.acc),
+            drain.acc_valid.eq(array.acc_valid),
+            drain.max.eq(maximum.max),
+            drain.max_valid.eq(maximum.max_valid),
+        ]
+        return m

@@ -1,0 +1,177 @@
+"""Fetches descriptors, checks them and hands them to the engines' queues."""
+
+import enum
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.axi.bursts import request_layout
+from hw.axi.read_dma import read_data_layout
+from hw.config import AcceleratorConfig
+from hw.control.transfer import LENGTH_BITS
+from hw.isa import BODIES, CHECKSUM, DESCRIPTOR_BYTES, HEAD, Opcode
+from hw.stream.gearbox import Packer
+from hw.verilog import submodule
+
+__all__ = ["ENGINES", "CommandFault", "CommandFetch", "queued_layout"]
+
+#: Engines in the order in which vectors of them are laid out.
+ENGINES = (Opcode.LOAD, Opcode.COMPUTE, Opcode.STORE)
+
+
+class CommandFault(enum.IntEnum):
+    """Why a command stream was refused; also the register's value."""
+
+    NONE = 0
+    CHECKSUM = 1
+    OPCODE = 2
+    #: The program's last descriptor was not an END.
+    LENGTH = 3
+
+
+def queued_layout(opcode: Opcode) -> data.StructLayout:
+    """Head and body as they wait in an engine's queue."""
+    return data.StructLayout({
+        "head": data.StructLayout(HEAD),
+        "body": data.StructLayout(BODIES[opcode]),
+    })  # fmt: skip
+
+
+class CommandFetch(wiring.Component):
+    """One descriptor after the other, from ``start`` to an END or a fault.
+
+    The next descriptor is requested while the one before waits for its queue.
+
+    Members
+    -------
+    start : ``In(1)``, ``base`` : ``In``, ``length`` : ``In(16)``, descriptors of the program
+    request, data : to and from the reader
+    load, compute, store : ``Out(stream.Signature(queued_layout(opcode)))``, one valid at a time
+    end : ``Out(1)``, an END was fetched; ``end_head`` : what it waits for
+    fault : ``Out(CommandFault)``, high for one cycle
+    index : ``Out(16)``, the descriptor last handed on or found faulty
+    """
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        c = config
+        super().__init__({
+            "start": In(1),
+            "base": In(c.axi_address_width),
+            "length": In(16),
+            "request": Out(stream.Signature(request_layout(c.axi_address_width, LENGTH_BITS))),
+            "data": In(stream.Signature(read_data_layout(c.axi_data_width))),
+            "load": Out(stream.Signature(queued_layout(Opcode.LOAD))),
+            "compute": Out(stream.Signature(queued_layout(Opcode.COMPUTE))),
+            "store": Out(stream.Signature(queued_layout(Opcode.STORE))),
+            "end": Out(1),
+            "fault": Out(CommandFault),
+            "index": Out(16),
+        })  # fmt: skip
+
+    @property
+    def module_name(self) -> str:
+        c = self.config
+        return f"nbqnn_fetch_a{c.axi_address_width}_d{c.axi_data_width}"
+
+    def elaborate(self, platform):
+        m = Module()
+        c = self.config
+        beats = DESCRIPTOR_BYTES * 8 // c.axi_data_width
+        packer = Packer(c.axi_data_width, beats)
+        m.submodules.packer = submodule(platform, packer)
+
+        # Request: as many as there are descriptors, one ahead of the one in hand.
+        requested = Signal(16)
+        fetching = Signal()
+        ahead = Signal(range(3))
+        taken = Signal()
+        asked = Signal()
+        m.d.comb += [
+            self.request.p.beats.eq(beats),
+            self.request.valid.eq(fetching & (ahead != 2) & (requested != self.length)),
+            asked.eq(self.request.valid & self.request.ready),
+        ]
+        m.d.sync += ahead.eq(ahead + asked - taken)
+        with m.If(asked):
+            m.d.sync += [
+                self.request.p.address.eq(self.request.p.address + DESCRIPTOR_BYTES),
+                requested.eq(requested + 1),
+            ]
+
+        # Receive: sum up 32-bit words beat by beat.
+        total = Signal(32)
+        count = Signal(range(beats))
+        beat_sum = sum(
+            self.data.p.data.word_select(i, 32) for i in range(c.axi_data_width // 32)
+        )
+        summed = Signal(32, reset_less=True)
+        beat_taken, beat_first = Signal(), Signal()
+        m.d.comb += [
+            packer.i.payload.eq(self.data.p.data),
+            packer.i.valid.eq(self.data.valid),
+            self.data.ready.eq(packer.i.ready),
+        ]
+        accepted = Signal()
+        m.d.comb += accepted.eq(self.data.valid & self.data.ready)
+        m.d.sync += [beat_taken.eq(accepted), beat_first.eq(count == 0), summed.eq(beat_sum)]
+        with m.If(accepted):
+            with m.If(count == beats - 1):
+                m.d.sync += count.eq(0)
+            with m.Else():
+                m.d.sync += count.eq(count + 1)
+        with m.If(beat_taken):
+            with m.If(beat_first):
+                m.d.sync += total.eq(summed)
+            with m.Else():
+                m.d.sync += total.eq(total + summed)
+
+        # Hand on. The sum is complete two cycles after the last beat, one after the packer's word.
+        head = data.View(data.StructLayout(HEAD), packer.o.payload[: sum(HEAD.values())])
+        streams = {Opcode.LOAD: self.load, Opcode.COMPUTE: self.compute, Opcode.STORE: self.store}
+        for opcode, queue in streams.items():
+            m.d.comb += queue.payload.eq(packer.o.payload[: queued_layout(opcode).size])
+        handed = Signal(16)
+        m.d.comb += self.index.eq(handed)
+        with m.FSM():
+            with m.State("WAIT"), m.If(packer.o.valid & fetching):
+                m.next = "CHECK"
+            with m.State("CHECK"):
+                m.next = "HAND ON"
+                with m.If(total != CHECKSUM):
+                    m.d.sync += self.fault.eq(CommandFault.CHECKSUM)
+                    m.next = "STOP"
+            with m.State("HAND ON"):
+                with m.Switch(head.opcode):
+                    for opcode, queue in streams.items():
+                        with m.Case(opcode):
+                            m.d.comb += [queue.valid.eq(1), taken.eq(queue.ready)]
+                            with m.If(queue.ready):
+                                m.next = "WAIT"
+                                m.d.sync += handed.eq(handed + 1)
+                                with m.If(handed + 1 == self.length):
+                                    m.d.sync += self.fault.eq(CommandFault.LENGTH)
+                                    m.next = "STOP"
+                    with m.Case(Opcode.END):
+                        m.d.comb += [self.end.eq(1), taken.eq(1)]
+                        m.next = "STOP"
+                    with m.Default():
+                        m.d.sync += self.fault.eq(CommandFault.OPCODE)
+                        m.next = "STOP"
+                m.d.comb += packer.o.ready.eq(taken)
+            with m.State("STOP"):
+                # What was asked for beyond the end arrives and is dropped.
+                m.d.sync += [fetching.eq(0), self.fault.eq(CommandFault.NONE)]
+                m.d.comb += [packer.o.ready.eq(1), taken.eq(packer.o.valid)]
+                with m.If(~fetching & (ahead == 0)):
+                    m.next = "WAIT"
+
+        with m.If(self.start):
+            m.d.sync += [
+                fetching.eq(1),
+                requested.eq(0),
+                handed.eq(0),
+                self.request.p.address.eq(self.base),
+            ]
+        return m

@@ -1,0 +1,166 @@
+"""Turns groups of positions into steps of the array: addresses, padding and flags."""
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.config import AcceleratorConfig
+from hw.control.walker import group_layout
+from hw.isa import Opcode, body_layout
+from hw.memory.activations import activation_address_bits
+
+__all__ = ["StepSequencer", "drain_layout"]
+
+
+def drain_layout(config: AcceleratorConfig) -> data.StructLayout:
+    """Where the results of one group go: ``out`` words of ``count`` positions."""
+    return data.StructLayout({
+        "out": data.ArrayLayout(activation_address_bits(config), config.pixels),
+        "count": range(config.pixels + 1),
+        "filter_end": 1,
+    })  # fmt: skip
+
+
+class StepSequencer(wiring.Component):
+    """One step per cycle: all taps of a group, channel groups outermost, then the next group.
+
+    A group's last step waits until the group before it has had ``drain_cycles`` to drain, so that
+    nothing behind the array ever needs to stop it. Outputs are registered and one cycle behind the
+    step that they belong to.
+
+    Members
+    -------
+    start : ``In(1)``, ``command`` : ``In``, as for :class:`~hw.control.walker.PositionWalker`
+    groups : ``In(stream.Signature(group_layout(config)))``
+    drains : ``Out(stream.Signature(drain_layout(config)))``, one for each group, at its last step
+    valid, first, last : ``Out(1)``
+    read_valid, read_padded : ``Out(pixels)``
+    read_address : ``Out(pixels * address bits)``
+    weight_address : ``Out(16)``
+    """
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        bits = activation_address_bits(config)
+        super().__init__({
+            "start": In(1),
+            "command": In(body_layout(Opcode.COMPUTE)),
+            "groups": In(stream.Signature(group_layout(config))),
+            "drains": Out(stream.Signature(drain_layout(config))),
+            "valid": Out(1),
+            "first": Out(1),
+            "last": Out(1),
+            "read_valid": Out(config.pixels),
+            "read_padded": Out(config.pixels),
+            "read_address": Out(config.pixels * bits),
+            "weight_address": Out(16),
+        })  # fmt: skip
+
+    @property
+    def module_name(self) -> str:
+        return f"nbqnn_sequencer_p{self.config.pixels}_d{self.config.act_depth}"
+
+    def elaborate(self, platform):
+        m = Module()
+        c, command = self.config, self.command
+        bits = activation_address_bits(c)
+
+        group = Signal(group_layout(c))
+        active = Signal()
+        # Offsets of the tap from the window's corner.
+        tap_origin = Signal(bits)
+        tap_row, tap_column = Signal(16), Signal(16)
+        kernel_column, kernel_row = Signal(8), Signal(8)
+        channel_group = Signal(16)
+        weight_base, weight = Signal(16), Signal(16)
+        until_drained = Signal(16)
+
+        end_column = Signal()
+        end_row = Signal()
+        end_taps = Signal()
+        first = Signal()
+        step = Signal()
+        m.d.comb += [
+            end_column.eq(kernel_column + 1 == command.kernel_w),
+            end_row.eq(kernel_row + 1 == command.kernel_h),
+            end_taps.eq(end_column & end_row & (channel_group + 1 == command.channel_groups)),
+            step.eq(active & (~end_taps | ((until_drained == 0) & self.drains.ready))),
+        ]
+        with m.If(until_drained != 0):
+            m.d.sync += until_drained.eq(until_drained - 1)
+
+        with m.If(step):
+            m.d.sync += [weight.eq(weight + 1), first.eq(0)]
+            with m.If(~end_column):
+                m.d.sync += [
+                    kernel_column.eq(kernel_column + 1),
+                    tap_column.eq(tap_column + command.tap_column),
+                    tap_origin.eq(tap_origin + command.tap_column),
+                ]
+            with m.Else():
+                m.d.sync += [kernel_column.eq(0), tap_column.eq(0)]
+                with m.If(~end_row):
+                    m.d.sync += [
+                        kernel_row.eq(kernel_row + 1),
+                        tap_row.eq(tap_row + command.tap_row),
+                        tap_origin.eq(tap_origin + command.tap_row_origin),
+                    ]
+                with m.Else():
+                    m.d.sync += [
+                        kernel_row.eq(0),
+                        tap_row.eq(0),
+                        channel_group.eq(channel_group + 1),
+                        tap_origin.eq(tap_origin + command.tap_group_origin),
+                    ]
+
+        group_done = Signal()
+        m.d.comb += [
+            group_done.eq(step & end_taps),
+            self.groups.ready.eq(~active | group_done),
+            self.drains.valid.eq(active & end_taps & (until_drained == 0)),
+            self.drains.p.count.eq(group.count),
+            self.drains.p.filter_end.eq(group.filter_end),
+        ]
+        for p in range(c.pixels):
+            m.d.comb += self.drains.p.out[p].eq(group.positions[p].out)
+        with m.If(group_done):
+            m.d.sync += [active.eq(0), until_drained.eq(command.drain_cycles - 1)]
+        with m.If(self.groups.valid & self.groups.ready):
+            m.d.sync += [
+                group.eq(self.groups.payload),
+                active.eq(1),
+                first.eq(1),
+                channel_group.eq(0),
+                tap_origin.eq(0),
+            ]
+            # The next filter group's weights follow those of the one that ends.
+            with m.If(group_done & group.filter_end):
+                m.d.sync += [weight_base.eq(weight + 1), weight.eq(weight + 1)]
+            with m.Else():
+                m.d.sync += weight.eq(weight_base)
+        with m.Elif(group_done & group.filter_end):
+            m.d.sync += weight_base.eq(weight + 1)
+        with m.If(self.start):
+            m.d.sync += [weight_base.eq(command.weight_base), until_drained.eq(0)]
+
+        m.d.sync += [
+            self.valid.eq(step),
+            self.first.eq(first),
+            self.last.eq(end_taps),
+            self.weight_address.eq(weight),
+        ]
+        for p in range(c.pixels):
+            position = group.positions[p]
+            row, column = Signal(16, name=f"row_{p}"), Signal(16, name=f"column_{p}")
+            m.d.comb += [
+                row.eq(position.row + tap_row),
+                column.eq(position.column + tap_column),
+            ]
+            # Unsigned: positions before the first row or column are large numbers.
+            inside = (row < command.in_height) & (column < command.in_width)
+            m.d.sync += [
+                self.read_address.word_select(p, bits).eq(position.origin + tap_origin),
+                self.read_padded[p].eq(~inside),
+                self.read_valid[p].eq(step & (p < group.count)),
+            ]
+        return m

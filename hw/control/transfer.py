@@ -1,0 +1,297 @@
+"""The load and store engines: rows of memory words between the host's memory and the chip."""
+
+from amaranth.hdl import Array, Module, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.axi.bursts import request_layout
+from hw.axi.read_dma import read_data_layout
+from hw.config import AcceleratorConfig
+from hw.isa import Memory, Opcode, Region, body_layout
+from hw.memory.activations import ActivationMemory, activation_address_bits
+from hw.post.requantizer import param_layout
+from hw.stream.fifo import StreamFifo
+from hw.stream.gearbox import Packer, Unpacker
+from hw.verilog import submodule
+
+__all__ = ["LENGTH_BITS", "LoadEngine", "RowRequester", "StoreEngine", "word_beats"]
+
+#: Bits of a transfer row's number of beats.
+LENGTH_BITS = 16
+
+
+def word_beats(config: AcceleratorConfig, memory: Memory) -> int:
+    """AXI beats of one word of an on-chip memory; every word starts on a beat."""
+    bits = {
+        Memory.ACT: config.act_word_bits,
+        Memory.WEIGHT: config.weight_word_bits,
+        Memory.PARAM: config.post_lanes * param_layout(config).size,
+    }[memory]
+    return -(-bits // config.axi_data_width)
+
+
+class RowRequester(wiring.Component):
+    """One request for each row of a transfer: base of the region, offset, stride.
+
+    Members
+    -------
+    start : ``In(1)``, ``command`` : ``In(body_layout(Opcode.LOAD))``, which must stay as it is
+    bases : ``In(regions * address bits)``
+    request : ``Out(stream.Signature(request_layout(...)))``
+    """
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        width = config.axi_address_width
+        super().__init__({
+            "start": In(1),
+            "command": In(body_layout(Opcode.LOAD)),
+            "bases": In(len(Region) * width),
+            "request": Out(stream.Signature(request_layout(width, LENGTH_BITS))),
+        })  # fmt: skip
+
+    @property
+    def module_name(self) -> str:
+        return f"nbqnn_row_requester_a{self.config.axi_address_width}"
+
+    def elaborate(self, platform):
+        m = Module()
+        width = self.config.axi_address_width
+        rows = Signal(16)
+        starting = Signal()
+        bases = Array(self.bases.word_select(i, width) for i in range(len(Region)))
+        m.d.comb += self.request.p.beats.eq(self.command.beats)
+        m.d.sync += starting.eq(self.start)
+        with m.If(self.start):
+            m.d.sync += [rows.eq(self.command.rows), self.request.p.address.eq(self.command.offset)]
+        with m.If(starting):
+            m.d.sync += [
+                self.request.p.address.eq(self.request.p.address + bases[self.command.region]),
+                self.request.valid.eq(1),
+            ]
+        with m.If(self.request.valid & self.request.ready):
+            m.d.sync += [
+                rows.eq(rows - 1),
+                self.request.p.address.eq(self.request.p.address + self.command.offset_stride),
+                self.request.valid.eq(rows != 1),
+            ]
+        return m
+
+
+class LoadEngine(wiring.Component):
+    """Fills the on-chip memories: one beat per cycle, a word every ``word_beats`` cycles.
+
+    Members
+    -------
+    command : ``In(stream.Signature(body_layout(Opcode.LOAD)))``
+    done : ``Out(1)``, all words are written
+    busy : ``Out(1)``
+    bases : ``In``, as for :class:`RowRequester`
+    request, data : to and from the reader
+    act_valid, act_address, act_data, act_ready : to the activation memory
+    weight_enable, weight_address, weight_data : to the weight memory
+    param_enable, param_address, param_data : to the parameter memory
+    """
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        c = config
+        super().__init__({
+            "command": In(stream.Signature(body_layout(Opcode.LOAD))),
+            "done": Out(1),
+            "busy": Out(1),
+            "bases": In(len(Region) * c.axi_address_width),
+            "request": Out(stream.Signature(request_layout(c.axi_address_width, LENGTH_BITS))),
+            "data": In(stream.Signature(read_data_layout(c.axi_data_width))),
+            "act_valid": Out(1),
+            "act_address": Out(activation_address_bits(c)),
+            "act_data": Out(c.act_word_bits),
+            "act_ready": In(1),
+            "weight_enable": Out(1),
+            "weight_address": Out(16),
+            "weight_data": Out(c.weight_word_bits),
+            "param_enable": Out(1),
+            "param_address": Out(16),
+            "param_data": Out(c.post_lanes * param_layout(c).size),
+        })  # fmt: skip
+
+    @property
+    def module_name(self) -> str:
+        c = self.config
+        return f"nbqnn_load_d{c.axi_data_width}_l{c.lanes}_f{c.filters}_{c.pe}"
+
+    def elaborate(self, platform):
+        m = Module()
+        c = self.config
+        requester = RowRequester(c)
+        m.submodules.requester = submodule(platform, requester)
+        wiring.connect(m, requester.request, wiring.flipped(self.request))
+        m.d.comb += requester.bases.eq(self.bases)
+
+        command = Signal(body_layout(Opcode.LOAD))
+        running, start = Signal(), Signal()
+        m.d.comb += [
+            self.command.ready.eq(~running),
+            self.busy.eq(running),
+            requester.start.eq(start),
+            requester.command.eq(command),
+        ]
+        m.d.sync += start.eq(self.command.valid & ~running)
+        with m.If(self.command.valid & ~running):
+            m.d.sync += [running.eq(1), command.eq(self.command.payload)]
+
+        # Words arrive in rows; `address` is that of the next one.
+        address, row_address = Signal(16), Signal(16)
+        words, rows = Signal(16), Signal(16)
+        with m.If(start):
+            m.d.sync += [
+                address.eq(command.base),
+                row_address.eq(command.base),
+                words.eq(command.words),
+                rows.eq(command.rows),
+            ]
+        written = Signal()
+        with m.If(written):
+            m.d.sync += [address.eq(address + 1), words.eq(words - 1)]
+            with m.If(words == 1):
+                m.d.sync += [
+                    address.eq(row_address + command.base_stride),
+                    row_address.eq(row_address + command.base_stride),
+                    words.eq(command.words),
+                    rows.eq(rows - 1),
+                ]
+        m.d.comb += self.done.eq(written & (words == 1) & (rows == 1))
+        with m.If(self.done):
+            m.d.sync += running.eq(0)
+
+        targets = (
+            (Memory.ACT, self.act_address, self.act_data, self.act_valid, self.act_ready),
+            (Memory.WEIGHT, self.weight_address, self.weight_data, self.weight_enable, 1),
+            (Memory.PARAM, self.param_address, self.param_data, self.param_enable, 1),
+        )
+        for memory, port_address, port_data, port_valid, port_ready in targets:
+            packer = Packer(c.axi_data_width, word_beats(c, memory))
+            m.submodules[f"packer_{memory.name.lower()}"] = submodule(platform, packer)
+            m.d.comb += [
+                packer.i.payload.eq(self.data.p.data),
+                port_data.eq(packer.o.payload),
+                port_address.eq(address),
+                port_valid.eq(packer.o.valid),
+                packer.o.ready.eq(port_ready),
+            ]
+            # A command's words have all left before the next command's beats arrive.
+            with m.If(running & (command.memory == memory)):
+                m.d.comb += [
+                    packer.i.valid.eq(self.data.valid),
+                    self.data.ready.eq(packer.i.ready),
+                    written.eq(packer.o.valid & port_ready),
+                ]
+        return m
+
+
+class StoreEngine(wiring.Component):
+    """Writes activation words to the host's memory: one beat per cycle.
+
+    Members
+    -------
+    command : ``In(stream.Signature(body_layout(Opcode.STORE)))``
+    done : ``Out(1)``, all responses have come
+    busy : ``Out(1)``
+    bases : ``In``, as for :class:`RowRequester`
+    request, data, request_done : to and from the writer
+    act_valid, act_address, act_ready, act_data : the activation memory's transfer reads
+    """
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        c = config
+        super().__init__({
+            "command": In(stream.Signature(body_layout(Opcode.STORE))),
+            "done": Out(1),
+            "busy": Out(1),
+            "bases": In(len(Region) * c.axi_address_width),
+            "request": Out(stream.Signature(request_layout(c.axi_address_width, LENGTH_BITS))),
+            "data": Out(stream.Signature(c.axi_data_width)),
+            "request_done": In(1),
+            "act_valid": Out(1),
+            "act_address": Out(activation_address_bits(c)),
+            "act_ready": In(1),
+            "act_data": In(c.act_word_bits),
+        })  # fmt: skip
+
+    @property
+    def module_name(self) -> str:
+        c = self.config
+        return f"nbqnn_store_d{c.axi_data_width}_l{c.lanes}_a{c.act_bits}"
+
+    def elaborate(self, platform):
+        m = Module()
+        c = self.config
+        requester = RowRequester(c)
+        m.submodules.requester = submodule(platform, requester)
+        wiring.connect(m, requester.request, wiring.flipped(self.request))
+        m.d.comb += requester.bases.eq(self.bases)
+
+        command = Signal(body_layout(Opcode.STORE))
+        running, start = Signal(), Signal()
+        m.d.comb += [
+            self.command.ready.eq(~running),
+            self.busy.eq(running),
+            requester.start.eq(start),
+            requester.command.eq(command),
+        ]
+        m.d.sync += start.eq(self.command.valid & ~running)
+        with m.If(self.command.valid & ~running):
+            m.d.sync += [running.eq(1), command.eq(self.command.payload)]
+
+        # Reads run ahead of the writer by what the buffer behind them can hold.
+        depth = 2 * ActivationMemory.latency
+        buffer = StreamFifo(c.act_word_bits, depth)
+        m.submodules.buffer = submodule(platform, buffer)
+        unpacker = Unpacker(c.axi_data_width, word_beats(c, Memory.ACT))
+        m.submodules.unpacker = submodule(platform, unpacker)
+        m.d.comb += [
+            unpacker.i.payload.eq(buffer.o.payload),
+            unpacker.i.valid.eq(buffer.o.valid),
+            buffer.o.ready.eq(unpacker.i.ready),
+        ]
+        wiring.connect(m, unpacker.o, wiring.flipped(self.data))
+
+        credits = Signal(range(depth + 1), init=depth)
+        words, rows = Signal(16), Signal(16)
+        address, row_address = Signal(16), Signal(16)
+        read = Signal()
+        m.d.comb += [
+            self.act_address.eq(address),
+            self.act_valid.eq((rows != 0) & (credits != 0)),
+            read.eq(self.act_valid & self.act_ready),
+        ]
+        m.d.sync += credits.eq(credits - read + (buffer.o.valid & buffer.o.ready))
+        arriving = Signal(ActivationMemory.latency)
+        m.d.sync += arriving.eq((arriving << 1) | read)
+        m.d.comb += [buffer.i.payload.eq(self.act_data), buffer.i.valid.eq(arriving[-1])]
+        with m.If(read):
+            m.d.sync += [address.eq(address + 1), words.eq(words - 1)]
+            with m.If(words == 1):
+                m.d.sync += [
+                    address.eq(row_address + command.base_stride),
+                    row_address.eq(row_address + command.base_stride),
+                    words.eq(command.words),
+                    rows.eq(rows - 1),
+                ]
+
+        responses = Signal(16)
+        with m.If(self.request_done):
+            m.d.sync += responses.eq(responses - 1)
+        with m.If(start):
+            m.d.sync += [
+                address.eq(command.base),
+                row_address.eq(command.base),
+                words.eq(command.words),
+                rows.eq(command.rows),
+                responses.eq(command.rows),
+            ]
+        m.d.comb += self.done.eq(running & self.request_done & (responses == 1))
+        with m.If(self.done):
+            m.d.sync += running.eq(0)
+        return m

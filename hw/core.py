@@ -1,0 +1,195 @@
+"""The accelerator without its buses: command queues, engines and on-chip memories."""
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.axi.bursts import request_layout
+from hw.axi.read_dma import read_data_layout
+from hw.config import AcceleratorConfig
+from hw.control.compute import ComputeEngine
+from hw.control.fetch import ENGINES, CommandFault, CommandFetch, queued_layout
+from hw.control.transfer import LENGTH_BITS, LoadEngine, StoreEngine
+from hw.isa import Opcode, Region
+from hw.memory.activations import ActivationMemory
+from hw.memory.wide import WideMemory
+from hw.post.requantizer import param_layout
+from hw.stream.fifo import StreamFifo
+from hw.verilog import submodule
+
+__all__ = ["Core"]
+
+_QUEUE_DEPTH = 4
+
+
+class Core(wiring.Component):
+    """Runs one program from ``start`` to ``done`` or a fault.
+
+    Members
+    -------
+    start : ``In(1)``, ``length`` : ``In(16)``, descriptors of the program
+    bases : ``In(regions * address bits)``, of :class:`hw.isa.Region` in order
+    fetch_request, fetch_data, load_request, load_data : to and from the readers
+    store_request, store_data, store_done : to and from the writer
+    done : ``Out(1)``, the END was reached and everything is complete
+    fault : ``Out(CommandFault)``, ``index`` : ``Out(16)``, as in :class:`CommandFetch`
+    load_busy, compute_busy, store_busy, stepping : ``Out(1)``, for the counters
+    layer_done : ``Out(1)``, ``layer`` : ``Out(8)``, a layer's last command is complete
+    """
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        c = config
+        request = stream.Signature(request_layout(c.axi_address_width, LENGTH_BITS))
+        beat = stream.Signature(read_data_layout(c.axi_data_width))
+        super().__init__({
+            "start": In(1),
+            "length": In(16),
+            "bases": In(len(Region) * c.axi_address_width),
+            "fetch_request": Out(request),
+            "fetch_data": In(beat),
+            "load_request": Out(request),
+            "load_data": In(beat),
+            "store_request": Out(request),
+            "store_data": Out(stream.Signature(c.axi_data_width)),
+            "store_done": In(1),
+            "done": Out(1),
+            "fault": Out(CommandFault),
+            "index": Out(16),
+            "load_busy": Out(1),
+            "compute_busy": Out(1),
+            "store_busy": Out(1),
+            "stepping": Out(1),
+            "layer_done": Out(1),
+            "layer": Out(8),
+        })  # fmt: skip
+
+    @property
+    def module_name(self) -> str:
+        return "nbqnn_core"
+
+    def elaborate(self, platform):
+        m = Module()
+        c = self.config
+        fetch = CommandFetch(c)
+        load, compute, store = LoadEngine(c), ComputeEngine(c), StoreEngine(c)
+        act = ActivationMemory(c)
+        weight = WideMemory(width=c.weight_word_bits, depth=c.weight_depth)
+        param = WideMemory(width=c.post_lanes * param_layout(c).size, depth=c.param_depth)
+        for name, component in (
+            ("fetch", fetch),
+            ("load", load),
+            ("compute", compute),
+            ("store", store),
+            ("act_memory", act),
+            ("weight_memory", weight),
+            ("param_memory", param),
+        ):
+            m.submodules[name] = submodule(platform, component)
+
+        engines = {Opcode.LOAD: load, Opcode.COMPUTE: compute, Opcode.STORE: store}
+        fetched = {
+            Opcode.LOAD: fetch.load,
+            Opcode.COMPUTE: fetch.compute,
+            Opcode.STORE: fetch.store,
+        }
+        completed = {opcode: Signal(16, name=f"completed_{opcode.name.lower()}")
+                     for opcode in ENGINES}
+        idle = Signal(len(ENGINES))
+        for index, opcode in enumerate(ENGINES):
+            engine = engines[opcode]
+            queue = StreamFifo(queued_layout(opcode), _QUEUE_DEPTH)
+            m.submodules[f"queue_{opcode.name.lower()}"] = submodule(platform, queue)
+            wiring.connect(m, fetched[opcode], queue.i)
+            head = queue.o.p.head
+            # How far each count is ahead of what the command waits for, modulo 2**16.
+            ahead = [
+                (completed[Opcode.LOAD] - head.wait_load)[:16],
+                (completed[Opcode.COMPUTE] - head.wait_compute)[:16],
+                (completed[Opcode.STORE] - head.wait_store)[:16],
+            ]
+            allowed = Signal(name=f"allowed_{opcode.name.lower()}")
+            m.d.comb += [
+                allowed.eq(~(ahead[0][15] | ahead[1][15] | ahead[2][15])),
+                engine.command.payload.eq(queue.o.p.body),
+                engine.command.valid.eq(queue.o.valid & allowed),
+                queue.o.ready.eq(engine.command.ready & allowed),
+                idle[index].eq((queue.level == 0) & ~engine.busy),
+            ]
+            m.d.sync += completed[opcode].eq(completed[opcode] + engine.done)
+            with m.If(self.start):
+                m.d.sync += completed[opcode].eq(0)
+            if opcode is Opcode.COMPUTE:
+                layer, layer_end = Signal(8), Signal()
+                with m.If(queue.o.valid & queue.o.ready):
+                    m.d.sync += [layer.eq(head.layer), layer_end.eq(head.layer_end)]
+                m.d.comb += [
+                    self.layer.eq(layer),
+                    self.layer_done.eq(engine.done & layer_end),
+                ]
+
+        width = c.axi_address_width
+        m.d.comb += [
+            fetch.start.eq(self.start),
+            fetch.base.eq(self.bases.word_select(Region.PROGRAM, width)),
+            fetch.length.eq(self.length),
+            self.fault.eq(fetch.fault),
+            self.index.eq(fetch.index),
+            load.bases.eq(self.bases),
+            store.bases.eq(self.bases),
+            store.request_done.eq(self.store_done),
+            self.load_busy.eq(load.busy),
+            self.compute_busy.eq(compute.busy),
+            self.store_busy.eq(store.busy),
+            self.stepping.eq(compute.stepping),
+        ]
+        wiring.connect(m, fetch.request, wiring.flipped(self.fetch_request))
+        wiring.connect(m, wiring.flipped(self.fetch_data), fetch.data)
+        wiring.connect(m, load.request, wiring.flipped(self.load_request))
+        wiring.connect(m, wiring.flipped(self.load_data), load.data)
+        wiring.connect(m, store.request, wiring.flipped(self.store_request))
+        wiring.connect(m, store.data, wiring.flipped(self.store_data))
+
+        # The last commands may still be on their way into a queue or an engine when the END comes.
+        ended = Signal()
+        settle = Signal(3)
+        m.d.comb += self.done.eq(ended & settle.all())
+        with m.If(fetch.end):
+            m.d.sync += ended.eq(1)
+        with m.If(~ended | ~idle.all()):
+            m.d.sync += settle.eq(0)
+        with m.Else():
+            m.d.sync += settle.eq((settle << 1) | 1)
+        with m.If(self.done | self.start):
+            m.d.sync += [ended.eq(0), settle.eq(0)]
+
+        m.d.comb += [
+            act.read_valid.eq(compute.act_read_valid),
+            act.read_padded.eq(compute.act_read_padded),
+            act.read_address.eq(compute.act_read_address),
+            act.pad.eq(compute.act_pad),
+            compute.act_read_data.eq(act.read_data),
+            act.drain_valid.eq(compute.act_drain_valid),
+            act.drain_address.eq(compute.act_drain_address),
+            act.drain_sub.eq(compute.act_drain_sub),
+            act.drain_data.eq(compute.act_drain_data),
+            act.load_valid.eq(load.act_valid),
+            act.load_address.eq(load.act_address),
+            act.load_data.eq(load.act_data),
+            load.act_ready.eq(act.load_ready),
+            act.store_valid.eq(store.act_valid),
+            act.store_address.eq(store.act_address),
+            store.act_ready.eq(act.store_ready),
+            store.act_data.eq(act.store_data),
+            weight.write_enable.eq(load.weight_enable),
+            weight.write_address.eq(load.weight_address),
+            weight.write_data.eq(load.weight_data),
+            weight.read_address.eq(compute.weight_address),
+            compute.weight.eq(weight.read_data),
+            param.write_enable.eq(load.param_enable),
+            param.write_address.eq(load.param_address),
+            param.write_data.eq(load.param_data),
+            param.read_address.eq(compute.param_address),
+            compute.param.eq(param.read_data),
+        ]
+        return m

@@ -1,0 +1,186 @@
+"""The activation memory: interleaved banks of vectors, read by the array, written by the drain."""
+
+from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from hw.config import AcceleratorConfig
+from hw.verilog import submodule
+
+__all__ = ["ActivationBank", "ActivationMemory", "activation_address_bits"]
+
+
+def activation_address_bits(config: AcceleratorConfig) -> int:
+    """Bits of the address of a word; the low ones choose the bank."""
+    return (config.act_depth - 1).bit_length()
+
+
+class ActivationBank(wiring.Component):
+    """One bank: one read and one write of any chunks of a word per cycle, reads take two cycles."""
+
+    def __init__(self, *, chunk_bits: int, chunks: int, depth: int):
+        self.chunk_bits = chunk_bits
+        self.chunks = chunks
+        self.depth = depth
+        width = chunk_bits * chunks
+        super().__init__({
+            "read_address": In(range(depth)),
+            "read_data": Out(width),
+            "write_address": In(range(depth)),
+            "write_data": In(width),
+            "write_enable": In(chunks),
+        })  # fmt: skip
+
+    @property
+    def module_name(self) -> str:
+        return f"nbqnn_act_bank_c{self.chunk_bits}_n{self.chunks}_d{self.depth}"
+
+    def elaborate(self, platform):
+        m = Module()
+        width = self.chunk_bits * self.chunks
+        m.submodules.memory = memory = Memory(shape=width, depth=self.depth, init=[])
+        write, read = memory.write_port(granularity=self.chunk_bits), memory.read_port()
+        m.d.comb += [
+            write.addr.eq(self.write_address),
+            write.data.eq(self.write_data),
+            write.en.eq(self.write_enable),
+            read.addr.eq(self.read_address),
+            read.en.eq(1),
+        ]
+        m.d.sync += self.read_data.eq(read.data)
+        return m
+
+
+class ActivationMemory(wiring.Component):
+    """``act_depth`` words of ``lanes`` activations; word w is in bank ``w % banks``.
+
+    *Compute reads*: up to ``pixels`` words a cycle, which the compiler arranges to be in different
+    banks (of two that are not, the lower pixel gets its word); a padded pixel gets the padding code
+    in every lane instead. *Transfer reads*: one word a cycle from a bank that compute does not use
+    (``store_ready``). *Drain writes*: one chunk of ``post_lanes`` activations a cycle, always
+    taken. *Transfer writes*: one word a cycle, unless the drain writes to the same bank
+    (``load_ready``). Reads take ``self.latency`` cycles, writes are visible to reads that start
+    one cycle later.
+
+    Members
+    -------
+    read_valid, read_padded : ``In(pixels)``
+    read_address : ``In(pixels * address bits)``
+    pad : ``In(act_bits)``
+    read_data : ``Out(pixels * lanes * act_bits)``, ``latency`` cycles later
+    store_valid : ``In(1)``, ``store_address`` : ``In``, ``store_ready`` : ``Out(1)``
+    store_data : ``Out(lanes * act_bits)``, ``latency`` cycles after a cycle with valid and ready
+    drain_valid : ``In(1)``, ``drain_address`` : ``In``, ``drain_sub`` : ``In``, ``drain_data`` : ``In``
+    load_valid : ``In(1)``, ``load_address`` : ``In``, ``load_data`` : ``In``, ``load_ready`` : ``Out(1)``
+    """
+
+    #: Bank multiplexer, block RAM, its output register, pixel multiplexer.
+    latency = 4
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        bits = activation_address_bits(config)
+        chunks = config.lanes // config.post_lanes
+        super().__init__({
+            "read_valid": In(config.pixels),
+            "read_padded": In(config.pixels),
+            "read_address": In(config.pixels * bits),
+            "pad": In(config.act_bits),
+            "read_data": Out(config.pixels * config.act_word_bits),
+            "store_valid": In(1),
+            "store_address": In(bits),
+            "store_ready": Out(1),
+            "store_data": Out(config.act_word_bits),
+            "drain_valid": In(1),
+            "drain_address": In(bits),
+            "drain_sub": In(range(max(2, chunks))),
+            "drain_data": In(config.post_lanes * config.act_bits),
+            "load_valid": In(1),
+            "load_address": In(bits),
+            "load_data": In(config.act_word_bits),
+            "load_ready": Out(1),
+        })  # fmt: skip
+
+    @property
+    def module_name(self) -> str:
+        c = self.config
+        return (
+            f"nbqnn_act_memory_l{c.lanes}_a{c.act_bits}_p{c.pixels}"
+            f"_r{c.post_lanes}_d{c.act_depth}"
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        c = self.config
+        banks, pixels, word = c.banks, c.pixels, c.act_word_bits
+        bits = activation_address_bits(c)
+        bank_bits = (banks - 1).bit_length()
+        chunks = c.lanes // c.post_lanes
+
+        def bank_of(address):
+            return address[:bank_bits]
+
+        def row_of(address):
+            return address[bank_bits:]
+
+        read_address = [self.read_address.word_select(p, bits) for p in range(pixels)]
+        # A padded pixel still occupies its bank: which pixels are padded is known late.
+        wants = [
+            Cat(self.read_valid[p] & (bank_of(read_address[p]) == b) for b in range(banks))
+            for p in range(pixels)
+        ]
+        bank_busy = Signal(banks)
+        m.d.comb += [
+            bank_busy.eq(Cat(Cat(want[b] for want in wants).any() for b in range(banks))),
+            self.store_ready.eq(~bank_busy.bit_select(bank_of(self.store_address), 1)),
+            self.load_ready.eq(
+                ~(self.drain_valid & (bank_of(self.drain_address) == bank_of(self.load_address)))
+            ),
+        ]
+
+        outputs = []
+        drain_enable = Signal(chunks)
+        m.d.comb += drain_enable.eq(1 << self.drain_sub if chunks > 1 else 1)
+        for b in range(banks):
+            bank = ActivationBank(
+                chunk_bits=c.post_lanes * c.act_bits, chunks=chunks, depth=c.act_depth // banks
+            )
+            m.submodules[f"bank_{b}"] = submodule(platform, bank)
+            row = row_of(self.store_address)
+            for p in reversed(range(pixels)):
+                row = Mux(wants[p][b], row_of(read_address[p]), row)
+            drain_here = self.drain_valid & (bank_of(self.drain_address) == b)
+            load_here = self.load_valid & (bank_of(self.load_address) == b)
+            m.d.sync += [
+                bank.read_address.eq(row),
+                bank.write_address.eq(
+                    Mux(drain_here, row_of(self.drain_address), row_of(self.load_address))
+                ),
+                bank.write_data.eq(
+                    Mux(drain_here, self.drain_data.replicate(chunks), self.load_data)
+                ),
+                bank.write_enable.eq(
+                    Mux(drain_here, drain_enable, load_here.replicate(chunks))
+                ),
+            ]
+            outputs.append(bank.read_data)
+        outputs = Array(outputs)
+
+        def delayed(value, cycles, name):
+            for stage in range(cycles):
+                register = Signal(len(value), name=f"{name}_{stage}", reset_less=True)
+                m.d.sync += register.eq(value)
+                value = register
+            return value
+
+        wait = self.latency - 1
+        for p in range(pixels):
+            bank = delayed(bank_of(read_address[p]), wait, f"bank_of_{p}")
+            padded = delayed(self.read_padded[p], wait, f"padded_{p}")
+            m.d.sync += self.read_data.word_select(p, word).eq(
+                Mux(padded, self.pad.replicate(c.lanes), outputs[bank])
+            )
+        bank = delayed(bank_of(self.store_address), wait, "store_bank")
+        m.d.sync += self.store_data.eq(outputs[bank])
+        return m

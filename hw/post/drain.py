@@ -1,0 +1,182 @@
+"""Takes finished outputs out of the array, requantizes them and writes them to memory."""
+
+from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.config import AcceleratorConfig
+from hw.control.sequencer import drain_layout
+from hw.isa import Opcode, body_layout
+from hw.memory.activations import activation_address_bits
+from hw.memory.wide import WideMemory
+from hw.post.requantizer import Requantizer, param_layout
+from hw.verilog import submodule
+
+__all__ = ["Drain"]
+
+
+class Drain(wiring.Component):
+    """Results of a group, position by position, ``post_lanes`` channels a cycle, into the memory.
+
+    A group occupies it for ``count * chunks`` cycles, which the sequencer keeps between groups.
+    Latency ``self.latency`` cycles from a chunk's turn to its write. Results of the maximum unit
+    pass through the same requantizers, with parameters that change nothing.
+
+    Members
+    -------
+    start : ``In(1)``, ``command`` : ``In``, as for :class:`~hw.control.walker.PositionWalker`
+    drains : ``In(stream.Signature(drain_layout(config)))``, in the order of the results
+    acc, acc_valid : from the array
+    max, max_valid : from the maximum unit
+    param_address : ``Out(16)``, ``param`` : ``In(post_lanes * parameter bits)``
+    write_valid, write_address, write_sub, write_data : ``Out``, to the activation memory
+    group_done : ``Out(1)``, a group's last write was made in the cycle before
+    """
+
+    latency = WideMemory.latency + Requantizer.latency
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        c = config
+        super().__init__({
+            "start": In(1),
+            "command": In(body_layout(Opcode.COMPUTE)),
+            "drains": In(stream.Signature(drain_layout(c))),
+            "acc": In(c.pixels * c.filters * c.acc_bits),
+            "acc_valid": In(1),
+            "max": In(c.pixels * c.act_word_bits),
+            "max_valid": In(1),
+            "param_address": Out(16),
+            "param": In(c.post_lanes * param_layout(c).size),
+            "write_valid": Out(1),
+            "write_address": Out(activation_address_bits(c)),
+            "write_sub": Out(range(max(2, c.lanes // c.post_lanes))),
+            "write_data": Out(c.post_lanes * c.act_bits),
+            "group_done": Out(1),
+        })  # fmt: skip
+
+    @property
+    def module_name(self) -> str:
+        c = self.config
+        return (
+            f"nbqnn_drain_{c.requant}_l{c.lanes}_f{c.filters}_p{c.pixels}_r{c.post_lanes}"
+            f"_a{c.act_bits}_s{c.acc_bits}_d{c.act_depth}"
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        c, command = self.config, self.command
+        bits = activation_address_bits(c)
+        subs = c.lanes // c.post_lanes
+
+        draining = Signal()
+        pixel = Signal(range(c.pixels))
+        chunk = Signal(8)
+        # Channel chunk of the output: place in the word, plane of words, parameters.
+        sub, first_sub = Signal(8), Signal(8)
+        plane, first_plane = Signal(bits), Signal(bits)
+        param, first_param = Signal(16), Signal(16)
+
+        active, last_chunk, last = Signal(), Signal(), Signal()
+        next_sub, next_plane, next_param = Signal(8), Signal(bits), Signal(16)
+        m.d.comb += [
+            # Results are taken from the cycle on in which they appear: the next ones may follow
+            # as soon as the last chunk has been taken.
+            active.eq(draining | self.acc_valid | self.max_valid),
+            last_chunk.eq(chunk + 1 == command.chunks),
+            last.eq(active & last_chunk & (pixel + 1 == self.drains.p.count)),
+            self.drains.ready.eq(last),
+            next_sub.eq(Mux(sub + 1 == subs, 0, sub + 1)),
+            next_plane.eq(Mux(sub + 1 == subs, plane + command.out_plane, plane)),
+            next_param.eq(param + command.param_step),
+            self.param_address.eq(param),
+        ]
+        with m.If(active):
+            m.d.sync += [
+                draining.eq(~last),
+                chunk.eq(chunk + 1),
+                sub.eq(next_sub),
+                plane.eq(next_plane),
+                param.eq(next_param),
+            ]
+            with m.If(last_chunk):
+                m.d.sync += [
+                    pixel.eq(Mux(last, 0, pixel + 1)),
+                    chunk.eq(0),
+                    sub.eq(first_sub),
+                    plane.eq(first_plane),
+                    param.eq(first_param),
+                ]
+            with m.If(last & self.drains.p.filter_end):
+                m.d.sync += [
+                    sub.eq(next_sub),
+                    first_sub.eq(next_sub),
+                    plane.eq(next_plane),
+                    first_plane.eq(next_plane),
+                    param.eq(next_param),
+                    first_param.eq(next_param),
+                ]
+        with m.If(self.start):
+            m.d.sync += [
+                sub.eq(command.sub),
+                first_sub.eq(command.sub),
+                plane.eq(0),
+                first_plane.eq(0),
+                param.eq(command.param_base),
+                first_param.eq(command.param_base),
+            ]
+
+        # Select the chunk: first the pixel's chunk of either unit, then the unit.
+        acc_bits = c.post_lanes * c.acc_bits
+        max_bits = c.post_lanes * c.act_bits
+        acc_chunks = c.filters // c.post_lanes
+        accs = Array(self.acc.word_select(i, acc_bits) for i in range(c.pixels * acc_chunks))
+        maxs = Array(self.max.word_select(i, max_bits) for i in range(c.pixels * subs))
+        acc = Signal(acc_bits, reset_less=True)
+        maximum = Signal(max_bits, reset_less=True)
+        m.d.sync += [
+            acc.eq(accs[pixel * acc_chunks + chunk]),
+            maximum.eq(maxs[pixel * subs + chunk]),
+        ]
+        selected = Signal(acc_bits, reset_less=True)
+        widened = Cat(
+            _widen(maximum.word_select(i, c.act_bits), c.acc_bits) for i in range(c.post_lanes)
+        )
+        m.d.sync += selected.eq(Mux(command.unit == 0, acc, widened))
+
+        codes = []
+        for lane in range(c.post_lanes):
+            requantizer = Requantizer(c)
+            m.submodules[f"requantizer_{lane}"] = submodule(platform, requantizer)
+            m.d.comb += [
+                requantizer.acc.eq(selected.word_select(lane, c.acc_bits)),
+                requantizer.param.eq(self.param.word_select(lane, param_layout(c).size)),
+                requantizer.low.eq(command.low),
+                requantizer.high.eq(command.high),
+            ]
+            codes.append(requantizer.code)
+
+        # The write's address travels beside the data.
+        address = Signal(bits)
+        m.d.comb += address.eq(self.drains.p.out[pixel] + plane)
+        stage = (active, address, sub, last)
+        for index in range(self.latency):
+            registers = tuple(
+                Signal(len(value), name=f"{name}_{index}")
+                for name, value in zip(("valid", "address", "sub", "last"), stage, strict=True)
+            )
+            m.d.sync += [new.eq(old) for new, old in zip(registers, stage, strict=True)]
+            stage = registers
+        m.d.comb += [
+            self.write_valid.eq(stage[0]),
+            self.write_address.eq(stage[1]),
+            self.write_sub.eq(stage[2]),
+            self.write_data.eq(Cat(*codes)),
+        ]
+        m.d.sync += self.group_done.eq(stage[0] & stage[3])
+        return m
+
+
+def _widen(code, width: int):
+    """The signed code in ``width`` bits."""
+    return Cat(code, code[-1].replicate(width - len(code)))

@@ -1,0 +1,99 @@
+"""The register map: once, for the hardware, the driver, the docs and the C header."""
+
+from hw.axi.registers import Access, Field, Register, RegisterMap, Window
+from hw.isa import Region
+
+__all__ = ["IDENTITY", "LAYERS", "REGISTERS", "VERSION", "ErrorCause"]
+
+import enum
+
+#: ASCII "NBQN".
+IDENTITY = 0x4E42514E
+#: Of the command stream and this map: major version in the upper, minor in the lower half.
+VERSION = 0x0001_0000
+#: Layers whose completion is time-stamped.
+LAYERS = 256
+
+
+class ErrorCause(enum.IntEnum):
+    """Why a run ended early."""
+
+    NONE = 0
+    #: A descriptor's words do not sum up to the constant.
+    CHECKSUM = 1
+    #: A descriptor has an unknown opcode.
+    OPCODE = 2
+    #: The program ended without an END.
+    LENGTH = 3
+    #: A read or write was answered with SLVERR or DECERR.
+    READ = 4
+    WRITE = 5
+    #: START while a program was running; that program goes on.
+    BUSY = 6
+
+
+def _region(index: int, region: Region) -> tuple[Register, Register]:
+    offset = 0x040 + 8 * index
+    name = region.name.lower()
+    return (
+        Register(name=f"{name}_base_low", offset=offset, access=Access.RW,
+                 doc=f"Address of the {name} region, bits 31...0; a multiple of 4096."),
+        Register(name=f"{name}_base_high", offset=offset + 4, access=Access.RW,
+                 doc=f"Address of the {name} region, bits 63...32."),
+    )
+
+
+REGISTERS = RegisterMap(
+    registers=(
+        Register(name="identity", offset=0x000, access=Access.RO, doc="0x4E42514E, \"NBQN\"."),
+        Register(name="version", offset=0x004, access=Access.RO,
+                 doc="Version of the command stream and of this map.",
+                 fields=(Field(name="minor", offset=0, width=16),
+                         Field(name="major", offset=16, width=16))),
+        Register(name="digest", offset=0x008, access=Access.RO,
+                 doc="Digest of the configuration; programs carry the same number."),
+        Register(name="array_shape", offset=0x00C, access=Access.RO,
+                 doc="Shape of the array.",
+                 fields=(Field(name="lanes", offset=0, width=10),
+                         Field(name="filters", offset=10, width=10),
+                         Field(name="pixels", offset=20, width=6),
+                         Field(name="multiply", offset=26, doc="1: multipliers in the array"))),
+        Register(name="control", offset=0x010, access=Access.PULSE, width=2,
+                 doc="Writing ones starts actions.",
+                 fields=(Field(name="start", offset=0, doc="Run the program."),
+                         Field(name="reset", offset=1, doc="Stop, finish open AXI transfers and "
+                               "become idle."))),
+        Register(name="status", offset=0x014, access=Access.RO, width=3,
+                 doc="State; done and error stay until the next start or reset.",
+                 fields=(Field(name="busy", offset=0), Field(name="done", offset=1),
+                         Field(name="error", offset=2))),
+        Register(name="irq_enable", offset=0x018, access=Access.RW, width=2,
+                 doc="Which events raise the interrupt.",
+                 fields=(Field(name="done", offset=0), Field(name="error", offset=1))),
+        Register(name="irq_status", offset=0x01C, access=Access.W1C, width=2,
+                 doc="Events since they were last acknowledged; writing ones acknowledges.",
+                 fields=(Field(name="done", offset=0), Field(name="error", offset=1))),
+        Register(name="error_cause", offset=0x020, access=Access.RO, width=4,
+                 doc="1 checksum, 2 opcode, 3 no END, 4 read error, 5 write error, "
+                     "6 start while busy."),
+        Register(name="error_index", offset=0x024, access=Access.RO, width=16,
+                 doc="Number of the descriptor that was in hand when the error came."),
+        Register(name="program_length", offset=0x028, access=Access.RW, width=16,
+                 doc="Descriptors of the program, END included."),
+        *(register for index, region in enumerate(Region) for register in _region(index, region)),
+        Register(name="cycles", offset=0x080, access=Access.RO, doc="Cycles since the start."),
+        Register(name="array_cycles", offset=0x084, access=Access.RO,
+                 doc="Cycles in which the array or the pooling unit took a step."),
+        Register(name="compute_cycles", offset=0x088, access=Access.RO,
+                 doc="Cycles in which the compute engine had a command."),
+        Register(name="load_cycles", offset=0x08C, access=Access.RO,
+                 doc="Cycles in which the load engine had a command."),
+        Register(name="store_cycles", offset=0x090, access=Access.RO,
+                 doc="Cycles in which the store engine had a command."),
+    ),
+    windows=(
+        Window(name="layer_cycles", offset=0x400, words=LAYERS,
+               doc="Cycle of the run at which each layer was complete; old values stay until "
+                   "they are overwritten."),
+    ),
+)
