@@ -15,6 +15,7 @@ class Recipe:
     warmup : share of the steps with real weights and activations.
     fold, settle : shares of the steps, at the end, with batch norm folded and with lambda = 1; see
         :class:`nbqnn_train.schedule.Schedule`.
+    threads : of one operation on the CPU; tensors of a few kilobytes lose by being shared.
     """
 
     epochs: int
@@ -25,6 +26,7 @@ class Recipe:
     warmup: float
     fold: float
     settle: float
+    threads: int | None
 
 
 _SCRATCH = Recipe(
@@ -36,9 +38,10 @@ _SCRATCH = Recipe(
     warmup=0.3,
     fold=0.25,
     settle=0.05,
+    threads=None,
 )
 _RECIPES = {
-    "digits": replace(_SCRATCH, epochs=30, batch_size=32, lr=3e-3),
+    "digits": replace(_SCRATCH, epochs=20, batch_size=32, lr=3e-3, threads=1),
 }
 
 

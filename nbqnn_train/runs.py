@@ -22,6 +22,7 @@ __all__ = [
     "WEIGHTS",
     "Run",
     "open_run",
+    "read_run",
     "write_result",
     "write_weights",
 ]

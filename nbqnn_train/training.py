@@ -65,7 +65,7 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> dict:
         return json.loads((out / RESULT).read_text(encoding="utf-8"))
 
     module = _training_module(config, data, network, teacher)
-    with _quiet():
+    with _quiet(), _threads(module.recipe.threads):
         trainer = _trainer(config, out)
         checkpoint = out / CHECKPOINT
         trainer.fit(
@@ -145,6 +145,17 @@ def _finish(config, out: Path, network, data: DataSets, epochs: int, started: fl
     assert math.isfinite(result["accuracy"])
     write_result(out, result)
     return result
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """At most ``count`` threads for one operation on the CPU."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(min(before, count or before))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

@@ -1,0 +1,45 @@
+"""The phases of a training."""
+
+import pytest
+
+from nbqnn_train.schedule import Phase, Schedule
+
+SCHEDULE = Schedule(steps=100, warmup=0.3, fold=0.25, settle=0.05)
+
+
+def test_phases():
+    phases = [SCHEDULE.phase(step) for step in range(100)]
+    real = Phase(blend=0.0, activations=False, folded=False, refresh=False)
+    assert phases[:30] == [real] * 30
+    assert all(phase.activations for phase in phases[30:])
+    assert [phase.folded for phase in phases] == [False] * 75 + [True] * 25
+    blends = [phase.blend for phase in phases[30:]]
+    assert blends == sorted(blends)
+    assert 0 < blends[0] < 0.1
+    assert [blend == 1 for blend in blends] == [False] * 65 + [True] * 5
+
+
+def test_exponents_are_chosen_at_the_first_quantized_step():
+    assert SCHEDULE.phase(30).refresh
+    assert not SCHEDULE.phase(31).refresh
+    assert not any(SCHEDULE.phase(step).refresh for step in range(75, 100))
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 7])
+def test_the_last_step_of_the_shortest_trainings_is_exported_as_it_is(steps):
+    last = Schedule(steps=steps, warmup=0.3, fold=0.25, settle=0.05).phase(steps - 1)
+    assert last == Phase(blend=1.0, activations=True, folded=True, refresh=False)
+
+
+def test_without_warm_up_the_first_step_is_quantized():
+    schedule = Schedule(steps=10, warmup=0.0, fold=0.2, settle=0.1)
+    assert schedule.phase(0).activations
+    assert schedule.phase(0).blend > 0
+
+
+def test_learning_rate_rises_and_falls():
+    factors = [SCHEDULE.learning_rate(step) for step in range(101)]
+    assert factors[:5] == sorted(factors[:5])
+    assert max(factors) == factors[5] == 1
+    assert factors[5:] == sorted(factors[5:], reverse=True)
+    assert factors[-1] == pytest.approx(0)
