@@ -1,6 +1,7 @@
 """sim.verilated: a copying accelerator behind Python, and the harness's own checks."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -216,12 +217,45 @@ def test_two_models_at_once(copier):
         assert other.read(OFFSET["beats"]) == 6
 
 
+def test_models_in_threads():
+    """Models run side by side, each in a thread of its own, and do not disturb each other."""
+
+    def work(seed):
+        rng = np.random.default_rng(seed)
+        timing = MemoryTiming(stall_rate=0.3, seed=seed)
+        with model(timing=timing) as accelerator:
+            accelerator.memory[:] = rng.integers(0, 256, MEMORY, dtype=np.uint8)
+            expected = accelerator.memory.copy()
+            expected[HALF:] = expected[:HALF]
+            cycles = copy(accelerator, 0, HALF, HALF // 8)
+            np.testing.assert_array_equal(accelerator.memory, expected)
+            return cycles
+
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(work, range(4), timeout=120))
+    assert together == [work(seed) for seed in range(4)]
+
+
 def test_closed_model():
     with model() as accelerator:
         pass
     accelerator.close()
     with pytest.raises(ValueError, match=r"^The model must be open, it has been closed$"):
         accelerator.read(0)
+
+
+def test_trace(tmp_path):
+    """A VCD file with the top's ports, from the reset on, complete after closing."""
+    path = tmp_path / "copier.vcd"
+    with model(32, trace=path) as accelerator:
+        copy(accelerator, 0, HALF, 4)
+        cycles = accelerator.cycles
+    text = path.read_text()
+    for port in ("clk", "irq", "m_axi_araddr", "s_axi_wdata"):
+        assert f" {port} " in text
+    # Two evaluations a cycle, the first at time 0.
+    times = [int(line[1:]) for line in text.splitlines() if line.startswith("#")]
+    assert times == list(range(2 * cycles))
 
 
 def test_speed(copier):
