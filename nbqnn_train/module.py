@@ -87,7 +87,7 @@ class TrainingModule(lightning.LightningModule):
             loss = self._distilled(loss, logits, images)
         if not torch.isfinite(loss):
             raise NbqnnError(
-                f"Training must not diverge: the loss is {float(loss)} in epoch "
+                f"Training must not diverge: the loss is {loss.item()} in epoch "
                 f"{self.current_epoch}, step {self.global_step}; the last checkpoint is kept, "
                 "a smaller learning rate helps"
             )

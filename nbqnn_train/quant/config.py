@@ -79,12 +79,16 @@ class QuantConfig(LayerConfig):
                         f"Override of {pattern!r} must set one of {', '.join(allowed)}, "
                         f"not {name!r}"
                     )
+            replace(self._base(), **changes)  # checks the values
+
+    def _base(self) -> LayerConfig:
+        return LayerConfig(
+            **{name: getattr(self, name) for name in LayerConfig.__dataclass_fields__}
+        )
 
     def for_layer(self, path: str) -> LayerConfig:
         """The configuration of the layer at ``path``."""
-        layer = LayerConfig(
-            **{name: getattr(self, name) for name in LayerConfig.__dataclass_fields__}
-        )
+        layer = self._base()
         for pattern, changes in self.overrides.items():
             if fnmatch.fnmatchcase(path, pattern):
                 layer = replace(layer, **changes)

@@ -28,5 +28,7 @@ def assert_exact(network: QuantNetwork, images: np.ndarray) -> Graph:
         )
     logits = network(torch.from_numpy(images.astype(np.float32)).double()).detach().numpy()
     (output,) = graph.outputs
-    np.testing.assert_array_equal(np.ldexp(codes[output].astype(float), types[output].exponent), logits)
+    np.testing.assert_array_equal(
+        np.ldexp(codes[output].astype(float), types[output].exponent), logits
+    )
     return graph

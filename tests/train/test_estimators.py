@@ -47,5 +47,7 @@ def test_straight_through_starts_with_latent_weights(latent):
 
 
 def test_unknown_estimator():
-    with pytest.raises(NbqnnError, match=r"^Estimator must be one of reconstructed, ste.*, not 'x'$"):
+    with pytest.raises(
+        NbqnnError, match=r"^Estimator must be one of reconstructed, ste.*, not 'x'$"
+    ):
         estimator("x")

@@ -8,7 +8,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbqnn_train.quant.weights import best_exponent, largest_log2, power_of_two, project, weight_codes
+from nbqnn_train.quant.weights import (
+    best_exponent,
+    largest_log2,
+    power_of_two,
+    project,
+    weight_codes,
+)
 
 WEIGHT_BITS = range(2, 7)
 
@@ -46,7 +52,7 @@ def test_codes_for_any_step(value, exponent, bits):
 
 @given(st.lists(st.floats(-100, 100, width=32), min_size=1, max_size=20), st.integers(2, 6))
 def test_codes_are_odd(values, bits):
-    """Flipping the sign of weights flips the sign of codes: a negative gamma moves into the weights."""
+    """Flipping the sign of weights flips that of codes: a negative gamma moves into weights."""
     w = torch.tensor(values)
     exponent = torch.tensor(-1)
     assert torch.equal(weight_codes(-w, exponent, bits), -weight_codes(w, exponent, bits))

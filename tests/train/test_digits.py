@@ -1,0 +1,97 @@
+"""The whole way of the digits: trained, exported, evaluated, to the bit."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from nbqnn_train.config import TrainConfig
+from nbqnn_train.data import load_data
+from nbqnn_train.evaluation import evaluate, load_run
+from nbqnn_train.export import export_run
+from nbqnn_train.graph import Conv2d, Linear, Requantize, load, run, save
+from nbqnn_train.training import train
+from tests.train.exactness import assert_exact
+
+CONFIG = TrainConfig(model="digits", data="digits")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run with the defaults: 3-bit weights, 8-bit activations."""
+    out = tmp_path_factory.mktemp("digits") / "run"
+    train(CONFIG, out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def graph_file(trained):
+    path = trained.parent / "digits.nbqnn"
+    save(export_run(trained), path)
+    return path
+
+
+def test_accuracy_and_result(trained):
+    result = json.loads((trained / "result.json").read_text())
+    assert result["accuracy"] >= 0.97
+    assert result["images"] == 360
+    assert result["seed"] == 0
+    assert result["epochs"] == CONFIG.recipe().epochs
+    assert 0 < result["seconds"] < 120
+
+
+def test_run_folder(trained):
+    assert sorted(p.name for p in trained.iterdir()) == [
+        "config.toml",
+        "csv",
+        "last.ckpt",
+        "result.json",
+        "tensorboard",
+        "weights.safetensors",
+    ]
+    text = (trained / "config.toml").read_text()
+    for expected in ('model = "digits"', "seed = 0", "torch = ", "classes = 10"):
+        assert expected in text
+    header, *rows = next(trained.glob("csv/*/metrics.csv")).read_text().splitlines()
+    assert {"epoch", "step", "loss", "lambda", "accuracy"} <= set(header.split(","))
+    assert len(rows) > 10
+    assert list(trained.glob("tensorboard/*/events*"))
+
+
+def test_every_activation_of_every_image_is_exact(trained):
+    images = load_data("digits").test.images()
+    graph = assert_exact(load_run(trained), images)
+    assert {node.weight_bits for node in graph.nodes if isinstance(node, Conv2d | Linear)} == {3}
+    multipliers = [node.multiplier for node in graph.nodes if isinstance(node, Requantize)]
+    assert set(np.concatenate(multipliers)) == {1}  # nothing but shifts and adds
+
+
+def test_graph_predicts_what_pytorch_predicts(trained, graph_file):
+    images = load_data("digits").test.images()
+    with torch.no_grad():
+        logits = load_run(trained)(torch.from_numpy(images)).numpy()
+    assert np.array_equal(run(load(graph_file), images).argmax(1), logits.argmax(1))
+
+
+def test_evaluations_agree(trained, graph_file):
+    result = json.loads((trained / "result.json").read_text())
+    expected = {"accuracy": result["accuracy"], "images": 360}
+    assert evaluate(trained, "digits") == expected
+    assert evaluate(graph_file, "digits") == expected
+
+
+def test_folding_costs_no_accuracy(trained):
+    """With real activations and biases PyTorch is no better by more than 1 point."""
+    network = load_run(trained)
+    data = load_data("digits")
+    images, labels = torch.from_numpy(data.test.images()), data.test.labels
+    network.train()
+    network.mode.folded = True
+    for quantizer in network.quantizers():
+        quantizer.mode.activations = False
+    with torch.no_grad():
+        real = float((network(images).numpy().argmax(1) == labels).mean())
+    assert not math.isnan(real)
+    assert evaluate(trained, "digits")["accuracy"] >= real - 0.01

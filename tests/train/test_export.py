@@ -1,0 +1,72 @@
+"""What export refuses."""
+
+import pytest
+import torch
+from torch import nn
+
+from nbqnn_train.convert import QuantConfig, calibrate, convert
+from nbqnn_train.export import export_graph, export_run
+from nbqnn_train.graph import accumulator_bounds, required_bits
+from nbqnn_train.graph.errors import NbqnnError
+
+
+def network(module: nn.Module, channels: int, size: int, **options):
+    torch.manual_seed(0)
+    converted = convert(module, QuantConfig(**options))
+    calibrate(converted, [torch.rand(4, channels, size, size)])
+    return converted
+
+
+def test_uncalibrated():
+    with pytest.raises(NbqnnError, match="calibrated"):
+        export_graph(convert(nn.Sequential(nn.Conv2d(1, 1, 1)), QuantConfig()), (1, 4, 4))
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (1, 0, 4), (1, 4, "4"), (1, 4, 4, 4)])
+def test_bad_shapes(shape):
+    with pytest.raises(NbqnnError, match="Input shape must be three positive integers"):
+        export_graph(network(nn.Sequential(nn.Conv2d(1, 1, 1)), 1, 4), shape)
+
+
+def test_a_shape_that_does_not_fit():
+    module = network(nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 2)), 1, 4)
+    with pytest.raises(NbqnnError, match=r"^Input shape \(1, 5, 5\) must fit the network: "):
+        export_graph(module, (1, 5, 5))
+    with pytest.raises(NbqnnError, match=r"^Input shape \(3, 4, 4\) must fit the network: "):
+        export_graph(module, (3, 4, 4))
+
+
+def test_adaptive_pooling_must_divide():
+    module = network(nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Conv2d(1, 1, 1)), 1, 4)
+    with pytest.raises(NbqnnError, match=r"0: adaptive pooling to 2 x 2 must divide .* not 5 x 5"):
+        export_graph(module, (1, 5, 5))
+
+
+def test_overflow_names_layer_bound_and_width():
+    # 6-bit weights span 2**30; with 16-bit activations and such a sum 48 bits are not enough.
+    module = nn.Sequential(nn.Conv2d(16, 1, 4, bias=False))
+    weight = torch.full((1, 16, 4, 4), 2.0**15)
+    weight[0, 0, 0, 0] = 2.0**-15
+    module[0].weight.data = weight
+    converted = network(module, 16, 4, weight_bits=6, act_bits=16, requant_mode="scale")
+    message = r"^Conv2d '_0': accumulators can reach \d+\.\.\d+, which takes \d+ bits; at most 48"
+    with pytest.raises(NbqnnError, match=message):
+        export_graph(converted, (16, 4, 4))
+
+
+def test_accumulators_are_as_narrow_as_can_be():
+    graph = export_graph(
+        network(nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(32, 4)), 3, 4), (3, 4, 4)
+    )
+    for name, bounds in accumulator_bounds(graph).items():
+        assert graph[name].acc_bits == required_bits(*bounds)
+
+
+def test_wrong_kind():
+    with pytest.raises(TypeError, match="Module must come from convert"):
+        export_graph(nn.Flatten(), (1, 4, 4))
+
+
+def test_no_run(tmp_path):
+    with pytest.raises(NbqnnError, match=r"Run must be a folder with config\.toml"):
+        export_run(tmp_path)

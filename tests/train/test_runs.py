@@ -1,0 +1,182 @@
+"""Runs: refused, interrupted, resumed, diverged, damaged."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from nbqnn_train.config import TrainConfig
+from nbqnn_train.evaluation import evaluate, load_run
+from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.networks import load_state
+from nbqnn_train.training import train
+from nbqnn_train.weight_files import read_weights
+
+EPOCHS = 6
+OPTIONS = {"model": "digits", "data": "digits", "epochs": EPOCHS, "batch_size": 128}
+SCRIPT = """
+import sys
+from pathlib import Path
+from nbqnn_train.config import TrainConfig
+from nbqnn_train.training import train
+train(TrainConfig(model="digits", data="digits", epochs=6, batch_size=128), Path(sys.argv[1]))
+"""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "finished"
+    train(TrainConfig(**OPTIONS), out)
+    return out
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / "weights.safetensors")
+
+
+def assert_same_weights(a: Path, b: Path) -> None:
+    first, second = weights(a), weights(b)
+    assert first.keys() == second.keys()
+    for name, tensor in first.items():
+        assert torch.equal(tensor, second[name]), name
+
+
+def test_same_seed_same_weights(finished, tmp_path):
+    train(TrainConfig(**OPTIONS), tmp_path / "again")
+    assert_same_weights(finished, tmp_path / "again")
+    train(TrainConfig(**OPTIONS, seed=1), tmp_path / "other")
+    assert not torch.equal(
+        weights(finished)["ops.classifier.weight"],
+        weights(tmp_path / "other")["ops.classifier.weight"],
+    )
+
+
+def test_killed_and_resumed_is_as_if_never_interrupted(finished, tmp_path):
+    out = tmp_path / "killed"
+    checkpoint = out / "last.ckpt"
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(out)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not checkpoint.is_file() and time.monotonic() < deadline:
+            time.sleep(0.02)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait(timeout=30)
+    assert checkpoint.is_file()
+    assert not (out / "result.json").exists()
+    result = train(TrainConfig(**OPTIONS), out, resume=True)
+    assert result["epochs"] == EPOCHS
+    assert_same_weights(finished, out)
+
+
+def test_a_finished_run_is_not_trained_again(finished):
+    before = (finished / "result.json").read_bytes()
+    result = train(TrainConfig(**OPTIONS), finished, resume=True)
+    assert result["images"] == 360
+    assert (finished / "result.json").read_bytes() == before
+
+
+def test_existing_folders_are_left_alone(finished, tmp_path):
+    before = sorted(finished.rglob("*"))
+    with pytest.raises(NbqnnError, match="Run must be a new or empty folder"):
+        train(TrainConfig(**OPTIONS), finished)
+    assert sorted(finished.rglob("*")) == before
+    file = tmp_path / "file"
+    file.write_text("mine")
+    with pytest.raises(NbqnnError, match="Run must be a new or empty folder"):
+        train(TrainConfig(**OPTIONS), file)
+    assert file.read_text() == "mine"
+
+
+def test_resuming_nothing(tmp_path):
+    with pytest.raises(NbqnnError, match=r"Run to resume must be a folder with config\.toml"):
+        train(TrainConfig(**OPTIONS), tmp_path / "none", resume=True)
+    assert not (tmp_path / "none").exists()
+
+
+def test_resuming_with_other_options(finished):
+    with pytest.raises(NbqnnError, match=r"was started with epochs 6, not 7$"):
+        train(TrainConfig(**OPTIONS | {"epochs": 7}), finished, resume=True)
+
+
+def test_divergence(tmp_path):
+    config = TrainConfig(**OPTIONS | {"lr": 1e30, "optimizer": "sgd"})
+    with pytest.raises(NbqnnError, match=r"^Training must not diverge: the loss is (nan|inf) "):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run" / "result.json").exists()
+
+
+def test_evaluating_nothing(tmp_path):
+    with pytest.raises(NbqnnError, match="Run or graph must exist"):
+        evaluate(tmp_path / "none", "digits")
+
+
+def test_an_unfinished_run(finished, tmp_path):
+    (tmp_path / "config.toml").write_bytes((finished / "config.toml").read_bytes())
+    with pytest.raises(NbqnnError, match=r"Run must be finished \(have weights\.safetensors\)"):
+        load_run(tmp_path)
+
+
+def test_a_damaged_run(finished, tmp_path):
+    (tmp_path / "config.toml").write_bytes((finished / "config.toml").read_bytes())
+    whole = (finished / "weights.safetensors").read_bytes()
+    (tmp_path / "weights.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(NbqnnError, match="must be a safetensors file"):
+        load_run(tmp_path)
+
+
+def test_keys_that_do_not_match(tmp_path):
+    state = {f"other.{k}": torch.zeros(1) for k in range(5)}
+    with pytest.raises(NbqnnError) as caught:
+        load_state(nn.Linear(2, 2), state, Path("w.safetensors"))
+    assert str(caught.value) == (
+        "w.safetensors must hold the weights of this network: missing weight, bias; "
+        "not of this network other.0, other.1, other.2 and 2 more"
+    )
+
+
+def test_shapes_that_do_not_match():
+    state = {"weight": torch.zeros(2, 3), "bias": torch.zeros(2)}
+    with pytest.raises(NbqnnError, match=r"weight must have shape \(2, 2\), not \(2, 3\)"):
+        load_state(nn.Linear(2, 2), state, Path("w.safetensors"))
+
+
+class Opens:
+    """Pickled, this writes a file when it is loaded carelessly."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def test_pickles_that_run_code_are_refused(tmp_path):
+    file = tmp_path / "evil.pth"
+    torch.save({"weight": Opens(tmp_path / "ran")}, file)
+    with pytest.raises(NbqnnError, match="must hold named tensors and nothing else"):
+        read_weights(file)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_weight_files(tmp_path):
+    state = {"weight": torch.rand(2, 2)}
+    torch.save({"state_dict": {"module.weight": state["weight"]}}, tmp_path / "w.pth")
+    save_file(state, tmp_path / "w.safetensors")
+    for name in ("w.pth", "w.safetensors"):
+        assert torch.equal(read_weights(tmp_path / name)["weight"], state["weight"])
+    torch.save([1, 2], tmp_path / "list.pt")
+    with pytest.raises(NbqnnError, match="must hold named tensors, not list"):
+        read_weights(tmp_path / "list.pt")
+    with pytest.raises(NbqnnError, match=r"must be a \.safetensors, \.pth or \.pt file"):
+        read_weights(tmp_path / "w.h5")
