@@ -45,8 +45,9 @@ def verilate(verilog: str, top: str, folder: Path, flags: Sequence[str] = ()) ->
     """Verilog text to C++ in ``folder``; the model's class is ``Vtop``."""
     source = folder / "design.v"
     source.write_text(verilog)
-    _run_verilator(
+    _call(
         [
+            _verilator(),
             *("--cc", "--prefix", "Vtop", "--top-module", top, "--Mdir", "."),
             *("--no-timing", "-O3", "-Wno-fatal", "-Wno-lint", "--quiet"),
             *flags,
@@ -191,10 +192,6 @@ def _compiler() -> str:
         raise ToolError(f"A C++ compiler must be installed, {name!r} was not found: "
                         "apt install g++, or set CXX")  # fmt: skip
     return found
-
-
-def _run_verilator(arguments: Sequence[str], folder: Path) -> None:
-    _call([_verilator(), *arguments], folder)
 
 
 def _call(command: Sequence[str], folder: Path, *, check: bool = True) -> str:

@@ -76,7 +76,7 @@ class PositionWalker(wiring.Component):
             m.d.sync += self.groups.valid.eq(0)
 
         # The slot that the next position goes to.
-        slot = Signal(range(self.config.pixels))
+        slot = Signal(range(max(2, self.config.pixels)))
         with m.If(walking & (~self.groups.valid | taken)):
             complete = Signal()
             m.d.comb += complete.eq(last_position | (slot + 1 == command.pixels))

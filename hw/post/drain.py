@@ -70,7 +70,7 @@ class Drain(wiring.Component):
         subs = c.lanes // c.post_lanes
 
         draining = Signal()
-        pixel = Signal(range(c.pixels))
+        pixel = Signal(range(max(2, c.pixels)))
         chunk = Signal(8)
         # Channel chunk of the output: place in the word, plane of words, parameters.
         sub, first_sub = Signal(8), Signal(8)

@@ -1,0 +1,158 @@
+"""Loads a program, runs images, reads results, counters and errors."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hw.driver.bus import Bus
+from hw.isa import Region
+from hw.program import Port, Program
+from hw.registers import IDENTITY, REGISTERS, VERSION, ErrorCause
+from nbqnn_train.graph import NbqnnError, quantize_input
+
+__all__ = ["AcceleratorError", "Driver", "RunResult"]
+
+_START, _RESET = 1, 2
+_DONE, _ERROR = 1, 2
+
+
+class AcceleratorError(NbqnnError):
+    """An accelerator that is not there, is another one, or ended a run with an error."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One image: codes by output name, and the counters' values in cycles.
+
+    ``outputs`` and ``traced`` hold int64 arrays of the shape (C, H, W). ``layer_cycles`` are the
+    cycles from the end of the layer before (the first: from the start) to the end of each layer.
+    """
+
+    outputs: dict[str, np.ndarray]
+    traced: dict[str, np.ndarray]
+    cycles: int
+    array_cycles: int
+    compute_cycles: int
+    load_cycles: int
+    store_cycles: int
+    layer_cycles: tuple[int, ...]
+
+
+class Driver:
+    """One accelerator with one program.
+
+    Raises :class:`AcceleratorError` when nothing answers as nbqnn of this version, or the
+    program was compiled for another configuration.
+    """
+
+    def __init__(self, bus: Bus, program: Program):
+        self._bus = bus
+        self._program = program
+        self._check_identity()
+        sizes = {
+            Region.PROGRAM: len(program.commands),
+            Region.PARAMETERS: len(program.parameters),
+            Region.INPUT: self._extent((program.input,)),
+            Region.OUTPUT: self._extent(program.outputs),
+            Region.SCRATCH: self._extent(program.traced),
+        }
+        # Whole pages: descriptors are fetched ahead, never beyond the last one's page.
+        self._buffers = {
+            region: bus.allocate(-(-max(size, 1) // 4096) * 4096) for region, size in sizes.items()
+        }
+        self._fill(Region.PROGRAM, program.commands)
+        self._fill(Region.PARAMETERS, program.parameters)
+        for region, buffer in self._buffers.items():
+            name = region.name.lower()
+            self._write(f"{name}_base_low", buffer.address & 0xFFFFFFFF)
+            self._write(f"{name}_base_high", buffer.address >> 32)
+        self._write("program_length", program.command_count)
+        self._write("irq_enable", _DONE | _ERROR)
+
+    def run(self, image: np.ndarray) -> RunResult:
+        """Runs one image (C, H, W) or (F,), float32 in the units the network was trained on.
+
+        Raises :class:`AcceleratorError` with the cause when the run ends with an error or not in
+        time; the accelerator is reset and can be used again.
+        """
+        program = self._program
+        node = program.graph.input_nodes[0]
+        codes = quantize_input(node, np.asarray(image, np.float32)[None])[0]
+        layout = program.input.layout
+        codes = codes.reshape(layout.channels, layout.height, layout.width)
+        packed = layout.pack(program.config, codes)
+        self._buffers[Region.INPUT].array[: len(packed)] = packed
+
+        self._write("irq_status", _DONE | _ERROR)
+        self._write("control", _START)
+        in_time = self._bus.wait()
+        status = self._read("irq_status")
+        self._write("irq_status", _DONE | _ERROR)
+        if not in_time or status & _ERROR:
+            cause = ErrorCause(self._read("error_cause"))
+            index = self._read("error_index")
+            self.reset()
+            what = f"error {cause.name}" if in_time else "no interrupt in time"
+            raise AcceleratorError(f"the run ended with {what} at command {index}")
+
+        stamps = [
+            self._bus.read(REGISTERS["layer_cycles"].offset + 4 * layer)
+            for layer in range(len(program.layers))
+        ]
+        return RunResult(
+            outputs=self._unpack(Region.OUTPUT, program.outputs),
+            traced=self._unpack(Region.SCRATCH, program.traced),
+            cycles=self._read("cycles"),
+            array_cycles=self._read("array_cycles"),
+            compute_cycles=self._read("compute_cycles"),
+            load_cycles=self._read("load_cycles"),
+            store_cycles=self._read("store_cycles"),
+            layer_cycles=tuple(
+                end - begin for begin, end in zip([0, *stamps], stamps, strict=False)
+            ),
+        )
+
+    def reset(self) -> None:
+        """Stops what runs; open AXI transfers are completed first."""
+        self._write("control", _RESET)
+        for _ in range(1000):
+            if not self._read("status") & 1:
+                return
+        raise AcceleratorError("the accelerator stays busy after a reset")
+
+    def _check_identity(self):
+        identity, version = self._read("identity"), self._read("version")
+        if identity != IDENTITY:
+            raise AcceleratorError(f"register identity must be {IDENTITY:#x}, not {identity:#x}")
+        if version >> 16 != VERSION >> 16:
+            raise AcceleratorError(
+                f"the accelerator must be of version {VERSION >> 16}, not {version >> 16}"
+            )
+        digest, wanted = self._read("digest"), self._program.config.digest
+        if digest != wanted:
+            raise AcceleratorError(
+                f"the program is for configuration {wanted:#010x} ({self._program.config.name}), "
+                f"the accelerator has {digest:#010x}"
+            )
+
+    def _extent(self, ports: tuple[Port, ...]) -> int:
+        config = self._program.config
+        return max((port.offset + port.layout.host_bytes(config) for port in ports), default=0)
+
+    def _fill(self, region: Region, content: bytes):
+        self._buffers[region].array[: len(content)] = np.frombuffer(content, np.uint8)
+
+    def _unpack(self, region: Region, ports: tuple[Port, ...]) -> dict[str, np.ndarray]:
+        config, array = self._program.config, self._buffers[region].array
+        return {
+            port.name: port.layout.unpack(
+                config, array[port.offset :][: port.layout.host_bytes(config)]
+            )
+            for port in ports
+        }
+
+    def _read(self, name: str) -> int:
+        return self._bus.read(REGISTERS[name].offset)
+
+    def _write(self, name: str, value: int):
+        self._bus.write(REGISTERS[name].offset, value)

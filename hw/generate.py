@@ -1,0 +1,34 @@
+"""Writes a build folder: Verilog, configuration and register map of one accelerator."""
+
+from pathlib import Path
+
+from hw.accelerator import TOP, Accelerator
+from hw.axi.register_docs import to_c_header, to_markdown
+from hw.config import AcceleratorConfig
+from hw.files import write_text
+from hw.registers import REGISTERS
+from hw.verilog import emit
+
+__all__ = ["accelerator_verilog", "generate"]
+
+
+def accelerator_verilog(config: AcceleratorConfig) -> str:
+    """The accelerator's Verilog; its top module is :data:`hw.accelerator.TOP`."""
+    return emit(Accelerator(config))
+
+
+def generate(config: AcceleratorConfig, out: Path) -> list[Path]:
+    """Writes ``rtl/nbqnn.v``, ``hw.json``, ``registers.md`` and ``nbqnn_registers.h`` under ``out``.
+
+    Equal configurations give equal files. Returns their paths.
+    """
+    out = Path(out)
+    files = {
+        out / "rtl" / f"{TOP}.v": accelerator_verilog(config),
+        out / "hw.json": config.to_json(),
+        out / "registers.md": to_markdown(REGISTERS),
+        out / f"{TOP}_registers.h": to_c_header(REGISTERS, TOP),
+    }
+    for path, text in files.items():
+        write_text(path, text)
+    return list(files)

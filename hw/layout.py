@@ -1,0 +1,125 @@
+"""How tensors, weights and parameters lie in the host's memory and on the chip."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hw.config import AcceleratorConfig
+from hw.control.transfer import word_beats
+from hw.fold import ChannelParams
+from hw.isa import Memory
+from hw.post.requantizer import addend_bits
+
+__all__ = ["TensorLayout", "pack_params", "pack_weights", "weight_codes"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorLayout:
+    """An activation tensor ``(C, H, W)``: words of ``lanes`` channels of one position.
+
+    On the chip, channel group g, row y, column x is word ``(g * H + y) * pitch + x``. In the host's
+    memory rows follow each other without gaps and every word starts on an AXI beat.
+    """
+
+    channels: int
+    height: int
+    width: int
+    pitch: int
+    offset: int
+
+    def groups(self, config: AcceleratorConfig) -> int:
+        return -(-self.channels // config.lanes)
+
+    @property
+    def plane(self) -> int:
+        """Words from one channel group to the next."""
+        return self.height * self.pitch
+
+    def words(self, config: AcceleratorConfig) -> int:
+        return self.groups(config) * self.plane
+
+    def host_bytes(self, config: AcceleratorConfig) -> int:
+        words = self.groups(config) * self.height * self.width
+        return words * _word_bytes(config, Memory.ACT)
+
+    def pack(self, config: AcceleratorConfig, codes: np.ndarray) -> np.ndarray:
+        """Codes (C, H, W) as the bytes that a load reads; missing channels hold code 0."""
+        groups, lanes = self.groups(config), config.lanes
+        stored = np.full((groups * lanes, self.height, self.width), -self.offset, np.int64)
+        stored[: self.channels] = codes - self.offset
+        words = stored.reshape(groups, lanes, self.height, self.width).transpose(0, 2, 3, 1)
+        return _pack_words(words.reshape(-1, lanes), config.act_bits, _word_bytes(config, Memory.ACT))
+
+    def unpack(self, config: AcceleratorConfig, image: np.ndarray) -> np.ndarray:
+        """The codes (C, H, W), int64, from the bytes that a store has written."""
+        groups, lanes, bits = self.groups(config), config.lanes, config.act_bits
+        word_bytes = _word_bytes(config, Memory.ACT)
+        unpacked = np.unpackbits(
+            image.reshape(-1, word_bytes), axis=1, bitorder="little", count=lanes * bits
+        )
+        weights = 1 << np.arange(bits, dtype=np.int64)
+        weights[-1] = -weights[-1]
+        codes = unpacked.reshape(-1, lanes, bits) @ weights
+        codes = codes.reshape(groups, self.height, self.width, lanes).transpose(0, 3, 1, 2)
+        return codes.reshape(groups * lanes, self.height, self.width)[: self.channels] + self.offset
+
+
+def weight_codes(config: AcceleratorConfig, weight: np.ndarray) -> np.ndarray:
+    """Weights (0 or signed powers of two) as the unsigned codes that the array's lanes take."""
+    if config.pe == "multiply":
+        return weight & ((1 << config.weight_code_bits) - 1)
+    magnitude = np.abs(weight)
+    index = np.where(magnitude == 0, 0, np.log2(np.maximum(magnitude, 1)).astype(np.int64) + 1)
+    return index | ((weight < 0).astype(np.int64) << (config.weight_bits - 1))
+
+
+def pack_weights(config: AcceleratorConfig, weight: np.ndarray) -> np.ndarray:
+    """Weights (Cout, Cin, KH, KW) as bytes, one memory word for each step of the sequencer.
+
+    Words are in the order filter group, channel group, kernel row, kernel column; missing filters
+    and channels are zero. Returns uint8 (words, bytes per word).
+    """
+    filters, lanes = config.filters, config.lanes
+    outputs, inputs, kernel_h, kernel_w = weight.shape
+    filter_groups, groups = -(-outputs // filters), -(-inputs // lanes)
+    padded = np.zeros((filter_groups * filters, groups * lanes, kernel_h, kernel_w), np.int64)
+    padded[:outputs, :inputs] = weight_codes(config, weight)
+    words = padded.reshape(filter_groups, filters, groups, lanes, kernel_h, kernel_w)
+    words = words.transpose(0, 2, 4, 5, 1, 3).reshape(-1, filters * lanes)
+    word_bytes = _word_bytes(config, Memory.WEIGHT)
+    return _pack_words(words, config.weight_code_bits, word_bytes).reshape(-1, word_bytes)
+
+
+def pack_params(config: AcceleratorConfig, params: ChannelParams) -> np.ndarray:
+    """Parameters of all channels, ``post_lanes`` to a word; uint8 (words, bytes per word)."""
+    lanes = config.post_lanes
+    channels = len(params.addend)
+    words = -(-channels // lanes)
+    fields = [(params.addend, addend_bits(config)), (params.shift, 6)]
+    if config.requant == "scale":
+        fields.append((params.multiplier, 16))
+    bits = np.concatenate([_bits(values, width) for values, width in fields], axis=1)
+    padded = np.zeros((words * lanes, bits.shape[1]), np.uint8)
+    padded[:channels] = bits
+    return _to_bytes(padded.reshape(words, -1), _word_bytes(config, Memory.PARAM))
+
+
+def _word_bytes(config: AcceleratorConfig, memory: Memory) -> int:
+    return word_beats(config, memory) * config.axi_data_width // 8
+
+
+def _bits(values: np.ndarray, width: int) -> np.ndarray:
+    """int64 (n,) -> uint8 (n, width), lowest bit first, two's complement."""
+    return ((values[..., None] >> np.arange(width)) & 1).astype(np.uint8)
+
+
+def _to_bytes(bits: np.ndarray, word_bytes: int) -> np.ndarray:
+    packed = np.packbits(bits, axis=1, bitorder="little")
+    words = np.zeros((len(bits), word_bytes), np.uint8)
+    words[:, : packed.shape[1]] = packed
+    return words
+
+
+def _pack_words(words: np.ndarray, width: int, word_bytes: int) -> np.ndarray:
+    """Integer words (n, fields) with fields of ``width`` bits -> flat bytes."""
+    return _to_bytes(_bits(words, width).reshape(len(words), -1), word_bytes).reshape(-1)

@@ -1,0 +1,149 @@
+"""Runs programs on the Verilated accelerator and compares every code with the interpreter's."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from hw.compiler import compile_graph
+from hw.driver import Driver, RunResult
+from hw.program import Port, Program, load_program
+from nbqnn_train.graph import Graph, run
+from sim.bus import VerilatedBus
+from sim.verilated import MemoryTiming
+
+__all__ = ["open_driver", "simulate", "simulate_program"]
+
+#: Images that the interpreter works on together.
+_BATCH = 64
+
+
+def open_driver(
+    program: Program, timing: MemoryTiming | None = None, max_cycles: int | None = None
+) -> tuple[VerilatedBus, Driver]:
+    """A Verilated accelerator with the program loaded; the bus is the caller's to close."""
+    ports = (program.input, *program.outputs, *program.traced)
+    size = len(program.commands) + len(program.parameters)
+    size += sum(port.layout.host_bytes(program.config) + 4096 for port in ports)
+    if max_cycles is None:
+        # Far above any run: every multiply-accumulate and every byte on its own.
+        macs = sum(layer.macs for layer in program.layers)
+        max_cycles = 1_000_000 + 100 * (macs + size)
+    bus = VerilatedBus(
+        program.config, memory_bytes=size + 8 * 4096, max_cycles=max_cycles, timing=timing
+    )
+    return bus, Driver(bus, program)
+
+
+def simulate(
+    path: Path, x: np.ndarray, progress: Callable[[int, int], None] | None = None
+) -> dict:
+    """:func:`simulate_program` of a program file."""
+    return simulate_program(load_program(path), x, progress=progress)
+
+
+def simulate_program(
+    program: Program,
+    x: np.ndarray,
+    *,
+    timing: MemoryTiming | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict:
+    """Runs images on the RTL and compares every output code with the interpreter's.
+
+    Parameters
+    ----------
+    program : Program
+    x : array, float32, shape (images, C, H, W)
+        In the units the network was trained on.
+    timing : MemoryTiming, optional
+        Of the memory behind the AXI port.
+    progress : callable, optional
+        Called with the images done and all images.
+
+    Returns
+    -------
+    dict
+        ``images``, ``mismatches`` (images with a wrong code), ``first_mismatch`` (None, or
+        ``image``, ``layer``, ``position``, ``expected``, ``actual``), ``cycles_per_image``,
+        ``utilization`` (of the array, over the whole run) and ``layers``, each with ``name``,
+        ``cycles``, ``macs`` and ``utilization``; cycles are means over the images.
+    """
+    x = np.asarray(x, np.float32)
+    results: list[RunResult] = []
+    mismatches, first = 0, None
+    bus, driver = open_driver(program, timing)
+    with bus:
+        for start in range(0, len(x), _BATCH):
+            batch = x[start : start + _BATCH]
+            expected = _expected(program.graph, batch, program.outputs)
+            for index, image in enumerate(batch):
+                result = driver.run(image)
+                results.append(result)
+                wrong = any(
+                    not np.array_equal(result.outputs[name].reshape(-1), codes[index].reshape(-1))
+                    for name, codes in expected.items()
+                )
+                if wrong:
+                    mismatches += 1
+                    first = start + index if first is None else first
+                if progress is not None:
+                    progress(start + index + 1, len(x))
+    mismatch = None
+    if mismatches:
+        mismatch = _locate(program, x[first], first, timing)
+    return _summary(program, results, mismatches, mismatch)
+
+
+def _expected(graph: Graph, batch: np.ndarray, ports: tuple[Port, ...]) -> dict[str, np.ndarray]:
+    trace = run(graph, batch, trace=True)
+    return {port.name: trace[port.name] for port in ports}
+
+
+def _locate(program: Program, image: np.ndarray, index: int, timing: MemoryTiming | None) -> dict:
+    """Runs one image again with all layers stored: the first layer and position that differ."""
+    traced = compile_graph(program.graph, program.config, traced=True)
+    expected = run(program.graph, image[None], trace=True)
+    bus, driver = open_driver(traced, timing)
+    with bus:
+        result = driver.run(image)
+    for layer in traced.layers:
+        actual = result.traced[layer.output]
+        wanted = expected[layer.output].reshape(actual.shape)
+        if np.array_equal(actual, wanted):
+            continue
+        position = tuple(int(i) for i in np.argwhere(actual != wanted)[0])
+        return {
+            "image": index,
+            "layer": layer.name,
+            "position": position,
+            "expected": int(wanted[position]),
+            "actual": int(actual[position]),
+        }
+    return {"image": index, "layer": "output transfer", "position": (), "expected": 0, "actual": 0}
+
+
+def _summary(
+    program: Program, results: list[RunResult], mismatches: int, mismatch: dict | None
+) -> dict:
+    rate = program.config.multiplies_per_cycle
+    cycles = float(np.mean([result.cycles for result in results])) if results else 0.0
+    per_layer = np.mean([result.layer_cycles for result in results], axis=0) if results else ()
+    layers = [
+        {
+            "name": layer.name,
+            "cycles": float(layer_cycles),
+            "macs": layer.macs,
+            "utilization": layer.macs / (layer_cycles * rate),
+        }
+        for layer, layer_cycles in zip(program.layers, per_layer, strict=False)
+    ]
+    macs = sum(layer.macs for layer in program.layers)
+    return {
+        "images": len(results),
+        "mismatches": mismatches,
+        "first_mismatch": mismatch,
+        "cycles_per_image": cycles,
+        "utilization": macs / (cycles * rate) if cycles else 0.0,
+        "layers": layers,
+    }
