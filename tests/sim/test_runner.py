@@ -7,7 +7,7 @@ import pytest
 from hw.stream.skid import SkidBuffer
 from hw.verilog import emit
 from sim.runner import BenchFailure, run_bench
-from sim.verilator import ToolError, lint, verilate
+from sim.verilator import ToolError, _compiler, link, lint, verilate
 
 BENCH = Path(__file__).with_name("bench_failing.py")
 
@@ -59,6 +59,17 @@ def test_a_module_that_cannot_be_imported(tmp_path):
 def test_bad_verilog(tmp_path):
     with pytest.raises(ToolError, match=r"^verilator_bin failed with code 1: %Error: design\.v:1:"):
         verilate("module top(;", "top", tmp_path)
+
+
+def test_no_compiler(monkeypatch, tmp_path):
+    """One line that says what to do."""
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    _compiler.cache_clear()
+    try:
+        with pytest.raises(ToolError, match=r"'no-such-compiler' was not found: apt install g\+\+"):
+            link([], tmp_path / "output")
+    finally:
+        _compiler.cache_clear()
 
 
 def test_lint_sees_what_is_not_waived(tmp_path):
