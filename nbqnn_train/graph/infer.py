@@ -21,7 +21,7 @@ from .nodes import (
     TensorType,
 )
 
-__all__ = ["tensor_types", "window_output"]
+__all__ = ["node_type", "tensor_types", "window_output"]
 
 
 def window_output(
@@ -52,14 +52,23 @@ def tensor_types(graph: Graph) -> dict[str, TensorType]:
         for source in node.inputs:
             if source not in types:
                 _explain_missing(graph, node, source)
-        inferred = _RULES[type(node)](node, *(types[source] for source in node.inputs))
-        if prod(inferred.shape) > limits.MAX_ELEMENTS:
-            raise GraphError(
-                f"{label(node)}: a tensor must hold at most {limits.MAX_ELEMENTS} elements, "
-                f"not shape {inferred.shape}"
-            )
-        types[node.name] = inferred
+        types[node.name] = node_type(node, *(types[source] for source in node.inputs))
     return types
+
+
+def node_type(node: Node, *sources: TensorType) -> TensorType:
+    """Type of the tensor that ``node`` makes of ``sources``; its fields are checked on the way.
+
+    For those who build a graph node by node.
+    """
+    check_fields(node)
+    inferred = _RULES[type(node)](node, *sources)
+    if prod(inferred.shape) > limits.MAX_ELEMENTS:
+        raise GraphError(
+            f"{label(node)}: a tensor must hold at most {limits.MAX_ELEMENTS} elements, "
+            f"not shape {inferred.shape}"
+        )
+    return inferred
 
 
 def _explain_missing(graph: Graph, node: Node, source: str) -> None:

@@ -1,0 +1,235 @@
+"""QONNX models come back as graphs that compute the same codes; others are refused by name."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from onnx import TensorProto, helper, numpy_helper
+
+from nbqnn_train.graph import GraphError, run_codes, tensor_types
+from nbqnn_train.qonnx import export_qonnx, import_qonnx
+from tests.graph.strategies import Case, Space, cases
+
+#: 8-bit activations and narrow weights: sums that the exporter need not cut into digits.
+_SPACE = Space(weight_bits=(2, 3, 4), act_bits=(2, 3, 4, 7, 8))
+
+
+@settings(max_examples=80, deadline=None)
+@given(case=cases(_SPACE))
+def test_what_is_exported_is_imported(case: Case, tmp_path_factory):
+    path = tmp_path_factory.mktemp("qonnx") / "model.onnx"
+    export_qonnx(case.graph, path)
+    graph = import_qonnx(path)
+    types = tensor_types(case.graph)
+    again = tensor_types(graph)
+    before = run_codes(case.graph, case.codes, trace=True)
+    after = run_codes(graph, case.codes, trace=True)
+    assert len(graph.outputs) == len(case.graph.outputs)
+    for name, codes in before.items():
+        if not types[name].is_accumulator and name in after:
+            assert again[name] == types[name]
+            assert np.array_equal(after[name], codes), name
+    outputs = [run_codes(g, case.codes) for g in (case.graph, graph)]
+    if len(graph.outputs) == 1:
+        outputs = [(codes,) for codes in outputs]
+    for a, b in zip(*outputs, strict=True):
+        assert np.array_equal(a, b)
+
+
+def _model(nodes, constants, shape=(1, 1, 4, 4), output="y") -> bytes:
+    """A QONNX model from the input ``x`` to ``output``."""
+    graph = helper.make_graph(
+        nodes,
+        "test",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, [*"NCHW"])],
+        [numpy_helper.from_array(np.asarray(v), name) for name, v in constants.items()],
+    )
+    opsets = [helper.make_opsetid("", 13), helper.make_opsetid("qonnx.custom_op.general", 1)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
+
+
+def _quant(
+    source, target, scale="one", bits="eight", zero="zero", signed=1, narrow=0, mode="ROUND"
+):
+    return helper.make_node(
+        "Quant",
+        [source, scale, zero, bits],
+        [target],
+        name=target,
+        domain="qonnx.custom_op.general",
+        signed=signed,
+        narrow=narrow,
+        rounding_mode=mode,
+    )
+
+
+_CONSTANTS = {
+    "one": np.float32(1),
+    "half": np.float32(0.5),
+    "third": np.float32(1 / 3),
+    "zero": np.float32(0),
+    "two": np.float32(2),
+    "three": np.float32(3),
+    "eight": np.float32(8),
+    "weight": np.array([[[[1, -1], [0, 1]]]], np.float32),
+    "negative": np.array([-0.5], np.float32),
+    "sixth": np.array([1 / 6], np.float32),
+}
+
+
+def _layer(*more, weights="weight", bits="two", output="y"):
+    """Quantized input, convolution by ``weights`` times one half, and ``more``."""
+    return [
+        _quant("x", "q"),
+        _quant(weights, "w", scale="half", bits=bits, narrow=1),
+        helper.make_node("Conv", ["q", "w"], ["conv"], name="conv", kernel_shape=[2, 2]),
+        *more,
+    ]
+
+
+def _import(tmp_path, nodes, exact=False, shape=(1, 1, 4, 4), **constants):
+    (tmp_path / "model.onnx").write_bytes(_model(nodes, _CONSTANTS | constants, shape))
+    return import_qonnx(tmp_path / "model.onnx", exact=exact)
+
+
+_CODES = np.random.default_rng(0).integers(-128, 128, (3, 1, 4, 4))
+
+
+def _sums(weight) -> np.ndarray:
+    """The convolution of ``_CODES``, tap by tap."""
+    return sum(
+        int(weight[j][k]) * _CODES[:, :, j : j + 3, k : k + 3] for j in range(2) for k in range(2)
+    )
+
+
+def test_a_layer(tmp_path):
+    graph = _import(tmp_path, _layer(_quant("conv", "y", scale="two")))
+    # Half steps of the weights over output steps of two: a quarter.
+    expected = np.clip((_sums([[1, -1], [0, 1]]) + 2) >> 2, -128, 127)
+    assert np.array_equal(run_codes(graph, _CODES), expected)
+    assert [node.name for node in graph.nodes] == ["x", "conv", "y"]
+
+
+def test_flooring_is_exact(tmp_path):
+    nodes = _layer(_quant("conv", "y", scale="two", mode="FLOOR"))
+    nodes[0] = _quant("x", "q", mode="HALF_UP", signed=0)
+    graph = _import(tmp_path, nodes, exact=True)
+    codes = np.abs(_CODES)
+    sums = sum(
+        w * codes[:, :, j : j + 3, k : k + 3]
+        for (j, k), w in {(0, 0): 1, (0, 1): -1, (1, 1): 1}.items()
+    )
+    assert np.array_equal(run_codes(graph, codes), np.clip(sums >> 2, -128, 127))
+
+
+def test_negative_scales_turn_the_weights(tmp_path):
+    nodes = _layer(
+        helper.make_node("Mul", ["conv", "negative"], ["m"]),
+        _quant("m", "y"),
+    )
+    expected = np.clip((_sums([[-1, 1], [0, -1]]) + 2) >> 2, -128, 127)
+    assert np.array_equal(run_codes(_import(tmp_path, nodes), _CODES), expected)
+
+
+def test_any_step_of_the_weights_goes_into_the_requantizer(tmp_path):
+    """A step of 1/3 (in float32) is a multiplier of 16 bits with exact=False."""
+    nodes = _layer(_quant("conv", "y"))
+    nodes[1] = _quant("weight", "w", scale="third", bits="two", narrow=1)
+    constants = {"weight": np.array([[[[1, -1], [0, 1]]]], np.float32) / np.float32(3)}
+    graph = _import(tmp_path, nodes, **constants)
+    expected = np.clip(np.floor(_sums([[1, -1], [0, 1]]) / 3 + 0.5), -128, 127)
+    assert np.array_equal(run_codes(graph, _CODES), expected)
+    nodes[0] = _quant("x", "q", mode="HALF_UP", signed=0)
+    with pytest.raises(GraphError, match=r"'y': scale 0\.333.* must be m / 2\*\*s with m of 16"):
+        _import(tmp_path, nodes, exact=True, **constants)
+
+
+def test_relu_and_narrow_ranges_become_limits(tmp_path):
+    nodes = _layer(helper.make_node("Relu", ["conv"], ["r"]), _quant("r", "y"))
+    graph = _import(tmp_path, nodes)
+    assert (graph["y"].low, graph["y"].high) == (0, 127)
+    graph = _import(tmp_path, _layer(_quant("conv", "y", narrow=1)))
+    assert (graph["y"].low, graph["y"].high) == (-127, 127)
+    graph = _import(tmp_path, [_quant("x", "y", narrow=1)])
+    assert [type(node).__name__ for node in graph.nodes] == ["Input", "Clip"]
+
+
+def test_average_pooling(tmp_path):
+    pool = helper.make_node("GlobalAveragePool", ["q"], ["p"])
+    graph = _import(tmp_path, [_quant("x", "q"), pool, _quant("p", "y")])
+    expected = (_CODES.sum(axis=(2, 3), keepdims=True) + 8) >> 4
+    assert np.array_equal(run_codes(graph, _CODES), expected)
+    pool = helper.make_node("AveragePool", ["q"], ["p"], kernel_shape=[3, 3], strides=[1, 1])
+    graph = _import(tmp_path, [_quant("x", "q"), pool, _quant("p", "y")])
+    sums = sum(_CODES[:, :, j : j + 2, k : k + 2] for j in range(3) for k in range(3))
+    assert np.array_equal(run_codes(graph, _CODES), np.floor(sums / 9 + 0.5))
+
+
+_REFUSED = [
+    (
+        _layer(_quant("conv", "y"), weights="bad"),
+        {"bad": np.array([[[[1.5, 0.5], [0, 1]]]], np.float32), "two": np.float32(4)},
+        "Conv 'conv': weight[0, 0, 0, 0] is 3.0 steps; it must be 0 or a signed power of two",
+    ),
+    (
+        _layer(_quant("conv", "y", scale="third")),
+        {},
+        "Quant 'y': scale of an activation must be one",
+    ),
+    (_layer(_quant("conv", "y", zero="one")), {}, "Quant 'y': zero point must be 0, not 1.0"),
+    (_layer(_quant("conv", "y", bits="half")), {}, "Quant 'y': bit width must be one integer"),
+    (_layer(_quant("conv", "y", bits="one")), {}, "activations must have 2..16 bits, not 1"),
+    (_layer(_quant("conv", "y", mode="DOWN")), {}, "Quant 'y': rounding mode 'DOWN' is not supp"),
+    (_layer(helper.make_node("Sigmoid", ["conv"], ["y"])), {}, "Sigmoid 'y': this operator is not"),
+    (_layer(helper.make_node("Identity", ["conv"], ["y"])), {}, "Output 'y' must be the result of"),
+    (
+        _layer(helper.make_node("Add", ["conv", "q"], ["y"])),
+        {},
+        "Add 'y': both operands must be results of a Quant, or one must be constant",
+    ),
+    (
+        _layer(helper.make_node("MaxPool", ["conv"], ["y"], kernel_shape=[2, 2])),
+        {},
+        "MaxPool 'y': input 0 must be the result of a Quant",
+    ),
+    (
+        _layer(helper.make_node("Mul", ["conv", "nan"], ["y"])),
+        {"nan": np.array([np.nan], np.float32)},
+        "Mul 'y': input 1 must be finite",
+    ),
+    (
+        [helper.make_node("Mul", ["x", "half"], ["h"]), _quant("h", "y")],
+        {},
+        "Quant 'y': input 'x' must be quantized as it is, to the nearest step",
+    ),
+]
+
+
+@pytest.mark.parametrize(("nodes", "constants", "message"), _REFUSED)
+def test_what_the_graph_cannot_hold_is_refused(nodes, constants, message, tmp_path):
+    with pytest.raises(GraphError) as error:
+        _import(tmp_path, nodes, **constants)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_ties_to_even_are_refused_unless_accepted(tmp_path):
+    with pytest.raises(GraphError, match="Quant 'q': ties of the input go to even"):
+        _import(tmp_path, _layer(_quant("conv", "y")), exact=True)
+    nodes = _layer(_quant("conv", "y"))
+    nodes[0] = _quant("x", "q", mode="HALF_UP", signed=0)
+    with pytest.raises(GraphError, match="Quant 'y': ties of channel 0 go to even"):
+        _import(tmp_path, nodes, exact=True)
+    # With an offset between the steps of the accumulator there are no ties.
+    nodes[2].input.append("sixth")
+    graph = _import(tmp_path, nodes, exact=True)
+    assert graph["y"].bias.tolist() == [0]
+
+
+@pytest.mark.parametrize("data", [b"", b"\x00garbage", b"\x08\x07"])
+def test_other_files_are_refused(data, tmp_path):
+    (tmp_path / "model.onnx").write_bytes(data)
+    with pytest.raises(GraphError, match=r"model\.onnx' must be a valid ONNX model: "):
+        import_qonnx(tmp_path / "model.onnx")
+    with pytest.raises(GraphError, match="cannot be read: No such file"):
+        import_qonnx(tmp_path / "none.onnx")
