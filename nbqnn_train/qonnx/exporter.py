@@ -44,6 +44,8 @@ from nbqnn_train.graph.nodes import (
 )
 from nbqnn_train.graph.validate import validate
 
+from .model import require_onnx
+
 __all__ = ["export_qonnx"]
 
 _OPSET = 13
@@ -68,8 +70,7 @@ def export_qonnx(
     hold.
     """
     validate(graph)
-    import onnx
-
+    onnx = require_onnx()
     writer = _Writer(graph, batch, quantizers)
     for node in graph.nodes:
         writer.add(node)

@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from onnx import TensorProto, helper, numpy_helper
+from hypothesis import strategies as st
 
 from nbqnn_train.graph import GraphError, run_codes, tensor_types
 from nbqnn_train.qonnx import export_qonnx, import_qonnx
 from tests.graph.strategies import Case, Space, cases
+
+onnx = pytest.importorskip("onnx")
+TensorProto, helper, numpy_helper = onnx.TensorProto, onnx.helper, onnx.numpy_helper
 
 #: 8-bit activations and narrow weights: sums that the exporter need not cut into digits.
 _SPACE = Space(weight_bits=(2, 3, 4), act_bits=(2, 3, 4, 7, 8))
@@ -233,3 +236,29 @@ def test_other_files_are_refused(data, tmp_path):
         import_qonnx(tmp_path / "model.onnx")
     with pytest.raises(GraphError, match="cannot be read: No such file"):
         import_qonnx(tmp_path / "none.onnx")
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_damaged_models_are_refused_or_imported(data, tmp_path_factory):
+    """A byte here and there is another one: one clear error, or a graph."""
+    folder = tmp_path_factory.mktemp("fuzz")
+    nodes = _layer(
+        helper.make_node("Relu", ["conv"], ["r"]),
+        _quant("r", "s"),
+        helper.make_node("MaxPool", ["s"], ["m"], kernel_shape=[2, 2], strides=[1, 1]),
+        helper.make_node("Flatten", ["m"], ["f"]),
+        helper.make_node("Gemm", ["f", "fc"], ["g"], transB=1),
+        helper.make_node("Mul", ["g", "half"], ["h"]),
+        _quant("h", "y"),
+    )
+    model = bytearray(_model(nodes, _CONSTANTS | {"fc": np.ones((2, 4), np.float32)}))
+    for _ in range(data.draw(st.integers(1, 3))):
+        model[data.draw(st.integers(0, len(model) - 1))] = data.draw(st.integers(0, 255))
+    (folder / "model.onnx").write_bytes(model)
+    message = ""
+    try:
+        import_qonnx(folder / "model.onnx", exact=False)
+    except GraphError as error:
+        message = str(error)
+    assert "\n" not in message
