@@ -122,15 +122,15 @@ class ActivationQuantizer(nn.Module):
     def recorded_negative(self) -> bool:
         return any(bool((sample < 0).any()) for sample in self._samples)
 
-    def choose_format(self, signed: bool) -> None:
-        """Sets the format from what was observed, and forgets it."""
-        if not self._samples:
-            raise NbqnnError("Calibration must see at least one batch, not none")
-        values = torch.cat(self._samples)
-        self._samples = []
-        self.set_format(self._best_exponent(values, signed), signed)
+    def recorded(self) -> list[Tensor]:
+        """What was observed, a tensor (n,) for each batch."""
+        return self._samples
 
-    def _best_exponent(self, values: Tensor, signed: bool) -> int:
+    def best_exponent(self, samples: list[Tensor], signed: bool) -> int:
+        """The exponent for values like ``samples``."""
+        if not samples:
+            raise NbqnnError("Calibration must see at least one batch, not none")
+        values = torch.cat(samples)
         high = Format(self.bits, signed, 0).high
         magnitude = values.abs()
         if self.percentile is not None:

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.quant.activations import ActivationQuantizer
+from nbqnn_train.quant.calibration import choose_formats
 from nbqnn_train.quant.formats import Format
 from nbqnn_train.quant.mode import Mode
-from nbqnn_train.quant.ops import InputOp
 from nbqnn_train.quant.weighted import WeightedLayer
 
 __all__ = ["QuantNetwork", "Step"]
@@ -115,7 +115,7 @@ class QuantNetwork(nn.Module):
         finally:
             self.mode.calibrating = was_calibrating
             self.train(was_training)
-        self._choose_formats()
+        choose_formats(self)
 
     def reestimate_batch_norm(self, batches: Iterable[Tensor]) -> None:
         """Replaces the running statistics of batch norm by the averages over ``batches``."""
@@ -142,28 +142,6 @@ class QuantNetwork(nn.Module):
             self.train(was_training)
         for layer in self.weighted_layers().values():
             layer.refresh()
-
-    def _choose_formats(self) -> None:
-        known: dict[str, Format] = {}
-        for step in self.steps:
-            quantizer = self.quantizer(step.name)
-            sources = [known[source] for source in step.inputs]
-            if quantizer is None:
-                known[step.name] = sources[0]
-                continue
-            op = self.ops[step.name]
-            if isinstance(op, InputOp):
-                signed = quantizer.recorded_negative()
-            else:
-                keeps_sign = hasattr(op, "finest_exponent")
-                signed = quantizer.limits[0] < 0 and not (
-                    keeps_sign and not any(source.signed for source in sources)
-                )
-            quantizer.choose_format(signed)
-            if hasattr(op, "finest_exponent"):
-                exponent = max(quantizer.format.exponent, op.finest_exponent(sources))
-                quantizer.set_format(exponent, signed)
-            known[step.name] = quantizer.format
 
 
 def _recorder(trace: dict[str, Tensor], name: str) -> Callable[[str, Tensor], None]:

@@ -52,7 +52,7 @@ def test_uncalibrated_is_refused():
 
 def test_calibration_without_data_is_refused():
     with pytest.raises(NbqnnError, match="at least one batch"):
-        quantizer().choose_format(signed=False)
+        quantizer().best_exponent([], signed=False)
 
 
 def test_calibration_refuses_nan():
@@ -73,9 +73,9 @@ def test_calibration_refuses_nan():
 def test_percentile_of_everything_clips_nothing(values, signed, exponent):
     q = quantizer(percentile=100.0)
     q.observe(torch.tensor(values))
-    q.choose_format(signed)
     # One side of two's complement reaches one code further; magnitudes do not use it.
-    assert q.format == Format(8, signed, exponent + (values == [-128.0, 127.0]))
+    expected = exponent + (values == [-128.0, 127.0])
+    assert q.best_exponent(q.recorded(), signed) == expected
 
 
 def test_percentile_ignores_outliers():
@@ -83,8 +83,7 @@ def test_percentile_ignores_outliers():
     values[0] = 1000.0
     q = quantizer(percentile=99.0)
     q.observe(values)
-    q.choose_format(signed=False)
-    assert q.format.exponent == -7
+    assert q.best_exponent(q.recorded(), signed=False) == -7
 
 
 @pytest.mark.parametrize("bits", [2, 4, 8])
@@ -92,14 +91,13 @@ def test_error_is_the_least(bits):
     values = torch.randn(20000, generator=torch.Generator().manual_seed(1))
     q = quantizer(bits)
     q.observe(values)
-    q.choose_format(signed=True)
 
     def error(exponent: int) -> float:
         fmt = Format(bits, True, exponent)
         return float((fake_quantize(values, fmt.step, fmt.low, fmt.high) - values).square().sum())
 
     best = min(range(-20, 10), key=error)
-    assert q.format.exponent == best
+    assert q.best_exponent(q.recorded(), signed=True) == best
 
 
 def test_relu6_in_codes():

@@ -168,6 +168,18 @@ def test_random_networks(chain, seed, weight_bits, act_bits, mode, signed, granu
 
 
 @pytest.mark.parametrize("mode", MODES)
+def test_concatenation_of_different_widths(mode):
+    """An operand of other bits is requantized on its way; others share one format."""
+    x = images(7, 3, 12, signed=True)
+    overrides = {"conv2": {"act_bits": 6}}
+    config = QuantConfig(requant_mode=mode, overrides=overrides)
+    network = convert(randomized(Everything(), 7), config)
+    calibrate(network, [torch.from_numpy(x)])
+    graph = assert_exact(network, x)
+    assert [node.name for node in graph.nodes if ".operand" in node.name] == ["cat.operand1"]
+
+
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("scale", [1e-9, 1e9])
 def test_extreme_scales(mode, scale):
     """Channels whose weights are negligible or enormous beside the others'."""

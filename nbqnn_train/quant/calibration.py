@@ -1,0 +1,112 @@
+"""Chooses the format of every activation from what its quantizer recorded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nbqnn_train.quant.formats import Format
+from nbqnn_train.quant.ops import ConcatOp, InputOp
+
+if TYPE_CHECKING:
+    from nbqnn_train.quant.network import QuantNetwork
+
+__all__ = ["choose_formats"]
+
+
+def choose_formats(network: QuantNetwork) -> None:
+    """Sets the formats of all quantizers and forgets what they recorded.
+
+    What is concatenated gets one format, chosen from all of its values, so that nothing is
+    requantized on its way into a concatenation; operands of other widths are the exception.
+    """
+    groups = _groups(network)
+    signed = _signed(network, groups)
+    exponents = {}
+    for leader in dict.fromkeys(groups.values()):
+        members = [network.quantizer(name) for name, other in groups.items() if other == leader]
+        recorded = [sample for member in members for sample in member.recorded()]
+        exponents[leader] = members[0].best_exponent(recorded, signed[leader])
+    _coarsen(network, groups, signed, exponents)
+    for name, leader in groups.items():
+        quantizer = network.quantizer(name)
+        quantizer.reset()
+        quantizer.set_format(exponents[leader], signed[leader])
+
+
+def _groups(network: QuantNetwork) -> dict[str, str]:
+    """For each step with a quantizer the step that leads its group of equal formats."""
+    leader = {step.name: step.name for step in network.steps if network.quantizer(step.name)}
+    holders = _holders(network)
+
+    for step in network.steps:
+        if not isinstance(network.ops[step.name], ConcatOp):
+            continue
+        for source in step.inputs:
+            holder = holders[source]
+            if network.quantizer(holder).bits == network.quantizer(step.name).bits:
+                old, new = leader[step.name], leader[holder]
+                leader = {name: new if at == old else at for name, at in leader.items()}
+    return leader
+
+
+def _holders(network: QuantNetwork) -> dict[str, str]:
+    """For each step the step whose quantizer gives its value the format."""
+    holders: dict[str, str] = {}
+    for step in network.steps:
+        keeps = network.quantizer(step.name) is None
+        holders[step.name] = holders[step.inputs[0]] if keeps else step.name
+    return holders
+
+
+def _signed(network: QuantNetwork, groups: dict[str, str]) -> dict[str, bool]:
+    """For each group whether its values can be negative."""
+    holders = _holders(network)
+    signed = dict.fromkeys(groups.values(), False)
+    changed = True
+    while changed:
+        changed = False
+        for name, leader in groups.items():
+            if signed[leader]:
+                continue
+            op, quantizer = network.ops[name], network.quantizer(name)
+            if isinstance(op, InputOp):
+                negative = quantizer.recorded_negative()
+            elif hasattr(op, "finest_exponent"):
+                # Sums, averages and concatenations of what is not negative are not negative.
+                sources = next(step.inputs for step in network.steps if step.name == name)
+                negative = quantizer.limits[0] < 0 and any(
+                    signed[groups[holders[source]]] for source in sources
+                )
+            else:
+                negative = quantizer.limits[0] < 0
+            if negative:
+                signed[leader] = changed = True
+    return signed
+
+
+def _coarsen(
+    network: QuantNetwork,
+    groups: dict[str, str],
+    signed: dict[str, bool],
+    exponents: dict[str, int],
+) -> None:
+    """Raises exponents to the least that the requantizers of sums and averages can reach."""
+    holders = _holders(network)
+
+    def source_format(name: str) -> Format:
+        holder = holders[name]
+        leader = groups[holder]
+        return Format(network.quantizer(holder).bits, signed[leader], exponents[leader])
+
+    changed = True
+    while changed:
+        changed = False
+        for step in network.steps:
+            op = network.ops[step.name]
+            if not hasattr(op, "finest_exponent"):
+                continue
+            finest = op.finest_exponent([source_format(source) for source in step.inputs])
+            leader = groups[step.name]
+            if exponents[leader] < finest:
+                exponents[leader] = finest
+                changed = True
