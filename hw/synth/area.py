@@ -1,6 +1,5 @@
 """What mapped cells cost, and the sum over a hierarchy of modules."""
 
-from collections import Counter
 from dataclasses import dataclass
 
 __all__ = ["CELL_AREAS", "Area", "ModuleAreas"]
@@ -113,12 +112,3 @@ class ModuleAreas:
                 total += (self.of(cell) if cell in self._cells else self._table[cell]) * count
             self._known[module] = total
         return self._known[module]
-
-    def instances(self, top: str) -> Counter[str]:
-        """How often each module occurs in ``top``, itself included once."""
-        counts = Counter({top: 1})
-        for cell, count in self._cells[top].items():
-            if cell in self._cells:
-                for module, inside in self.instances(cell).items():
-                    counts[module] += inside * count
-        return counts

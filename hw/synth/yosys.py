@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,21 +13,19 @@ from hw.boards import Board
 from hw.files import write_text
 from hw.synth.area import Area, ModuleAreas
 from hw.synth.build import read_build
+from hw.synth.hierarchy import direct_instances, instances
 from nbqnn_train.graph.errors import NbqnnError
 
-__all__ = ["ARRAY_PREFIX", "map_modules", "synth_yosys"]
+__all__ = ["ARRAY_PREFIX", "map_modules", "shared_modules", "synth_yosys"]
 
 #: How the array's module is named; everything inside it is the array's share.
 ARRAY_PREFIX = "nbqnn_array_"
 
-#: Family -> (command that keeps the hierarchy, command that makes one module of all).
-_SYNTH = {
-    "xcup": (
-        "synth_xilinx -family xcup -noiopad -noclkbuf",
-        "synth_xilinx -family xcup -noiopad -noclkbuf -flatten",
-    ),
-    "ecp5": ("synth_ecp5 -noflatten", "synth_ecp5"),
-}
+#: Modules used at least so often are mapped once, on their own. Fewer uses save less time than the
+#: work across a module's borders gains.
+_OFTEN = 4
+#: These dissolve modules into their users, but for those marked with ``keep_hierarchy``.
+_SYNTH = {"xcup": "synth_xilinx -family xcup -noiopad -noclkbuf -flatten", "ecp5": "synth_ecp5"}
 #: Bookkeeping cells of Yosys that stand for no hardware.
 _NOT_HARDWARE = ("$scopeinfo",)
 _PASS = re.compile(r"^\d[\d.]* Executing (.*?)(?: \(.*| pass.*|\.)?$")
@@ -38,9 +36,9 @@ def synth_yosys(
 ) -> dict:
     """Maps the build's Verilog to the board's cells and counts them.
 
-    The hierarchy is kept: a module that is used 64 times is mapped once and counted 64 times, which
-    makes large arrays a matter of seconds. What a flat run could still share between modules (equal
-    control registers, mostly) is not shared, so the figures are slightly on the safe side.
+    A module that is used often is mapped once and counted as often as it is used, which makes the
+    time independent of the size of the array. What could still be shared across its borders (equal
+    control registers, mostly) is not, so the figures are slightly on the safe side.
 
     Parameters
     ----------
@@ -52,8 +50,9 @@ def synth_yosys(
     -------
     dict with ``lut``, ``ff``, ``bram36``, ``dsp``; ``share`` of the board for each, in percent;
     ``array`` with the same four for the array alone, its ``lanes`` (multiply-equivalents a cycle),
-    ``lut_per_lane`` and ``dsp_per_lane``; ``modules``, name -> the four for one instance, and
-    ``instances``; ``board``, ``part``, ``tool``, ``tool_version``.
+    ``lut_per_lane`` and ``dsp_per_lane``; ``modules``, for the modules that were mapped on their
+    own: name -> the four for one instance, and ``instances``; ``board``, ``part``, ``tool``,
+    ``tool_version``.
 
     Raises
     ------
@@ -65,14 +64,15 @@ def synth_yosys(
         design.verilog,
         design.top,
         board.family,
+        keep=shared_modules(design.verilog, design.top),
         log=design.path / f"yosys-{board.name}.log",
         progress=progress,
     )
     areas = ModuleAreas(cells, board.family)
-    instances = areas.instances(design.top)
+    counts = instances(cells, design.top)
     total = areas.of(design.top)
     array = sum(
-        (areas.of(name) * instances[name] for name in instances if name.startswith(ARRAY_PREFIX)),
+        (areas.of(name) * counts[name] for name in counts if name.startswith(ARRAY_PREFIX)),
         Area(),
     )
     lanes = design.config.multiplies_per_cycle
@@ -93,9 +93,19 @@ def synth_yosys(
             "dsp_per_lane": round(array.dsp / lanes, 4),
         },
         "modules": {
-            name: {"instances": instances[name], **asdict(areas.of(name))}
-            for name in sorted(instances)
+            name: {"instances": counts[name], **asdict(areas.of(name))} for name in sorted(counts)
         },
+    }
+
+
+def shared_modules(verilog: str, top: str) -> set[str]:
+    """The modules to map on their own: the array, and those that ``top`` contains often."""
+    cells = direct_instances(verilog)
+    counts = instances(cells, top)
+    return {
+        name
+        for name, count in counts.items()
+        if name != top and (count >= _OFTEN or name.startswith(ARRAY_PREFIX))
     }
 
 
@@ -104,21 +114,23 @@ def map_modules(
     top: str,
     family: str,
     *,
+    keep: Iterable[str],
     log: Path,
-    flatten: bool = False,
     progress: Callable[[str], None] = lambda step: None,
 ) -> tuple[dict[str, dict[str, int]], str]:
     """Runs Yosys on Verilog text.
 
-    Returns module -> cell or module -> number of direct instances, and Yosys's version. ``flatten``
-    makes one module of all. The complete log is in the file ``log`` afterwards.
+    Modules in ``keep`` are mapped on their own, all others as part of those that use them. Returns
+    module -> cell or module -> number of direct instances, and Yosys's version. The complete log is
+    in the file ``log`` afterwards.
     """
     with tempfile.TemporaryDirectory(prefix="nbqnn-yosys-") as folder:
         source, statistics = Path(folder) / "design.v", Path(folder) / "stat.json"
         source.write_text(verilog, encoding="utf-8")
         passes = [
             f'read_verilog "{source}"',
-            f"{_SYNTH[family][flatten]} -top {top}",
+            *(f"setattr -mod -set keep_hierarchy 1 {module}" for module in sorted(keep)),
+            f"{_SYNTH[family]} -top {top}",
             f'tee -q -o "{statistics}" stat -json',
         ]
         script = Path(folder) / "passes.json"

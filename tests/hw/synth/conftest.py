@@ -6,14 +6,14 @@ import pytest
 
 from hw.config import load_config
 from hw.verilog import emit
-from tests.hw.synth.designs import Pair
+from tests.hw.synth.designs import Top
 
 
 @pytest.fixture
 def build(tmp_path):
-    """What ``generate`` leaves, with a stand-in of two 4-lane processing elements as the RTL."""
+    """What ``generate`` leaves, with four processing elements and their like as the RTL."""
     config = replace(load_config(preset="tiny"), clock_mhz=200)
     (tmp_path / "rtl").mkdir()
     (tmp_path / "hw.json").write_text(config.to_json())
-    (tmp_path / "rtl" / "nbqnn.v").write_text(emit(Pair()))
+    (tmp_path / "rtl" / "nbqnn.v").write_text(emit(Top()))
     return tmp_path

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.verilog import submodule
 
-__all__ = ["LANES", "Element", "Elements", "Multiplier", "Pair", "Storage"]
+__all__ = ["LANES", "Element", "Elements", "Multiplier", "Storage", "Top"]
 
 #: Lanes of one :class:`Element`.
 LANES = 4
@@ -36,25 +36,25 @@ class Element(wiring.Component):
 
 
 class Elements(wiring.Component):
-    """Two elements on the same activations: stands for the array."""
+    """Four elements on the same activations: stands for the array."""
 
     module_name = "nbqnn_array_test"
 
     def __init__(self):
         super().__init__(
-            {"act": In(LANES * 8), "weight": In(2 * LANES * 3), "acc": Out(signed(21))}
+            {"act": In(LANES * 8), "weight": In(4 * LANES * 3), "acc": Out(signed(22))}
         )
 
     def elaborate(self, platform):
         m = Module()
-        elements = [Element(), Element()]
+        elements = [Element() for _ in range(4)]
         for i, element in enumerate(elements):
             m.submodules[f"element{i}"] = submodule(platform, element)
             m.d.comb += [
                 element.act.eq(self.act),
                 element.weight.eq(self.weight.word_select(i, LANES * 3)),
             ]
-        m.d.sync += self.acc.eq(elements[0].acc + elements[1].acc)
+        m.d.sync += self.acc.eq(sum(element.acc for element in elements))
         return m
 
 
@@ -94,7 +94,7 @@ class Storage(wiring.Component):
         return m
 
 
-class Pair(wiring.Component):
+class Top(wiring.Component):
     """The array, two multipliers and a block memory."""
 
     module_name = "nbqnn"
@@ -103,10 +103,10 @@ class Pair(wiring.Component):
         super().__init__(
             {
                 "act": In(LANES * 8),
-                "weight": In(2 * LANES * 3),
+                "weight": In(4 * LANES * 3),
                 "address": In(10),
                 "write": In(1),
-                "acc": Out(signed(21)),
+                "acc": Out(signed(22)),
                 "o": Out(36),
                 "p": Out(signed(32)),
                 "q": Out(signed(32)),

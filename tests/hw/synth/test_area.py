@@ -21,11 +21,6 @@ def test_a_module_counts_as_often_as_it_is_used():
     assert areas.of("top") == Area(lut=3 * 60 + 2, ff=15, bram36=0.5, dsp=12)
 
 
-def test_instances_multiply_along_the_hierarchy():
-    instances = ModuleAreas(CELLS, "xcup").instances("top")
-    assert instances == {"top": 1, "row": 3, "pe": 12}
-
-
 def test_an_unlisted_cell_is_never_free():
     with pytest.raises(KeyError, match="URAM288"):
         ModuleAreas({"top": {"URAM288": 1}}, "xcup")

@@ -1,13 +1,13 @@
-"""Area from Yosys: the hierarchical sum, the array's share, what goes wrong."""
+"""Area from Yosys: the sum over modules, the array's share, what goes wrong."""
 
 import pytest
 
 from hw.boards import find_board
 from hw.synth.area import ModuleAreas
-from hw.synth.yosys import map_modules, synth_yosys
+from hw.synth.yosys import map_modules, shared_modules, synth_yosys
 from hw.verilog import emit
 from nbqnn_train.graph.errors import NbqnnError
-from tests.hw.synth.designs import Pair
+from tests.hw.synth.designs import Top
 
 
 def test_result_counts_every_resource_and_the_array(build):
@@ -22,35 +22,35 @@ def test_result_counts_every_resource_and_the_array(build):
     assert "SYNTH_XILINX" in (build / "yosys-zcu102.log").read_text()
 
     array, modules = result["array"], result["modules"]
-    assert modules["element"]["instances"] == 2
+    assert modules.keys() == {"nbqnn", "nbqnn_array_test", "element"}
+    assert modules["element"]["instances"] == 4
     # The array's share is its whole subtree: the elements, and one register a bit of its adder.
     assert array["lut"] == modules["nbqnn_array_test"]["lut"]
-    assert array["lut"] > 2 * modules["element"]["lut"] > 0
-    assert array["ff"] == 2 * modules["element"]["ff"] + 21
+    assert array["lut"] > 4 * modules["element"]["lut"] > 0
+    assert array["ff"] == 4 * modules["element"]["ff"] + 22
     assert array["dsp"] == 0
     assert array["lanes"] == 8 * 8 * 1  # of the configuration
     assert array["lut_per_lane"] == round(array["lut"] / 64, 2)
 
 
-def test_hierarchical_sum_agrees_with_a_flat_run(tmp_path):
-    """Independent of our summing: Yosys flattens, maps and counts the whole design as one."""
-    verilog, areas = emit(Pair()), []
-    for flatten in (False, True):
-        log = tmp_path / f"{flatten}.log"
-        cells, _ = map_modules(verilog, "nbqnn", "xcup", log=log, flatten=flatten)
-        assert (len(cells) == 1) is flatten
+def test_sum_over_modules_agrees_with_a_flat_run(tmp_path):
+    """Independent of our summing: Yosys maps and counts the whole design as one module."""
+    verilog, areas = emit(Top()), []
+    for keep in (shared_modules(verilog, "nbqnn"), ()):
+        cells, _ = map_modules(verilog, "nbqnn", "xcup", keep=keep, log=tmp_path / "log")
+        assert cells.keys() == {"nbqnn", *keep}
         areas.append(ModuleAreas(cells, "xcup").of("nbqnn"))
-    hierarchical, flat = areas
-    assert hierarchical.lut == pytest.approx(flat.lut, rel=0.03)
-    assert hierarchical.ff == pytest.approx(flat.ff, rel=0.03)
-    assert (hierarchical.bram36, hierarchical.dsp) == (flat.bram36, flat.dsp)
+    summed, flat = areas
+    assert summed.lut == pytest.approx(flat.lut, rel=0.03)
+    assert summed.ff == pytest.approx(flat.ff, rel=0.03)
+    assert (summed.bram36, summed.dsp) == (flat.bram36, flat.dsp)
 
 
 def test_a_small_board_has_cells_of_its_own(build):
     result = synth_yosys(build, find_board("ulx3s"))
     assert result["dsp"] == 2
     assert result["bram36"] == 1  # two memories of 18 Kbit
-    assert result["modules"]["element"]["instances"] == 2
+    assert result["modules"]["element"]["instances"] == 4
 
 
 def test_yosys_refusing_the_verilog_is_one_line_and_leaves_a_log(build):
