@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -370,6 +371,11 @@ graph = Graph(nodes=(x, Clip(name="y", input="x", low=0, high=9)), outputs=("y",
 print(run(graph, np.float32([[-4, 11]])).tolist())
 """
     result = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", program],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert (result.stdout, result.stderr) == ("[[0, 9]]\n", "")
