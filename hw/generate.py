@@ -27,7 +27,7 @@ def generate(config: AcceleratorConfig, out: Path) -> list[Path]:
         out / "rtl" / f"{TOP}.v": accelerator_verilog(config),
         out / "hw.json": config.to_json(),
         out / "registers.md": to_markdown(REGISTERS),
-        out / f"{TOP}_registers.h": to_c_header(REGISTERS, TOP),
+        out / f"{TOP}_registers.h": to_c_header(REGISTERS, TOP.upper()),
     }
     for path, text in files.items():
         write_text(path, text)
