@@ -4,7 +4,8 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -91,11 +92,8 @@ class _Demo:
             save_program(compile_graph(graph, hardware), self.work / "digits.program")
         with self._stage("simulate"), progress("simulating") as report:
             simulated = self._simulate(report)
-        synths = {}
-        with self._stage("synth"):
-            for pe in ("shift", "multiply"):
-                with spinner(f"yosys, {pe}") as step:
-                    synths[pe] = synth_yosys(self.work / pe, find_board(_BOARD), step)
+        with self._stage("synth"), spinner("yosys for shift and multiply") as step:
+            synths = self._synthesize(step)
         return {
             "network": {
                 "model": training.model,
@@ -111,6 +109,13 @@ class _Demo:
             "images_per_second": hardware.clock_mhz * 1e6 / simulated["cycles_per_image"],
             "seconds": self.seconds,
         }
+
+    def _synthesize(self, step: Callable[[str], None]) -> dict[str, dict]:
+        """Area of both accelerators; each is a process of its own, so they run at once."""
+        kinds, board = ("shift", "multiply"), find_board(_BOARD)
+        with ThreadPoolExecutor() as pool:
+            results = pool.map(lambda pe: synth_yosys(self.work / pe, board, step), kinds)
+            return dict(zip(kinds, results, strict=True))
 
     def _simulate(self, report) -> dict:
         """All test images; they are left beside, to be simulated again by hand."""

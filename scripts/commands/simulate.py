@@ -30,7 +30,14 @@ def simulate(
     console.print(layer_table(result))
     console.print(
         f"{result['images']} images, {result['mismatches']} mismatches, "
-        f"{result['cycles_per_image']:,.0f} cycles per image"
+        f"{result['cycles_per_image']:,.0f} cycles per image, "
+        f"utilization {result['utilization']:.1%}"
     )
     if result["mismatches"]:
+        first = result["first_mismatch"]
+        console.print(
+            f"first difference: image {first['image']}, layer {first['layer']}, "
+            f"position {first['position']}: {first['actual']}, not {first['expected']}",
+            soft_wrap=True,
+        )
         raise typer.Exit(1)
