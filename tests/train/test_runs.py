@@ -14,6 +14,7 @@ from torch import nn
 from nbqnn_train.config import TrainConfig
 from nbqnn_train.evaluation import evaluate, load_run
 from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.models import build_model
 from nbqnn_train.networks import load_state
 from nbqnn_train.training import train
 from nbqnn_train.weight_files import read_weights
@@ -180,3 +181,40 @@ def test_weight_files(tmp_path):
         read_weights(tmp_path / "list.pt")
     with pytest.raises(NbqnnError, match=r"must be a \.safetensors, \.pth or \.pt file"):
         read_weights(tmp_path / "w.h5")
+
+
+@pytest.fixture
+def digits_weights(tmp_path) -> Path:
+    """Full-precision weights of the digits network; any do."""
+    torch.manual_seed(3)
+    path = tmp_path / "digits.safetensors"
+    save_file(build_model("digits", 10, 1).state_dict(), path)
+    return path
+
+
+def test_beginning_with_weights(digits_weights, tmp_path):
+    options = OPTIONS | {"epochs": 1, "lr": 1e-4, "pretrained": digits_weights}
+    config = TrainConfig(**options)
+    assert config.recipe().warmup == 0  # quantized from the first step
+    train(config, tmp_path / "run")
+    before = load_file(digits_weights)["features.0.weight"]
+    after = weights(tmp_path / "run")["ops.features_0.weight"]
+    assert 0 < (after - before).abs().max() < 0.1
+
+
+def test_a_teacher_takes_part(digits_weights, tmp_path):
+    options = OPTIONS | {"epochs": 1, "lr": 1e-4, "pretrained": digits_weights}
+    runs = {}
+    for name, teacher in (("alone", None), ("taught", digits_weights)):
+        train(TrainConfig(**options, teacher=teacher), tmp_path / name)
+        runs[name] = weights(tmp_path / name)["ops.classifier.weight"]
+    assert not torch.equal(runs["alone"], runs["taught"])
+
+
+def test_weights_of_another_network(tmp_path):
+    path = tmp_path / "other.safetensors"
+    save_file(build_model("lenet5", 10, 1).state_dict(), path)
+    for name in ("pretrained", "teacher"):
+        with pytest.raises(NbqnnError, match="must hold the weights of this network: missing "):
+            train(TrainConfig(**OPTIONS | {name: path}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
