@@ -89,8 +89,8 @@ class AcceleratorConfig:
                 )
         if self.pe == "multiply" and self.weight_magnitude_bits >= self.act_bits:
             raise ConfigError(
-                f"weight_bits must give magnitudes below 2**{self.act_bits - 1} for {self.act_bits}-"
-                f"bit multipliers, not 2**{self.weight_magnitude_bits - 1} "
+                f"weight_bits must give magnitudes below 2**{self.act_bits - 1} for "
+                f"{self.act_bits}-bit multipliers, not 2**{self.weight_magnitude_bits - 1} "
                 f"(weight_bits = {self.weight_bits})"
             )
         if self.acc_bits < self.product_bits:

@@ -93,8 +93,9 @@ class Core(wiring.Component):
             Opcode.COMPUTE: fetch.compute,
             Opcode.STORE: fetch.store,
         }
-        completed = {opcode: Signal(16, name=f"completed_{opcode.name.lower()}")
-                     for opcode in ENGINES}
+        completed = {
+            opcode: Signal(16, name=f"completed_{opcode.name.lower()}") for opcode in ENGINES
+        }
         idle = Signal(len(ENGINES))
         for index, opcode in enumerate(ENGINES):
             engine = engines[opcode]

@@ -1,15 +1,15 @@
 """Constants that the compiler folds into the requantizer, so that the array needs no correction.
 
-The memories hold signed codes. An unsigned activation x that needs all ``act_bits`` bits is stored as
-``x - offset`` with ``offset = 2**(act_bits - 1)``; everything else is stored as it is (offset 0).
+The memories hold signed codes. An unsigned activation x that needs all ``act_bits`` bits is stored
+as ``x - offset`` with ``offset = 2**(act_bits - 1)``; everything else as it is (offset 0).
 The array therefore sums stored codes, and its lanes invert instead of negating:
 
     acc = array + negatives + offset * sum(weights)
 
 with the number of negative weights of the filter (0 with multipliers). Padding passes through the
-lanes like any other code, as ``-offset``, so this holds at the borders too. The requantizer computes
-``(array * scale + addend) >> shift`` with ``scale = 2**PRE_SHIFT`` or the multiplier; the addend
-takes the correction, bias, rounding and the output's own offset. All of it is exact.
+lanes like any other code, as ``-offset``, so this holds at the borders too. The requantizer
+computes ``(array * scale + addend) >> shift`` with ``scale = 2**PRE_SHIFT`` or the multiplier; the
+addend takes the correction, bias, rounding and the output's own offset. All of it is exact.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class CompileError(NbqnnError):
 
 @dataclass(frozen=True)
 class ChannelParams:
-    """Requantizer parameters per channel, int64 arrays of one length; ``multiplier`` 1 if unused."""
+    """Requantizer parameters per channel: int64 arrays of one length (multiplier 1 if unused)."""
 
     addend: np.ndarray
     shift: np.ndarray
@@ -74,8 +74,7 @@ def fold_requantize(
     limit = 1 << (addend_bits(config) - 1)
     for channel in range(channels):
         multiplier, bias, shift, lacking = (
-            int(values[channel])
-            for values in (node.multiplier, node.bias, node.shift, correction)
+            int(values[channel]) for values in (node.multiplier, node.bias, node.shift, correction)
         )
         half = (1 << shift) >> 1
         if config.requant == "shift":

@@ -18,7 +18,7 @@ def accelerator_verilog(config: AcceleratorConfig) -> str:
 
 
 def generate(config: AcceleratorConfig, out: Path) -> list[Path]:
-    """Writes ``rtl/nbqnn.v``, ``hw.json``, ``registers.md`` and ``nbqnn_registers.h`` under ``out``.
+    """Writes ``rtl/nbqnn.v``, ``hw.json``, ``registers.md`` and ``nbqnn_registers.h``.
 
     Equal configurations give equal files. Returns their paths.
     """

@@ -1,9 +1,9 @@
 """The command stream: 128-byte descriptors that the accelerator fetches from memory.
 
-Every descriptor begins with the same head: opcode, layer, and how many commands of each engine must
-be complete before it may start. Its body belongs to the opcode. Commands of one engine run in order;
-commands of different engines overlap unless the head says otherwise. Fields are packed from the low
-bits upwards without gaps; the rest of the descriptor is zero, but for its last word, which
+Every descriptor begins with the same head: opcode, layer, and how many commands of each engine
+must be complete before it may start. Its body belongs to the opcode. Commands of one engine run in
+order; commands of different engines overlap unless the head says otherwise. Fields are packed from
+the low bits upwards without gaps; the rest of the descriptor is zero, but for its last word, which
 makes the 32-bit sum of all words equal to :data:`CHECKSUM`.
 
 The same field table packs descriptors here and names the signals in the hardware, so that the two

@@ -48,7 +48,9 @@ class TensorLayout:
         stored = np.full((groups * lanes, self.height, self.width), -self.offset, np.int64)
         stored[: self.channels] = codes - self.offset
         words = stored.reshape(groups, lanes, self.height, self.width).transpose(0, 2, 3, 1)
-        return _pack_words(words.reshape(-1, lanes), config.act_bits, _word_bytes(config, Memory.ACT))
+        return _pack_words(
+            words.reshape(-1, lanes), config.act_bits, _word_bytes(config, Memory.ACT)
+        )
 
     def unpack(self, config: AcceleratorConfig, image: np.ndarray) -> np.ndarray:
         """The codes (C, H, W), int64, from the bytes that a store has written."""

@@ -1,7 +1,6 @@
 """A compiled network: commands, packed weights, memory map, and the graph that it must equal."""
 
 import json
-import os
 import tempfile
 import zipfile
 from dataclasses import asdict, dataclass
@@ -98,7 +97,7 @@ def save_program(program: Program, path: Path):
             with zipfile.ZipFile(archive_file, "w", zipfile.ZIP_STORED) as archive:
                 for name, content in entries.items():
                     archive.writestr(zipfile.ZipInfo(name, _TIME), content)
-            os.replace(archive_file, path)
+            archive_file.replace(path)
     except OSError as error:
         raise ProgramError(f"program {path} cannot be written: {error.strerror}") from None
 

@@ -65,9 +65,7 @@ class VerilatedBus:
         self._allocated += -(-size // _PAGE) * _PAGE
         if self._allocated > len(self.model.memory):
             raise AssertionError(f"{self._allocated} bytes of {len(self.model.memory)} allocated")
-        return Buffer(
-            self.model.memory[start : self._allocated], self.model.memory_base + start
-        )
+        return Buffer(self.model.memory[start : self._allocated], self.model.memory_base + start)
 
     def wait(self) -> bool:
         self.model.run(self._max_cycles)

@@ -26,18 +26,16 @@ def open_driver(
     size = len(program.commands) + len(program.parameters)
     size += sum(port.layout.host_bytes(program.config) + 4096 for port in ports)
     if max_cycles is None:
-        # Far above any run: every multiply-accumulate and every byte on its own.
+        # Far above any run that gets on.
         macs = sum(layer.macs for layer in program.layers)
-        max_cycles = 1_000_000 + 100 * (macs + size)
+        max_cycles = 200_000 + 8 * macs + 100 * size
     bus = VerilatedBus(
         program.config, memory_bytes=size + 8 * 4096, max_cycles=max_cycles, timing=timing
     )
     return bus, Driver(bus, program)
 
 
-def simulate(
-    path: Path, x: np.ndarray, progress: Callable[[int, int], None] | None = None
-) -> dict:
+def simulate(path: Path, x: np.ndarray, progress: Callable[[int, int], None] | None = None) -> dict:
     """:func:`simulate_program` of a program file."""
     return simulate_program(load_program(path), x, progress=progress)
 

@@ -96,7 +96,8 @@ class ArrayTile(wiring.Component):
 class PeArray(wiring.Component):
     """``filters x pixels`` dot products of ``lanes`` activations a cycle, output-stationary.
 
-    One step per cycle, no backpressure: whoever starts outputs keeps them far enough apart to drain.
+    One step per cycle, no backpressure: whoever starts outputs keeps them far enough apart to
+    drain.
     Latency ``self.latency`` from a step with ``last`` to ``acc_valid``.
 
     Members

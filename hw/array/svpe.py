@@ -1,4 +1,4 @@
-"""Shift vector processing element: the multiplier-free dot product of one filter and one position."""
+"""Shift vector processing element: a multiplier-free dot product, step by step."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
@@ -13,11 +13,11 @@ def pe_latency(lanes: int) -> int:
 
 
 class _ProcessingElement(wiring.Component):
-    """Multiplies lane by lane, sums the lanes in a tree and accumulates over the steps of an output.
+    """Multiplies lane by lane, sums the lanes in a tree and accumulates the steps of an output.
 
-    One step per cycle, no backpressure. Latency ``self.latency`` cycles from a step with ``last`` to
-    ``acc_valid``; ``acc`` then holds until the next output is complete, so draining overlaps with the
-    next accumulation. Each tree level grows by one bit; the accumulator wraps modulo
+    One step per cycle, no backpressure. Latency ``self.latency`` cycles from a step with ``last``
+    to ``acc_valid``; ``acc`` then holds until the next output is complete, so draining overlaps
+    with the next accumulation. Each tree level grows by one bit; the accumulator wraps modulo
     ``2**acc_bits``, which is exact whenever the final sum fits.
 
     Parameters
@@ -122,7 +122,7 @@ class _ProcessingElement(wiring.Component):
 class Svpe(_ProcessingElement):
     """Lanes select zero or a shifted activation and invert it for negative weights.
 
-    A code is ``{sign, index}``: index 0 is zero, index i is the magnitude ``2**(i - 1)``. A negative
+    A code is ``{sign, index}``: index 0 is zero, index i the magnitude ``2**(i - 1)``. A negative
     product is the bitwise inversion, so ``acc`` is short by one for every negative weight of the
     output: a constant of the filter that :mod:`hw.fold` adds to the bias. With 3-bit codes each
     product bit depends on three activation bits and the code: one six-input LUT.

@@ -22,8 +22,8 @@ class Scratchpad:
         if base + words > self._depth:
             held = sum(end - start for start, end, _ in self._used)
             raise CompileError(
-                f"layer {what}: {words} words of the activation memory do not fit beside the {held} "
-                f"in use; act_depth = {self._depth} is short by {base + words - self._depth}"
+                f"layer {what}: {words} words of the activation memory do not fit beside the "
+                f"{held} in use; act_depth = {self._depth} is short by {base + words - self._depth}"
             )
         self._used.append((base, base + words, name))
         return base

@@ -139,9 +139,7 @@ class ComputeEngine(wiring.Component):
         m.d.comb += self.weight_address.eq(address)
         flags = (sequencer.valid, sequencer.first, sequencer.last)
         for stage in range(ActivationMemory.latency):
-            registers = tuple(
-                Signal(name=f"{name}_{stage}") for name in ("valid", "first", "last")
-            )
+            registers = tuple(Signal(name=f"{name}_{stage}") for name in ("valid", "first", "last"))
             m.d.sync += [new.eq(old) for new, old in zip(registers, flags, strict=True)]
             flags = registers
         for unit, selected in ((array, command.unit == 0), (maximum, command.unit == 1)):

@@ -11,6 +11,7 @@ from hw.axi.read_dma import read_data_layout
 from hw.config import AcceleratorConfig
 from hw.control.transfer import LENGTH_BITS
 from hw.isa import BODIES, CHECKSUM, DESCRIPTOR_BYTES, HEAD, Opcode
+from hw.stream.fifo import StreamFifo
 from hw.stream.gearbox import Packer
 from hw.verilog import submodule
 
@@ -18,6 +19,9 @@ __all__ = ["ENGINES", "CommandFault", "CommandFetch", "queued_layout"]
 
 #: Engines in the order in which vectors of them are laid out.
 ENGINES = (Opcode.LOAD, Opcode.COMPUTE, Opcode.STORE)
+
+#: Descriptors asked for and not yet handed on.
+_AHEAD = 2
 
 
 class CommandFault(enum.IntEnum):
@@ -79,18 +83,22 @@ class CommandFetch(wiring.Component):
         m = Module()
         c = self.config
         beats = DESCRIPTOR_BYTES * 8 // c.axi_data_width
+        # Room for all that is asked for: a descriptor that waits for its queue must not hold up
+        # the loads behind it, which may be what the queue is waiting for.
+        buffer = StreamFifo(c.axi_data_width, _AHEAD * beats)
+        m.submodules.buffer = submodule(platform, buffer)
         packer = Packer(c.axi_data_width, beats)
         m.submodules.packer = submodule(platform, packer)
 
         # Request: as many as there are descriptors, one ahead of the one in hand.
         requested = Signal(16)
         fetching = Signal()
-        ahead = Signal(range(3))
+        ahead = Signal(range(_AHEAD + 1))
         taken = Signal()
         asked = Signal()
         m.d.comb += [
             self.request.p.beats.eq(beats),
-            self.request.valid.eq(fetching & (ahead != 2) & (requested != self.length)),
+            self.request.valid.eq(fetching & (ahead != _AHEAD) & (requested != self.length)),
             asked.eq(self.request.valid & self.request.ready),
         ]
         m.d.sync += ahead.eq(ahead + asked - taken)
@@ -103,18 +111,17 @@ class CommandFetch(wiring.Component):
         # Receive: sum up 32-bit words beat by beat.
         total = Signal(32)
         count = Signal(range(beats))
-        beat_sum = sum(
-            self.data.p.data.word_select(i, 32) for i in range(c.axi_data_width // 32)
-        )
+        beat_sum = sum(buffer.o.payload.word_select(i, 32) for i in range(c.axi_data_width // 32))
         summed = Signal(32, reset_less=True)
         beat_taken, beat_first = Signal(), Signal()
         m.d.comb += [
-            packer.i.payload.eq(self.data.p.data),
-            packer.i.valid.eq(self.data.valid),
-            self.data.ready.eq(packer.i.ready),
+            buffer.i.payload.eq(self.data.p.data),
+            buffer.i.valid.eq(self.data.valid),
+            self.data.ready.eq(buffer.i.ready),
         ]
+        wiring.connect(m, buffer.o, packer.i)
         accepted = Signal()
-        m.d.comb += accepted.eq(self.data.valid & self.data.ready)
+        m.d.comb += accepted.eq(packer.i.valid & packer.i.ready)
         m.d.sync += [beat_taken.eq(accepted), beat_first.eq(count == 0), summed.eq(beat_sum)]
         with m.If(accepted):
             with m.If(count == beats - 1):

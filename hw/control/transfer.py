@@ -257,16 +257,16 @@ class StoreEngine(wiring.Component):
         ]
         wiring.connect(m, unpacker.o, wiring.flipped(self.data))
 
-        credits = Signal(range(depth + 1), init=depth)
+        room = Signal(range(depth + 1), init=depth)
         words, rows = Signal(16), Signal(16)
         address, row_address = Signal(16), Signal(16)
         read = Signal()
         m.d.comb += [
             self.act_address.eq(address),
-            self.act_valid.eq((rows != 0) & (credits != 0)),
+            self.act_valid.eq((rows != 0) & (room != 0)),
             read.eq(self.act_valid & self.act_ready),
         ]
-        m.d.sync += credits.eq(credits - read + (buffer.o.valid & buffer.o.ready))
+        m.d.sync += room.eq(room - read + (buffer.o.valid & buffer.o.ready))
         arriving = Signal(ActivationMemory.latency)
         m.d.sync += arriving.eq((arriving << 1) | read)
         m.d.comb += [buffer.i.payload.eq(self.act_data), buffer.i.valid.eq(arriving[-1])]

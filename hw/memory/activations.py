@@ -71,8 +71,8 @@ class ActivationMemory(wiring.Component):
     read_data : ``Out(pixels * lanes * act_bits)``, ``latency`` cycles later
     store_valid : ``In(1)``, ``store_address`` : ``In``, ``store_ready`` : ``Out(1)``
     store_data : ``Out(lanes * act_bits)``, ``latency`` cycles after a cycle with valid and ready
-    drain_valid : ``In(1)``, ``drain_address`` : ``In``, ``drain_sub`` : ``In``, ``drain_data`` : ``In``
-    load_valid : ``In(1)``, ``load_address`` : ``In``, ``load_data`` : ``In``, ``load_ready`` : ``Out(1)``
+    drain_valid : ``In(1)``, ``drain_address``, ``drain_sub``, ``drain_data`` : ``In``
+    load_valid : ``In(1)``, ``load_address``, ``load_data`` : ``In``, ``load_ready`` : ``Out(1)``
     """
 
     #: Bank multiplexer, block RAM, its output register, pixel multiplexer.
@@ -106,8 +106,7 @@ class ActivationMemory(wiring.Component):
     def module_name(self) -> str:
         c = self.config
         return (
-            f"nbqnn_act_memory_l{c.lanes}_a{c.act_bits}_p{c.pixels}"
-            f"_r{c.post_lanes}_d{c.act_depth}"
+            f"nbqnn_act_memory_l{c.lanes}_a{c.act_bits}_p{c.pixels}_r{c.post_lanes}_d{c.act_depth}"
         )
 
     def elaborate(self, platform):
@@ -160,9 +159,7 @@ class ActivationMemory(wiring.Component):
                 bank.write_data.eq(
                     Mux(drain_here, self.drain_data.replicate(chunks), self.load_data)
                 ),
-                bank.write_enable.eq(
-                    Mux(drain_here, drain_enable, load_here.replicate(chunks))
-                ),
+                bank.write_enable.eq(Mux(drain_here, drain_enable, load_here.replicate(chunks))),
             ]
             outputs.append(bank.read_data)
         outputs = Array(outputs)

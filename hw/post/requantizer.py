@@ -15,7 +15,7 @@ _MULTIPLIER_BITS = 16
 
 
 def addend_bits(config: AcceleratorConfig) -> int:
-    """Bits of the signed addend: one more than the scaled accumulator, so that it can outweigh it."""
+    """Bits of the signed addend: one more than the scaled accumulator, to outweigh it."""
     growth = PRE_SHIFT if config.requant == "shift" else _MULTIPLIER_BITS
     return config.acc_bits + growth + 1
 
