@@ -110,7 +110,7 @@ class TrainingModule(lightning.LightningModule):
             return
         growth = min(1 / (1 - mode.blend), _LARGEST_STEP_GROWTH)
         for layer in self.network.weighted_layers().values():
-            if layer.estimator_name == "reconstructed" and layer.weight.grad is not None:
+            if layer.estimator.grows_steps and layer.weight.grad is not None:
                 layer.weight.grad.mul_(growth)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:

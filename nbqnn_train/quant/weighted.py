@@ -22,7 +22,6 @@ from nbqnn_train.quant.weights import (
     largest_log2,
     power_of_two,
     project,
-    weight_codes,
 )
 
 __all__ = ["Geometry", "IntegerLayer", "WeightedLayer"]
@@ -102,7 +101,6 @@ class WeightedLayer(nn.Module):
         self.mode = mode
         self.shift_mode = shift_mode
         self.per_tensor = per_tensor
-        self.estimator_name = estimator_name
         self.estimator = estimator(estimator_name)
         self.register_buffer("exponent", torch.zeros(len(weight), dtype=torch.int64))
         self._cached: tuple | None = None
@@ -148,11 +146,18 @@ class WeightedLayer(nn.Module):
         """The part of the gain that goes into the weights."""
         return gain if self.shift_mode else torch.sign(gain.detach())
 
+    def _project(self, weight: Tensor, exponent: Tensor) -> Tensor:
+        return project(weight, self._per_channel(exponent), self.bits, self.estimator.codes)
+
     def refresh(self) -> None:
         """Chooses the weights' exponents anew."""
         with torch.no_grad():
             folded = self.weight * self._per_channel(self._fold(self._gain()))
-            self.exponent.copy_(best_exponent(folded, self.bits, per_tensor=self.per_tensor))
+            self.exponent.copy_(
+                best_exponent(
+                    folded, self.bits, per_tensor=self.per_tensor, codes=self.estimator.codes
+                )
+            )
 
     def _allowed_exponent(self, source: Format) -> Tensor:
         """The weights' exponents, limited to what a requantizer of shift mode can express."""
@@ -186,9 +191,8 @@ class WeightedLayer(nn.Module):
         if self.mode.blend > 0:
             fold = self._fold(self._gain().detach())
             fold = self._per_channel(torch.where(fold.abs() < _TINY, _TINY, fold))
-            exponent = self._per_channel(self.exponent)
-            quantized = project(weight * fold, exponent, self.bits) / fold
-            weight = self.estimator(weight, quantized, self.mode.blend)
+            quantized = self._project(weight * fold, self.exponent) / fold
+            weight = self.estimator.blend(weight, quantized, self.mode.blend)
         out = self._linear(value, weight)
         if self.bias is not None:
             out = out + self._on_output(self.bias)
@@ -201,8 +205,8 @@ class WeightedLayer(nn.Module):
         gain = self._gain()
         folded = self.weight * self._per_channel(self._fold(gain))
         exponent = self.exponent if source is None else self._allowed_exponent(source)
-        quantized = project(folded, self._per_channel(exponent), self.bits)
-        out = self._linear(value, self.estimator(folded, quantized, blend))
+        quantized = self._project(folded, exponent)
+        out = self._linear(value, self.estimator.blend(folded, quantized, blend))
         if not self.shift_mode:
             out = out * self._on_output(gain.abs())
         offset = self._offset(gain)
@@ -253,7 +257,7 @@ class WeightedLayer(nn.Module):
         gain = self._gain(torch.float64)
         folded = self.weight.double() * self._per_channel(self._fold(gain))
         exponent = self._allowed_exponent(source)
-        codes = weight_codes(folded, self._per_channel(exponent), self.bits).long()
+        codes = self.estimator.codes(folded, self._per_channel(exponent), self.bits).long()
         target = self.out.format
         scale = power_of_two(exponent + source.exponent - target.exponent, torch.float64)
         if not self.shift_mode:

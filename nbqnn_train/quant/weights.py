@@ -5,10 +5,15 @@ An n-bit weight is ``code * 2**exponent`` with a code of 0 or plus or minus 2**k
 linear domain.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-__all__ = ["best_exponent", "largest_log2", "power_of_two", "project", "weight_codes"]
+__all__ = ["Codes", "best_exponent", "largest_log2", "power_of_two", "project", "weight_codes"]
+
+#: From weights, exponents that broadcast over them and bits to codes, as floats.
+Codes = Callable[[Tensor, Tensor, int], Tensor]
 
 #: The exponent of an all-zero channel; any would do.
 _ZERO_CHANNEL_EXPONENT = -16
@@ -56,12 +61,14 @@ def weight_codes(weight: Tensor, exponent: Tensor, bits: int) -> Tensor:
     return torch.copysign(code, scaled) + 0.0  # no negative zeros
 
 
-def project(weight: Tensor, exponent: Tensor, bits: int) -> Tensor:
-    """``weight`` moved to the nearest levels: ``weight_codes * 2**exponent``."""
-    return weight_codes(weight, exponent, bits) * power_of_two(exponent, weight.dtype)
+def project(weight: Tensor, exponent: Tensor, bits: int, codes: Codes = weight_codes) -> Tensor:
+    """``weight`` moved to levels: ``codes(weight, exponent, bits) * 2**exponent``."""
+    return codes(weight, exponent, bits) * power_of_two(exponent, weight.dtype)
 
 
-def best_exponent(weight: Tensor, bits: int, *, per_tensor: bool = False) -> Tensor:
+def best_exponent(
+    weight: Tensor, bits: int, *, per_tensor: bool = False, codes: Codes = weight_codes
+) -> Tensor:
     """The exponents that minimise the squared projection error, int64 in shape (Cout,).
 
     ``weight`` has shape (Cout, ...). With ``per_tensor`` one exponent serves the whole tensor and
@@ -74,7 +81,7 @@ def best_exponent(weight: Tensor, bits: int, *, per_tensor: bool = False) -> Ten
     best, best_error = top, torch.full_like(largest, torch.inf)
     for offset in _CANDIDATES:
         candidate = (top + offset).clamp(*_EXPONENT_RANGE)
-        error = (project(rows, candidate, bits) - rows).square_().sum(dim=1, keepdim=True)
+        error = (project(rows, candidate, bits, codes) - rows).square_().sum(dim=1, keepdim=True)
         better = error < best_error
         best = torch.where(better, candidate, best)
         best_error = torch.where(better, error, best_error)

@@ -1,11 +1,24 @@
 """What the loss sees of latent weights, forwards and backwards."""
 
+import math
+
 import pytest
 import torch
+from torch import nn
 
+from nbqnn_train.convert import QuantConfig, calibrate, convert
+from nbqnn_train.export import export_graph
 from nbqnn_train.graph.errors import NbqnnError
-from nbqnn_train.quant.estimators import estimator, reconstructed, straight_through
-from nbqnn_train.quant.weights import project
+from nbqnn_train.quant.estimators import (
+    ESTIMATORS,
+    additive_codes,
+    additive_levels,
+    estimator,
+    logarithmic_codes,
+    reconstructed,
+    straight_through,
+)
+from nbqnn_train.quant.weights import largest_log2, project
 
 
 def quantized(w):
@@ -37,7 +50,7 @@ def test_blend_goes_from_latent_to_staircase(latent):
 def test_straight_through(latent, lam):
     q = quantized(latent)
     out = straight_through(latent, q, lam)
-    torch.testing.assert_close(out, q)
+    assert torch.equal(out, q)
     (gradient,) = torch.autograd.grad((out * torch.arange(50)).sum(), latent)
     assert gradient.tolist() == list(range(50))
 
@@ -51,3 +64,54 @@ def test_unknown_estimator():
         NbqnnError, match=r"^Estimator must be one of reconstructed, ste.*, not 'x'$"
     ):
         estimator("x")
+
+
+@pytest.mark.parametrize("bits", range(2, 7))
+def test_logarithmic_rounding(bits):
+    values = torch.linspace(-9, 9, 1001, dtype=torch.float64)
+    codes = logarithmic_codes(values, torch.tensor(-1), bits).tolist()
+    for value, code in zip(values.tolist(), codes, strict=True):
+        log2 = math.log2(abs(2 * value)) if value else -math.inf
+        expected = 0 if log2 < -0.5 else 2.0 ** min(max(round(log2), 0), largest_log2(bits))
+        assert code == math.copysign(expected, value) or code == expected == 0
+
+
+def test_additive_levels():
+    assert additive_levels(2) == [0, 1]
+    assert additive_levels(3) == [0, 1, 2, 4]
+    assert additive_levels(4) == [0, 1, 2, 3, 4, 5]
+    assert len(additive_levels(5)) == 16
+    with pytest.raises(NbqnnError, match=r"must have 2\.\.5 bits, not 6"):
+        additive_levels(6)
+
+
+@pytest.mark.parametrize("bits", range(2, 6))
+def test_additive_rounding(bits):
+    values = torch.linspace(-60, 60, 997, dtype=torch.float64)
+    codes = additive_codes(values, torch.tensor(0), bits)
+    levels = torch.tensor(additive_levels(bits), dtype=torch.float64)
+    nearest = (values.abs()[:, None] - levels).abs().amin(dim=1)
+    assert torch.equal((values - codes).abs(), nearest)
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_every_estimator_trains_and_evaluates(name):
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten())
+    network = convert(module, QuantConfig(weight_bits=4, estimator=name))
+    x = torch.rand(8, 1, 4, 4)
+    calibrate(network, [x])
+    network.mode.blend = 0.5
+    network.train()(x).square().sum().backward()
+    layer = network.ops["_0"]
+    assert layer.weight.grad.abs().sum() > 0
+    if name == "apot":
+        with pytest.raises(NbqnnError, match="must be 0 or a signed power of two"):
+            export_graph(network, (1, 4, 4))
+    else:
+        export_graph(network, (1, 4, 4))
+
+
+def test_apot_has_no_six_bits():
+    with pytest.raises(NbqnnError, match="Additive powers of two"):
+        convert(nn.Sequential(nn.Conv2d(1, 1, 1)), QuantConfig(weight_bits=6, estimator="apot"))
