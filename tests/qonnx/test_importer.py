@@ -168,6 +168,86 @@ def test_average_pooling(tmp_path):
     assert np.array_equal(run_codes(graph, _CODES), np.floor(sums / 9 + 0.5))
 
 
+def _bound(values) -> np.ndarray:
+    return np.clip(np.floor(values + 0.5), -128, 127).astype(np.int64)
+
+
+def test_batch_norm_is_folded(tmp_path):
+    """One over the square root of 4 times -3 is -1.5, applied to what is 1.25 less, plus 1/4."""
+    norm = helper.make_node(
+        "BatchNormalization", ["conv", "gamma", "beta", "mean", "variance"], ["n"], epsilon=0.0
+    )
+    numbers = {"gamma": -3, "beta": 0.25, "mean": 1.25, "variance": 4}
+    constants = {name: np.array([value], np.float32) for name, value in numbers.items()}
+    graph = _import(tmp_path, _layer(norm, _quant("n", "y")), **constants)
+    real = _sums([[1, -1], [0, 1]]) / 2
+    assert np.array_equal(run_codes(graph, _CODES), _bound((real - 1.25) * -1.5 + 0.25))
+
+
+def test_offsets_and_factors_in_any_order(tmp_path):
+    nodes = _layer(
+        helper.make_node("Sub", ["three", "conv"], ["a"]),
+        helper.make_node("Div", ["a", "two"], ["b"]),
+        helper.make_node("Sub", ["b", "half"], ["c"]),
+        helper.make_node("Add", ["one", "c"], ["d"]),
+        helper.make_node("Mul", ["three", "d"], ["e"]),
+        _quant("e", "y"),
+    )
+    real = _sums([[1, -1], [0, 1]]) / 2
+    expected = _bound(3 * (1 + (3 - real) / 2 - 0.5))
+    assert np.array_equal(run_codes(_import(tmp_path, nodes), _CODES), expected)
+
+
+def test_a_factor_of_zero_leaves_the_offset(tmp_path):
+    nodes = _layer(
+        helper.make_node("Mul", ["conv", "zero"], ["a"]),
+        helper.make_node("Add", ["a", "three"], ["b"]),
+        _quant("b", "y"),
+    )
+    assert (run_codes(_import(tmp_path, nodes), _CODES) == 3).all()
+
+
+def test_limits_of_quantized_values(tmp_path):
+    nodes = [
+        _quant("x", "q"),
+        helper.make_node("Relu", ["q"], ["r"]),
+        helper.make_node("Clip", ["r", "two", "eight"], ["y"]),
+    ]
+    assert np.array_equal(run_codes(_import(tmp_path, nodes), _CODES), np.clip(_CODES, 2, 8))
+
+
+def test_a_linear_layer_with_columns_of_inputs(tmp_path):
+    """MatMul and Gemm without transB hold (Fin, Fout); flattening twice is once."""
+    weight = np.random.default_rng(1).choice([0, 1, -1], (16, 3)).astype(np.float32)
+    for kind in ("MatMul", "Gemm"):
+        nodes = [
+            _quant("x", "q"),
+            helper.make_node("Reshape", ["q", "target"], ["f"]),
+            helper.make_node("Flatten", ["f"], ["g"]),
+            helper.make_node(kind, ["g", "fc"], ["m"]),
+            _quant("m", "y", scale="eight"),
+        ]
+        graph = _import(tmp_path, nodes, fc=weight, target=np.array([0, -1]))
+        expected = _bound(_CODES.reshape(3, 16) @ weight / 8)
+        assert np.array_equal(run_codes(graph, _CODES), expected)
+
+
+def test_residuals_and_concatenations(tmp_path):
+    nodes = [
+        _quant("x", "q"),
+        _quant("q", "r", scale="half"),
+        helper.make_node("Add", ["q", "r"], ["s"]),
+        _quant("s", "t", scale="two"),
+        _quant("q", "u", scale="two"),
+        helper.make_node("Concat", ["t", "u"], ["y"], axis=1),
+    ]
+    # In steps of one half the codes saturate at 127.
+    half = np.clip(2 * _CODES, -128, 127) / 2
+    expected = [_bound((_CODES + half) / 2), _bound(_CODES / 2)]
+    graph = _import(tmp_path, nodes)
+    assert np.array_equal(run_codes(graph, _CODES), np.concatenate(expected, axis=1))
+
+
 _REFUSED = [
     (
         _layer(_quant("conv", "y"), weights="bad"),
@@ -199,6 +279,85 @@ _REFUSED = [
         _layer(helper.make_node("Mul", ["conv", "nan"], ["y"])),
         {"nan": np.array([np.nan], np.float32)},
         "Mul 'y': input 1 must be finite",
+    ),
+    (
+        _layer(
+            helper.make_node("Relu", ["conv"], ["r"]), helper.make_node("Add", ["r", "one"], ["y"])
+        ),
+        {},
+        "Add 'y': only a Quant may follow a Relu or Floor",
+    ),
+    (
+        _layer(
+            helper.make_node("Relu", ["conv"], ["r"]), helper.make_node("Mul", ["r", "one"], ["y"])
+        ),
+        {},
+        "Mul 'y': only a Quant may follow a Relu",
+    ),
+    (
+        _layer(helper.make_node("Clip", ["conv", "one", "two"], ["y"])),
+        {},
+        "Clip 'y': must follow a Floor or a Quant",
+    ),
+    (
+        _layer(helper.make_node("Div", ["conv", "zero"], ["y"])),
+        {},
+        "Div 'y': must divide by a constant other than 0",
+    ),
+    (
+        _layer(helper.make_node("Mul", ["conv", "pair"], ["y"])),
+        {"pair": np.ones(2, np.float32)},
+        "Mul 'y': constant of shape (2,) must hold one number per channel",
+    ),
+    (
+        [
+            *_layer()[:2],
+            helper.make_node("Conv", ["q", "w"], ["conv"], name="conv", auto_pad="SAME_UPPER"),
+            _quant("conv", "y"),
+        ],
+        {},
+        "Conv 'conv': auto_pad must be NOTSET",
+    ),
+    (
+        [
+            _quant("x", "q"),
+            helper.make_node("AveragePool", ["q"], ["y"], kernel_shape=[2, 2], pads=[1, 1, 1, 1]),
+        ],
+        {},
+        "AveragePool 'y': padding must be counted",
+    ),
+    (
+        [_quant("x", "q"), helper.make_node("Concat", ["q", "q"], ["y"], axis=2)],
+        {},
+        "Concat 'y': axis must be 1",
+    ),
+    (
+        [_quant("x", "q"), helper.make_node("Reshape", ["q", "target"], ["y"])],
+        {"target": np.array([1, 4, 4])},
+        "Reshape 'y': must flatten (1, 4, 4), not reshape to [1, 4, 4]",
+    ),
+    (
+        [
+            _quant("x", "q"),
+            helper.make_node("Mul", ["q", "negative"], ["m"]),
+            _quant("m", "y"),
+        ],
+        {},
+        "Quant 'y': scale of channel 0 must be positive, not -0.5",
+    ),
+    (
+        [
+            _quant("x", "a"),
+            _quant("x", "b", scale="half"),
+            helper.make_node("Add", ["a", "b"], ["y"]),
+        ],
+        {},
+        "Quant 'b': input 'x' must be quantized in one way only",
+    ),
+    (
+        _layer(helper.make_node("Mul", ["conv", "tiny"], ["m"]), _quant("m", "y")),
+        {"tiny": np.array([1e-20], np.float32)},
+        "e-21 of channel 0 must lie in 2**-47..65535",
     ),
     (
         [helper.make_node("Mul", ["x", "half"], ["h"]), _quant("h", "y")],
