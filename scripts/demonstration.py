@@ -11,13 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from hw.compiler import compile_graph, save_program
-from hw.generate import generate
-from sim.simulate import simulate
 
 from hw.boards import find_board
+from hw.compiler import compile_graph, save_program
 from hw.config import load_config
 from hw.files import write_text
+from hw.generate import generate
 from hw.synth import synth_yosys
 from nbqnn_train.config import TrainConfig
 from nbqnn_train.data import load_data
@@ -27,6 +26,7 @@ from nbqnn_train.graph import save
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.training import train
 from scripts.output import console, progress, spinner
+from sim.simulate import simulate
 
 __all__ = ["run_demo"]
 

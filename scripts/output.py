@@ -19,6 +19,9 @@ _progress_console = Console(stderr=True)
 @contextmanager
 def spinner(what: str) -> Iterator[Callable[[str], None]]:
     """Shows that ``what`` is going on; the function it yields adds the step that it is at."""
+    if not _progress_console.is_terminal:
+        yield lambda step: None
+        return
     with _progress_console.status(what) as status:
         yield lambda step: status.update(f"{what}: [dim]{step}")
 
@@ -29,7 +32,9 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=_progress_console, transient=True) as bar:
+    # In a file or a pipe a bar would only be a line break.
+    silent = not _progress_console.is_terminal
+    with Progress(*columns, console=_progress_console, transient=True, disable=silent) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

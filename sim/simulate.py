@@ -8,7 +8,7 @@ import numpy as np
 from hw.compiler import compile_graph
 from hw.driver import Driver, RunResult
 from hw.program import Port, Program, load_program
-from nbqnn_train.graph import Graph, run
+from nbqnn_train.graph import Graph, NbqnnError, run
 from sim.bus import VerilatedBus
 from sim.verilated import MemoryTiming
 
@@ -68,6 +68,10 @@ def simulate_program(
         ``cycles``, ``macs`` and ``utilization``; cycles are means over the images.
     """
     x = np.asarray(x, np.float32)
+    shape = program.graph.input_nodes[0].shape
+    if x.shape[1:] != shape:
+        # Before the simulator is built, which can take a minute.
+        raise NbqnnError(f"Images must have shape (N, {', '.join(map(str, shape))}), not {x.shape}")
     results: list[RunResult] = []
     mismatches, first = 0, None
     bus, driver = open_driver(program, timing)

@@ -1,12 +1,13 @@
 """generate, compile, simulate and synth: input that they refuse, and what is quick to write."""
 
 import json
+import zipfile
 
 import numpy as np
 import pytest
 
 from hw.config import load_config
-from nbqnn_train.graph import save
+from nbqnn_train.graph import Graph, Input, MaxPool2d, save
 from tests.cli.networks import small_graph
 
 
@@ -49,7 +50,7 @@ def test_generate_refuses(refused, pattern, arguments):
         (r"hw\.toml: lanes must be 2\.\.\.256, not 1024", {"lanes": 1024}),
         (r"hw\.toml: lanes must be a power of two, not 12", {"lanes": 12}),
         (r"hw\.toml: pe must be one of shift, multiply, not divide", {"pe": "divide"}),
-        (r"hw\.toml: acc_bits must hold one product of 11 bits, not 8", {"acc_bits": 8}),
+        (r"hw\.toml: acc_bits must hold one product of 10 bits, not 8", {"acc_bits": 8}),
         (r"hw\.toml: unknown field 'lanez'; known are .*", {"lanez": 8}),
         (r"hw\.toml: act_bits must be of type int, not '8'", {"act_bits": "8"}),
     ],
@@ -156,3 +157,98 @@ def test_simulate_refuses_missing_images(refused):
         r"images 'gone\.npy' cannot be read: No such file or directory",
         *["simulate", "program", "--input", "gone.npy"],
     )
+
+
+@pytest.fixture
+def program(nbqnn, build, graph, tmp_path):
+    """The file of a program that fits the images of shape (1, 8, 8)."""
+    outcome = nbqnn("compile", graph, "--hw", build, "-o", "program")
+    assert outcome.code == 0, outcome
+    return tmp_path / "program"
+
+
+def test_compile_refuses_a_graph_that_does_not_fit(refused, build, tmp_path):
+    """Which number does not fit, and which limit it is held against, is in the line."""
+    image = Input(name="image", shape=(8, 128, 128), bits=8, signed=True, exponent=0)
+    pool = MaxPool2d(name="pool", input="image", kernel=(2, 2), stride=(2, 2))
+    save(Graph(nodes=(image, pool), outputs=("pool",)), tmp_path / "big")
+    (tmp_path / "program").write_bytes(b"precious")
+    refused(r".*act_depth.*\d+.*", "compile", "big", "--hw", build, "-o", "program")
+
+
+def test_simulate_refuses_images_of_another_shape(refused, program, images):
+    images(np.zeros((2, 3, 9, 9), dtype=np.float32))
+    refused(
+        r"Images must have shape \(N, 1, 8, 8\), not \(2, 3, 9, 9\)",
+        *["simulate", program, "--input", "x.npy", "--json", "result.json"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("pattern", "change"),
+    [
+        ("not a zip file", lambda data: b""),
+        ("not a zip file", lambda data: b"not a program"),
+        ("truncated", lambda data: data[: len(data) // 2]),
+        ("Bad CRC-32", lambda data: data.replace(b'"lanes": 8', b'"lanes": 9')),
+    ],
+    ids=["empty", "text", "truncated", "changed"],
+)
+def test_simulate_refuses_what_is_no_program(refused, program, images, pattern, change):
+    images(np.zeros((2, 1, 8, 8), dtype=np.float32))
+    program.write_bytes(change(program.read_bytes()))
+    refused(
+        f".*program is not a program.*{pattern}.*",
+        *["simulate", program, "--input", "x.npy", "--json", "result.json"],
+    )
+
+
+def test_simulate_refuses_a_program_of_another_version(refused, program, images):
+    images(np.zeros((2, 1, 8, 8), dtype=np.float32))
+    with zipfile.ZipFile(program) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    described = json.loads(entries["program.json"]) | {"version": 99}
+    with zipfile.ZipFile(program, "w") as archive:
+        for name, content in (entries | {"program.json": json.dumps(described)}).items():
+            archive.writestr(name, content)
+    refused(
+        r"program .*program must be of version \d+, not 99",
+        *["simulate", program, "--input", "x.npy"],
+    )
+
+
+def test_simulate_refuses_a_missing_program(refused, images):
+    images(np.zeros((2, 1, 8, 8), dtype=np.float32))
+    refused(".*'?gone'? .*No such file.*", "simulate", "gone", "--input", "x.npy")
+
+
+def test_simulate_reports_the_first_difference_with_code_1(nbqnn, images, monkeypatch):
+    images(np.zeros((2, 1, 8, 8), dtype=np.float32))
+    first = {"image": 1, "layer": "conv", "position": (0, 3, 4), "expected": 5, "actual": -6}
+    result = {
+        "images": 2,
+        "mismatches": 1,
+        "first_mismatch": first,
+        "cycles_per_image": 10.0,
+        "utilization": 0.5,
+        "layers": [{"name": "conv", "cycles": 10.0, "macs": 40, "utilization": 0.5}],
+    }
+    monkeypatch.setattr("sim.simulate.simulate", lambda *_, **__: result)
+    outcome = nbqnn("simulate", "program", "--input", "x.npy", "--json", "result.json")
+    assert outcome.code == 1
+    assert "image 1, layer conv, position (0, 3, 4): -6, not 5" in outcome.out
+
+
+def test_generated_accelerator_computes_what_the_interpreter_does(nbqnn, graph, images, tmp_path):
+    """generate, compile, simulate by their command lines: the JSON has what scripts rely on."""
+    assert nbqnn("generate", "--preset", "tiny", "-o", "generated").code == 0
+    assert nbqnn("compile", graph, "--hw", "generated", "-o", "program").code == 0
+    images(np.random.default_rng(1).normal(0, 2, (3, 1, 8, 8)).astype(np.float32))
+    outcome = nbqnn("simulate", "program", "--input", "x.npy", "--json", "result.json")
+    assert outcome.code == 0, outcome
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert (result["images"], result["mismatches"]) == (3, 0)
+    assert result["cycles_per_image"] > 0
+    macs = {layer["name"]: layer["macs"] for layer in result["layers"]}
+    assert macs["conv"] == 4 * 9 * 64
+    assert all(layer["cycles"] > 0 and 0 <= layer["utilization"] <= 1 for layer in result["layers"])

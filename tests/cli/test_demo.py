@@ -1,0 +1,79 @@
+"""The demo's folder: what it refuses, replaces and leaves when something fails."""
+
+import json
+
+import pytest
+
+import scripts.demonstration
+
+SUMMARY = {"simulate": {"mismatches": 0}}
+
+
+@pytest.fixture
+def stages(monkeypatch):
+    """Stands in for the stages, each of which has tests of its own; the returned list drives it."""
+    results = [SUMMARY]
+
+    def run(demo):
+        (demo.work / "artefact").write_text("new")
+        result = results.pop(0)
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    monkeypatch.setattr(scripts.demonstration._Demo, "run", run)
+    monkeypatch.setattr("scripts.tables.demo_tables", lambda summary: [])
+    return results
+
+
+def test_demo_leaves_everything_in_one_folder(nbqnn, stages, tmp_path):
+    outcome = nbqnn("demo", "-o", "deep/demo")
+    assert outcome.code == 0, outcome
+    assert json.loads((tmp_path / "deep/demo/summary.json").read_text()) == SUMMARY
+    assert (tmp_path / "deep/demo/artefact").read_text() == "new"
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["demo"]
+
+
+def test_demo_replaces_an_earlier_demo(nbqnn, stages, tmp_path):
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "summary.json").write_text("{}")
+    (tmp_path / "demo" / "old").write_text("old")
+    assert nbqnn("demo").code == 0
+    assert sorted(path.name for path in (tmp_path / "demo").iterdir()) == [
+        "artefact",
+        "summary.json",
+    ]
+
+
+def test_demo_refuses_a_folder_of_someone_else(refused, stages, tmp_path):
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "mine.txt").write_text("keep")
+    refused("demo folder must be new, empty or of an earlier demo, not 'demo'", "demo")
+
+
+def test_demo_refuses_a_file_as_its_folder(refused, stages, tmp_path):
+    (tmp_path / "demo").write_text("keep")
+    refused("demo folder must be new, empty or of an earlier demo, not 'demo'", "demo")
+
+
+def test_demo_refuses_bad_options_before_it_writes(refused):
+    refused("Epochs must be at least 1, not 0", "demo", "--epochs", "0")
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt(), ZeroDivisionError()])
+def test_a_failed_demo_leaves_the_earlier_one(nbqnn, stages, tmp_path, failure):
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "summary.json").write_text("{}")
+    stages[0] = failure
+    if isinstance(failure, KeyboardInterrupt):
+        assert nbqnn("demo").code == 130
+    else:
+        with pytest.raises(ZeroDivisionError):
+            nbqnn("demo")
+    assert [path.name for path in tmp_path.iterdir()] == ["demo"]
+    assert (tmp_path / "demo" / "summary.json").read_text() == "{}"
+
+
+def test_a_difference_is_exit_code_1(nbqnn, stages):
+    stages[0] = {"simulate": {"mismatches": 2}}
+    assert nbqnn("demo").code == 1
