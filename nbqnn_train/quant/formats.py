@@ -49,10 +49,13 @@ class _FakeQuantize(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, value, step, low, high):
-        scaled = value / step
-        if ctx.needs_input_grad[0]:
-            ctx.save_for_backward((scaled > low) & (scaled < high + 0.5))
-        return scaled.add_(0.5).floor_().clamp_(low, high).mul_(step)
+        # A pass over memory costs more here than arithmetic: half and value / step in one.
+        codes = torch.add(value.new_tensor(0.5), value, alpha=1 / step).floor_()
+        if not ctx.needs_input_grad[0]:
+            return codes.clamp_(low, high).mul_(step)
+        inside = codes.clamp(low, high)
+        ctx.save_for_backward(inside == codes)
+        return inside.mul_(step)
 
     @staticmethod
     def backward(ctx, gradient):

@@ -40,9 +40,9 @@ def test_fake_quantization_is_the_graphs_input(values, exponent, signed, bits):
 
 
 def test_gradient_stops_where_values_saturate():
-    x = torch.tensor([-3.0, -0.2, 0.1, 1.4, 1.6, 9.0], requires_grad=True)
+    x = torch.tensor([-3.0, -0.3, -0.2, 0.1, 1.4, 1.6, 1.8, 9.0], requires_grad=True)
     fake_quantize(x, 0.5, 0, 3).sum().backward()
-    assert x.grad.tolist() == [0, 0, 1, 1, 1, 0]
+    assert x.grad.tolist() == [0, 0, 1, 1, 1, 1, 0, 0]
 
 
 def test_uncalibrated_is_refused():
