@@ -1,0 +1,20 @@
+"""hw.array: elements, arrays and maximum units against NumPy."""
+
+from pathlib import Path
+
+import pytest
+
+from hw.verilog import emit
+from sim.runner import run_bench
+from sim.verilator import lint
+from tests.hw.array.designs import ARRAYS, ELEMENTS, MAXIMA, array_parts
+
+
+@pytest.mark.timeout(300)
+def test_array_parts(tmp_path):
+    design = array_parts()
+    verilog = emit(design)
+    assert lint(verilog, design.module_name, tmp_path) == ""
+    bench = Path(__file__).with_name("bench_array.py")
+    passed = run_bench(verilog, design.module_name, bench)
+    assert passed == len(ELEMENTS) + 2 * len(ARRAYS) + 2 * len(MAXIMA)

@@ -1,0 +1,23 @@
+"""Activation memories for one to three pixels, and a wide memory, in one top module."""
+
+from dataclasses import replace
+
+from hw.config import PRESETS
+from hw.memory.activations import ActivationMemory
+from hw.memory.wide import WideMemory
+from tests.hw.parts import Parts
+
+__all__ = ["ACTIVATIONS", "WIDE", "memory_parts"]
+
+ACTIVATIONS = {
+    f"pixels_{pixels}": replace(
+        PRESETS["tiny"], lanes=4, pixels=pixels, post_lanes=post_lanes, act_depth=depth
+    )
+    for pixels, post_lanes, depth in ((1, 4, 64), (2, 2, 32), (3, 1, 64))
+}
+WIDE = {"width": 77, "depth": 32}
+
+
+def memory_parts() -> Parts:
+    parts = {name: ActivationMemory(config) for name, config in ACTIVATIONS.items()}
+    return Parts("memory_parts", {**parts, "wide": WideMemory(**WIDE)})

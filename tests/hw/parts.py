@@ -1,0 +1,33 @@
+"""Components beside each other in one top module: one simulator build for all their cases."""
+
+from collections.abc import Mapping
+
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In
+
+from hw.verilog import NamedComponent, submodule
+
+__all__ = ["Parts"]
+
+
+class Parts(wiring.Component):
+    """Port ``PORT`` of part ``NAME`` becomes port ``NAME_PORT``; no part knows of the others."""
+
+    def __init__(self, module_name: str, parts: Mapping[str, NamedComponent]):
+        self.module_name = module_name
+        self.parts = parts
+        super().__init__({
+            f"{name}_{port}": member
+            for name, part in parts.items()
+            for port, member in part.signature.members.items()
+        })  # fmt: skip
+
+    def elaborate(self, platform):
+        m = Module()
+        for name, part in self.parts.items():
+            m.submodules[name] = submodule(platform, part)
+            for port, member in part.signature.members.items():
+                outer, inner = getattr(self, f"{name}_{port}"), getattr(part, port)
+                m.d.comb += inner.eq(outer) if member.flow is In else outer.eq(inner)
+        return m
