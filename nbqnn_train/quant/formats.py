@@ -44,23 +44,37 @@ def half_up(value: Tensor) -> Tensor:
     return torch.floor(value + 0.5)
 
 
+#: From so many codes on the outermost ones need no gradient of their own.
+_MANY_CODES = 63
+
+
 class _FakeQuantize(torch.autograd.Function):
-    """Rounds and saturates; the gradient passes where nothing saturates (straight through)."""
+    """Rounds and saturates; the gradient passes where nothing saturates (straight through).
+
+    With many codes, what became the smallest or the largest one counts as saturated: then the
+    output, which the next layer keeps anyway, is all that has to be remembered.
+    """
 
     @staticmethod
     def forward(ctx, value, step, low, high):
         # A pass over memory costs more here than arithmetic: half and value / step in one.
         codes = torch.add(value.new_tensor(0.5), value, alpha=1 / step).floor_()
-        if not ctx.needs_input_grad[0]:
-            return codes.clamp_(low, high).mul_(step)
-        inside = codes.clamp(low, high)
-        ctx.save_for_backward(inside == codes)
-        return inside.mul_(step)
+        ctx.limits = None
+        if high - low >= _MANY_CODES or not ctx.needs_input_grad[0]:
+            ctx.limits = low * step, high * step
+            result = codes.clamp_(low, high).mul_(step)
+            ctx.save_for_backward(result)
+            return result
+        result = codes.clamp(low, high)
+        ctx.save_for_backward(result == codes)
+        return result.mul_(step)
 
     @staticmethod
     def backward(ctx, gradient):
-        (passes,) = ctx.saved_tensors
-        return gradient * passes, None, None, None
+        (kept,) = ctx.saved_tensors
+        if ctx.limits is None:
+            return gradient * kept, None, None, None
+        return torch.ops.aten.hardtanh_backward(gradient, kept, *ctx.limits), None, None, None
 
 
 def fake_quantize(value: Tensor, step: float, low: int, high: int) -> Tensor:

@@ -45,6 +45,12 @@ def test_gradient_stops_where_values_saturate():
     assert x.grad.tolist() == [0, 0, 1, 1, 1, 1, 0, 0]
 
 
+def test_gradient_with_many_codes():
+    x = torch.tensor([-3.0, 0.2, 0.3, 127.2, 127.3, 200.0], requires_grad=True)
+    fake_quantize(x, 0.5, 0, 255).sum().backward()
+    assert x.grad.tolist() == [0, 0, 1, 1, 0, 0]
+
+
 def test_uncalibrated_is_refused():
     with pytest.raises(NbqnnError, match="calibrated"):
         _ = quantizer().format
