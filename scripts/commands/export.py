@@ -13,11 +13,16 @@ __all__ = ["export"]
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder that train wrote.")],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="GRAPH", help="Graph file.")],
+    qonnx: Annotated[Path | None, typer.Option(help="Also write a QONNX model.")] = None,
 ) -> None:
     """Write the trained network as an integer graph: what it computes, to the bit."""
     from nbqnn_train.export import export_run
     from nbqnn_train.graph import save
 
     graph = export_run(run)
+    if qonnx is not None:
+        from nbqnn_train.qonnx import export_qonnx
+
+        export_qonnx(graph, qonnx)
     save(graph, out)
     console.print(f"{len(graph.nodes)} nodes in {out}", soft_wrap=True)

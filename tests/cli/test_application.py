@@ -10,7 +10,17 @@ import pytest
 from scripts.cli import main
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-COMMANDS = ["train", "evaluate", "export", "generate", "compile", "simulate", "synth", "demo"]
+COMMANDS = [
+    "train",
+    "evaluate",
+    "export",
+    "inspect",
+    "generate",
+    "compile",
+    "simulate",
+    "synth",
+    "demo",
+]
 
 
 def test_help_lists_every_command(nbqnn):

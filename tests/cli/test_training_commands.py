@@ -145,3 +145,24 @@ def test_small_graph_is_what_these_tests_take_it_for(tmp_path, nbqnn):
     outcome = nbqnn("evaluate", "subject", "--data", "digits")
     assert outcome.code == 0, outcome
     assert np.isclose(float(outcome.out.split()[1].rstrip("%")), 10, atol=15)
+
+
+def test_export_writes_qonnx_too(run, nbqnn, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    outcome = nbqnn("export", run, "-o", "graph", "--qonnx", "digits.onnx")
+    assert outcome.code == 0, outcome
+    onnx.checker.check_model(onnx.load(tmp_path / "digits.onnx"), full_check=False)
+
+
+def test_inspect_lists_every_node(nbqnn, tmp_path):
+    save(small_graph(), tmp_path / "graph")
+    outcome = nbqnn("inspect", "graph")
+    assert outcome.code == 0, outcome
+    for node in small_graph().nodes:
+        assert f" {node.name} " in outcome.out
+    assert "2,304" in outcome.out  # multiplications of the convolution: 4 filters, 3x3, 8x8
+
+
+def test_inspect_refuses_what_is_no_graph(refused, tmp_path):
+    (tmp_path / "graph").write_text("text")
+    refused("Graph file 'graph'.*", "inspect", "graph")
