@@ -27,7 +27,7 @@ def node_table(rows: Sequence[NodeReport]) -> Table:
         )
     table.add_section()
     macs, size = sum(row.macs for row in rows), sum(row.bytes for row in rows)
-    table.add_row("in all", "", "", "", "", "", f"{macs:,}", f"{size:,}")
+    table.add_row("in all", "", "", "", "", f"{macs:,}", f"{size:,}")
     return table
 
 
@@ -101,5 +101,5 @@ def demo_tables(summary: dict) -> list[Table]:
 def _table(*columns: str, title: str, header: bool = True) -> Table:
     table = Table(title=title, title_justify="left", show_header=header)
     for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i == 0 else "right", no_wrap=i == 0)
+        table.add_column(column, justify="left" if i == 0 else "right", no_wrap=True)
     return table

@@ -17,7 +17,6 @@ def compile_(
 ) -> None:
     """Turn a graph into commands, packed weights and a memory map for an accelerator."""
     from hw.compiler import compile_graph, save_program
-
     from hw.synth.build import read_build
     from nbqnn_train.graph import load
 
