@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nbqnn_train.data import ImageSet, load_data
+from nbqnn_train.data import LabelledImages, load_data
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.graph.infer import tensor_types
 from nbqnn_train.graph.interpreter import run as run_graph
@@ -52,7 +52,7 @@ def evaluate(path: Path, data: str, data_dir: Path | None = None) -> dict:
     return {"accuracy": count(subject, images) / len(images), "images": len(images)}
 
 
-def count_correct(network: QuantNetwork, images: ImageSet) -> int:
+def count_correct(network: QuantNetwork, images: LabelledImages) -> int:
     """Test images whose class a network names; it computes in float64, on a copy."""
     import copy
 
@@ -66,11 +66,11 @@ def count_correct(network: QuantNetwork, images: ImageSet) -> int:
     return correct
 
 
-def count_correct_graph(graph: Graph, images: ImageSet) -> int:
+def count_correct_graph(graph: Graph, images: LabelledImages) -> int:
     """Test images whose class a graph names. Of equal largest outputs the first one counts."""
     shape = tensor_types(graph)[graph.input_nodes[0].name].shape
-    if images.pixels.shape[1:] != shape:
-        raise NbqnnError(f"Images must have shape {shape}, not {images.pixels.shape[1:]}")
+    if images.shape != shape:
+        raise NbqnnError(f"Images must have shape {shape}, not {images.shape}")
     correct = 0
     for start in range(0, len(images), _BATCH):
         part = slice(start, start + _BATCH)

@@ -1,6 +1,6 @@
 """Data sets by name."""
 
-from nbqnn_train.data.images import DataSets, ImageSet
+from nbqnn_train.data.images import DataSets, ImageSet, LabelledImages
 from nbqnn_train.data.registry import DATA, check_data, load_data
 
-__all__ = ["DATA", "DataSets", "ImageSet", "check_data", "load_data"]
+__all__ = ["DATA", "DataSets", "ImageSet", "LabelledImages", "check_data", "load_data"]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from nbqnn_train.data.images import ImageSet
+from nbqnn_train.data.images import LabelledImages
 
 __all__ = ["calibration_batches", "ordered_loader", "train_loader"]
 
@@ -25,7 +25,7 @@ class _Batch:
 class _Batches(Dataset):
     """Indexed by a :class:`_Batch`; float32 images and int64 labels."""
 
-    def __init__(self, images: ImageSet):
+    def __init__(self, images: LabelledImages):
         self.images = images
 
     def __getitem__(self, batch: _Batch) -> tuple[Tensor, Tensor]:
@@ -86,7 +86,7 @@ class _InOrder(Sampler):
 
 
 def train_loader(
-    images: ImageSet,
+    images: LabelledImages,
     batch_size: int,
     seed: int,
     *,
@@ -99,13 +99,13 @@ def train_loader(
     return DataLoader(_Batches(images), batch_size=None, sampler=sampler)
 
 
-def ordered_loader(images: ImageSet, batch_size: int) -> DataLoader:
+def ordered_loader(images: LabelledImages, batch_size: int) -> DataLoader:
     """All images in order."""
     sampler = _InOrder(len(images), batch_size)
     return DataLoader(_Batches(images), batch_size=None, sampler=sampler)
 
 
-def calibration_batches(images: ImageSet, count: int, batch_size: int) -> list[Tensor]:
+def calibration_batches(images: LabelledImages, count: int, batch_size: int) -> list[Tensor]:
     """The first ``count`` images, as they are."""
     count = min(count, len(images))
     return [

@@ -2,12 +2,30 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from nbqnn_train.graph.errors import NbqnnError
 
-__all__ = ["DataSets", "ImageSet"]
+__all__ = ["DataSets", "ImageSet", "LabelledImages", "normalized"]
+
+
+class LabelledImages(Protocol):
+    """What training and evaluation ask of images, wherever they are kept.
+
+    labels : (N,), int64. shape : (C, H, W) of one image.
+    """
+
+    labels: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int, int]: ...
+
+    def __len__(self) -> int: ...
+
+    def images(self, indices: Sequence[int] | slice = slice(None)) -> np.ndarray:
+        """What a network sees: float32 (n, C, H, W)."""
 
 
 @dataclass(frozen=True)
@@ -25,16 +43,22 @@ class ImageSet:
     scale: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.pixels)
 
     def images(self, indices: Sequence[int] | slice = slice(None)) -> np.ndarray:
         """What a network sees: float32 (n, C, H, W)."""
-        return self.normalized(self.pixels[indices])
+        return normalized(self.pixels[indices], self.mean, self.scale)
 
-    def normalized(self, pixels: np.ndarray) -> np.ndarray:
-        shape = (-1, 1, 1)
-        mean, scale = self.mean.reshape(shape), self.scale.reshape(shape)
-        return ((pixels.astype(np.float32) - mean) * scale).astype(np.float32)
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of one image."""
+        return self.pixels.shape[1:]
+
+
+def normalized(pixels: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """``(pixels - mean) * scale`` per channel: float32 (n, C, H, W)."""
+    shape = (-1, 1, 1)
+    return (pixels.astype(np.float32) - mean.reshape(shape)) * scale.reshape(shape)
 
 
 @dataclass(frozen=True)
@@ -46,8 +70,8 @@ class DataSets:
     """
 
     name: str
-    train: ImageSet
-    test: ImageSet
+    train: LabelledImages
+    test: LabelledImages
     input_shape: tuple[int, int, int]
     classes: int
     augment: bool = False
@@ -56,17 +80,17 @@ class DataSets:
         for what, images in (("training", self.train), ("test", self.test)):
             self._check(what, images)
 
-    def _check(self, what: str, images: ImageSet) -> None:
+    def _check(self, what: str, images: LabelledImages) -> None:
         if not len(images):
             raise NbqnnError(f"Data set {self.name!r} must have {what} images, not none")
-        if images.pixels.shape[1:] != self.input_shape:
+        if images.shape != self.input_shape:
             raise NbqnnError(
                 f"Data set {self.name!r}: {what} images must have shape {self.input_shape}, "
-                f"not {images.pixels.shape[1:]}"
+                f"not {images.shape}"
             )
-        if len(images.pixels) != len(images.labels):
+        if len(images) != len(images.labels):
             raise NbqnnError(
-                f"Data set {self.name!r} must have one label for each of {len(images.pixels)} "
+                f"Data set {self.name!r} must have one label for each of {len(images)} "
                 f"{what} images, not {len(images.labels)}"
             )
         outside = (images.labels < 0) | (images.labels >= self.classes)

@@ -6,6 +6,7 @@ from pathlib import Path
 from nbqnn_train.data.cifar import cifar10, cifar100
 from nbqnn_train.data.custom import custom_data
 from nbqnn_train.data.digits import digits
+from nbqnn_train.data.folders import folder
 from nbqnn_train.data.images import DataSets
 from nbqnn_train.data.mnist import fashion_mnist, mnist
 from nbqnn_train.graph.errors import NbqnnError
@@ -18,6 +19,7 @@ DATA: dict[str, Callable[[Path | None], DataSets]] = {
     "cifar100": cifar100,
     "digits": digits,
     "fashion-mnist": fashion_mnist,
+    "folder": folder,
     "mnist": mnist,
 }
 

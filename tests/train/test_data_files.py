@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from nbqnn_train.data import load_data
 from nbqnn_train.data.inert_pickle import Call, InertPickleError, byte_array, read_inert
@@ -67,11 +68,11 @@ def test_damaged_idx(mnist_files, name, content, message):
         load_data("mnist", folder)
 
 
-@pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "cifar10", "cifar100"])
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "cifar10", "cifar100", "folder"])
 def test_missing_files(tmp_path, name):
     with pytest.raises(NbqnnError, match="must be given the folder"):
         load_data(name)
-    with pytest.raises(NbqnnError, match="Data folder must hold "):
+    with pytest.raises(NbqnnError, match="folder must hold "):
         load_data(name, tmp_path)
 
 
@@ -199,3 +200,52 @@ def test_users_own_data(tmp_path, monkeypatch):
                 load_data(name)
     finally:
         sys.modules.pop("my_own_data", None)
+
+
+@pytest.fixture
+def image_folders(tmp_path):
+    for part, count in (("train", 2), ("val", 1)):
+        for number, name in enumerate(("cat", "dog")):
+            folder = tmp_path / part / name
+            folder.mkdir(parents=True)
+            for index in range(count):
+                size = (300 + 50 * index, 280)
+                Image.new("RGB", size, (255 * number, 0, 128)).save(folder / f"{index}.png")
+    (tmp_path / "train" / "cat" / "notes.txt").write_text("no image")
+    return tmp_path
+
+
+def test_image_folders(image_folders):
+    data = load_data("folder", image_folders)
+    assert (data.classes, data.input_shape) == (2, (3, 224, 224))
+    assert data.train.labels.tolist() == [0, 0, 1, 1]
+    images = data.test.images()
+    assert images.dtype == np.float32
+    assert images.shape == (2, 3, 224, 224)
+    expected = (np.array([[0, 0, 128], [255, 0, 128]]) / 255 - [0.485, 0.456, 0.406]) / [
+        0.229,
+        0.224,
+        0.225,
+    ]
+    np.testing.assert_allclose(images[:, :, 100, 100], expected, rtol=1e-4)
+    assert np.array_equal(data.test.images([1])[0], images[1])
+
+
+def test_image_folders_that_differ(image_folders):
+    (image_folders / "val" / "emu").mkdir()
+    with pytest.raises(NbqnnError, match="val must have the classes of .* only one .* has emu"):
+        load_data("folder", image_folders)
+
+
+def test_empty_class(image_folders):
+    (image_folders / "val" / "cat" / "0.png").unlink()
+    with pytest.raises(NbqnnError, match="Image folder must hold images, unlike"):
+        load_data("folder", image_folders)
+
+
+@pytest.mark.parametrize("keep", [0, 20, 200])
+def test_damaged_image(image_folders, keep):
+    path = image_folders / "val" / "dog" / "0.png"
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(NbqnnError, match=r"dog/0\.png must be an image"):
+        load_data("folder", image_folders).test.images()
