@@ -233,7 +233,7 @@ def test_image_folders(image_folders):
 
 def test_image_folders_that_differ(image_folders):
     (image_folders / "val" / "emu").mkdir()
-    with pytest.raises(NbqnnError, match="val must have the classes of .* only one .* has emu"):
+    with pytest.raises(NbqnnError, match=r"val must have the classes of .* only one .* has emu"):
         load_data("folder", image_folders)
 
 
