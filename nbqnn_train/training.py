@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import signal
 import time
 import warnings
 from collections.abc import Iterator
@@ -18,7 +19,6 @@ from nbqnn_train.config import TrainConfig
 from nbqnn_train.data import DataSets, load_data
 from nbqnn_train.data.batches import calibration_batches, ordered_loader, train_loader
 from nbqnn_train.evaluation import count_correct
-from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.module import TrainingModule
 from nbqnn_train.networks import float_network, quantized_network
 from nbqnn_train.runs import (
@@ -65,26 +65,25 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> dict:
         return json.loads((out / RESULT).read_text(encoding="utf-8"))
 
     module = _training_module(config, data, network, teacher)
+    checkpoint = out / CHECKPOINT
     with _quiet(), _threads(module.recipe.threads):
         trainer = _trainer(config, out)
-        checkpoint = out / CHECKPOINT
-        trainer.fit(
-            module,
-            train_loader(
-                data.train,
-                module.recipe.batch_size,
-                config.seed,
-                augment=data.augment,
-                rank=trainer.global_rank,
-                world=trainer.world_size,
-            ),
-            ordered_loader(data.test, 256),
-            ckpt_path=checkpoint if resume and checkpoint.is_file() else None,
-            weights_only=True,
-        )
+        with _interrupts(trainer):
+            trainer.fit(
+                module,
+                train_loader(
+                    data.train,
+                    module.recipe.batch_size,
+                    config.seed,
+                    augment=data.augment,
+                    rank=trainer.global_rank,
+                    world=trainer.world_size,
+                ),
+                ordered_loader(data.test, 256),
+                ckpt_path=checkpoint if resume and checkpoint.is_file() else None,
+                weights_only=True,
+            )
     network.cpu()
-    if trainer.interrupted:
-        raise NbqnnError(f"Training was interrupted; continue it with resume, in {str(out)!r}")
     return _finish(config, out, network, data, module.recipe.epochs, started)
 
 
@@ -127,6 +126,19 @@ def _trainer(config: TrainConfig, out: Path) -> lightning.Trainer:
         use_distributed_sampler=False,
         deterministic=True,
     )
+
+
+@contextmanager
+def _interrupts(trainer: lightning.Trainer) -> Iterator[None]:
+    """Lets interrupts through, which Lightning turns into an exit and ignores from then on."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit:
+        if not trainer.interrupted:
+            raise
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from None
 
 
 def _finish(config, out: Path, network, data: DataSets, epochs: int, started: float) -> dict:

@@ -1,11 +1,13 @@
 """train, evaluate and export: what they write, and input that they refuse."""
 
 import json
+import signal
 
 import numpy as np
 import pytest
 
 from nbqnn_train.graph import load, save
+from nbqnn_train.module import TrainingModule
 from scripts.cli import main
 from tests.cli.networks import small_graph
 
@@ -166,3 +168,22 @@ def test_inspect_lists_every_node(nbqnn, tmp_path):
 def test_inspect_refuses_what_is_no_graph(refused, tmp_path):
     (tmp_path / "graph").write_text("text")
     refused("Graph file 'graph'.*", "inspect", "graph")
+
+
+def test_an_interrupted_training_can_be_resumed(nbqnn, monkeypatch, tmp_path):
+    arguments = [*TRAIN, "--epochs", "2"]
+    handler = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(TrainingModule, "on_train_epoch_start", _interrupt_in_second_epoch)
+        outcome = nbqnn(*arguments)
+    assert outcome.code == 130
+    assert "Traceback" not in outcome.err
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert not (tmp_path / "run" / "result.json").exists()
+    assert nbqnn(*arguments, "--resume").code == 0
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["epochs"] == 2
+
+
+def _interrupt_in_second_epoch(module):
+    if module.trainer.current_epoch == 1:
+        raise KeyboardInterrupt
