@@ -158,9 +158,8 @@ class _Exporter:
         """Requantizes accumulators of one step for all channels."""
         multiplier, shift = power_rule(exponent, out.format)
         ones = torch.ones(channels, dtype=torch.int64)
-        return self._requantize(
-            name, source, out, Requantization(ones * multiplier, ones * 0, ones * shift)
-        )
+        rule = Requantization(ones * multiplier, ones * 0, ones * shift, reach=0)
+        return self._requantize(name, source, out, rule)
 
     def input(self, step: Step, op: InputOp) -> str:
         target = op.out.format

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.quant.fold import Requantization
 from nbqnn_train.quant.formats import Format, fake_quantize
 from nbqnn_train.quant.mode import Mode
 from nbqnn_train.quant.weights import power_of_two
@@ -94,16 +95,22 @@ class ActivationQuantizer(nn.Module):
             return self.clamp(value)
         return fake_quantize(value, self.format.step, *self.code_range)
 
-    def decode(self, codes: Tensor, dtype: torch.dtype) -> Tensor:
-        """Real values of codes."""
-        return codes.to(dtype) * self.format.step
+    def requantize(self, acc: Tensor, acc_step: Tensor, rule: Requantization) -> Tensor:
+        """The graph's ``Requantize``: real values (N, C, ...) of accumulators to those of codes.
 
-    def requantize(self, acc: Tensor, multiplier: Tensor, bias: Tensor, shift: Tensor) -> Tensor:
-        """Codes of integer accumulators (N, C, ...): the graph's ``Requantize``, in int64."""
+        ``acc_step`` holds the accumulators' steps, (C,) or (1,). Scaling by powers of two does not
+        round, so floating point computes the integer formula to the bit while all sums fit the
+        mantissa: in float64 always, in float32 where ``rule.reach`` is small.
+        """
+        single = acc.dtype == torch.float32 and rule.reach < 1 << 24
+        dtype = torch.float32 if single else torch.float64
         shape = (-1,) + (1,) * (acc.dim() - 2)
-        multiplier, bias, shift = (t.reshape(shape) for t in (multiplier, bias, shift))
-        half = (1 << shift) >> 1
-        return ((acc * multiplier + bias + half) >> shift).clamp(*self.code_range)
+        unit = power_of_two(-rule.shift, dtype)
+        scale = rule.multiplier.to(dtype) * unit / acc_step.to(dtype)
+        offset = (rule.bias + ((1 << rule.shift) >> 1)).to(dtype) * unit
+        codes = (acc.to(dtype) * scale.reshape(shape)).add_(offset.reshape(shape))
+        codes = codes.floor_().clamp_(*self.code_range)
+        return codes.mul_(self.format.step).to(acc.dtype)
 
     # Calibration.
 

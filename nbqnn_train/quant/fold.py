@@ -22,11 +22,15 @@ _TOTAL_LOG2 = 46
 
 @dataclass(frozen=True)
 class Requantization:
-    """Per-channel integers of a requantizer, int64 in shape (C,)."""
+    """Per-channel integers of a requantizer, int64 in shape (C,).
+
+    reach : no ``acc * multiplier + bias + half`` is larger in magnitude.
+    """
 
     multiplier: Tensor
     bias: Tensor
     shift: Tensor
+    reach: int
 
 
 def shift_limit(bound: int, bits: int) -> int:
@@ -62,7 +66,8 @@ def requantization(
     # Beyond this the output is saturated whatever the accumulator holds.
     cap = ((1 << (shift + bits + 1)) + bound * multiplier).clamp(max=(1 << (_TOTAL_LOG2 + 1)) - 1)
     bias = torch.minimum(torch.maximum(bias, -cap.double()), cap.double()).long()
-    return Requantization(multiplier, bias, shift)
+    sums = bound * multiplier + bias.abs() + ((1 << shift) >> 1)
+    return Requantization(multiplier, bias, shift, int(sums.max()))
 
 
 def _round(value: Tensor) -> Tensor:

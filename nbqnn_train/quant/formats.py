@@ -26,6 +26,11 @@ class Format:
         return (1 << (self.bits - int(self.signed))) - 1
 
     @property
+    def magnitude(self) -> int:
+        """The largest magnitude of a code."""
+        return max(self.high, -self.low)
+
+    @property
     def step(self) -> float:
         return math.ldexp(1.0, self.exponent)
 

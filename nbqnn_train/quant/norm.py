@@ -55,7 +55,7 @@ class NormOp(nn.Module):
         log2 = power.long() - 1 + (mantissa >= 0.75)
         if source is not None and self.out.calibrated:
             gap = self.out.format.exponent - source.exponent
-            limit = shift_limit(max(source.high, -source.low), self.out.bits)
+            limit = shift_limit(source.magnitude, self.out.bits)
             log2 = log2.clamp(gap - limit, gap + MULTIPLIER_LOG2_SHIFT_MODE)
         return power_of_two(log2, gain.dtype)
 
@@ -87,10 +87,8 @@ class NormOp(nn.Module):
         signed = value * rule.sign.to(value.dtype)[:, None, None]
         if record is not None and not self.positive():
             record("", signed)
-        codes = (signed / source.step).long()
-        numbers = rule.requantization
-        codes = self.out.requantize(codes, numbers.multiplier, numbers.bias, numbers.shift)
-        return self.out.decode(codes, value.dtype)
+        step = torch.full((1,), source.step, dtype=torch.float64, device=value.device)
+        return self.out.requantize(signed, step, rule.requantization)
 
     def positive(self) -> bool:
         """Whether no channel needs a sign."""
@@ -108,7 +106,7 @@ class NormOp(nn.Module):
                 self._offset(sign * magnitude),
                 target.exponent,
                 target.bits,
-                max(source.high, -source.low),
+                source.magnitude,
                 shift_mode=self.shift_mode,
             )
         return IntegerNorm(sign.long(), rule)

@@ -14,8 +14,9 @@ from torch.nn import functional as F
 
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.quant.activations import ActivationQuantizer
-from nbqnn_train.quant.fold import MULTIPLIER_LOG2_SHIFT_MODE
+from nbqnn_train.quant.fold import MULTIPLIER_LOG2_SHIFT_MODE, Requantization
 from nbqnn_train.quant.formats import Format, fake_quantize
+from nbqnn_train.quant.weights import power_of_two
 
 __all__ = [
     "AddOp",
@@ -30,12 +31,17 @@ __all__ = [
 ]
 
 
-def rescale(acc: Tensor, acc_exponent: int, out: ActivationQuantizer, dtype: torch.dtype) -> Tensor:
-    """Integer accumulators (int64) of one step for all channels to real values of ``out``."""
+def rescale(acc: Tensor, acc_exponent: int, bound: int, out: ActivationQuantizer) -> Tensor:
+    """Accumulators of one step for all channels to values of ``out``.
+
+    ``bound`` is the largest magnitude of an accumulator's code.
+    """
     multiplier, shift = power_rule(acc_exponent, out.format)
     ones = torch.ones(1, dtype=torch.int64, device=acc.device)
-    codes = out.requantize(acc, ones * multiplier, ones * 0, ones * shift)
-    return out.decode(codes, dtype)
+    rule = Requantization(
+        ones * multiplier, ones * 0, ones * shift, bound * multiplier + (1 << shift)
+    )
+    return out.requantize(acc, power_of_two(ones * acc_exponent, torch.float64), rule)
 
 
 def power_rule(acc_exponent: int, target: Format) -> tuple[int, int]:
@@ -151,7 +157,8 @@ class AvgPoolOp(nn.Module):
         if record is not None:
             record("", acc)
         exponent = source.exponent - shift
-        return rescale((acc / 2.0**exponent).long(), exponent, self.out, value.dtype)
+        bound = kernel[0] * kernel[1] * multiplier * source.magnitude
+        return rescale(acc, exponent, bound, self.out)
 
     def finest_exponent(self, sources: list[Format]) -> int:
         # Known without the window: a shift of 0 is the least that any window has.
@@ -172,7 +179,8 @@ class AddOp(nn.Module):
         if record is not None:
             record("", acc)
         exponent = min(source.exponent for source in sources)
-        return rescale((acc / 2.0**exponent).long(), exponent, self.out, acc.dtype)
+        bound = sum(source.magnitude << (source.exponent - exponent) for source in sources)
+        return rescale(acc, exponent, bound, self.out)
 
     def finest_exponent(self, sources: list[Format]) -> int:
         return min(source.exponent for source in sources) - MULTIPLIER_LOG2_SHIFT_MODE
@@ -191,8 +199,7 @@ class ConcatOp(nn.Module):
         joined = []
         for index, (value, source) in enumerate(zip(values, sources, strict=True)):
             if source != self.out.format:
-                codes = (value / source.step).long()
-                value = rescale(codes, source.exponent, self.out, value.dtype)
+                value = rescale(value, source.exponent, source.magnitude, self.out)
                 if record is not None:
                     record(f".operand{index}", value)
             joined.append(value)

@@ -163,7 +163,7 @@ class WeightedLayer(nn.Module):
         """The weights' exponents, limited to what a requantizer of shift mode can express."""
         if not self.shift_mode or not self.out.calibrated:
             return self.exponent
-        most = self._fan_in() * (1 << largest_log2(self.bits)) * max(source.high, -source.low)
+        most = self._fan_in() * (1 << largest_log2(self.bits)) * source.magnitude
         gap = self.out.format.exponent - source.exponent
         limit = shift_limit(most, self.out.bits)
         return self.exponent.clamp(gap - limit, gap + MULTIPLIER_LOG2_SHIFT_MODE)
@@ -232,10 +232,7 @@ class WeightedLayer(nn.Module):
         acc = self._linear(value, weight)
         if record is not None:
             record("", acc)
-        codes = (acc / self._on_output(step * source.step)).long()
-        rule = layer.requantization
-        codes = self.out.requantize(codes, rule.multiplier, rule.bias, rule.shift)
-        return self.out.decode(codes, value.dtype)
+        return self.out.requantize(acc, step * source.step, layer.requantization)
 
     def integers(self, source: Format) -> IntegerLayer:
         """The integers of the exported graph, from float64 whatever the dtype of the weights."""
@@ -262,7 +259,7 @@ class WeightedLayer(nn.Module):
         scale = power_of_two(exponent + source.exponent - target.exponent, torch.float64)
         if not self.shift_mode:
             scale = scale * gain.abs()
-        bound = int(codes.abs().flatten(1).sum(dim=1).max()) * max(source.high, -source.low)
+        bound = int(codes.abs().flatten(1).sum(dim=1).max()) * source.magnitude
         rule = requantization(
             scale,
             self._offset(gain),
