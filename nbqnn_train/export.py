@@ -238,17 +238,19 @@ class _Exporter:
         source, name = self._input(step), step.name
         if not op.positive():
             channels = len(rule.sign)
-            source = self._put(
-                Conv2d(
-                    name=name,
-                    input=source,
-                    weight=_numpy(rule.sign).reshape(channels, 1, 1, 1),
-                    weight_bits=_COPY_WEIGHT_BITS,
-                    weight_exponent=np.zeros(channels, dtype=np.int64),
-                    groups=channels,
-                    acc_bits=ACC_BITS[1],
-                )
-            )
+            common = {
+                "name": name,
+                "input": source,
+                "weight_bits": _COPY_WEIGHT_BITS,
+                "weight_exponent": np.zeros(channels, dtype=np.int64),
+                "acc_bits": ACC_BITS[1],
+            }
+            sign = _numpy(rule.sign)
+            if len(self.shapes[step.inputs[0]]) == 1:
+                source = self._put(Linear(**common, weight=np.diag(sign)))
+            else:
+                weight = sign.reshape(channels, 1, 1, 1)
+                source = self._put(Conv2d(**common, weight=weight, groups=channels))
             name += ".out"
         return self._requantize(name, source, op.out, rule.requantization)
 

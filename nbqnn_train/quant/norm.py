@@ -28,15 +28,22 @@ class IntegerNorm:
     requantization: Requantization
 
 
+def _per_channel(numbers: Tensor, value: Tensor) -> Tensor:
+    """(C,) in the shape that broadcasts over ``value``, (N, C, H, W) or (N, C)."""
+    return numbers.reshape(-1, *(1,) * (value.dim() - 2))
+
+
 class NormOp(nn.Module):
     """``requantize(norm(x))`` with the activation function that follows.
 
     In shift mode gamma / sigma is rounded to the nearest power of two, while training as well.
     Channels whose gamma is negative or zero need a sign: the graph gets a depthwise convolution for
-    it.
+    it, or a diagonal linear layer where the input is a vector.
     """
 
-    def __init__(self, norm: nn.BatchNorm2d, out: ActivationQuantizer, *, shift_mode: bool):
+    def __init__(
+        self, norm: nn.BatchNorm1d | nn.BatchNorm2d, out: ActivationQuantizer, *, shift_mode: bool
+    ):
         super().__init__()
         self.norm = norm
         self.out = out
@@ -73,18 +80,19 @@ class NormOp(nn.Module):
         used = torch.sign(gain.detach()) * self._magnitude(gain, source)
         if mode.folded or mode.calibrating or not self.training:
             used = used + gain - gain.detach()
-            result = value * used[:, None, None] + self._offset(used)[:, None, None]
-            return self.out(result)
+            offset = _per_channel(self._offset(used), value)
+            return self.out(value * _per_channel(used, value) + offset)
         result = self.norm(value)
         if self.shift_mode and mode.blend > 0:
-            ratio = torch.where(gain.abs() < _TINY, 1, used / gain).detach()[:, None, None]
-            bias = 0 if self.norm.bias is None else self.norm.bias[:, None, None]
+            ratio = torch.where(gain.abs() < _TINY, 1, used / gain).detach()
+            ratio = _per_channel(ratio, value)
+            bias = 0 if self.norm.bias is None else _per_channel(self.norm.bias, value)
             result = (result - bias) * ratio + bias
         return self.out(result)
 
     def _evaluate(self, value: Tensor, source: Format, record) -> Tensor:
         rule = self.integers(source)
-        signed = value * rule.sign.to(value.dtype)[:, None, None]
+        signed = value * _per_channel(rule.sign.to(value.dtype), value)
         if record is not None and not self.positive():
             record("", signed)
         step = torch.full((1,), source.step, dtype=torch.float64, device=value.device)

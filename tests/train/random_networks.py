@@ -14,7 +14,7 @@ __all__ = ["Drawn", "networks", "random_images", "randomized"]
 
 _KINDS = ("conv", "norm", "relu", "max", "average", "adaptive", "add", "concat", "shortcut")
 _LAYERS = (nn.Conv2d, nn.Linear)
-_VECTOR_KINDS = ("linear", "relu", "add", "concat")
+_VECTOR_KINDS = ("linear", "norm", "relu", "add", "concat")
 #: Larger maps are not concatenated any more: tests stay quick.
 _MOST_CHANNELS = 12
 
@@ -112,7 +112,18 @@ class _Builder:
             self._linear(len(self.values) - 1, last)
         if not self.parts:
             self._relu(0, last)
-        return _Plan(self.parts, self.operands)
+        return self._live()
+
+    def _live(self) -> nn.Module:
+        """The parts that the last value depends on."""
+        needed = {len(self.parts)}
+        for index in range(len(self.parts), 0, -1):
+            if index in needed:
+                needed.update(self.operands[index - 1])
+        kept = sorted(needed - {0})
+        number = {0: 0} | {index: position for position, index in enumerate(kept, start=1)}
+        operands = [tuple(number[i] for i in self.operands[index - 1]) for index in kept]
+        return _Plan([self.parts[index - 1] for index in kept], operands)
 
     def _activation(self) -> list[nn.Module]:
         low = self.draw(st.sampled_from([-2.0, -0.5, 0.25]))
@@ -165,7 +176,8 @@ class _Builder:
         self.append(nn.Sequential(*layers, *self._activation()), source)
 
     def _norm(self, source: int, value: Tensor) -> None:
-        layers = nn.BatchNorm2d(value.shape[1]), *self._activation()
+        norm = nn.BatchNorm2d if value.dim() == 4 else nn.BatchNorm1d
+        layers = norm(value.shape[1]), *self._activation()
         self.append(nn.Sequential(*layers), source)
 
     def _relu(self, source: int, value: Tensor) -> None:
@@ -236,4 +248,3 @@ def networks(draw) -> Drawn:
     )
     images = random_images(seed, (3, *shape), draw(st.booleans()))
     return Drawn(randomized(module, seed), config, images)
-

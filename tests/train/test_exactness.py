@@ -3,39 +3,27 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, reject, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings
 from torch import nn
 from torch.nn import functional as F
 
 from nbqnn_train.convert import QuantConfig, calibrate, convert
 from nbqnn_train.graph import nodes
 from nbqnn_train.models.shortcut import PaddedShortcut
+from tests.nightly import NIGHTLY
 from tests.train.exactness import assert_exact
+from tests.train.random_networks import networks, random_images, randomized
 
 MODES = ["shift", "scale"]
+EVERY_NODE = {getattr(nodes, name) for name in nodes.__all__} - {
+    nodes.Graph,
+    nodes.Node,
+    nodes.TensorType,
+}
 
 
 def images(seed: int, channels: int, size: int, signed: bool, count: int = 5) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    shape = (count, channels, size, size)
-    return (rng.normal(size=shape) if signed else rng.random(shape)).astype(np.float32)
-
-
-def randomized(module: nn.Module, seed: int) -> nn.Module:
-    """Weights and batch norm as after a training, with negative and zero gammas."""
-    generator = torch.Generator().manual_seed(seed)
-    for part in module.modules():
-        if isinstance(part, nn.Conv2d | nn.Linear):
-            part.weight.data.normal_(std=0.3, generator=generator)
-        if isinstance(part, nn.BatchNorm2d | nn.BatchNorm1d):
-            part.running_mean.normal_(generator=generator)
-            part.running_var.uniform_(0.1, 3, generator=generator)
-            if part.affine:
-                part.weight.data.normal_(generator=generator)
-                part.weight.data[::5] = 0
-                part.bias.data.normal_(generator=generator)
-    return module
+    return random_images(seed, (count, channels, size, size), signed)
 
 
 class Everything(nn.Module):
@@ -83,88 +71,31 @@ def test_every_operation(mode, weight_bits, act_bits):
     network = convert(randomized(Everything(), act_bits), config)
     calibrate(network, [torch.from_numpy(x)])
     graph = assert_exact(network, 2 * x)  # twice as large: saturation happens
-    kinds = {type(node) for node in graph.nodes}
-    every = {getattr(nodes, name) for name in nodes.__all__} - {
-        nodes.Graph,
-        nodes.Node,
-        nodes.TensorType,
-    }
-    assert kinds == every
+    assert {type(node) for node in graph.nodes} == EVERY_NODE
     multipliers = np.concatenate([n.multiplier for n in graph.nodes if type(n) is nodes.Requantize])
     assert (mode == "scale") == (multipliers.max() > 16)
 
 
-@st.composite
-def layers(draw) -> tuple[nn.Module, int, int]:
-    """A chain of convolutions with residual connections and pooling, its channels and size."""
-    channels = draw(st.sampled_from([1, 2, 4]))
-    size = draw(st.integers(5, 9))
-    parts, current = [], channels
-    for _ in range(draw(st.integers(1, 3))):
-        groups = draw(st.sampled_from([g for g in (1, 2, 4) if current % g == 0]))
-        outputs = draw(st.sampled_from([4, 8]))
-        kernel = draw(st.integers(1, 3))
-        conv = nn.Conv2d(
-            current,
-            outputs,
-            (kernel, draw(st.integers(1, 3))),
-            stride=draw(st.integers(1, 2)),
-            padding=draw(st.integers(0, 2)),
-            dilation=draw(st.integers(1, 2)),
-            groups=groups,
-            bias=draw(st.booleans()),
-        )
-        parts.append(conv)
-        if draw(st.booleans()):
-            parts.append(nn.BatchNorm2d(outputs))
-        parts.append(draw(st.sampled_from([nn.ReLU(), nn.ReLU6(), nn.Identity()])))
-        current = outputs
-        if draw(st.booleans()):
-            parts.append(Residual(current))
-    parts.append(draw(st.sampled_from([nn.AvgPool2d(2, padding=1), nn.MaxPool2d(2, 1, 1)])))
-    parts.append(nn.AdaptiveAvgPool2d(1))
-    parts += [nn.Flatten(), nn.Linear(current, 3)]
-    return nn.Sequential(*parts), channels, size
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
+def test_random_networks():
+    """Networks of every operation, window, width and mode; together they hold every node."""
+    seen = set()
 
-
-class Residual(nn.Module):
-    def __init__(self, channels: int):
-        super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(channels)
-
-    def forward(self, x):
-        return torch.relu(self.norm(self.conv(x)) + x)
-
-
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
-)
-@given(
-    layers(),
-    st.integers(0, 1000),
-    st.integers(2, 4),
-    st.sampled_from([2, 3, 8]),
-    st.sampled_from(MODES),
-    st.booleans(),
-    st.sampled_from(["channel", "tensor"]),
-)
-def test_random_networks(chain, seed, weight_bits, act_bits, mode, signed, granularity):
-    module, channels, size = chain
-    x = images(seed, channels, size, signed)
-    config = QuantConfig(
-        weight_bits=weight_bits,
-        act_bits=act_bits,
-        requant_mode=mode,
-        weight_exponents=granularity,
+    @settings(
+        max_examples=700 if NIGHTLY else 70,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+        derandomize=not NIGHTLY,
     )
-    try:
-        randomized(module, seed)(torch.from_numpy(x))
-    except RuntimeError:
-        reject()  # a kernel larger than its input
-    network = convert(module, config)
-    calibrate(network, [torch.from_numpy(x)])
-    assert_exact(network, x)
+    @given(networks())
+    def check(drawn):
+        network = convert(drawn.module, drawn.config)
+        calibrate(network, [torch.from_numpy(drawn.images)])
+        graph = assert_exact(network, 1.5 * drawn.images)  # larger: saturation happens
+        seen.update(type(node) for node in graph.nodes)
+
+    check()
+    assert seen == EVERY_NODE
 
 
 @pytest.mark.parametrize("mode", MODES)
