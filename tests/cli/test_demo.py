@@ -6,6 +6,13 @@ import pytest
 
 import scripts.demonstration
 
+#: Of both accelerators; area has tests of its own and takes a minute.
+AREA = {
+    "board": "zcu102",
+    **dict.fromkeys(("lut", "ff", "bram36", "dsp"), 3),
+    "share": dict.fromkeys(("lut", "ff", "bram36", "dsp"), 0.1),
+    "array": {"lut": 2, "ff": 2, "bram36": 0, "dsp": 0, "lanes": 64},
+}
 SUMMARY = {"simulate": {"mismatches": 0}}
 
 
@@ -77,3 +84,35 @@ def test_a_failed_demo_leaves_the_earlier_one(nbqnn, stages, tmp_path, failure):
 def test_a_difference_is_exit_code_1(nbqnn, stages):
     stages[0] = {"simulate": {"mismatches": 2}}
     assert nbqnn("demo").code == 1
+
+
+def test_all_stages_in_one_go(nbqnn, monkeypatch, tmp_path):
+    """Everything but the area for real, on the small accelerator and after one epoch."""
+    monkeypatch.setattr(scripts.demonstration, "_PRESET", "tiny")
+    monkeypatch.setattr(scripts.demonstration, "synth_yosys", lambda build, board, step: AREA)
+    outcome = nbqnn("demo", "-o", "demo", "--epochs", "1")
+    assert outcome.code == 0, outcome
+    assert "test accuracy, integer graph" in outcome.out
+    assert {path.name for path in (tmp_path / "demo").iterdir()} == {
+        "digits.graph",
+        "digits.program",
+        "multiply",
+        "run",
+        "shift",
+        "summary.json",
+        "test_images.npy",
+    }
+    summary = json.loads((tmp_path / "demo" / "summary.json").read_text())
+    assert summary["evaluate"]["accuracy"] == summary["train"]["accuracy"] > 0.5
+    assert (summary["simulate"]["images"], summary["simulate"]["mismatches"]) == (360, 0)
+    assert list(summary["seconds"]) == [
+        "train",
+        "export",
+        "evaluate",
+        "generate",
+        "compile",
+        "simulate",
+        "synth",
+    ]
+    cycles = summary["simulate"]["cycles_per_image"]
+    assert summary["images_per_second"] == pytest.approx(250e6 / cycles)
