@@ -28,6 +28,7 @@ __all__ = [
     "Opcode",
     "Region",
     "Store",
+    "Unit",
     "body_layout",
     "head_layout",
     "pack",
@@ -52,6 +53,17 @@ class Memory(enum.IntEnum):
     ACT = 0
     WEIGHT = 1
     PARAM = 2
+
+
+class Unit(enum.IntEnum):
+    """What a compute command runs on."""
+
+    #: Sums over all input channels.
+    ARRAY = 0
+    #: Maximum, channel by channel.
+    MAX = 1
+    #: Weighted sums, channel by channel.
+    SUM = 2
 
 
 class Region(enum.IntEnum):
@@ -91,7 +103,7 @@ _TRANSFER = {
 }
 
 _COMPUTE = {
-    #: 0: array, 1: channel-wise maximum.
+    #: Of :class:`Unit`.
     "unit": 8,
     #: Output positions computed together, 1...pixels.
     "pixels": 8,
@@ -130,6 +142,8 @@ _COMPUTE = {
     #: Added to in_base for each filter group (channel groups of pooling).
     "group_origin": 16,
     "weight_base": 16,
+    #: 1 if every filter group has weights of its own, one group after the other.
+    "weight_step": 16,
     "param_base": 16,
     #: 1 if every filter group has parameters of its own.
     "param_step": 16,

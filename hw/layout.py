@@ -10,7 +10,7 @@ from hw.fold import ChannelParams
 from hw.isa import Memory
 from hw.post.requantizer import addend_bits
 
-__all__ = ["TensorLayout", "pack_params", "pack_weights", "weight_codes"]
+__all__ = ["TensorLayout", "pack_params", "pack_vector_weights", "pack_weights", "weight_codes"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +88,22 @@ def pack_weights(config: AcceleratorConfig, weight: np.ndarray) -> np.ndarray:
     padded[:outputs, :inputs] = weight_codes(config, weight)
     words = padded.reshape(filter_groups, filters, groups, lanes, kernel_h, kernel_w)
     words = words.transpose(0, 2, 4, 5, 1, 3).reshape(-1, filters * lanes)
+    word_bytes = _word_bytes(config, Memory.WEIGHT)
+    return _pack_words(words, config.weight_code_bits, word_bytes).reshape(-1, word_bytes)
+
+
+def pack_vector_weights(config: AcceleratorConfig, weight: np.ndarray) -> np.ndarray:
+    """Channel-wise weights (C, T, KH, KW) as bytes, one memory word for each step.
+
+    Words are in the order channel group, T, kernel row, kernel column; a word holds one weight per
+    lane in its low bits. (1, T, KH, KW) stands for a channel group whose lanes are all alike.
+    """
+    lanes = config.lanes
+    channels, *steps = weight.shape
+    groups = -(-channels // lanes)
+    padded = np.zeros((groups * lanes, *steps), np.int64)
+    padded[: lanes if channels == 1 else channels] = weight_codes(config, weight)
+    words = padded.reshape(groups, lanes, -1).transpose(0, 2, 1).reshape(-1, lanes)
     word_bytes = _word_bytes(config, Memory.WEIGHT)
     return _pack_words(words, config.weight_code_bits, word_bytes).reshape(-1, word_bytes)
 

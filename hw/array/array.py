@@ -14,11 +14,11 @@ __all__ = ["ArrayTile", "PeArray", "processing_element"]
 _TILE_FILTERS = 8
 
 
-def processing_element(config: AcceleratorConfig) -> Svpe | Vpe:
-    """The array's element: :class:`Svpe` for ``pe = "shift"``, :class:`Vpe` for ``"multiply"``."""
+def processing_element(config: AcceleratorConfig, lanes: int | None = None) -> Svpe | Vpe:
+    """The configuration's element, :class:`Svpe` or :class:`Vpe`, of all its lanes or some."""
     element = Svpe if config.pe == "shift" else Vpe
     return element(
-        lanes=config.lanes,
+        lanes=lanes or config.lanes,
         act_bits=config.act_bits,
         weight_bits=config.weight_bits,
         code_bits=config.weight_code_bits,

@@ -9,8 +9,8 @@ from hw.compiler.lower import Layer, Lowered, lower
 from hw.config import AcceleratorConfig
 from hw.control.transfer import word_beats
 from hw.fold import ChannelParams, CompileError
-from hw.isa import Command, Compute, End, Load, Memory, Opcode, Region, Store, pack
-from hw.layout import TensorLayout, pack_params, pack_weights
+from hw.isa import Command, Compute, End, Load, Memory, Opcode, Region, Store, Unit, pack
+from hw.layout import TensorLayout, pack_params, pack_vector_weights, pack_weights
 from hw.program import Port, Program, ProgramLayer
 from hw.registers import LAYERS
 from nbqnn_train.graph import Graph, validate
@@ -124,8 +124,13 @@ class _Compilation:
 
     def _choose_layouts(self):
         """For each tensor the narrowest pitch with which its readers reach the most pixels."""
+        # Operands of one addition are read with the same steps, so they have the same pitch.
+        together = {name: {name} for name in self.lowered.shapes}
+        for layer in self.lowered.layers:
+            merged = set().union(*(together[name] for name in layer.sources))
+            together.update(dict.fromkeys(merged, merged))
         for name, (channels, height, width) in self.lowered.shapes.items():
-            readers = [layer for layer in self.lowered.layers if layer.source == name]
+            readers = [layer for layer in self.lowered.layers if layer.source in together[name]]
             pitches = range(width, width + self.config.banks)
             pitch = max(
                 pitches,
@@ -165,7 +170,7 @@ class _Compilation:
         uses = {self.graph.input_nodes[0].name: 0}
         for index, layer in enumerate(self.lowered.layers):
             uses[layer.target] = index
-            uses[layer.source] = index
+            uses.update(dict.fromkeys(layer.sources, index))
         return uses
 
     def _ports(self, names: list[str]) -> tuple[list[Port], int]:
@@ -208,37 +213,47 @@ class _Compilation:
         )
 
     def _tiles(self, index: int, layer: Layer) -> list[_Tile]:
-        """Filter groups that fit in half the weight memory; a shorter last one stands alone."""
+        """Filter groups that fit in half the weight memory; a shorter last one stands alone.
+
+        The filter groups of channel-wise layers are the groups of ``lanes`` channels.
+        """
         config = self.config
-        if layer.weight is None:
-            groups = -(-layer.out_shape[0] // config.lanes)
-            chunks = config.lanes // config.post_lanes
-            return [_Tile(layer, index, 0, groups, chunks, True)]
-        outputs = len(layer.weight)
-        steps = -(-layer.in_shape[0] // config.lanes) * layer.kernel[0] * layer.kernel[1]
+        outputs = layer.out_shape[0]
+        width = config.filters if layer.unit is Unit.ARRAY else config.lanes
+        if layer.unit is Unit.MAX:
+            steps = 0
+        else:
+            depth = -(-layer.in_shape[0] // config.lanes)
+            loops = depth if layer.unit is Unit.ARRAY else layer.weight.shape[1]
+            steps = loops * layer.kernel[0] * layer.kernel[1]
         if steps > config.weight_depth:
             raise CompileError(
                 f"layer {layer.name}: {steps} words of weights of one filter group must fit "
                 f"weight_depth = {config.weight_depth}"
             )
-        chunks = config.filters // config.post_lanes
+        chunks = width // config.post_lanes
         if chunks > config.param_depth:
             raise CompileError(
                 f"layer {layer.name}: {chunks} words of parameters of one filter group must fit "
                 f"param_depth = {config.param_depth}"
             )
-        most = max(1, min(config.weight_depth // 2 // steps, config.param_depth // 2 // chunks))
+        # Weights and parameters that all groups share take no more room for more groups.
+        by_weights = (
+            config.weight_depth // 2 // steps if steps and not layer.shared_weight else outputs
+        )
+        by_params = outputs if layer.shared_params else config.param_depth // 2 // chunks
+        most = max(1, min(by_weights, by_params))
         tiles = []
         channel = 0
         while channel < outputs:
             left = outputs - channel
-            full = left // config.filters
+            full = left // width if layer.unit is Unit.ARRAY else -(-left // width)
             if full:
                 groups, tile_chunks = min(most, full), chunks
             else:
                 groups, tile_chunks = 1, -(-left // config.post_lanes)
             tiles.append(_Tile(layer, index, channel, groups, tile_chunks, False))
-            channel += groups * config.filters
+            channel += groups * width
         last = tiles[-1]
         tiles[-1] = _Tile(layer, index, last.channel, last.filter_groups, last.chunks, True)
         return tiles
@@ -249,19 +264,22 @@ class _Compilation:
         ``position`` is the number of the compute command that will use them.
         """
         config, layer = self.config, tile.layer
+        width = config.filters if layer.unit is Unit.ARRAY else config.lanes
+        channels = slice(tile.channel, tile.channel + tile.filter_groups * width)
         weight_base = 0
         if layer.weight is not None:
-            channels = slice(tile.channel, tile.channel + tile.filter_groups * config.filters)
-            weights = pack_weights(config, layer.weight[channels])
+            if layer.unit is Unit.ARRAY:
+                weights = pack_weights(config, layer.weight[channels])
+            else:
+                chosen = layer.weight if layer.shared_weight else layer.weight[channels]
+                weights = pack_vector_weights(config, chosen)
             weight_base = self._load_words(Memory.WEIGHT, self.weights, weights, position + 1)
+        params = layer.params
+        if not layer.shared_params:
             # A filter group has parameters for all its filters' chunks.
             params = _padded(
                 layer.params, channels, tile.filter_groups * tile.chunks * config.post_lanes
             )
-        elif layer.shared_params:
-            params = layer.params
-        else:
-            params = _padded(layer.params, slice(None), tile.filter_groups * config.lanes)
         words = pack_params(config, params)
         if len(words) > config.param_depth:
             raise CompileError(
@@ -304,26 +322,37 @@ class _Compilation:
         _, out_height, out_width = layer.out_shape
         pixels = min(self._pixels(layer, source.pitch), out_height * out_width)
         kernel_width = (kernel_w - 1) * dilation_x
-        row = dilation_y * source.pitch
+        # What a kernel row moves by: input rows, or from one operand to the other.
+        tap_row, row = dilation_y, dilation_y * source.pitch
+        if len(layer.sources) == 2:
+            tap_row, row = 0, self.bases[layer.sources[1]] - self.bases[layer.source]
         out_word, sub_channel = divmod(tile.channel, config.lanes)
-        dot = layer.weight is not None
+        dot = layer.unit is Unit.ARRAY
+        loops, loop_plane = 1, 0
+        if dot:
+            loops, loop_plane = source.groups(config), source.plane
+        elif layer.unit is Unit.SUM:
+            loops = layer.weight.shape[1]
+        in_base = self.bases[layer.source] - top * source.pitch - left
+        if not dot:
+            in_base += out_word * source.plane
         self._emit(
             Compute(
                 layer=tile.index,
                 layer_end=int(tile.last),
                 wait_load=loads,
                 wait_store=self.counts[Opcode.STORE],
-                unit=0 if dot else 1,
+                unit=layer.unit,
                 pixels=pixels,
                 chunks=tile.chunks,
                 drain_cycles=pixels * tile.chunks,
                 filter_groups=tile.filter_groups,
-                channel_groups=source.groups(config) if dot else 1,
+                channel_groups=loops,
                 kernel_h=kernel_h,
                 kernel_w=kernel_w,
                 positions=out_height * out_width,
                 out_width=out_width,
-                in_base=self.bases[layer.source] - top * source.pitch - left,
+                in_base=in_base,
                 pad=layer.pad,
                 in_height=source.height,
                 in_width=source.width,
@@ -334,11 +363,12 @@ class _Compilation:
                 origin_wrap=stride_y * source.pitch - (out_width - 1) * stride_x,
                 out_wrap=target.pitch - (out_width - 1),
                 tap_column=dilation_x,
-                tap_row=dilation_y,
+                tap_row=tap_row,
                 tap_row_origin=row - kernel_width,
-                tap_group_origin=source.plane - (kernel_h - 1) * row - kernel_width,
+                tap_group_origin=loop_plane - (kernel_h - 1) * row - kernel_width,
                 group_origin=0 if dot else source.plane,
                 weight_base=weight_base,
+                weight_step=int(not layer.shared_weight),
                 param_base=param_base,
                 param_step=int(not layer.shared_params),
                 sub=sub_channel // config.post_lanes,

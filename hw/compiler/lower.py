@@ -13,8 +13,12 @@ from hw.fold import (
     identity_params,
     stored_offset,
 )
+from hw.isa import Unit
 from nbqnn_train.graph import (
+    Add,
+    AvgPool2d,
     Clip,
+    Concat,
     Conv2d,
     Flatten,
     Graph,
@@ -34,38 +38,56 @@ __all__ = ["Layer", "Lowered", "lower"]
 class Layer:
     """One pass of the compute engine over a whole tensor.
 
-    ``weight`` (Cout, Cin, KH, KW) is None for passes of the maximum unit, which work channel by
-    channel. ``low``, ``high`` and ``pad`` are stored codes. ``macs`` counts nominal
-    multiply-accumulates: those of the mathematical operation, padding included.
+    ``weight`` is (Cout, Cin, KH, KW) for the array, None for the maximum unit. Channel-wise sums
+    have (C, T, KH, KW), or (1, T, KH, KW) if all channels share it: the window is gone over T
+    times, so that factors that are not powers of two become sums of them. Their ``sources`` may be
+    two tensors; the kernel is then (2, 1), one row for each. ``low``, ``high`` and ``pad`` are
+    stored codes. ``macs`` counts nominal multiply-accumulates: those of the mathematical
+    operation, padding included.
     """
 
     name: str
-    source: str
+    sources: tuple[str, ...]
     target: str
+    unit: Unit
     weight: np.ndarray | None
     kernel: tuple[int, int]
-    stride: tuple[int, int]
-    padding: tuple[int, int, int, int]
-    dilation: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilation: tuple[int, int] = (1, 1)
     params: ChannelParams
     #: All chunks of channels use the same word of parameters.
-    shared_params: bool
+    shared_params: bool = False
     low: int
     high: int
     pad: int
     in_shape: tuple[int, int, int]
     out_shape: tuple[int, int, int]
-    macs: int
+    macs: int = 0
+
+    @property
+    def source(self) -> str:
+        """The tensor whose positions the window walks over."""
+        return self.sources[0]
+
+    @property
+    def shared_weight(self) -> bool:
+        return self.unit is Unit.SUM and len(self.weight) == 1 < self.out_shape[0]
 
 
 @dataclass(frozen=True)
 class Lowered:
-    """Layers in order; ``offsets`` of the stored tensors; ``aliases`` of flattened ones."""
+    """Layers in order, and ``shapes``, ``offsets`` and ``aliases`` of their tensors."""
 
     layers: tuple[Layer, ...]
     shapes: dict[str, tuple[int, int, int]]
     offsets: dict[str, int]
     aliases: dict[str, str]
+
+
+#: Most passes over a window that stand for one factor.
+_MAX_TERMS = 64
+_SUMMING = (Conv2d, Linear, AvgPool2d, Add)
 
 
 def _as_map(shape: tuple[int, ...]) -> tuple[int, int, int]:
@@ -98,11 +120,13 @@ class _Lowering:
         self._check_support()
         for node in self.graph.nodes:
             match node:
-                case Input() | Flatten():
+                case Flatten():
+                    self.aliases[node.name] = self._memory_of(node.input)
+                case Input():
                     self._place(node)
                 case Requantize() | Clip() | MaxPool2d():
                     self._place(node)
-                    self._add_layer(node)
+                    self.layers.append(self._layer(node))
         return Lowered(tuple(self.layers), self.shapes, self.offsets, self.aliases)
 
     def _check_support(self):
@@ -110,13 +134,9 @@ class _Lowering:
         refused = []
         for node in self.graph.nodes:
             kind = type(node).__name__
-            if isinstance(node, Conv2d) and node.groups != 1:
-                refused.append(f"{node.name} (Conv2d with groups = {node.groups})")
-            elif not isinstance(
-                node, (Input, Conv2d, Linear, MaxPool2d, Flatten, Clip, Requantize)
-            ):
+            if isinstance(node, Concat):
                 refused.append(f"{node.name} ({kind})")
-            elif isinstance(node, (Conv2d, Linear)) and self.users[node.name] != 1:
+            elif isinstance(node, _SUMMING) and self.users[node.name] != 1:
                 refused.append(f"{node.name} ({kind} with {self.users[node.name]} readers)")
         if len(self.graph.input_nodes) != 1:
             refused.append(f"{len(self.graph.input_nodes)} inputs (one is supported)")
@@ -131,82 +151,153 @@ class _Lowering:
 
     def _place(self, node: Node):
         type_ = self.types[node.name]
-        if isinstance(node, Flatten):
-            self.aliases[node.name] = self._memory_of(node.input)
-            return
         self.shapes[node.name] = _as_map(type_.shape)
         self.offsets[node.name] = stored_offset(self.config, type_)
 
     def _memory_of(self, name: str) -> str:
         return self.aliases.get(name, name)
 
-    def _add_layer(self, node: Requantize | Clip | MaxPool2d):
+    def _source(self, node: Node, name: str) -> str:
+        """The stored tensor behind an operand that a channel-wise pass reads as it is."""
+        source = self._memory_of(name)
+        if self.shapes[source] != _as_map(self.types[name].shape):
+            raise CompileError(
+                f"layer {node.name}: {type(node).__name__} of a flattened map of "
+                f"{self.shapes[source]} is not supported; put it before the flattening"
+            )
+        return source
+
+    def _layer(self, node: Requantize | Clip | MaxPool2d) -> Layer:
         producer = self.graph[node.input]
-        if isinstance(node, Requantize) and isinstance(producer, (Conv2d, Linear)):
-            self.layers.append(self._dot_products(producer, node))
-        else:
-            self.layers.append(self._channelwise(node))
+        if not (isinstance(node, Requantize) and isinstance(producer, _SUMMING)):
+            return self._maximum(node)
+        match producer:
+            case AvgPool2d():
+                return self._average(producer, node)
+            case Add():
+                return self._addition(producer, node)
+            case Conv2d(groups=groups) if groups > 1 and producer.weight.shape[:2] == (groups, 1):
+                return self._depthwise(producer, node)
+            case _:
+                return self._dot_products(producer, node)
+
+    # Passes that end in a requantizer -------------------------------------------------------------
 
     def _dot_products(self, node: Conv2d | Linear, requantize: Requantize) -> Layer:
-        config = self.config
+        self._check_weight_bits(node)
         source = self._memory_of(node.input)
-        if node.weight_bits > config.weight_bits:
-            raise CompileError(
-                f"layer {node.name}: {node.weight_bits}-bit weights must be of at most weight_bits "
-                f"= {config.weight_bits} of the configuration"
-            )
         if isinstance(node, Linear):
             # The kernel covers the whole map, so flattening costs nothing.
-            in_shape = self.shapes[source]
-            weight = node.weight.reshape(len(node.weight), *in_shape)
-            geometry = {
-                "stride": (1, 1),
-                "padding": (0, 0, 0, 0),
-                "dilation": (1, 1),
-            }
+            weight, geometry = node.weight.reshape(len(node.weight), *self.shapes[source]), {}
         else:
-            weight = node.weight
-            geometry = {
-                "stride": node.stride,
-                "padding": node.padding,
-                "dilation": node.dilation,
-            }
-        offset = self.offsets[source]
-        type_ = self.types[node.input]
-        correction, low, high = self._sums(node.name, weight, type_, offset)
+            weight, geometry = _dense(node), _geometry(node)
+        return self._summing_layer(
+            node,
+            requantize,
+            (source,),
+            Unit.ARRAY,
+            weight,
+            macs=node.weight.size * self._positions(requantize),
+            **geometry,
+        )
+
+    def _depthwise(self, node: Conv2d, requantize: Requantize) -> Layer:
+        self._check_weight_bits(node)
+        return self._summing_layer(
+            node,
+            requantize,
+            (self._memory_of(node.input),),
+            Unit.SUM,
+            node.weight,
+            macs=node.weight.size * self._positions(requantize),
+            **_geometry(node),
+        )
+
+    def _average(self, node: AvgPool2d, requantize: Requantize) -> Layer:
+        terms = self._terms(node.name, node.multiplier)
+        weight = np.broadcast_to(
+            np.array(terms, np.int64).reshape(1, -1, 1, 1), (1, len(terms), *node.kernel)
+        )
+        return self._summing_layer(
+            node,
+            requantize,
+            (self._source(node, node.input),),
+            Unit.SUM,
+            weight,
+            stride=node.stride,
+            padding=node.padding,
+        )
+
+    def _addition(self, node: Add, requantize: Requantize) -> Layer:
+        terms = [self._terms(node.name, 1 << shift) for shift in node.shifts]
+        weight = np.zeros((1, max(map(len, terms)), 2, 1), np.int64)
+        for operand, factors in enumerate(terms):
+            weight[0, : len(factors), operand, 0] = factors
+        return self._summing_layer(
+            node,
+            requantize,
+            tuple(self._source(node, operand) for operand in node.operands),
+            Unit.SUM,
+            weight,
+        )
+
+    def _summing_layer(
+        self,
+        node: Node,
+        requantize: Requantize,
+        sources: tuple[str, ...],
+        unit: Unit,
+        weight: np.ndarray,
+        **fields,
+    ) -> Layer:
+        offsets = [self.offsets[source] for source in sources]
+        types = [self.types[name] for name in node.inputs]
+        correction, low, high = self._sums(node.name, weight, types, offsets)
         out_offset = self.offsets[requantize.name]
         out_shape = self.shapes[requantize.name]
+        channels = np.zeros(out_shape[0], np.int64)
         return Layer(
             name=node.name,
-            source=source,
+            sources=sources,
             target=requantize.name,
+            unit=unit,
             weight=weight,
             kernel=weight.shape[2:],
-            **geometry,
             params=fold_requantize(
-                config, node.name, requantize, correction, low, high, out_offset
+                self.config,
+                node.name,
+                requantize,
+                correction + channels,
+                low + channels,
+                high + channels,
+                out_offset,
             ),
-            shared_params=False,
             low=requantize.low - out_offset,
             high=requantize.high - out_offset,
-            pad=-offset,
-            in_shape=self.shapes[source],
+            pad=-offsets[0],
+            in_shape=self.shapes[sources[0]],
             out_shape=out_shape,
-            macs=weight.size * out_shape[1] * out_shape[2],
+            **fields,
         )
 
     def _sums(
-        self, layer: str, weight: np.ndarray, type_: TensorType, offset: int
+        self, layer: str, weight: np.ndarray, types: list[TensorType], offsets: list[int]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What the array's sums lack, and their smallest and largest value, per filter."""
-        axes = (1, 2, 3)
-        positive = np.maximum(weight, 0).sum(axes)
-        negative = np.minimum(weight, 0).sum(axes)
-        inversions = (weight < 0).sum(axes) if self.config.pe == "shift" else 0
-        # Padding is code 0 whether or not the tensor itself can hold it.
-        low, high = min(type_.low, 0) - offset, max(type_.high, 0) - offset
-        smallest = positive * low + negative * high - inversions
-        largest = positive * high + negative * low - inversions
+        """What the hardware's sums lack, and their smallest and largest value, per channel.
+
+        With two operands, the kernel's rows are theirs.
+        """
+        correction = smallest = largest = 0
+        for operand, (type_, offset) in enumerate(zip(types, offsets, strict=True)):
+            part = weight if len(types) == 1 else weight[:, :, operand : operand + 1]
+            positive = np.maximum(part, 0).sum((1, 2, 3))
+            negative = np.minimum(part, 0).sum((1, 2, 3))
+            inversions = (part < 0).sum((1, 2, 3)) if self.config.pe == "shift" else 0
+            # Padding is code 0 whether or not the tensor itself can hold it.
+            low, high = min(type_.low, 0) - offset, max(type_.high, 0) - offset
+            smallest = smallest + positive * low + negative * high - inversions
+            largest = largest + positive * high + negative * low - inversions
+            correction = correction + inversions + offset * (positive + negative)
         limit = 1 << (self.config.acc_bits - 1)
         bound = max(int(largest.max()), -int(smallest.min()) - 1)
         if bound >= limit:
@@ -214,30 +305,48 @@ class _Lowering:
                 f"layer {layer}: sums up to {bound} need {bound.bit_length() + 1} accumulator "
                 f"bits, more than acc_bits = {self.config.acc_bits} of the configuration"
             )
-        return inversions + offset * (positive + negative), smallest, largest
+        return correction, smallest, largest
 
-    def _channelwise(self, node: Requantize | Clip | MaxPool2d) -> Layer:
-        """A pass of the maximum unit: pooling, or a window of one to requantize or clip."""
-        config = self.config
-        source = self._memory_of(node.input)
-        type_ = self.types[node.input]
-        offset = self.offsets[source]
-        out_offset = self.offsets[node.name]
-        channels = self.shapes[source][0]
-        if self.shapes[source] != _as_map(type_.shape):
+    def _terms(self, layer: str, factor: int) -> list[int]:
+        """Weights of the configuration that add up to a positive factor, the largest first."""
+        largest = 1 << (self.config.weight_magnitude_bits - 1)
+        terms = [largest] * (factor // largest)
+        rest = factor % largest
+        terms += [1 << bit for bit in reversed(range(rest.bit_length())) if rest >> bit & 1]
+        if len(terms) > _MAX_TERMS:
             raise CompileError(
-                f"layer {node.name}: {type(node).__name__} of a flattened map of "
-                f"{self.shapes[source]} is not supported; put it before the flattening"
+                f"layer {layer}: factor {factor} takes {len(terms)} passes of weights up to "
+                f"{largest}; at most {_MAX_TERMS} are supported (weight_bits = "
+                f"{self.config.weight_bits} of the configuration)"
             )
+        return terms
+
+    def _check_weight_bits(self, node: Conv2d | Linear):
+        if node.weight_bits > self.config.weight_bits:
+            raise CompileError(
+                f"layer {node.name}: {node.weight_bits}-bit weights must be of at most weight_bits "
+                f"= {self.config.weight_bits} of the configuration"
+            )
+
+    def _positions(self, node: Node) -> int:
+        _, height, width = self.shapes[node.name]
+        return height * width
+
+    # Passes of the maximum unit -------------------------------------------------------------------
+
+    def _maximum(self, node: Requantize | Clip | MaxPool2d) -> Layer:
+        """Pooling, or a window of one to requantize or clip."""
+        config = self.config
+        source = self._source(node, node.input)
+        type_ = self.types[node.input]
+        offset, out_offset = self.offsets[source], self.offsets[node.name]
+        channels = self.shapes[source][0]
         lowest = -(1 << (config.act_bits - 1))
-        low, high = lowest, -lowest - 1
-        if isinstance(node, MaxPool2d):
-            kernel, stride, padding = node.kernel, node.stride, node.padding
-        else:
-            kernel, stride, padding = (1, 1), (1, 1), (0, 0, 0, 0)
-            low, high = node.low - out_offset, node.high - out_offset
+        fields = {"low": lowest, "high": -lowest - 1}
+        if not isinstance(node, MaxPool2d):
+            fields = {"low": node.low - out_offset, "high": node.high - out_offset}
         if isinstance(node, Requantize):
-            params = fold_requantize(
+            fields["params"] = fold_requantize(
                 config,
                 node.name,
                 node,
@@ -247,22 +356,37 @@ class _Lowering:
                 out_offset,
             )
         else:
-            params = identity_params(config, config.post_lanes)
+            fields["params"] = identity_params(config, config.post_lanes)
+            fields["shared_params"] = True
+        if isinstance(node, MaxPool2d):
+            fields |= {"stride": node.stride, "padding": node.padding}
         return Layer(
             name=node.name,
-            source=source,
+            sources=(source,),
             target=node.name,
+            unit=Unit.MAX,
             weight=None,
-            kernel=kernel,
-            stride=stride,
-            padding=padding,
-            dilation=(1, 1),
-            params=params,
-            shared_params=not isinstance(node, Requantize),
-            low=low,
-            high=high,
+            kernel=node.kernel if isinstance(node, MaxPool2d) else (1, 1),
             pad=lowest,
             in_shape=self.shapes[source],
             out_shape=self.shapes[node.name],
-            macs=0,
+            **fields,
         )
+
+
+def _geometry(node: Conv2d) -> dict:
+    return {"stride": node.stride, "padding": node.padding, "dilation": node.dilation}
+
+
+def _dense(node: Conv2d) -> np.ndarray:
+    """The weights with zeros for the channels of other groups: (Cout, Cin, KH, KW)."""
+    if node.groups == 1:
+        return node.weight
+    outputs, inputs, kernel_h, kernel_w = node.weight.shape
+    dense = np.zeros((outputs, inputs * node.groups, kernel_h, kernel_w), np.int64)
+    per_group = outputs // node.groups
+    for group in range(node.groups):
+        rows = slice(group * per_group, (group + 1) * per_group)
+        columns = slice(group * inputs, (group + 1) * inputs)
+        dense[rows, columns] = node.weight[rows]
+    return dense

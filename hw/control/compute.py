@@ -1,4 +1,4 @@
-"""The compute engine: runs one layer command on the array or the maximum unit."""
+"""The compute engine: runs one layer command on the array or a channel-wise unit."""
 
 from amaranth.hdl import Module, Signal
 from amaranth.lib import stream, wiring
@@ -6,10 +6,11 @@ from amaranth.lib.wiring import In, Out
 
 from hw.array.array import PeArray
 from hw.array.vector_max import VectorMax
+from hw.array.vector_sum import VectorSum
 from hw.config import AcceleratorConfig
 from hw.control.sequencer import StepSequencer, drain_layout
 from hw.control.walker import PositionWalker
-from hw.isa import Opcode, body_layout
+from hw.isa import Opcode, Unit, body_layout
 from hw.memory.activations import ActivationMemory, activation_address_bits
 from hw.memory.wide import WideMemory
 from hw.post.drain import Drain
@@ -24,7 +25,7 @@ _GROUPS_UNDER_WAY = 32
 
 
 class ComputeEngine(wiring.Component):
-    """Walker, sequencer, array, maximum unit and drain around the on-chip memories.
+    """Walker, sequencer, array, channel-wise units and drain around the on-chip memories.
 
     A command is taken when the one before is completely written. From the command to its first
     step five cycles; from its last step to ``done`` the latencies of memory, array and drain.
@@ -71,13 +72,14 @@ class ComputeEngine(wiring.Component):
         m = Module()
         c = self.config
         walker, sequencer = PositionWalker(c), StepSequencer(c)
-        array, maximum, drain = PeArray(c), VectorMax(c), Drain(c)
+        array, maximum, sums, drain = PeArray(c), VectorMax(c), VectorSum(c), Drain(c)
         groups = StreamFifo(drain_layout(c), _GROUPS_UNDER_WAY)
         for name, component in (
             ("walker", walker),
             ("sequencer", sequencer),
             ("array", array),
             ("maximum", maximum),
+            ("sums", sums),
             ("drain", drain),
             ("groups", groups),
         ):
@@ -142,18 +144,21 @@ class ComputeEngine(wiring.Component):
             registers = tuple(Signal(name=f"{name}_{stage}") for name in ("valid", "first", "last"))
             m.d.sync += [new.eq(old) for new, old in zip(registers, flags, strict=True)]
             flags = registers
-        for unit, selected in ((array, command.unit == 0), (maximum, command.unit == 1)):
+        for unit, code in ((array, Unit.ARRAY), (maximum, Unit.MAX), (sums, Unit.SUM)):
             m.d.comb += [
-                unit.valid.eq(flags[0] & selected),
+                unit.valid.eq(flags[0] & (command.unit == code)),
                 unit.first.eq(flags[1]),
                 unit.last.eq(flags[2]),
                 unit.act.eq(self.act_read_data),
             ]
         m.d.comb += [
             array.weight.eq(self.weight),
+            sums.weight.eq(self.weight),
             drain.acc.eq(array.acc),
             drain.acc_valid.eq(array.acc_valid),
             drain.max.eq(maximum.max),
             drain.max_valid.eq(maximum.max_valid),
+            drain.sum.eq(sums.sum),
+            drain.sum_valid.eq(sums.sum_valid),
         ]
         return m

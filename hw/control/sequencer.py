@@ -114,8 +114,10 @@ class StepSequencer(wiring.Component):
                     ]
 
         group_done = Signal()
+        next_weights = Signal()
         m.d.comb += [
             group_done.eq(step & end_taps),
+            next_weights.eq(group_done & group.filter_end & command.weight_step[0]),
             self.groups.ready.eq(~active | group_done),
             self.drains.valid.eq(active & end_taps & (until_drained == 0)),
             self.drains.p.count.eq(group.count),
@@ -134,11 +136,11 @@ class StepSequencer(wiring.Component):
                 tap_origin.eq(0),
             ]
             # The next filter group's weights follow those of the one that ends.
-            with m.If(group_done & group.filter_end):
+            with m.If(next_weights):
                 m.d.sync += [weight_base.eq(weight + 1), weight.eq(weight + 1)]
             with m.Else():
                 m.d.sync += weight.eq(weight_base)
-        with m.Elif(group_done & group.filter_end):
+        with m.Elif(next_weights):
             m.d.sync += weight_base.eq(weight + 1)
         with m.If(self.start):
             m.d.sync += [weight_base.eq(command.weight_base), until_drained.eq(0)]

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.config import AcceleratorConfig
 from hw.control.sequencer import drain_layout
-from hw.isa import Opcode, body_layout
+from hw.isa import Opcode, Unit, body_layout
 from hw.memory.activations import activation_address_bits
 from hw.memory.wide import WideMemory
 from hw.post.requantizer import Requantizer, param_layout
@@ -28,6 +28,7 @@ class Drain(wiring.Component):
     drains : ``In(stream.Signature(drain_layout(config)))``, in the order of the results
     acc, acc_valid : from the array
     max, max_valid : from the maximum unit
+    sum, sum_valid : from the channel-wise sums
     param_address : ``Out(16)``, ``param`` : ``In(post_lanes * parameter bits)``
     write_valid, write_address, write_sub, write_data : ``Out``, to the activation memory
     group_done : ``Out(1)``, a group's last write was made in the cycle before
@@ -46,6 +47,8 @@ class Drain(wiring.Component):
             "acc_valid": In(1),
             "max": In(c.pixels * c.act_word_bits),
             "max_valid": In(1),
+            "sum": In(c.pixels * c.lanes * c.acc_bits),
+            "sum_valid": In(1),
             "param_address": Out(16),
             "param": In(c.post_lanes * param_layout(c).size),
             "write_valid": Out(1),
@@ -82,7 +85,7 @@ class Drain(wiring.Component):
         m.d.comb += [
             # Results are taken from the cycle on in which they appear: the next ones may follow
             # as soon as the last chunk has been taken.
-            active.eq(draining | self.acc_valid | self.max_valid),
+            active.eq(draining | self.acc_valid | self.max_valid | self.sum_valid),
             last_chunk.eq(chunk + 1 == command.chunks),
             last.eq(active & last_chunk & (pixel + 1 == self.drains.p.count)),
             self.drains.ready.eq(last),
@@ -132,17 +135,26 @@ class Drain(wiring.Component):
         acc_chunks = c.filters // c.post_lanes
         accs = Array(self.acc.word_select(i, acc_bits) for i in range(c.pixels * acc_chunks))
         maxs = Array(self.max.word_select(i, max_bits) for i in range(c.pixels * subs))
+        sums = Array(self.sum.word_select(i, acc_bits) for i in range(c.pixels * subs))
         acc = Signal(acc_bits, reset_less=True)
         maximum = Signal(max_bits, reset_less=True)
+        channel_sum = Signal(acc_bits, reset_less=True)
         m.d.sync += [
             acc.eq(accs[pixel * acc_chunks + chunk]),
             maximum.eq(maxs[pixel * subs + chunk]),
+            channel_sum.eq(sums[pixel * subs + chunk]),
         ]
         selected = Signal(acc_bits, reset_less=True)
         widened = Cat(
             _widen(maximum.word_select(i, c.act_bits), c.acc_bits) for i in range(c.post_lanes)
         )
-        m.d.sync += selected.eq(Mux(command.unit == 0, acc, widened))
+        with m.Switch(command.unit):
+            with m.Case(Unit.ARRAY):
+                m.d.sync += selected.eq(acc)
+            with m.Case(Unit.MAX):
+                m.d.sync += selected.eq(widened)
+            with m.Case(Unit.SUM):
+                m.d.sync += selected.eq(channel_sum)
 
         codes = []
         for lane in range(c.post_lanes):

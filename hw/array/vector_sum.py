@@ -1,0 +1,73 @@
+"""Channel-wise weighted sums over the steps of an output: depthwise layers, averages, additions."""
+
+from amaranth.hdl import Cat, Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.array.array import processing_element
+from hw.array.svpe import pe_latency
+from hw.config import AcceleratorConfig
+from hw.verilog import submodule
+
+__all__ = ["VectorSum"]
+
+
+class VectorSum(wiring.Component):
+    """``pixels x lanes`` accumulators, each with one lane of the array's kind.
+
+    Where the array reduces channels, this unit keeps them apart: every channel has its own weight
+    code, shared along the pixels. One step per cycle, latency ``self.latency`` cycles from a step
+    with ``last`` to ``sum_valid``; growth and wrapping as in :class:`~hw.array.svpe.Svpe`.
+
+    Members
+    -------
+    valid, first, last : ``In(1)``
+    act : ``In(pixels * lanes * act_bits)``
+    weight : ``In(lanes * code_bits)``
+    sum : ``Out(pixels * lanes * acc_bits)``, registered, holds until the next output is complete
+    sum_valid : ``Out(1)``
+    """
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        self.latency = pe_latency(1)
+        super().__init__({
+            "valid": In(1),
+            "first": In(1),
+            "last": In(1),
+            "act": In(config.pixels * config.act_word_bits),
+            "weight": In(config.lanes * config.weight_code_bits),
+            "sum": Out(config.pixels * config.lanes * config.acc_bits),
+            "sum_valid": Out(1),
+        })  # fmt: skip
+
+    @property
+    def module_name(self) -> str:
+        c = self.config
+        return (
+            f"nbqnn_vector_sum_{c.pe}_l{c.lanes}_p{c.pixels}"
+            f"_a{c.act_bits}_w{c.weight_bits}_s{c.acc_bits}"
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        c = self.config
+        elements = []
+        for index in range(c.pixels * c.lanes):
+            element = processing_element(c, lanes=1)
+            m.submodules[f"pe_p{index // c.lanes}_l{index % c.lanes}"] = submodule(
+                platform, element
+            )
+            m.d.comb += [
+                element.valid.eq(self.valid),
+                element.first.eq(self.first),
+                element.last.eq(self.last),
+                element.act.eq(self.act.word_select(index, c.act_bits)),
+                element.weight.eq(self.weight.word_select(index % c.lanes, c.weight_code_bits)),
+            ]
+            elements.append(element)
+        m.d.comb += [
+            self.sum.eq(Cat(element.acc for element in elements)),
+            self.sum_valid.eq(elements[0].acc_valid),
+        ]
+        return m
