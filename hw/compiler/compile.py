@@ -76,6 +76,10 @@ class _Compilation:
 
         self._allocate(source, source)
         self._transfer(Load, source, Region.INPUT, 0)
+        # Before anything that may reuse its place.
+        for port in outputs:
+            if self._memory_of(port.name) == source:
+                self._transfer(Store, source, Region.OUTPUT, port.offset)
         uses = self._last_uses()
         tiles = [tile for index, layer in enumerate(layers) for tile in self._tiles(index, layer)]
         loaded = []
@@ -97,9 +101,6 @@ class _Compilation:
                     self._transfer(Store, layer.target, Region.OUTPUT, port.offset)
             for name in [name for name, last in uses.items() if last == tile.index]:
                 self.scratchpad.free(name)
-        for port in outputs:
-            if self._memory_of(port.name) == source:
-                self._transfer(Store, source, Region.OUTPUT, port.offset)
         self._emit(End())
         if len(self.commands) > _MAX_FIELD:
             raise CompileError(f"a program of {len(self.commands)} commands; at most {_MAX_FIELD}")
