@@ -1,9 +1,11 @@
 """Who may import whom, shown by the linter's contracts, by reading imports and by blocking them."""
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -110,6 +112,30 @@ def test_every_dependency_is_pinned_and_says_what_for():
         assert "==" in dependency, dependency
         line = next(line for line in text.splitlines() if f'"{dependency}"' in line)
         assert len(line.partition("#")[2].split()) >= 2, f"{dependency}: a comment must say why"
+
+
+def test_every_package_that_is_imported_is_declared():
+    """By ``pyproject.toml``, or as a requirement of a package that is."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"]]
+    for extra, dependencies in project["optional-dependencies"].items():
+        wanted += dependencies if extra != "dev" else ()
+    declared = {_distribution(requirement) for requirement in wanted}
+    for name in tuple(declared):
+        required = (r for r in metadata.requires(name) or () if "extra ==" not in r)
+        declared.update(map(_distribution, required))
+    distributions = metadata.packages_distributions()
+    for path in SOURCES:
+        for module in {name.partition(".")[0] for name in _imports(path)}:
+            if module in sys.stdlib_module_names or module in PACKAGES:
+                continue
+            owners = {_distribution(owner) for owner in distributions.get(module, ())}
+            assert owners & declared, f"{path} imports {module}, which nothing declares"
+
+
+def _distribution(requirement: str) -> str:
+    """``Amaranth[builtin-yosys]==0.5.10`` -> ``amaranth``."""
+    return re.match(r"[\w.-]+", requirement)[0].lower().replace("_", "-")
 
 
 def test_command_line_holds_no_logic():
