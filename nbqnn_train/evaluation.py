@@ -44,11 +44,15 @@ def evaluate(path: Path, data: str, data_dir: Path | None = None) -> dict:
     if not path.exists():
         raise NbqnnError(f"Run or graph must exist, not {str(path)!r}")
     if path.is_dir() and (path / CONFIG).is_file():
-        subject = load_run(path)
+        subject, shape = load_run(path), read_run(path).input_shape
+        count = count_correct
     else:
         subject = load(path)
+        shape = tensor_types(subject)[subject.input_nodes[0].name].shape
+        count = count_correct_graph
     images = load_data(data, data_dir).test
-    count = count_correct_graph if isinstance(subject, Graph) else count_correct
+    if images.shape != shape:
+        raise NbqnnError(f"Images must have shape {shape}, not {images.shape}")
     return {"accuracy": count(subject, images) / len(images), "images": len(images)}
 
 
@@ -68,9 +72,6 @@ def count_correct(network: QuantNetwork, images: LabelledImages) -> int:
 
 def count_correct_graph(graph: Graph, images: LabelledImages) -> int:
     """Test images whose class a graph names. Of equal largest outputs the first one counts."""
-    shape = tensor_types(graph)[graph.input_nodes[0].name].shape
-    if images.shape != shape:
-        raise NbqnnError(f"Images must have shape {shape}, not {images.shape}")
     correct = 0
     for start in range(0, len(images), _BATCH):
         part = slice(start, start + _BATCH)

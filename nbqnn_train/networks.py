@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from nbqnn_train.config import TrainConfig
@@ -11,7 +12,7 @@ from nbqnn_train.models import build_model
 from nbqnn_train.quant.network import QuantNetwork
 from nbqnn_train.weight_files import read_weights
 
-__all__ = ["float_network", "load_state", "quantized_network"]
+__all__ = ["check_images", "float_network", "load_state", "quantized_network"]
 
 #: Keys listed of each side of a mismatch.
 _SHOWN_KEYS = 3
@@ -31,6 +32,18 @@ def quantized_network(
     """The network of ``config``, converted, with the weights of a file if there is one."""
     network = float_network(config.model, classes, channels, initial)
     return convert(network, config.quant_config())
+
+
+def check_images(name: str, classes: int, shape: tuple[int, int, int]) -> None:
+    """Raises :class:`NbqnnError` unless the network called ``name`` takes images of ``shape``."""
+    with torch.device("meta"):  # shapes alone, no arithmetic
+        network = build_model(name, classes, shape[0]).eval()
+        try:
+            network(torch.zeros(1, *shape))
+        except RuntimeError as error:
+            raise NbqnnError(
+                f"Model {name!r} must fit images of shape {shape}: {str(error).splitlines()[0]}"
+            ) from None
 
 
 def load_state(module: nn.Module, state: dict[str, Tensor], origin: Path) -> None:

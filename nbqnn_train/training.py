@@ -20,7 +20,7 @@ from nbqnn_train.data import DataSets, load_data
 from nbqnn_train.data.batches import calibration_batches, ordered_loader, train_loader
 from nbqnn_train.evaluation import count_correct
 from nbqnn_train.module import TrainingModule
-from nbqnn_train.networks import float_network, quantized_network
+from nbqnn_train.networks import check_images, float_network, quantized_network
 from nbqnn_train.runs import (
     CHECKPOINT,
     RESULT,
@@ -54,6 +54,7 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> dict:
     out = Path(out)
     config.check_files()
     data = load_data(config.data, config.data_dir)
+    check_images(config.model, data.classes, data.input_shape)
     torch.manual_seed(config.seed)
     channels = data.input_shape[0]
     network = quantized_network(config, data.classes, channels, config.pretrained)
@@ -161,13 +162,15 @@ def _finish(config, out: Path, network, data: DataSets, epochs: int, started: fl
 
 @contextmanager
 def _threads(count: int | None) -> Iterator[None]:
-    """At most ``count`` threads for one operation on the CPU."""
+    """At most ``count`` threads for one operation on the CPU; what a training sets is set back."""
     before = torch.get_num_threads()
+    deterministic = torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(min(before, count or before))
     try:
         yield
     finally:
         torch.set_num_threads(before)
+        torch.use_deterministic_algorithms(deterministic)
 
 
 @contextmanager

@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from nbqnn_train.convert import QuantConfig, calibrate, convert
 from nbqnn_train.graph import Conv2d, Requantize
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.models import MODELS, build_model
 from nbqnn_train.networks import float_network
+from tests.nightly import NIGHTLY
 from tests.train.exactness import assert_exact
 
 #: Classes, input channels and parameters; those of ImageNet are the published numbers.
@@ -45,20 +47,43 @@ TORCHVISION = {
         "classifier.weight": (1000, 1024),
     },
 }
-#: Small enough to be compared node by node here: classes, channels, size.
+#: Images on which networks are compared node by node here: channels and size.
 SMALL = {
+    "alexnet": (3, 63),
+    "densenet121": (3, 32),
+    "densenet_bc_100_12": (3, 8),
     "digits": (1, 8),
     "lenet5": (1, 28),
-    "nbq": (3, 8),
-    "resnet20": (3, 16),
-    "resnet18": (3, 32),
     "mobilenet_v1": (3, 32),
-    "densenet_bc_100_12": (3, 8),
+    "nbq": (3, 8),
+    "resnet18": (3, 32),
+    "resnet20": (3, 16),
+    "resnet32": (3, 8),
+    "resnet34": (3, 32),
+    "resnet44": (3, 8),
+    "resnet50": (3, 32),
+    "resnet56": (3, 8),
+    "vgg16": (3, 32),
 }
 
 
+def small_model(name: str, channels: int) -> nn.Module:
+    """The network called ``name`` for 10 classes, with a narrow classifier where that is most of
+    it."""
+    model = build_model(name, 10, channels)
+    if name in ("alexnet", "vgg16"):
+        model.avgpool = nn.AdaptiveAvgPool2d(1)
+        features = 256 if name == "alexnet" else 512
+        for index, layer in enumerate(model.classifier):
+            if isinstance(layer, nn.Linear):
+                outputs = min(layer.out_features, 64)
+                model.classifier[index] = nn.Linear(features, outputs)
+                features = outputs
+    return model
+
+
 def test_all_are_known():
-    assert set(PARAMETERS) == set(MODELS)
+    assert set(PARAMETERS) == set(SMALL) == set(MODELS)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -71,16 +96,27 @@ def test_number_of_parameters(name):
     assert TORCHVISION.get(name, {}).items() <= state.items()
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_exact(name):
-    channels, size = SMALL[name]
-    torch.manual_seed(0)
-    model = build_model(name, 10, channels)
-    images = np.random.default_rng(0).normal(size=(2, channels, size, size)).astype(np.float32)
+def check_exact(model: nn.Module, channels: int, size: int, count: int) -> None:
+    images = np.random.default_rng(0).normal(size=(count, channels, size, size)).astype(np.float32)
     network = convert(model, QuantConfig())
     calibrate(network, [torch.from_numpy(images)])
     graph = assert_exact(network, images)
     assert not [node.name for node in graph.nodes if ".operand" in node.name]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_exact(name):
+    channels, size = SMALL[name]
+    torch.manual_seed(0)
+    check_exact(small_model(name, channels), channels, size, count=2)
+
+
+@pytest.mark.skipif(not NIGHTLY, reason="for the nightly run: needs 8 GB and minutes")
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("name", ["alexnet", "resnet50", "vgg16"])
+def test_exact_at_full_size(name):
+    torch.manual_seed(0)
+    check_exact(build_model(name, 1000, 3), 3, 224, count=1)
 
 
 def test_shortcut_without_parameters_is_a_copying_convolution():

@@ -13,6 +13,8 @@ from torch import nn
 
 from nbqnn_train.config import TrainConfig
 from nbqnn_train.evaluation import evaluate, load_run
+from nbqnn_train.export import export_run
+from nbqnn_train.graph import save
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.models import build_model
 from nbqnn_train.networks import load_state
@@ -120,6 +122,30 @@ def test_divergence(tmp_path):
 def test_evaluating_nothing(tmp_path):
     with pytest.raises(NbqnnError, match="Run or graph must exist"):
         evaluate(tmp_path / "none", "digits")
+
+
+def test_images_of_another_size(finished, tmp_path):
+    config = TrainConfig(model="lenet5", data="digits")
+    with pytest.raises(NbqnnError, match=r"^Model 'lenet5' must fit images of shape \(1, 8, 8\): "):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "large.py").write_text(
+        "import numpy as np\n"
+        "from nbqnn_train.data import DataSets, ImageSet\n"
+        "one = np.ones(1, np.float32)\n"
+        "part = ImageSet(np.zeros((2, 1, 9, 9), np.uint8), np.zeros(2, np.int64), one, one)\n"
+        "def data(folder):\n    return DataSets('large', part, part, (1, 9, 9), 10)\n"
+    )
+    graph = tmp_path / "graph.nbqnn"
+    save(export_run(finished), graph)
+    sys.path.insert(0, str(tmp_path))
+    try:
+        for path in (finished, graph):
+            message = r"^Images must have shape \(1, 8, 8\), not \(1, 9, 9\)$"
+            with pytest.raises(NbqnnError, match=message):
+                evaluate(path, "large:data")
+    finally:
+        sys.path.remove(str(tmp_path))
 
 
 def test_an_unfinished_run(finished, tmp_path):
