@@ -110,6 +110,8 @@ def _locate(program: Program, image: np.ndarray, index: int, timing: MemoryTimin
     with bus:
         result = driver.run(image)
     for layer in traced.layers:
+        if layer.output not in result.traced:
+            continue
         actual = result.traced[layer.output]
         wanted = expected[layer.output].reshape(actual.shape)
         if np.array_equal(actual, wanted):

@@ -26,7 +26,7 @@ def compile_graph(graph: Graph, config: AcceleratorConfig, *, traced: bool = Fal
     """The program that computes ``graph`` on an accelerator of ``config``, image by image.
 
     Feature maps stay on the chip; weights and parameters are loaded ahead of use while the layer
-    before is computed. With ``traced``, every layer's result is also stored in the scratch region.
+    before is computed. With ``traced``, every node's codes are also stored in the scratch region.
 
     Raises :class:`CompileError` naming the layer, the number and the limit that do not fit.
     """
@@ -72,7 +72,11 @@ class _Compilation:
         source = self.graph.input_nodes[0].name
         inputs, _ = self._ports([source])
         outputs, _ = self._ports(list(dict.fromkeys(self.graph.outputs)))
-        traced, _ = self._ports([layer.target for layer in layers] if self.traced else [])
+        # Steps of a concatenation have no node of their own in the graph.
+        nodes = {node.name for node in self.graph.nodes}
+        traced, _ = self._ports(
+            [layer.target for layer in layers if self.traced and layer.target in nodes]
+        )
 
         self._allocate(source, source)
         self._transfer(Load, source, Region.INPUT, 0)
@@ -224,7 +228,7 @@ class _Compilation:
         if layer.unit is Unit.MAX:
             steps = 0
         else:
-            depth = -(-layer.in_shape[0] // config.lanes)
+            depth = -(-layer.weight.shape[1] // config.lanes)
             loops = depth if layer.unit is Unit.ARRAY else layer.weight.shape[1]
             steps = loops * layer.kernel[0] * layer.kernel[1]
         if steps > config.weight_depth:
@@ -331,7 +335,7 @@ class _Compilation:
         dot = layer.unit is Unit.ARRAY
         loops, loop_plane = 1, 0
         if dot:
-            loops, loop_plane = source.groups(config), source.plane
+            loops, loop_plane = -(-layer.weight.shape[1] // config.lanes), source.plane
         elif layer.unit is Unit.SUM:
             loops = layer.weight.shape[1]
         in_base = self.bases[layer.source] - top * source.pitch - left

@@ -1,7 +1,7 @@
 """Lowers graph nodes to the layers that the accelerator runs."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -124,6 +124,8 @@ class _Lowering:
                     self.aliases[node.name] = self._memory_of(node.input)
                 case Input():
                     self._place(node)
+                case Concat():
+                    self._concat(node)
                 case Requantize() | Clip() | MaxPool2d():
                     self._place(node)
                     self.layers.append(self._layer(node))
@@ -134,9 +136,7 @@ class _Lowering:
         refused = []
         for node in self.graph.nodes:
             kind = type(node).__name__
-            if isinstance(node, Concat):
-                refused.append(f"{node.name} ({kind})")
-            elif isinstance(node, _SUMMING) and self.users[node.name] != 1:
+            if isinstance(node, _SUMMING) and self.users[node.name] != 1:
                 refused.append(f"{node.name} ({kind} with {self.users[node.name]} readers)")
         if len(self.graph.input_nodes) != 1:
             refused.append(f"{len(self.graph.input_nodes)} inputs (one is supported)")
@@ -240,6 +240,45 @@ class _Lowering:
             Unit.SUM,
             weight,
         )
+
+    def _concat(self, node: Concat):
+        """Pairwise sums of channels that were moved to their places by weights of zero and one."""
+        joined = node.operands[0]
+        for position, operand in enumerate(node.operands[1:], start=2):
+            last = position == len(node.operands)
+            target = node.name if last else f"{node.name}.{position}"
+            sources = (self._source(node, joined), self._source(node, operand))
+            first, second = (self.shapes[source][0] for source in sources)
+            shape = (first + second, *self.shapes[sources[0]][1:])
+            weight = np.zeros((shape[0], max(first, second), 2, 1), np.int64)
+            weight[np.arange(first), np.arange(first), 0] = 1
+            weight[first + np.arange(second), np.arange(second), 1] = 1
+            type_ = replace(self.types[node.name], shape=shape)
+            self.types[target], self.shapes[target] = type_, shape
+            self.offsets[target] = stored_offset(self.config, type_)
+            channels = np.ones(shape[0], np.int64)
+            unchanged = Requantize(
+                name=target,
+                input=target,
+                multiplier=channels,
+                bias=0 * channels,
+                shift=0 * channels,
+                bits=type_.bits,
+                signed=type_.signed,
+                exponent=type_.exponent,
+                low=type_.low,
+                high=type_.high,
+            )
+            self.layers.append(
+                self._summing_layer(
+                    replace(node, name=target, operands=(joined, operand)),
+                    unchanged,
+                    sources,
+                    Unit.ARRAY,
+                    weight,
+                )
+            )
+            joined = target
 
     def _summing_layer(
         self,
