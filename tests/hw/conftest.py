@@ -1,0 +1,31 @@
+"""Verilated accelerators, one of each configuration for all tests of a module."""
+
+import pytest
+
+from hw.accelerator import TOP
+from hw.config import AcceleratorConfig
+from hw.generate import accelerator_verilog
+from sim.verilated import VerilatedAccelerator
+from tests.hw.runs import Model
+
+
+@pytest.fixture(scope="module")
+def accelerator_model():
+    """Gives the model of a configuration, built at the first call."""
+    models: dict[AcceleratorConfig, Model] = {}
+
+    def of(config: AcceleratorConfig) -> Model:
+        if config not in models:
+            accelerator = VerilatedAccelerator(
+                accelerator_verilog(config),
+                TOP,
+                data_width=config.axi_data_width,
+                memory_bytes=1 << 20,
+                memory_base=0x4000_0000,
+            )
+            models[config] = Model(config, accelerator)
+        return models[config]
+
+    yield of
+    for model in models.values():
+        model.accelerator.close()

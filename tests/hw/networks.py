@@ -1,0 +1,134 @@
+"""Networks made by hand, and images that reach every code, for runs on the accelerator."""
+
+import numpy as np
+
+from nbqnn_train.graph import (
+    Clip,
+    Conv2d,
+    Flatten,
+    Graph,
+    Input,
+    Linear,
+    MaxPool2d,
+    Requantize,
+    narrowed,
+    run,
+    tensor_types,
+    validate,
+    value_bounds,
+)
+from nbqnn_train.graph.limits import max_weight
+
+__all__ = ["Network", "images", "small_network", "traced_codes"]
+
+
+class Network:
+    """A graph that grows layer by layer, each after the one before unless told otherwise.
+
+    Parameters
+    ----------
+    seed : int
+        Of weights, biases, shifts and multipliers.
+    scale : bool
+        Multipliers of 16 bits, else powers of two.
+    """
+
+    def __init__(self, *, seed: int, scale: bool = False):
+        self.rng = np.random.default_rng(seed)
+        self.scale = scale
+        self.nodes = []
+
+    @property
+    def last(self) -> str:
+        return self.nodes[-1].name
+
+    def add(self, kind, name: str, **values) -> "Network":
+        if kind is not Input:
+            values.setdefault("input", self.last)
+        self.nodes.append(kind(name=name, **values))
+        return self
+
+    def weights(self, shape: tuple[int, ...], bits: int) -> dict:
+        powers = 1 << np.arange(max_weight(bits).bit_length())
+        return {
+            "weight": self.rng.choice(np.concatenate([[0], powers, -powers]), shape),
+            "weight_bits": bits,
+            "weight_exponent": np.zeros(shape[0], int),
+            "acc_bits": 48,
+        }
+
+    def conv(self, name: str, shape: tuple[int, int, int, int], bits: int, **window) -> "Network":
+        return self.add(Conv2d, name, **self.weights(shape, bits), **window)
+
+    def linear(self, name: str, outputs: int, bits: int) -> "Network":
+        inputs = tensor_types(Graph(nodes=tuple(self.nodes), outputs=()))[self.last].shape[0]
+        return self.add(Linear, name, **self.weights((outputs, inputs), bits))
+
+    def requantize(self, name: str, bits: int, signed: bool, **clip) -> "Network":
+        """To ``bits``, with outputs over all of their range and a few saturated ones."""
+        graph = Graph(nodes=tuple(self.nodes), outputs=())
+        channels = tensor_types(graph)[self.last].shape[0]
+        reach = max(abs(value) for value in value_bounds(graph)[self.last])
+        if self.scale:
+            multiplier = self.rng.integers(1, 1 << 16, channels)
+        else:
+            multiplier = 1 << self.rng.integers(0, 5, channels)
+        wanted = np.array([(reach * int(value)).bit_length() for value in multiplier]) - bits
+        span = np.minimum(reach * multiplier // 4, (1 << 47) - 1)
+        low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
+        return self.add(
+            Requantize,
+            name,
+            multiplier=multiplier,
+            bias=self.rng.integers(-span, span + 1),
+            shift=np.clip(wanted - self.rng.integers(0, 4, channels), 0, 47),
+            bits=bits,
+            signed=signed,
+            exponent=-4,
+            **({"low": low, "high": high} | clip),
+        )
+
+    def graph(self, *outputs: str) -> Graph:
+        graph = narrowed(Graph(nodes=tuple(self.nodes), outputs=outputs or (self.last,)))
+        validate(graph)
+        return graph
+
+
+def small_network(
+    *, act_bits: int, weight_bits: int, scale: bool, seed: int = 1, filters: int = 9
+) -> Graph:
+    """Every kind of layer: strides, dilation, uneven padding, partial groups, two outputs."""
+    few = min(weight_bits, 2)
+    net = Network(seed=seed, scale=scale)
+    net.add(Input, "image", shape=(3, 8, 7), bits=act_bits, signed=False, exponent=-act_bits)
+    net.conv(
+        "conv1", (5, 3, 3, 2), weight_bits, stride=(2, 1), padding=(1, 2, 0, 1), dilation=(1, 2)
+    )
+    net.requantize("act1", act_bits, False)
+    net.add(MaxPool2d, "pool", kernel=(3, 2), stride=(1, 2), padding=(1, 1, 2, 0))
+    net.add(Clip, "clip", low=3, high=(1 << act_bits) - 4)
+    net.requantize("rescale", act_bits - 1, True, low=-3)
+    net.conv("conv2", (filters, 5, 1, 1), few)
+    net.requantize("act2", act_bits, True, low=0)
+    net.conv("conv3", (6, filters, 2, 3), weight_bits, stride=(1, 2), padding=(0, 1, 1, 1))
+    net.requantize("act3", act_bits - 2, False)
+    net.add(Flatten, "flat")
+    net.linear("linear", 10, few)
+    net.requantize("logits", act_bits, True)
+    return net.graph("logits", "clip")
+
+
+def images(graph: Graph, count: int, seed: int = 1) -> np.ndarray:
+    """float32 (count, *shape): over the range and beyond its ends; then all low, all high."""
+    (node,) = graph.input_nodes
+    type_ = tensor_types(graph)[node.name]
+    rng = np.random.default_rng(seed)
+    codes = rng.integers(type_.low - 2, type_.high + 3, (count, *node.shape)).astype(np.float64)
+    codes[1:2], codes[2:3] = type_.low, type_.high
+    return np.ldexp(codes, node.exponent).astype(np.float32)
+
+
+def traced_codes(graph: Graph, x: np.ndarray) -> list[dict[str, np.ndarray]]:
+    """Codes of every node by name, one dict for each image, from the interpreter."""
+    codes = run(graph, x, trace=True)
+    return [{name: values[i] for name, values in codes.items()} for i in range(len(x))]

@@ -1,0 +1,83 @@
+"""Runs through the real driver, compared with the interpreter layer by layer."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hw.config import AcceleratorConfig
+from hw.driver import Buffer, Driver, RunResult
+from hw.program import Program
+from hw.registers import REGISTERS
+from sim.verilated import MemoryTiming, VerilatedAccelerator
+
+__all__ = ["PAGE", "MemoryBus", "Model", "compare", "memory_bytes", "offset"]
+
+PAGE = 4096
+
+
+def offset(register: str) -> int:
+    return REGISTERS[register].offset
+
+
+def memory_bytes(program: Program) -> int:
+    """What a driver of this program allocates at most."""
+    ports = (program.input, *program.outputs, *program.traced)
+    sizes = [len(program.commands), len(program.parameters)]
+    sizes += [port.layout.host_bytes(program.config) for port in ports]
+    return sum(-(-size // PAGE) * PAGE + PAGE for size in sizes)
+
+
+class MemoryBus:
+    """A driver's bus over an accelerator model with ``memory``, ``read``, ``write`` and ``run``."""
+
+    def __init__(self, accelerator, max_cycles: int):
+        self.accelerator = accelerator
+        self.read = accelerator.read
+        self.write = accelerator.write
+        self.max_cycles = max_cycles
+        self.allocated = 0
+
+    def allocate(self, size: int) -> Buffer:
+        start = self.allocated
+        self.allocated += -(-size // PAGE) * PAGE
+        assert self.allocated <= len(self.accelerator.memory)
+        part = self.accelerator.memory[start : self.allocated]
+        part[:] = 0
+        return Buffer(part, self.accelerator.memory_base + start)
+
+    def wait(self) -> bool:
+        self.accelerator.run(self.max_cycles)
+        return self.accelerator.irq
+
+
+@dataclass(frozen=True)
+class Model:
+    """A Verilated accelerator that many programs run on, one after the other."""
+
+    config: AcceleratorConfig
+    accelerator: VerilatedAccelerator
+
+    def driver(
+        self,
+        program: Program,
+        *,
+        timing: MemoryTiming | None = None,
+        max_cycles: int = 2_000_000,
+    ) -> tuple[Driver, MemoryBus]:
+        """A driver whose bus begins at the start of the memory; all earlier ones are void."""
+        self.accelerator.clear_faults()
+        self.accelerator.set_timing(timing or MemoryTiming())
+        bus = MemoryBus(self.accelerator, max_cycles)
+        return Driver(bus, program), bus
+
+
+def compare(driver: Driver, image: np.ndarray, expected: dict[str, np.ndarray]) -> RunResult:
+    """Runs an image; every code of every tensor that comes back equals the interpreter's."""
+    result = driver.run(image)
+    for name, codes in {**result.traced, **result.outputs}.items():
+        wanted = expected[name].reshape(codes.shape)
+        assert np.array_equal(codes, wanted), (
+            f"{name}: {(codes != wanted).sum()} of {codes.size} codes differ, the first at "
+            f"{tuple(map(int, np.argwhere(codes != wanted)[0]))}"
+        )
+    return result

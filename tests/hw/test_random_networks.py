@@ -1,0 +1,123 @@
+"""The accelerator on random networks: every code of every layer, whatever the memory's timing."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, event, given, settings
+from hypothesis import strategies as st
+
+from hw.compiler import CompileError, compile_graph
+from hw.isa import DESCRIPTOR_BYTES, Opcode
+from nbqnn_train.graph import (
+    Clip,
+    Conv2d,
+    Flatten,
+    Linear,
+    MaxPool2d,
+    Requantize,
+    run_codes,
+    tensor_types,
+)
+from sim.verilated import MemoryTiming
+from tests.graph.strategies import Case, Space, cases
+from tests.hw.accelerators import VERILATED
+from tests.hw.networks import images, small_network, traced_codes
+from tests.hw.runs import compare
+
+#: What a configuration can refuse of a random graph; anything else is a bug.
+REFUSALS = (
+    "of a flattened map",
+    "do not fit beside the",
+    "accumulator bits, more than acc_bits",
+    "must fit weight_depth",
+    "must fit param_depth",
+    "bits (acc_bits =",
+)
+
+
+def space(config):
+    """Graphs that mostly fit."""
+    return Space(
+        kinds=(Conv2d, Conv2d, Linear, MaxPool2d, Flatten, Clip, Requantize),
+        inputs=(1, 1),
+        channels=(1, 2 * max(config.lanes, config.filters) + 1),
+        size=(1, 7),
+        grouped=False,
+        act_bits=tuple(bits for bits in (2, 3, 4, 7, 8, 12, 16) if bits <= config.act_bits),
+        weight_bits=tuple(range(2, config.weight_bits + 1)),
+        modes=("shift",) if config.requant == "shift" else ("shift", "scale"),
+    )
+
+
+timings = st.builds(
+    MemoryTiming,
+    read_latency=st.sampled_from([1, 2, 7, 32, 300]),
+    write_latency=st.sampled_from([1, 2, 16, 200]),
+    outstanding=st.sampled_from([1, 2, 16]),
+    bytes_per_cycle=st.sampled_from([0.0, 0.7, 3.0, 20.0]),
+    stall_rate=st.sampled_from([0.0, 0.1, 0.5, 0.8]),
+    seed=st.integers(1, 1 << 20),
+)
+
+
+def as_images(case: Case) -> np.ndarray:
+    """The case's codes as real numbers, which the driver quantizes again."""
+    (name,) = case.codes
+    return np.ldexp(case.codes[name].astype(np.float64), tensor_types(case.graph)[name].exponent)
+
+
+@pytest.mark.parametrize("name", VERILATED)
+def test_random_networks(accelerator_model, name):
+    config = VERILATED[name]
+    model = accelerator_model(config)
+    counts = {"run": 0, "refused": 0}
+
+    @settings(
+        max_examples=100,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+    )
+    @given(case=cases(space(config)), timing=timings, traced=st.integers(0, 3))
+    def check(case, timing, traced):
+        try:
+            program = compile_graph(case.graph, config, traced=traced > 0)
+        except CompileError as error:
+            reason = next((text for text in REFUSALS if text in str(error)), None)
+            assert reason, error
+            event(reason)
+            counts["refused"] += 1
+            assume(False)
+        counts["run"] += 1
+        codes = run_codes(case.graph, case.codes, trace=True)
+        driver, _ = model.driver(program, timing=timing)
+        for index, image in enumerate(as_images(case)):
+            compare(driver, image, {node: values[index] for node, values in codes.items()})
+
+    check()
+    assert counts["refused"] <= counts["run"], counts
+
+
+# The least one has too little of everything for them.
+@pytest.mark.parametrize("name", [name for name in VERILATED if name != "least_32"])
+def test_every_kind_of_layer(accelerator_model, name):
+    """Networks with everything in them, larger than the random ones: weights in several tiles."""
+    config = VERILATED[name]
+    model = accelerator_model(config)
+    tiles = 0
+    for seed, filters in ((1, 9), (2, 4 * config.filters), (3, 4 * config.filters + 1)):
+        graph = small_network(
+            act_bits=config.act_bits,
+            weight_bits=config.weight_bits,
+            scale=config.requant == "scale",
+            seed=seed,
+            filters=filters,
+        )
+        program = compile_graph(graph, config, traced=True)
+        commands = range(0, len(program.commands), DESCRIPTOR_BYTES)
+        computes = [program.commands[at] for at in commands].count(Opcode.COMPUTE)
+        tiles = max(tiles, computes - len(program.layers))
+        x = images(graph, 4, seed)
+        driver, _ = model.driver(program, timing=MemoryTiming(stall_rate=0.3, seed=seed))
+        for image, expected in zip(x, traced_codes(graph, x), strict=True):
+            compare(driver, image, expected)
+    assert tiles >= 2
