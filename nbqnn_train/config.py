@@ -11,7 +11,10 @@ from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.models import check_model
 from nbqnn_train.recipes import OPTIMIZERS, Recipe, recipe
 
-__all__ = ["TrainConfig", "config_toml", "read_config", "toml_table"]
+__all__ = ["PRECISIONS", "TrainConfig", "config_toml", "read_config", "toml_table"]
+
+#: Names of Lightning's plugins.
+PRECISIONS = ("32", "bf16-mixed", "16-mixed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +28,8 @@ class TrainConfig:
     requant_mode : "shift" or "scale".
     pretrained : file of full-precision weights to begin with.
     teacher : file of full-precision weights of the same model, to distil from.
+    precision : of the arithmetic while training, see ``PRECISIONS``; evaluation is always exact.
+    accumulate : batches whose gradients are added up for one step.
     """
 
     model: str
@@ -42,12 +47,18 @@ class TrainConfig:
     requant_mode: str = "shift"
     pretrained: Path | None = None
     teacher: Path | None = None
+    precision: str = "32"
+    accumulate: int = 1
 
     def __post_init__(self):
         check_model(self.model)
         check_data(self.data)
         self.quant_config()
-        for name in ("epochs", "batch_size"):
+        if self.precision not in PRECISIONS:
+            raise NbqnnError(
+                f"Precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r}"
+            )
+        for name in ("epochs", "batch_size", "accumulate"):
             value = getattr(self, name)
             if value is not None and (type(value) is not int or value < 1):
                 raise NbqnnError(f"{_words(name)} must be at least 1, not {value!r}")

@@ -44,6 +44,7 @@ class TrainingModule(lightning.LightningModule):
         self.schedule = schedule
         self.seed = seed
         self.calibration = calibration
+        self._entered: int | None = None
         # Neither trained nor saved: a list hides it from the module's own parameters.
         self._teacher = [] if teacher is None else [teacher.eval().requires_grad_(False)]
         self.accuracy = MulticlassAccuracy(classes, average="micro")
@@ -56,6 +57,9 @@ class TrainingModule(lightning.LightningModule):
 
     def on_train_batch_start(self, batch, batch_idx: int) -> None:
         step = self.global_step
+        if step == self._entered:  # a further batch of the same step
+            return
+        self._entered = step
         phase = self.schedule.phase(step)
         before = self.schedule.phase(step - 1) if step else None
         self._enter(phase, before)

@@ -91,8 +91,9 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> dict:
 def _training_module(config, data: DataSets, network, teacher) -> TrainingModule:
     recipe = config.recipe()
     batch_size = min(recipe.batch_size, len(data.train))
+    batches = len(data.train) // batch_size
     schedule = Schedule(
-        steps=recipe.epochs * (len(data.train) // batch_size),
+        steps=recipe.epochs * -(-batches // config.accumulate),
         warmup=recipe.warmup,
         fold=recipe.fold,
         settle=recipe.settle,
@@ -121,6 +122,8 @@ def _trainer(config: TrainConfig, out: Path) -> lightning.Trainer:
         max_epochs=config.recipe().epochs,
         callbacks=[checkpoints, TQDMProgressBar(refresh_rate=10, leave=False)],
         logger=[CSVLogger(out, name="csv"), TensorBoardLogger(out, name="tensorboard")],
+        precision=config.precision,
+        accumulate_grad_batches=config.accumulate,
         log_every_n_steps=10,
         num_sanity_val_steps=0,
         enable_model_summary=False,

@@ -62,6 +62,8 @@ class _FakeQuantize(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, value, step, low, high):
+        if value.dtype in (torch.bfloat16, torch.float16):
+            value = value.float()  # their mantissas hold no half beside 8 bits of code
         # A pass over memory costs more here than arithmetic: half and value / step in one.
         codes = torch.add(value.new_tensor(0.5), value, alpha=1 / step).floor_()
         ctx.limits = None

@@ -250,9 +250,13 @@ class WeightedLayer(nn.Module):
                 self._cached = key, self._integers(source)
         return self._cached[1]
 
+    def folded_weight(self) -> Tensor:
+        """What is projected: the latent weights with their part of batch norm, float64."""
+        return self.weight.double() * self._per_channel(self._fold(self._gain(torch.float64)))
+
     def _integers(self, source: Format) -> IntegerLayer:
         gain = self._gain(torch.float64)
-        folded = self.weight.double() * self._per_channel(self._fold(gain))
+        folded = self.folded_weight()
         exponent = self._allowed_exponent(source)
         codes = self.estimator.codes(folded, self._per_channel(exponent), self.bits).long()
         target = self.out.format

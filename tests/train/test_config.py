@@ -25,6 +25,8 @@ def config(**options) -> TrainConfig:
         ({"lr": float("nan")}, r"^Learning rate must be positive, not nan$"),
         ({"weight_decay": -0.1}, r"^Weight decay must not be negative, not -0\.1$"),
         ({"optimizer": "x"}, r"^Optimizer must be one of adam, sgd, not 'x'$"),
+        ({"precision": "8"}, r"^Precision must be one of 32, bf16-mixed, 16-mixed, not '8'$"),
+        ({"accumulate": 0}, r"^Accumulate must be at least 1, not 0$"),
         ({"seed": -1}, r"^Seed must be in 0\.\.4294967295, not -1$"),
     ],
 )

@@ -209,6 +209,17 @@ def test_weight_files(tmp_path):
         read_weights(tmp_path / "w.h5")
 
 
+def test_accumulated_gradients_and_bfloat16(tmp_path):
+    options = OPTIONS | {"epochs": 3, "accumulate": 4, "precision": "bf16-mixed"}
+    result = train(TrainConfig(**options), tmp_path / "run")
+    assert result["accuracy"] > 0.3
+    assert evaluate(tmp_path / "run", "digits")["accuracy"] == result["accuracy"]
+    (metrics,) = (tmp_path / "run").glob("csv/*/metrics.csv")
+    # 11 batches are 3 steps, the last one of 3 batches; 3 epochs are 9 steps.
+    assert load_run(tmp_path / "run").calibrated
+    assert max(int(row.split(",")[-1]) for row in metrics.read_text().splitlines()[1:]) == 8
+
+
 @pytest.fixture
 def digits_weights(tmp_path) -> Path:
     """Full-precision weights of the digits network; any do."""
