@@ -180,6 +180,18 @@ class AcceleratorConfig:
 #: Fields that change neither the hardware's behaviour nor what a program must know of it.
 _COSMETIC = ("name", "clock_mhz")
 
+#: What the configurations for the ZCU102 have in common.
+_ZCU102 = {
+    "filters": 32,
+    "pixels": 4,
+    "post_lanes": 32,
+    "act_depth": 32768,
+    "weight_depth": 512,
+    "param_depth": 512,
+    "axi_data_width": 128,
+    "axi_address_width": 40,
+}
+
 PRESETS = {
     config.name: config
     for config in (
@@ -208,6 +220,17 @@ PRESETS = {
             param_depth=64,
             axi_data_width=64,
             axi_address_width=40,
+        ),
+        AcceleratorConfig(name="zcu102-8bit", lanes=64, acc_bits=24, **_ZCU102),
+        AcceleratorConfig(name="zcu102-16bit", lanes=32, act_bits=16, acc_bits=32, **_ZCU102),
+        # The baseline with 16-bit multipliers: as many filters as 2,520 DSP blocks leave room for.
+        AcceleratorConfig(
+            name="zcu102-vpe16",
+            lanes=32,
+            act_bits=16,
+            acc_bits=40,
+            pe="multiply",
+            **_ZCU102 | {"filters": 16, "post_lanes": 16},
         ),
     )
 }
