@@ -20,14 +20,17 @@ def write_text(path: Path, text: str) -> None:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
         raise NbqnnError(f"file {str(path)!r} cannot be written: {error.strerror}") from None
+    temporary = Path(temporary)
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
             file.write(text)
         umask = os.umask(0)
         os.umask(umask)
         # mkstemp's files are for their owner alone; outputs are as readable as any other file.
-        Path(temporary).chmod(0o666 & ~umask)
-        Path(temporary).replace(path)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(path)
     except OSError as error:
-        Path(temporary).unlink(missing_ok=True)
         raise NbqnnError(f"file {str(path)!r} cannot be written: {error.strerror}") from None
+    finally:
+        # Gone if it was renamed.
+        temporary.unlink(missing_ok=True)
