@@ -272,6 +272,8 @@ class _Exporter:
     def avg_pool(self, step: Step, op: AvgPoolOp) -> str:
         shape = self.shapes[step.inputs[0]]
         kernel, stride = op.windows(*shape[1:])
+        if op.is_copy(kernel, stride) and self.formats[step.inputs[0]] == op.out.format:
+            return self._input(step)
         multiplier, shift = average_multiplier(kernel[0] * kernel[1])
         self._put(
             AvgPool2d(

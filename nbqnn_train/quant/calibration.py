@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nbqnn_train.quant.formats import Format
-from nbqnn_train.quant.ops import ConcatOp, InputOp
+from nbqnn_train.quant.ops import AvgPoolOp, ConcatOp, InputOp
 
 if TYPE_CHECKING:
     from nbqnn_train.quant.network import QuantNetwork
@@ -39,7 +39,8 @@ def _groups(network: QuantNetwork) -> dict[str, str]:
     holders = _holders(network)
 
     for step in network.steps:
-        if not isinstance(network.ops[step.name], ConcatOp):
+        op = network.ops[step.name]
+        if not isinstance(op, ConcatOp) and not (isinstance(op, AvgPoolOp) and op.copies):
             continue
         for source in step.inputs:
             holder = holders[source]

@@ -104,6 +104,17 @@ def test_random_networks():
     assert seen == EVERY_NODE
 
 
+def test_pooling_to_the_size_that_is_there_changes_nothing():
+    """As in AlexNet and VGG for images of 224 x 224; other sizes are pooled."""
+    module = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(6))
+    network = convert(randomized(module, 1), QuantConfig())
+    calibrate(network, [torch.from_numpy(images(0, 2, 6, signed=True))])
+    same = assert_exact(network, images(1, 2, 6, signed=True))
+    assert not [node for node in same.nodes if isinstance(node, nodes.AvgPool2d)]
+    pooled = assert_exact(network, images(1, 2, 12, signed=True))
+    assert [node.kernel for node in pooled.nodes if isinstance(node, nodes.AvgPool2d)] == [(2, 2)]
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_concatenation_of_different_widths(mode):
     """An operand of other bits is requantized on its way; others share one format."""
