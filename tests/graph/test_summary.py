@@ -1,0 +1,45 @@
+"""What is known of a graph, for JSON."""
+
+import json
+from dataclasses import asdict
+
+import numpy as np
+from hypothesis import given, settings
+
+from nbqnn_train.graph import Input, Requantize, run, tensor_types
+from nbqnn_train.graph.activity import weight_histogram
+from nbqnn_train.graph.report import describe
+from nbqnn_train.graph.summary import summarize
+from tests.graph.strategies import Space, graphs
+
+
+@settings(max_examples=25, deadline=None)
+@given(graph=graphs(Space(inputs=(1, 1))))
+def test_rows_hold_the_table_the_weights_and_the_codes(graph):
+    (source,) = graph.input_nodes
+    code = tensor_types(graph)[source.name]
+    span = np.random.default_rng(0).uniform(code.low - 9, code.high + 9, (5, *code.shape))
+    images = np.ldexp(span, code.exponent).astype(np.float32)
+    summary = summarize(graph, [images[:3], images[3:]])
+    assert summary["images"] == 5
+    codes = run(graph, images, trace=True)
+    for node, row, described in zip(graph.nodes, summary["nodes"], describe(graph), strict=True):
+        assert asdict(described).items() <= row.items()
+        assert ("weights" in row) == hasattr(node, "weight")
+        if hasattr(node, "weight"):
+            assert row["weights"] == weight_histogram(node)
+        assert ("codes" in row) == isinstance(node, Input | Requantize)
+        if "codes" in row:
+            values, counts = np.unique(codes[node.name], return_counts=True)
+            assert row["codes"] == dict(zip(values.tolist(), counts.tolist(), strict=True))
+            assert list(row["codes"]) == sorted(row["codes"])
+            assert 0 <= row["below"] + row["above"] <= 1 + 1e-9
+    json.dumps(summary, allow_nan=False)
+
+
+@settings(max_examples=5, deadline=None)
+@given(graph=graphs())
+def test_without_images_no_codes(graph):
+    summary = summarize(graph)
+    assert summary["images"] == 0
+    assert not any("codes" in row for row in summary["nodes"])
