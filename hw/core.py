@@ -157,7 +157,7 @@ class Core(wiring.Component):
         m.d.comb += self.done.eq(ended & settle.all())
         with m.If(fetch.end):
             m.d.sync += ended.eq(1)
-        with m.If(~ended | ~idle.all()):
+        with m.If(~ended | fetch.busy | ~idle.all()):
             m.d.sync += settle.eq(0)
         with m.Else():
             m.d.sync += settle.eq((settle << 1) | 1)

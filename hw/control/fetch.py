@@ -52,9 +52,10 @@ class CommandFetch(wiring.Component):
     start : ``In(1)``, ``base`` : ``In``, ``length`` : ``In(16)``, descriptors of the program
     request, data : to and from the reader
     load, compute, store : ``Out(stream.Signature(queued_layout(opcode)))``, one valid at a time
-    end : ``Out(1)``, an END was fetched; ``end_head`` : what it waits for
+    end : ``Out(1)``, an END was fetched
     fault : ``Out(CommandFault)``, high for one cycle
     index : ``Out(16)``, the descriptor last handed on or found faulty
+    busy : ``Out(1)``, something that was asked for has not arrived
     """
 
     def __init__(self, config: AcceleratorConfig):
@@ -72,6 +73,7 @@ class CommandFetch(wiring.Component):
             "end": Out(1),
             "fault": Out(CommandFault),
             "index": Out(16),
+            "busy": Out(1),
         })  # fmt: skip
 
     @property
@@ -140,7 +142,7 @@ class CommandFetch(wiring.Component):
         for opcode, queue in streams.items():
             m.d.comb += queue.payload.eq(packer.o.payload[: queued_layout(opcode).size])
         handed = Signal(16)
-        m.d.comb += self.index.eq(handed)
+        m.d.comb += [self.index.eq(handed), self.busy.eq(fetching | (ahead != 0))]
         with m.FSM():
             with m.State("WAIT"), m.If(packer.o.valid & fetching):
                 m.next = "CHECK"
@@ -168,8 +170,11 @@ class CommandFetch(wiring.Component):
                         m.next = "STOP"
                 m.d.comb += packer.o.ready.eq(taken)
             with m.State("STOP"):
-                # What was asked for beyond the end arrives and is dropped.
-                m.d.sync += [fetching.eq(0), self.fault.eq(CommandFault.NONE)]
+                # What was asked for beyond the end arrives and is dropped; an offered request
+                # stands until it is taken.
+                m.d.sync += self.fault.eq(CommandFault.NONE)
+                with m.If(~self.request.valid | self.request.ready):
+                    m.d.sync += fetching.eq(0)
                 m.d.comb += [packer.o.ready.eq(1), taken.eq(packer.o.valid)]
                 with m.If(~fetching & (ahead == 0)):
                     m.next = "WAIT"
