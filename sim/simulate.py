@@ -1,6 +1,7 @@
 """Runs programs on the Verilated accelerator and compares every code with the interpreter's."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -93,7 +94,7 @@ def simulate_program(
                     progress(start + index + 1, len(x))
     mismatch = None
     if mismatches:
-        mismatch = _locate(program, x[first], first, timing)
+        mismatch = _locate(program, x[first], first, results[first].outputs, timing)
     return _summary(program, results, mismatches, mismatch)
 
 
@@ -102,29 +103,35 @@ def _expected(graph: Graph, batch: np.ndarray, ports: tuple[Port, ...]) -> dict[
     return {port.name: trace[port.name] for port in ports}
 
 
-def _locate(program: Program, image: np.ndarray, index: int, timing: MemoryTiming | None) -> dict:
-    """Runs one image again with all layers stored: the first layer and position that differ."""
+def _locate(
+    program: Program, image: np.ndarray, index: int, outputs: dict, timing: MemoryTiming | None
+) -> dict:
+    """The first layer and position that differ, from one more run with all layers stored.
+
+    The run is with the program's own weights. Where it shows no difference (the program's
+    commands may be at fault), the difference is that of ``outputs``.
+    """
     traced = compile_graph(program.graph, program.config, traced=True)
+    traced = replace(traced, parameters=program.parameters)
     expected = run(program.graph, image[None], trace=True)
     bus, driver = open_driver(traced, timing)
     with bus:
-        result = driver.run(image)
-    for layer in traced.layers:
-        if layer.output not in result.traced:
-            continue
-        actual = result.traced[layer.output]
-        wanted = expected[layer.output].reshape(actual.shape)
-        if np.array_equal(actual, wanted):
-            continue
-        position = tuple(int(i) for i in np.argwhere(actual != wanted)[0])
-        return {
-            "image": index,
-            "layer": layer.name,
-            "position": position,
-            "expected": int(wanted[position]),
-            "actual": int(actual[position]),
-        }
-    return {"image": index, "layer": "output transfer", "position": (), "expected": 0, "actual": 0}
+        codes = driver.run(image).traced
+    layers = [(layer.name, layer.output) for layer in traced.layers if layer.output in codes]
+    candidates = [(name, output, codes[output]) for name, output in layers]
+    candidates += [(name, name, actual) for name, actual in outputs.items()]
+    for name, output, actual in candidates:
+        wanted = expected[output].reshape(actual.shape)
+        if not np.array_equal(actual, wanted):
+            position = tuple(int(i) for i in np.argwhere(actual != wanted)[0])
+            return {
+                "image": index,
+                "layer": name,
+                "position": position,
+                "expected": int(wanted[position]),
+                "actual": int(actual[position]),
+            }
+    raise AssertionError(f"image {index} differed and no longer does")
 
 
 def _summary(
