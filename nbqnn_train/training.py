@@ -76,7 +76,7 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> dict:
                     data.train,
                     module.recipe.batch_size,
                     config.seed,
-                    augment=data.augment,
+                    margin=data.margin,
                     rank=trainer.global_rank,
                     world=trainer.world_size,
                 ),

@@ -12,14 +12,14 @@ from nbqnn_train.data.images import LabelledImages
 
 __all__ = ["calibration_batches", "ordered_loader", "train_loader"]
 
-_MARGIN = 4
-
 
 @dataclass(frozen=True)
 class _Batch:
     indices: np.ndarray
-    #: Seeds the augmentation; None for none.
-    seed: tuple[int, int, int] | None
+    #: Seeds the augmentation.
+    seed: tuple[int, ...] = ()
+    #: See :class:`nbqnn_train.data.DataSets`.
+    margin: int | None = None
 
 
 class _Batches(Dataset):
@@ -30,18 +30,18 @@ class _Batches(Dataset):
 
     def __getitem__(self, batch: _Batch) -> tuple[Tensor, Tensor]:
         pixels = self.images.images(batch.indices)
-        if batch.seed is not None:
-            pixels = _augmented(pixels, np.random.default_rng(batch.seed))
+        if batch.margin is not None:
+            pixels = _augmented(pixels, batch.margin, np.random.default_rng(batch.seed))
         return torch.from_numpy(pixels), torch.from_numpy(self.images.labels[batch.indices])
 
 
-def _augmented(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Mirrored half of the time and moved by up to 4 pixels; new pixels are 0, the mean."""
+def _augmented(images: np.ndarray, margin: int, rng: np.random.Generator) -> np.ndarray:
+    """Mirrored half of the time and moved by up to ``margin`` pixels; new pixels are 0."""
     count, _, height, width = images.shape
-    padding = ((0, 0), (0, 0), (_MARGIN, _MARGIN), (_MARGIN, _MARGIN))
+    padding = ((0, 0), (0, 0), (margin, margin), (margin, margin))
     padded = np.pad(images, padding)
     windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(2, 3))
-    top, left = rng.integers(0, 2 * _MARGIN + 1, (2, count))
+    top, left = rng.integers(0, 2 * margin + 1, (2, count))
     moved = windows[np.arange(count), :, top, left]
     mirrored = rng.random(count) < 0.5
     return np.ascontiguousarray(np.where(mirrored[:, None, None, None], moved[..., ::-1], moved))
@@ -51,10 +51,10 @@ class _EpochSampler(Sampler):
     """A new order each epoch; a smaller last batch is left out where there is more than one."""
 
     def __init__(
-        self, count: int, batch_size: int, seed: int, augment: bool, rank: int, world: int
+        self, count: int, batch_size: int, seed: int, margin: int | None, rank: int, world: int
     ):
         self.count, self.batch_size = count, min(batch_size, count)
-        self.seed, self.augment = seed, augment
+        self.seed, self.margin = seed, margin
         self.rank, self.world = rank, world
         self.epoch = 0
 
@@ -69,8 +69,8 @@ class _EpochSampler(Sampler):
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.count)
         for number in range(len(self)):
             indices = order[number * self.batch_size : (number + 1) * self.batch_size]
-            seed = (self.seed, self.epoch, number) if self.augment else None
-            yield _Batch(indices[self.rank :: self.world], seed)
+            seed = (self.seed, self.epoch, number)
+            yield _Batch(indices[self.rank :: self.world], seed, self.margin)
 
 
 class _InOrder(Sampler):
@@ -82,7 +82,7 @@ class _InOrder(Sampler):
 
     def __iter__(self) -> Iterator[_Batch]:
         for start in range(0, self.count, self.batch_size):
-            yield _Batch(np.arange(start, min(start + self.batch_size, self.count)), None)
+            yield _Batch(np.arange(start, min(start + self.batch_size, self.count)))
 
 
 def train_loader(
@@ -90,12 +90,12 @@ def train_loader(
     batch_size: int,
     seed: int,
     *,
-    augment: bool = False,
+    margin: int | None = None,
     rank: int = 0,
     world: int = 1,
 ) -> DataLoader:
     """Shuffled batches of ``batch_size`` over all ``world`` processes together."""
-    sampler = _EpochSampler(len(images), batch_size, seed, augment, rank, world)
+    sampler = _EpochSampler(len(images), batch_size, seed, margin, rank, world)
     return DataLoader(_Batches(images), batch_size=None, sampler=sampler)
 
 

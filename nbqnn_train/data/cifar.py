@@ -53,7 +53,7 @@ def _read(
         test=ImageSet(test_pixels, test_labels, mean, scale),
         input_shape=(3, 32, 32),
         classes=classes,
-        augment=True,
+        margin=4,
     )
 
 

@@ -66,7 +66,8 @@ class DataSets:
     """The training and the test images of one data set.
 
     input_shape : (C, H, W)
-    augment : whether training images are shifted and mirrored, for images that allow it.
+    margin : training images are mirrored half of the time and moved by up to so many pixels;
+        None for images that may not be mirrored.
     """
 
     name: str
@@ -74,7 +75,7 @@ class DataSets:
     test: LabelledImages
     input_shape: tuple[int, int, int]
     classes: int
-    augment: bool = False
+    margin: int | None = None
 
     def __post_init__(self):
         for what, images in (("training", self.train), ("test", self.test)):

@@ -13,15 +13,15 @@ __all__ = ["fashion_mnist", "mnist"]
 
 def mnist(data_dir: Path | None) -> DataSets:
     """Handwritten digits, in 0 ... 1, from idx files (gz or not) in ``data_dir``."""
-    return _read("mnist", data_dir, augment=False)
+    return _read("mnist", data_dir, margin=None)
 
 
 def fashion_mnist(data_dir: Path | None) -> DataSets:
     """Pieces of clothing, in 0 ... 1, from idx files (gz or not) in ``data_dir``."""
-    return _read("fashion-mnist", data_dir, augment=True)
+    return _read("fashion-mnist", data_dir, margin=0)
 
 
-def _read(name: str, data_dir: Path | None, augment: bool) -> DataSets:
+def _read(name: str, data_dir: Path | None, margin: int | None) -> DataSets:
     if data_dir is None:
         raise NbqnnError(f"Data set {name!r} must be given the folder with its files")
     mean, scale = np.zeros(1, np.float32), np.full(1, 1 / 255, np.float32)
@@ -36,5 +36,5 @@ def _read(name: str, data_dir: Path | None, augment: bool) -> DataSets:
         test=parts[1],
         input_shape=(1, 28, 28),
         classes=10,
-        augment=augment,
+        margin=margin,
     )
