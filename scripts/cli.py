@@ -14,6 +14,7 @@ from scripts.commands.demo import demo
 from scripts.commands.evaluate import evaluate
 from scripts.commands.export import export
 from scripts.commands.generate import generate
+from scripts.commands.import_ import import_
 from scripts.commands.inspect import inspect
 from scripts.commands.simulate import simulate
 from scripts.commands.synth import synth
@@ -41,6 +42,7 @@ app = typer.Typer(
 app.command("train")(train)
 app.command("evaluate")(evaluate)
 app.command("export")(export)
+app.command("import")(import_)
 app.command("inspect")(inspect)
 app.command("generate")(generate)
 app.command("compile")(compile_)

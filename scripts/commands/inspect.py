@@ -1,21 +1,37 @@
-"""``nbqnn inspect``: what a graph consists of."""
+"""``nbqnn inspect``: what a graph consists of, and what quantization did."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from scripts.output import console
-from scripts.tables import node_table
+from scripts.commands.options import DataDirOption, JsonOption
+from scripts.graph_tables import node_table, quantization_table
+from scripts.output import console, write_json
 
 __all__ = ["inspect"]
 
 
 def inspect(
-    graph: Annotated[Path, typer.Argument(metavar="GRAPH", help="Graph file.")],
+    path: Annotated[Path, typer.Argument(metavar="RUN|GRAPH", help="Run folder or graph file.")],
+    data: Annotated[
+        str | None, typer.Option(help="Data set for activations; a run has its own.")
+    ] = None,
+    data_dir: DataDirOption = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="WEIGHTS",
+            help="Full-precision weights to compare a run with, in place of its own.",
+        ),
+    ] = None,
+    json: JsonOption = None,
 ) -> None:
-    """List the nodes of a graph: shapes, widths, zeros among the weights, work and size."""
-    from nbqnn_train.graph import load
-    from nbqnn_train.graph.report import describe
+    """List the nodes: shapes, widths, work, size; errors, clipping and use of codes."""
+    from nbqnn_train.inspection import inspect as run_inspection
 
-    console.print(node_table(describe(load(graph))))
+    result = run_inspection(path, data, data_dir, against)
+    write_json(json, result)
+    console.print(node_table(result["nodes"]))
+    if result["images"]:
+        console.print(quantization_table(result["nodes"]))

@@ -14,6 +14,7 @@ COMMANDS = [
     "train",
     "evaluate",
     "export",
+    "import",
     "inspect",
     "generate",
     "compile",

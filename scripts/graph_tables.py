@@ -1,0 +1,99 @@
+"""What ``inspect`` shows: the nodes of a graph, and what quantization did."""
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from scripts.tables import plain_table
+
+__all__ = ["node_table", "quantization_table"]
+
+#: From nearly nothing to the most.
+_BARS = "▁▂▃▄▅▆▇█"
+#: Bars for the codes of an activation, over the whole range of its format.
+_BINS = 8
+
+
+def node_table(nodes: Sequence[dict]) -> Table:
+    """The nodes of a graph and their sums, from the result of ``inspect``."""
+    table = plain_table(
+        "node", "kind", "shape", "bits", "acc", "zeros", "MACs", "bytes", title="Integer graph"
+    )
+    for node in nodes:
+        table.add_row(
+            node["name"],
+            node["op"],
+            "×".join(map(str, node["shape"])),
+            f"{node['weight_bits'] or node['bits']}" if _has_codes(node) else "",
+            _accumulator(node),
+            "" if node["zeros"] is None else f"{node['zeros']:.0%}",
+            f"{node['macs']:,}" if node["macs"] else "",
+            f"{node['bytes']:,}" if node["bytes"] else "",
+        )
+    table.add_section()
+    macs, size = (sum(node[name] for node in nodes) for name in ("macs", "bytes"))
+    table.add_row("in all", "", "", "", "", "", f"{macs:,}", f"{size:,}")
+    return table
+
+
+def _has_codes(node: dict) -> bool:
+    """Whether a node has a width other than its accumulator's: of its weights or its activation."""
+    return node["acc_bits"] is None or node["weight_bits"] is not None
+
+
+def _accumulator(node: dict) -> str:
+    """Width of the accumulator, and how many bits would do where those are fewer."""
+    if node["acc_bits"] is None:
+        return ""
+    needed = "" if node["needed_bits"] == node["acc_bits"] else f" (needs {node['needed_bits']})"
+    return f"{node['acc_bits']}{needed}"
+
+
+def quantization_table(nodes: Sequence[dict]) -> Table:
+    """Errors, clipping and histograms, from the result of ``inspect``.
+
+    Weights are drawn one bar a level, codes in eight equal parts of their format's range.
+    """
+    table = plain_table(
+        *("node", "weights", "error", "codes", "error", "below", "above"),
+        title="What quantization did",
+    )
+    for node in nodes:
+        if "weights" not in node and "codes" not in node:
+            continue
+        table.add_row(
+            node["name"],
+            _bars(_levels(node["weights"])) if "weights" in node else "",
+            _share(node.get("weight_error")),
+            _bars(_binned(node)) if "codes" in node else "",
+            _share(node.get("error")),
+            _share(node.get("below")),
+            _share(node.get("above")),
+        )
+    return table
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}"
+
+
+def _levels(histogram: dict[int, int]) -> list[int]:
+    """Counts of all levels as far from zero as any that occurs, from negative to positive."""
+    largest = max(abs(weight) for weight in histogram)
+    powers = [1 << log2 for log2 in range(largest.bit_length())]
+    levels = [*(-power for power in reversed(powers)), 0, *powers]
+    return [histogram.get(level, 0) for level in levels]
+
+
+def _binned(node: dict) -> list[int]:
+    span = 1 << node["bits"]
+    low = -(span >> 1) if node["signed"] else 0
+    bins = [0] * min(_BINS, span)
+    for code, count in node["codes"].items():
+        bins[(code - low) * len(bins) // span] += count
+    return bins
+
+
+def _bars(counts: Sequence[int]) -> str:
+    most = max(counts)
+    return "".join(_BARS[-(-count * len(_BARS) // most) - 1] if count else " " for count in counts)
