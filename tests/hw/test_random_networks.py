@@ -7,16 +7,7 @@ from hypothesis import strategies as st
 
 from hw.compiler import CompileError, compile_graph
 from hw.isa import DESCRIPTOR_BYTES, Opcode
-from nbqnn_train.graph import (
-    Clip,
-    Conv2d,
-    Flatten,
-    Linear,
-    MaxPool2d,
-    Requantize,
-    run_codes,
-    tensor_types,
-)
+from nbqnn_train.graph import run_codes, tensor_types
 from sim.verilated import MemoryTiming
 from tests.graph.strategies import Case, Space, cases
 from tests.hw.accelerators import VERILATED
@@ -31,17 +22,16 @@ REFUSALS = (
     "must fit weight_depth",
     "must fit param_depth",
     "bits (acc_bits =",
+    "passes of weights up to",
 )
 
 
 def space(config):
     """Graphs that mostly fit."""
     return Space(
-        kinds=(Conv2d, Conv2d, Linear, MaxPool2d, Flatten, Clip, Requantize),
         inputs=(1, 1),
         channels=(1, 2 * max(config.lanes, config.filters) + 1),
         size=(1, 7),
-        grouped=False,
         act_bits=tuple(bits for bits in (2, 3, 4, 7, 8, 12, 16) if bits <= config.act_bits),
         weight_bits=tuple(range(2, config.weight_bits + 1)),
         modes=("shift",) if config.requant == "shift" else ("shift", "scale"),
