@@ -1,6 +1,6 @@
 """The load and store engines: rows of memory words between the host's memory and the chip."""
 
-from amaranth.hdl import Array, Module, Signal
+from amaranth.hdl import Array, Module, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -78,7 +78,60 @@ class RowRequester(wiring.Component):
         return m
 
 
-class LoadEngine(wiring.Component):
+class _TransferEngine(wiring.Component):
+    """What load and store have in common: taking a command, requesting its rows, counting words."""
+
+    def _accept(self, m: Module, platform) -> tuple[Signal, Signal, Signal]:
+        """Takes commands one at a time and requests their rows.
+
+        Returns the command, whether it is running, and a strobe in its first cycle. Whoever calls
+        ends it by lowering ``running``.
+        """
+        requester = RowRequester(self.config)
+        m.submodules.requester = submodule(platform, requester)
+        wiring.connect(m, requester.request, wiring.flipped(self.request))
+        command = Signal(body_layout(Opcode.LOAD))
+        running, start = Signal(), Signal()
+        m.d.comb += [
+            self.command.ready.eq(~running),
+            self.busy.eq(running),
+            requester.bases.eq(self.bases),
+            requester.start.eq(start),
+            requester.command.eq(command),
+        ]
+        m.d.sync += start.eq(self.command.valid & ~running)
+        with m.If(self.command.valid & ~running):
+            m.d.sync += [running.eq(1), command.eq(self.command.payload)]
+        return command, running, start
+
+    def _walk(self, m: Module, command, start, step) -> tuple[Signal, Signal, Value]:
+        """Counts the words of a command's rows, one for each ``step``.
+
+        Returns the address of the next word, the rows that are left, and whether the next word is
+        the last one.
+        """
+        address, row_address = Signal(16), Signal(16)
+        words, rows = Signal(16), Signal(16)
+        with m.If(step):
+            m.d.sync += [address.eq(address + 1), words.eq(words - 1)]
+            with m.If(words == 1):
+                m.d.sync += [
+                    address.eq(row_address + command.base_stride),
+                    row_address.eq(row_address + command.base_stride),
+                    words.eq(command.words),
+                    rows.eq(rows - 1),
+                ]
+        with m.If(start):
+            m.d.sync += [
+                address.eq(command.base),
+                row_address.eq(command.base),
+                words.eq(command.words),
+                rows.eq(command.rows),
+            ]
+        return address, rows, (words == 1) & (rows == 1)
+
+
+class LoadEngine(_TransferEngine):
     """Fills the on-chip memories: one beat per cycle, a word every ``word_beats`` cycles.
 
     Members
@@ -123,44 +176,10 @@ class LoadEngine(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         c = self.config
-        requester = RowRequester(c)
-        m.submodules.requester = submodule(platform, requester)
-        wiring.connect(m, requester.request, wiring.flipped(self.request))
-        m.d.comb += requester.bases.eq(self.bases)
-
-        command = Signal(body_layout(Opcode.LOAD))
-        running, start = Signal(), Signal()
-        m.d.comb += [
-            self.command.ready.eq(~running),
-            self.busy.eq(running),
-            requester.start.eq(start),
-            requester.command.eq(command),
-        ]
-        m.d.sync += start.eq(self.command.valid & ~running)
-        with m.If(self.command.valid & ~running):
-            m.d.sync += [running.eq(1), command.eq(self.command.payload)]
-
-        # Words arrive in rows; `address` is that of the next one.
-        address, row_address = Signal(16), Signal(16)
-        words, rows = Signal(16), Signal(16)
-        with m.If(start):
-            m.d.sync += [
-                address.eq(command.base),
-                row_address.eq(command.base),
-                words.eq(command.words),
-                rows.eq(command.rows),
-            ]
+        command, running, start = self._accept(m, platform)
         written = Signal()
-        with m.If(written):
-            m.d.sync += [address.eq(address + 1), words.eq(words - 1)]
-            with m.If(words == 1):
-                m.d.sync += [
-                    address.eq(row_address + command.base_stride),
-                    row_address.eq(row_address + command.base_stride),
-                    words.eq(command.words),
-                    rows.eq(rows - 1),
-                ]
-        m.d.comb += self.done.eq(written & (words == 1) & (rows == 1))
+        address, _, last = self._walk(m, command, start, written)
+        m.d.comb += self.done.eq(written & last)
         with m.If(self.done):
             m.d.sync += running.eq(0)
 
@@ -189,7 +208,7 @@ class LoadEngine(wiring.Component):
         return m
 
 
-class StoreEngine(wiring.Component):
+class StoreEngine(_TransferEngine):
     """Writes activation words to the host's memory: one beat per cycle.
 
     Members
@@ -227,22 +246,7 @@ class StoreEngine(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         c = self.config
-        requester = RowRequester(c)
-        m.submodules.requester = submodule(platform, requester)
-        wiring.connect(m, requester.request, wiring.flipped(self.request))
-        m.d.comb += requester.bases.eq(self.bases)
-
-        command = Signal(body_layout(Opcode.STORE))
-        running, start = Signal(), Signal()
-        m.d.comb += [
-            self.command.ready.eq(~running),
-            self.busy.eq(running),
-            requester.start.eq(start),
-            requester.command.eq(command),
-        ]
-        m.d.sync += start.eq(self.command.valid & ~running)
-        with m.If(self.command.valid & ~running):
-            m.d.sync += [running.eq(1), command.eq(self.command.payload)]
+        command, running, start = self._accept(m, platform)
 
         # Reads run ahead of the writer by what the buffer behind them can hold.
         depth = 2 * ActivationMemory.latency
@@ -258,9 +262,8 @@ class StoreEngine(wiring.Component):
         wiring.connect(m, unpacker.o, wiring.flipped(self.data))
 
         room = Signal(range(depth + 1), init=depth)
-        words, rows = Signal(16), Signal(16)
-        address, row_address = Signal(16), Signal(16)
         read = Signal()
+        address, rows, _ = self._walk(m, command, start, read)
         m.d.comb += [
             self.act_address.eq(address),
             self.act_valid.eq((rows != 0) & (room != 0)),
@@ -270,27 +273,11 @@ class StoreEngine(wiring.Component):
         arriving = Signal(ActivationMemory.latency)
         m.d.sync += arriving.eq((arriving << 1) | read)
         m.d.comb += [buffer.i.payload.eq(self.act_data), buffer.i.valid.eq(arriving[-1])]
-        with m.If(read):
-            m.d.sync += [address.eq(address + 1), words.eq(words - 1)]
-            with m.If(words == 1):
-                m.d.sync += [
-                    address.eq(row_address + command.base_stride),
-                    row_address.eq(row_address + command.base_stride),
-                    words.eq(command.words),
-                    rows.eq(rows - 1),
-                ]
-
         responses = Signal(16)
         with m.If(self.request_done):
             m.d.sync += responses.eq(responses - 1)
         with m.If(start):
-            m.d.sync += [
-                address.eq(command.base),
-                row_address.eq(command.base),
-                words.eq(command.words),
-                rows.eq(command.rows),
-                responses.eq(command.rows),
-            ]
+            m.d.sync += responses.eq(command.rows)
         m.d.comb += self.done.eq(running & self.request_done & (responses == 1))
         with m.If(self.done):
             m.d.sync += running.eq(0)
