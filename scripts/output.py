@@ -11,8 +11,9 @@ from hw.files import write_text
 
 __all__ = ["console", "progress", "spinner", "write_json"]
 
-#: Results go to standard output, progress to standard error.
-console = Console(highlight=False)
+#: Results go to standard output, progress to standard error. Names of files and layers may have
+#: brackets, so nothing in them is markup.
+console = Console(highlight=False, markup=False)
 _progress_console = Console(stderr=True)
 
 

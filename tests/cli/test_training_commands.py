@@ -151,14 +151,15 @@ def test_small_graph_is_what_these_tests_take_it_for(tmp_path, nbqnn):
 
 def test_export_writes_qonnx_too(run, nbqnn, tmp_path):
     onnx = pytest.importorskip("onnx")
-    outcome = nbqnn("export", run, "-o", "graph", "--qonnx", "digits.onnx")
+    outcome = nbqnn("export", run, "-o", "graph [b]", "--qonnx", "digits.onnx")
     assert outcome.code == 0, outcome
+    assert outcome.out.endswith(" nodes in graph [b]\n")
     onnx.checker.check_model(onnx.load(tmp_path / "digits.onnx"), full_check=False)
 
 
 def test_inspect_lists_every_node(nbqnn, tmp_path):
-    save(small_graph(), tmp_path / "graph")
-    outcome = nbqnn("inspect", "graph")
+    save(small_graph(), tmp_path / "graph [old]")
+    outcome = nbqnn("inspect", "graph [old]")
     assert outcome.code == 0, outcome
     for node in small_graph().nodes:
         assert f" {node.name} " in outcome.out
