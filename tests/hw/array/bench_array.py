@@ -1,4 +1,4 @@
-"""cocotb cases for elements, arrays and maximum units; expectations are NumPy's integers."""
+"""cocotb cases for elements, arrays and channel-wise units; expectations are NumPy's integers."""
 
 import random
 
@@ -8,7 +8,7 @@ from cocotb.triggers import RisingEdge
 
 from hw.array.svpe import pe_latency
 from sim.streams import cycles, start
-from tests.hw.array.designs import ARRAYS, ELEMENTS, MAXIMA
+from tests.hw.array.designs import ARRAYS, ELEMENTS, MAXIMA, SUMS
 
 OUTPUTS = 60
 
@@ -196,3 +196,35 @@ async def maxima(dut, name, gap_rate):
         await bench.output([{"act": joined(act, c.act_bits)} for act in acts])
     words = await bench.finish(2)
     assert [list(parted(word, c.act_bits, c.pixels * c.lanes)) for word in words] == expected
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms")
+@cocotb.parametrize(name=list(SUMS), gap_rate=[0.0, 0.4])
+async def sums(dut, name, gap_rate):
+    """Every channel has its own weight, every pixel its own sum."""
+    c = SUMS[name]
+    options = {"weight_bits": c.weight_bits, "code_bits": c.weight_code_bits}
+    table = weight_table("s" if c.pe == "shift" else "v", options)
+    bench = Steps(dut, f"sum_{name}", "sum", gap_rate)
+    await bench.begin()
+    expected = []
+    for _ in range(OUTPUTS):
+        count = random.randrange(1, 10)
+        acts = random_acts((count, c.pixels, c.lanes), c.act_bits)
+        codes = np.random.choice(list(table), (count, c.lanes))
+        weights = np.vectorize(lambda code: table[code][0])(codes)
+        inverted = np.vectorize(lambda code: table[code][1])(codes).sum(0)
+        totals = np.einsum("spl,sl->pl", acts, weights) - inverted
+        expected.append([wrapped(value, c.acc_bits) for value in totals.reshape(-1)])
+        await bench.output(
+            [
+                {
+                    "act": joined(act.reshape(-1), c.act_bits),
+                    "weight": joined(code, c.weight_code_bits),
+                }
+                for act, code in zip(acts, codes, strict=True)
+            ]
+        )
+    words = await bench.finish(pe_latency(1))
+    results = [list(parted(word, c.acc_bits, c.lanes * c.pixels)) for word in words]
+    assert results == expected

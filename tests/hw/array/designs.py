@@ -1,4 +1,4 @@
-"""Elements, arrays and maximum units of several shapes in one top module."""
+"""Elements, arrays and channel-wise units of several shapes in one top module."""
 
 from dataclasses import replace
 from itertools import product
@@ -6,10 +6,11 @@ from itertools import product
 from hw.array.array import PeArray
 from hw.array.svpe import Svpe, Vpe
 from hw.array.vector_max import VectorMax
+from hw.array.vector_sum import VectorSum
 from hw.config import PRESETS
 from tests.hw.parts import Parts
 
-__all__ = ["ARRAYS", "ELEMENTS", "MAXIMA", "array_parts"]
+__all__ = ["ARRAYS", "ELEMENTS", "MAXIMA", "SUMS", "array_parts"]
 
 #: Name -> options of an element; the name's first letter is s for Svpe, v for Vpe.
 ELEMENTS = {
@@ -41,6 +42,11 @@ MAXIMA = {
     "one": replace(_TINY, lanes=8, pixels=1),
     "three": replace(_TINY, lanes=4, pixels=3, act_bits=5),
 }
+SUMS = {
+    "one": replace(_TINY, lanes=8, pixels=1),
+    "three": replace(_TINY, lanes=4, pixels=3, act_bits=5, acc_bits=12),
+    "factors": replace(_TINY, lanes=4, pixels=2, pe="multiply"),
+}
 
 
 def array_parts() -> Parts:
@@ -49,4 +55,5 @@ def array_parts() -> Parts:
         parts[name] = (Svpe if name[0] == "s" else Vpe)(**options)
     parts |= {f"array_{name}": PeArray(config) for name, config in ARRAYS.items()}
     parts |= {f"max_{name}": VectorMax(config) for name, config in MAXIMA.items()}
+    parts |= {f"sum_{name}": VectorSum(config) for name, config in SUMS.items()}
     return Parts("array_parts", parts)

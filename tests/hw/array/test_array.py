@@ -1,4 +1,4 @@
-"""hw.array: elements, arrays and maximum units against NumPy."""
+"""hw.array: elements, arrays and channel-wise units against NumPy."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from hw.verilog import emit
 from sim.runner import run_bench
 from sim.verilator import lint
-from tests.hw.array.designs import ARRAYS, ELEMENTS, MAXIMA, array_parts
+from tests.hw.array.designs import ARRAYS, ELEMENTS, MAXIMA, SUMS, array_parts
 
 
 @pytest.mark.timeout(300)
@@ -17,4 +17,4 @@ def test_array_parts(tmp_path):
     assert lint(verilog, design.module_name, tmp_path) == ""
     bench = Path(__file__).with_name("bench_array.py")
     passed = run_bench(verilog, design.module_name, bench)
-    assert passed == len(ELEMENTS) + 2 * len(ARRAYS) + 2 * len(MAXIMA)
+    assert passed == len(ELEMENTS) + 2 * (len(ARRAYS) + len(MAXIMA) + len(SUMS))
