@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nbqnn_train.evaluation import load_run
+from nbqnn_train.finite import check_finite
 from nbqnn_train.graph.bounds import accumulator_bounds, required_bits
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.graph.fields import label
@@ -61,11 +62,15 @@ def export_graph(module: QuantNetwork, input_shape: tuple[int, int, int]) -> Gra
     and a requantizer, the requantizer's name ends in ``.out``. Accumulators get the narrowest width
     that provably never overflows.
 
-    Raises :class:`NbqnnError` where the network is not calibrated, the shape does not fit, or an
-    accumulator could need more than 48 bits (layer, bound and width are named).
+    Raises :class:`NbqnnError` where the network is not calibrated, a weight is NaN or infinite, the
+    shape does not fit, or an accumulator could need more than 48 bits (layer, bound and width are
+    named).
     """
     if not isinstance(module, QuantNetwork):
         raise TypeError(f"Module must come from convert, not be {type(module).__name__}")
+    for name, op in module.ops.items():
+        for part, tensor in op.state_dict().items():
+            check_finite(f"Layer {name!r}: {part}", tensor)
     graph = _Exporter(module, _check_shape(input_shape)).export()
     graph = _with_accumulator_widths(graph)
     validate(graph)

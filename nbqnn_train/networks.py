@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from nbqnn_train.config import TrainConfig
 from nbqnn_train.convert import convert
+from nbqnn_train.finite import check_finite
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.models import build_model
 from nbqnn_train.quant.network import QuantNetwork
@@ -63,6 +64,7 @@ def load_state(module: nn.Module, state: dict[str, Tensor], origin: Path) -> Non
                 f"{origin}: {name} must have shape {tuple(own[name].shape)}, "
                 f"not {tuple(tensor.shape)}"
             )
+        check_finite(f"{origin}: {name}", tensor)
     module.load_state_dict(state, strict=False)
 
 

@@ -75,7 +75,9 @@ class Reader:
         if not isinstance(value, np.ndarray):
             raise GraphError(f"{op.what}: input {number} must be constant")
         if value.dtype.kind == "f" and not np.isfinite(value).all():
-            raise GraphError(f"{op.what}: input {number} must be finite")
+            at = np.unravel_index(int(np.argmin(np.isfinite(value))), value.shape)
+            where = f" at {[int(i) for i in at]}" if at else ""
+            raise GraphError(f"{op.what}: input {number} must be finite, not {value[at]}{where}")
         return value
 
     def activation(self, op: Operator, number: int = 0) -> str:

@@ -278,7 +278,7 @@ _REFUSED = [
     (
         _layer(helper.make_node("Mul", ["conv", "nan"], ["y"])),
         {"nan": np.array([np.nan], np.float32)},
-        "Mul 'y': input 1 must be finite",
+        "Mul 'y': input 1 must be finite, not nan at [0]",
     ),
     (
         _layer(

@@ -36,6 +36,23 @@ def test_a_shape_that_does_not_fit():
         export_graph(module, (3, 4, 4))
 
 
+@pytest.mark.parametrize(
+    ("part", "value", "place"),
+    [
+        ("weight", float("nan"), r"\[1, 0, 0, 0\]"),
+        ("bias", float("inf"), r"\[1\]"),
+        ("norm.running_var", float("-inf"), r"\[1\]"),
+    ],
+)
+def test_weights_that_are_no_numbers(part, value, place):
+    module = network(nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2)), 1, 4)
+    module.ops["_0"].state_dict()[part][1] = value
+    with pytest.raises(
+        NbqnnError, match=rf"^Layer '_0': {part} must be finite, not {value} at {place}$"
+    ):
+        export_graph(module, (1, 4, 4))
+
+
 def test_adaptive_pooling_must_divide():
     module = network(nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Conv2d(1, 1, 1)), 1, 4)
     with pytest.raises(NbqnnError, match=r"0: adaptive pooling to 2 x 2 must divide .* not 5 x 5"):

@@ -178,6 +178,14 @@ def test_shapes_that_do_not_match():
         load_state(nn.Linear(2, 2), state, Path("w.safetensors"))
 
 
+def test_weights_that_are_no_numbers_are_refused_by_name():
+    state = nn.Linear(2, 2).state_dict() | {"bias": torch.tensor([0.0, float("nan")])}
+    with pytest.raises(
+        NbqnnError, match=r"^w\.safetensors: bias must be finite, not nan at \[1\]$"
+    ):
+        load_state(nn.Linear(2, 2), state, Path("w.safetensors"))
+
+
 class Opens:
     """Pickled, this writes a file when it is loaded carelessly."""
 
