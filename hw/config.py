@@ -255,7 +255,7 @@ def load_config(preset: str | None = None, path: Path | None = None) -> Accelera
         raise ConfigError(f"configuration {path} cannot be read: {reason}") from None
     try:
         values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except (json.JSONDecodeError, tomllib.TOMLDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         kind = "JSON" if path.suffix == ".json" else "TOML"
         raise ConfigError(f"configuration {path} is not {kind}: {error}") from None
     if not isinstance(values, dict):
