@@ -9,9 +9,6 @@ from nbqnn_train.graph import run, tensor_types
 from nbqnn_train.graph.errors import GraphError
 from nbqnn_train.qonnx import import_qonnx
 
-pytest.importorskip("brevitas")
-pytest.importorskip("onnxoptimizer")
-
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 

@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,9 +12,6 @@ from hypothesis import strategies as st
 from nbqnn_train.graph import Graph, GraphError, Input, Linear, Requantize, run, tensor_types
 from nbqnn_train.qonnx import export_qonnx
 from tests.graph.strategies import Space, graphs
-
-onnx = pytest.importorskip("onnx")
-onnxruntime = pytest.importorskip("onnxruntime")
 
 _BATCH = 2
 #: Weights of more than 4 bits soon leave what float32 can sum.
@@ -68,7 +67,6 @@ def test_onnxruntime_computes_the_codes(graph, seed, tmp_path_factory):
 @given(graph=graphs(_SPACE), seed=st.integers(0, 2**32 - 1))
 @pytest.mark.filterwarnings("ignore")
 def test_qonnx_computes_the_codes(graph, seed, tmp_path_factory):
-    pytest.importorskip("qonnx")
     from qonnx.core.modelwrapper import ModelWrapper
     from qonnx.core.onnx_exec import execute_onnx
 

@@ -4,13 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
 
 from nbqnn_train.graph import GraphError, run_codes, tensor_types
 from nbqnn_train.qonnx import export_qonnx, import_qonnx
 from tests.graph.strategies import Case, Space, cases
-
-onnx = pytest.importorskip("onnx")
-TensorProto, helper, numpy_helper = onnx.TensorProto, onnx.helper, onnx.numpy_helper
 
 #: 8-bit activations and narrow weights: sums that the exporter need not cut into digits.
 _SPACE = Space(weight_bits=(2, 3, 4), act_bits=(2, 3, 4, 7, 8))
