@@ -111,7 +111,7 @@ class _Compilation:
         return Program(
             config=self.config,
             graph=self.graph,
-            commands=b"".join(map(pack, self.commands)),
+            commands=b"".join(map(self._packed, self.commands)),
             parameters=bytes(self.parameters),
             input=inputs[0],
             outputs=tuple(outputs),
@@ -193,6 +193,14 @@ class _Compilation:
         self.commands.append(command)
         if command.opcode in self.counts:
             self.counts[command.opcode] += 1
+
+    def _packed(self, command: Command) -> bytes:
+        try:
+            return pack(command)
+        except ValueError as error:
+            # Only sizes of layers can be too large; transfers are split.
+            layer = self.lowered.layers[command.layer].name
+            raise CompileError(f"layer {layer}: {error}") from None
 
     def _transfer(self, kind: type[Load] | type[Store], name: str, region: Region, offset: int):
         """A whole tensor between the host's memory and its place on the chip."""
