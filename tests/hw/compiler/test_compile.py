@@ -1,0 +1,235 @@
+"""hw.compiler: what it refuses and how; equal input gives equal bytes."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hw.compiler import CompileError, compile_graph, save_program
+from hw.config import PRESETS
+from hw.isa import DESCRIPTOR_BYTES, Opcode, unpack
+from nbqnn_train.graph import (
+    Clip,
+    Conv2d,
+    Flatten,
+    Graph,
+    GraphError,
+    Input,
+    Linear,
+)
+from tests.hw.accelerators import VERILATED
+from tests.hw.networks import Network, small_network
+
+TINY = PRESETS["tiny"]
+
+
+def one_layer(shape=(3, 6, 6), weight=None, bits=8, weight_bits=3, **fields):
+    """An input, a convolution with these weights (by default ones) and a requantizer."""
+    weight = np.ones((2, shape[0], 3, 3), int) if weight is None else weight
+    net = Network(seed=1)
+    net.add(Input, "image", shape=shape, bits=bits, signed=True, exponent=0)
+    exponents = np.zeros(len(weight), int)
+    options = {"weight": weight, "weight_bits": weight_bits, "weight_exponent": exponents}
+    net.add(Conv2d, "conv", **options, acc_bits=48, **fields)
+    return net.requantize("out", min(bits, 8), True)
+
+
+def refused(net, config, message):
+    with pytest.raises(CompileError, match=f"^{message}$"):
+        compile_graph(net.graph(), config)
+
+
+def test_weights_too_wide():
+    refused(
+        one_layer(weight_bits=4),
+        TINY,
+        "layer conv: 4-bit weights must be of at most weight_bits = 3 of the configuration",
+    )
+
+
+def test_activations_too_wide():
+    refused(
+        one_layer(bits=12),
+        replace(TINY, acc_bits=30),
+        "tensor image: 12 bits must be at most act_bits = 8 of the configuration",
+    )
+
+
+@pytest.mark.parametrize("pe", ["shift", "multiply"])
+def test_accumulator_too_narrow(pe):
+    """At the largest sum that fits, and one above it."""
+    config = replace(TINY, pe=pe, acc_bits=16)
+    # 128 * 64 * 4 is 2**15: just too much; signs decide on which side.
+    for weights, bound in ((255, None), (256, 32768)):
+        weight = np.zeros((1, 64, 2, 2), int)
+        weight.reshape(-1)[:weights] = -1 if pe == "multiply" else 1
+        net = one_layer((64, 4, 4), weight)
+        if bound is None or pe == "shift":
+            # -128 * 256 is the end of the range and still fits.
+            compile_graph(net.graph(), config)
+            continue
+        refused(
+            net,
+            config,
+            f"layer conv: sums up to {bound} need 17 accumulator bits, more than acc_bits = 16 "
+            "of the configuration",
+        )
+
+
+def test_activation_memory_too_small():
+    config = replace(TINY, act_depth=64)
+    compile_graph(one_layer((3, 6, 6)).graph(), config)
+    # 7 * 7 words for the input and 5 * 5 for the output are 10 too many.
+    refused(
+        one_layer((3, 7, 7)),
+        config,
+        "layer conv: 25 words of the activation memory do not fit beside the 49 in use; "
+        "act_depth = 64 is short by 10",
+    )
+    refused(
+        one_layer((9, 7, 7)),
+        config,
+        "layer image: 98 words of the activation memory do not fit beside the 0 in use; "
+        "act_depth = 64 is short by 34",
+    )
+
+
+def test_weight_memory_too_small():
+    compile_graph(one_layer().graph(), replace(TINY, weight_depth=16))
+    refused(
+        one_layer(),
+        replace(TINY, weight_depth=8),
+        "layer conv: 9 words of weights of one filter group must fit weight_depth = 8",
+    )
+
+
+def test_parameter_memory_too_small():
+    refused(
+        one_layer(),
+        replace(TINY, post_lanes=1, param_depth=4),
+        "layer conv: 8 words of parameters of one filter group must fit param_depth = 4",
+    )
+
+
+def test_multipliers_in_shift_mode():
+    net = one_layer()
+    net.nodes[-1] = replace(net.nodes[-1], multiplier=[1, 3])
+    refused(
+        net,
+        TINY,
+        "layer conv: multiplier of channel 1 must be a power of two up to 16 in a configuration "
+        "with requant = shift, not 3",
+    )
+
+
+def test_all_that_is_unsupported_at_once():
+    net = one_layer()
+    net.add(Input, "second", shape=(3, 6, 6), bits=8, signed=True, exponent=0)
+    net.nodes.append(replace(net.nodes[2], name="again"))
+    message = (
+        r"^the accelerator does not support: conv \(Conv2d with 2 readers\), 2 inputs "
+        r"\(one is supported\)$"
+    )
+    with pytest.raises(CompileError, match=message):
+        compile_graph(net.graph("out", "again", "second"), TINY)
+
+
+def test_channelwise_layers_after_flattening():
+    net = one_layer()
+    net.add(Flatten, "flat")
+    net.add(Clip, "clip", low=0, high=5)
+    refused(
+        net,
+        TINY,
+        r"layer clip: Clip of a flattened map of \(2, 4, 4\) is not supported; put it before the "
+        "flattening",
+    )
+
+
+def test_kernels_too_large():
+    """A linear layer's kernel is the whole map, which may be higher than a command can say."""
+    net = Network(seed=1)
+    net.add(Input, "image", shape=(1, 300, 1), bits=4, signed=True, exponent=0)
+    net.add(Flatten, "flat").linear("linear", 2, 2).requantize("out", 8, True)
+    refused(
+        net,
+        replace(TINY, weight_depth=1024),
+        "layer linear: Field kernel_h of Compute must fit 8 bits, not be 300",
+    )
+
+
+def test_invalid_graphs_are_refused_first():
+    linear = Linear(
+        name="fc", input="gone", weight=[[1]], weight_bits=2, weight_exponent=[0], acc_bits=8
+    )
+    with pytest.raises(GraphError, match="gone"):
+        compile_graph(Graph(nodes=(linear,), outputs=("fc",)), TINY)
+
+
+def test_dead_channels():
+    """Zero weights cost nothing: any bias and shift of such a channel fits."""
+    weight = np.ones((2, 3, 3, 3), int)
+    weight[1] = 0
+    net = one_layer(weight=weight)
+    net.nodes[-1] = replace(net.nodes[-1], bias=[0, 1 << 46], shift=[5, 40])
+    compile_graph(net.graph(), TINY)
+
+
+@pytest.mark.parametrize("name", ["shift_64", "scale_32", "multiply_256"])
+def test_commands_of_a_program(name):
+    """Every command waits only for what stands before it, and the END is the last."""
+    config = VERILATED[name]
+    graph = small_network(
+        act_bits=config.act_bits, weight_bits=config.weight_bits, scale=config.requant == "scale"
+    )
+    program = compile_graph(graph, config, traced=True)
+    commands = [
+        unpack(program.commands[at : at + DESCRIPTOR_BYTES])
+        for at in range(0, len(program.commands), DESCRIPTOR_BYTES)
+    ]
+    assert program.command_count == len(commands)
+    assert [fields["opcode"] for fields in commands].index(Opcode.END) == len(commands) - 1
+    counts = dict.fromkeys((Opcode.LOAD, Opcode.COMPUTE, Opcode.STORE), 0)
+    ends = []
+    for fields in commands[:-1]:
+        opcode = Opcode(fields["opcode"])
+        for other, count in counts.items():
+            assert fields[f"wait_{other.name.lower()}"] <= count
+        counts[opcode] += 1
+        if opcode is Opcode.COMPUTE:
+            assert fields["layer"] == len(ends)
+            ends += [fields["layer"]] * fields["layer_end"]
+    assert ends == list(range(len(program.layers)))
+    assert len(program.traced) == len(program.layers)
+    assert counts[Opcode.STORE] == len(program.traced) + len(program.outputs)
+
+
+_COMPILE = """
+import sys
+from pathlib import Path
+from hw.compiler import compile_graph, save_program
+from tests.hw.compiler.test_compile import example
+save_program(example(), Path(sys.argv[1]))
+"""
+
+
+def example():
+    config = VERILATED["scale_32"]
+    return compile_graph(small_network(act_bits=8, weight_bits=3, scale=True), config)
+
+
+def test_equal_bytes_from_another_process(tmp_path):
+    """Whatever the order of sets and the time of day."""
+    save_program(example(), tmp_path / "here")
+    root = Path(__file__).parents[3]
+    for seed in ("0", "1234"):
+        subprocess.run(
+            [sys.executable, "-c", _COMPILE, tmp_path / "there"],
+            env={"PYTHONHASHSEED": seed, "PYTHONPATH": str(root), "PATH": "/usr/bin:/bin"},
+            check=True,
+            timeout=120,
+        )
+        assert (tmp_path / "there").read_bytes() == (tmp_path / "here").read_bytes()
