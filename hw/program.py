@@ -4,12 +4,14 @@ import json
 import tempfile
 import zipfile
 from dataclasses import asdict, dataclass
+from math import prod
 from pathlib import Path
 
 from hw.config import AcceleratorConfig
+from hw.fold import stored_offset
 from hw.isa import DESCRIPTOR_BYTES
 from hw.layout import TensorLayout
-from nbqnn_train.graph import Graph, NbqnnError, load, save, validate
+from nbqnn_train.graph import Graph, NbqnnError, TensorType, load, save, tensor_types, validate
 
 __all__ = ["Port", "Program", "ProgramError", "ProgramLayer", "load_program", "save_program"]
 
@@ -22,6 +24,8 @@ _ENTRIES = {
     "parameters.bin": 1 << 31,
     "graph": 1 << 31,
 }
+#: A program's length is a field of 16 bits.
+_MAX_COMMANDS_BYTES = ((1 << 16) - 1) * DESCRIPTOR_BYTES
 #: Fixed, so that equal programs are equal files.
 _TIME = (1980, 1, 1, 0, 0, 0)
 
@@ -109,39 +113,112 @@ def load_program(path: Path) -> Program:
     """
     path = Path(path)
     try:
-        entries = _read_entries(path)
-        described = json.loads(entries["program.json"])
-        if described["format"] != _FORMAT:
-            raise ProgramError(f"{path} is not a program: format is {described['format']!r}")
-        if described["version"] != _VERSION:
-            raise ProgramError(
-                f"program {path} must be of version {_VERSION}, not {described['version']!r}"
-            )
-        with tempfile.TemporaryDirectory() as folder:
-            graph_file = Path(folder, "graph")
-            graph_file.write_bytes(entries["graph"])
-            graph = load(graph_file)
-        validate(graph)
-        program = Program(
-            config=AcceleratorConfig.from_dict(described["config"], str(path)),
-            graph=graph,
-            commands=entries["commands.bin"],
-            parameters=entries["parameters.bin"],
-            input=_port(described["input"]),
-            outputs=tuple(_port(port) for port in described["outputs"]),
-            traced=tuple(_port(port) for port in described["traced"]),
-            layers=tuple(ProgramLayer(**layer) for layer in described["layers"]),
-        )
+        return _program(path, _read_entries(path))
+    except ProgramError:
+        raise
     except OSError as error:
         raise ProgramError(f"program {path} cannot be read: {error.strerror}") from None
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+    # Besides what is wrong by name: numbers of too many digits, brackets nested too deeply.
+    except (ValueError, RecursionError) as error:
         raise ProgramError(f"program {path} is damaged: {error}") from None
-    if len(program.commands) % DESCRIPTOR_BYTES or not program.commands:
-        raise ProgramError(
-            f"program {path} is damaged: {len(program.commands)} bytes of commands are not a "
-            f"multiple of {DESCRIPTOR_BYTES}"
+
+
+def _program(path: Path, entries: dict[str, bytes]) -> Program:
+    described = json.loads(entries["program.json"])
+    form = _field(described, "format", str)
+    if form != _FORMAT:
+        raise ProgramError(f"{path} is not a program: format is {form!r}")
+    version = _field(described, "version", int)
+    if version != _VERSION:
+        raise ProgramError(f"program {path} must be of version {_VERSION}, not {version}")
+    config = AcceleratorConfig.from_dict(_field(described, "config", dict), "config")
+    graph = _graph(entries["graph"])
+    source, *more = (node.name for node in graph.input_nodes)
+    if more:
+        raise ValueError(f"graph must have one input, not {1 + len(more)}")
+    types = tensor_types(graph)
+    ports = {
+        "input": [_port(config, types, _field(described, "input", dict))],
+        "outputs": [_port(config, types, fields) for fields in _field(described, "outputs", list)],
+        "traced": [_port(config, types, fields) for fields in _field(described, "traced", list)],
+    }
+    for what, wanted in (("input", [source]), ("outputs", [*dict.fromkeys(graph.outputs)])):
+        names = [port.name for port in ports[what]]
+        if names != wanted:
+            raise ValueError(f"{what} must be {wanted}, not {names}")
+    commands = entries["commands.bin"]
+    if len(commands) % DESCRIPTOR_BYTES or not 0 < len(commands) <= _MAX_COMMANDS_BYTES:
+        raise ValueError(
+            f"commands must be 1...{_MAX_COMMANDS_BYTES // DESCRIPTOR_BYTES} descriptors of "
+            f"{DESCRIPTOR_BYTES} bytes, not {len(commands)} bytes"
         )
-    return program
+    return Program(
+        config=config,
+        graph=graph,
+        commands=commands,
+        parameters=entries["parameters.bin"],
+        input=ports["input"][0],
+        outputs=tuple(ports["outputs"]),
+        traced=tuple(ports["traced"]),
+        layers=tuple(
+            ProgramLayer(
+                name=_field(layer, "name", str),
+                output=_field(layer, "output", str),
+                macs=_number(layer, "macs", 0, 1 << 62),
+            )
+            for layer in _field(described, "layers", list)
+        ),
+    )
+
+
+def _graph(content: bytes) -> Graph:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "graph")
+        file.write_bytes(content)
+        try:
+            graph = load(file)
+        except NbqnnError as error:
+            # The file is one of ours, and already gone.
+            raise ValueError(str(error).replace(str(file), "graph")) from None
+    validate(graph)
+    return graph
+
+
+def _port(config: AcceleratorConfig, types: dict[str, TensorType], fields: dict) -> Port:
+    name = _field(fields, "name", str)
+    type_ = types.get(name)
+    if type_ is None or type_.is_accumulator:
+        raise ValueError(f"port {name!r} must be an activation of the graph")
+    described = _field(fields, "layout", dict)
+    layout = TensorLayout(
+        **{key: _number(described, key, 1, 1 << 24) for key in ("channels", "height", "width")},
+        pitch=_number(described, "pitch", 1, 1 << 16),
+        offset=_number(described, "offset", 0, 1 << 16),
+    )
+    size = layout.channels * layout.height * layout.width
+    if size != prod(type_.shape) or layout.offset != stored_offset(config, type_):
+        raise ValueError(f"port {name!r} must be laid out for {type_}, not as {layout}")
+    return Port(name=name, offset=_number(fields, "offset", 0, (1 << 32) - 1), layout=layout)
+
+
+def _field(fields: object, name: str, kind: type):
+    """The field of that name, which must be there and of that kind."""
+    if not isinstance(fields, dict):
+        raise ValueError(f"{name} must be a field of a table, not of a {type(fields).__name__}")
+    if name not in fields:
+        raise ValueError(f"field {name!r} is missing")
+    if type(fields[name]) is not kind:
+        raise ValueError(
+            f"field {name!r} must be of type {kind.__name__}, not {type(fields[name]).__name__}"
+        )
+    return fields[name]
+
+
+def _number(fields: object, name: str, low: int, high: int) -> int:
+    value = _field(fields, name, int)
+    if not low <= value <= high:
+        raise ValueError(f"field {name!r} must be {low}...{high}, not {value}")
+    return value
 
 
 def _read_entries(path: Path) -> dict[str, bytes]:
@@ -152,7 +229,7 @@ def _read_entries(path: Path) -> dict[str, bytes]:
             if sorted(names) != sorted(_ENTRIES):
                 raise ProgramError(
                     f"{path} is not a program: it must hold {', '.join(_ENTRIES)}, "
-                    f"not {', '.join(names[:8])}"
+                    f"not {', '.join(map(repr, names[:8]))}"
                 )
             for entry in archive.infolist():
                 stored = entry.compress_type == zipfile.ZIP_STORED
@@ -163,9 +240,3 @@ def _read_entries(path: Path) -> dict[str, bytes]:
         if isinstance(error, ProgramError):
             raise
         raise ProgramError(f"{path} is not a program or is truncated: {error}") from None
-
-
-def _port(fields: dict) -> Port:
-    return Port(
-        name=fields["name"], offset=fields["offset"], layout=TensorLayout(**fields["layout"])
-    )
