@@ -86,11 +86,21 @@ class _Compilation:
                 self._transfer(Store, source, Region.OUTPUT, port.offset)
         uses = self._last_uses()
         tiles = [tile for index, layer in enumerate(layers) for tile in self._tiles(index, layer)]
-        loaded = []
+        loaded, late = [], []
         for position, tile in enumerate(tiles):
-            # One tile ahead: the engine loads it while the array works on this one.
+            # One tile ahead: the engine loads it while the array works on this one. Unless it takes
+            # this one's place: its commands would then keep those of this one from the engines.
+            for load in late:
+                self._emit(load)
+            late = []
             while len(loaded) <= min(position + 1, len(tiles) - 1):
-                loaded.append(self._load_tile(tiles[len(loaded)], len(loaded)))
+                *bases, loads = self._load_tile(tiles[len(loaded)], len(loaded))
+                for load in loads:
+                    if load.wait_compute > position:
+                        late.append(load)
+                    else:
+                        self._emit(load)
+                loaded.append((*bases, self.counts[Opcode.LOAD] + len(late)))
             layer = tile.layer
             if layer.target not in self.bases:
                 self._allocate(layer.target, layer.name)
@@ -271,22 +281,24 @@ class _Compilation:
         tiles[-1] = _Tile(layer, index, last.channel, last.filter_groups, last.chunks, True)
         return tiles
 
-    def _load_tile(self, tile: _Tile, position: int) -> tuple[int, int, int]:
-        """Loads a tile's weights and parameters; their places and the loads to wait for.
+    def _load_tile(self, tile: _Tile, position: int) -> tuple[int, int, list[Load]]:
+        """Places for a tile's weights and parameters, and the commands that load them.
 
         ``position`` is the number of the compute command that will use them.
         """
         config, layer = self.config, tile.layer
         width = config.filters if layer.unit is Unit.ARRAY else config.lanes
         channels = slice(tile.channel, tile.channel + tile.filter_groups * width)
-        weight_base = 0
+        weight_base, loads = 0, []
         if layer.weight is not None:
             if layer.unit is Unit.ARRAY:
                 weights = pack_weights(config, layer.weight[channels])
             else:
                 chosen = layer.weight if layer.shared_weight else layer.weight[channels]
                 weights = pack_vector_weights(config, chosen)
-            weight_base = self._load_words(Memory.WEIGHT, self.weights, weights, position + 1)
+            weight_base, loads = self._load_words(
+                Memory.WEIGHT, self.weights, weights, position + 1
+            )
         params = layer.params
         if not layer.shared_params:
             # A filter group has parameters for all its filters' chunks.
@@ -299,20 +311,22 @@ class _Compilation:
                 f"layer {layer.name}: {len(words)} words of parameters must fit param_depth = "
                 f"{config.param_depth}"
             )
-        param_base = self._load_words(Memory.PARAM, self.params, words, position + 1)
-        return weight_base, param_base, self.counts[Opcode.LOAD]
+        param_base, more = self._load_words(Memory.PARAM, self.params, words, position + 1)
+        return weight_base, param_base, loads + more
 
-    def _load_words(self, memory: Memory, ring: Ring, words: np.ndarray, reader: int) -> int:
+    def _load_words(
+        self, memory: Memory, ring: Ring, words: np.ndarray, reader: int
+    ) -> tuple[int, list[Load]]:
         base, free_after = ring.allocate(len(words), reader)
         offset = len(self.parameters)
         self.parameters += words.tobytes()
         self.parameters += bytes(-len(self.parameters) % 64)
         beats = word_beats(self.config, memory)
         most = _MAX_FIELD // beats
-        done = 0
+        done, loads = 0, []
         while done < len(words):
             count = min(most, len(words) - done)
-            self._emit(
+            loads.append(
                 Load(
                     wait_compute=free_after,
                     region=Region.PARAMETERS,
@@ -325,7 +339,7 @@ class _Compilation:
                 )
             )
             done += count
-        return base
+        return base, loads
 
     def _compute(self, tile: _Tile, weight_base: int, param_base: int, loads: int):
         config, layer = self.config, tile.layer
