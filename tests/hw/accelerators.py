@@ -7,7 +7,7 @@ __all__ = ["BENCHED", "VERILATED"]
 _SMALL = {
     "lanes": 4,
     "filters": 4,
-    "act_depth": 256,
+    "act_depth": 1024,
     "weight_depth": 64,
     "param_depth": 16,
     "axi_address_width": 32,

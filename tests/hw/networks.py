@@ -3,7 +3,10 @@
 import numpy as np
 
 from nbqnn_train.graph import (
+    Add,
+    AvgPool2d,
     Clip,
+    Concat,
     Conv2d,
     Flatten,
     Graph,
@@ -43,7 +46,7 @@ class Network:
         return self.nodes[-1].name
 
     def add(self, kind, name: str, **values) -> "Network":
-        if kind is not Input:
+        if kind is not Input and "operands" not in values:
             values.setdefault("input", self.last)
         self.nodes.append(kind(name=name, **values))
         return self
@@ -64,7 +67,7 @@ class Network:
         inputs = tensor_types(Graph(nodes=tuple(self.nodes), outputs=()))[self.last].shape[0]
         return self.add(Linear, name, **self.weights((outputs, inputs), bits))
 
-    def requantize(self, name: str, bits: int, signed: bool, **clip) -> "Network":
+    def requantize(self, name: str, bits: int, signed: bool, **fields) -> "Network":
         """To ``bits``, with outputs over all of their range and a few saturated ones."""
         graph = Graph(nodes=tuple(self.nodes), outputs=())
         channels = tensor_types(graph)[self.last].shape[0]
@@ -84,8 +87,7 @@ class Network:
             shift=np.clip(wanted - self.rng.integers(0, 4, channels), 0, 47),
             bits=bits,
             signed=signed,
-            exponent=-4,
-            **({"low": low, "high": high} | clip),
+            **({"low": low, "high": high, "exponent": -4} | fields),
         )
 
     def graph(self, *outputs: str) -> Graph:
@@ -97,7 +99,10 @@ class Network:
 def small_network(
     *, act_bits: int, weight_bits: int, scale: bool, seed: int = 1, filters: int = 9
 ) -> Graph:
-    """Every kind of layer: strides, dilation, uneven padding, partial groups, two outputs."""
+    """Every kind of layer: strides, dilation, uneven padding, partial groups, two outputs.
+
+    ``filters``, a multiple of 3, are the channels of the layers in the middle.
+    """
     few = min(weight_bits, 2)
     net = Network(seed=seed, scale=scale)
     net.add(Input, "image", shape=(3, 8, 7), bits=act_bits, signed=False, exponent=-act_bits)
@@ -110,6 +115,17 @@ def small_network(
     net.requantize("rescale", act_bits - 1, True, low=-3)
     net.conv("conv2", (filters, 5, 1, 1), few)
     net.requantize("act2", act_bits, True, low=0)
+    residual = net.last
+    net.conv("depthwise", (filters, 1, 3, 2), few, padding=(1, 0, 1, 1), groups=filters)
+    net.requantize("act_depthwise", act_bits, False, exponent=-5)
+    net.add(Add, "add", operands=(net.last, residual), shifts=(0, 1), acc_bits=48)
+    net.requantize("act_add", act_bits, False, exponent=-5)
+    net.add(Concat, "concat", operands=(net.last, "act_depthwise", net.last))
+    net.add(AvgPool2d, "average", kernel=(2, 2), stride=(1, 1), padding=(0, 1, 0, 0),
+            multiplier=3, shift=4, acc_bits=48)  # fmt: skip
+    net.requantize("act_average", act_bits, True, low=0)
+    net.conv("grouped", (filters, filters, 1, 1), few, groups=3)
+    net.requantize("act_grouped", act_bits, True)
     net.conv("conv3", (6, filters, 2, 3), weight_bits, stride=(1, 2), padding=(0, 1, 1, 1))
     net.requantize("act3", act_bits - 2, False)
     net.add(Flatten, "flat")

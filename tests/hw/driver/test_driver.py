@@ -238,7 +238,7 @@ def _steps(layer):
 
 
 def test_another_configuration(model):
-    program = replace(PROGRAM, config=replace(CONFIG, name="other", act_depth=512))
+    program = replace(PROGRAM, config=replace(CONFIG, name="other", act_depth=2048))
     message = (
         rf"^the program is for configuration {program.config.digest:#010x} \(other\), the "
         f"accelerator has {CONFIG.digest:#010x}$"
