@@ -83,7 +83,7 @@ def test_random_networks():
     seen = set()
 
     @settings(
-        max_examples=700 if NIGHTLY else 70,
+        max_examples=700 if NIGHTLY else 100,
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow],
         derandomize=not NIGHTLY,
