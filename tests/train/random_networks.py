@@ -207,6 +207,15 @@ class _Builder:
     def _add(self, source: int, value: Tensor) -> None:
         others = [i for i, other in enumerate(self.values) if other.shape == value.shape]
         other = self.draw(st.sampled_from(others))
+        if other == source and self.draw(st.booleans()):
+            features = value.shape[1]
+            # A residual connection around a layer.
+            if value.dim() == 4:
+                layer = nn.Conv2d(features, features, 3, padding=1)
+            else:
+                layer = nn.Linear(features, features)
+            self.append(nn.Sequential(layer, *self._activation()), source)
+            other = len(self.values) - 1
         self.append(_Add(self._activation()), source, other)
 
     def _concat(self, source: int, value: Tensor) -> None:
