@@ -25,7 +25,10 @@ class Operator:
     @property
     def what(self) -> str:
         """How messages call it."""
-        return f"{self.kind} {self.name!r}"
+        # The kind of a damaged model's operator can be anything.
+        readable = isinstance(self.kind, str) and self.kind.isprintable()
+        kind = self.kind if readable else repr(self.kind)
+        return f"{kind} {self.name!r}"
 
     def integer(self, name: str, default: int | None = None) -> int:
         """Attribute ``name``; :class:`GraphError` where it is none."""

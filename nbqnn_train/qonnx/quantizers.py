@@ -6,8 +6,15 @@ from fractions import Fraction
 import numpy as np
 
 from nbqnn_train.graph.errors import GraphError
-from nbqnn_train.graph.limits import ACT_BITS, EXPONENT
-from nbqnn_train.graph.nodes import Clip, Conv2d, Input, Linear, Requantize
+from nbqnn_train.graph.limits import (
+    ACT_BITS,
+    ADD_SHIFT,
+    EXPONENT,
+    MULTIPLIER,
+    WEIGHT_BITS,
+    max_weight,
+)
+from nbqnn_train.graph.nodes import Add, Clip, Conv2d, Input, Linear, Requantize
 
 from .affine import Affine, integer_rule
 from .model import Operator
@@ -133,7 +140,12 @@ def _requantized(
 ) -> str:
     affine, nearest = _rounded(reader, op, affine, mode, form)
     low, high = _limits(affine, low, high)
-    scale = _positive(reader, op, affine)
+    if affine.source in reader.changed:
+        raise GraphError(
+            f"{op.what}: another Quant reads the sums of {affine.source!r} too, and takes a sign "
+            "or a factor into its weights; this is not supported"
+        )
+    scale = _limited_scale(reader, affine, _positive(reader, op, affine))
     # Within the graph, codes stand for scale; reals() has put the step into it.
     multiplier, bias, shift = integer_rule(
         op.what, scale, list(affine.offset), nearest, reader.exact
@@ -166,7 +178,7 @@ def _positive(reader: Reader, op: Operator, affine: Affine) -> list[Fraction]:
         )
     sign = np.array([(s > 0) - (s < 0) for s in affine.scale])
     weight = node.weight * sign.reshape(-1, *(1,) * (node.weight.ndim - 1))
-    reader.nodes[node.name] = replace(node, weight=weight)
+    reader.change(replace(node, weight=weight))
     return [abs(s) if s else Fraction(1) for s in affine.scale]
 
 
@@ -175,3 +187,39 @@ def _limits(affine: Affine, low: int, high: int) -> tuple[int, int]:
     if affine.low is not None:
         low, high = max(low, affine.low), min(high, affine.high)
     return (max(low, 0), high) if affine.relu else (low, high)
+
+
+def _limited_scale(reader: Reader, affine: Affine, scale: list[Fraction]) -> list[Fraction]:
+    """Scales with what multipliers cannot hold put into the weights or shifts of the sum before."""
+    node = reader.nodes[affine.source]
+    # A Requantize that rounds needs a shift, and so twice the multiplier.
+    largest = MULTIPLIER[1] // 2
+    powers = [0] * len(scale)
+    for channel, value in enumerate(scale):
+        while value / (1 << powers[channel]) > largest:
+            powers[channel] += 1
+    if not any(powers) or node.name in reader.requantized:
+        return scale
+    if isinstance(node, (Conv2d, Linear)):
+        changed = _scaled_weights(node, powers)
+    elif isinstance(node, Add):
+        powers = [max(powers)] * len(scale)
+        changed = replace(node, shifts=tuple(shift + powers[0] for shift in node.shifts))
+        changed = None if max(changed.shifts) > ADD_SHIFT[1] else changed
+    else:
+        changed = None
+    if changed is None:
+        return scale
+    reader.change(changed)
+    return [value / (1 << power) for value, power in zip(scale, powers, strict=True)]
+
+
+def _scaled_weights(node: Conv2d | Linear, powers: list[int]) -> Conv2d | Linear | None:
+    """``node`` with weights times ``2**power`` per channel on finer steps; None if too large."""
+    weight = node.weight << np.array(powers).reshape(-1, *(1,) * (node.weight.ndim - 1))
+    top = int(np.abs(weight).max())
+    for bits in range(node.weight_bits, WEIGHT_BITS[1] + 1):
+        if top <= max_weight(bits):
+            exponent = node.weight_exponent - np.array(powers)
+            return replace(node, weight=weight, weight_bits=bits, weight_exponent=exponent)
+    return None

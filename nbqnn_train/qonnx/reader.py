@@ -36,6 +36,8 @@ class Reader:
         # Steps (per output channel) of weights that a Quant has quantized.
         self.steps: dict[str, np.ndarray] = {}
         self.requantized: set[str] = set()
+        # Layers whose weights are no longer what the values that are already known refer to.
+        self.changed: set[str] = set()
         for name, shape in model.inputs.items():
             ones = (Fraction(1),) * shape[0]
             self.values[name] = Affine(name, ones, (Fraction(0),) * shape[0], real=True)
@@ -63,6 +65,12 @@ class Reader:
         self.types[node.name] = node_type(node, *(self.types[name] for name in node.inputs))
         self.nodes[node.name] = node
         return node.name
+
+    def change(self, node: Node) -> None:
+        """Puts ``node`` in the place of the one of its name."""
+        self.types[node.name] = node_type(node, *(self.types[name] for name in node.inputs))
+        self.nodes[node.name] = node
+        self.changed.add(node.name)
 
     def value(self, op: Operator, number: int):
         name = op.inputs[number] if number < len(op.inputs) else ""

@@ -182,6 +182,26 @@ def test_batch_norm_is_folded(tmp_path):
     assert np.array_equal(run_codes(graph, _CODES), _bound((real - 1.25) * -1.5 + 0.25))
 
 
+def test_a_factor_beyond_the_multiplier_goes_into_the_weights(tmp_path):
+    scale = np.float32(3 * 2**16)
+    nodes = _layer(helper.make_node("Mul", ["conv", "large"], ["m"]), _quant("m", "y"))
+    graph = _import(tmp_path, nodes, large=scale)
+    assert np.abs(graph["conv"].weight).max() > 1
+    real = _sums([[1, -1], [0, 1]]) / 2 * float(scale)
+    assert np.array_equal(run_codes(graph, _CODES), _bound(real))
+
+
+@pytest.mark.parametrize("negative_first", [False, True])
+def test_sums_of_two_signs_are_refused(tmp_path, negative_first):
+    negative = [helper.make_node("Mul", ["conv", "negative"], ["m"]), _quant("m", "y1")]
+    positive = [_quant("conv", "y2")]
+    parts = negative + positive if negative_first else positive + negative
+    nodes = _layer(*parts, helper.make_node("Concat", ["y1", "y2"], ["y"], axis=1))
+    message = "another Quant reads the sums" if negative_first else "scale of channel 0 must be pos"
+    with pytest.raises(GraphError, match=message):
+        _import(tmp_path, nodes)
+
+
 def test_offsets_and_factors_in_any_order(tmp_path):
     nodes = _layer(
         helper.make_node("Sub", ["three", "conv"], ["a"]),
