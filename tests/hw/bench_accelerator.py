@@ -30,9 +30,10 @@ async def begin(dut, program, stall_rate):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
-@cocotb.parametrize(stall_rate=[0.0, 0.4], traced=[True, False])
-async def every_code(dut, stall_rate, traced):
+@cocotb.parametrize(stall_rate_traced=[(0.0, False), (0.4, True)])
+async def every_code(dut, stall_rate_traced):
     """Equals the interpreter's, image after image, whatever the latencies and backpressure."""
+    stall_rate, traced = stall_rate_traced
     program = compile_graph(GRAPH, CONFIG, traced=traced)
     accelerator = await begin(dut, program, stall_rate)
 

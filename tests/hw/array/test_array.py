@@ -10,7 +10,7 @@ from sim.verilator import lint
 from tests.hw.array.designs import ARRAYS, ELEMENTS, MAXIMA, SUMS, array_parts
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_array_parts(tmp_path):
     design = array_parts()
     verilog = emit(design)

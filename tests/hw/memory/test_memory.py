@@ -10,7 +10,7 @@ from sim.verilator import lint
 from tests.hw.memory.designs import ACTIVATIONS, memory_parts
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_memories(tmp_path):
     design = memory_parts()
     verilog = emit(design)

@@ -10,7 +10,7 @@ from sim.verilator import lint
 from tests.hw.post.designs import REQUANTIZERS, requantizer_parts
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_requantizers(tmp_path):
     design = requantizer_parts()
     verilog = emit(design)
