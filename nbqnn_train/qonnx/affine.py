@@ -91,7 +91,7 @@ def integer_rule(
             if exact:
                 raise GraphError(
                     f"{what}: scale {float(a)} of channel {channel} must be m / 2**s with m of 16 "
-                    "bits; import with exact=False to round it"
+                    "bits; import with exact=False (--approximate) to round it"
                 )
             multiplier, shift = _rounded_ratio(what, channel, a)
         if nearest and shift == 0:
@@ -102,7 +102,7 @@ def integer_rule(
         if nearest and exact and bias.denominator == 1:
             raise GraphError(
                 f"{what}: ties of channel {channel} go to even in the model and up in the graph; "
-                "import with exact=False to accept that"
+                "import with exact=False (--approximate) to accept that"
             )
         rounded = floor(bias)
         rules.append((multiplier, rounded if nearest else rounded - ((1 << shift) >> 1), shift))

@@ -111,7 +111,7 @@ def _quantized_input(
     if reader.exact and not exact_mode:
         raise GraphError(
             f"{op.what}: ties of the input go to even or away from zero in the model and up in "
-            "the graph; import with exact=False to accept that"
+            "the graph; import with exact=False (--approximate) to accept that"
         )
     scales = {s * Fraction(2) ** form["exponent"] for s in affine.scale}
     if scales != {Fraction(1)} or set(affine.offset) != {wanted}:
