@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from hw.compiler import CompileError, compile_graph
 from hw.isa import DESCRIPTOR_BYTES, Opcode
-from nbqnn_train.graph import run_codes, tensor_types
+from nbqnn_train.graph import Input, run_codes, tensor_types
 from sim.verilated import MemoryTiming
 from tests.graph.strategies import Case, Space, cases
 from tests.hw.accelerators import VERILATED
-from tests.hw.networks import images, small_network, traced_codes
+from tests.hw.networks import Network, images, small_network, traced_codes
 from tests.hw.runs import compare
 
 #: What a configuration can refuse of a random graph; anything else is a bug.
@@ -111,3 +111,18 @@ def test_every_kind_of_layer(accelerator_model, name):
         for image, expected in zip(x, traced_codes(graph, x), strict=True):
             compare(driver, image, expected)
     assert tiles >= 2
+
+
+def test_padded_rows(accelerator_model):
+    """A map whose rows are laid out with gaps, so that a strided reader finds all its banks."""
+    config = VERILATED["shift_64"]
+    net = Network(seed=5).add(Input, "image", shape=(3, 6, 6), bits=8, signed=True, exponent=0)
+    net.conv("first", (5, 3, 1, 1), 3).requantize("middle", 8, False)
+    net.conv("second", (4, 5, 3, 3), 2, stride=(2, 2), padding=(1, 1, 1, 1))
+    graph = net.requantize("out", 8, True).graph()
+    program = compile_graph(graph, config, traced=True)
+    assert program.traced[0].layout.pitch > program.traced[0].layout.width
+    x = images(graph, 4)
+    driver, _ = accelerator_model(config).driver(program)
+    for image, expected in zip(x, traced_codes(graph, x), strict=True):
+        compare(driver, image, expected)
