@@ -70,11 +70,11 @@ class _Compilation:
         layers = self.lowered.layers
         self._choose_layouts()
         source = self.graph.input_nodes[0].name
-        inputs, _ = self._ports([source])
-        outputs, _ = self._ports(list(dict.fromkeys(self.graph.outputs)))
+        inputs = self._ports([source])
+        outputs = self._ports(list(dict.fromkeys(self.graph.outputs)))
         # Steps of a concatenation have no node of their own in the graph.
         nodes = {node.name for node in self.graph.nodes}
-        traced, _ = self._ports(
+        traced = self._ports(
             [layer.target for layer in layers if self.traced and layer.target in nodes]
         )
 
@@ -188,14 +188,14 @@ class _Compilation:
             uses.update(dict.fromkeys(layer.sources, index))
         return uses
 
-    def _ports(self, names: list[str]) -> tuple[list[Port], int]:
-        """Tensors one after the other in one region, and the region's size."""
+    def _ports(self, names: list[str]) -> list[Port]:
+        """Tensors one after the other in one region."""
         ports, offset = [], 0
         for name in names:
             layout = self.layouts[self._memory_of(name)]
             ports.append(Port(name=name, offset=offset, layout=layout))
             offset += -(-layout.host_bytes(self.config) // _ALIGN) * _ALIGN
-        return ports, offset
+        return ports
 
     # Commands -------------------------------------------------------------------------------------
 
@@ -235,6 +235,10 @@ class _Compilation:
             )
         )
 
+    def _group_width(self, layer: Layer) -> int:
+        """Output channels of a filter group."""
+        return self.config.filters if layer.unit is Unit.ARRAY else self.config.lanes
+
     def _tiles(self, index: int, layer: Layer) -> list[_Tile]:
         """Filter groups that fit in half the weight memory; a shorter last one stands alone.
 
@@ -242,7 +246,7 @@ class _Compilation:
         """
         config = self.config
         outputs = layer.out_shape[0]
-        width = config.filters if layer.unit is Unit.ARRAY else config.lanes
+        width = self._group_width(layer)
         if layer.unit is Unit.MAX:
             steps = 0
         else:
@@ -287,7 +291,7 @@ class _Compilation:
         ``position`` is the number of the compute command that will use them.
         """
         config, layer = self.config, tile.layer
-        width = config.filters if layer.unit is Unit.ARRAY else config.lanes
+        width = self._group_width(layer)
         channels = slice(tile.channel, tile.channel + tile.filter_groups * width)
         weight_base, loads = 0, []
         if layer.weight is not None:
