@@ -48,6 +48,8 @@ class AcceleratorConfig:
     param_depth: int = 256
     axi_data_width: int = 64
     axi_address_width: int = 40
+    #: AXI master ports, side by side: each carries its part of every beat (1, 2 or 4).
+    axi_ports: int = 1
     #: "shift": powers of two selected in LUTs; "multiply": one multiplier per lane (the baseline).
     pe: str = "shift"
     #: "shift": no multiplier in the requantizer; "scale": one per requantizer, 16-bit factors.
@@ -75,6 +77,12 @@ class AcceleratorConfig:
         self._check_range("axi_address_width", 32, 64)
         self._check_range("clock_mhz", 1, 1000)
         self._check_choice("axi_data_width", (32, 64, 128, 256, 512))
+        self._check_choice("axi_ports", (1, 2, 4))
+        if self.axi_beat_bits > 1024:
+            raise ConfigError(
+                f"axi_ports * axi_data_width must be at most 1024, a descriptor, "
+                f"not {self.axi_ports} * {self.axi_data_width}"
+            )
         self._check_choice("pe", ("shift", "multiply"))
         self._check_choice("requant", ("shift", "scale"))
         for field in ("lanes", "act_depth", "weight_depth", "param_depth"):
@@ -141,6 +149,11 @@ class AcceleratorConfig:
         the array reads.
         """
         return 1 << ceil(log2(2 * self.pixels))
+
+    @property
+    def axi_beat_bits(self) -> int:
+        """Bits that all ports move together in one cycle."""
+        return self.axi_ports * self.axi_data_width
 
     @property
     def act_word_bits(self) -> int:

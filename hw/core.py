@@ -1,6 +1,6 @@
 """The accelerator without its buses: command queues, engines and on-chip memories."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -41,7 +41,7 @@ class Core(wiring.Component):
         self.config = config
         c = config
         request = stream.Signature(request_layout(c.axi_address_width, LENGTH_BITS))
-        beat = stream.Signature(read_data_layout(c.axi_data_width))
+        beat = stream.Signature(read_data_layout(c.axi_beat_bits))
         super().__init__({
             "start": In(1),
             "length": In(16),
@@ -51,7 +51,7 @@ class Core(wiring.Component):
             "load_request": Out(request),
             "load_data": In(beat),
             "store_request": Out(request),
-            "store_data": Out(stream.Signature(c.axi_data_width)),
+            "store_data": Out(stream.Signature(c.axi_beat_bits)),
             "store_done": In(1),
             "done": Out(1),
             "fault": Out(CommandFault),
@@ -121,12 +121,14 @@ class Core(wiring.Component):
             with m.If(self.start):
                 m.d.sync += completed[opcode].eq(0)
             if opcode is Opcode.COMPUTE:
-                layer, layer_end = Signal(8), Signal()
-                with m.If(queue.o.valid & queue.o.ready):
-                    m.d.sync += [layer.eq(head.layer), layer_end.eq(head.layer_end)]
+                under_way = StreamFifo(9, engine.commands_under_way)
+                m.submodules.layers = submodule(platform, under_way)
                 m.d.comb += [
-                    self.layer.eq(layer),
-                    self.layer_done.eq(engine.done & layer_end),
+                    under_way.i.payload.eq(Cat(head.layer[:8], head.layer_end[0])),
+                    under_way.i.valid.eq(queue.o.valid & queue.o.ready),
+                    under_way.o.ready.eq(engine.done),
+                    self.layer.eq(under_way.o.payload[:8]),
+                    self.layer_done.eq(engine.done & under_way.o.payload[8]),
                 ]
 
         width = c.axi_address_width

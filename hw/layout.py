@@ -123,7 +123,7 @@ def pack_params(config: AcceleratorConfig, params: ChannelParams) -> np.ndarray:
 
 
 def _word_bytes(config: AcceleratorConfig, memory: Memory) -> int:
-    return word_beats(config, memory) * config.axi_data_width // 8
+    return word_beats(config, memory) * config.axi_beat_bits // 8
 
 
 def _bits(values: np.ndarray, width: int) -> np.ndarray:

@@ -225,7 +225,7 @@ class _Compilation:
                 wait_load=self.counts[Opcode.LOAD] if kind is Store else 0,
                 region=region,
                 memory=Memory.ACT,
-                offset=offset,
+                offset=offset // self.config.axi_ports,
                 base=self.bases[name],
                 words=words,
                 rows=rows,
@@ -321,11 +321,12 @@ class _Compilation:
     def _load_words(
         self, memory: Memory, ring: Ring, words: np.ndarray, reader: int
     ) -> tuple[int, list[Load]]:
+        config = self.config
         base, free_after = ring.allocate(len(words), reader)
         offset = len(self.parameters)
         self.parameters += words.tobytes()
         self.parameters += bytes(-len(self.parameters) % 64)
-        beats = word_beats(self.config, memory)
+        beats = word_beats(config, memory)
         most = _MAX_FIELD // beats
         done, loads = 0, []
         while done < len(words):
@@ -335,7 +336,7 @@ class _Compilation:
                     wait_compute=free_after,
                     region=Region.PARAMETERS,
                     memory=memory,
-                    offset=offset + done * words.shape[1],
+                    offset=(offset + done * words.shape[1]) // config.axi_ports,
                     base=base + done,
                     words=count,
                     rows=1,
@@ -372,6 +373,8 @@ class _Compilation:
                 layer=tile.index,
                 layer_end=int(tile.last),
                 wait_load=loads,
+                # Its first tile reads what the layers before have written.
+                wait_compute=self.counts[Opcode.COMPUTE] if tile.channel == 0 else 0,
                 wait_store=self.counts[Opcode.STORE],
                 unit=layer.unit,
                 pixels=pixels,

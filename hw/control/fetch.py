@@ -66,7 +66,7 @@ class CommandFetch(wiring.Component):
             "base": In(c.axi_address_width),
             "length": In(16),
             "request": Out(stream.Signature(request_layout(c.axi_address_width, LENGTH_BITS))),
-            "data": In(stream.Signature(read_data_layout(c.axi_data_width))),
+            "data": In(stream.Signature(read_data_layout(c.axi_beat_bits))),
             "load": Out(stream.Signature(queued_layout(Opcode.LOAD))),
             "compute": Out(stream.Signature(queued_layout(Opcode.COMPUTE))),
             "store": Out(stream.Signature(queued_layout(Opcode.STORE))),
@@ -79,17 +79,17 @@ class CommandFetch(wiring.Component):
     @property
     def module_name(self) -> str:
         c = self.config
-        return f"nbqnn_fetch_a{c.axi_address_width}_d{c.axi_data_width}"
+        return f"nbqnn_fetch_a{c.axi_address_width}_d{c.axi_beat_bits}"
 
     def elaborate(self, platform):
         m = Module()
         c = self.config
-        beats = DESCRIPTOR_BYTES * 8 // c.axi_data_width
+        beats = DESCRIPTOR_BYTES * 8 // c.axi_beat_bits
         # Room for all that is asked for: a descriptor that waits for its queue must not hold up
         # the loads behind it, which may be what the queue is waiting for.
-        buffer = StreamFifo(c.axi_data_width, _AHEAD * beats)
+        buffer = StreamFifo(c.axi_beat_bits, max(3, _AHEAD * beats))
         m.submodules.buffer = submodule(platform, buffer)
-        packer = Packer(c.axi_data_width, beats)
+        packer = Packer(c.axi_beat_bits, beats)
         m.submodules.packer = submodule(platform, packer)
 
         # Request: as many as there are descriptors, one ahead of the one in hand.
@@ -106,14 +106,14 @@ class CommandFetch(wiring.Component):
         m.d.sync += ahead.eq(ahead + asked - taken)
         with m.If(asked):
             m.d.sync += [
-                self.request.p.address.eq(self.request.p.address + DESCRIPTOR_BYTES),
+                self.request.p.address.eq(self.request.p.address + DESCRIPTOR_BYTES // c.axi_ports),
                 requested.eq(requested + 1),
             ]
 
         # Receive: sum up 32-bit words beat by beat.
         total = Signal(32)
-        count = Signal(range(beats))
-        beat_sum = sum(buffer.o.payload.word_select(i, 32) for i in range(c.axi_data_width // 32))
+        count = Signal(range(max(2, beats)))
+        beat_sum = sum(buffer.o.payload.word_select(i, 32) for i in range(c.axi_beat_bits // 32))
         summed = Signal(32, reset_less=True)
         beat_taken, beat_first = Signal(), Signal()
         m.d.comb += [

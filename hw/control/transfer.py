@@ -27,7 +27,7 @@ def word_beats(config: AcceleratorConfig, memory: Memory) -> int:
         Memory.WEIGHT: config.weight_word_bits,
         Memory.PARAM: config.post_lanes * param_layout(config).size,
     }[memory]
-    return -(-bits // config.axi_data_width)
+    return -(-bits // config.axi_beat_bits)
 
 
 class RowRequester(wiring.Component):
@@ -155,7 +155,7 @@ class LoadEngine(_TransferEngine):
             "busy": Out(1),
             "bases": In(len(Region) * c.axi_address_width),
             "request": Out(stream.Signature(request_layout(c.axi_address_width, LENGTH_BITS))),
-            "data": In(stream.Signature(read_data_layout(c.axi_data_width))),
+            "data": In(stream.Signature(read_data_layout(c.axi_beat_bits))),
             "act_valid": Out(1),
             "act_address": Out(activation_address_bits(c)),
             "act_data": Out(c.act_word_bits),
@@ -171,7 +171,7 @@ class LoadEngine(_TransferEngine):
     @property
     def module_name(self) -> str:
         c = self.config
-        return f"nbqnn_load_d{c.axi_data_width}_l{c.lanes}_f{c.filters}_{c.pe}"
+        return f"nbqnn_load_d{c.axi_beat_bits}_l{c.lanes}_f{c.filters}_{c.pe}"
 
     def elaborate(self, platform):
         m = Module()
@@ -189,7 +189,7 @@ class LoadEngine(_TransferEngine):
             (Memory.PARAM, self.param_address, self.param_data, self.param_enable, 1),
         )
         for memory, port_address, port_data, port_valid, port_ready in targets:
-            packer = Packer(c.axi_data_width, word_beats(c, memory))
+            packer = Packer(c.axi_beat_bits, word_beats(c, memory))
             m.submodules[f"packer_{memory.name.lower()}"] = submodule(platform, packer)
             m.d.comb += [
                 packer.i.payload.eq(self.data.p.data),
@@ -230,7 +230,7 @@ class StoreEngine(_TransferEngine):
             "busy": Out(1),
             "bases": In(len(Region) * c.axi_address_width),
             "request": Out(stream.Signature(request_layout(c.axi_address_width, LENGTH_BITS))),
-            "data": Out(stream.Signature(c.axi_data_width)),
+            "data": Out(stream.Signature(c.axi_beat_bits)),
             "request_done": In(1),
             "act_valid": Out(1),
             "act_address": Out(activation_address_bits(c)),
@@ -241,7 +241,7 @@ class StoreEngine(_TransferEngine):
     @property
     def module_name(self) -> str:
         c = self.config
-        return f"nbqnn_store_d{c.axi_data_width}_l{c.lanes}_a{c.act_bits}"
+        return f"nbqnn_store_d{c.axi_beat_bits}_l{c.lanes}_a{c.act_bits}"
 
     def elaborate(self, platform):
         m = Module()
@@ -252,7 +252,7 @@ class StoreEngine(_TransferEngine):
         depth = 2 * ActivationMemory.latency
         buffer = StreamFifo(c.act_word_bits, depth)
         m.submodules.buffer = submodule(platform, buffer)
-        unpacker = Unpacker(c.axi_data_width, word_beats(c, Memory.ACT))
+        unpacker = Unpacker(c.axi_beat_bits, word_beats(c, Memory.ACT))
         m.submodules.unpacker = submodule(platform, unpacker)
         m.d.comb += [
             unpacker.i.payload.eq(buffer.o.payload),

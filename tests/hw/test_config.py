@@ -39,6 +39,11 @@ LEAST = {"name": "x", "lanes": 4, "filters": 4, "pixels": 1, "post_lanes": 4}
         ({"param_depth": 1}, r"param_depth must be 2\.\.\.65536, not 1"),
         ({"axi_data_width": 48}, "axi_data_width must be one of 32, 64, 128, 256, 512, not 48"),
         ({"axi_address_width": 31}, r"axi_address_width must be 32\.\.\.64, not 31"),
+        ({"axi_ports": 3}, "axi_ports must be one of 1, 2, 4, not 3"),
+        (
+            {"axi_ports": 4, "axi_data_width": 512},
+            r"axi_ports \* axi_data_width must be at most 1024, a descriptor, not 4 \* 512",
+        ),
         ({"clock_mhz": 0}, r"clock_mhz must be 1\.\.\.1000, not 0"),
         ({"pe": "divide"}, "pe must be one of shift, multiply, not divide"),
         ({"pe": None}, "pe must be of type str, not None"),
@@ -139,6 +144,7 @@ OTHERS = {
     "param_depth": 32,
     "axi_data_width": 64,
     "axi_address_width": 33,
+    "axi_ports": 2,
     "pe": "multiply",
     "requant": "scale",
     "clock_mhz": 100,
@@ -155,7 +161,7 @@ def test_digest(field):
 
 def test_digest_is_the_same_for_ever():
     """Programs on disk carry it."""
-    assert PRESETS["tiny"].digest == 0x5515BC6F, hex(PRESETS["tiny"].digest)
+    assert PRESETS["tiny"].digest == 0xB01E7400, hex(PRESETS["tiny"].digest)
 
 
 @pytest.mark.parametrize("pixels", range(1, 17))
