@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from nbqnn_train.data import LabelledImages, load_data
 from nbqnn_train.graph.errors import NbqnnError
@@ -11,9 +12,9 @@ from nbqnn_train.graph.infer import tensor_types
 from nbqnn_train.graph.interpreter import run as run_graph
 from nbqnn_train.graph.nodes import Graph
 from nbqnn_train.graph.storage import load
-from nbqnn_train.networks import load_state, quantized_network
+from nbqnn_train.networks import float_network, load_state, quantized_network
 from nbqnn_train.quant.network import QuantNetwork
-from nbqnn_train.runs import CONFIG, WEIGHTS, read_run
+from nbqnn_train.runs import CONFIG, WEIGHTS, Run, read_run
 from nbqnn_train.weight_files import read_weights
 
 __all__ = ["count_correct", "count_correct_graph", "evaluate", "load_run"]
@@ -25,11 +26,21 @@ def load_run(path: Path) -> QuantNetwork:
     """The trained network of the run in the folder ``path``, in evaluation mode."""
     path = Path(path)
     run = read_run(path)
+    if run.config.full_precision:
+        raise NbqnnError(f"Run must be of a quantized network, not in full precision: {path}")
+    return _trained(path, run)
+
+
+def _trained(path: Path, run: Run) -> nn.Module:
     weights = path / WEIGHTS
     if not weights.is_file():
         raise NbqnnError(f"Run must be finished (have {WEIGHTS}), not {str(path)!r}")
     state = read_weights(weights)
-    network = quantized_network(run.config, run.classes, run.input_shape[0], initial=None)
+    config, classes, channels = run.config, run.classes, run.input_shape[0]
+    if config.full_precision:
+        network = float_network(config.model, classes, channels, weights=None)
+    else:
+        network = quantized_network(config, classes, channels, initial=None)
     load_state(network, state, weights)
     return network.eval()
 
@@ -44,7 +55,8 @@ def evaluate(path: Path, data: str, data_dir: Path | None = None) -> dict:
     if not path.exists():
         raise NbqnnError(f"Run or graph must exist, not {str(path)!r}")
     if path.is_dir() and (path / CONFIG).is_file():
-        subject, shape = load_run(path), read_run(path).input_shape
+        run = read_run(path)
+        subject, shape = _trained(path, run), run.input_shape
         count = count_correct
     else:
         subject = load(path)
@@ -56,7 +68,7 @@ def evaluate(path: Path, data: str, data_dir: Path | None = None) -> dict:
     return {"accuracy": count(subject, images) / len(images), "images": len(images)}
 
 
-def count_correct(network: QuantNetwork, images: LabelledImages) -> int:
+def count_correct(network: nn.Module, images: LabelledImages) -> int:
     """Test images whose class a network names; it computes in float64, on a copy."""
     import copy
 

@@ -1,4 +1,4 @@
-"""One training as a Lightning module."""
+"""One training as a Lightning module: what all share, and the phases of a quantized one."""
 
 import lightning
 import torch
@@ -11,7 +11,7 @@ from nbqnn_train.quant.network import QuantNetwork
 from nbqnn_train.recipes import Recipe
 from nbqnn_train.schedule import Phase, Schedule
 
-__all__ = ["TrainingModule"]
+__all__ = ["QuantizedTraining", "TrainingModule"]
 
 #: Steps grow by at most this factor while the blend's derivative shrinks.
 _LARGEST_STEP_GROWTH = 1e3
@@ -21,21 +21,20 @@ _TEACHER_WEIGHT = 0.7
 
 
 class TrainingModule(lightning.LightningModule):
-    """Trains ``network`` through the phases of ``schedule``.
+    """Trains ``network``, any module from images to logits.
 
-    calibration : inputs from which formats and batch-norm statistics are taken at phase changes.
+    schedule : of the learning rate.
     teacher : full-precision network to distil from (Hinton et al., arXiv 1503.02531), or None.
     """
 
     def __init__(
         self,
-        network: QuantNetwork,
+        network: nn.Module,
         recipe: Recipe,
         schedule: Schedule,
         *,
         classes: int,
         seed: int,
-        calibration: list[Tensor],
         teacher: nn.Module | None = None,
     ):
         super().__init__()
@@ -43,45 +42,20 @@ class TrainingModule(lightning.LightningModule):
         self.recipe = recipe
         self.schedule = schedule
         self.seed = seed
-        self.calibration = calibration
-        self._entered: int | None = None
         # Neither trained nor saved: a list hides it from the module's own parameters.
         self._teacher = [] if teacher is None else [teacher.eval().requires_grad_(False)]
         self.accuracy = MulticlassAccuracy(classes, average="micro")
 
-    # Phases.
+    @property
+    def ready(self) -> bool:
+        """Whether the network can be evaluated."""
+        return True
 
     def on_train_epoch_start(self) -> None:
-        # Dropout after a resume is what it would have been without the interruption.
-        torch.manual_seed((self.seed << 20) + self.current_epoch)
-
-    def on_train_batch_start(self, batch, batch_idx: int) -> None:
-        step = self.global_step
-        if step == self._entered:  # a further batch of the same step
-            return
-        self._entered = step
-        phase = self.schedule.phase(step)
-        before = self.schedule.phase(step - 1) if step else None
-        self._enter(phase, before)
-        if before is None or not before.activations:
-            if phase.activations:
-                self._calibrate()
-        elif phase.folded and not before.folded:
-            self.network.reestimate_batch_norm(self._inputs())
-            self._calibrate()
-
-    def _enter(self, phase: Phase, before: Phase | None) -> None:
-        mode = self.network.mode
-        mode.blend, mode.activations = phase.blend, phase.activations
-        mode.folded, mode.refresh = phase.folded, phase.refresh
-
-    def _inputs(self) -> list[Tensor]:
-        return [batch.to(self.device) for batch in self.calibration]
-
-    def _calibrate(self) -> None:
-        self.network.calibrate(self._inputs())
-
-    # Steps.
+        # Dropout after a resume is what it would have been without the interruption; processes
+        # differ, because each sees other images.
+        seed = (self.seed << 20) + self.current_epoch
+        torch.manual_seed(seed + (self.global_rank << 52))
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         images, labels = batch
@@ -96,7 +70,7 @@ class TrainingModule(lightning.LightningModule):
                 "a smaller learning rate helps"
             )
         self.log("loss", loss, prog_bar=True)
-        self.log("lambda", self.network.mode.blend)
+        self.log("lr", self.optimizers().param_groups[0]["lr"])
         return loss
 
     def _distilled(self, loss: Tensor, logits: Tensor, images: Tensor) -> Tensor:
@@ -107,25 +81,14 @@ class TrainingModule(lightning.LightningModule):
         soft = F.kl_div(student, targets, reduction="batchmean", log_target=True)
         return (1 - _TEACHER_WEIGHT) * loss + _TEACHER_WEIGHT * _TEMPERATURE**2 * soft
 
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Lets steps grow as the derivative 1 - lambda of the blend shrinks."""
-        mode = self.network.mode
-        if mode.blend == 1:
-            return
-        growth = min(1 / (1 - mode.blend), _LARGEST_STEP_GROWTH)
-        for layer in self.network.weighted_layers().values():
-            if layer.estimator.grows_steps and layer.weight.grad is not None:
-                layer.weight.grad.mul_(growth)
-
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Accuracy of the network as it would be exported."""
-        if not self.network.calibrated:
-            return
         images, labels = batch
-        self.accuracy(self.network(images), labels)
+        if not self.ready:
+            return
+        if len(labels):  # the last batch can be too small for every process to have a share
+            self.accuracy.update(self.network(images), labels)
         self.log("accuracy", self.accuracy, prog_bar=True, on_epoch=True, batch_size=len(labels))
-
-    # Optimizer.
 
     def configure_optimizers(self):
         decayed, others = [], []
@@ -146,3 +109,62 @@ class TrainingModule(lightning.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
+
+
+class QuantizedTraining(TrainingModule):
+    """Trains a quantized network through the phases of ``schedule``.
+
+    calibration : inputs from which formats and batch-norm statistics are taken at phase changes.
+    """
+
+    network: QuantNetwork
+
+    def __init__(self, network: QuantNetwork, *arguments, calibration: list[Tensor], **options):
+        super().__init__(network, *arguments, **options)
+        self.calibration = calibration
+        self._entered: int | None = None
+
+    @property
+    def ready(self) -> bool:
+        return self.network.calibrated
+
+    def on_train_batch_start(self, batch, batch_idx: int) -> None:
+        step = self.global_step
+        if step == self._entered:  # a further batch of the same step
+            return
+        self._entered = step
+        phase = self.schedule.phase(step)
+        before = self.schedule.phase(step - 1) if step else None
+        self._enter(phase)
+        if before is None or not before.activations:
+            if phase.activations:
+                self._calibrate()
+        elif phase.folded and not before.folded:
+            self.network.reestimate_batch_norm(self._inputs())
+            self._calibrate()
+
+    def _enter(self, phase: Phase) -> None:
+        mode = self.network.mode
+        mode.blend, mode.activations = phase.blend, phase.activations
+        mode.folded, mode.refresh = phase.folded, phase.refresh
+
+    def _inputs(self) -> list[Tensor]:
+        return [batch.to(self.device) for batch in self.calibration]
+
+    def _calibrate(self) -> None:
+        self.network.calibrate(self._inputs())
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        loss = super().training_step(batch, batch_idx)
+        self.log("lambda", self.network.mode.blend)
+        return loss
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Lets steps grow as the derivative 1 - lambda of the blend shrinks."""
+        mode = self.network.mode
+        if mode.blend == 1:
+            return
+        growth = min(1 / (1 - mode.blend), _LARGEST_STEP_GROWTH)
+        for layer in self.network.weighted_layers().values():
+            if layer.estimator.grows_steps and layer.weight.grad is not None:
+                layer.weight.grad.mul_(growth)

@@ -5,7 +5,7 @@ import os
 import platform
 import subprocess
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib import metadata
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from nbqnn_train.config import TrainConfig, config_toml, read_config, toml_table
 from nbqnn_train.graph.errors import NbqnnError
 
 __all__ = [
+    "BEST",
     "CHECKPOINT",
     "CONFIG",
     "RESULT",
@@ -30,10 +31,14 @@ __all__ = [
 CONFIG = "config.toml"
 #: Of the Lightning loop, for resuming.
 CHECKPOINT = "last.ckpt"
+#: Weights of the best epoch, where a training may stop early.
+BEST = "best.safetensors"
 #: Of the trained network.
 WEIGHTS = "weights.safetensors"
 RESULT = "result.json"
-_PACKAGES = ("torch", "lightning", "numpy", "safetensors")
+_PACKAGES = ("nbqnn", "torch", "lightning", "numpy", "safetensors")
+#: Options that say where something is computed or lies; a resumed run may have others.
+_MAY_DIFFER = ("accelerator", "data_dir", "devices", "nodes")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -67,7 +72,7 @@ def open_run(out: Path, run: Run, resume: bool) -> None:
     """Prepares the folder of a run.
 
     A new run must not exist yet. A resumed one must, and have been started with the same options;
-    only where its data lies may differ.
+    only where its data lies and what computes it may differ.
     """
     if not resume:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -77,20 +82,18 @@ def open_run(out: Path, run: Run, resume: bool) -> None:
         return
     if not (out / CONFIG).is_file():
         raise NbqnnError(f"Run to resume must be a folder with {CONFIG}, not {str(out)!r}")
-    before = config_options((out / CONFIG).read_text(encoding="utf-8"))
-    now = config_options(_config_text(run))
-    for name in sorted(before.keys() | now.keys()):
-        if before.get(name) != now.get(name):
+    before, now = read_config(out / CONFIG), run.config
+    for option in fields(TrainConfig):
+        was, given = getattr(before, option.name), getattr(now, option.name)
+        if was != given and option.name not in _MAY_DIFFER:
             raise NbqnnError(
-                f"Resumed run {str(out)!r} was started with {name} {before.get(name)!r}, "
-                f"not {now.get(name)!r}"
+                f"Resumed run {str(out)!r} was started with {option.name} {_shown(was)}, "
+                f"not {_shown(given)}"
             )
 
 
-def config_options(text: str) -> dict:
-    """The options that decide the result."""
-    table = tomllib.loads(text)["train"]
-    return {name: value for name, value in table.items() if name != "data_dir"}
+def _shown(value: object) -> str:
+    return repr(str(value) if isinstance(value, Path) else value)
 
 
 def _config_text(run: Run) -> str:
@@ -106,11 +109,19 @@ def _config_text(run: Run) -> str:
 
 
 def _commit() -> str | None:
-    """The commit that the package's own sources are at, where they are a git checkout."""
-    folder = Path(__file__).resolve().parent
+    """The commit that the package's own sources are at, where they are a git checkout; ``-dirty``
+    where they have changed since."""
+    here = Path(__file__).resolve()
+    tracked = _git(here.parent, "ls-files", "--error-unmatch", here.name)
+    return tracked and _git(
+        here.parent, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"
+    )
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
     try:
         done = subprocess.run(
-            ["git", "-C", str(folder), "rev-parse", "HEAD"],
+            ["git", "-C", str(folder), *arguments],
             capture_output=True,
             text=True,
             timeout=10,

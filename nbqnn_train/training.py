@@ -4,6 +4,7 @@ import json
 import logging
 import math
 import signal
+import sys
 import time
 import warnings
 from collections.abc import Iterator
@@ -12,16 +13,23 @@ from pathlib import Path
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from torch import nn
 
 from nbqnn_train.config import TrainConfig
-from nbqnn_train.data import DataSets, load_data
-from nbqnn_train.data.batches import calibration_batches, ordered_loader, train_loader
+from nbqnn_train.data import DataSets, load_data, split
+from nbqnn_train.data.batches import calibration_batches
+from nbqnn_train.early_stop import EarlyStop
 from nbqnn_train.evaluation import count_correct
-from nbqnn_train.module import TrainingModule
+from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.module import QuantizedTraining, TrainingModule
 from nbqnn_train.networks import check_images, float_network, quantized_network
+from nbqnn_train.parallel import synchronize_batch_norm
+from nbqnn_train.progress import progress_callback
 from nbqnn_train.runs import (
+    BEST,
     CHECKPOINT,
     RESULT,
     WEIGHTS,
@@ -31,21 +39,26 @@ from nbqnn_train.runs import (
     write_weights,
 )
 from nbqnn_train.schedule import Schedule
+from nbqnn_train.training_data import TrainingData
+from nbqnn_train.weight_files import read_weights
 
 __all__ = ["train"]
 
 _CALIBRATION_IMAGES = 1024
 
 
-def train(config: TrainConfig, out: Path, resume: bool = False) -> dict:
+def train(config: TrainConfig, out: Path, resume: bool = False) -> dict | None:
     """Trains as ``config`` says, into the folder ``out``; returns what ``out/result.json`` holds.
 
     The folder gets the configuration, the Lightning checkpoint of the last epoch, logs for
     TensorBoard and as CSV, the final weights and the result: ``accuracy`` (0 ... 1, of the network
-    as it is exported, on all test images), ``images``, ``epochs``, ``seed``, ``seconds``.
+    as it is exported, on all test images), ``images``, ``epochs``, ``seed``, ``seconds`` (of this
+    call). Weights in full precision can be those that another training begins with.
 
     With ``resume`` an interrupted run goes on after its last complete epoch and ends with the
     weights that it would have had without the interruption.
+
+    Where several processes train, the first one writes and returns the result, others None.
 
     Raises :class:`NbqnnError` for bad input before anything is written, and for a loss that is not
     finite, which leaves the last checkpoint.
@@ -53,61 +66,60 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> dict:
     started = time.monotonic()
     out = Path(out)
     config.check_files()
-    data = load_data(config.data, config.data_dir)
+    data = split(load_data(config.data, config.data_dir), config.train_images, config.validation)
     check_images(config.model, data.classes, data.input_shape)
     torch.manual_seed(config.seed)
-    channels = data.input_shape[0]
-    network = quantized_network(config, data.classes, channels, config.pretrained)
-    teacher = None
-    if config.teacher is not None:
-        teacher = float_network(config.model, data.classes, channels, config.teacher)
-    open_run(out, Run(config, data.classes, data.input_shape), resume)
+    module = _training_module(config, data)
+    batches = TrainingData(data, module.recipe.batch_size, config.seed)
+    with _quiet():
+        trainer = _trainer(config, out)
+    batches.check_world(trainer.world_size)
+    if trainer.is_global_zero:
+        open_run(out, Run(config, data.classes, data.input_shape), resume)
     if resume and (out / RESULT).is_file():
         return json.loads((out / RESULT).read_text(encoding="utf-8"))
 
-    module = _training_module(config, data, network, teacher)
     checkpoint = out / CHECKPOINT
-    with _quiet(), _threads(module.recipe.threads):
-        trainer = _trainer(config, out)
-        with _interrupts(trainer):
-            trainer.fit(
-                module,
-                train_loader(
-                    data.train,
-                    module.recipe.batch_size,
-                    config.seed,
-                    margin=data.margin,
-                    rank=trainer.global_rank,
-                    world=trainer.world_size,
-                ),
-                ordered_loader(data.test, 256),
-                ckpt_path=checkpoint if resume and checkpoint.is_file() else None,
-                weights_only=True,
-            )
-    network.cpu()
-    return _finish(config, out, network, data, module.recipe.epochs, started)
+    with _quiet(), _threads(module.recipe.threads), _interrupts(trainer):
+        trainer.fit(
+            module,
+            batches,
+            ckpt_path=checkpoint if resume and checkpoint.is_file() else None,
+            weights_only=True,
+        )
+    if not trainer.is_global_zero:
+        return None
+    return _finish(config, out, module.network.cpu(), data, trainer, started)
 
 
-def _training_module(config, data: DataSets, network, teacher) -> TrainingModule:
+def _training_module(config: TrainConfig, data: DataSets) -> TrainingModule:
     recipe = config.recipe()
     batch_size = min(recipe.batch_size, len(data.train))
     batches = len(data.train) // batch_size
-    schedule = Schedule(
-        steps=recipe.epochs * -(-batches // config.accumulate),
-        warmup=recipe.warmup,
-        fold=recipe.fold,
-        settle=recipe.settle,
-    )
+    channels = data.input_shape[0]
+    teacher = None
+    options = {
+        "recipe": recipe,
+        "schedule": Schedule(
+            steps=recipe.epochs * -(-batches // config.accumulate),
+            warmup=recipe.warmup,
+            fold=recipe.fold,
+            settle=recipe.settle,
+        ),
+        "classes": data.classes,
+        "seed": config.seed,
+    }
+    if config.full_precision:
+        network = float_network(config.model, data.classes, channels, config.pretrained)
+    else:
+        network = quantized_network(config, data.classes, channels, config.pretrained)
+    if config.teacher is not None:
+        teacher = float_network(config.model, data.classes, channels, config.teacher)
+    synchronize_batch_norm(network)
+    if config.full_precision:
+        return TrainingModule(network, teacher=teacher, **options)
     calibration = calibration_batches(data.train, _CALIBRATION_IMAGES, max(batch_size, 128))
-    return TrainingModule(
-        network,
-        recipe,
-        schedule,
-        classes=data.classes,
-        seed=config.seed,
-        calibration=calibration,
-        teacher=teacher,
-    )
+    return QuantizedTraining(network, teacher=teacher, calibration=calibration, **options)
 
 
 def _trainer(config: TrainConfig, out: Path) -> lightning.Trainer:
@@ -118,18 +130,30 @@ def _trainer(config: TrainConfig, out: Path) -> lightning.Trainer:
         save_on_train_epoch_end=True,
         enable_version_counter=False,
     )
-    return lightning.Trainer(
-        max_epochs=config.recipe().epochs,
-        callbacks=[checkpoints, TQDMProgressBar(refresh_rate=10, leave=False)],
-        logger=[CSVLogger(out, name="csv"), TensorBoardLogger(out, name="tensorboard")],
-        precision=config.precision,
-        accumulate_grad_batches=config.accumulate,
-        log_every_n_steps=10,
-        num_sanity_val_steps=0,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        deterministic=True,
-    )
+    callbacks = [checkpoints, progress_callback()]
+    if config.patience is not None:
+        callbacks.append(EarlyStop(config.patience, out / BEST))
+    try:
+        return lightning.Trainer(
+            max_epochs=config.recipe().epochs,
+            callbacks=callbacks,
+            logger=[CSVLogger(out, name="csv"), TensorBoardLogger(out, name="tensorboard")],
+            accelerator=config.accelerator,
+            devices=config.devices,
+            num_nodes=config.nodes,
+            strategy="ddp" if config.devices * config.nodes > 1 else "auto",
+            precision=config.precision,
+            accumulate_grad_batches=config.accumulate,
+            log_every_n_steps=10,
+            num_sanity_val_steps=0,
+            enable_model_summary=False,
+            enable_progress_bar=sys.stdout.isatty(),
+            use_distributed_sampler=False,
+            deterministic=True,
+        )
+    except MisconfigurationException as error:
+        line = str(error).strip().splitlines()[0]
+        raise NbqnnError(f"Devices must be there: {line}") from None
 
 
 @contextmanager
@@ -145,16 +169,28 @@ def _interrupts(trainer: lightning.Trainer) -> Iterator[None]:
         raise KeyboardInterrupt from None
 
 
-def _finish(config, out: Path, network, data: DataSets, epochs: int, started: float) -> dict:
+def _finish(
+    config: TrainConfig,
+    out: Path,
+    network: nn.Module,
+    data: DataSets,
+    trainer: lightning.Trainer,
+    started: float,
+) -> dict:
     network.eval()
+    best = {}
+    for stop in trainer.callbacks:
+        if isinstance(stop, EarlyStop) and stop.epoch:
+            network.load_state_dict(read_weights(stop.best))
+            best = {"best_epoch": stop.epoch, "validation_accuracy": stop.accuracy}
     write_weights(out / WEIGHTS, network.state_dict())
-    correct = count_correct(network, data.test)
     result = {
-        "accuracy": correct / len(data.test),
+        "accuracy": count_correct(network, data.test) / len(data.test),
         "images": len(data.test),
         "model": config.model,
         "data": config.data,
-        "epochs": epochs,
+        "epochs": trainer.current_epoch,
+        **best,
         "seed": config.seed,
         "seconds": round(time.monotonic() - started, 3),
     }

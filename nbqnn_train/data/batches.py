@@ -15,11 +15,19 @@ __all__ = ["calibration_batches", "ordered_loader", "train_loader"]
 
 @dataclass(frozen=True)
 class _Batch:
+    """A batch of all processes together, and which of its images are this process's."""
+
     indices: np.ndarray
+    rank: int = 0
+    world: int = 1
     #: Seeds the augmentation.
     seed: tuple[int, ...] = ()
     #: See :class:`nbqnn_train.data.DataSets`.
     margin: int | None = None
+
+    @property
+    def share(self) -> slice:
+        return slice(self.rank, None, self.world)
 
 
 class _Batches(Dataset):
@@ -29,21 +37,29 @@ class _Batches(Dataset):
         self.images = images
 
     def __getitem__(self, batch: _Batch) -> tuple[Tensor, Tensor]:
-        pixels = self.images.images(batch.indices)
+        mine = batch.indices[batch.share]
+        pixels = self.images.images(mine)
         if batch.margin is not None:
-            pixels = _augmented(pixels, batch.margin, np.random.default_rng(batch.seed))
-        return torch.from_numpy(pixels), torch.from_numpy(self.images.labels[batch.indices])
+            # Drawn for the whole batch: an image is changed alike whichever process has it.
+            rng, count = np.random.default_rng(batch.seed), len(batch.indices)
+            top, left = rng.integers(0, 2 * batch.margin + 1, (2, count))[:, batch.share]
+            mirrored = (rng.random(count) < 0.5)[batch.share]
+            pixels = _augmented(pixels, batch.margin, top, left, mirrored)
+        return torch.from_numpy(pixels), torch.from_numpy(self.images.labels[mine])
 
 
-def _augmented(images: np.ndarray, margin: int, rng: np.random.Generator) -> np.ndarray:
-    """Mirrored half of the time and moved by up to ``margin`` pixels; new pixels are 0."""
+def _augmented(
+    images: np.ndarray, margin: int, top: np.ndarray, left: np.ndarray, mirrored: np.ndarray
+) -> np.ndarray:
+    """Moved by up to ``margin`` pixels and mirrored, each image in its own way; new pixels are 0.
+
+    top, left : (N,), 0 ... 2 * margin. mirrored : (N,), bool.
+    """
     count, _, height, width = images.shape
     padding = ((0, 0), (0, 0), (margin, margin), (margin, margin))
     padded = np.pad(images, padding)
     windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(2, 3))
-    top, left = rng.integers(0, 2 * margin + 1, (2, count))
     moved = windows[np.arange(count), :, top, left]
-    mirrored = rng.random(count) < 0.5
     return np.ascontiguousarray(np.where(mirrored[:, None, None, None], moved[..., ::-1], moved))
 
 
@@ -70,19 +86,21 @@ class _EpochSampler(Sampler):
         for number in range(len(self)):
             indices = order[number * self.batch_size : (number + 1) * self.batch_size]
             seed = (self.seed, self.epoch, number)
-            yield _Batch(indices[self.rank :: self.world], seed, self.margin)
+            yield _Batch(indices, self.rank, self.world, seed, self.margin)
 
 
 class _InOrder(Sampler):
-    def __init__(self, count: int, batch_size: int):
+    def __init__(self, count: int, batch_size: int, rank: int, world: int):
         self.count, self.batch_size = count, batch_size
+        self.rank, self.world = rank, world
 
     def __len__(self) -> int:
         return -(-self.count // self.batch_size)
 
     def __iter__(self) -> Iterator[_Batch]:
         for start in range(0, self.count, self.batch_size):
-            yield _Batch(np.arange(start, min(start + self.batch_size, self.count)))
+            indices = np.arange(start, min(start + self.batch_size, self.count))
+            yield _Batch(indices, self.rank, self.world)
 
 
 def train_loader(
@@ -99,9 +117,11 @@ def train_loader(
     return DataLoader(_Batches(images), batch_size=None, sampler=sampler)
 
 
-def ordered_loader(images: LabelledImages, batch_size: int) -> DataLoader:
-    """All images in order."""
-    sampler = _InOrder(len(images), batch_size)
+def ordered_loader(
+    images: LabelledImages, batch_size: int, *, rank: int = 0, world: int = 1
+) -> DataLoader:
+    """All images in order, in batches of ``batch_size`` over all ``world`` processes together."""
+    sampler = _InOrder(len(images), batch_size, rank, world)
     return DataLoader(_Batches(images), batch_size=None, sampler=sampler)
 
 

@@ -68,6 +68,7 @@ class DataSets:
     input_shape : (C, H, W)
     margin : training images are mirrored half of the time and moved by up to so many pixels;
         None for images that may not be mirrored.
+    validation : images held out of the training images, or None.
     """
 
     name: str
@@ -76,6 +77,7 @@ class DataSets:
     input_shape: tuple[int, int, int]
     classes: int
     margin: int | None = None
+    validation: LabelledImages | None = None
 
     def __post_init__(self):
         for what, images in (("training", self.train), ("test", self.test)):

@@ -72,6 +72,8 @@ class QuantConfig(LayerConfig):
             )
         estimator(self.estimator)
         for pattern, changes in self.overrides.items():
+            if not isinstance(changes, Mapping):
+                raise NbqnnError(f"Override of {pattern!r} must be a table, not {changes!r}")
             allowed = LayerConfig.__dataclass_fields__
             for name in changes:
                 if name not in allowed:
