@@ -19,6 +19,7 @@ __all__ = [
     "BODIES",
     "CHECKSUM",
     "DESCRIPTOR_BYTES",
+    "DRAIN_FIELDS",
     "HEAD",
     "Command",
     "Compute",
@@ -30,6 +31,7 @@ __all__ = [
     "Store",
     "Unit",
     "body_layout",
+    "drain_command_layout",
     "head_layout",
     "pack",
     "unpack",
@@ -153,6 +155,9 @@ _COMPUTE = {
     "high": 16,
 }
 
+#: Fields of a compute command that are needed until its last result is written.
+DRAIN_FIELDS = ("unit", "chunks", "sub", "out_plane", "param_base", "param_step", "low", "high")
+
 BODIES = {
     Opcode.END: {},
     Opcode.LOAD: _TRANSFER,
@@ -167,6 +172,10 @@ def head_layout() -> data.StructLayout:
 
 def body_layout(opcode: Opcode) -> data.StructLayout:
     return data.StructLayout(BODIES[opcode])
+
+
+def drain_command_layout() -> data.StructLayout:
+    return data.StructLayout({name: _COMPUTE[name] for name in DRAIN_FIELDS})
 
 
 @dataclass(kw_only=True)

@@ -10,7 +10,7 @@ from hw.array.vector_sum import VectorSum
 from hw.config import AcceleratorConfig
 from hw.control.sequencer import StepSequencer, drain_layout
 from hw.control.walker import PositionWalker
-from hw.isa import Opcode, Unit, body_layout
+from hw.isa import Opcode, Unit, body_layout, drain_command_layout
 from hw.memory.activations import ActivationMemory, activation_address_bits
 from hw.memory.wide import WideMemory
 from hw.post.drain import Drain
@@ -22,23 +22,31 @@ __all__ = ["ComputeEngine"]
 
 #: Groups between the sequencer and the drain: more than the array's latency can hold.
 _GROUPS_UNDER_WAY = 32
+#: Commands between the sequencer and the drain; more than one only if they have very few steps.
+_COMMANDS_WAITING = 4
 
 
 class ComputeEngine(wiring.Component):
     """Walker, sequencer, array, channel-wise units and drain around the on-chip memories.
 
-    A command is taken when the one before is completely written. From the command to its first
-    step five cycles; from its last step to ``done`` the latencies of memory, array and drain.
+    A command is taken as soon as the walk of the one before is over, so commands follow each other
+    on the array without a gap (``pixels + 3`` cycles where the one before ends in a group of a
+    single step). From the last step to ``done`` the latencies of memory, array and drain.
 
     Members
     -------
     command : ``In(stream.Signature(body_layout(Opcode.COMPUTE)))``
     done : ``Out(1)``, the command's results are in the activation memory
     busy, stepping : ``Out(1)``, for the counters: a command runs; the array takes a step
+    ``done`` comes once for each command, in their order.
     act_* : the compute and drain ports of :class:`~hw.memory.activations.ActivationMemory`
     weight_address, weight : read port of the weight memory
     param_address, param : read port of the parameter memory
     """
+
+    #: More commands than can be between acceptance and ``done``: one walks, one steps, some wait
+    #: for the drain, one drains, and one every few cycles is on its way to the memory.
+    commands_under_way = 15
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
@@ -74,6 +82,7 @@ class ComputeEngine(wiring.Component):
         walker, sequencer = PositionWalker(c), StepSequencer(c)
         array, maximum, sums, drain = PeArray(c), VectorMax(c), VectorSum(c), Drain(c)
         groups = StreamFifo(drain_layout(c), _GROUPS_UNDER_WAY)
+        commands = StreamFifo(drain_command_layout(), _COMMANDS_WAITING)
         for name, component in (
             ("walker", walker),
             ("sequencer", sequencer),
@@ -82,39 +91,41 @@ class ComputeEngine(wiring.Component):
             ("sums", sums),
             ("drain", drain),
             ("groups", groups),
+            ("commands", commands),
         ):
             m.submodules[name] = submodule(platform, component)
 
         command = Signal(body_layout(Opcode.COMPUTE))
-        start = Signal()
-        running = Signal()
-        m.d.comb += self.command.ready.eq(~running)
-        m.d.sync += start.eq(self.command.valid & ~running)
-        with m.If(self.command.valid & ~running):
-            m.d.sync += [running.eq(1), command.eq(self.command.payload)]
-
-        # Groups that were started and are not yet written, and whether more will come.
-        issued_all = Signal()
-        pending = Signal(range(_GROUPS_UNDER_WAY * 2))
-        issued = groups.i.valid & groups.i.ready
-        m.d.sync += pending.eq(pending + issued - drain.group_done)
-        group_taken = Signal()
-        m.d.comb += group_taken.eq(walker.groups.valid & walker.groups.ready)
-        last_group = Signal()
-        with m.If(group_taken):
-            m.d.sync += last_group.eq(walker.groups.p.end)
-        with m.If(issued & last_group):
-            m.d.sync += issued_all.eq(1)
-        with m.If(self.done):
-            m.d.sync += [running.eq(0), issued_all.eq(0)]
+        start, walking, walked = Signal(), Signal(), Signal()
+        accepted = Signal()
         m.d.comb += [
-            self.done.eq(running & issued_all & (pending == 0)),
-            self.busy.eq(running),
+            walked.eq(walker.groups.valid & walker.groups.ready & walker.groups.p.end),
+            self.command.ready.eq(~walking),
+            accepted.eq(self.command.valid & self.command.ready),
+            walker.start.eq(start),
+            walker.command.eq(command),
+            sequencer.command.eq(command),
+            self.done.eq(drain.command_done),
         ]
+        m.d.sync += start.eq(accepted)
+        with m.If(accepted):
+            m.d.sync += [walking.eq(1), command.eq(self.command.payload)]
+        with m.Elif(walked):
+            m.d.sync += walking.eq(0)
 
-        for component in (walker, sequencer, drain):
-            m.d.comb += [component.start.eq(start), component.command.eq(command)]
+        # Commands that were taken and are not yet written.
+        under_way = Signal(range(self.commands_under_way + 1))
+        m.d.sync += under_way.eq(under_way + accepted - self.done)
+        m.d.comb += self.busy.eq(under_way != 0)
+
+        # Groups that were issued and are not yet written.
+        pending = Signal(range(_GROUPS_UNDER_WAY * 2))
+        m.d.sync += pending.eq(pending + (groups.i.valid & groups.i.ready) - drain.group_done)
+        m.d.comb += sequencer.pending.eq(pending != 0)
+
         wiring.connect(m, walker.groups, sequencer.groups)
+        wiring.connect(m, sequencer.drain_commands, commands.i)
+        wiring.connect(m, commands.o, drain.commands)
         wiring.connect(m, sequencer.drains, groups.i)
         wiring.connect(m, groups.o, drain.drains)
 
@@ -122,7 +133,7 @@ class ComputeEngine(wiring.Component):
             self.act_read_valid.eq(sequencer.read_valid),
             self.act_read_padded.eq(sequencer.read_padded),
             self.act_read_address.eq(sequencer.read_address),
-            self.act_pad.eq(command.pad),
+            self.act_pad.eq(sequencer.pad),
             self.act_drain_valid.eq(drain.write_valid),
             self.act_drain_address.eq(drain.write_address),
             self.act_drain_sub.eq(drain.write_sub),
@@ -139,14 +150,17 @@ class ComputeEngine(wiring.Component):
             m.d.sync += register.eq(address)
             address = register
         m.d.comb += self.weight_address.eq(address)
-        flags = (sequencer.valid, sequencer.first, sequencer.last)
+        flags = (sequencer.valid, sequencer.first, sequencer.last, sequencer.unit)
         for stage in range(ActivationMemory.latency):
-            registers = tuple(Signal(name=f"{name}_{stage}") for name in ("valid", "first", "last"))
+            registers = tuple(
+                Signal(len(flag), name=f"{name}_{stage}")
+                for name, flag in zip(("valid", "first", "last", "unit"), flags, strict=True)
+            )
             m.d.sync += [new.eq(old) for new, old in zip(registers, flags, strict=True)]
             flags = registers
         for unit, code in ((array, Unit.ARRAY), (maximum, Unit.MAX), (sums, Unit.SUM)):
             m.d.comb += [
-                unit.valid.eq(flags[0] & (command.unit == code)),
+                unit.valid.eq(flags[0] & (flags[3] == code)),
                 unit.first.eq(flags[1]),
                 unit.last.eq(flags[2]),
                 unit.act.eq(self.act_read_data),

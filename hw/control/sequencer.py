@@ -1,12 +1,12 @@
 """Turns groups of positions into steps of the array: addresses, padding and flags."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import AcceleratorConfig
 from hw.control.walker import group_layout
-from hw.isa import Opcode, body_layout
+from hw.isa import DRAIN_FIELDS, Opcode, Unit, body_layout, drain_command_layout
 from hw.memory.activations import activation_address_bits
 
 __all__ = ["StepSequencer", "drain_layout"]
@@ -18,6 +18,7 @@ def drain_layout(config: AcceleratorConfig) -> data.StructLayout:
         "out": data.ArrayLayout(activation_address_bits(config), config.pixels),
         "count": range(config.pixels + 1),
         "filter_end": 1,
+        "end": 1,
     })  # fmt: skip
 
 
@@ -25,15 +26,21 @@ class StepSequencer(wiring.Component):
     """One step per cycle: all taps of a group, channel groups outermost, then the next group.
 
     A group's last step waits until the group before it has had ``drain_cycles`` to drain, so that
-    nothing behind the array ever needs to stop it. Outputs are registered and one cycle behind the
-    step that they belong to.
+    nothing behind the array ever needs to stop it. The next command's groups follow without a gap,
+    unless it runs on another unit: results of units with different latencies would overtake each
+    other, so that one waits until nothing is ``pending``. Outputs are registered and one cycle
+    behind the step that they belong to.
 
     Members
     -------
-    start : ``In(1)``, ``command`` : ``In``, as for :class:`~hw.control.walker.PositionWalker`
+    command : ``In(body_layout(Opcode.COMPUTE))``, of the groups that are offered
     groups : ``In(stream.Signature(group_layout(config)))``
+    drain_commands : ``Out(stream.Signature(drain_command_layout()))``, one for each command, as soon
+        as its first group is taken
     drains : ``Out(stream.Signature(drain_layout(config)))``, one for each group, at its last step
+    pending : ``In(1)``, groups that were handed to ``drains`` are not yet written
     valid, first, last : ``Out(1)``
+    unit, pad : ``Out``, of the step's command
     read_valid, read_padded : ``Out(pixels)``
     read_address : ``Out(pixels * address bits)``
     weight_address : ``Out(16)``
@@ -43,9 +50,12 @@ class StepSequencer(wiring.Component):
         self.config = config
         bits = activation_address_bits(config)
         super().__init__({
-            "start": In(1),
             "command": In(body_layout(Opcode.COMPUTE)),
             "groups": In(stream.Signature(group_layout(config))),
+            "drain_commands": Out(stream.Signature(drain_command_layout())),
+            "pending": In(1),
+            "unit": Out(Unit),
+            "pad": Out(config.act_bits),
             "drains": Out(stream.Signature(drain_layout(config))),
             "valid": Out(1),
             "first": Out(1),
@@ -62,10 +72,11 @@ class StepSequencer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        c, command = self.config, self.command
+        c = self.config
         bits = activation_address_bits(c)
 
         group = Signal(group_layout(c))
+        command = Signal(body_layout(Opcode.COMPUTE))
         active = Signal()
         # Offsets of the tap from the window's corner.
         tap_origin = Signal(bits)
@@ -115,19 +126,32 @@ class StepSequencer(wiring.Component):
 
         group_done = Signal()
         next_weights = Signal()
+        other_unit = Signal()
+        new_command = self.groups.p.start
+        may_take = Signal()
+        taken = Signal()
         m.d.comb += [
             group_done.eq(step & end_taps),
             next_weights.eq(group_done & group.filter_end & command.weight_step[0]),
-            self.groups.ready.eq(~active | group_done),
+            other_unit.eq(self.command.unit != command.unit),
+            may_take.eq(
+                Mux(new_command & other_unit, ~active & ~self.pending, ~active | group_done)
+            ),
+            self.drain_commands.valid.eq(self.groups.valid & new_command & may_take),
+            self.groups.ready.eq(may_take & (~new_command | self.drain_commands.ready)),
+            taken.eq(self.groups.valid & self.groups.ready),
             self.drains.valid.eq(active & end_taps & (until_drained == 0)),
             self.drains.p.count.eq(group.count),
             self.drains.p.filter_end.eq(group.filter_end),
+            self.drains.p.end.eq(group.end),
         ]
+        for name in DRAIN_FIELDS:
+            m.d.comb += self.drain_commands.p[name].eq(self.command[name])
         for p in range(c.pixels):
             m.d.comb += self.drains.p.out[p].eq(group.positions[p].out)
         with m.If(group_done):
             m.d.sync += [active.eq(0), until_drained.eq(command.drain_cycles - 1)]
-        with m.If(self.groups.valid & self.groups.ready):
+        with m.If(taken):
             m.d.sync += [
                 group.eq(self.groups.payload),
                 active.eq(1),
@@ -135,21 +159,26 @@ class StepSequencer(wiring.Component):
                 channel_group.eq(0),
                 tap_origin.eq(0),
             ]
+            with m.If(new_command):
+                m.d.sync += [
+                    command.eq(self.command),
+                    weight_base.eq(self.command.weight_base),
+                    weight.eq(self.command.weight_base),
+                ]
             # The next filter group's weights follow those of the one that ends.
-            with m.If(next_weights):
+            with m.Elif(next_weights):
                 m.d.sync += [weight_base.eq(weight + 1), weight.eq(weight + 1)]
             with m.Else():
                 m.d.sync += weight.eq(weight_base)
         with m.Elif(next_weights):
             m.d.sync += weight_base.eq(weight + 1)
-        with m.If(self.start):
-            m.d.sync += [weight_base.eq(command.weight_base), until_drained.eq(0)]
-
         m.d.sync += [
             self.valid.eq(step),
             self.first.eq(first),
             self.last.eq(end_taps),
             self.weight_address.eq(weight),
+            self.unit.eq(command.unit),
+            self.pad.eq(command.pad),
         ]
         for p in range(c.pixels):
             position = group.positions[p]

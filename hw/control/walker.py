@@ -23,6 +23,7 @@ def group_layout(config: AcceleratorConfig) -> data.StructLayout:
     return data.StructLayout({
         "positions": data.ArrayLayout(position, config.pixels),
         "count": range(config.pixels + 1),
+        "start": 1,
         "filter_end": 1,
         "end": 1,
     })  # fmt: skip
@@ -35,7 +36,8 @@ class PositionWalker(wiring.Component):
 
     Members
     -------
-    start : ``In(1)``, begins the walk of ``command``, which must then stay as it is
+    start : ``In(1)``, begins the walk of ``command``, which must then stay as it is until the last
+        group is taken
     command : ``In(body_layout(Opcode.COMPUTE))``
     groups : ``Out(stream.Signature(group_layout(config)))``
     """
@@ -77,6 +79,7 @@ class PositionWalker(wiring.Component):
 
         # The slot that the next position goes to.
         slot = Signal(range(max(2, self.config.pixels)))
+        first_group = Signal()
         with m.If(walking & (~self.groups.valid | taken)):
             complete = Signal()
             m.d.comb += complete.eq(last_position | (slot + 1 == command.pixels))
@@ -86,13 +89,14 @@ class PositionWalker(wiring.Component):
                 group.positions[slot].origin.eq(origin),
                 group.positions[slot].out.eq(out),
                 group.count.eq(slot + 1),
+                group.start.eq(first_group),
                 group.filter_end.eq(last_position),
                 group.end.eq(last_position & last_filter),
                 self.groups.valid.eq(complete),
                 positions_left.eq(positions_left - 1),
             ]
             with m.If(complete):
-                m.d.sync += slot.eq(0)
+                m.d.sync += [slot.eq(0), first_group.eq(0)]
             with m.Else():
                 m.d.sync += slot.eq(slot + 1)
             with m.If(x + 1 == command.out_width):
@@ -127,6 +131,7 @@ class PositionWalker(wiring.Component):
             m.d.sync += [
                 walking.eq(1),
                 slot.eq(0),
+                first_group.eq(1),
                 filters_left.eq(command.filter_groups),
                 positions_left.eq(command.positions),
                 x.eq(0),

@@ -67,7 +67,7 @@ class ActivationMemory(wiring.Component):
     -------
     read_valid, read_padded : ``In(pixels)``
     read_address : ``In(pixels * address bits)``
-    pad : ``In(act_bits)``
+    pad : ``In(act_bits)``, with the addresses
     read_data : ``Out(pixels * lanes * act_bits)``, ``latency`` cycles later
     store_valid : ``In(1)``, ``store_address`` : ``In``, ``store_ready`` : ``Out(1)``
     store_data : ``Out(lanes * act_bits)``, ``latency`` cycles after a cycle with valid and ready
@@ -172,11 +172,12 @@ class ActivationMemory(wiring.Component):
             return value
 
         wait = self.latency - 1
+        pad = delayed(self.pad, wait, "pad")
         for p in range(pixels):
             bank = delayed(bank_of(read_address[p]), wait, f"bank_of_{p}")
             padded = delayed(self.read_padded[p], wait, f"padded_{p}")
             m.d.sync += self.read_data.word_select(p, word).eq(
-                Mux(padded, self.pad.replicate(c.lanes), outputs[bank])
+                Mux(padded, pad.replicate(c.lanes), outputs[bank])
             )
         bank = delayed(bank_of(self.store_address), wait, "store_bank")
         m.d.sync += self.store_data.eq(outputs[bank])

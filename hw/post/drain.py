@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.config import AcceleratorConfig
 from hw.control.sequencer import drain_layout
-from hw.isa import Opcode, Unit, body_layout
+from hw.isa import Unit, drain_command_layout
 from hw.memory.activations import activation_address_bits
 from hw.memory.wide import WideMemory
 from hw.post.requantizer import Requantizer, param_layout
@@ -20,18 +20,21 @@ class Drain(wiring.Component):
 
     A group occupies it for ``count * chunks`` cycles, which the sequencer keeps between groups.
     Latency ``self.latency`` cycles from a chunk's turn to its write. Results of the maximum unit
-    pass through the same requantizers, with parameters that change nothing.
+    pass through the same requantizers, with parameters that change nothing. One command's first
+    group may follow the last of the one before without a gap.
 
     Members
     -------
-    start : ``In(1)``, ``command`` : ``In``, as for :class:`~hw.control.walker.PositionWalker`
+    commands : ``In(stream.Signature(drain_command_layout()))``, each at least two cycles before its
+        first result
     drains : ``In(stream.Signature(drain_layout(config)))``, in the order of the results
     acc, acc_valid : from the array
     max, max_valid : from the maximum unit
     sum, sum_valid : from the channel-wise sums
     param_address : ``Out(16)``, ``param`` : ``In(post_lanes * parameter bits)``
     write_valid, write_address, write_sub, write_data : ``Out``, to the activation memory
-    group_done : ``Out(1)``, a group's last write was made in the cycle before
+    group_done, command_done : ``Out(1)``, a group's last write, and a command's, was made in the
+        cycle before
     """
 
     latency = WideMemory.latency + Requantizer.latency
@@ -40,8 +43,7 @@ class Drain(wiring.Component):
         self.config = config
         c = config
         super().__init__({
-            "start": In(1),
-            "command": In(body_layout(Opcode.COMPUTE)),
+            "commands": In(stream.Signature(drain_command_layout())),
             "drains": In(stream.Signature(drain_layout(c))),
             "acc": In(c.pixels * c.filters * c.acc_bits),
             "acc_valid": In(1),
@@ -56,6 +58,7 @@ class Drain(wiring.Component):
             "write_sub": Out(range(max(2, c.lanes // c.post_lanes))),
             "write_data": Out(c.post_lanes * c.act_bits),
             "group_done": Out(1),
+            "command_done": Out(1),
         })  # fmt: skip
 
     @property
@@ -68,10 +71,12 @@ class Drain(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        c, command = self.config, self.command
+        c = self.config
         bits = activation_address_bits(c)
         subs = c.lanes // c.post_lanes
 
+        command = Signal(drain_command_layout())
+        have_command = Signal()
         draining = Signal()
         pixel = Signal(range(max(2, c.pixels)))
         chunk = Signal(8)
@@ -119,15 +124,26 @@ class Drain(wiring.Component):
                     param.eq(next_param),
                     first_param.eq(next_param),
                 ]
-        with m.If(self.start):
+        # The next command's fields are there before its first result is.
+        command_end = Signal()
+        m.d.comb += [
+            command_end.eq(last & self.drains.p.end),
+            self.commands.ready.eq(~have_command | command_end),
+        ]
+        with m.If(self.commands.valid & self.commands.ready):
+            following = self.commands.payload
             m.d.sync += [
-                sub.eq(command.sub),
-                first_sub.eq(command.sub),
+                have_command.eq(1),
+                command.eq(following),
+                sub.eq(following.sub),
+                first_sub.eq(following.sub),
                 plane.eq(0),
                 first_plane.eq(0),
-                param.eq(command.param_base),
-                first_param.eq(command.param_base),
+                param.eq(following.param_base),
+                first_param.eq(following.param_base),
             ]
+        with m.Elif(command_end):
+            m.d.sync += have_command.eq(0)
 
         # Select the chunk: first the pixel's chunk of either unit, then the unit.
         acc_bits = c.post_lanes * c.acc_bits
@@ -145,10 +161,12 @@ class Drain(wiring.Component):
             channel_sum.eq(sums[pixel * subs + chunk]),
         ]
         selected = Signal(acc_bits, reset_less=True)
+        unit = Signal(Unit, reset_less=True)
+        m.d.sync += unit.eq(command.unit)
         widened = Cat(
             _widen(maximum.word_select(i, c.act_bits), c.acc_bits) for i in range(c.post_lanes)
         )
-        with m.Switch(command.unit):
+        with m.Switch(unit):
             with m.Case(Unit.ARRAY):
                 m.d.sync += selected.eq(acc)
             with m.Case(Unit.MAX):
@@ -156,6 +174,8 @@ class Drain(wiring.Component):
             with m.Case(Unit.SUM):
                 m.d.sync += selected.eq(channel_sum)
 
+        # Needed where the requantizer saturates, in its last cycle.
+        limits = _delayed(m, ("low", "high"), (command.low, command.high), self.latency - 1)
         codes = []
         for lane in range(c.post_lanes):
             requantizer = Requantizer(c)
@@ -163,30 +183,40 @@ class Drain(wiring.Component):
             m.d.comb += [
                 requantizer.acc.eq(selected.word_select(lane, c.acc_bits)),
                 requantizer.param.eq(self.param.word_select(lane, param_layout(c).size)),
-                requantizer.low.eq(command.low),
-                requantizer.high.eq(command.high),
+                requantizer.low.eq(limits[0]),
+                requantizer.high.eq(limits[1]),
             ]
             codes.append(requantizer.code)
 
         # The write's address travels beside the data.
         address = Signal(bits)
         m.d.comb += address.eq(self.drains.p.out[pixel] + plane)
-        stage = (active, address, sub, last)
-        for index in range(self.latency):
-            registers = tuple(
-                Signal(len(value), name=f"{name}_{index}")
-                for name, value in zip(("valid", "address", "sub", "last"), stage, strict=True)
-            )
-            m.d.sync += [new.eq(old) for new, old in zip(registers, stage, strict=True)]
-            stage = registers
+        names = ("valid", "address", "sub", "last", "end")
+        travelling = (active, address, sub, last, command_end)
+        written = _delayed(m, names, travelling, self.latency)
         m.d.comb += [
-            self.write_valid.eq(stage[0]),
-            self.write_address.eq(stage[1]),
-            self.write_sub.eq(stage[2]),
+            self.write_valid.eq(written[0]),
+            self.write_address.eq(written[1]),
+            self.write_sub.eq(written[2]),
             self.write_data.eq(Cat(*codes)),
         ]
-        m.d.sync += self.group_done.eq(stage[0] & stage[3])
+        m.d.sync += [
+            self.group_done.eq(written[0] & written[3]),
+            self.command_done.eq(written[0] & written[4]),
+        ]
         return m
+
+
+def _delayed(m: Module, names: tuple[str, ...], values: tuple, cycles: int) -> tuple[Signal, ...]:
+    """The values as they were ``cycles`` cycles ago, at least one."""
+    for stage in range(cycles):
+        registers = tuple(
+            Signal(len(value), name=f"{name}_{stage}")
+            for name, value in zip(names, values, strict=True)
+        )
+        m.d.sync += [new.eq(old) for new, old in zip(registers, values, strict=True)]
+        values = registers
+    return values
 
 
 def _widen(code, width: int):
