@@ -19,7 +19,8 @@ from nbqnn_train.weight_files import read_weights
 
 __all__ = ["count_correct", "count_correct_graph", "evaluate", "load_run"]
 
-_BATCH = 128
+#: More images at a time are slower: float64 maps no longer fit the cache.
+_BATCH = 32
 
 
 def load_run(path: Path) -> QuantNetwork:

@@ -1,0 +1,147 @@
+"""Gradient estimators side by side: the same training, with and without a teacher, over seeds.
+
+``scripts/ablation --help`` lists the options. Every training is a run of its own in the output
+folder; what is finished is not done again, and what was interrupted goes on.
+"""
+
+import itertools
+import json
+import statistics
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from hw.files import write_text
+from nbqnn_train.graph.errors import NbqnnError
+from scripts.output import console, write_json
+
+__all__ = ["ablation", "cells", "main", "table"]
+
+ESTIMATORS = "reconstructed,ste,deepshift,apot"
+#: Steps that are timed for the estimate of what all will cost.
+_TIMED_STEPS = 3
+
+
+def ablation(
+    out: Annotated[Path, typer.Option(help="Folder for runs and table.")],
+    config: Annotated[
+        Path, typer.Option(help="TOML file with a table \\[train]: what all trainings share.")
+    ],
+    estimators: Annotated[str, typer.Option(help="Names, with commas.")] = ESTIMATORS,
+    seeds: Annotated[int, typer.Option(help="Seeds 0, 1, ... of each.")] = 3,
+    dry: Annotated[bool, typer.Option("--dry", help="Only say what it will cost.")] = False,
+) -> None:
+    """Train with each gradient estimator, with and without the teacher, and write the table."""
+    from nbqnn_train.config import merge_config
+    from nbqnn_train.runs import CONFIG, RESULT
+    from nbqnn_train.training import train
+
+    base = merge_config(config, {})
+    if base.teacher is None:
+        raise NbqnnError(f"{config} must name a teacher")
+    if seeds < 1:
+        raise NbqnnError(f"Seeds must be at least 1, not {seeds}")
+    grid = {
+        out / f"{estimator}-{'taught' if taught else 'alone'}-seed{seed}": replace(
+            base, estimator=estimator, seed=seed, teacher=base.teacher if taught else None
+        )
+        for estimator, taught, seed in itertools.product(
+            estimators.split(","), (False, True), range(seeds)
+        )
+    }
+    open_runs = [folder for folder in grid if not (folder / RESULT).is_file()]
+    if open_runs:
+        steps, seconds = _cost(base)
+        console.print(
+            f"{len(open_runs)} of {len(grid)} trainings to do, {steps} steps each at "
+            f"{seconds:.2f} s with the teacher: about {len(open_runs) * steps * seconds / 60:.0f} "
+            "minutes, and evaluation"
+        )
+    if dry:
+        return
+    for number, folder in enumerate(open_runs, 1):
+        print(f"{number}/{len(open_runs)} {folder.name}", file=sys.stderr, flush=True)
+        train(grid[folder], folder, resume=(folder / CONFIG).is_file())
+    results = {folder: json.loads((folder / RESULT).read_text(encoding="utf-8")) for folder in grid}
+    found = cells([(grid[folder], results[folder]["accuracy"]) for folder in grid])
+    text = table(found, seeds)
+    write_json(out / "table.json", {"config": str(config), "cells": found})
+    write_text(out / "table.md", text)
+    console.print(text)
+
+
+def cells(results) -> list[dict]:
+    """For each estimator, without and with the teacher: the errors in percent, by seed."""
+    found: dict[tuple[str, bool], list[float]] = {}
+    for config, accuracy in results:
+        key = config.estimator, config.teacher is not None
+        found.setdefault(key, []).append(round(100 * (1 - accuracy), 4))
+    return [
+        {"estimator": estimator, "teacher": taught, "errors": errors}
+        for (estimator, taught), errors in found.items()
+    ]
+
+
+def table(found: list[dict], seeds: int) -> str:
+    """Mean and standard deviation as Markdown."""
+    rows: dict[str, dict[bool, str]] = {}
+    for cell in found:
+        text = f"{statistics.mean(cell['errors']):.2f}"
+        if len(cell["errors"]) > 1:
+            text += f" ± {statistics.stdev(cell['errors']):.2f}"
+        rows.setdefault(cell["estimator"], {})[cell["teacher"]] = text
+    lines = [
+        f"| test error in %, {seeds} seeds | alone | with teacher |",
+        "|---|---|---|",
+        *(f"| {name} | {row[False]} | {row[True]} |" for name, row in rows.items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _cost(config) -> tuple[int, float]:
+    """Steps of one training, and seconds of one step on this machine, images included."""
+    import torch
+
+    from nbqnn_train.data import load_data, split
+    from nbqnn_train.networks import float_network, quantized_network
+
+    recipe = config.recipe()
+    data = split(load_data(config.data, config.data_dir), config.train_images, config.validation)
+    batch = min(recipe.batch_size, len(data.train))
+    channels = data.input_shape[0]
+    network = quantized_network(config, data.classes, channels, config.pretrained)
+    teacher = float_network(config.model, data.classes, channels, config.teacher).eval()
+    images = torch.from_numpy(data.train.images(slice(batch)))
+    network.calibrate([images])
+    times = []
+    for _ in range(_TIMED_STEPS):
+        started = time.perf_counter()
+        with torch.no_grad():
+            target = teacher(images)
+        (network(images) - target).square().sum().backward()
+        times.append(time.perf_counter() - started)
+    return recipe.epochs * (len(data.train) // batch), min(times)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Bad input is one line and code 2, an interrupt 130."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(ablation)
+    try:
+        app(arguments, prog_name="ablation", standalone_mode=False)
+    except (NbqnnError, TyperException) as error:
+        message = error.format_message() if isinstance(error, TyperException) else str(error)
+        print("ablation: error:", "; ".join(message.split("\n")), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
