@@ -234,6 +234,21 @@ PRESETS = {
             axi_data_width=64,
             axi_address_width=40,
         ),
+        # For a small open board, with a host interface of 32 bits beside it.
+        AcceleratorConfig(
+            name="ulx3s",
+            lanes=8,
+            filters=8,
+            pixels=1,
+            post_lanes=4,
+            acc_bits=20,
+            act_depth=1024,
+            weight_depth=256,
+            param_depth=64,
+            axi_data_width=32,
+            axi_address_width=32,
+            clock_mhz=65,
+        ),
         AcceleratorConfig(name="zcu102-8bit", lanes=64, acc_bits=24, **_ZCU102),
         AcceleratorConfig(name="zcu102-16bit", lanes=32, act_bits=16, acc_bits=32, **_ZCU102),
         # The baseline with 16-bit multipliers: as many filters as 2,520 DSP blocks leave room for.

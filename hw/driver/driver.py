@@ -81,7 +81,7 @@ class Driver:
         layout = program.input.layout
         codes = codes.reshape(layout.channels, layout.height, layout.width)
         packed = layout.pack(program.config, codes)
-        self._buffers[Region.INPUT].array[: len(packed)] = packed
+        self._fill(Region.INPUT, packed)
 
         self._write("irq_status", _DONE | _ERROR)
         self._write("control", _START)
@@ -139,11 +139,15 @@ class Driver:
         config = self._program.config
         return max((port.offset + port.layout.host_bytes(config) for port in ports), default=0)
 
-    def _fill(self, region: Region, content: bytes):
-        self._buffers[region].array[: len(content)] = np.frombuffer(content, np.uint8)
+    def _fill(self, region: Region, content: bytes | np.ndarray):
+        buffer = self._buffers[region]
+        buffer.array[: len(content)] = np.frombuffer(content, np.uint8)
+        buffer.to_device(0, len(content))
 
     def _unpack(self, region: Region, ports: tuple[Port, ...]) -> dict[str, np.ndarray]:
         config, array = self._program.config, self._buffers[region].array
+        for port in ports:
+            self._buffers[region].from_device(port.offset, port.layout.host_bytes(config))
         return {
             port.name: port.layout.unpack(
                 config, array[port.offset :][: port.layout.host_bytes(config)]

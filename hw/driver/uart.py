@@ -1,0 +1,226 @@
+"""An accelerator behind a serial line: :mod:`hw.host` from the computer's side."""
+
+import struct
+import time
+from typing import Protocol
+
+import numpy as np
+
+from hw.driver.bus import PAGE_BYTES, Buffer, BusError
+from hw.host.protocol import (
+    DEFAULT_BAUD,
+    DIVISOR_BITS,
+    HEADER_BYTES,
+    MAX_WORDS,
+    STATUS,
+    TRAILER_BYTES,
+    HostRegister,
+    Op,
+    Space,
+)
+
+__all__ = ["SerialLine", "SerialPort", "UartBus"]
+
+_WORD_BYTES = 4
+#: Fewest cycles per bit that the board's receiver can tell apart.
+_LEAST_DIVISOR = 4
+#: Furthest that a bit may be from the speed that was asked for.
+_SPEED_TOLERANCE = 0.02
+_RESPONSES = {1: "EXOKAY", 2: "SLVERR", 3: "DECERR"}
+
+
+class SerialLine(Protocol):
+    """Bytes to and from a board: eight data bits, no parity, one stop bit."""
+
+    def write(self, data: bytes) -> None:
+        """Sends bytes."""
+        ...
+
+    def read(self, count: int) -> bytes:
+        """The next ``count`` bytes; fewer if they do not come in time."""
+        ...
+
+    def set_baud(self, baud: int) -> None:
+        """Bits per second from now on, both ways."""
+        ...
+
+    def send_break(self) -> None:
+        """Holds the line low for longer than a byte; forgets what was received."""
+        ...
+
+
+class SerialPort:
+    """A :class:`SerialLine` through pyserial, e.g. ``SerialPort("/dev/ttyUSB0")``.
+
+    Raises :class:`BusError` where pyserial is missing or the port cannot be opened.
+    """
+
+    def __init__(self, device: str, *, time_limit_s: float = 2.0):
+        try:
+            import serial
+        except ModuleNotFoundError:
+            raise BusError(
+                "a serial port needs pyserial, which is not installed; "
+                "remedy: pip install 'nbqnn[board]'"
+            ) from None
+        try:
+            self._port = serial.Serial(device, DEFAULT_BAUD, timeout=time_limit_s)
+        except (serial.SerialException, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise BusError(f"serial port {device!r} cannot be opened: {reason}") from None
+
+    def write(self, data: bytes) -> None:
+        self._port.write(data)
+
+    def read(self, count: int) -> bytes:
+        return self._port.read(count)
+
+    def set_baud(self, baud: int) -> None:
+        self._port.flush()
+        # The board changes with the end of its stop bit, which is not quite over.
+        time.sleep(0.01)
+        self._port.baudrate = baud
+
+    def send_break(self) -> None:
+        self._port.send_break(0.01)
+        # The board sees the line high again before the next byte.
+        time.sleep(0.01)
+        self._port.reset_input_buffer()
+
+    def close(self) -> None:
+        """Frees the port."""
+        self._port.close()
+
+
+class UartBus:
+    """A :class:`hw.driver.Bus` over a serial line.
+
+    Parameters
+    ----------
+    line : SerialLine
+    baud : int, optional
+        Speed to change to once the board has answered at 115,200 bits a second.
+    time_limit_s : float
+        Longest wait for the interrupt.
+
+    Raises
+    ------
+    BusError
+        Nothing answers, or it is not at that speed that the board's clock allows.
+    """
+
+    def __init__(self, line: SerialLine, *, baud: int | None = None, time_limit_s: float = 10.0):
+        self._line = line
+        self._time_limit_s = time_limit_s
+        self._allocated = 0
+        line.set_baud(DEFAULT_BAUD)
+        line.send_break()
+        self.clock_hz = 1000 * self._host(HostRegister.CLOCK_KHZ)
+        self.memory_bytes = self._host(HostRegister.MEMORY_BYTES)
+        if baud is not None:
+            self._set_baud(baud)
+
+    def read(self, offset: int) -> int:
+        return self._read_words(Space.REGISTERS.base + offset, 1)[0]
+
+    def write(self, offset: int, value: int) -> None:
+        self._write_words(Space.REGISTERS.base + offset, struct.pack("<I", value))
+
+    def allocate(self, size: int) -> Buffer:
+        begin = self._allocated
+        end = begin + -(-size // PAGE_BYTES) * PAGE_BYTES
+        if end > self.memory_bytes:
+            raise BusError(
+                f"the board's memory must hold {end} bytes of buffers so far, "
+                f"but has {self.memory_bytes}"
+            )
+        self._allocated = end
+        return _UartBuffer(self, np.zeros(end - begin, np.uint8), begin)
+
+    def wait(self) -> bool:
+        deadline = time.monotonic() + self._time_limit_s
+        while not self._host(HostRegister.INTERRUPT) & 1:
+            if time.monotonic() > deadline:
+                return False
+        return True
+
+    def read_memory(self, address: int, size: int) -> bytes:
+        """``size`` bytes of the board's memory, both multiples of 4."""
+        content = b""
+        while size > len(content):
+            words = min(MAX_WORDS, (size - len(content)) // _WORD_BYTES)
+            values = self._read_words(Space.MEMORY.base + address + len(content), words)
+            content += struct.pack(f"<{words}I", *values)
+        return content
+
+    def write_memory(self, address: int, content: bytes) -> None:
+        """Writes the board's memory; address and length are multiples of 4."""
+        step = MAX_WORDS * _WORD_BYTES
+        for begin in range(0, len(content), step):
+            self._write_words(Space.MEMORY.base + address + begin, content[begin : begin + step])
+
+    def _set_baud(self, baud: int) -> None:
+        divisor = round(self.clock_hz / baud)
+        actual = self.clock_hz / max(1, divisor)
+        if (
+            not _LEAST_DIVISOR <= divisor < 1 << DIVISOR_BITS
+            or abs(actual / baud - 1) > _SPEED_TOLERANCE
+        ):
+            raise BusError(
+                f"baud must be {self.clock_hz} divided by an integer from {_LEAST_DIVISOR}, "
+                f"within 2 %, not {baud}"
+            )
+        self._write_words(Space.HOST.base + HostRegister.DIVISOR, struct.pack("<I", divisor))
+        self._line.set_baud(baud)
+        if self._host(HostRegister.DIVISOR) != divisor:
+            raise BusError(f"the board must follow to {baud} baud, but did not")
+
+    def _host(self, register: HostRegister) -> int:
+        return self._read_words(Space.HOST.base + register, 1)[0]
+
+    def _read_words(self, address: int, count: int) -> tuple[int, ...]:
+        answer = self._exchange(Op.READ, address, count, b"", _WORD_BYTES * count)
+        return struct.unpack(f"<{count}I", answer)
+
+    def _write_words(self, address: int, content: bytes) -> None:
+        self._exchange(Op.WRITE, address, len(content) // _WORD_BYTES, content, 0)
+
+    def _exchange(self, op: Op, address: int, count: int, content: bytes, size: int) -> bytes:
+        request = struct.pack("<BIH", op, address, count) + content
+        assert len(request) == HEADER_BYTES + len(content)
+        self._line.write(request)
+        answer = self._line.read(size + TRAILER_BYTES)
+        what = f"{op.name.lower()} of {count} words at {address:#x}"
+        if len(answer) != size + TRAILER_BYTES:
+            raise BusError(
+                f"the serial line must answer a {what} with {size + TRAILER_BYTES} bytes, "
+                f"but gave {len(answer)}"
+            )
+        status, total = answer[-TRAILER_BYTES:]
+        if total != (sum(request) + sum(answer[:-1])) % 256 or status & ~3 != STATUS:
+            raise BusError(f"the serial line garbled a {what}")
+        if status != STATUS:
+            raise BusError(f"{what} was answered with {_RESPONSES[status & 3]}")
+        return answer[:size]
+
+
+class _UartBuffer(Buffer):
+    """Memory of the board, with a copy here."""
+
+    def __init__(self, bus: UartBus, array: np.ndarray, address: int):
+        super().__init__(array, address)
+        self._bus = bus
+
+    def to_device(self, offset: int, size: int) -> None:
+        begin, end = _whole_words(offset, size)
+        self._bus.write_memory(self.address + begin, self.array[begin:end].tobytes())
+
+    def from_device(self, offset: int, size: int) -> None:
+        begin, end = _whole_words(offset, size)
+        content = self._bus.read_memory(self.address + begin, end - begin)
+        self.array[begin:end] = np.frombuffer(content, np.uint8)
+
+
+def _whole_words(offset: int, size: int) -> tuple[int, int]:
+    """First and last byte of the words that hold these bytes."""
+    return offset & -_WORD_BYTES, -(-(offset + size) // _WORD_BYTES) * _WORD_BYTES

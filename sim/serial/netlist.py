@@ -1,0 +1,28 @@
+"""Models of ECP5 cells, to simulate what Yosys mapped."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from nbqnn_train.graph.errors import NbqnnError
+
+__all__ = ["netlist_with_models"]
+
+_OWN = Path(__file__).with_name("ecp5.v")
+#: Yosys's own models of tables, registers, carries and small memories.
+_YOSYS = ("common_sim.vh", "ccu2c_sim.vh")
+
+
+def netlist_with_models(netlist: str) -> str:
+    """Verilog that simulates: a netlist of ECP5 cells after the cells it may contain.
+
+    Tables, registers, carries and distributed memories are as Yosys models them; block memories
+    and the phase-locked loop, of which Yosys knows the ports only, as ``ecp5.v`` beside this file
+    does. Other cells (multipliers, above all) have no model.
+    """
+    spec = find_spec("pyosys")
+    if spec is None or spec.origin is None:
+        raise NbqnnError("cell models need pyosys, which is not installed")
+    folder = Path(spec.origin).parent / "share" / "ecp5"
+    models = [(folder / name).read_text(encoding="utf-8") for name in _YOSYS]
+    # Their own includes are of cells that Yosys itself replaces.
+    return "\n".join(["`define NO_INCLUDES", *models, _OWN.read_text(encoding="utf-8"), netlist])
