@@ -1,24 +1,34 @@
 """Shift vector processing element: a multiplier-free dot product, step by step."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["Svpe", "Vpe", "pe_latency"]
+from hw.array.reduction import reduction, tree_levels
+
+__all__ = ["ProcessingElement", "Svpe", "Vpe", "offset_bits", "pe_latency"]
 
 
 def pe_latency(lanes: int) -> int:
-    """Cycles from a last step to its sum: products, levels of a binary tree, accumulator."""
-    return (lanes - 1).bit_length() + 2
+    """Cycles from a last step to its sum: products, levels of additions, accumulator."""
+    return tree_levels(lanes) + 2
 
 
-class _ProcessingElement(wiring.Component):
+def offset_bits(term: Value) -> Value:
+    """A signed term plus half its range, which is unsigned; unsigned ones are so already."""
+    return Cat(term[:-1], ~term[-1]) if term.shape().signed else term
+
+
+class ProcessingElement(wiring.Component):
     """Multiplies lane by lane, sums the lanes in a tree and accumulates the steps of an output.
 
     One step per cycle, no backpressure. Latency ``self.latency`` cycles from a step with ``last``
     to ``acc_valid``; ``acc`` then holds until the next output is complete, so draining overlaps
-    with the next accumulation. Each tree level grows by one bit; the accumulator wraps modulo
-    ``2**acc_bits``, which is exact whenever the final sum fits.
+    with the next accumulation. The accumulator wraps modulo ``2**acc_bits``, which is exact
+    whenever the final sum fits.
+
+    The three kinds of logic between the registers, ``_product``, ``_sum`` and ``_accumulate``, are
+    methods of their own: :mod:`hw.array.ultrascale` has them as explicit cells.
 
     Parameters
     ----------
@@ -64,41 +74,70 @@ class _ProcessingElement(wiring.Component):
             }
         )
 
-    def _product(self, act, code):
-        """The signed product of one lane, combinational."""
+    @property
+    def product_shape(self) -> Shape:
+        """Signed products, or unsigned ones: plus half their range."""
         raise NotImplementedError
+
+    def _product(self, m: Module, platform: object, lane: int, act: Value, code: Value) -> Value:
+        """The product of one lane in ``product_shape``."""
+        raise NotImplementedError
+
+    def _sum(self, m: Module, platform: object, name: str, terms: list[Value], width: int) -> Value:
+        """The sum of two or three terms, signed ones plus half their range."""
+        return sum(map(offset_bits, terms))[:width]
+
+    def _accumulate(
+        self,
+        m: Module,
+        platform: object,
+        running: Value,
+        first: Value,
+        terms: list[Value],
+        exponent: int,
+    ) -> Value:
+        """``running``, or 0 at the first step, plus the last terms: one signed, or two.
+
+        Of two, signed ones are taken plus half their range, and ``2**exponent`` is subtracted. The
+        second one has at most ``exponent`` bits, so this is a sign bit above it.
+        """
+        if len(terms) == 2:
+            wide, narrow = map(offset_bits, terms)
+            above = Const(1 << (exponent - len(narrow)), exponent - len(narrow) + 1)
+            terms = [wide, Cat(narrow, above).as_signed()]
+        return Mux(first, 0, running) + sum(terms)
 
     def elaborate(self, platform):
         m = Module()
+        plan = reduction(self.lanes, self.product_shape.width, self.acc_bits)
         terms = []
         for lane in range(self.lanes):
+            register = Signal(self.product_shape, name=f"product_{lane}", reset_less=True)
             act = self.act.word_select(lane, self.act_bits).as_signed()
-            product = self._product(act, self.weight.word_select(lane, self.code_bits))
-            register = Signal(signed(len(product)), name=f"product_{lane}", reset_less=True)
-            m.d.sync += register.eq(product)
+            code = self.weight.word_select(lane, self.code_bits)
+            m.d.sync += register.eq(self._product(m, platform, lane, act, code))
             terms.append(register)
-        level = 0
-        while len(terms) > 1:
+        if plan.constant:
+            terms.append(Const(plan.constant))
+        for level, (groups, widths) in enumerate(zip(plan.levels, plan.widths, strict=True)):
             sums = []
-            for index in range(0, len(terms) - 1, 2):
-                total = terms[index] + terms[index + 1]
-                register = Signal(
-                    signed(len(total)), name=f"sum_{level}_{index // 2}", reset_less=True
-                )
+            for index, (group, width) in enumerate(zip(groups, widths, strict=True)):
+                added = [terms[term] for term in group]
+                if len(added) == 1 and isinstance(added[0], Const):
+                    sums += added
+                    continue
+                name = f"sum_{level}_{index}"
+                shape = added[0].shape() if len(added) == 1 else width
+                register = Signal(shape, name=name, reset_less=True)
+                total = added[0]
+                if len(added) > 1:
+                    total = self._sum(m, platform, name, added, width)
                 m.d.sync += register.eq(total)
                 sums.append(register)
-            if len(terms) % 2:
-                odd = terms[-1]
-                register = Signal(
-                    odd.shape(), name=f"sum_{level}_{len(terms) // 2}", reset_less=True
-                )
-                m.d.sync += register.eq(odd)
-                sums.append(register)
             terms = sums
-            level += 1
 
         # The step's flags travel along with its sum.
-        stages = level + 1
+        stages = len(plan.levels) + 1
         valid = Signal(stages)
         first = Signal(stages)
         last = Signal(stages)
@@ -110,7 +149,10 @@ class _ProcessingElement(wiring.Component):
 
         running = Signal(signed(self.acc_bits), reset_less=True)
         total = Signal(signed(self.acc_bits))
-        m.d.comb += total.eq(terms[0] + Mux(first[-1], 0, running))
+        terms = sorted(terms, key=len, reverse=True)
+        m.d.comb += total.eq(
+            self._accumulate(m, platform, running, first[-1], terms, plan.exponent)
+        )
         m.d.sync += self.acc_valid.eq(valid[-1] & last[-1])
         with m.If(valid[-1]):
             m.d.sync += running.eq(total)
@@ -119,7 +161,7 @@ class _ProcessingElement(wiring.Component):
         return m
 
 
-class Svpe(_ProcessingElement):
+class Svpe(ProcessingElement):
     """Lanes select zero or a shifted activation and invert it for negative weights.
 
     A code is ``{sign, index}``: index 0 is zero, index i the magnitude ``2**(i - 1)``. A negative
@@ -132,16 +174,20 @@ class Svpe(_ProcessingElement):
     def module_name(self) -> str:
         return f"nbqnn_svpe_l{self.lanes}_a{self.act_bits}_w{self.weight_bits}_s{self.acc_bits}"
 
-    def _product(self, act, code):
+    @property
+    def product_shape(self) -> Shape:
+        # A single lane has no tree; its product goes to the accumulator as it is.
         width = self.act_bits + (1 << (self.weight_bits - 1)) - 2
-        index = code[:-1]
-        shifted = Const(0, signed(width))
-        for i in range(1, 1 << (self.weight_bits - 1)):
-            shifted = Mux(index == i, act << (i - 1), shifted)
-        return (shifted[:width] ^ code[-1].replicate(width)).as_signed()
+        return Shape(width, signed=self.lanes == 1)
+
+    def _product(self, m, platform, lane, act, code):
+        width, index, sign = self.product_shape.width, code[:-1], code[-1]
+        shifted = Mux(index.any(), (act << index)[1 : width + 1], 0)
+        product = shifted ^ sign.replicate(width)
+        return product if self.lanes == 1 else offset_bits(product.as_signed())
 
 
-class Vpe(_ProcessingElement):
+class Vpe(ProcessingElement):
     """Lanes multiply: the baseline with one multiplier (a DSP block) per lane.
 
     A code is the weight itself in two's complement.
@@ -151,5 +197,9 @@ class Vpe(_ProcessingElement):
     def module_name(self) -> str:
         return f"nbqnn_vpe_l{self.lanes}_a{self.act_bits}_w{self.code_bits}_s{self.acc_bits}"
 
-    def _product(self, act, code):
+    @property
+    def product_shape(self) -> Shape:
+        return signed(self.act_bits + self.code_bits)
+
+    def _product(self, m, platform, lane, act, code):
         return act * code.as_signed()

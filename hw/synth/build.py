@@ -4,16 +4,21 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from hw.array.ultrascale import ultrascale_elements
 from hw.config import AcceleratorConfig, load_config
+from hw.verilog import VerilogLibrary
 from nbqnn_train.graph.errors import NbqnnError
 
-__all__ = ["Build", "read_build"]
+__all__ = ["Build", "family_verilog", "read_build"]
+
+_MODULE = re.compile(r"^module (\w+)\(.*?^endmodule\n", flags=re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Build:
     """What ``nbqnn generate`` wrote.
 
+    verilog : for simulators and for any family; :meth:`verilog_for` is the one to synthesize.
     top : name of the outermost module, the last one in the text.
     """
 
@@ -21,6 +26,33 @@ class Build:
     config: AcceleratorConfig
     verilog: str
     top: str
+
+    def verilog_for(self, family: str) -> str:
+        """The Verilog to synthesize for a board's ``family``."""
+        return family_verilog(self.verilog, self.config, family)
+
+
+def family_verilog(verilog: str, config: AcceleratorConfig, family: str) -> str:
+    """The accelerator's Verilog with those modules replaced that the family has cells for.
+
+    For UltraScale+ ("xcup") these are the processing elements. Ports and results stay the same.
+    """
+    if family != "xcup":
+        return verilog
+    library = VerilogLibrary()
+    elements = ultrascale_elements(config)
+    for element in elements:
+        library.add(element)
+    cells = {match[1]: match[0] for match in _MODULE.finditer(library.verilog())}
+    # The cells inside the elements come before the first of them.
+    names = {element.module_name for element in elements}
+    inside = "\n".join(text for name, text in cells.items() if name not in names)
+    used = {match[1] for match in _MODULE.finditer(verilog)}
+    if not used & cells.keys():
+        return verilog
+    replaced = _MODULE.sub(lambda match: cells.get(match[1], match[0]), verilog)
+    first = _MODULE.search(replaced).start()
+    return replaced[:first] + inside + "\n" + replaced[first:]
 
 
 def read_build(path: Path) -> Build:

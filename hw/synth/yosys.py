@@ -60,11 +60,12 @@ def synth_yosys(
         The folder is not a build, or Yosys refuses its Verilog.
     """
     design = read_build(build)
+    verilog = design.verilog_for(board.family)
     cells, version = map_modules(
-        design.verilog,
+        verilog,
         design.top,
         board.family,
-        keep=shared_modules(design.verilog, design.top),
+        keep=shared_modules(verilog, design.top),
         log=design.path / f"yosys-{board.name}.log",
         progress=progress,
     )
