@@ -1,11 +1,22 @@
 """The top: the core behind an AXI4-Lite slave and an AXI4 master, with an interrupt."""
 
-from amaranth.hdl import Cat, ClockDomain, ClockSignal, DomainRenamer, Module, ResetSignal, Signal
+from amaranth.hdl import (
+    Cat,
+    ClockDomain,
+    ClockSignal,
+    DomainRenamer,
+    Module,
+    Mux,
+    ResetSignal,
+    Signal,
+    Value,
+)
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.axi.arbiter import ReadArbiter
+from hw.axi.bursts import page_bits
 from hw.axi.bus import (
     AxiLiteSignature,
     AxiReadSignature,
@@ -13,9 +24,8 @@ from hw.axi.bus import (
     flat_members,
     flat_view,
 )
-from hw.axi.read_dma import AxiReader
 from hw.axi.registers import AxiLiteRegisters
-from hw.axi.write_dma import AxiWriter
+from hw.axi.stripes import StripedReader, StripedWriter
 from hw.config import AcceleratorConfig
 from hw.control.fetch import CommandFault
 from hw.control.transfer import LENGTH_BITS
@@ -24,17 +34,25 @@ from hw.isa import Region
 from hw.registers import IDENTITY, LAYERS, REGISTERS, VERSION, ErrorCause
 from hw.verilog import submodule
 
-__all__ = ["TOP", "Accelerator"]
+__all__ = ["TOP", "Accelerator", "data_ports"]
 
 TOP = "nbqnn"
 _CONTROL_ADDRESS_BITS = 12
 _OUTSTANDING = 8
 
 
+def data_ports(config: AcceleratorConfig) -> tuple[str, ...]:
+    """The prefixes of the AXI4 ports' signals, in the order of their stripes."""
+    if config.axi_ports == 1:
+        return ("m_axi",)
+    return tuple(f"m_axi{index}" for index in range(config.axi_ports))
+
+
 class Accelerator(wiring.Component):
     """Everything between the host's buses.
 
-    Ports: ``s_axi_*`` (AXI4-Lite, 32 bits), ``m_axi_*`` (AXI4), ``irq`` (level, active high).
+    Ports: ``s_axi_*`` (AXI4-Lite, 32 bits), ``m_axi_*`` (AXI4; with several, ``m_axi0_*`` and so
+    on), ``irq`` (level, active high).
     Bus outputs are registered. A run starts with ``control.start`` and ends with ``status.done`` or
     ``status.error``. After an error, and on ``control.reset``, the core is reset while reader and
     writer bring open AXI transfers to their end; then the accelerator is idle again.
@@ -48,8 +66,12 @@ class Accelerator(wiring.Component):
         self._write = Out(AxiWriteSignature(width, data_width))
         super().__init__(
             flat_members("s_axi", self._control)
-            | flat_members("m_axi", self._write)
-            | flat_members("m_axi", self._read)
+            | {
+                name: member
+                for prefix in data_ports(config)
+                for side in (self._write, self._read)
+                for name, member in flat_members(prefix, side).items()
+            }
             | {"irq": Out(1)}
         )
 
@@ -62,14 +84,11 @@ class Accelerator(wiring.Component):
         c = self.config
         width, data_width = c.axi_address_width, c.axi_data_width
         registers = AxiLiteRegisters(REGISTERS, _CONTROL_ADDRESS_BITS)
-        transfer = {
-            "address_width": width,
-            "data_width": data_width,
-            "length_width": LENGTH_BITS,
-        }
-        reader = AxiReader(**transfer, outstanding=_OUTSTANDING)
-        writer = AxiWriter(**transfer, outstanding=_OUTSTANDING)
-        arbiter = ReadArbiter(**transfer, requesters=2)
+        transfer = {"address_width": width, "length_width": LENGTH_BITS}
+        ports = {"ports": c.axi_ports, "data_width": data_width, "outstanding": _OUTSTANDING}
+        reader = StripedReader(**transfer, **ports)
+        writer = StripedWriter(**transfer, **ports)
+        arbiter = ReadArbiter(**transfer, data_width=c.axi_beat_bits, requesters=2)
         core = Core(c)
 
         # The core has a reset of its own; buses and registers outlive it.
@@ -89,8 +108,9 @@ class Accelerator(wiring.Component):
             m.submodules[name] = submodule(platform, component)
 
         wiring.connect(m, flat_view(self, "s_axi", self._control), registers.axi)
-        wiring.connect(m, reader.axi, flat_view(self, "m_axi", self._read))
-        wiring.connect(m, writer.axi, flat_view(self, "m_axi", self._write))
+        for port, prefix in enumerate(data_ports(c)):
+            wiring.connect(m, reader.axi[port], flat_view(self, prefix, self._read))
+            wiring.connect(m, writer.axi[port], flat_view(self, prefix, self._write))
         wiring.connect(m, arbiter.request, reader.request)
         wiring.connect(m, reader.data, arbiter.reader_data)
         for index, (request, beats) in enumerate(
@@ -100,27 +120,34 @@ class Accelerator(wiring.Component):
             wiring.connect(m, arbiter.data[index], beats)
         wiring.connect(m, core.store_request, writer.request)
         wiring.connect(m, core.store_data, writer.data)
+
+        def address(name: str) -> Value:
+            low, high = (getattr(registers, f"{name}_{half}") for half in ("low", "high"))
+            return Cat(low, high)[:width]
+
+        def page(name: str) -> Value:
+            return address(name)[width - page_bits(width) :]
+
         m.d.comb += [
             core.store_done.eq(writer.done),
             core.length.eq(registers.program_length),
-            core.bases.eq(
-                Cat(
-                    Cat(
-                        getattr(registers, f"{region.name.lower()}_base_low"),
-                        getattr(registers, f"{region.name.lower()}_base_high"),
-                    )[:width]
-                    for region in Region
-                )
-            ),
+            core.bases.eq(Cat(address(f"{region.name.lower()}_base") for region in Region)),
             reader.cancel.eq(abort),
             writer.cancel.eq(abort),
             arbiter.cancel.eq(abort),
         ]
+        for side in (reader, writer):
+            m.d.comb += [
+                side.stripe.eq(page("stripe")),
+                side.window_first.eq(page("window_first")),
+                side.window_last.eq(page("window_last")),
+            ]
 
         # State: idle, running, or aborting until the buses are quiet.
         running, done, error = Signal(), Signal(), Signal()
         cause = Signal(ErrorCause)
         index = Signal(16)
+        failure_address, error_address = Signal(width), Signal(width)
         start, reset = Signal(), Signal()
         failure = Signal(ErrorCause)
         m.d.comb += [
@@ -130,12 +157,27 @@ class Accelerator(wiring.Component):
             registers.status.eq(Cat(running | abort, done, error)),
             registers.error_cause.eq(cause),
             registers.error_index.eq(index),
+            registers.error_address_low.eq(error_address[:32]),
+            registers.error_address_high.eq(error_address[32:]),
         ]
         with m.If(running):
             with m.If(reader.error):
-                m.d.comb += failure.eq(ErrorCause.READ)
+                m.d.comb += [
+                    failure.eq(ErrorCause.READ),
+                    failure_address.eq(reader.error_address),
+                ]
             with m.Elif(writer.error):
-                m.d.comb += failure.eq(ErrorCause.WRITE)
+                m.d.comb += [
+                    failure.eq(ErrorCause.WRITE),
+                    failure_address.eq(writer.error_address),
+                ]
+            with m.Elif(reader.outside | writer.outside):
+                m.d.comb += [
+                    failure.eq(ErrorCause.WINDOW),
+                    failure_address.eq(
+                        Mux(reader.outside, reader.outside_address, writer.outside_address)
+                    ),
+                ]
             with m.Elif(core.fault != CommandFault.NONE):
                 m.d.comb += failure.eq(core.fault)
         with m.If(registers.control_strobe & registers.control_data[0] & running):
@@ -150,6 +192,7 @@ class Accelerator(wiring.Component):
                 abort.eq(1),
                 error.eq(1),
                 cause.eq(failure),
+                error_address.eq(failure_address),
                 index.eq(core.index),
             ]
             m.d.comb += registers.irq_status_set[1].eq(1)
@@ -175,6 +218,7 @@ class Accelerator(wiring.Component):
             registers.identity.eq(IDENTITY),
             registers.version.eq(VERSION),
             registers.digest.eq(c.digest),
+            registers.axi_shape.eq(c.axi_ports | data_width << 8),
             registers.array_shape.eq(
                 c.lanes | c.filters << 10 | c.pixels << 20 | int(c.pe == "multiply") << 26
             ),

@@ -10,7 +10,7 @@ import enum
 #: ASCII "NBQN".
 IDENTITY = 0x4E42514E
 #: Of the command stream and this map: major version in the upper, minor in the lower half.
-VERSION = 0x0001_0000
+VERSION = 0x0001_0001
 #: Layers whose completion is time-stamped.
 LAYERS = 256
 
@@ -30,25 +30,31 @@ class ErrorCause(enum.IntEnum):
     WRITE = 5
     #: START while a program was running; that program goes on.
     BUSY = 6
+    #: A transfer went outside the window; nothing of it outside was put on a bus.
+    WINDOW = 7
+
+
+def _address(
+    name: str, offset: int, doc: str, *, access: Access = Access.RW, reset: int = 0
+) -> tuple[Register, Register]:
+    """Two registers for the halves of an address."""
+    halves = (("low", "bits 31...0"), ("high", "bits 63...32"))
+    return tuple(
+        Register(
+            name=f"{name}_{half}",
+            offset=offset + 4 * index,
+            access=access,
+            reset=reset >> 32 * index & 0xFFFFFFFF,
+            doc=f"{doc}, {bits}.",
+        )
+        for index, (half, bits) in enumerate(halves)
+    )
 
 
 def _region(index: int, region: Region) -> tuple[Register, Register]:
-    offset = 0x040 + 8 * index
     name = region.name.lower()
-    return (
-        Register(
-            name=f"{name}_base_low",
-            offset=offset,
-            access=Access.RW,
-            doc=f"Address of the {name} region, bits 31...0; a multiple of 4096.",
-        ),
-        Register(
-            name=f"{name}_base_high",
-            offset=offset + 4,
-            access=Access.RW,
-            doc=f"Address of the {name} region, bits 63...32.",
-        ),
-    )
+    doc = f"Address of the {name} region, a multiple of 4096 (with several ports: in stripe 0)"
+    return _address(f"{name}_base", 0x040 + 8 * index, doc)
 
 
 REGISTERS = RegisterMap(
@@ -128,7 +134,8 @@ REGISTERS = RegisterMap(
             offset=0x020,
             access=Access.RO,
             width=4,
-            doc="1 checksum, 2 opcode, 3 no END, 4 read error, 5 write error, 6 start while busy.",
+            doc="1 checksum, 2 opcode, 3 no END, 4 read error, 5 write error, 6 start while busy, "
+            "7 outside the window.",
         ),
         Register(
             name="error_index",
@@ -144,7 +151,42 @@ REGISTERS = RegisterMap(
             width=16,
             doc="Descriptors of the program, END included.",
         ),
+        Register(
+            name="axi_shape",
+            offset=0x02C,
+            access=Access.RO,
+            doc="The AXI4 ports.",
+            fields=(
+                Field(name="ports", offset=0, width=8),
+                Field(name="data_width", offset=8, width=16, doc="bits of each"),
+            ),
+        ),
+        *_address(
+            "error_address",
+            0x030,
+            "After a read or write error the address of the burst, after a transfer outside the "
+            "window the first one outside",
+            access=Access.RO,
+        ),
         *(register for index, region in enumerate(Region) for register in _region(index, region)),
+        *_address(
+            "stripe",
+            0x0C0,
+            "Bytes from one port's stripe of the memory to the next one's, a multiple of 4096; of "
+            "no effect with one port",
+        ),
+        *_address(
+            "window_first",
+            0x0C8,
+            "First address that may be accessed (with several ports: in stripe 0, and likewise in "
+            "the others); the low 12 bits are ignored",
+        ),
+        *_address(
+            "window_last",
+            0x0D0,
+            "Last address that may be accessed; the low 12 bits are ignored",
+            reset=(1 << 64) - 1,
+        ),
         Register(name="cycles", offset=0x080, access=Access.RO, doc="Cycles since the start."),
         Register(
             name="array_cycles",

@@ -1,4 +1,4 @@
-"""For cocotb benches of a whole accelerator: AXI models no one here wrote, at both of its ports.
+"""For cocotb benches of a whole accelerator: AXI models no one here wrote, at all of its ports.
 
 :class:`CocotbAccelerator` has the interface of :class:`sim.verilated.VerilatedAccelerator`, so that
 the same driver runs over both. Its methods wait for the simulation, so a driver runs in a thread
@@ -34,6 +34,7 @@ from sim.streams import start
 __all__ = ["BusError", "CocotbAccelerator"]
 
 _REGISTER_TIMEOUT_US = 20
+_MOST_PORTS = 4
 
 
 class BusError(RuntimeError):
@@ -51,6 +52,8 @@ class _FaultyRegion(MemoryRegion):
 class CocotbAccelerator:
     """A design with ``s_axi_*``, ``m_axi_*`` and ``irq`` between the models of cocotbext-axi.
 
+    With several data ports they are ``m_axi0_*``, ``m_axi1_*`` and so on, all on one memory.
+
     Addresses outside the memory are answered with an error. Made with :meth:`start`.
 
     Attributes
@@ -63,16 +66,22 @@ class CocotbAccelerator:
         self, dut: HierarchyObject, memory_bytes: int, memory_base: int, stall_rate: float
     ):
         self._dut = dut
-        self._space = AddressSpace(2 ** len(dut.m_axi_araddr))
+        prefixes = [
+            prefix
+            for prefix in ("m_axi", *(f"m_axi{index}" for index in range(_MOST_PORTS)))
+            if hasattr(dut, f"{prefix}_araddr")
+        ]
+        self._space = AddressSpace(2 ** len(getattr(dut, f"{prefixes[0]}_araddr")))
         region = MemoryRegion(memory_bytes)
         self._space.register_region(region, memory_base)
         self.memory = np.frombuffer(region.mem, np.uint8)
         self.memory_base = memory_base
         self._master = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axi"), dut.clk, dut.rst)
-        self._slave = AxiSlave(
-            AxiBus.from_prefix(dut, "m_axi"), dut.clk, dut.rst, target=self._space
-        )
-        for side in (self._master, self._slave):
+        self._slaves = [
+            AxiSlave(AxiBus.from_prefix(dut, prefix), dut.clk, dut.rst, target=self._space)
+            for prefix in prefixes
+        ]
+        for side in (self._master, *self._slaves):
             write, read = side.write_if, side.read_if
             for channel in (write.aw_channel, write.w_channel, write.b_channel, read.ar_channel,
                             read.r_channel):  # fmt: skip
@@ -91,7 +100,7 @@ class CocotbAccelerator:
     ) -> Self:
         """Connects the models and takes the design through reset.
 
-        ``stall_rate`` is the chance of a pause on every channel of both ports in every cycle.
+        ``stall_rate`` is the chance of a pause on every channel of every port in every cycle.
         """
         accelerator = cls(dut, memory_bytes, memory_base, stall_rate)
         await start(dut)

@@ -37,6 +37,7 @@ class VerilatedBus:
             accelerator_verilog(config),
             TOP,
             data_width=config.axi_data_width,
+            ports=config.axi_ports,
             memory_bytes=-(-memory_bytes // _PAGE) * _PAGE,
             memory_base=_PAGE,
             timing=timing,

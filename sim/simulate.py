@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from hw.compiler import compile_graph
-from hw.driver import Driver, RunResult
+from hw.driver import Driver, RunResult, memory_bytes
 from hw.program import Port, Program, load_program
 from nbqnn_train.graph import Graph, NbqnnError, run
 from sim.bus import VerilatedBus
@@ -23,16 +23,12 @@ def open_driver(
     program: Program, timing: MemoryTiming | None = None, max_cycles: int | None = None
 ) -> tuple[VerilatedBus, Driver]:
     """A Verilated accelerator with the program loaded; the bus is the caller's to close."""
-    ports = (program.input, *program.outputs, *program.traced)
-    size = len(program.commands) + len(program.parameters)
-    size += sum(port.layout.host_bytes(program.config) + 4096 for port in ports)
+    size = memory_bytes(program)
     if max_cycles is None:
         # Far above any run that gets on.
         macs = sum(layer.macs for layer in program.layers)
         max_cycles = 200_000 + 8 * macs + 100 * size
-    bus = VerilatedBus(
-        program.config, memory_bytes=size + 8 * 4096, max_cycles=max_cycles, timing=timing
-    )
+    bus = VerilatedBus(program.config, memory_bytes=size, max_cycles=max_cycles, timing=timing)
     return bus, Driver(bus, program)
 
 

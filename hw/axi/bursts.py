@@ -1,17 +1,24 @@
 """Cuts a request for many beats into AXI bursts."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Cat, Const, Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.axi.bus import PAGE_BYTES, beat_bytes
 
-__all__ = ["BurstSplitter", "burst_layout", "check_widths", "request_layout"]
+__all__ = ["BurstSplitter", "burst_layout", "check_widths", "page_bits", "request_layout"]
+
+_PAGE_SHIFT = PAGE_BYTES.bit_length() - 1
 
 
 def request_layout(address_width: int, length_width: int) -> data.StructLayout:
     """A transfer: ``address`` of its first byte (a multiple of the beat), number of ``beats``."""
     return data.StructLayout({"address": address_width, "beats": length_width})
+
+
+def page_bits(address_width: int) -> int:
+    """Bits of the number of a page of 4 KiB."""
+    return address_width - _PAGE_SHIFT
 
 
 def burst_layout(address_width: int) -> data.StructLayout:
@@ -20,11 +27,14 @@ def burst_layout(address_width: int) -> data.StructLayout:
 
 
 class BurstSplitter(wiring.Component):
-    """Requests in, bursts out.
+    """Requests in, bursts out, none outside the window.
 
     A burst ends at the next multiple of ``burst_beats`` beats at the latest, which is what keeps
     it within a page of 4 KiB: after a first, shorter one, bursts are aligned. Latency two cycles,
     a burst every two cycles. A request of no beats is accepted and gives no burst.
+
+    A burst lies in one page, so that comparing its page is enough to keep it within the window. One
+    that would be outside is not offered; ``outside`` says so until the request is cancelled.
 
     Parameters
     ----------
@@ -41,6 +51,14 @@ class BurstSplitter(wiring.Component):
     -------
     request : ``In(stream.Signature(request_layout(address_width, length_width)))``
     burst : ``Out(stream.Signature(burst_layout(address_width)))``
+    window_first, window_last : ``In(page_bits(address_width))``
+        First and last page of the window, to be changed only while idle; everything if left open.
+    offset : ``In(page_bits(address_width))``
+        Pages added to the address of every burst, after it was compared with the window.
+    outside : ``Out(1)``
+        The request in progress goes on outside the window, at ``outside_address``.
+    outside_address : ``Out(address_width)``
+        Before ``offset`` is added.
     cancel : ``In(1)``
         Drops the request in progress and accepts none; a burst already offered stays.
     busy : ``Out(1)``
@@ -56,6 +74,11 @@ class BurstSplitter(wiring.Component):
         super().__init__({
             "request": In(stream.Signature(request_layout(address_width, length_width))),
             "burst": Out(stream.Signature(burst_layout(address_width))),
+            "window_first": In(page_bits(address_width)),
+            "window_last": In(page_bits(address_width), init=-1),
+            "offset": In(page_bits(address_width)),
+            "outside": Out(1),
+            "outside_address": Out(address_width),
             "cancel": In(1),
             "busy": Out(1),
         })  # fmt: skip
@@ -70,38 +93,52 @@ class BurstSplitter(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         byte_bits = beat_bytes(self.data_width).bit_length() - 1
-        # The beat's number in memory: an address without the bits within a beat.
-        beat = Signal(self.address_width - byte_bits)
+        # An address without the bits within a beat: the page, and the beat's number in it. Apart,
+        # so that no addition is longer than a page's number.
+        beat = Signal(_PAGE_SHIFT - byte_bits)
+        page = Signal(page_bits(self.address_width))
+        next_page = Signal.like(page)
         left = Signal(self.length_width)
         burst_beats = Signal(range(self.burst_beats + 1))
         to_boundary = Signal(range(self.burst_beats + 1))
         active = Signal()
         sized = Signal()
+        inside = Signal()
+        ends_page = Signal()
 
-        offset = beat[: self.burst_beats.bit_length() - 1]
+        in_burst = self.burst_beats.bit_length() - 1
+        # A burst may be as long as a page.
+        last_in_page = beat[in_burst:].all() if in_burst < len(beat) else 1
         m.d.comb += [
-            to_boundary.eq(self.burst_beats - offset),
+            to_boundary.eq(self.burst_beats - beat[:in_burst]),
             self.request.ready.eq(~active & ~self.cancel),
+            self.outside.eq(active & sized & ~inside),
+            self.outside_address.eq(Cat(Const(0, byte_bits), beat, page)),
             self.busy.eq(active | self.burst.valid),
         ]
         with m.If(self.burst.ready):
             m.d.sync += self.burst.valid.eq(0)
         with m.If(~active):
             m.d.sync += [
-                beat.eq(self.request.p.address[byte_bits:]),
+                Cat(beat, page).eq(self.request.p.address[byte_bits:]),
                 left.eq(self.request.p.beats),
                 sized.eq(0),
                 active.eq(self.request.valid & self.request.ready & (self.request.p.beats != 0)),
             ]
         with m.Elif(~sized):
-            m.d.sync += sized.eq(1)
+            m.d.sync += [
+                sized.eq(1),
+                inside.eq((page >= self.window_first) & (page <= self.window_last)),
+                next_page.eq(page + 1),
+                ends_page.eq(last_in_page & (left >= to_boundary)),
+            ]
             with m.If(left < to_boundary):
                 m.d.sync += burst_beats.eq(left)
             with m.Else():
                 m.d.sync += burst_beats.eq(to_boundary)
-        with m.Elif(self.burst.ready | ~self.burst.valid):
+        with m.Elif(inside & (self.burst.ready | ~self.burst.valid)):
             m.d.sync += [
-                self.burst.p.address.eq(beat << byte_bits),
+                self.burst.p.address.eq(Cat(Const(0, byte_bits), beat, page + self.offset)),
                 self.burst.p.length.eq(burst_beats - 1),
                 self.burst.p.last.eq(left == burst_beats),
                 self.burst.valid.eq(1),
@@ -110,6 +147,8 @@ class BurstSplitter(wiring.Component):
                 active.eq(left != burst_beats),
                 sized.eq(0),
             ]
+            with m.If(ends_page):
+                m.d.sync += page.eq(next_page)
         with m.If(self.cancel):
             m.d.sync += active.eq(0)
         return m
@@ -125,8 +164,8 @@ def check_widths(address_width: int, data_width: int, length_width: int, burst_b
     ):
         if not isinstance(value, int):
             raise TypeError(f"{name} must be an integer, not {value!r}")
-    if not 12 <= address_width <= 64:
-        raise ValueError(f"Address width must be 12..64 bits, not {address_width!r}")
+    if not 13 <= address_width <= 64:
+        raise ValueError(f"Address width must be 13..64 bits, not {address_width!r}")
     if not 1 <= length_width <= 32:
         raise ValueError(f"Length width must be 1..32 bits, not {length_width!r}")
     limit = min(256, PAGE_BYTES // step)

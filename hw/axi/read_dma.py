@@ -4,7 +4,7 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.axi.bursts import BurstSplitter, check_widths, request_layout
+from hw.axi.bursts import BurstSplitter, check_widths, page_bits, request_layout
 from hw.axi.bus import CACHE_NORMAL, AxiReadSignature, Burst, beat_bytes
 from hw.stream.fifo import StreamFifo
 from hw.verilog import submodule
@@ -49,10 +49,15 @@ class AxiReader(wiring.Component):
         ``address`` is a multiple of the beat (lower bits are ignored). A request of no beats is
         accepted and has no effect.
     data : ``Out(stream.Signature(read_data_layout(data_width)))``
+    window_first, window_last, offset : ``In(page_bits(address_width))``
+    outside : ``Out(1)``, outside_address : ``Out(address_width)``
+        The window of :class:`hw.axi.bursts.BurstSplitter`, which no burst leaves.
     error : ``Out(1)``
         High for one cycle for each beat that came with an error response.
     error_response : ``Out(2)``
         That response (:class:`hw.axi.bus.Resp`), while ``error`` is high.
+    error_address : ``Out(address_width)``
+        Address of the burst that it answers, likewise.
     cancel : ``In(1)``
         Forgets what was requested: no further burst starts, beats under way and in the buffer are
         dropped. Hold it until ``busy`` is low.
@@ -85,6 +90,12 @@ class AxiReader(wiring.Component):
             "data": Out(stream.Signature(read_data_layout(data_width))),
             "error": Out(1),
             "error_response": Out(2),
+            "error_address": Out(address_width),
+            "window_first": In(page_bits(address_width)),
+            "window_last": In(page_bits(address_width), init=-1),
+            "offset": In(page_bits(address_width)),
+            "outside": Out(1),
+            "outside_address": Out(address_width),
             "cancel": In(1),
             "busy": Out(1),
         })  # fmt: skip
@@ -111,8 +122,11 @@ class AxiReader(wiring.Component):
         m.submodules.splitter = submodule(platform, splitter)
         buffer = StreamFifo(beat_layout, max(3, self.outstanding * self.burst_beats))
         m.submodules.buffer = submodule(platform, buffer)
-        # For each burst under way: whether it is the last of its request.
-        ends = StreamFifo(1, max(3, self.outstanding))
+        # For each burst under way: whether it is the last of its request, and its address.
+        ends = StreamFifo(
+            data.StructLayout({"last": 1, "address": self.address_width}),
+            max(3, self.outstanding),
+        )
         m.submodules.ends = submodule(platform, ends)
 
         # Bursts that have been issued and whose last beat has not left the buffer.
@@ -126,6 +140,11 @@ class AxiReader(wiring.Component):
             splitter.request.valid.eq(self.request.valid),
             self.request.ready.eq(splitter.request.ready),
             splitter.cancel.eq(self.cancel),
+            splitter.window_first.eq(self.window_first),
+            splitter.window_last.eq(self.window_last),
+            splitter.offset.eq(self.offset),
+            self.outside.eq(splitter.outside),
+            self.outside_address.eq(splitter.outside_address),
             axi.arid.eq(0),
             axi.arsize.eq(beat_bytes(self.data_width).bit_length() - 1),
             axi.arburst.eq(Burst.INCR),
@@ -147,7 +166,8 @@ class AxiReader(wiring.Component):
         m.d.comb += [
             # Never full: it has entries for all bursts.
             ends.i.valid.eq(issue),
-            ends.i.payload.eq(splitter.burst.p.last),
+            ends.i.p.last.eq(splitter.burst.p.last),
+            ends.i.p.address.eq(splitter.burst.p.address),
         ]
 
         error = axi.rresp[1]
@@ -155,7 +175,7 @@ class AxiReader(wiring.Component):
             axi.rready.eq(1),
             buffer.i.valid.eq(axi.rvalid),
             buffer.i.p.data.eq(axi.rdata),
-            buffer.i.p.last.eq(axi.rlast & ends.o.payload),
+            buffer.i.p.last.eq(axi.rlast & ends.o.p.last),
             buffer.i.p.error.eq(error),
             buffer.i.p.burst_end.eq(axi.rlast),
             ends.o.ready.eq(axi.rvalid & axi.rlast),
@@ -170,5 +190,6 @@ class AxiReader(wiring.Component):
         m.d.sync += [
             self.error.eq(axi.rvalid & error),
             self.error_response.eq(axi.rresp),
+            self.error_address.eq(ends.o.p.address),
         ]
         return m

@@ -4,7 +4,7 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.axi.bursts import BurstSplitter, check_widths, request_layout
+from hw.axi.bursts import BurstSplitter, check_widths, page_bits, request_layout
 from hw.axi.bus import CACHE_NORMAL, AxiWriteSignature, Burst, beat_bytes
 from hw.stream.fifo import StreamFifo
 from hw.stream.skid import SkidBuffer
@@ -47,10 +47,15 @@ class AxiWriter(wiring.Component):
         The beats of the requests, one after the other; they may come before their request.
     done : ``Out(1)``
         High for one cycle for each request, after the response to its last burst.
+    window_first, window_last, offset : ``In(page_bits(address_width))``
+    outside : ``Out(1)``, outside_address : ``Out(address_width)``
+        The window of :class:`hw.axi.bursts.BurstSplitter`, which no burst leaves.
     error : ``Out(1)``
         High for one cycle for each burst that got an error response.
     error_response : ``Out(2)``
         That response (:class:`hw.axi.bus.Resp`), while ``error`` is high.
+    error_address : ``Out(address_width)``
+        Address of the burst that it answers, likewise.
     cancel : ``In(1)``
         Forgets what was requested: no further burst starts, waiting and arriving data is dropped,
         bursts already announced are completed. Hold it until ``busy`` is low.
@@ -84,6 +89,12 @@ class AxiWriter(wiring.Component):
             "done": Out(1),
             "error": Out(1),
             "error_response": Out(2),
+            "error_address": Out(address_width),
+            "window_first": In(page_bits(address_width)),
+            "window_last": In(page_bits(address_width), init=-1),
+            "offset": In(page_bits(address_width)),
+            "outside": Out(1),
+            "outside_address": Out(address_width),
             "cancel": In(1),
             "busy": Out(1),
         })  # fmt: skip
@@ -110,8 +121,12 @@ class AxiWriter(wiring.Component):
         # Lengths of the bursts that have been announced and whose data has not been sent.
         lengths = StreamFifo(8, max(3, self.outstanding))
         m.submodules.lengths = submodule(platform, lengths)
-        # For each burst without its response: whether it is the last of its request.
-        ends = StreamFifo(1, max(3, self.outstanding))
+        # For each burst without its response: whether it is the last of its request, and its
+        # address.
+        ends = StreamFifo(
+            data.StructLayout({"last": 1, "address": self.address_width}),
+            max(3, self.outstanding),
+        )
         m.submodules.ends = submodule(platform, ends)
         skid = SkidBuffer(data.StructLayout({"data": self.data_width, "last": 1}))
         m.submodules.skid = submodule(platform, skid)
@@ -139,6 +154,11 @@ class AxiWriter(wiring.Component):
             splitter.request.valid.eq(self.request.valid),
             self.request.ready.eq(splitter.request.ready),
             splitter.cancel.eq(self.cancel),
+            splitter.window_first.eq(self.window_first),
+            splitter.window_last.eq(self.window_last),
+            splitter.offset.eq(self.offset),
+            self.outside.eq(splitter.outside),
+            self.outside_address.eq(splitter.outside_address),
             axi.awid.eq(0),
             axi.awsize.eq(beat_bytes(self.data_width).bit_length() - 1),
             axi.awburst.eq(Burst.INCR),
@@ -162,7 +182,8 @@ class AxiWriter(wiring.Component):
             lengths.i.valid.eq(issue),
             lengths.i.payload.eq(splitter.burst.p.length),
             ends.i.valid.eq(issue),
-            ends.i.payload.eq(splitter.burst.p.last),
+            ends.i.p.last.eq(splitter.burst.p.last),
+            ends.i.p.address.eq(splitter.burst.p.address),
         ]
 
         # Data in; while cancelling, it is accepted and dropped.
@@ -203,8 +224,9 @@ class AxiWriter(wiring.Component):
             self.busy.eq(splitter.busy | (bursts != 0) | (self.cancel & (unclaimed != 0))),
         ]
         m.d.sync += [
-            self.done.eq(axi.bvalid & ends.o.payload),
+            self.done.eq(axi.bvalid & ends.o.p.last),
             self.error.eq(axi.bvalid & axi.bresp[1]),
             self.error_response.eq(axi.bresp),
+            self.error_address.eq(ends.o.p.address),
         ]
         return m

@@ -2,6 +2,7 @@
 
 from hw.driver.bus import Buffer, Bus, BusError
 from hw.driver.driver import AcceleratorError, Driver, RunResult
+from hw.driver.memory import memory_bytes
 from hw.driver.uart import SerialPort, UartBus
 
 __all__ = [
@@ -13,4 +14,5 @@ __all__ = [
     "RunResult",
     "SerialPort",
     "UartBus",
+    "memory_bytes",
 ]

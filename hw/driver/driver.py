@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hw.driver.bus import Bus
+from hw.driver.memory import ProgramMemory
 from hw.isa import Region
 from hw.program import Port, Program
 from hw.registers import IDENTITY, REGISTERS, VERSION, ErrorCause
@@ -49,23 +50,14 @@ class Driver:
         self._bus = bus
         self._program = program
         self._check_identity()
-        sizes = {
-            Region.PROGRAM: len(program.commands),
-            Region.PARAMETERS: len(program.parameters),
-            Region.INPUT: self._extent((program.input,)),
-            Region.OUTPUT: self._extent(program.outputs),
-            Region.SCRATCH: self._extent(program.traced),
-        }
-        # Whole pages: descriptors are fetched ahead, never beyond the last one's page.
-        self._buffers = {
-            region: bus.allocate(-(-max(size, 1) // 4096) * 4096) for region, size in sizes.items()
-        }
-        self._fill(Region.PROGRAM, program.commands)
-        self._fill(Region.PARAMETERS, program.parameters)
-        for region, buffer in self._buffers.items():
-            name = region.name.lower()
-            self._write(f"{name}_base_low", buffer.address & 0xFFFFFFFF)
-            self._write(f"{name}_base_high", buffer.address >> 32)
+        self._memory = ProgramMemory(bus, program)
+        self._memory.write(Region.PROGRAM, program.commands)
+        self._memory.write(Region.PARAMETERS, program.parameters)
+        for region, base in self._memory.bases.items():
+            self._write_address(f"{region.name.lower()}_base", base)
+        self._write_address("stripe", self._memory.stripe)
+        self._write_address("window_first", self._memory.first)
+        self._write_address("window_last", self._memory.last)
         self._write("program_length", program.command_count)
         self._write("irq_enable", _DONE | _ERROR)
 
@@ -80,8 +72,7 @@ class Driver:
         codes = quantize_input(node, np.asarray(image, np.float32)[None])[0]
         layout = program.input.layout
         codes = codes.reshape(layout.channels, layout.height, layout.width)
-        packed = layout.pack(program.config, codes)
-        self._fill(Region.INPUT, packed)
+        self._memory.write(Region.INPUT, layout.pack(program.config, codes))
 
         self._write("irq_status", _DONE | _ERROR)
         self._write("control", _START)
@@ -91,9 +82,13 @@ class Driver:
         if not in_time or status & _ERROR:
             cause = ErrorCause(self._read("error_cause"))
             index = self._read("error_index")
+            address = self._read("error_address_low") | self._read("error_address_high") << 32
             self.reset()
             what = f"error {cause.name}" if in_time else "no interrupt in time"
-            raise AcceleratorError(f"the run ended with {what} at command {index}")
+            where = f"command {index}"
+            if in_time and cause in (ErrorCause.READ, ErrorCause.WRITE, ErrorCause.WINDOW):
+                where += f", address {address:#x}"
+            raise AcceleratorError(f"the run ended with {what} at {where}")
 
         stamps = [
             self._bus.read(REGISTERS["layer_cycles"].offset + 4 * layer)
@@ -135,28 +130,21 @@ class Driver:
                 f"the accelerator has {digest:#010x}"
             )
 
-    def _extent(self, ports: tuple[Port, ...]) -> int:
-        config = self._program.config
-        return max((port.offset + port.layout.host_bytes(config) for port in ports), default=0)
-
-    def _fill(self, region: Region, content: bytes | np.ndarray):
-        buffer = self._buffers[region]
-        buffer.array[: len(content)] = np.frombuffer(content, np.uint8)
-        buffer.to_device(0, len(content))
-
     def _unpack(self, region: Region, ports: tuple[Port, ...]) -> dict[str, np.ndarray]:
-        config, array = self._program.config, self._buffers[region].array
-        for port in ports:
-            self._buffers[region].from_device(port.offset, port.layout.host_bytes(config))
+        config = self._program.config
         return {
             port.name: port.layout.unpack(
-                config, array[port.offset :][: port.layout.host_bytes(config)]
+                config, self._memory.read(region, port.offset, port.layout.host_bytes(config))
             )
             for port in ports
         }
 
     def _read(self, name: str) -> int:
         return self._bus.read(REGISTERS[name].offset)
+
+    def _write_address(self, name: str, value: int):
+        self._write(f"{name}_low", value & 0xFFFFFFFF)
+        self._write(f"{name}_high", value >> 32)
 
     def _write(self, name: str, value: int):
         self._bus.write(REGISTERS[name].offset, value)

@@ -20,6 +20,7 @@ _REGISTER_TIMEOUT = 1000
 #: Cycles between looks at Python's signals: Ctrl-C works within a fraction of a second.
 _CHUNK_CYCLES = 50_000
 _DATA_WIDTHS = (32, 64, 128, 256, 512)
+_PORTS = (1, 2, 4)
 
 
 class SimulationError(RuntimeError):
@@ -32,15 +33,15 @@ class BusError(SimulationError):
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryTiming:
-    """How the memory behind the AXI port behaves."""
+    """How the memory behind the AXI ports behaves."""
 
     #: Cycles from a read's address to its first beat, 1 or more.
     read_latency: int = 32
     #: Cycles from a write's last beat to its response, 1 or more.
     write_latency: int = 16
-    #: Bursts that each direction accepts before the first is complete.
+    #: Bursts that each direction of a port accepts before the first is complete.
     outstanding: int = 16
-    #: Bytes moved per cycle, both directions together; 0 for as much as the port carries.
+    #: Bytes moved per cycle, both directions and all ports together; 0 for as much as they carry.
     bytes_per_cycle: float = 0.0
     #: Chance of a pause, on every channel and in every cycle, 0 to below 1.
     stall_rate: float = 0.0
@@ -62,7 +63,7 @@ class MemoryTiming:
 
 @dataclass(frozen=True)
 class Statistics:
-    """What has passed the AXI port since the model was made."""
+    """What has passed the AXI ports since the model was made."""
 
     read_bursts: int
     read_beats: int
@@ -116,10 +117,11 @@ def _load(path: Path) -> ctypes.CDLL:
 
 
 class VerilatedAccelerator:
-    """A design with an AXI4-Lite control port, an AXI4 data port and an interrupt.
+    """A design with an AXI4-Lite control port, AXI4 data ports and an interrupt.
 
     The ports of the top module are ``clk``, ``rst``, ``irq``, ``s_axi_*`` (32-bit data) and
-    ``m_axi_*``, the members of :mod:`hw.axi.bus`'s signatures. Addresses outside the memory are
+    ``m_axi_*``, the members of :mod:`hw.axi.bus`'s signatures; several data ports, which share the
+    memory, are ``m_axi0_*``, ``m_axi1_*`` and so on. Addresses outside the memory are
     answered with DECERR. Building takes from seconds to minutes, once for each Verilog text. To be
     used in a ``with`` statement or closed. Several models may run at the same time, each in a
     thread of its own: Python's global lock is not held while time passes.
@@ -131,7 +133,9 @@ class VerilatedAccelerator:
     top : str
         Its top module.
     data_width : int
-        Bits of the AXI4 data port: 32, 64, 128, 256 or 512.
+        Bits of an AXI4 data port: 32, 64, 128, 256 or 512.
+    ports : int
+        AXI4 data ports: 1, 2 or 4.
     memory_bytes : int
         Size of the memory.
     memory_base : int
@@ -154,6 +158,7 @@ class VerilatedAccelerator:
         top: str,
         *,
         data_width: int,
+        ports: int = 1,
         memory_bytes: int,
         memory_base: int = 0,
         timing: MemoryTiming | None = None,
@@ -161,11 +166,14 @@ class VerilatedAccelerator:
     ):
         if data_width not in _DATA_WIDTHS:
             raise ValueError(f"Data width must be one of {_DATA_WIDTHS}, not {data_width!r}")
+        if ports not in _PORTS:
+            raise ValueError(f"Ports must be one of {_PORTS}, not {ports!r}")
         if memory_bytes <= 0 or memory_bytes % (data_width // 8):
             raise ValueError(
                 f"Memory must be a multiple of {data_width // 8} bytes, not {memory_bytes!r}"
             )
-        self._library = _load(build_library(verilog, top, data_width, trace=trace is not None))
+        library = build_library(verilog, top, data_width, ports, trace=trace is not None)
+        self._library = _load(library)
         self._simulator = self._library.nbqnn_new()
         self.memory = np.zeros(memory_bytes, np.uint8)
         self.memory_base = memory_base

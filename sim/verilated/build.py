@@ -14,7 +14,9 @@ _NAME = "accelerator.so"
 _FLAGS = ("-fPIC", "-fvisibility=hidden")
 
 
-def build_library(verilog: str, top: str, data_width: int, *, trace: bool = False) -> Path:
+def build_library(
+    verilog: str, top: str, data_width: int, ports: int = 1, *, trace: bool = False
+) -> Path:
     """The shared library of a model, built now unless it was built before.
 
     Parameters
@@ -25,6 +27,8 @@ def build_library(verilog: str, top: str, data_width: int, *, trace: bool = Fals
         Its top module, with the ports of :class:`sim.verilated.VerilatedAccelerator`.
     data_width : int
         Bits of ``m_axi_rdata``.
+    ports : int
+        AXI4 ports, 1, 2 or 4; with more than one they are ``m_axi0_*``, ``m_axi1_*`` and so on.
     trace : bool
         Able to write a VCD file; half as fast even when it does not.
     """
@@ -38,7 +42,7 @@ def build_library(verilog: str, top: str, data_width: int, *, trace: bool = Fals
             own_sources=[_HARNESS],
             optimize="-O3",
             flags=[*_FLAGS, f"-DVM_TRACE={int(trace)}", f"-DVM_TRACE_VCD={int(trace)}"],
-            own_flags=[f"-DDATA_BYTES={data_width // 8}"],
+            own_flags=[f"-DDATA_BYTES={data_width // 8}", f"-DPORTS={ports}"],
             runtime=["verilated_vcd_c.cpp"] if trace else [],
         )
         link(objects, folder / _NAME, ["-shared", "-fvisibility=hidden"])
@@ -46,6 +50,6 @@ def build_library(verilog: str, top: str, data_width: int, *, trace: bool = Fals
 
     parts = (
         *("library", tool_versions(), _HARNESS.read_bytes(), " ".join(_FLAGS)),
-        *(str(data_width), str(trace), top, verilog),
+        *(str(data_width), str(ports), str(trace), top, verilog),
     )
     return cached_folder(f"model-{top}", parts, build) / _NAME

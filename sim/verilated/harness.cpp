@@ -1,5 +1,5 @@
 // The world around the Verilated accelerator: a clock, an AXI4-Lite master on its control port, and
-// an AXI4 memory on its data port, which also checks the protocol. Loaded from Python with ctypes.
+// an AXI4 memory on its data ports, which also checks the protocol. Loaded from Python with ctypes.
 //
 // Every cycle is two evaluations: one with the clock low, after which the outputs that depend on
 // this cycle's inputs are valid and are sampled; and one with the clock high, at which the
@@ -24,7 +24,7 @@
 
 namespace {
 
-constexpr unsigned BYTES = DATA_BYTES;  // of a beat; from the command line
+constexpr unsigned BYTES = DATA_BYTES;  // of a port's beat; from the command line, as is PORTS
 constexpr unsigned PAGE = 4096;
 enum Response : uint8_t { OKAY = 0, SLVERR = 2, DECERR = 3 };
 
@@ -75,9 +75,58 @@ struct WriteResponse {
     uint8_t response;
 };
 
+// Signals of a data port: m_axi_* of a design with one, m_axi0_*, m_axi1_* ... of one with several.
+#define SIGNALS(DO) \
+    DO(araddr) DO(arlen) DO(arsize) DO(arburst) DO(arcache) DO(arprot) DO(arvalid) DO(arready) \
+    DO(rid) DO(rdata) DO(rresp) DO(rlast) DO(rvalid) DO(rready) \
+    DO(awaddr) DO(awlen) DO(awsize) DO(awburst) DO(awcache) DO(awprot) DO(awvalid) DO(awready) \
+    DO(wdata) DO(wstrb) DO(wlast) DO(wvalid) DO(wready) DO(bid) DO(bresp) DO(bvalid) DO(bready)
+
+#if PORTS == 1
+#define FIRST(name) m_axi_##name
+#else
+#define FIRST(name) m_axi0_##name
+#endif
+
+struct Port {
+#define MEMBER(name) decltype(Vtop::FIRST(name)) name;
+    SIGNALS(MEMBER)
+
+    std::deque<ReadBurst> reads;
+    std::deque<WriteBurst> writes;
+    std::deque<WriteResponse> responses;
+    bool read_taken = false, response_taken = false;
+    Offer<13> ar_offer, aw_offer;
+    Offer<BYTES + sizeof(uint64_t) + 1> w_offer;
+
+    void reset() {
+        reads.clear();
+        writes.clear();
+        responses.clear();
+        ar_offer = {};
+        aw_offer = {};
+        w_offer = {};
+        read_taken = response_taken = false;
+        rvalid = bvalid = 0;
+        arready = awready = wready = 0;
+    }
+};
+
 class Simulator {
 public:
     Simulator() : top_(std::make_unique<Vtop>(&context_, "top")) {
+#define FROM_FIRST(name) top_->FIRST(name),
+#define FROM_1(name) top_->m_axi1_##name,
+#define FROM_2(name) top_->m_axi2_##name,
+#define FROM_3(name) top_->m_axi3_##name,
+        ports_.push_back({SIGNALS(FROM_FIRST)});
+#if PORTS > 1
+        ports_.push_back({SIGNALS(FROM_1)});
+#endif
+#if PORTS > 2
+        ports_.push_back({SIGNALS(FROM_2)});
+        ports_.push_back({SIGNALS(FROM_3)});
+#endif
         timing_ = Timing{32, 16, 16, 0, 0, 1};
         random_ = 1;
     }
@@ -120,17 +169,9 @@ public:
     }
 
     void reset(uint64_t cycles) {
-        reads_.clear();
-        writes_.clear();
-        responses_.clear();
-        ar_offer_ = {};
-        aw_offer_ = {};
-        w_offer_ = {};
+        for (Port& port : ports_) port.reset();
         error_.clear();
         tokens_ = 0;
-        read_taken_ = response_taken_ = false;
-        top_->m_axi_rvalid = top_->m_axi_bvalid = 0;
-        top_->m_axi_arready = top_->m_axi_awready = top_->m_axi_wready = 0;
         top_->s_axi_awvalid = top_->s_axi_wvalid = top_->s_axi_bready = 0;
         top_->s_axi_arvalid = top_->s_axi_rready = 0;
         top_->s_axi_awprot = top_->s_axi_arprot = 0;
@@ -220,62 +261,66 @@ private:
         lite_.rresp = top_->s_axi_rresp;
         lite_.rdata = top_->s_axi_rdata;
         if (in_reset_) return;
-        sample_read();
-        sample_write();
+        for (Port& port : ports_) {
+            sample_read(port);
+            sample_write(port);
+        }
     }
 
-    void sample_read() {
-        const bool valid = top_->m_axi_arvalid, ready = top_->m_axi_arready;
-        if (valid || ar_offer_.waiting) {
+    void sample_read(Port& port) {
+        const bool valid = port.arvalid, ready = port.arready;
+        if (valid || port.ar_offer.waiting) {
             uint8_t now[13];
-            address_bytes(now, top_->m_axi_araddr, top_->m_axi_arlen, top_->m_axi_arsize,
-                          top_->m_axi_arburst, top_->m_axi_arcache, top_->m_axi_arprot);
-            if (!ar_offer_.check(valid, ready, now)) fail("AR changed before it was accepted");
+            address_bytes(now, port.araddr, port.arlen, port.arsize, port.arburst, port.arcache,
+                          port.arprot);
+            if (!port.ar_offer.check(valid, ready, now)) fail("AR changed before it was accepted");
         }
         if (valid && ready) {
-            const uint64_t address = top_->m_axi_araddr;
-            const unsigned beats = top_->m_axi_arlen + 1u;
-            check_burst("AR", address, beats, top_->m_axi_arsize, top_->m_axi_arburst);
-            reads_.push_back({address, now_ + timing_.read_latency, beats});
+            const uint64_t address = port.araddr;
+            const unsigned beats = port.arlen + 1u;
+            check_burst("AR", address, beats, port.arsize, port.arburst);
+            port.reads.push_back({address, now_ + timing_.read_latency, beats});
             ++statistics_.read_bursts;
         }
-        if (top_->m_axi_rvalid && top_->m_axi_rready) {
-            read_taken_ = true;
+        if (port.rvalid && port.rready) {
+            port.read_taken = true;
             ++statistics_.read_beats;
         }
     }
 
-    void sample_write() {
-        const bool aw_valid = top_->m_axi_awvalid, aw_ready = top_->m_axi_awready;
-        if (aw_valid || aw_offer_.waiting) {
+    void sample_write(Port& port) {
+        const bool aw_valid = port.awvalid, aw_ready = port.awready;
+        if (aw_valid || port.aw_offer.waiting) {
             uint8_t now[13];
-            address_bytes(now, top_->m_axi_awaddr, top_->m_axi_awlen, top_->m_axi_awsize,
-                          top_->m_axi_awburst, top_->m_axi_awcache, top_->m_axi_awprot);
-            if (!aw_offer_.check(aw_valid, aw_ready, now)) fail("AW changed before it was accepted");
+            address_bytes(now, port.awaddr, port.awlen, port.awsize, port.awburst, port.awcache,
+                          port.awprot);
+            if (!port.aw_offer.check(aw_valid, aw_ready, now))
+                fail("AW changed before it was accepted");
         }
         if (aw_valid && aw_ready) {
-            const uint64_t address = top_->m_axi_awaddr;
-            const unsigned beats = top_->m_axi_awlen + 1u;
-            check_burst("AW", address, beats, top_->m_axi_awsize, top_->m_axi_awburst);
-            writes_.push_back({address, beats, OKAY});
+            const uint64_t address = port.awaddr;
+            const unsigned beats = port.awlen + 1u;
+            check_burst("AW", address, beats, port.awsize, port.awburst);
+            port.writes.push_back({address, beats, OKAY});
             ++statistics_.write_bursts;
         }
-        const bool w_valid = top_->m_axi_wvalid, w_ready = top_->m_axi_wready;
-        if (w_valid || w_offer_.waiting) {
+        const bool w_valid = port.wvalid, w_ready = port.wready;
+        if (w_valid || port.w_offer.waiting) {
             uint8_t now[BYTES + sizeof(uint64_t) + 1];
-            std::memcpy(now, &top_->m_axi_wdata, BYTES);
-            const uint64_t strobes = top_->m_axi_wstrb;
+            std::memcpy(now, &port.wdata, BYTES);
+            const uint64_t strobes = port.wstrb;
             std::memcpy(now + BYTES, &strobes, sizeof strobes);
-            now[BYTES + sizeof strobes] = top_->m_axi_wlast;
-            if (!w_offer_.check(w_valid, w_ready, now)) fail("W changed before it was accepted");
-            if (w_valid && w_ready) take_beat(now, strobes, top_->m_axi_wlast);
+            now[BYTES + sizeof strobes] = port.wlast;
+            if (!port.w_offer.check(w_valid, w_ready, now))
+                fail("W changed before it was accepted");
+            if (w_valid && w_ready) take_beat(port, now, strobes, port.wlast);
         }
-        if (top_->m_axi_bvalid && top_->m_axi_bready) response_taken_ = true;
+        if (port.bvalid && port.bready) port.response_taken = true;
     }
 
     // A beat of the oldest announced burst that lacks data. (There is one: see drive.)
-    void take_beat(const uint8_t* data, uint64_t strobes, bool last) {
-        WriteBurst& burst = writes_.front();
+    void take_beat(Port& port, const uint8_t* data, uint64_t strobes, bool last) {
+        WriteBurst& burst = port.writes.front();
         if (last != (burst.beats == 1)) {
             fail("WLAST is %d with %u beats of the burst to go", last, burst.beats);
             return;
@@ -292,61 +337,68 @@ private:
         ++statistics_.write_beats;
         if (timing_.bytes_per_1024) tokens_ -= BYTES * 1024ll;
         if (--burst.beats == 0) {
-            responses_.push_back({now_ + timing_.write_latency, burst.response});
-            writes_.pop_front();
+            port.responses.push_back({now_ + timing_.write_latency, burst.response});
+            port.writes.pop_front();
         }
     }
 
     // Sets the inputs of the next cycle.
     void drive() {
-        bool enough = true;
         if (timing_.bytes_per_1024) {
-            // Unused bandwidth is not saved up beyond two beats.
-            const int64_t most = 2048ll * BYTES + timing_.bytes_per_1024;
+            // Unused bandwidth is not saved up beyond two beats of all ports.
+            const int64_t most = 2048ll * BYTES * PORTS + timing_.bytes_per_1024;
             tokens_ += timing_.bytes_per_1024;
             if (tokens_ > most) tokens_ = most;
-            enough = tokens_ >= int64_t(BYTES) * 1024;
         }
+        // Each port in turn is the first to be given what there is.
+        for (unsigned i = 0; i < PORTS; ++i) drive(ports_[(now_ + i) % PORTS]);
+    }
 
-        top_->m_axi_arready = reads_.size() < timing_.outstanding && !pause();
-        if (read_taken_) {
-            read_taken_ = false;
-            top_->m_axi_rvalid = 0;
+    void drive(Port& port) {
+        bool enough = has_tokens();
+        port.arready = port.reads.size() < timing_.outstanding && !pause();
+        if (port.read_taken) {
+            port.read_taken = false;
+            port.rvalid = 0;
         }
-        if (!top_->m_axi_rvalid && !reads_.empty() && reads_.front().ready_at <= now_ && enough &&
+        if (!port.rvalid && !port.reads.empty() && port.reads.front().ready_at <= now_ && enough &&
             !pause()) {
-            ReadBurst& burst = reads_.front();
+            ReadBurst& burst = port.reads.front();
             const uint8_t response = response_at(burst.address);
             if (response == OKAY)
-                std::memcpy(&top_->m_axi_rdata, memory_ + (burst.address - base_), BYTES);
+                std::memcpy(&port.rdata, memory_ + (burst.address - base_), BYTES);
             else
-                std::memset(&top_->m_axi_rdata, 0, BYTES);
-            top_->m_axi_rresp = response;
-            top_->m_axi_rid = 0;
-            top_->m_axi_rlast = burst.beats == 1;
-            top_->m_axi_rvalid = 1;
+                std::memset(&port.rdata, 0, BYTES);
+            port.rresp = response;
+            port.rid = 0;
+            port.rlast = burst.beats == 1;
+            port.rvalid = 1;
             if (timing_.bytes_per_1024) {
                 tokens_ -= BYTES * 1024ll;
-                enough = tokens_ >= int64_t(BYTES) * 1024;
+                enough = has_tokens();
             }
             burst.address += BYTES;
-            if (--burst.beats == 0) reads_.pop_front();
+            if (--burst.beats == 0) port.reads.pop_front();
         }
 
-        top_->m_axi_awready =
-            writes_.size() + responses_.size() < timing_.outstanding && !pause();
-        top_->m_axi_wready = !writes_.empty() && enough && !pause();
-        if (response_taken_) {
-            response_taken_ = false;
-            top_->m_axi_bvalid = 0;
-            responses_.pop_front();
+        port.awready =
+            port.writes.size() + port.responses.size() < timing_.outstanding && !pause();
+        port.wready = !port.writes.empty() && enough && !pause();
+        if (port.response_taken) {
+            port.response_taken = false;
+            port.bvalid = 0;
+            port.responses.pop_front();
         }
-        if (!top_->m_axi_bvalid && !responses_.empty() && responses_.front().ready_at <= now_ &&
+        if (!port.bvalid && !port.responses.empty() && port.responses.front().ready_at <= now_ &&
             !pause()) {
-            top_->m_axi_bid = 0;
-            top_->m_axi_bresp = responses_.front().response;
-            top_->m_axi_bvalid = 1;
+            port.bid = 0;
+            port.bresp = port.responses.front().response;
+            port.bvalid = 1;
         }
+    }
+
+    bool has_tokens() const {
+        return !timing_.bytes_per_1024 || tokens_ >= int64_t(BYTES) * 1024;
     }
 
     template <class... Small>
@@ -408,12 +460,7 @@ private:
     uint64_t random_;
     int64_t tokens_ = 0;  // bytes that may be moved, times 1024
     std::vector<Fault> faults_;
-    std::deque<ReadBurst> reads_;
-    std::deque<WriteBurst> writes_;
-    std::deque<WriteResponse> responses_;
-    bool read_taken_ = false, response_taken_ = false;
-    Offer<13> ar_offer_, aw_offer_;
-    Offer<BYTES + sizeof(uint64_t) + 1> w_offer_;
+    std::vector<Port> ports_;
     struct {
         bool awready, wready, bvalid, arready, rvalid;
         uint8_t bresp, rresp;

@@ -30,6 +30,7 @@ BENCHED = {
             "requant": "scale",
             "axi_data_width": 64,
             "axi_address_width": 40,
+            "axi_ports": 2,
         }
     ),
     "multiply_128": AcceleratorConfig(

@@ -5,12 +5,12 @@ import pytest
 from cocotb.task import bridge
 
 from hw.compiler import compile_graph
-from hw.driver import AcceleratorError, Driver
+from hw.driver import AcceleratorError, Driver, memory_bytes
 from sim.accelerator_bench import CocotbAccelerator
 from sim.runner import parameters
 from tests.hw.accelerators import BENCHED
 from tests.hw.networks import images, small_network, traced_codes
-from tests.hw.runs import PAGE, MemoryBus, compare, memory_bytes, offset
+from tests.hw.runs import PAGE, MemoryBus, compare, offset
 
 CONFIG = BENCHED[parameters()["config"]]
 GRAPH = small_network(
@@ -74,6 +74,8 @@ async def error_responses(dut, region_cause):
         base = offset(f"{region}_base_low")
         good = accelerator.read(base)
         accelerator.write(base, FAULTY)
+        # The fault is to come from the bus.
+        accelerator.write(offset("window_last_low"), 0xFFFFFFFF)
         with pytest.raises(AcceleratorError, match=f"error {cause} at command"):
             driver.run(IMAGES[0])
         assert accelerator.read(offset("status")) == 0

@@ -20,6 +20,7 @@ def accelerator_model():
                 accelerator_verilog(config),
                 TOP,
                 data_width=config.axi_data_width,
+                ports=config.axi_ports,
                 memory_bytes=1 << 20,
                 memory_base=0x4000_0000,
             )

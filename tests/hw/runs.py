@@ -10,21 +10,13 @@ from hw.program import Program
 from hw.registers import REGISTERS
 from sim.verilated import MemoryTiming, VerilatedAccelerator
 
-__all__ = ["PAGE", "MemoryBus", "Model", "compare", "memory_bytes", "offset"]
+__all__ = ["PAGE", "MemoryBus", "Model", "compare", "offset"]
 
 PAGE = 4096
 
 
 def offset(register: str) -> int:
     return REGISTERS[register].offset
-
-
-def memory_bytes(program: Program) -> int:
-    """What a driver of this program allocates at most."""
-    ports = (program.input, *program.outputs, *program.traced)
-    sizes = [len(program.commands), len(program.parameters)]
-    sizes += [port.layout.host_bytes(program.config) for port in ports]
-    return sum(-(-size // PAGE) * PAGE + PAGE for size in sizes)
 
 
 class MemoryBus:

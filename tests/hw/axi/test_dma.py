@@ -44,7 +44,7 @@ OPTIONS = {
 @pytest.mark.parametrize(
     ("option", "value", "error", "message"),
     [
-        ("address_width", 11, ValueError, r"Address width must be 12\.\.64 bits, not 11"),
+        ("address_width", 12, ValueError, r"Address width must be 13\.\.64 bits, not 12"),
         ("address_width", "32", TypeError, "Address width must be an integer, not '32'"),
         ("data_width", 48, ValueError, "Data width must be 8, 16, .* bits, not 48"),
         ("outstanding", 1, ValueError, "Outstanding bursts must be 2 or more, not 1"),
