@@ -1,6 +1,7 @@
 """One training as a Lightning module: what all share, and the phases of a quantized one."""
 
 import lightning
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -51,11 +52,12 @@ class TrainingModule(lightning.LightningModule):
         """Whether the network can be evaluated."""
         return True
 
-    def on_train_epoch_start(self) -> None:
-        # Dropout after a resume is what it would have been without the interruption; processes
-        # differ, because each sees other images.
-        seed = (self.seed << 20) + self.current_epoch
-        torch.manual_seed(seed + (self.global_rank << 52))
+    def on_train_batch_start(self, batch, batch_idx: int) -> None:
+        # Dropout after a resume is what it would have been without the interruption. Seeding once
+        # an epoch is not enough: the loop draws numbers of its own, at other places after a resume.
+        # Processes differ, because each sees other images.
+        numbers = (self.seed, self.current_epoch, batch_idx, self.global_rank)
+        torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1)[0]))
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         images, labels = batch
@@ -129,6 +131,7 @@ class QuantizedTraining(TrainingModule):
         return self.network.calibrated
 
     def on_train_batch_start(self, batch, batch_idx: int) -> None:
+        super().on_train_batch_start(batch, batch_idx)
         step = self.global_step
         if step == self._entered:  # a further batch of the same step
             return

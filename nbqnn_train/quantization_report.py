@@ -26,7 +26,7 @@ from nbqnn_train.quant.ops import (
 from nbqnn_train.quant.weighted import WeightedLayer
 from nbqnn_train.quant.weights import power_of_two
 
-__all__ = ["float_values", "report_quantization"]
+__all__ = ["float_values", "quantization_errors", "report_quantization"]
 
 
 def report_quantization(
@@ -41,15 +41,27 @@ def report_quantization(
     them, and ``error`` of each activation over all ``batches``, float32 (n, C, H, W).
     """
     network = copy.deepcopy(network).double().eval()
-    reference = network if reference is None else copy.deepcopy(reference).double().eval()
     graph = export_graph(network, batches[0].shape[1:])
     summary = summarize(graph, batches)
     nodes = {node["name"]: node for node in summary["nodes"]}
-    for name, error in _weight_errors(network, reference):
-        nodes[name]["weight_error"] = error
-    for name, error in _activation_errors(network, reference, batches):
-        nodes[name]["error"] = error
+    weights, activations = quantization_errors(network, batches, reference)
+    for key, errors in (("weight_error", weights), ("error", activations)):
+        for name, error in errors.items():
+            nodes[name][key] = error
     return summary
+
+
+def quantization_errors(
+    network: QuantNetwork, batches: list[np.ndarray], reference: QuantNetwork | None = None
+) -> tuple[dict[str, float | None], dict[str, float | None]]:
+    """The errors of :func:`report_quantization`: of layers' weights and of activations, by the
+    names of the graph's nodes."""
+    network = copy.deepcopy(network).double().eval()
+    reference = network if reference is None else copy.deepcopy(reference).double().eval()
+    return (
+        dict(_weight_errors(network, reference)),
+        dict(_activation_errors(network, reference, batches)),
+    )
 
 
 def _relative(difference: float, norm: float) -> float | None:

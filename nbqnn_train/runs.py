@@ -19,12 +19,14 @@ __all__ = [
     "BEST",
     "CHECKPOINT",
     "CONFIG",
+    "PICTURES",
     "RESULT",
     "WEIGHTS",
     "Run",
     "open_run",
     "read_run",
     "write_result",
+    "write_text",
     "write_weights",
 ]
 
@@ -36,6 +38,7 @@ BEST = "best.safetensors"
 #: Of the trained network.
 WEIGHTS = "weights.safetensors"
 RESULT = "result.json"
+PICTURES = "pictures.html"
 _PACKAGES = ("nbqnn", "torch", "lightning", "numpy", "safetensors")
 #: Options that say where something is computed or lies; a resumed run may have others.
 _MAY_DIFFER = ("accelerator", "data_dir", "devices", "nodes")

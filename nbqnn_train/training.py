@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import pickle
 import signal
 import sys
 import time
@@ -24,18 +25,30 @@ from nbqnn_train.data.batches import calibration_batches
 from nbqnn_train.early_stop import EarlyStop
 from nbqnn_train.evaluation import count_correct
 from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.histograms import WeightHistograms
 from nbqnn_train.module import QuantizedTraining, TrainingModule
 from nbqnn_train.networks import check_images, float_network, quantized_network
 from nbqnn_train.parallel import synchronize_batch_norm
+from nbqnn_train.pictures import (
+    error_figure,
+    histogram_figure,
+    learning_figure,
+    pictures_page,
+    read_metrics,
+)
 from nbqnn_train.progress import progress_callback
+from nbqnn_train.quant.network import QuantNetwork
+from nbqnn_train.quantization_report import quantization_errors
 from nbqnn_train.runs import (
     BEST,
     CHECKPOINT,
+    PICTURES,
     RESULT,
     WEIGHTS,
     Run,
     open_run,
     write_result,
+    write_text,
     write_weights,
 )
 from nbqnn_train.schedule import Schedule
@@ -45,15 +58,18 @@ from nbqnn_train.weight_files import read_weights
 __all__ = ["train"]
 
 _CALIBRATION_IMAGES = 1024
+#: Values of the images that errors of layers are drawn for: 64 images of CIFAR.
+_PICTURE_PIXELS = 64 * 3 * 32 * 32
 
 
 def train(config: TrainConfig, out: Path, resume: bool = False) -> dict | None:
     """Trains as ``config`` says, into the folder ``out``; returns what ``out/result.json`` holds.
 
     The folder gets the configuration, the Lightning checkpoint of the last epoch, logs for
-    TensorBoard and as CSV, the final weights and the result: ``accuracy`` (0 ... 1, of the network
-    as it is exported, on all test images), ``images``, ``epochs``, ``seed``, ``seconds`` (of this
-    call). Weights in full precision can be those that another training begins with.
+    TensorBoard and as CSV, the final weights, pictures as HTML, and the result: ``accuracy``
+    (0 ... 1, of the network as it is exported, on all test images), ``images``, ``epochs``,
+    ``seed``, ``seconds`` (of this call). Weights in full precision can be those that another
+    training begins with.
 
     With ``resume`` an interrupted run goes on after its last complete epoch and ends with the
     weights that it would have had without the interruption.
@@ -79,17 +95,27 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> dict | None:
     if resume and (out / RESULT).is_file():
         return json.loads((out / RESULT).read_text(encoding="utf-8"))
 
-    checkpoint = out / CHECKPOINT
+    checkpoint = out / CHECKPOINT if resume and (out / CHECKPOINT).is_file() else None
+    if checkpoint is not None:
+        _check_checkpoint(checkpoint)
     with _quiet(), _threads(module.recipe.threads), _interrupts(trainer):
         trainer.fit(
             module,
             batches,
-            ckpt_path=checkpoint if resume and checkpoint.is_file() else None,
+            ckpt_path=checkpoint,
             weights_only=True,
         )
     if not trainer.is_global_zero:
         return None
     return _finish(config, out, module.network.cpu(), data, trainer, started)
+
+
+def _check_checkpoint(path: Path) -> None:
+    try:
+        torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise NbqnnError(f"{path} must be a checkpoint of this run: {line}") from None
 
 
 def _training_module(config: TrainConfig, data: DataSets) -> TrainingModule:
@@ -131,6 +157,8 @@ def _trainer(config: TrainConfig, out: Path) -> lightning.Trainer:
         enable_version_counter=False,
     )
     callbacks = [checkpoints, progress_callback()]
+    if not config.full_precision:
+        callbacks.append(WeightHistograms())
     if config.patience is not None:
         callbacks.append(EarlyStop(config.patience, out / BEST))
     try:
@@ -195,8 +223,21 @@ def _finish(
         "seconds": round(time.monotonic() - started, 3),
     }
     assert math.isfinite(result["accuracy"])
+    write_text(out / PICTURES, _pictures(out, network, data, trainer))
     write_result(out, result)
     return result
+
+
+def _pictures(out: Path, network: nn.Module, data: DataSets, trainer: lightning.Trainer) -> str:
+    figures = [learning_figure(read_metrics(out / "csv"))]
+    if isinstance(network, QuantNetwork):
+        moments = next(c.moments for c in trainer.callbacks if isinstance(c, WeightHistograms))
+        layers = network.weighted_layers()
+        figures.append(histogram_figure(moments, {name: layers[name].bits for name in layers}))
+        count = max(1, min(len(data.train), _PICTURE_PIXELS // math.prod(data.input_shape)))
+        weights, activations = quantization_errors(network, [data.train.images(slice(count))])
+        figures.append(error_figure(activations, weights))
+    return pictures_page(out.name, figures)
 
 
 @contextmanager

@@ -6,18 +6,22 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from nbqnn_train.config import TrainConfig
-from nbqnn_train.evaluation import evaluate, load_run
+from nbqnn_train.config import TrainConfig, merge_config, read_config
+from nbqnn_train.data import load_data, split
+from nbqnn_train.evaluation import count_correct, evaluate, load_run
 from nbqnn_train.export import export_run
 from nbqnn_train.graph import save
 from nbqnn_train.graph.errors import NbqnnError
-from nbqnn_train.models import build_model
-from nbqnn_train.networks import load_state
+from nbqnn_train.models import MODELS, build_model
+from nbqnn_train.module import TrainingModule
+from nbqnn_train.networks import float_network, load_state
+from nbqnn_train.schedule import Schedule
 from nbqnn_train.training import train
 from nbqnn_train.weight_files import read_weights
 
@@ -80,6 +84,110 @@ def test_killed_and_resumed_is_as_if_never_interrupted(finished, tmp_path):
     result = train(TrainConfig(**OPTIONS), out, resume=True)
     assert result["epochs"] == EPOCHS
     assert_same_weights(finished, out)
+
+
+class WithDropout(nn.Sequential):
+    """A small network; quantized, its dropout vanishes."""
+
+    def __init__(self, classes: int, channels: int):
+        super().__init__(
+            nn.Conv2d(channels, 8, 3, 2),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Dropout(0.5),
+            nn.Linear(72, classes),
+        )
+
+
+def test_dropout_after_an_interruption(tmp_path, monkeypatch):
+    monkeypatch.setitem(MODELS, "dropout", WithDropout)
+    config = TrainConfig(**OPTIONS | {"model": "dropout", "epochs": 3, "full_precision": True})
+    train(config, tmp_path / "whole")
+
+    def interrupt(module):
+        if module.current_epoch == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(TrainingModule, "on_train_epoch_start", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, tmp_path / "parts")
+    train(config, tmp_path / "parts", resume=True)
+    assert_same_weights(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_stops_early_with_the_best_weights(tmp_path, monkeypatch, capsys):
+    """A learning rate that ruins the network after the first epochs."""
+    monkeypatch.setattr(Schedule, "learning_rate", lambda schedule, step: 1 if step < 45 else 1e3)
+    options = OPTIONS | {"full_precision": True, "epochs": 30, "validation": 100, "patience": 2}
+    config = TrainConfig(**options)
+    result = train(config, tmp_path / "run")
+    assert result["epochs"] == result["best_epoch"] + 2 < 30
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == result["epochs"]  # one for each epoch, and nothing else
+    shown = [float(line.split("accuracy ")[1].split("%")[0]) for line in lines]
+    assert max(shown) == shown[result["best_epoch"] - 1]
+    assert result["validation_accuracy"] == pytest.approx(max(shown) / 100, abs=1e-4)
+    # The weights are those of the best epoch, not of the last one.
+    held_out = split(load_data("digits"), None, 100).validation
+    network = float_network("digits", 10, 1, tmp_path / "run" / "weights.safetensors")
+    assert count_correct(network, held_out) / 100 == pytest.approx(max(shown) / 100)
+    assert evaluate(tmp_path / "run", "digits")["accuracy"] == result["accuracy"]
+    # Resumed before it could write its result, it is still over.
+    (tmp_path / "run" / "result.json").unlink()
+    again = train(config, tmp_path / "run", resume=True)
+    assert again["best_epoch"] == result["best_epoch"]
+    assert again["accuracy"] == result["accuracy"]
+
+
+def test_full_precision_is_what_another_training_begins_with(tmp_path):
+    options = OPTIONS | {"epochs": 2}
+    baseline = train(TrainConfig(**options, full_precision=True), tmp_path / "float")
+    assert baseline["accuracy"] > 0.8
+    assert evaluate(tmp_path / "float", "digits")["accuracy"] == baseline["accuracy"]
+    with pytest.raises(NbqnnError, match="Run must be of a quantized network, not in full"):
+        export_run(tmp_path / "float")
+    weights_file = tmp_path / "float" / "weights.safetensors"
+    config = TrainConfig(**options, pretrained=weights_file, teacher=weights_file)
+    assert train(config, tmp_path / "quantized")["accuracy"] > 0.8
+
+
+def test_held_out_images_are_not_trained_with():
+    whole = load_data("digits")
+    data = split(whole, 500, 200)
+    assert (len(data.train), len(data.validation), data.test) == (500, 200, whole.test)
+    both = np.concatenate([data.train.numbers, data.validation.numbers])
+    assert len(set(both.tolist())) == 700
+    assert np.array_equal(split(whole, 100, 200).validation.numbers, data.validation.numbers)
+    assert np.array_equal(data.train.images([3]), whole.train.images([data.train.numbers[3]]))
+    assert data.train.labels[3] == whole.train.labels[data.train.numbers[3]]
+    with pytest.raises(
+        NbqnnError, match=r"must have 1438 training images to train and to validate with, not 1437"
+    ):
+        split(whole, 1238, 200)
+
+
+def test_overrides_of_single_layers(tmp_path):
+    file = tmp_path / "options.toml"
+    file.write_text(
+        '[train]\nmodel = "digits"\ndata = "digits"\nepochs = 9\nbits = 2\n'
+        '[train.overrides."features.*"]\nweight_bits = 4\n'
+        "[train.overrides.classifier]\nact_bits = 12\n"
+    )
+    config = merge_config(file, {"epochs": 1, "lr": None})
+    assert (config.epochs, config.lr, config.bits) == (1, None, 2)
+    train(config, tmp_path / "run")
+    assert read_config(tmp_path / "run" / "config.toml") == config
+    layers = load_run(tmp_path / "run").weighted_layers()
+    assert {name: layer.bits for name, layer in layers.items()} == {
+        "features_0": 4,
+        "features_3": 4,
+        "features_7": 4,
+        "classifier": 2,
+    }
+    assert layers["classifier"].out.bits == 12
+    # The configuration of a run describes another one.
+    assert merge_config(tmp_path / "run" / "config.toml", {}) == config
 
 
 def test_a_finished_run_is_not_trained_again(finished):
