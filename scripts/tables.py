@@ -28,8 +28,9 @@ def layer_table(result: dict) -> Table:
 
 def area_table(results: Sequence[dict], names: Sequence[str] = ("accelerator",)) -> Table:
     """What each accelerator takes, and how much of it is its array, from results of ``synth``."""
-    board = results[0]["board"]
-    table = plain_table("", "in all", f"of {board}", "array", "per lane", title="Area, by Yosys")
+    board, tool = results[0]["board"], results[0]["tool"]
+    title = f"Area, by {tool}"
+    table = plain_table("", "in all", f"of {board}", "array", "per lane", title=title)
     for result, name in zip(results, names, strict=True):
         array = result["array"]
         table.add_row(Text(f"{name}, {array['lanes']:,} lanes", style="bold"))

@@ -1,7 +1,8 @@
-"""From a generated build to area: Yosys on this machine, Vivado elsewhere."""
+"""From a generated build to area, timing and bitstream: open tools here, Vivado where it is."""
 
 from hw.synth.area import Area
-from hw.synth.vivado import write_vivado
+from hw.synth.nextpnr import synth_nextpnr
+from hw.synth.vivado import read_vivado, run_vivado, write_vivado
 from hw.synth.yosys import synth_yosys
 
-__all__ = ["Area", "synth_yosys", "write_vivado"]
+__all__ = ["Area", "read_vivado", "run_vivado", "synth_nextpnr", "synth_yosys", "write_vivado"]

@@ -1,47 +1,201 @@
-"""A folder that Vivado builds in batch mode, on a machine that has it.
+"""A folder that Vivado builds in batch mode, here or on a machine that has it.
 
-The script implements the accelerator on its own, out of context: area, timing and power without a
-board around it. It has been run against recorded commands, never in Vivado itself.
+In full, that is a block design of the board's processor system and the accelerator, down to the
+bitstream; the quick variant implements the accelerator alone, out of context. Both scripts have
+been run against recorded commands, never in Vivado itself.
 """
 
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 from hw.boards import BOARDS, Board
 from hw.files import write_text
-from hw.synth.build import read_build
+from hw.synth.area import Area
+from hw.synth.build import Build, read_build
+from hw.synth.fit import check_fit, shares
+from hw.synth.process import run_tool
+from hw.synth.vivado_report import (
+    read_hierarchy,
+    read_power,
+    read_timing,
+    read_utilization,
+    tool_version,
+)
+from hw.synth.vivado_wrapper import WRAPPER, VivadoTop, read_top, wrapper_verilog
+from hw.synth.yosys import ARRAY_PREFIX
 from nbqnn_train.graph.errors import NbqnnError
 
-__all__ = ["VIVADO_COMMAND", "write_vivado"]
+__all__ = [
+    "CONTROL_ADDRESS",
+    "VIVADO_COMMAND",
+    "read_vivado",
+    "run_vivado",
+    "vivado_folder",
+    "write_vivado",
+]
 
 #: What to run in the written folder.
 VIVADO_COMMAND = "vivado -mode batch -source build.tcl"
+#: Where the processors see the accelerator's registers.
+CONTROL_ADDRESS = 0xA000_0000
 
-_SCRIPT = Path(__file__).with_name("vivado.tcl")
+_HERE = Path(__file__).parent
+#: Ports of the processor system into its memory, and their widest data.
+_MEMORY_PORTS, _WIDEST = 4, 128
+#: Steps of a project at once; the folder is the same wherever it is written.
+_JOBS = 4
 
 
-def write_vivado(build: Path, board: Board) -> list[Path]:
-    """Writes ``vivado-<board>`` into the build: RTL, clock constraint, settings, Tcl.
+def vivado_folder(build: Path, board: Board, *, quick: bool = False) -> Path:
+    """Where :func:`write_vivado` puts the project, or its quick variant."""
+    return Path(build) / f"vivado-{board.name}{'-quick' if quick else ''}"
 
-    Returns the files, ``build.tcl`` last; ``VIVADO_COMMAND`` in their folder runs it.
+
+def write_vivado(build: Path, board: Board, *, quick: bool = False) -> list[Path]:
+    """Writes :func:`vivado_folder`: RTL, constraints, settings, Tcl.
+
+    Returns the files, ``build.tcl`` last; :data:`VIVADO_COMMAND` in their folder runs it.
 
     Raises
     ------
     NbqnnError
-        The folder is not a build, or Vivado knows no such device.
+        The folder is not a build, Vivado knows no such device, or the board has too few ports.
     """
     if board.family != "xcup":
         able = [name for name, known in BOARDS.items() if known.family == "xcup"]
         raise NbqnnError(f"board for Vivado must be one of {', '.join(able)}, not {board.name!r}")
     design = read_build(build)
-    folder = design.path / f"vivado-{board.name}"
-    period = 1000 / design.config.clock_mhz
+    folder = vivado_folder(design.path, board, quick=quick)
+    top = read_top(design.verilog, design.top)
+    if len(top.masters) > _MEMORY_PORTS:
+        raise NbqnnError(
+            f"the board {board.name} has {_MEMORY_PORTS} ports to its memory, "
+            f"the accelerator wants {len(top.masters)}"
+        )
     contents = {
-        "rtl/nbqnn.v": design.verilog,
-        "constraints.xdc": f"create_clock -name clk -period {period:.3f} [get_ports clk]\n",
-        "settings.tcl": f"set part {board.part}\nset top {design.top}\n"
-        f"set clock_mhz {design.config.clock_mhz}\n",
-        "build.tcl": _SCRIPT.read_text(encoding="utf-8"),
+        "rtl/nbqnn.v": design.verilog_for(board.family),
+        "settings.tcl": _settings(design, board, top),
+        "summary.tcl": _script("vivado_summary.tcl"),
     }
+    if quick:
+        period = 1000 / design.config.clock_mhz
+        contents["quick.xdc"] = f"create_clock -name clk -period {period:.3f} [get_ports clk]\n"
+        contents["build.tcl"] = _script("vivado_quick.tcl")
+    else:
+        contents["rtl/nbqnn_axi.v"] = wrapper_verilog(top, design.config)
+        contents["board.xdc"] = _script("vivado_board.xdc")
+        contents["build.tcl"] = _script("vivado_project.tcl")
     for name, text in contents.items():
         write_text(folder / name, text)
     return [folder / name for name in contents]
+
+
+def run_vivado(
+    build: Path,
+    board: Board,
+    *,
+    quick: bool = False,
+    progress: Callable[[str], None] = lambda line: None,
+) -> dict | None:
+    """Runs the written folder and reads the results; None where Vivado is not on the path.
+
+    Raises :exc:`NbqnnError` if Vivado fails; a missed clock is a result (see :func:`read_vivado`).
+    """
+    if shutil.which("vivado") is None:
+        return None
+    folder = vivado_folder(build, board, quick=quick)
+    # Reports of an earlier run are not results of this one.
+    shutil.rmtree(folder / "reports", ignore_errors=True)
+    code, lines = run_tool(
+        "Vivado",
+        VIVADO_COMMAND.split(),
+        log=folder / "vivado.out",
+        folder=folder,
+        progress=progress,
+        allowed=(0, 1),
+    )
+    if code and not (folder / "reports" / "summary.txt").is_file():
+        errors = [line for line in lines if "error" in line.lower()] or lines[-1:] or ["no message"]
+        raise NbqnnError(f"Vivado ended with code {code}: {errors[0].strip()}")
+    return read_vivado(build, board, quick=quick)
+
+
+def read_vivado(build: Path, board: Board, *, quick: bool = False) -> dict:
+    """What Vivado found, from its reports.
+
+    Returns
+    -------
+    dict as of :func:`hw.synth.synth_yosys`, without ``modules``, with ``clock_mhz`` (asked for),
+    ``fmax_mhz`` (from the slack), ``setup_slack_ns``, ``hold_slack_ns``, ``met``,
+    ``components`` {instance: area} for the instances in the accelerator's core, and ``power``
+    {``total_w``, ``dynamic_w``, ``static_w``, ``confidence``, ``activity``}.
+
+    Raises
+    ------
+    NbqnnError
+        A report is missing, cut off or another tool's.
+    """
+    design = read_build(build)
+    reports = vivado_folder(design.path, board, quick=quick) / "reports"
+    total = read_utilization(reports / "route_utilization.rpt")
+    timing = read_timing(reports / "route_timing.rpt")
+    power = read_power(reports / "route_power.rpt")
+    rows = read_hierarchy(reports / "route_hierarchy.rpt")
+    check_fit(total, board)
+    array, inside = Area(), None
+    for row in rows:
+        # The array's own parts are named like it; they are in it already.
+        if row.module.startswith(ARRAY_PREFIX) and not (inside and row.path.startswith(inside)):
+            array, inside = array + row.area, f"{row.path}/"
+    core = next((row.path for row in rows if row.module.startswith("nbqnn_core")), None)
+    lanes = design.config.multiplies_per_cycle
+    return {
+        "tool": "vivado",
+        "tool_version": tool_version(reports / "route_utilization.rpt"),
+        "board": board.name,
+        "part": board.part,
+        **asdict(total),
+        "share": shares(total, board),
+        "array": {
+            **asdict(array),
+            "lanes": lanes,
+            "lut_per_lane": round(array.lut / lanes, 2),
+            "dsp_per_lane": round(array.dsp / lanes, 4),
+        },
+        "clock_mhz": design.config.clock_mhz,
+        "fmax_mhz": round(1000 / (timing.period_ns - timing.setup_slack_ns), 2),
+        "setup_slack_ns": timing.setup_slack_ns,
+        "hold_slack_ns": timing.hold_slack_ns,
+        "met": timing.met,
+        "components": {
+            row.path.removeprefix(f"{core}/"): asdict(row.area)
+            for row in rows
+            if core is not None
+            and row.path.startswith(f"{core}/")
+            and row.path.count("/") <= core.count("/") + 2
+        },
+        "power": asdict(power),
+    }
+
+
+def _settings(design: Build, board: Board, top: VivadoTop) -> str:
+    config = design.config
+    values = {
+        "part": board.part,
+        "board": board.name,
+        "top": WRAPPER,
+        "accelerator_top": design.top,
+        "masters": "{" + " ".join(top.masters) + "}",
+        "data_width": min(config.axi_data_width, _WIDEST),
+        "address_width": config.axi_address_width,
+        "control_address": f"{CONTROL_ADDRESS:#010x}",
+        "clock_mhz": config.clock_mhz,
+        "jobs": _JOBS,
+    }
+    return "".join(f"set {name} {value}\n" for name, value in values.items())
+
+
+def _script(name: str) -> str:
+    return (_HERE / name).read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""``nbqnn synth``: the area of a build."""
+"""``nbqnn synth``: area, timing and bitstream of a build."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -14,34 +14,68 @@ __all__ = ["synth"]
 
 
 class Tool(StrEnum):
-    """What synthesizes: on this machine, or elsewhere from a folder that is written here."""
+    """What synthesizes."""
 
     YOSYS = "yosys"
+    NEXTPNR = "nextpnr"
     VIVADO = "vivado"
 
 
 def synth(
     build: Annotated[Path, typer.Argument(metavar="BUILD", help="Folder of generate.")],
-    tool: Annotated[Tool, typer.Option(help="Synthesis tool.")],
+    tool: Annotated[
+        Tool,
+        typer.Option(
+            help="yosys: count cells. nextpnr: place, route and pack a bitstream (ECP5). vivado: "
+            "write a project, and run it where Vivado is on the path."
+        ),
+    ],
     board: Annotated[str, typer.Option(help="Board.")] = "zcu102",
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Vivado: the accelerator alone, out of context.")
+    ] = False,
+    read: Annotated[
+        bool, typer.Option("--read", help="Vivado: read the reports of a run elsewhere.")
+    ] = False,
     json: JsonOption = None,
 ) -> None:
-    """Count LUTs, registers, memories and multipliers (yosys), or write a build folder (vivado)."""
+    """Area, and routed timing where the tool gives it; exit code 1 if the clock is not met."""
     from hw.boards import find_board
-    from hw.synth import synth_yosys, write_vivado
+    from hw.synth import read_vivado, run_vivado, synth_nextpnr, synth_yosys, write_vivado
     from hw.synth.vivado import VIVADO_COMMAND
 
     target = find_board(board)
-    if tool is Tool.VIVADO:
-        files = write_vivado(build, target)
-        write_json(json, {"tool": tool.value, "board": board, "files": [str(f) for f in files]})
+    if tool is Tool.VIVADO and read:
+        result = read_vivado(build, target, quick=quick)
+    elif tool is Tool.VIVADO:
+        files = write_vivado(build, target, quick=quick)
         for file in files:
             console.print(f"wrote {file}", soft_wrap=True)
-        console.print(
-            f"Where Vivado is installed: cd {files[-1].parent} && {VIVADO_COMMAND}", soft_wrap=True
-        )
-        return
-    with spinner(f"yosys for {board}") as report:
-        result = synth_yosys(build, target, report)
+        with spinner("vivado") as report:
+            result = run_vivado(build, target, quick=quick, progress=report)
+        if result is None:
+            write_json(json, {"tool": tool.value, "board": board, "files": [str(f) for f in files]})
+            console.print(
+                "Vivado is not on the path; where it is: "
+                f"cd {files[-1].parent} && {VIVADO_COMMAND}",
+                soft_wrap=True,
+            )
+            return
+    else:
+        run = {Tool.YOSYS: synth_yosys, Tool.NEXTPNR: synth_nextpnr}[tool]
+        with spinner(f"{tool.value} for {board}") as report:
+            result = run(build, target, report)
     write_json(json, result)
     console.print(area_table([result]))
+    if "fmax_mhz" not in result:
+        return
+    met = "met" if result["met"] else "not met"
+    console.print(f"clock: {result['fmax_mhz']} MHz of {result['clock_mhz']} MHz asked for: {met}")
+    if path := result.get("critical_path"):
+        console.print(
+            f"slowest path: {path['delay_ns']} ns ({path['logic_ns']} in logic) from "
+            f"{path['from']} to {path['to']}",
+            soft_wrap=True,
+        )
+    if not result["met"]:
+        raise typer.Exit(1)

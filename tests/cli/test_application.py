@@ -58,7 +58,10 @@ def test_no_command_is_refused(nbqnn):
             "Invalid value for '--epochs': .*",
             ["train", "--model", "digits", "--data", "digits", "--out", "run", "--epochs", "ten"],
         ),
-        ("Invalid value for '--tool': .*'yosys', 'vivado'.", ["synth", "build", "--tool", "ise"]),
+        (
+            "Invalid value for '--tool': .*'yosys', 'nextpnr', 'vivado'.",
+            ["synth", "build", "--tool", "ise"],
+        ),
     ],
 )
 def test_usage_errors_are_one_line(refused, pattern, arguments):

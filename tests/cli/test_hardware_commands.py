@@ -9,6 +9,8 @@ import pytest
 from hw.config import load_config
 from nbqnn_train.graph import Graph, Input, MaxPool2d, save
 from tests.cli.networks import small_graph
+from tests.hw.synth.reports import HIERARCHY, MET, MISSED, POWER, UTILIZATION, header
+from tests.hw.synth.tops import top_verilog
 
 
 @pytest.fixture
@@ -17,7 +19,7 @@ def build(tmp_path):
     folder = tmp_path / "build"
     (folder / "rtl").mkdir(parents=True)
     (folder / "hw.json").write_text(load_config(preset="tiny").to_json())
-    (folder / "rtl" / "nbqnn.v").write_text("module nbqnn(input clk, output q);\nendmodule\n")
+    (folder / "rtl" / "nbqnn.v").write_text(top_verilog(("m_axi",), 32, 32))
     return folder
 
 
@@ -74,6 +76,17 @@ def test_synth_refuses_an_unknown_board(refused, build):
     )
 
 
+@pytest.mark.parametrize(
+    ("tool", "board", "able"), [("vivado", "ulx3s", "zcu102"), ("nextpnr", "zcu102", "ulx3s")]
+)
+def test_synth_refuses_a_board_of_another_tool(refused, build, tool, board, able):
+    name = {"vivado": "Vivado"}.get(tool, tool)
+    refused(
+        f"board for {name} must be one of {able}, not '{board}'",
+        *["synth", build, "--tool", tool, "--board", board],
+    )
+
+
 @pytest.mark.parametrize("tool", ["yosys", "vivado"])
 def test_synth_refuses_what_is_no_build(refused, tmp_path, tool):
     (tmp_path / "empty").mkdir()
@@ -84,10 +97,12 @@ def test_synth_refuses_what_is_no_build(refused, tmp_path, tool):
         )
 
 
-def test_synth_vivado_says_what_to_run_elsewhere(nbqnn, build, tmp_path):
-    outcome = nbqnn("synth", build, "--tool", "vivado", "--json", "written.json")
+@pytest.mark.parametrize("quick", [[], ["--quick"]])
+def test_synth_vivado_says_what_to_run_elsewhere(nbqnn, build, tmp_path, monkeypatch, quick):
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    outcome = nbqnn("synth", build, "--tool", "vivado", *quick, "--json", "written.json")
     assert outcome.code == 0, outcome
-    folder = build / "vivado-zcu102"
+    folder = build / f"vivado-zcu102{'-quick' if quick else ''}"
     last = outcome.out.splitlines()[-1]
     assert last.endswith(f"cd {folder} && vivado -mode batch -source build.tcl")
     written = json.loads((tmp_path / "written.json").read_text())["files"]
@@ -252,3 +267,28 @@ def test_generated_accelerator_computes_what_the_interpreter_does(nbqnn, graph, 
     macs = {layer["name"]: layer["macs"] for layer in result["layers"]}
     assert macs["conv"] == 4 * 9 * 64
     assert all(layer["cycles"] > 0 and 0 <= layer["utilization"] <= 1 for layer in result["layers"])
+
+
+def test_synth_vivado_reads_what_came_back(nbqnn, refused, build, tmp_path):
+    """Exit code 1 is a clock that is not met, 2 a report that is none."""
+    reports = build / "vivado-zcu102" / "reports"
+    reports.mkdir(parents=True)
+    texts = {
+        "utilization": header("report_utilization") + UTILIZATION,
+        "hierarchy": header("report_utilization -hierarchical") + HIERARCHY,
+        "timing": header("report_timing_summary") + MISSED,
+        "power": header("report_power") + POWER,
+    }
+    for name, text in texts.items():
+        (reports / f"route_{name}.rpt").write_text(text)
+    arguments = ["synth", build, "--tool", "vivado", "--read", "--json", "area.json"]
+    outcome = nbqnn(*arguments)
+    assert outcome.code == 1, outcome
+    assert "200.0 MHz of 250 MHz asked for: not met" in outcome.out
+    result = json.loads((tmp_path / "area.json").read_text())
+    assert (result["lut"], result["tool"], result["met"]) == (21439, "vivado", False)
+    (reports / "route_timing.rpt").write_text(header("report_timing_summary") + MET)
+    assert nbqnn(*arguments).code == 0
+    text = texts["utilization"]
+    (reports / "route_utilization.rpt").write_text(text[: len(text) // 2])
+    refused(r"report \S+route_utilization\.rpt must be complete, but lacks .*", *arguments)

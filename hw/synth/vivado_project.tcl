@@ -1,0 +1,144 @@
+# The accelerator in a block design with the processor system, down to bitstream and .xsa:
+#
+#     vivado -mode batch -source build.tcl
+#
+# Ends with exit code 1 if a step fails or timing is not met. Results: reports/*.rpt,
+# reports/summary.txt, nbqnn.bit, nbqnn.xsa, and nbqnn.hwh for PYNQ.
+
+set here [file dirname [file normalize [info script]]]
+# part, board, top, masters, data_width, address_width, control_address, clock_mhz, jobs
+source [file join $here settings.tcl]
+
+set reports [file join $here reports]
+file mkdir $reports
+
+proc fail {message} {
+    puts stderr "nbqnn: error: $message"
+    exit 1
+}
+
+create_project -force nbqnn [file join $here project] -part $part
+set board_part [lindex [get_board_parts -latest_file_version "*:$board:*"] 0]
+if {$board_part eq ""} {
+    fail "Vivado has no board files for $board; install them with its board store"
+}
+set_property board_part $board_part [current_project]
+add_files -norecurse [lsort [glob [file join $here rtl *.v]]]
+add_files -fileset constrs_1 -norecurse [file join $here board.xdc]
+update_compile_order -fileset sources_1
+
+# The block design: processor system, clock and reset, accelerator.
+create_bd_design system
+set ps [create_bd_cell -type ip -vlnv xilinx.com:ip:zynq_ultra_ps_e ps]
+apply_bd_automation -rule xilinx.com:bd_rule:zynq_ultra_ps_e -config {apply_board_preset "1"} $ps
+set config [list \
+    CONFIG.PSU__FPGA_PL0_ENABLE 1 \
+    CONFIG.PSU__CRL_APB__PL0_REF_CTRL__FREQMHZ $clock_mhz \
+    CONFIG.PSU__USE__M_AXI_GP0 1 \
+    CONFIG.PSU__USE__M_AXI_GP1 0 \
+    CONFIG.PSU__USE__M_AXI_GP2 0 \
+    CONFIG.PSU__USE__IRQ0 1]
+# S_AXI_GP2 to GP5 are the ports HP0 to HP3.
+for {set port 0} {$port < 4} {incr port} {
+    set gp [expr {$port + 2}]
+    set used [expr {$port < [llength $masters]}]
+    lappend config CONFIG.PSU__USE__S_AXI_GP$gp $used
+    if {$used} {
+        lappend config CONFIG.PSU__SAXIGP${gp}__DATA_WIDTH $data_width
+    }
+}
+set_property -dict $config $ps
+
+set accelerator [create_bd_cell -type module -reference $top accelerator]
+set reset [create_bd_cell -type ip -vlnv xilinx.com:ip:proc_sys_reset reset]
+set clocked [list ps/maxihpm0_fpd_aclk reset/slowest_sync_clk accelerator/aclk]
+set held [list accelerator/aresetn]
+
+# From one AXI interface to another, whatever their widths and versions.
+proc bridge {name from to} {
+    global clocked held
+    set cell [create_bd_cell -type ip -vlnv xilinx.com:ip:smartconnect $name]
+    set_property -dict [list CONFIG.NUM_SI 1 CONFIG.NUM_MI 1] $cell
+    connect_bd_intf_net [get_bd_intf_pins $from] [get_bd_intf_pins $name/S00_AXI]
+    connect_bd_intf_net [get_bd_intf_pins $name/M00_AXI] [get_bd_intf_pins $to]
+    lappend clocked $name/aclk
+    lappend held $name/aresetn
+}
+
+bridge control ps/M_AXI_HPM0_FPD accelerator/s_axi
+set port 0
+foreach master $masters {
+    bridge memory_$port accelerator/$master ps/S_AXI_HP${port}_FPD
+    lappend clocked ps/saxihp${port}_fpd_aclk
+    incr port
+}
+
+foreach pin $clocked {
+    connect_bd_net [get_bd_pins ps/pl_clk0] [get_bd_pins $pin]
+}
+connect_bd_net [get_bd_pins ps/pl_resetn0] [get_bd_pins reset/ext_reset_in]
+foreach pin $held {
+    connect_bd_net [get_bd_pins reset/peripheral_aresetn] [get_bd_pins $pin]
+}
+connect_bd_net [get_bd_pins accelerator/irq] [get_bd_pins ps/pl_ps_irq0]
+
+# Addresses: the registers where the driver looks for them, all of DDR for every master.
+assign_bd_address -offset $control_address -range 4K \
+    -target_address_space [get_bd_addr_spaces ps/Data] \
+    [get_bd_addr_segs accelerator/s_axi/reg0]
+set port 0
+foreach master $masters {
+    set gp [expr {$port + 2}]
+    set segments [list DDR_LOW]
+    if {$address_width >= 36} {
+        lappend segments DDR_HIGH
+    }
+    foreach segment $segments {
+        assign_bd_address -target_address_space [get_bd_addr_spaces accelerator/$master] \
+            [get_bd_addr_segs ps/SAXIGP$gp/HP${port}_$segment]
+    }
+    incr port
+}
+validate_bd_design
+save_bd_design
+
+set design [get_files system.bd]
+generate_target all $design
+add_files -norecurse [make_wrapper -files $design -top]
+set_property top system_wrapper [current_fileset]
+update_compile_order -fileset sources_1
+
+proc finish {run} {
+    wait_on_run $run
+    if {[get_property PROGRESS [get_runs $run]] ne "100%"} {
+        fail "run $run ended with [get_property STATUS [get_runs $run]]"
+    }
+}
+
+launch_runs synth_1 -jobs $jobs
+finish synth_1
+launch_runs impl_1 -to_step write_bitstream -jobs $jobs
+finish impl_1
+
+open_run impl_1
+report_utilization -file [file join $reports route_utilization.rpt]
+report_utilization -hierarchical -file [file join $reports route_hierarchy.rpt]
+report_timing_summary -file [file join $reports route_timing.rpt]
+set activity [file join $here activity.saif]
+if {[file exists $activity]} {
+    read_saif $activity
+}
+report_power -file [file join $reports route_power.rpt]
+report_route_status -file [file join $reports route_status.rpt]
+
+set bitstream [lindex [glob [file join $here project nbqnn.runs impl_1 *.bit]] 0]
+file copy -force $bitstream [file join $here nbqnn.bit]
+foreach folder {gen srcs} {
+    foreach handoff [glob -nocomplain [file join $here project nbqnn.$folder sources_1 bd system \
+            hw_handoff system.hwh]] {
+        file copy -force $handoff [file join $here nbqnn.hwh]
+    }
+}
+write_hw_platform -fixed -include_bit -force -file [file join $here nbqnn.xsa]
+
+source [file join $here summary.tcl]
