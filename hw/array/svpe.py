@@ -138,9 +138,9 @@ class ProcessingElement(wiring.Component):
 
         # The step's flags travel along with its sum.
         stages = len(plan.levels) + 1
-        valid = Signal(stages)
-        first = Signal(stages)
-        last = Signal(stages)
+        valid = Signal(stages, name="valid_stages")
+        first = Signal(stages, name="first_stages")
+        last = Signal(stages, name="last_stages")
         m.d.sync += [
             valid.eq(Cat(self.valid, valid)),
             first.eq(Cat(self.first, first)),

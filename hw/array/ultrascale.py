@@ -98,27 +98,40 @@ class LaneProduct(wiring.Component):
         index_bits = self.weight_bits - 1
         codes = {f"code{i}": self.code[i] for i in range(index_bits)}
         nonzero = Signal()
-        functions = [BitFunction(nonzero, codes, lambda values: int(any(values.values())))]
-        value = self.act
+        value, shifted = self.act, Signal(self.act_bits + 1, name="stage_0")
+
+        def lowest(values):
+            return values["act0"] & ~values["code0"] & int(any(values[name] for name in codes))
+
+        # The lowest bit does not use the other function: the two share a table.
+        place_tables(
+            m,
+            "lowest",
+            [
+                BitFunction(
+                    nonzero, codes, lambda values: int(any(values[name] for name in codes))
+                ),
+                BitFunction(shifted[0], {"act0": self.act[0]} | codes, lowest),
+            ],
+        )
         for stage in range(index_bits):
-            first, last = stage == 0, stage == index_bits - 1
-            shift = 1 << stage
-            shifted = self.product if last else Signal(len(value) + shift, name=f"stage_{stage}")
-            names = {f"from{i}": value[i] for i in range(len(value))}
-            for bit in range(int(last), len(value) + shift):
-                stays, moves = min(bit, len(value) - 1), min(bit - shift, len(value) - 1)
-                if stays == moves and not first and not last:
-                    m.d.comb += shifted[bit].eq(value[stays])
+            last, shift = stage == index_bits - 1, 1 << stage
+            top = len(value) - 1
+            functions = []
+            for bit in range(int(stage == 0 or last), len(value) + shift):
+                stays, moves = min(bit, top), min(bit - shift, top)
+                if stays == moves and stage and not last:
+                    m.d.comb += shifted[bit].eq(value[top])
                     continue
-                inputs = {f"from{i}": names[f"from{i}"] for i in (stays, moves) if i >= 0}
-                inputs[f"code{stage}"] = self.code[stage]
-                if first:
+                inputs = {f"from{i}": value[i] for i in (stays, moves) if i >= 0}
+                inputs["move"] = self.code[stage]
+                if stage == 0:
                     inputs["nonzero"] = nonzero
                 if last:
                     inputs["sign"] = self.code[-1]
 
                 def chosen(values, stays=stays, moves=moves, stage=stage, bit=bit, last=last):
-                    source = moves if values[f"code{stage}"] else stays
+                    source = moves if values["move"] else stays
                     result = values[f"from{source}"] if source >= 0 else 0
                     if stage == 0:
                         result &= values["nonzero"]
@@ -127,9 +140,12 @@ class LaneProduct(wiring.Component):
                     return result
 
                 functions.append(BitFunction(shifted[bit - last], inputs, chosen))
+            place_tables(m, f"stage_{stage}", functions)
             value = shifted
-            place_tables(m, f"stage_{stage}_bit", functions)
-            functions = []
+            if not last:
+                final = stage + 2 == index_bits
+                width = len(value) + (shift << 1)
+                shifted = self.product if final else Signal(width, name=f"stage_{stage + 1}")
 
 
 class _Operand:
