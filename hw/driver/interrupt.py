@@ -1,0 +1,78 @@
+"""Waiting for the accelerator's interrupt, by the operating system or by looking at registers."""
+
+import os
+import select
+import struct
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from hw.driver.bus import BusError
+from hw.registers import REGISTERS
+
+__all__ = ["Interrupt", "PolledInterrupt", "UioInterrupt"]
+
+#: Longest time between two looks, and how much longer than the one before each is.
+_LONGEST_S, _GROWTH = 1e-3, 1.5
+_SHORTEST_S = 1e-5
+
+
+class Interrupt(Protocol):
+    """The interrupt of one accelerator."""
+
+    def wait(self, time_limit_s: float) -> bool:
+        """Waits until it is high; False if it is not in time."""
+        ...
+
+
+class PolledInterrupt:
+    """Reads ``irq_status`` again and again, with pauses that grow to a millisecond.
+
+    Parameters
+    ----------
+    read : callable
+        Gives the register at a byte offset.
+    """
+
+    def __init__(self, read: Callable[[int], int]):
+        self._read = read
+
+    def wait(self, time_limit_s: float) -> bool:
+        deadline = time.monotonic() + time_limit_s
+        pause = _SHORTEST_S
+        while not self._read(REGISTERS["irq_status"].offset):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(pause)
+            pause = min(_GROWTH * pause, _LONGEST_S)
+        return True
+
+
+class UioInterrupt:
+    """An interrupt that Linux passes on through a device of its UIO driver, e.g. ``/dev/uio4``.
+
+    Raises :class:`BusError` if the device cannot be opened.
+    """
+
+    def __init__(self, device: Path | str):
+        try:
+            self._file = os.open(device, os.O_RDWR)
+        except OSError as error:
+            raise BusError(
+                f"interrupt {str(device)!r} cannot be opened: {error.strerror}"
+            ) from None
+
+    def wait(self, time_limit_s: float) -> bool:
+        # Linux masks the interrupt whenever it comes; writing 1 lets the next one through. As it is
+        # a level, one that is high already comes at once.
+        os.write(self._file, struct.pack("=I", 1))
+        readable, _, _ = select.select([self._file], [], [], time_limit_s)
+        if not readable:
+            return False
+        os.read(self._file, 4)
+        return True
+
+    def close(self) -> None:
+        """Frees the device."""
+        os.close(self._file)

@@ -1,0 +1,102 @@
+"""An accelerator in the programmable logic beside the processors that run this: through PYNQ."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hw.driver.bus import PAGE_BYTES, Buffer, BusError
+from hw.driver.interrupt import Interrupt, PolledInterrupt
+
+if TYPE_CHECKING:
+    import pynq
+
+__all__ = ["PynqBus"]
+
+
+class PynqBus:
+    """A :class:`hw.driver.Bus` on a board with PYNQ.
+
+    Parameters
+    ----------
+    overlay : Path, str or pynq.Overlay
+        The ``.xsa``, or the ``.bit`` with its ``.hwh`` beside it, which is then loaded; or an
+        overlay that is loaded already.
+    name : str
+        The accelerator's cell in the block design.
+    interrupt : Interrupt, optional
+        How to wait; registers are polled if there is none.
+    time_limit_s : float
+        Longest wait for the interrupt.
+
+    Raises
+    ------
+    BusError
+        PYNQ is not installed, the overlay cannot be loaded or has no such cell.
+    """
+
+    def __init__(
+        self,
+        overlay: "Path | str | pynq.Overlay",
+        *,
+        name: str = "accelerator",
+        interrupt: Interrupt | None = None,
+        time_limit_s: float = 10.0,
+    ):
+        try:
+            import pynq
+        except ModuleNotFoundError:
+            raise BusError(
+                "the board's bus needs pynq, which is not installed here; it comes with the "
+                "board's PYNQ image"
+            ) from None
+        self._pynq: Any = pynq
+        if isinstance(overlay, (str, Path)):
+            if not Path(overlay).is_file():
+                raise BusError(f"overlay {str(overlay)!r} must be a file, but is not there")
+            overlay = pynq.Overlay(str(overlay))
+        if name not in overlay.ip_dict:
+            raise BusError(
+                f"the overlay must have a cell {name!r}, but has "
+                f"{', '.join(sorted(overlay.ip_dict)) or 'none'}"
+            )
+        place = overlay.ip_dict[name]
+        self._registers = pynq.MMIO(place["phys_addr"], place["addr_range"])
+        self._interrupt = interrupt or PolledInterrupt(self.read)
+        self._time_limit_s = time_limit_s
+
+    def read(self, offset: int) -> int:
+        return int(self._registers.read(offset))
+
+    def write(self, offset: int, value: int) -> None:
+        self._registers.write(offset, value)
+
+    def allocate(self, size: int) -> Buffer:
+        whole = -(-size // PAGE_BYTES) * PAGE_BYTES
+        try:
+            memory = self._pynq.allocate(shape=(whole,), dtype=np.uint8)
+        except (MemoryError, RuntimeError) as error:
+            raise BusError(
+                f"{whole} bytes of contiguous memory must be free, but are not ({error}); "
+                "remedy: a larger cma= on the kernel's command line"
+            ) from None
+        memory[:] = 0
+        return _PynqBuffer(memory)
+
+    def wait(self) -> bool:
+        return self._interrupt.wait(self._time_limit_s)
+
+
+class _PynqBuffer(Buffer):
+    """Memory of PYNQ, which the processors' caches may hold a part of."""
+
+    def __init__(self, memory: Any):
+        super().__init__(np.asarray(memory), memory.device_address)
+        self._memory = memory
+
+    def to_device(self, offset: int, size: int) -> None:
+        # A part of PYNQ's array knows its place, and only its bytes are written back.
+        self._memory[offset : offset + size].flush()
+
+    def from_device(self, offset: int, size: int) -> None:
+        self._memory[offset : offset + size].invalidate()

@@ -1,0 +1,94 @@
+"""Registers and memory through a file in the place of /dev/mem; waiting."""
+
+import os
+import struct
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from hw.driver import BusError, DevMemBus, PolledInterrupt, UioInterrupt
+from hw.registers import REGISTERS
+
+REGISTERS_AT, MEMORY_AT, MEMORY_BYTES = 0x2000, 0x8000, 0x4000
+
+
+@pytest.fixture
+def device(tmp_path):
+    path = tmp_path / "mem"
+    path.write_bytes(bytes(range(256)) * 256)
+    return path
+
+
+def bus(device, **options):
+    return DevMemBus(
+        registers=REGISTERS_AT,
+        memory=MEMORY_AT,
+        memory_bytes=MEMORY_BYTES,
+        device=device,
+        **options,
+    )
+
+
+def test_registers_and_memory(device):
+    opened = bus(device)
+    assert opened.read(0x10) == 0x13121110
+    opened.write(0x14, 0xDEADBEEF)
+    first, second = opened.allocate(5000), opened.allocate(1)
+    assert (first.address, second.address) == (MEMORY_AT, MEMORY_AT + 0x2000)
+    assert (first.array.size, second.array.size) == (0x2000, 0x1000)
+    assert not first.array.any()
+    second.array[:4] = [1, 2, 3, 4]
+    second.to_device(0, 4)
+    second.from_device(0, 4)
+    content = np.frombuffer(device.read_bytes(), np.uint8)
+    assert content[REGISTERS_AT + 0x14 :][:4].tobytes() == struct.pack("<I", 0xDEADBEEF)
+    assert content[MEMORY_AT + 0x2000 :][:4].tolist() == [1, 2, 3, 4]
+    message = "^the reserved memory must hold 20480 bytes of buffers so far, but has 16384$"
+    with pytest.raises(BusError, match=message):
+        opened.allocate(0x2000)
+
+
+def test_devices_that_cannot_be_used(device, tmp_path):
+    with pytest.raises(BusError, match=r"^memory '.*none' cannot be opened: No such file"):
+        bus(tmp_path / "none")
+    (tmp_path / "short").write_bytes(b"")
+    with pytest.raises(BusError, match=r"^memory '.*short' cannot be mapped at 0x2000 and 0x8000:"):
+        bus(tmp_path / "short")
+
+
+def test_polling(device):
+    """Ends with the interrupt, and without one at the limit."""
+    opened = bus(device, time_limit_s=0.02)
+    status = REGISTERS["irq_status"].offset
+    opened.write(status, 0)
+    began = time.monotonic()
+    assert not opened.wait()
+    assert 0.02 <= time.monotonic() - began < 5
+    threading.Timer(0.05, lambda: opened.write(status, 1)).start()
+    assert PolledInterrupt(opened.read).wait(20.0)
+
+
+def test_uio(tmp_path, monkeypatch):
+    """A pipe in the place of the device: 1 is written, then four bytes are waited for."""
+    path = tmp_path / "uio0"
+    os.mkfifo(path)
+    interrupt = UioInterrupt(path)
+    written = []
+    monkeypatch.setattr(os, "write", lambda file, content: written.append(content))
+    assert not interrupt.wait(0.01)
+    monkeypatch.undo()
+    other = os.open(path, os.O_RDWR)
+    monkeypatch.setattr(os, "write", lambda file, content: written.append(content))
+    path_writer = threading.Timer(0.05, lambda: os.writev(other, [struct.pack("=I", 3)]))
+    path_writer.start()
+    assert interrupt.wait(20.0)
+    # It was taken: the next wait is for another one.
+    assert not interrupt.wait(0.01)
+    assert written == [struct.pack("=I", 1)] * 3
+    monkeypatch.undo()
+    os.close(other)
+    interrupt.close()
+    with pytest.raises(BusError, match=r"^interrupt '.*none' cannot be opened: No such file"):
+        UioInterrupt(tmp_path / "none")
