@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hw.config import AcceleratorConfig
 from hw.fold import stored_offset
+from hw.image_fold import AxisFold, ImageFold
 from hw.isa import DESCRIPTOR_BYTES
 from hw.layout import TensorLayout
 from nbqnn_train.graph import Graph, NbqnnError, TensorType, load, save, tensor_types, validate
@@ -16,7 +17,7 @@ from nbqnn_train.graph import Graph, NbqnnError, TensorType, load, save, tensor_
 __all__ = ["Port", "Program", "ProgramError", "ProgramLayer", "load_program", "save_program"]
 
 _FORMAT = "nbqnn program"
-_VERSION = 1
+_VERSION = 2
 #: Entries of the file and the largest size that is read.
 _ENTRIES = {
     "program.json": 1 << 26,
@@ -56,6 +57,8 @@ class ProgramLayer:
 class Program:
     """Everything needed to run a network on one configuration.
 
+    ``fold`` is how the host lays out the image's codes before they are packed, None for as they
+    are. ``scratch_bytes`` is the size of the scratch region, in all ports' memory together.
     ``commands`` are descriptors (:mod:`hw.isa`), ``parameters`` the image of the parameter region.
     ``traced`` holds the intermediate tensors that the program also stores, in the scratch region;
     it is empty for programs that are meant for use.
@@ -66,8 +69,10 @@ class Program:
     commands: bytes
     parameters: bytes
     input: Port
+    fold: ImageFold | None
     outputs: tuple[Port, ...]
     traced: tuple[Port, ...]
+    scratch_bytes: int
     layers: tuple[ProgramLayer, ...]
 
     @property
@@ -83,6 +88,8 @@ def save_program(program: Program, path: Path):
         "version": _VERSION,
         "config": asdict(program.config),
         "input": asdict(program.input),
+        "fold": None if program.fold is None else asdict(program.fold),
+        "scratch_bytes": program.scratch_bytes,
         "outputs": [asdict(port) for port in program.outputs],
         "traced": [asdict(port) for port in program.traced],
         "layers": [asdict(layer) for layer in program.layers],
@@ -137,10 +144,19 @@ def _program(path: Path, entries: dict[str, bytes]) -> Program:
     if more:
         raise ValueError(f"graph must have one input, not {1 + len(more)}")
     types = tensor_types(graph)
+    fold = _fold(described.get("fold"))
+    if fold is not None and fold.channels != types[source].shape[0]:
+        raise ValueError(f"the image's fold must be of {types[source]}, not {fold}")
+    shapes = {name: type_.shape for name, type_ in types.items()}
+    folded = shapes if fold is None else shapes | {source: fold.shape}
     ports = {
-        "input": [_port(config, types, _field(described, "input", dict))],
-        "outputs": [_port(config, types, fields) for fields in _field(described, "outputs", list)],
-        "traced": [_port(config, types, fields) for fields in _field(described, "traced", list)],
+        "input": [_port(config, types, folded, _field(described, "input", dict))],
+        "outputs": [
+            _port(config, types, shapes, fields) for fields in _field(described, "outputs", list)
+        ],
+        "traced": [
+            _port(config, types, shapes, fields) for fields in _field(described, "traced", list)
+        ],
     }
     for what, wanted in (("input", [source]), ("outputs", [*dict.fromkeys(graph.outputs)])):
         names = [port.name for port in ports[what]]
@@ -158,8 +174,10 @@ def _program(path: Path, entries: dict[str, bytes]) -> Program:
         commands=commands,
         parameters=entries["parameters.bin"],
         input=ports["input"][0],
+        fold=fold,
         outputs=tuple(ports["outputs"]),
         traced=tuple(ports["traced"]),
+        scratch_bytes=_number(described, "scratch_bytes", 0, 1 << 34),
         layers=tuple(
             ProgramLayer(
                 name=_field(layer, "name", str),
@@ -184,7 +202,27 @@ def _graph(content: bytes) -> Graph:
     return graph
 
 
-def _port(config: AcceleratorConfig, types: dict[str, TensorType], fields: dict) -> Port:
+def _fold(fields: object) -> ImageFold | None:
+    if fields is None:
+        return None
+    axes = {
+        axis: AxisFold(
+            **{
+                name: _number(_field(fields, axis, dict), name, low, 1 << 16)
+                for name, low in (("block", 1), ("step", 1), ("padding", 0), ("count", 1))
+            }
+        )
+        for axis in ("rows", "columns")
+    }
+    return ImageFold(channels=_number(fields, "channels", 1, 1 << 16), **axes)
+
+
+def _port(
+    config: AcceleratorConfig,
+    types: dict[str, TensorType],
+    shapes: dict[str, tuple[int, ...]],
+    fields: dict,
+) -> Port:
     name = _field(fields, "name", str)
     type_ = types.get(name)
     if type_ is None or type_.is_accumulator:
@@ -196,7 +234,7 @@ def _port(config: AcceleratorConfig, types: dict[str, TensorType], fields: dict)
         offset=_number(described, "offset", 0, 1 << 16),
     )
     size = layout.channels * layout.height * layout.width
-    if size != prod(type_.shape) or layout.offset != stored_offset(config, type_):
+    if size != prod(shapes[name]) or layout.offset != stored_offset(config, type_):
         raise ValueError(f"port {name!r} must be laid out for {type_}, not as {layout}")
     return Port(name=name, offset=_number(fields, "offset", 0, (1 << 32) - 1), layout=layout)
 

@@ -1,16 +1,27 @@
 """Schedules layers on the accelerator: places, tiles, commands and what they wait for."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import product
 
 import numpy as np
 
-from hw.compiler.allocate import Ring, Scratchpad
 from hw.compiler.lower import Layer, Lowered, lower
+from hw.compiler.memory import Buffer, NoRoom, Ring, Scratchpad
+from hw.compiler.stream import CommandStream
+from hw.compiler.tiles import (
+    FilterTile,
+    RowTile,
+    filter_tiles,
+    layer_steps,
+    row_tiles,
+)
+from hw.compiler.views import View
 from hw.config import AcceleratorConfig
 from hw.control.transfer import word_beats
-from hw.fold import ChannelParams, CompileError
-from hw.isa import Command, Compute, End, Load, Memory, Opcode, Region, Store, Unit, pack
-from hw.layout import TensorLayout, pack_params, pack_vector_weights, pack_weights
+from hw.fold import CompileError
+from hw.isa import Compute, Load, Memory, Region, Store, Unit
+from hw.layout import TensorLayout
 from hw.program import Port, Program, ProgramLayer
 from hw.registers import LAYERS
 from nbqnn_train.graph import Graph, validate
@@ -20,51 +31,132 @@ __all__ = ["compile_graph"]
 #: Alignment of what lies in the host's memory: a page, and any AXI burst.
 _ALIGN = 4096
 _MAX_FIELD = (1 << 16) - 1
+#: A layer that is streamed by choice is cut into tiles of at least that many cycles, and no more
+#: of them than that: enough to hide transfers, few enough to fetch their commands in time.
+_STREAM_CYCLES = 300
+_STREAM_TILES = 8
 
 
 def compile_graph(graph: Graph, config: AcceleratorConfig, *, traced: bool = False) -> Program:
     """The program that computes ``graph`` on an accelerator of ``config``, image by image.
 
-    Feature maps stay on the chip; weights and parameters are loaded ahead of use while the layer
-    before is computed. With ``traced``, every node's codes are also stored in the scratch region.
+    Feature maps stay on the chip where they fit. Others go through the host's memory: the layers
+    that write and read them run in tiles of rows, and the transfers of one tile overlap with the
+    computation of another. So do the image and the results, where only one layer reads or writes
+    them. Weights and parameters are loaded ahead of use. With ``traced``, every node's codes are
+    also stored in the scratch region.
 
     Raises :class:`CompileError` naming the layer, the number and the limit that do not fit.
     """
     validate(graph)
-    lowered = lower(graph, config)
-    if len(lowered.layers) > LAYERS:
-        raise CompileError(f"a graph of {len(lowered.layers)} layers; at most {LAYERS} fit")
-    return _Compilation(graph, config, lowered, traced).run()
+    copied: frozenset[str] = frozenset()
+    spilled: frozenset[str] | None = None
+    while True:
+        lowered = lower(graph, config, copied)
+        if len(lowered.layers) > LAYERS:
+            raise CompileError(f"a graph of {len(lowered.layers)} layers; at most {LAYERS} fit")
+        if spilled is None:
+            spilled = _streamed(graph, config, lowered)
+        try:
+            return _Compilation(graph, config, lowered, spilled, traced).run()
+        except _Spill as spill:
+            views = [name for name, view in lowered.views.items() if view.root == spill.root]
+            # Parts of words cannot be stored: what lies in the host's memory is copied together.
+            copied |= set(views)
+            spilled |= {spill.root}
+
+
+class _Spill(Exception):
+    """A tensor that has to lie in the host's memory."""
+
+    def __init__(self, root: str):
+        super().__init__(root)
+        self.root = root
+
+
+def _streamed(graph: Graph, config: AcceleratorConfig, lowered: Lowered) -> frozenset[str]:
+    """The input and the outputs that only one layer reads or writes, tile by tile."""
+    source = graph.input_nodes[0].name
+    outputs = {lowered.aliases.get(name, name) for name in graph.outputs}
+    roots = {view.root for view in lowered.views.values()}
+    chosen = set()
+    for layer in lowered.layers:
+        if layer.unit is not Unit.ARRAY or len(layer.sources) > 1:
+            continue
+        if _stream_rows(config, layer) >= layer.out_shape[1]:
+            continue
+        readers = [other for other in lowered.layers if source in other.sources]
+        if layer.source == source and len(readers) == 1 and source not in outputs:
+            chosen.add(source)
+        read = any(layer.target in other.sources for other in lowered.layers)
+        if layer.target in outputs and not read and layer.target not in roots:
+            chosen.add(layer.target)
+    return frozenset(chosen)
+
+
+def _stream_rows(config: AcceleratorConfig, layer: Layer) -> int:
+    """Rows of a tile of a layer that is streamed by choice."""
+    outputs, height, width = layer.out_shape
+    groups = -(-height * width // config.pixels) * -(-outputs // config.filters)
+    tiles = min(_STREAM_TILES, groups * layer_steps(config, layer) // _STREAM_CYCLES)
+    return -(-height // max(1, tiles))
+
+
+@dataclass(eq=False)
+class _Strip:
+    """Rows of a tensor on the chip, from ``first`` on: all of them or those of a tile."""
+
+    buffer: Buffer
+    layout: TensorLayout
+    first: int = 0
+    rows: int = 0
+
+    @property
+    def plane(self) -> int:
+        """Words from one channel group to the next."""
+        return self.rows * self.layout.pitch
 
 
 @dataclass(frozen=True)
-class _Tile:
-    """Filter groups of a layer whose weights are loaded together."""
+class _Home:
+    """Where a tensor lies in the host's memory."""
 
-    layer: Layer
-    index: int
-    #: First output channel and number of filter groups.
-    channel: int
-    filter_groups: int
-    #: Chunks of post_lanes channels per filter group.
-    chunks: int
-    last: bool
+    region: Region
+    offset: int
+
+
+@dataclass(eq=False)
+class _Weights:
+    """Where a filter tile's weights and parameters are, and the loads that bring them."""
+
+    weight_base: int
+    param_base: int
+    loads: int = field(default=0)
 
 
 class _Compilation:
-    def __init__(self, graph: Graph, config: AcceleratorConfig, lowered: Lowered, traced: bool):
+    def __init__(
+        self,
+        graph: Graph,
+        config: AcceleratorConfig,
+        lowered: Lowered,
+        spilled: frozenset[str],
+        traced: bool,
+    ):
         self.graph = graph
         self.config = config
         self.lowered = lowered
+        self.spilled = spilled
         self.traced = traced
-        self.commands: list[Command] = []
-        self.counts = dict.fromkeys((Opcode.LOAD, Opcode.COMPUTE, Opcode.STORE), 0)
-        self.parameters = bytearray()
+        self.stream = CommandStream()
         self.scratchpad = Scratchpad(config.act_depth)
         self.weights = Ring(config.weight_depth)
         self.params = Ring(config.param_depth)
+        self.parameter_tiles: dict[tuple[int, int], tuple[FilterTile, int, int]] = {}
+        self.parameter_bytes = 0
         self.layouts: dict[str, TensorLayout] = {}
-        self.bases: dict[str, int] = {}
+        self.resident: dict[str, _Strip] = {}
+        self.homes: dict[str, list[_Home]] = {}
 
     def run(self) -> Program:
         layers = self.lowered.layers
@@ -72,60 +164,54 @@ class _Compilation:
         source = self.graph.input_nodes[0].name
         inputs = self._ports([source])
         outputs = self._ports(list(dict.fromkeys(self.graph.outputs)))
-        # Steps of a concatenation have no node of their own in the graph.
+        # Steps of a concatenation have no node of their own in the graph; parts of words cannot
+        # be stored.
         nodes = {node.name for node in self.graph.nodes}
-        traced = self._ports(
-            [layer.target for layer in layers if self.traced and layer.target in nodes]
-        )
+        traced = self._ports([
+            layer.target
+            for layer in layers
+            if self.traced
+            and layer.target in nodes
+            and self._view(layer.target).channel % self.config.lanes == 0
+        ])  # fmt: skip
+        self.homes[source] = [_Home(Region.INPUT, 0)]
+        for region, ports in ((Region.OUTPUT, outputs), (Region.SCRATCH, traced)):
+            for port in ports:
+                self.homes.setdefault(self._memory_of(port.name), []).append(
+                    _Home(region, port.offset)
+                )
+        scratch_bytes = self._extent(traced)
+        for name in sorted(self.spilled - set(self.homes)):
+            self.homes[name] = [_Home(Region.SCRATCH, scratch_bytes)]
+            scratch_bytes += self._aligned_bytes(name)
 
-        self._allocate(source, source)
-        self._transfer(Load, source, Region.INPUT, 0)
-        # Before anything that may reuse its place.
-        for port in outputs:
-            if self._memory_of(port.name) == source:
-                self._transfer(Store, source, Region.OUTPUT, port.offset)
+        if source not in self.spilled:
+            strip = self._make_resident(source, source)
+            self._load(source, strip, 0, self.layouts[source].height, needed=0)
+            # Before anything that may reuse its place.
+            for home in self.homes[source][1:]:
+                self._store(source, strip, home)
         uses = self._last_uses()
-        tiles = [tile for index, layer in enumerate(layers) for tile in self._tiles(index, layer)]
-        loaded, late = [], []
-        for position, tile in enumerate(tiles):
-            # One tile ahead: the engine loads it while the array works on this one. Unless it takes
-            # this one's place: its commands would then keep those of this one from the engines.
-            for load in late:
-                self._emit(load)
-            late = []
-            while len(loaded) <= min(position + 1, len(tiles) - 1):
-                *bases, loads = self._load_tile(tiles[len(loaded)], len(loaded))
-                for load in loads:
-                    if load.wait_compute > position:
-                        late.append(load)
-                    else:
-                        self._emit(load)
-                loaded.append((*bases, self.counts[Opcode.LOAD] + len(late)))
-            layer = tile.layer
-            if layer.target not in self.bases:
-                self._allocate(layer.target, layer.name)
-            self._compute(tile, *loaded[position])
-            if not tile.last:
-                continue
-            for port in traced:
-                if port.name == layer.target:
-                    self._transfer(Store, layer.target, Region.SCRATCH, port.offset)
-            for port in outputs:
-                if self._memory_of(port.name) == layer.target:
-                    self._transfer(Store, layer.target, Region.OUTPUT, port.offset)
-            for name in [name for name, last in uses.items() if last == tile.index]:
-                self.scratchpad.free(name)
-        self._emit(End())
-        if len(self.commands) > _MAX_FIELD:
-            raise CompileError(f"a program of {len(self.commands)} commands; at most {_MAX_FIELD}")
+        ready = self._ready(outputs, traced)
+        for index, layer in enumerate(layers):
+            self._run_layer(index, layer, uses)
+            for name in ready.get(index, ()):
+                if self._view(name).root not in self.spilled:
+                    for home in self.homes[name]:
+                        self._store(name, self.resident[self._view(name).root], home)
+            for root in [root for root, last in uses.items() if last == index]:
+                if root in self.resident:
+                    self.scratchpad.free(self.resident.pop(root).buffer)
         return Program(
             config=self.config,
             graph=self.graph,
-            commands=b"".join(map(self._packed, self.commands)),
-            parameters=bytes(self.parameters),
+            commands=self.stream.pack([layer.name for layer in layers]),
+            parameters=self._packed_parameters(),
             input=inputs[0],
+            fold=self.lowered.fold,
             outputs=tuple(outputs),
             traced=tuple(traced),
+            scratch_bytes=scratch_bytes,
             layers=tuple(
                 ProgramLayer(name=layer.name, output=layer.target, macs=layer.macs)
                 for layer in layers
@@ -137,25 +223,35 @@ class _Compilation:
     def _memory_of(self, name: str) -> str:
         return self.lowered.aliases.get(name, name)
 
+    def _view(self, name: str) -> View:
+        return self.lowered.views.get(name, View(name, 0))
+
     def _choose_layouts(self):
         """For each tensor the narrowest pitch with which its readers reach the most pixels."""
-        # Operands of one addition are read with the same steps, so they have the same pitch.
+        # Operands of one addition are read with the same steps, so they have the same pitch; so do
+        # the parts of a tensor.
         together = {name: {name} for name in self.lowered.shapes}
-        for layer in self.lowered.layers:
-            merged = set().union(*(together[name] for name in layer.sources))
+        parts = [{name, view.root} for name, view in self.lowered.views.items()]
+        for names in [set(layer.sources) for layer in self.lowered.layers] + parts:
+            merged = set().union(*(together[name] for name in names))
             together.update(dict.fromkeys(merged, merged))
+        pitches: dict[frozenset[str], int] = {}
         for name, (channels, height, width) in self.lowered.shapes.items():
-            readers = [layer for layer in self.lowered.layers if layer.source in together[name]]
-            pitches = range(width, width + self.config.banks)
-            pitch = max(
-                pitches,
-                key=lambda pitch: (sum(self._pixels(layer, pitch) for layer in readers), -pitch),
-            )
+            group = frozenset(together[name])
+            if group not in pitches:
+                readers = [layer for layer in self.lowered.layers if layer.source in group]
+                pitches[group] = max(
+                    range(width, width + self.config.banks),
+                    key=lambda pitch: (
+                        sum(self._pixels(layer, pitch) for layer in readers),
+                        -pitch,
+                    ),
+                )
             self.layouts[name] = TensorLayout(
                 channels=channels,
                 height=height,
                 width=width,
-                pitch=pitch,
+                pitch=pitches[group],
                 offset=self.lowered.offsets[name],
             )
 
@@ -176,250 +272,415 @@ class _Compilation:
                 return pixels
         return 1
 
-    def _allocate(self, name: str, layer: str):
-        words = self.layouts[name].words(self.config)
-        self.bases[name] = self.scratchpad.allocate(name, words, layer)
+    def _make_resident(self, root: str, layer: str) -> _Strip:
+        """A place for the whole tensor; raises :class:`_Spill` where there is none."""
+        layout = self.layouts[root]
+        try:
+            buffer = self.scratchpad.allocate(layout.words(self.config))
+        except NoRoom:
+            raise _Spill(self._victim(root)) from None
+        self.resident[root] = _Strip(buffer, layout, 0, layout.height)
+        return self.resident[root]
+
+    def _victim(self, *wanted: str) -> str:
+        """The largest of the tensors that compete for the memory."""
+        candidates = sorted({*self.resident, *wanted} - self.spilled)
+        # An input that is also an output is stored from the chip.
+        source = self.graph.input_nodes[0].name
+        if len(self.homes[source]) > 1 and len(candidates) > 1:
+            candidates = [root for root in candidates if root != source]
+        return max(candidates, key=lambda root: self.layouts[root].words(self.config))
 
     def _last_uses(self) -> dict[str, int]:
         """Tensor -> index of the last layer that reads it (or writes it, if none does)."""
         uses = {self.graph.input_nodes[0].name: 0}
         for index, layer in enumerate(self.lowered.layers):
-            uses[layer.target] = index
-            uses.update(dict.fromkeys(layer.sources, index))
+            for name in (layer.target, *layer.sources):
+                uses[self._view(name).root] = index
         return uses
+
+    def _ready(self, outputs: list[Port], traced: list[Port]) -> dict[int, list[str]]:
+        """Layer's index -> tensors to be stored after it: it writes the last part of them."""
+        ready: dict[int, list[str]] = {}
+        for name in dict.fromkeys(self._memory_of(port.name) for port in (*outputs, *traced)):
+            own = self._view(name)
+            channels = range(own.channel, own.channel + self.layouts[name].channels)
+            writers = [
+                index
+                for index, layer in enumerate(self.lowered.layers)
+                if (view := self._view(layer.target)).root == own.root and view.channel in channels
+            ]
+            if writers:
+                ready.setdefault(max(writers), []).append(name)
+        return ready
 
     def _ports(self, names: list[str]) -> list[Port]:
         """Tensors one after the other in one region."""
         ports, offset = [], 0
         for name in names:
-            layout = self.layouts[self._memory_of(name)]
-            ports.append(Port(name=name, offset=offset, layout=layout))
-            offset += -(-layout.host_bytes(self.config) // _ALIGN) * _ALIGN
+            memory = self._memory_of(name)
+            ports.append(Port(name=name, offset=offset, layout=self.layouts[memory]))
+            offset += self._aligned_bytes(memory)
         return ports
+
+    def _aligned_bytes(self, name: str) -> int:
+        align = _ALIGN * self.config.axi_ports
+        return -(-self.layouts[name].host_bytes(self.config) // align) * align
+
+    def _extent(self, ports: list[Port]) -> int:
+        return sum(self._aligned_bytes(self._memory_of(port.name)) for port in ports)
+
+    # Layers ---------------------------------------------------------------------------------------
+
+    def _run_layer(self, index: int, layer: Layer, uses: dict[str, int]):
+        roots = [self._view(name).root for name in layer.sources]
+        target = self._view(layer.target).root
+        moving = [root for root in dict.fromkeys(roots) if root in self.spilled]
+        if moving and len(moving) < len(set(roots)):
+            # Both operands of a sum are read with the same strides.
+            raise _Spill(next(root for root in roots if root not in self.spilled))
+        held = {root: self.resident[root] for root in roots if root in self.resident}
+        if target not in self.spilled and target not in self.resident:
+            reused = self._in_place(index, layer, roots, target, uses)
+            if reused is not None:
+                self.resident[target] = self.resident.pop(reused)
+            else:
+                self._make_resident(target, layer.name)
+        writes = target in self.spilled
+        tiles = [RowTile(0, layer.out_shape[1], 0, self.layouts[roots[0]].height)]
+        sources: list[dict[str, _Strip]] = [held]
+        targets = [None if writes else self.resident[target]]
+        if moving or writes:
+            tiles, strips, targets = self._cut(layer, moving, target if writes else None)
+            sources = strips if moving else sources
+
+        parts = filter_tiles(self.config, layer)
+        count = len(tiles) * len(parts)
+        kept = self._kept(parts)
+        start = len(self.stream.computes)
+        loaded: dict[int, _Weights] = {}
+        for number, (row, part) in enumerate(product(range(len(tiles)), range(len(parts)))):
+            tile = tiles[row]
+            strips = sources[row % len(sources)]
+            out = targets[row % len(targets)]
+            if part == 0:
+                for root in moving:
+                    self._load(root, strips[root], tile.in_first, tile.in_end, start + number)
+                if writes:
+                    out.first, out.rows = tile.first, tile.end - tile.first
+            if not kept or part not in loaded:
+                # The last command that reads them.
+                reader = start + (count - len(parts) + part if kept else number)
+                loaded[part] = self._load_weights(index, parts[part], start + number, reader + 1)
+            self._compute(
+                index,
+                parts[part],
+                tile,
+                [strips[root] for root in roots],
+                out,
+                loaded[part],
+                last=number == count - 1,
+            )
+            if writes and part == len(parts) - 1:
+                for home in self.homes[layer.target]:
+                    self._store(layer.target, out, home)
+        for strips in sources if moving else ():
+            for strip in strips.values():
+                self.scratchpad.free(strip.buffer)
+        for strip in targets if writes else ():
+            self.scratchpad.free(strip.buffer)
+
+    def _in_place(
+        self, index: int, layer: Layer, roots: list[str], target: str, uses: dict[str, int]
+    ) -> str | None:
+        """A source whose words may be overwritten as soon as they have been read."""
+        window = layer.kernel == (1, 1) or len(layer.sources) == 2
+        same = layer.stride == (1, 1) and not any(layer.padding)
+        if layer.unit is Unit.ARRAY or not (window and same) or target != layer.target:
+            return None
+        for name, root in zip(layer.sources, roots, strict=True):
+            layouts = self.layouts[name], self.layouts[target]
+            if (
+                root == name
+                and root in self.resident
+                and uses[root] == index
+                and layouts[0].words(self.config) == layouts[1].words(self.config)
+                and layouts[0].pitch == layouts[1].pitch
+                and name not in self.lowered.views
+                and target not in self.lowered.views
+            ):
+                return root
+        return None
+
+    def _cut(
+        self, layer: Layer, moving: list[str], target: str | None
+    ) -> tuple[list[RowTile], list[dict[str, _Strip]], list[_Strip | None]]:
+        """Row tiles, and two places for the strips of each tensor that is not on the chip.
+
+        Raises :class:`_Spill` where another tensor has to make room, :class:`CompileError` where
+        there is none.
+        """
+        height = layer.out_shape[1]
+        in_height = self.layouts[self._view(layer.source).root].height
+        most = _stream_rows(self.config, layer)
+        sizes = [-(-height // count) for count in range(-(-height // most), height + 1)]
+        # Two strips in turn, so that one is moved while the other is computed; at worst only one.
+        for rows, copies in (*((rows, 2) for rows in dict.fromkeys(sizes)), (1, 1)):
+            tiles = row_tiles(layer, in_height, rows)
+            in_rows = max(tile.in_end - tile.in_first for tile in tiles)
+            strip_rows = dict.fromkeys(moving, in_rows)
+            if target is not None:
+                strip_rows[target] = rows
+            strips: list[dict[str, _Strip]] = [{} for _ in range(min(copies, len(tiles)))]
+            if self._allocate_strips(strip_rows, strips):
+                break
+        else:
+            if set(self.resident) - self.spilled:
+                raise _Spill(self._victim())
+            words = sum(
+                self.layouts[root].groups(self.config) * count * self.layouts[root].pitch
+                for root, count in strip_rows.items()
+            )
+            raise CompileError(
+                f"layer {layer.name}: {words} words of input and output for one row must fit "
+                f"act_depth = {self.config.act_depth}, which is short by "
+                f"{words - self.config.act_depth}"
+            )
+        sources = [{root: strip[root] for root in moving} for strip in strips]
+        targets = (
+            [strip[target] for strip in strips]
+            if target is not None
+            else [self.resident[self._view(layer.target).root]]
+        )
+        return tiles, sources, targets
+
+    def _allocate_strips(self, sizes: dict[str, int], strips: list[dict[str, _Strip]]) -> bool:
+        """Fills ``strips``, or leaves the memory as it was and returns False."""
+        for strip in strips:
+            for root, rows in sizes.items():
+                layout = self.layouts[root]
+                words = layout.groups(self.config) * rows * layout.pitch
+                try:
+                    strip[root] = _Strip(self.scratchpad.allocate(words), layout)
+                except NoRoom:
+                    for made in (made for strip in strips for made in strip.values()):
+                        self.scratchpad.free(made.buffer)
+                    return False
+        return True
+
+    # Weights --------------------------------------------------------------------------------------
+
+    def _words(self, tile: FilterTile) -> tuple[int, int]:
+        """Words of a tile's weights and parameters."""
+        layer = tile.layer
+        steps = 0 if layer.unit is Unit.MAX else layer_steps(self.config, layer)
+        weights = steps * (1 if layer.shared_weight else tile.filter_groups)
+        params = tile.filter_groups * tile.chunks
+        if layer.shared_params:
+            params = -(-len(layer.params.addend) // self.config.post_lanes)
+        return weights, params
+
+    def _kept(self, parts: list[FilterTile]) -> bool:
+        """Whether the whole layer's weights stay while its rows go by."""
+        weights, params = (sum(words) for words in zip(*map(self._words, parts), strict=True))
+        config = self.config
+        return weights <= config.weight_depth // 2 and params <= config.param_depth // 2
+
+    def _load_weights(self, index: int, tile: FilterTile, needed: int, reader: int) -> _Weights:
+        key = (index, tile.channel)
+        sizes = self._words(tile)
+        memories = (Memory.WEIGHT, Memory.PARAM)
+        if key not in self.parameter_tiles:
+            offsets = []
+            for memory, words in zip(memories, sizes, strict=True):
+                offsets.append(self.parameter_bytes)
+                self.parameter_bytes += words * self._word_bytes(memory)
+            self.parameter_tiles[key] = (tile, *offsets)
+        bases = []
+        for memory, ring, words, offset in zip(
+            memories,
+            (self.weights, self.params),
+            sizes,
+            self.parameter_tiles[key][1:],
+            strict=True,
+        ):
+            if not words:
+                bases.append(0)
+                continue
+            base, free_after = ring.allocate(words, reader)
+            bases.append(base)
+            most = _MAX_FIELD // word_beats(self.config, memory)
+            for done in range(0, words, most):
+                count = min(most, words - done)
+                self.stream.load(
+                    Load(
+                        wait_compute=free_after,
+                        region=Region.PARAMETERS,
+                        memory=memory,
+                        offset=(offset + done * self._word_bytes(memory)) // self.config.axi_ports,
+                        base=base + done,
+                        words=count,
+                        rows=1,
+                        beats=count * word_beats(self.config, memory),
+                    ),
+                    needed,
+                )
+        return _Weights(*bases, len(self.stream.loads))
+
+    def _word_bytes(self, memory: Memory) -> int:
+        return word_beats(self.config, memory) * self.config.axi_beat_bits // 8
+
+    def _packed_parameters(self) -> bytes:
+        packed = bytearray(self.parameter_bytes)
+        for tile, *offsets in self.parameter_tiles.values():
+            for words, offset in zip(tile.pack(self.config), offsets, strict=True):
+                packed[offset : offset + words.size] = words.tobytes()
+        return bytes(packed)
 
     # Commands -------------------------------------------------------------------------------------
 
-    def _emit(self, command: Command):
-        self.commands.append(command)
-        if command.opcode in self.counts:
-            self.counts[command.opcode] += 1
-
-    def _packed(self, command: Command) -> bytes:
-        try:
-            return pack(command)
-        except ValueError as error:
-            # Only sizes of layers can be too large; transfers are split.
-            layer = self.lowered.layers[command.layer].name
-            raise CompileError(f"layer {layer}: {error}") from None
-
-    def _transfer(self, kind: type[Load] | type[Store], name: str, region: Region, offset: int):
-        """A whole tensor between the host's memory and its place on the chip."""
-        layout = self.layouts[name]
-        beats = word_beats(self.config, Memory.ACT)
-        rows, words = layout.groups(self.config) * layout.height, layout.width
-        if layout.pitch == layout.width and rows * words * beats <= _MAX_FIELD:
-            rows, words = 1, rows * words
-        self._emit(
-            kind(
-                wait_compute=self.counts[Opcode.COMPUTE],
-                wait_load=self.counts[Opcode.LOAD] if kind is Store else 0,
-                region=region,
+    def _transfers(
+        self, name: str, strip: _Strip, first: int, rows: int, home: _Home, emit: Callable
+    ):
+        """Commands for rows ``first`` on of a tensor between its home and its strip."""
+        config, layout = self.config, self.layouts[name]
+        beats = word_beats(config, Memory.ACT)
+        word_bytes = beats * config.axi_beat_bits // 8
+        view = self._view(name)
+        place = strip.buffer.base + view.channel // config.lanes * strip.plane
+        place += (first - strip.first) * layout.pitch
+        groups = layout.groups(config)
+        plane = layout.height * layout.width
+        whole = rows == strip.rows == layout.height
+        for group in range(1 if whole else groups):
+            words, count = layout.width, rows * (groups if whole else 1)
+            if layout.pitch == layout.width and count * words * beats <= _MAX_FIELD:
+                words, count = count * words, 1
+            offset = home.offset + (group * plane + first * layout.width) * word_bytes
+            emit(
+                region=home.region,
                 memory=Memory.ACT,
-                offset=offset // self.config.axi_ports,
-                base=self.bases[name],
+                offset=offset // config.axi_ports,
+                base=place + group * strip.plane,
                 words=words,
-                rows=rows,
+                rows=count,
                 beats=words * beats,
                 base_stride=layout.pitch,
-                offset_stride=words * beats * self.config.axi_data_width // 8,
+                offset_stride=words * word_bytes // config.axi_ports,
             )
-        )
 
-    def _group_width(self, layer: Layer) -> int:
-        """Output channels of a filter group."""
-        return self.config.filters if layer.unit is Unit.ARRAY else self.config.lanes
+    def _load(self, root: str, strip: _Strip, first: int, end: int, needed: int):
+        """Rows ``first`` to before ``end`` into a strip, which then begins with them."""
+        strip.first, strip.rows = first, end - first
+        buffer = strip.buffer
 
-    def _tiles(self, index: int, layer: Layer) -> list[_Tile]:
-        """Filter groups that fit in half the weight memory; a shorter last one stands alone.
-
-        The filter groups of channel-wise layers are the groups of ``lanes`` channels.
-        """
-        config = self.config
-        outputs = layer.out_shape[0]
-        width = self._group_width(layer)
-        if layer.unit is Unit.MAX:
-            steps = 0
-        else:
-            depth = -(-layer.weight.shape[1] // config.lanes)
-            loops = depth if layer.unit is Unit.ARRAY else layer.weight.shape[1]
-            steps = loops * layer.kernel[0] * layer.kernel[1]
-        if steps > config.weight_depth:
-            raise CompileError(
-                f"layer {layer.name}: {steps} words of weights of one filter group must fit "
-                f"weight_depth = {config.weight_depth}"
+        def emit(**fields):
+            self.stream.load(
+                Load(wait_compute=buffer.used, wait_store=buffer.stored, **fields), needed
             )
-        chunks = width // config.post_lanes
-        if chunks > config.param_depth:
-            raise CompileError(
-                f"layer {layer.name}: {chunks} words of parameters of one filter group must fit "
-                f"param_depth = {config.param_depth}"
-            )
-        # Weights and parameters that all groups share take no more room for more groups.
-        by_weights = (
-            config.weight_depth // 2 // steps if steps and not layer.shared_weight else outputs
-        )
-        by_params = outputs if layer.shared_params else config.param_depth // 2 // chunks
-        most = max(1, min(by_weights, by_params))
-        tiles = []
-        channel = 0
-        while channel < outputs:
-            left = outputs - channel
-            full = left // width if layer.unit is Unit.ARRAY else -(-left // width)
-            if full:
-                groups, tile_chunks = min(most, full), chunks
-            else:
-                groups, tile_chunks = 1, -(-left // config.post_lanes)
-            tiles.append(_Tile(layer, index, channel, groups, tile_chunks, False))
-            channel += groups * width
-        last = tiles[-1]
-        tiles[-1] = _Tile(layer, index, last.channel, last.filter_groups, last.chunks, True)
-        return tiles
 
-    def _load_tile(self, tile: _Tile, position: int) -> tuple[int, int, list[Load]]:
-        """Places for a tile's weights and parameters, and the commands that load them.
+        self._transfers(root, strip, first, end - first, self.homes[root][0], emit)
+        buffer.loaded = len(self.stream.loads)
 
-        ``position`` is the number of the compute command that will use them.
-        """
-        config, layer = self.config, tile.layer
-        width = self._group_width(layer)
-        channels = slice(tile.channel, tile.channel + tile.filter_groups * width)
-        weight_base, loads = 0, []
-        if layer.weight is not None:
-            if layer.unit is Unit.ARRAY:
-                weights = pack_weights(config, layer.weight[channels])
-            else:
-                chosen = layer.weight if layer.shared_weight else layer.weight[channels]
-                weights = pack_vector_weights(config, chosen)
-            weight_base, loads = self._load_words(
-                Memory.WEIGHT, self.weights, weights, position + 1
-            )
-        params = layer.params
-        if not layer.shared_params:
-            # A filter group has parameters for all its filters' chunks.
-            params = _padded(
-                layer.params, channels, tile.filter_groups * tile.chunks * config.post_lanes
-            )
-        words = pack_params(config, params)
-        if len(words) > config.param_depth:
-            raise CompileError(
-                f"layer {layer.name}: {len(words)} words of parameters must fit param_depth = "
-                f"{config.param_depth}"
-            )
-        param_base, more = self._load_words(Memory.PARAM, self.params, words, position + 1)
-        return weight_base, param_base, loads + more
+    def _store(self, name: str, strip: _Strip, home: _Home):
+        buffer = strip.buffer
 
-    def _load_words(
-        self, memory: Memory, ring: Ring, words: np.ndarray, reader: int
-    ) -> tuple[int, list[Load]]:
-        config = self.config
-        base, free_after = ring.allocate(len(words), reader)
-        offset = len(self.parameters)
-        self.parameters += words.tobytes()
-        self.parameters += bytes(-len(self.parameters) % 64)
-        beats = word_beats(config, memory)
-        most = _MAX_FIELD // beats
-        done, loads = 0, []
-        while done < len(words):
-            count = min(most, len(words) - done)
-            loads.append(
-                Load(
-                    wait_compute=free_after,
-                    region=Region.PARAMETERS,
-                    memory=memory,
-                    offset=(offset + done * words.shape[1]) // config.axi_ports,
-                    base=base + done,
-                    words=count,
-                    rows=1,
-                    beats=count * beats,
-                )
-            )
-            done += count
-        return base, loads
+        def emit(**fields):
+            self.stream.store(Store(wait_compute=buffer.written, wait_load=buffer.loaded, **fields))
 
-    def _compute(self, tile: _Tile, weight_base: int, param_base: int, loads: int):
-        config, layer = self.config, tile.layer
-        source, target = self.layouts[layer.source], self.layouts[layer.target]
+        self._transfers(name, strip, strip.first, strip.rows, home, emit)
+        buffer.stored = len(self.stream.stores)
+
+    def _compute(
+        self,
+        index: int,
+        part: FilterTile,
+        tile: RowTile,
+        strips: list[_Strip],
+        out: _Strip,
+        weights: _Weights,
+        *,
+        last: bool,
+    ):
+        config, layer = self.config, part.layer
+        source = strips[0]
+        pitch = source.layout.pitch
         (kernel_h, kernel_w), (stride_y, stride_x) = layer.kernel, layer.stride
         (top, left, _, _), (dilation_y, dilation_x) = layer.padding, layer.dilation
-        _, out_height, out_width = layer.out_shape
-        pixels = min(self._pixels(layer, source.pitch), out_height * out_width)
+        _, _, out_width = layer.out_shape
+        positions = (tile.end - tile.first) * out_width
+        pixels = min(self._pixels(layer, pitch), positions)
         kernel_width = (kernel_w - 1) * dilation_x
+        # Word of the strip in which a source's channels begin, and row of the first window in it.
+        bases = [
+            strip.buffer.base + self._view(name).channel // config.lanes * strip.plane
+            for name, strip in zip(layer.sources, strips, strict=True)
+        ]
+        first_row = tile.first * stride_y - top - source.first
         # What a kernel row moves by: input rows, or from one operand to the other.
-        tap_row, row = dilation_y, dilation_y * source.pitch
+        tap_row, row = dilation_y, dilation_y * pitch
         if len(layer.sources) == 2:
-            tap_row, row = 0, self.bases[layer.sources[1]] - self.bases[layer.source]
-        out_word, sub_channel = divmod(tile.channel, config.lanes)
+            tap_row, row = 0, bases[1] - bases[0]
         dot = layer.unit is Unit.ARRAY
         loops, loop_plane = 1, 0
         if dot:
             loops, loop_plane = -(-layer.weight.shape[1] // config.lanes), source.plane
         elif layer.unit is Unit.SUM:
             loops = layer.weight.shape[1]
-        in_base = self.bases[layer.source] - top * source.pitch - left
+        in_base = bases[0] + first_row * pitch - left
         if not dot:
-            in_base += out_word * source.plane
-        self._emit(
+            in_base += part.channel // config.lanes * source.plane
+        channel = self._view(layer.target).channel + part.channel
+        out_word, sub_channel = divmod(channel, config.lanes)
+        out_base = out.buffer.base + out_word * out.plane
+        out_base += (tile.first - out.first) * out.layout.pitch
+        buffers = [strip.buffer for strip in strips]
+        self.stream.compute(
             Compute(
-                layer=tile.index,
-                layer_end=int(tile.last),
-                wait_load=loads,
-                # Its first tile reads what the layers before have written.
-                wait_compute=self.counts[Opcode.COMPUTE] if tile.channel == 0 else 0,
-                wait_store=self.counts[Opcode.STORE],
+                layer=index,
+                layer_end=int(last),
+                wait_load=max(
+                    weights.loads, out.buffer.loaded, *(buffer.loaded for buffer in buffers)
+                ),
+                wait_compute=max(buffer.written for buffer in buffers),
+                wait_store=out.buffer.stored,
                 unit=layer.unit,
                 pixels=pixels,
-                chunks=tile.chunks,
-                drain_cycles=pixels * tile.chunks,
-                filter_groups=tile.filter_groups,
+                chunks=part.chunks,
+                drain_cycles=pixels * part.chunks,
+                filter_groups=part.filter_groups,
                 channel_groups=loops,
                 kernel_h=kernel_h,
                 kernel_w=kernel_w,
-                positions=out_height * out_width,
+                positions=positions,
                 out_width=out_width,
                 in_base=in_base,
                 pad=layer.pad,
-                in_height=source.height,
-                in_width=source.width,
-                row=-top,
+                in_height=source.rows,
+                in_width=source.layout.width,
+                row=first_row,
                 column=-left,
                 column_step=stride_x,
                 row_step=stride_y,
-                origin_wrap=stride_y * source.pitch - (out_width - 1) * stride_x,
-                out_wrap=target.pitch - (out_width - 1),
+                origin_wrap=stride_y * pitch - (out_width - 1) * stride_x,
+                out_wrap=out.layout.pitch - (out_width - 1),
                 tap_column=dilation_x,
                 tap_row=tap_row,
                 tap_row_origin=row - kernel_width,
                 tap_group_origin=loop_plane - (kernel_h - 1) * row - kernel_width,
                 group_origin=0 if dot else source.plane,
-                weight_base=weight_base,
+                weight_base=weights.weight_base,
                 weight_step=int(not layer.shared_weight),
-                param_base=param_base,
+                param_base=weights.param_base,
                 param_step=int(not layer.shared_params),
                 sub=sub_channel // config.post_lanes,
-                out_base=self.bases[layer.target] + out_word * target.plane,
-                out_plane=target.plane,
+                out_base=out_base,
+                out_plane=out.plane,
                 low=layer.low,
                 high=layer.high,
             )
         )
-
-
-def _padded(params: ChannelParams, channels: slice, count: int) -> ChannelParams:
-    """Some channels' parameters, followed by zeros up to ``count``."""
-    arrays = []
-    for values in (params.addend, params.shift, params.multiplier):
-        padded = np.zeros(count, np.int64)
-        chosen = values[channels][:count]
-        padded[: len(chosen)] = chosen
-        arrays.append(padded)
-    return ChannelParams(*arrays)
+        done = len(self.stream.computes)
+        for buffer in buffers:
+            buffer.used = done
+        out.buffer.used = out.buffer.written = done

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from hw.compiler.folding import choose_fold
+from hw.compiler.views import View, concat_views
 from hw.config import AcceleratorConfig
 from hw.fold import (
     ChannelParams,
@@ -13,6 +15,7 @@ from hw.fold import (
     identity_params,
     stored_offset,
 )
+from hw.image_fold import ImageFold
 from hw.isa import Unit
 from nbqnn_train.graph import (
     Add,
@@ -61,7 +64,6 @@ class Layer:
     low: int
     high: int
     pad: int
-    in_shape: tuple[int, int, int]
     out_shape: tuple[int, int, int]
     macs: int = 0
 
@@ -77,12 +79,19 @@ class Layer:
 
 @dataclass(frozen=True)
 class Lowered:
-    """Layers in order, and ``shapes``, ``offsets`` and ``aliases`` of their tensors."""
+    """Layers in order, and the tensors between them.
+
+    ``shapes`` and ``offsets`` are those of all stored tensors, ``aliases`` says which of them a
+    flattened tensor is. ``views`` are the tensors that are part of a larger one. ``fold`` is how
+    the host lays out the input, None for as it is.
+    """
 
     layers: tuple[Layer, ...]
     shapes: dict[str, tuple[int, int, int]]
     offsets: dict[str, int]
     aliases: dict[str, str]
+    views: dict[str, View]
+    fold: ImageFold | None
 
 
 #: Most passes over a window that stand for one factor.
@@ -95,19 +104,20 @@ def _as_map(shape: tuple[int, ...]) -> tuple[int, int, int]:
     return shape if len(shape) == 3 else (shape[0], 1, 1)
 
 
-def lower(graph: Graph, config: AcceleratorConfig) -> Lowered:
-    """The layers that compute ``graph``.
+def lower(graph: Graph, config: AcceleratorConfig, copied: frozenset[str] = frozenset()) -> Lowered:
+    """The layers that compute ``graph``; concatenations in ``copied`` are not done in place.
 
     Raises :class:`CompileError`, naming every node that the accelerator does not have, or the first
     one whose numbers do not fit it.
     """
-    return _Lowering(graph, config).run()
+    return _Lowering(graph, config, copied).run()
 
 
 class _Lowering:
-    def __init__(self, graph: Graph, config: AcceleratorConfig):
+    def __init__(self, graph: Graph, config: AcceleratorConfig, copied: frozenset[str]):
         self.graph = graph
         self.config = config
+        self.copied = copied
         self.types = tensor_types(graph)
         self.users = Counter(name for node in graph.nodes for name in node.inputs)
         self.layers: list[Layer] = []
@@ -115,21 +125,40 @@ class _Lowering:
         self.offsets: dict[str, int] = {}
         #: Flattened tensors -> the tensor whose memory they are.
         self.aliases: dict[str, str] = {}
+        self.views: dict[str, View] = {}
+        self.fold: ImageFold | None = None
 
     def run(self) -> Lowered:
         self._check_support()
+        stored = {name: type_ for name, type_ in self.types.items() if not type_.is_accumulator}
+        self.views = concat_views(
+            self.graph,
+            self.config,
+            {name: type_.shape[0] for name, type_ in stored.items()},
+            {name: stored_offset(self.config, type_) for name, type_ in stored.items()},
+            self.copied,
+        )
         for node in self.graph.nodes:
             match node:
                 case Flatten():
                     self.aliases[node.name] = self._memory_of(node.input)
                 case Input():
                     self._place(node)
+                case Concat() if self._written_in_place(node):
+                    self._place(node)
                 case Concat():
                     self._concat(node)
                 case Requantize() | Clip() | MaxPool2d():
                     self._place(node)
                     self.layers.append(self._layer(node))
-        return Lowered(tuple(self.layers), self.shapes, self.offsets, self.aliases)
+        return Lowered(
+            tuple(self.layers), self.shapes, self.offsets, self.aliases, self.views, self.fold
+        )
+
+    def _written_in_place(self, node: Concat) -> bool:
+        """Whether the operands are parts of the result already."""
+        place = self.views.get(node.name)
+        return place is not None and self.views.get(node.operands[0]) == place
 
     def _check_support(self):
         """All nodes that the accelerator does not have, at once, before anything is done."""
@@ -191,6 +220,19 @@ class _Lowering:
             weight, geometry = node.weight.reshape(len(node.weight), *self.shapes[source]), {}
         else:
             weight, geometry = _dense(node), _geometry(node)
+            if self._may_fold(node):
+                self.fold = choose_fold(
+                    self.config,
+                    in_shape=self.shapes[source],
+                    out_shape=self.shapes[requantize.name],
+                    kernel=node.weight.shape[2:],
+                    stride=node.stride,
+                    padding=node.padding,
+                )
+            if self.fold is not None and source == self.graph.input_nodes[0].name:
+                self.shapes[source] = self.fold.shape
+                weight = self.fold.fold_weight(node.weight)
+                geometry = self.fold.geometry(node.stride)
         return self._summing_layer(
             node,
             requantize,
@@ -199,6 +241,16 @@ class _Lowering:
             weight,
             macs=node.weight.size * self._positions(requantize),
             **geometry,
+        )
+
+    def _may_fold(self, node: Conv2d) -> bool:
+        """Whether the image is read by this convolution alone, so that the host may fold it."""
+        return (
+            isinstance(self.graph[node.input], Input)
+            and self.users[node.input] == 1
+            and node.input not in self.graph.outputs
+            and node.groups == 1
+            and node.dilation == (1, 1)
         )
 
     def _depthwise(self, node: Conv2d, requantize: Requantize) -> Layer:
@@ -314,7 +366,6 @@ class _Lowering:
             low=requantize.low - out_offset,
             high=requantize.high - out_offset,
             pad=-offsets[0],
-            in_shape=self.shapes[sources[0]],
             out_shape=out_shape,
             **fields,
         )
@@ -407,7 +458,6 @@ class _Lowering:
             weight=None,
             kernel=node.kernel if isinstance(node, MaxPool2d) else (1, 1),
             pad=lowest,
-            in_shape=self.shapes[source],
             out_shape=self.shapes[node.name],
             **fields,
         )

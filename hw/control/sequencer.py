@@ -35,8 +35,8 @@ class StepSequencer(wiring.Component):
     -------
     command : ``In(body_layout(Opcode.COMPUTE))``, of the groups that are offered
     groups : ``In(stream.Signature(group_layout(config)))``
-    drain_commands : ``Out(stream.Signature(drain_command_layout()))``, one for each command, as soon
-        as its first group is taken
+    drain_commands : ``Out(stream.Signature(drain_command_layout()))``, one for each command, in the
+        cycle in which its first group is taken
     drains : ``Out(stream.Signature(drain_layout(config)))``, one for each group, at its last step
     pending : ``In(1)``, groups that were handed to ``drains`` are not yet written
     valid, first, last : ``Out(1)``

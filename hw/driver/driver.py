@@ -71,6 +71,8 @@ class Driver:
         node = program.graph.input_nodes[0]
         codes = quantize_input(node, np.asarray(image, np.float32)[None])[0]
         layout = program.input.layout
+        if program.fold is not None:
+            codes = program.fold.apply(codes)
         codes = codes.reshape(layout.channels, layout.height, layout.width)
         self._memory.write(Region.INPUT, layout.pack(program.config, codes))
 

@@ -80,27 +80,23 @@ def test_accumulator_too_narrow(pe):
 
 
 def test_activation_memory_too_small():
-    config = replace(TINY, act_depth=64)
-    compile_graph(one_layer((3, 6, 6)).graph(), config)
-    # 7 * 7 words for the input and 5 * 5 for the output are 10 too many.
+    """Where not even one row of output and the rows that it reads fit."""
+    net = one_layer((9, 14, 14))
+    compile_graph(net.graph(), replace(TINY, act_depth=128))
+    # Three rows of 14 columns, two words deep, and an output row of 12.
     refused(
-        one_layer((3, 7, 7)),
-        config,
-        "layer conv: 25 words of the activation memory do not fit beside the 49 in use; "
-        "act_depth = 64 is short by 10",
-    )
-    refused(
-        one_layer((9, 7, 7)),
-        config,
-        "layer image: 98 words of the activation memory do not fit beside the 0 in use; "
-        "act_depth = 64 is short by 34",
+        net,
+        replace(TINY, act_depth=64),
+        "layer conv: 96 words of input and output for one row must fit act_depth = 64, "
+        "which is short by 32",
     )
 
 
 def test_weight_memory_too_small():
-    compile_graph(one_layer().graph(), replace(TINY, weight_depth=16))
+    net = one_layer((8, 6, 6))
+    compile_graph(net.graph(), replace(TINY, weight_depth=16))
     refused(
-        one_layer(),
+        net,
         replace(TINY, weight_depth=8),
         "layer conv: 9 words of weights of one filter group must fit weight_depth = 8",
     )

@@ -1,0 +1,93 @@
+"""Where things lie in the on-chip memories, and when a place may be touched."""
+
+from dataclasses import dataclass
+
+__all__ = ["Buffer", "NoRoom", "Ring", "Scratchpad"]
+
+
+class NoRoom(Exception):
+    """No free place of so many words."""
+
+
+@dataclass(eq=False)
+class Buffer:
+    """A place in the activation memory.
+
+    The counts say how many commands of an engine must be complete before: those loads have written
+    it, those compute commands have written it (``written``) or read or written it (``used``),
+    those stores have read it.
+    """
+
+    base: int
+    words: int
+    loaded: int = 0
+    written: int = 0
+    used: int = 0
+    stored: int = 0
+
+    def overlaps(self, other: "Buffer") -> bool:
+        return self.base < other.base + other.words and other.base < self.base + self.words
+
+
+class Scratchpad:
+    """First-fit allocation of the activation memory, in words."""
+
+    def __init__(self, depth: int):
+        self.depth = depth
+        self._live: list[Buffer] = []
+        #: Freed buffers: what still uses them must be over before their place gets new content.
+        self._past: list[Buffer] = []
+
+    def allocate(self, words: int) -> Buffer:
+        """Raises :exc:`NoRoom`."""
+        base = 0
+        for other in sorted(self._live, key=lambda buffer: buffer.base):
+            if other.base - base >= words:
+                break
+            base = max(base, other.base + other.words)
+        if base + words > self.depth:
+            raise NoRoom(words)
+        buffer = Buffer(base, words)
+        for past in self._past:
+            if past.overlaps(buffer):
+                buffer.loaded = max(buffer.loaded, past.loaded)
+                buffer.used = max(buffer.used, past.used)
+                buffer.stored = max(buffer.stored, past.stored)
+        self._live.append(buffer)
+        return buffer
+
+    def free(self, buffer: Buffer):
+        self._live.remove(buffer)
+        covered = [
+            past
+            for past in self._past
+            if buffer.base <= past.base and past.base + past.words <= buffer.base + buffer.words
+        ]
+        # It has taken over the counts of what it lies on.
+        self._past = [past for past in self._past if past not in covered]
+        self._past.append(buffer)
+
+
+class Ring:
+    """Allocation of a memory that is filled ahead of use, one tile after the other.
+
+    Every tile has a reader: the number of the compute command after which its words are free.
+    """
+
+    def __init__(self, depth: int):
+        self.depth = depth
+        self._next = 0
+        #: (start, end, compute commands complete before it is free)
+        self._tiles: list[tuple[int, int, int]] = []
+
+    def allocate(self, words: int, reader: int) -> tuple[int, int]:
+        """(first word, number of compute commands that must be complete before it is written)."""
+        if words > self.depth:
+            raise AssertionError(f"tile of {words} words in a memory of {self.depth}")
+        start = self._next if self._next + words <= self.depth else 0
+        end = start + words
+        overlapping = [tile for tile in self._tiles if tile[0] < end and start < tile[1]]
+        self._tiles = [tile for tile in self._tiles if tile not in overlapping]
+        self._tiles.append((start, end, reader))
+        self._next = end
+        return start, max((free for _, _, free in overlapping), default=0)

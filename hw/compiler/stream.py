@@ -1,0 +1,89 @@
+"""The command stream: three engines' commands merged into the order in which they are fetched."""
+
+from bisect import bisect_right
+
+from hw.fold import CompileError
+from hw.isa import Command, Compute, End, Load, Store, pack
+
+__all__ = ["CommandStream"]
+
+_MAX_COMMANDS = (1 << 16) - 1
+#: Loads are fetched that many compute commands before the one that needs them.
+_AHEAD = 2
+
+
+class CommandStream:
+    """Commands of each engine in order; what they wait for says how they may overlap.
+
+    The engines take commands from one stream through short queues. A command that waits at the
+    head of its queue must not keep those from being fetched that it waits for; and commands that
+    are needed soon should not stand behind others that are not.
+    """
+
+    def __init__(self):
+        self.loads: list[Load] = []
+        self.computes: list[Compute] = []
+        self.stores: list[Store] = []
+        #: For each load, the number of the compute command that needs it first.
+        self._needed: list[int] = []
+
+    def load(self, command: Load, needed: int):
+        self.loads.append(command)
+        self._needed.append(needed)
+
+    def compute(self, command: Compute):
+        self.computes.append(command)
+
+    def store(self, command: Store):
+        self.stores.append(command)
+
+    def ordered(self) -> list[Command]:
+        """Each command after all that it waits for."""
+        # Before which compute command a store and a load stand.
+        stores = [store.wait_compute for store in self.stores]
+        for index in range(1, len(stores)):
+            stores[index] = max(stores[index], stores[index - 1])
+        loads: list[int] = []
+        for load, needed in zip(self.loads, self._needed, strict=True):
+            after_store = stores[load.wait_store - 1] if load.wait_store else 0
+            allowed = max(load.wait_compute, after_store)
+            # One command more is in its queue by then, if there is one before it is needed.
+            place = min(needed, max(allowed + 1 if allowed else 0, needed - _AHEAD))
+            place = max(place, allowed, loads[-1] if loads else 0)
+            loads.append(place)
+        # A store that waits for loads, of an input that is also an output, stands behind them.
+        ordered: list[Command] = []
+        taken = {"load": 0, "store": 0}
+
+        def take_loads(count: int):
+            ordered.extend(self.loads[taken["load"] : count])
+            taken["load"] = max(taken["load"], count)
+
+        for number in range(len(self.computes) + 1):
+            while taken["store"] < len(stores) and stores[taken["store"]] <= number:
+                store = self.stores[taken["store"]]
+                take_loads(store.wait_load)
+                ordered.append(store)
+                taken["store"] += 1
+            take_loads(bisect_right(loads, number))
+            if number < len(self.computes):
+                ordered.append(self.computes[number])
+        ordered.append(End())
+        return ordered
+
+    def pack(self, layers: list[str]) -> bytes:
+        """The descriptors. ``layers`` are the names for errors.
+
+        Raises :class:`CompileError` for a size that no field can say.
+        """
+        ordered = self.ordered()
+        if len(ordered) > _MAX_COMMANDS:
+            raise CompileError(f"a program of {len(ordered)} commands; at most {_MAX_COMMANDS}")
+        packed = []
+        for command in ordered:
+            try:
+                packed.append(pack(command))
+            except ValueError as error:
+                # Only sizes of layers can be too large; transfers are split.
+                raise CompileError(f"layer {layers[command.layer]}: {error}") from None
+        return b"".join(packed)

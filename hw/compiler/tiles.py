@@ -1,0 +1,138 @@
+"""How a layer is cut: filter groups that share a load of weights, rows that share one of input."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hw.compiler.lower import Layer
+from hw.config import AcceleratorConfig
+from hw.fold import ChannelParams, CompileError
+from hw.isa import Unit
+from hw.layout import pack_params, pack_vector_weights, pack_weights
+
+__all__ = ["FilterTile", "RowTile", "filter_tiles", "group_width", "layer_steps", "row_tiles"]
+
+
+@dataclass(frozen=True)
+class FilterTile:
+    """Filter groups of a layer whose weights are loaded together, for one compute command.
+
+    The filter groups of channel-wise layers are the groups of ``lanes`` channels.
+    """
+
+    layer: Layer
+    #: First output channel and number of filter groups.
+    channel: int
+    filter_groups: int
+    #: Chunks of post_lanes channels per filter group.
+    chunks: int
+
+    def pack(self, config: AcceleratorConfig) -> tuple[np.ndarray, np.ndarray]:
+        """Words of the weight memory (none for pooling) and of the parameter memory, as bytes."""
+        layer = self.layer
+        width = group_width(config, layer)
+        channels = slice(self.channel, self.channel + self.filter_groups * width)
+        if layer.weight is None:
+            weights = np.zeros((0, 0), np.uint8)
+        elif layer.unit is Unit.ARRAY:
+            weights = pack_weights(config, layer.weight[channels])
+        else:
+            chosen = layer.weight if layer.shared_weight else layer.weight[channels]
+            weights = pack_vector_weights(config, chosen)
+        params = layer.params
+        if not layer.shared_params:
+            # A filter group has parameters for all its filters' chunks.
+            count = self.filter_groups * self.chunks * config.post_lanes
+            params = _padded(layer.params, channels, count)
+        return weights, pack_params(config, params)
+
+
+@dataclass(frozen=True)
+class RowTile:
+    """Output rows ``first`` to before ``end``, and the input rows that they read."""
+
+    first: int
+    end: int
+    in_first: int
+    in_end: int
+
+
+def group_width(config: AcceleratorConfig, layer: Layer) -> int:
+    """Output channels of a filter group."""
+    return config.filters if layer.unit is Unit.ARRAY else config.lanes
+
+
+def layer_steps(config: AcceleratorConfig, layer: Layer) -> int:
+    """Steps of one output: words of weights of a filter group, or of a pooling window."""
+    loops = 1
+    if layer.unit is Unit.ARRAY:
+        loops = -(-layer.weight.shape[1] // config.lanes)
+    elif layer.unit is Unit.SUM:
+        loops = layer.weight.shape[1]
+    return loops * layer.kernel[0] * layer.kernel[1]
+
+
+def filter_tiles(config: AcceleratorConfig, layer: Layer) -> list[FilterTile]:
+    """Filter groups that fit in half the weight memory; a shorter last one stands alone.
+
+    Raises :class:`CompileError` for a filter group that does not fit the memory.
+    """
+    outputs = layer.out_shape[0]
+    width = group_width(config, layer)
+    steps = 0 if layer.unit is Unit.MAX else layer_steps(config, layer)
+    if steps > config.weight_depth:
+        raise CompileError(
+            f"layer {layer.name}: {steps} words of weights of one filter group must fit "
+            f"weight_depth = {config.weight_depth}"
+        )
+    chunks = width // config.post_lanes
+    if chunks > config.param_depth:
+        raise CompileError(
+            f"layer {layer.name}: {chunks} words of parameters of one filter group must fit "
+            f"param_depth = {config.param_depth}"
+        )
+    # Weights and parameters that all groups share take no more room for more groups.
+    by_weights = config.weight_depth // 2 // steps if steps and not layer.shared_weight else outputs
+    by_params = outputs if layer.shared_params else config.param_depth // 2 // chunks
+    most = max(1, min(by_weights, by_params))
+    tiles = []
+    channel = 0
+    while channel < outputs:
+        left = outputs - channel
+        full = left // width
+        if full:
+            groups, tile_chunks = min(most, full), chunks
+        else:
+            groups, tile_chunks = 1, -(-left // config.post_lanes)
+        tiles.append(FilterTile(layer, channel, groups, tile_chunks))
+        channel += groups * width
+    return tiles
+
+
+def row_tiles(layer: Layer, in_height: int, rows: int) -> list[RowTile]:
+    """The output rows, ``rows`` at a time."""
+    _, out_height, _ = layer.out_shape
+    tiles = []
+    for first in range(0, out_height, rows):
+        end = min(first + rows, out_height)
+        in_first, in_end = first, end
+        if len(layer.sources) == 1:
+            reach = (layer.kernel[0] - 1) * layer.dilation[0] + 1
+            top = layer.padding[0]
+            in_first = max(0, first * layer.stride[0] - top)
+            in_end = min(in_height, (end - 1) * layer.stride[0] - top + reach)
+        # A window may lie in the padding altogether; a tile has at least one row.
+        in_first = min(in_first, in_height - 1)
+        tiles.append(RowTile(first, end, in_first, max(in_end, in_first + 1)))
+    return tiles
+
+
+def _padded(params: ChannelParams, channels: slice, count: int) -> ChannelParams:
+    """Some channels' parameters, followed by zeros up to ``count``."""
+    arrays = []
+    for values in (params.addend, params.shift, params.multiplier):
+        padded = np.zeros(count, np.int64)
+        chosen = values[channels][:count]
+        padded[: len(chosen)] = chosen
+        arrays.append(padded)
+    return ChannelParams(*arrays)
