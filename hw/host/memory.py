@@ -62,9 +62,9 @@ class AxiMemory(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.memory = memory = Memory(shape=32, depth=self.words, init=[])
-        self._elaborate_reads(m, platform, memory.read_port())
-        self._elaborate_writes(m, memory.write_port())
+        m.submodules.cells = cells = Memory(shape=32, depth=self.words, init=[])
+        self._elaborate_reads(m, platform, cells.read_port())
+        self._elaborate_writes(m, cells.write_port())
         return m
 
     def _elaborate_reads(self, m: Module, platform: object, port: ReadPort) -> None:
