@@ -143,7 +143,7 @@ def _average(op: AvgPoolOp, value: Tensor) -> Tensor:
 _REAL: dict[type[nn.Module], Callable[..., Tensor]] = {
     InputOp: lambda op, value: value,
     WeightedLayer: _weighted,
-    FixedConvOp: lambda op, value: op.geometry.convolve(value, op.weight.to(value.dtype)),
+    FixedConvOp: lambda op, value: op.copied(value),
     NormOp: lambda op, value: op.out.clamp(_normalized(op.norm, value)),
     ClipOp: lambda op, value: value.clamp(*op.limits),
     MaxPoolOp: lambda op, value: F.max_pool2d(value, op.kernel, op.stride, op.padding),

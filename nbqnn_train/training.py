@@ -19,6 +19,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import nn
 
+from nbqnn_train.allocation import keep_freed_memory
 from nbqnn_train.config import TrainConfig
 from nbqnn_train.data import DataSets, load_data, split
 from nbqnn_train.data.batches import calibration_batches
@@ -85,6 +86,7 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> dict | None:
     data = split(load_data(config.data, config.data_dir), config.train_images, config.validation)
     check_images(config.model, data.classes, data.input_shape)
     torch.manual_seed(config.seed)
+    keep_freed_memory()
     module = _training_module(config, data)
     batches = TrainingData(data, module.recipe.batch_size, config.seed)
     with _quiet():

@@ -2,7 +2,6 @@
 
 import math
 
-import torch
 from torch import nn
 
 from nbqnn_train.quant.activations import ActivationQuantizer
@@ -145,7 +144,4 @@ class _Builder:
 
     def _shortcut(self, operation: Operation) -> None:
         module = operation.module
-        weight = torch.zeros(module.channels + 2 * module.padding, module.channels, 1, 1)
-        for channel in range(module.channels):
-            weight[channel + module.padding, channel] = 1
-        self._emit(operation, FixedConvOp(weight, Geometry((module.stride, module.stride))))
+        self._emit(operation, FixedConvOp(module.channels, module.padding, module.stride))

@@ -57,7 +57,8 @@ class _FakeQuantize(torch.autograd.Function):
     """Rounds and saturates; the gradient passes where nothing saturates (straight through).
 
     With many codes, what became the smallest or the largest one counts as saturated: then the
-    output, which the next layer keeps anyway, is all that has to be remembered.
+    output, which the next layer keeps anyway, is all that has to be remembered. Signed outputs go
+    into sums, which keep nothing: of those the codes are remembered, as small integers.
     """
 
     @staticmethod
@@ -68,8 +69,13 @@ class _FakeQuantize(torch.autograd.Function):
         codes = torch.add(value.new_tensor(0.5), value, alpha=1 / step).floor_()
         ctx.limits = None
         if high - low >= _MANY_CODES or not ctx.needs_input_grad[0]:
+            codes.clamp_(low, high)
+            if low < 0 and ctx.needs_input_grad[0]:
+                ctx.limits = low, high
+                ctx.save_for_backward(codes.to(torch.int8 if high < 1 << 7 else torch.int16))
+                return codes.mul_(step)
             ctx.limits = low * step, high * step
-            result = codes.clamp_(low, high).mul_(step)
+            result = codes.mul_(step)
             ctx.save_for_backward(result)
             return result
         result = codes.clamp(low, high)
@@ -81,6 +87,7 @@ class _FakeQuantize(torch.autograd.Function):
         (kept,) = ctx.saved_tensors
         if ctx.limits is None:
             return gradient * kept, None, None, None
+        kept = kept.to(gradient.dtype)
         return torch.ops.aten.hardtanh_backward(gradient, kept, *ctx.limits), None, None, None
 
 
