@@ -4,7 +4,6 @@ import hashlib
 import json
 import tomllib
 from dataclasses import asdict, dataclass, fields
-from math import ceil, log2
 from pathlib import Path
 
 from nbqnn_train.graph.errors import NbqnnError
@@ -143,12 +142,12 @@ class AcceleratorConfig:
 
     @property
     def banks(self) -> int:
-        """Banks of the activation memory: the power of two from twice the pixels upwards.
+        """Banks of the activation memory: the power of two above the pixels.
 
-        Twice, so that two-fold strides are free of conflicts and transfers find free banks while
-        the array reads.
+        Above, so that transfers find a free bank while the array reads. With twice the pixels or
+        more, two-fold strides are free of conflicts too; otherwise fewer pixels are used there.
         """
-        return 1 << ceil(log2(2 * self.pixels))
+        return 1 << self.pixels.bit_length()
 
     @property
     def axi_beat_bits(self) -> int:

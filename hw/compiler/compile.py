@@ -285,10 +285,15 @@ class _Compilation:
     def _victim(self, *wanted: str) -> str:
         """The largest of the tensors that compete for the memory."""
         candidates = sorted({*self.resident, *wanted} - self.spilled)
-        # An input that is also an output is stored from the chip.
         source = self.graph.input_nodes[0].name
-        if len(self.homes[source]) > 1 and len(candidates) > 1:
+        if len(self.homes[source]) > 1:
+            # An input that is also an output is stored from the chip.
             candidates = [root for root in candidates if root != source]
+        if not candidates:
+            raise CompileError(
+                f"layer {source}: {self.layouts[source].words(self.config)} words of an input that "
+                f"is also an output must fit act_depth = {self.config.act_depth}"
+            )
         return max(candidates, key=lambda root: self.layouts[root].words(self.config))
 
     def _last_uses(self) -> dict[str, int]:
