@@ -143,8 +143,10 @@ class Accelerator(wiring.Component):
                 side.window_last.eq(page("window_last")),
             ]
 
-        # State: idle, running, or aborting until the buses are quiet.
+        # State: idle, running, or aborting until the buses are quiet. A run that reaches its end is
+        # ended in the same way: commands may have asked for data that nobody took.
         running, done, error = Signal(), Signal(), Signal()
+        ending = Signal()
         cause = Signal(ErrorCause)
         index = Signal(16)
         failure_address, error_address = Signal(width), Signal(width)
@@ -180,15 +182,28 @@ class Accelerator(wiring.Component):
                 ]
             with m.Elif(core.fault != CommandFault.NONE):
                 m.d.comb += failure.eq(core.fault)
-        with m.If(registers.control_strobe & registers.control_data[0] & running):
-            m.d.sync += [cause.eq(ErrorCause.BUSY), index.eq(core.index)]
+            # Nothing would be fetched, and nothing end.
+            with m.Elif(registers.program_length == 0):
+                m.d.comb += failure.eq(ErrorCause.LENGTH)
+        with m.If(registers.control_strobe & registers.control_data[0] & (running | abort)):
             m.d.comb += registers.irq_status_set[1].eq(1)
+            # What made the accelerator abort says more.
+            with m.If(running | (cause == ErrorCause.NONE)):
+                m.d.sync += [cause.eq(ErrorCause.BUSY), index.eq(core.index)]
+        # One cycle later than the cancellation reached them.
+        quiet = Signal()
+        m.d.sync += quiet.eq(abort & ~reader.busy & ~writer.busy)
+        with m.If(abort & quiet):
+            m.d.sync += [abort.eq(0), quiet.eq(0), ending.eq(0)]
+            with m.If(ending):
+                m.d.sync += [running.eq(0), done.eq(1)]
+                m.d.comb += registers.irq_status_set[0].eq(1)
         with m.If(running & core.done):
-            m.d.sync += [running.eq(0), done.eq(1)]
-            m.d.comb += registers.irq_status_set[0].eq(1)
+            m.d.sync += [abort.eq(1), ending.eq(1)]
         with m.If(failure != ErrorCause.NONE):
             m.d.sync += [
                 running.eq(0),
+                ending.eq(0),
                 abort.eq(1),
                 error.eq(1),
                 cause.eq(failure),
@@ -196,16 +211,12 @@ class Accelerator(wiring.Component):
                 index.eq(core.index),
             ]
             m.d.comb += registers.irq_status_set[1].eq(1)
-        # One cycle later than the cancellation reached them.
-        quiet = Signal()
-        m.d.sync += quiet.eq(abort & ~reader.busy & ~writer.busy)
-        with m.If(abort & quiet):
-            m.d.sync += [abort.eq(0), quiet.eq(0)]
         with m.If(start):
             m.d.sync += [running.eq(1), done.eq(0), error.eq(0), cause.eq(ErrorCause.NONE)]
         with m.If(reset):
             m.d.sync += [
                 running.eq(0),
+                ending.eq(0),
                 done.eq(0),
                 error.eq(0),
                 cause.eq(ErrorCause.NONE),
