@@ -26,7 +26,7 @@ def _places(program: Program) -> dict[Region, tuple[int, int]]:
         Region.PARAMETERS: len(program.parameters),
         Region.INPUT: extent((program.input,)),
         Region.OUTPUT: extent(program.outputs),
-        Region.SCRATCH: getattr(program, "scratch_bytes", extent(program.traced)),
+        Region.SCRATCH: program.scratch_bytes,
     }
     places, start = {}, 0
     for region, size in sizes.items():
