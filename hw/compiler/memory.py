@@ -84,10 +84,18 @@ class Ring:
         """(first word, number of compute commands that must be complete before it is written)."""
         if words > self.depth:
             raise AssertionError(f"tile of {words} words in a memory of {self.depth}")
-        start = self._next if self._next + words <= self.depth else 0
+        # Where the least has to be waited for; at best behind the last one.
+        starts = [self._next, 0, *(end for _, end, _ in self._tiles)]
+        start = min(
+            (start for start in starts if start + words <= self.depth),
+            key=lambda start: max((tile[2] for tile in self._within(start, words)), default=0),
+        )
         end = start + words
-        overlapping = [tile for tile in self._tiles if tile[0] < end and start < tile[1]]
+        overlapping = self._within(start, words)
         self._tiles = [tile for tile in self._tiles if tile not in overlapping]
         self._tiles.append((start, end, reader))
         self._next = end
         return start, max((free for _, _, free in overlapping), default=0)
+
+    def _within(self, start: int, words: int) -> list[tuple[int, int, int]]:
+        return [tile for tile in self._tiles if tile[0] < start + words and start < tile[1]]

@@ -95,13 +95,15 @@ def filter_tiles(config: AcceleratorConfig, layer: Layer) -> list[FilterTile]:
     by_weights = config.weight_depth // 2 // steps if steps and not layer.shared_weight else outputs
     by_params = outputs if layer.shared_params else config.param_depth // 2 // chunks
     most = max(1, min(by_weights, by_params))
+    # Tiles of about one size follow each other in the memory with the least waiting.
+    even = -(-(outputs // width) // max(1, -(-(outputs // width) // most)))
     tiles = []
     channel = 0
     while channel < outputs:
         left = outputs - channel
         full = left // width
         if full:
-            groups, tile_chunks = min(most, full), chunks
+            groups, tile_chunks = min(even, full), chunks
         else:
             groups, tile_chunks = 1, -(-left // config.post_lanes)
         tiles.append(FilterTile(layer, channel, groups, tile_chunks))
