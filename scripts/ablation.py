@@ -60,7 +60,8 @@ def ablation(
         console.print(
             f"{len(open_runs)} of {len(grid)} trainings to do, {steps} steps each at "
             f"{seconds:.2f} s with the teacher: about {len(open_runs) * steps * seconds / 60:.0f} "
-            "minutes, and evaluation"
+            "minutes, and evaluation",
+            soft_wrap=True,
         )
     if dry:
         return
