@@ -1,6 +1,6 @@
 """Runs programs on the Verilated accelerator and compares every code with the interpreter's."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,15 @@ from nbqnn_train.graph import Graph, NbqnnError, run
 from sim.bus import VerilatedBus
 from sim.verilated import MemoryTiming
 
-__all__ = ["open_driver", "simulate", "simulate_program"]
+__all__ = [
+    "checked_images",
+    "compare_images",
+    "first_difference",
+    "open_driver",
+    "simulate",
+    "simulate_program",
+    "summary",
+]
 
 #: Images that the interpreter works on together.
 _BATCH = 64
@@ -64,34 +72,50 @@ def simulate_program(
         ``utilization`` (of the array, over the whole run) and ``layers``, each with ``name``,
         ``cycles``, ``macs`` and ``utilization``; cycles are means over the images.
     """
+    # Before the simulator is built, which can take a minute.
+    x = checked_images(program, x)
+    bus, driver = open_driver(program, timing)
+    with bus:
+        results, wrong = compare_images(driver, program, x, progress)
+    mismatch = None
+    if wrong:
+        first = wrong[0]
+        mismatch = _locate(program, x[first], first, results[first].outputs, timing)
+    return summary(program, results, len(wrong), mismatch)
+
+
+def checked_images(program: Program, x: np.ndarray) -> np.ndarray:
+    """``x`` as float32; :exc:`NbqnnError` if the program's network takes other shapes."""
     x = np.asarray(x, np.float32)
     shape = program.graph.input_nodes[0].shape
     if x.shape[1:] != shape:
-        # Before the simulator is built, which can take a minute.
         raise NbqnnError(f"Images must have shape (N, {', '.join(map(str, shape))}), not {x.shape}")
+    return x
+
+
+def compare_images(
+    driver: Driver,
+    program: Program,
+    x: np.ndarray,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[list[RunResult], list[int]]:
+    """Runs images; the results, and the numbers of those with a code unlike the interpreter's."""
     results: list[RunResult] = []
-    mismatches, first = 0, None
-    bus, driver = open_driver(program, timing)
-    with bus:
-        for start in range(0, len(x), _BATCH):
-            batch = x[start : start + _BATCH]
-            expected = _expected(program.graph, batch, program.outputs)
-            for index, image in enumerate(batch):
-                result = driver.run(image)
-                results.append(result)
-                wrong = any(
-                    not np.array_equal(result.outputs[name].reshape(-1), codes[index].reshape(-1))
-                    for name, codes in expected.items()
-                )
-                if wrong:
-                    mismatches += 1
-                    first = start + index if first is None else first
-                if progress is not None:
-                    progress(start + index + 1, len(x))
-    mismatch = None
-    if mismatches:
-        mismatch = _locate(program, x[first], first, results[first].outputs, timing)
-    return _summary(program, results, mismatches, mismatch)
+    wrong = []
+    for start in range(0, len(x), _BATCH):
+        batch = x[start : start + _BATCH]
+        expected = _expected(program.graph, batch, program.outputs)
+        for index, image in enumerate(batch):
+            result = driver.run(image)
+            results.append(result)
+            if any(
+                not np.array_equal(result.outputs[name].reshape(-1), codes[index].reshape(-1))
+                for name, codes in expected.items()
+            ):
+                wrong.append(start + index)
+            if progress is not None:
+                progress(start + index + 1, len(x))
+    return results, wrong
 
 
 def _expected(graph: Graph, batch: np.ndarray, ports: tuple[Port, ...]) -> dict[str, np.ndarray]:
@@ -109,13 +133,24 @@ def _locate(
     """
     traced = compile_graph(program.graph, program.config, traced=True)
     traced = replace(traced, parameters=program.parameters)
-    expected = run(program.graph, image[None], trace=True)
     bus, driver = open_driver(traced, timing)
     with bus:
         codes = driver.run(image).traced
     layers = [(layer.name, layer.output) for layer in traced.layers if layer.output in codes]
     candidates = [(name, output, codes[output]) for name, output in layers]
-    candidates += [(name, name, actual) for name, actual in outputs.items()]
+    return first_difference(program, image, index, outputs, candidates)
+
+
+def first_difference(
+    program: Program,
+    image: np.ndarray,
+    index: int,
+    outputs: dict[str, np.ndarray],
+    layers: Sequence[tuple[str, str, np.ndarray]] = (),
+) -> dict:
+    """The first of the layers, given as (name, output, codes), and then outputs, that differs."""
+    expected = run(program.graph, image[None], trace=True)
+    candidates = [*layers, *((name, name, actual) for name, actual in outputs.items())]
     for name, output, actual in candidates:
         wanted = expected[output].reshape(actual.shape)
         if not np.array_equal(actual, wanted):
@@ -130,9 +165,10 @@ def _locate(
     raise AssertionError(f"image {index} differed and no longer does")
 
 
-def _summary(
+def summary(
     program: Program, results: list[RunResult], mismatches: int, mismatch: dict | None
 ) -> dict:
+    """What :func:`simulate_program` returns, from the runs."""
     rate = program.config.multiplies_per_cycle
     cycles = float(np.mean([result.cycles for result in results])) if results else 0.0
     per_layer = np.mean([result.layer_cycles for result in results], axis=0) if results else ()

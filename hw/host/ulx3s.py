@@ -30,9 +30,11 @@ CRYSTAL_MHZ = 25
 #: Program, weights, input and output together.
 MEMORY_BYTES = 1 << 15
 _DATA_WIDTH = 32
-#: Lattice FPGA-DS-02012: slowest clock at the phase detector, and the oscillator's range, in MHz.
+#: Lattice FPGA-DS-02012: slowest clock at the phase detector, the oscillator's range, and the
+#: fastest clock that leaves the loop, in MHz.
 _LEAST_PHASE_MHZ = 3.125
 _OSCILLATOR_MHZ = (400, 800)
+_FASTEST_MHZ = 400
 #: Cycles that the reset holds on after the clock is stable.
 _RESET_CYCLES = 64
 _LEDS = 8
@@ -48,7 +50,7 @@ class Ulx3s(wiring.Component):
     Raises
     ------
     ConfigError
-        The data port is not 32 bits wide, or the clock cannot be made from the crystal's.
+        There is not one data port of 32 bits, or the clock cannot be made from the crystal's.
     """
 
     module_name = TOP
@@ -59,6 +61,8 @@ class Ulx3s(wiring.Component):
                 f"axi_data_width must be {_DATA_WIDTH} for the board ulx3s, "
                 f"not {config.axi_data_width}"
             )
+        if config.axi_ports != 1:
+            raise ConfigError(f"axi_ports must be 1 for the board ulx3s, not {config.axi_ports}")
         self.config = config
         self.dividers = _dividers(config.clock_mhz)
         super().__init__({
@@ -187,7 +191,8 @@ def _dividers(clock_mhz: int) -> tuple[int, int, int]:
     phase_mhz = gcd(CRYSTAL_MHZ, clock_mhz)
     low, high = _OSCILLATOR_MHZ
     for output in range(1, 129):
-        if phase_mhz >= _LEAST_PHASE_MHZ and low <= clock_mhz * output <= high:
+        possible = phase_mhz >= _LEAST_PHASE_MHZ and clock_mhz <= _FASTEST_MHZ
+        if possible and low <= clock_mhz * output <= high:
             return CRYSTAL_MHZ // phase_mhz, clock_mhz // phase_mhz, output
     raise ConfigError(
         f"clock_mhz must be a multiple of 5 from 5 to 400 for the board ulx3s, not {clock_mhz}"

@@ -18,14 +18,22 @@ def simulate(
     images: Annotated[
         Path, typer.Option("--input", metavar="X.npy", help="Images, float32 (N, C, H, W).")
     ],
+    netlist: Annotated[
+        Path | None,
+        typer.Option(help="Simulate this netlist of synth --tool nextpnr, over its serial line."),
+    ] = None,
     json: JsonOption = None,
 ) -> None:
     """Run the Verilated accelerator and compare every output code; exit code 1 on a difference."""
+    from sim.serial.simulate import simulate_netlist
     from sim.simulate import simulate as run_simulation
 
     x = read_images(images)
     with progress("simulating") as report:
-        result = run_simulation(program, x, progress=report)
+        if netlist is None:
+            result = run_simulation(program, x, progress=report)
+        else:
+            result = simulate_netlist(program, x, netlist, progress=report)
     write_json(json, result)
     console.print(layer_table(result))
     console.print(

@@ -2,5 +2,6 @@
 
 from sim.serial.board import VerilatedBoard
 from sim.serial.netlist import netlist_with_models
+from sim.serial.simulate import simulate_netlist
 
-__all__ = ["VerilatedBoard", "netlist_with_models"]
+__all__ = ["VerilatedBoard", "netlist_with_models", "simulate_netlist"]

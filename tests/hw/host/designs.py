@@ -23,7 +23,7 @@ REGISTER_MAP = RegisterMap(
         Register(name="base", offset=0x4, access=Access.RW, reset=0x1234),
         Register(name="irq", offset=0x8, access=Access.RW, width=1),
     ),
-    (Window(name="squares", offset=0x40, words=8),),
+    (Window(name="stamps", offset=0x40, words=8),),
 )
 
 
@@ -52,8 +52,8 @@ class HostBoard(wiring.Component):
         wiring.connect(m, receiver.o, bridge.rx)
         wiring.connect(m, bridge.tx, transmitter.i)
         wiring.connect(m, bridge.registers, registers.axi)
-        square = Signal(32)
-        m.d.sync += square.eq(registers.squares_address * registers.squares_address)
+        stamp = Signal(32)
+        m.d.sync += stamp.eq(registers.stamps_address + 7)
         m.d.comb += [
             receiver.rx.eq(self.rx),
             receiver.divisor.eq(bridge.divisor),
@@ -67,7 +67,7 @@ class HostBoard(wiring.Component):
             memory.host_write_data.eq(bridge.memory_write_data),
             bridge.memory_read_data.eq(memory.host_read_data),
             registers.identity.eq(0x4E42514E),
-            registers.squares_data.eq(square),
+            registers.stamps_data.eq(stamp),
             self.tx.eq(transmitter.tx),
             self.led.eq(registers.irq),
         ]

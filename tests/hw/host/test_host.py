@@ -64,7 +64,7 @@ def test_memory_and_registers(board, baud):
     for value in (0, 0xFFFFFFFF, 0x80000001):
         bus.write(4, value)
         assert bus.read(4) == value
-    assert [bus.read(0x40 + 4 * index) for index in range(8)] == [i * i for i in range(8)]
+    assert [bus.read(0x40 + 4 * index) for index in range(8)] == [i + 7 for i in range(8)]
 
 
 def test_one_buffer_is_all_that_fits(bus):

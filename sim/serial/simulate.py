@@ -1,0 +1,58 @@
+"""Runs programs on a mapped netlist, over its serial line."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from hw.driver import Driver, UartBus
+from hw.host.ulx3s import TOP
+from hw.program import load_program
+from nbqnn_train.graph.errors import NbqnnError
+from sim.serial.board import VerilatedBoard
+from sim.serial.netlist import netlist_with_models
+from sim.simulate import checked_images, compare_images, first_difference, summary
+
+__all__ = ["simulate_netlist"]
+
+#: Clock cycles per bit on the line: as few as the board takes, for the sake of time.
+_DIVISOR = 4
+#: A run that takes longer than this, in seconds of real time, hangs.
+_TIME_LIMIT_S = 600.0
+
+
+def simulate_netlist(
+    path: Path,
+    x: np.ndarray,
+    netlist: Path,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict:
+    """As :func:`sim.simulate.simulate`, on the netlist that was placed and routed.
+
+    The images go through the very pins: the board's host interface is part of the netlist.
+
+    Parameters
+    ----------
+    path : program file
+    x : images, float32 (N, C, H, W)
+    netlist : ``netlist.v`` of :func:`hw.synth.synth_nextpnr`
+    """
+    program = load_program(path)
+    x = checked_images(program, x)
+    try:
+        text = netlist.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not text"
+        raise NbqnnError(f"netlist {str(netlist)!r} cannot be read: {reason}") from None
+    if f"\nmodule {TOP}(" not in text:
+        raise NbqnnError(f"netlist {str(netlist)!r} must hold module {TOP}, but does not")
+    clock_hz = program.config.clock_mhz * 1_000_000
+    models = netlist_with_models(text)
+    with VerilatedBoard(models, TOP, clock_hz=clock_hz, optimize="-O1") as board:
+        bus = UartBus(board, baud=clock_hz // _DIVISOR, time_limit_s=_TIME_LIMIT_S)
+        results, wrong = compare_images(Driver(bus, program), program, x, progress)
+    mismatch = None
+    if wrong:
+        first = wrong[0]
+        mismatch = first_difference(program, x[first], first, results[first].outputs)
+    return summary(program, results, len(wrong), mismatch)

@@ -1,0 +1,21 @@
+"""A network of the size of the demo's, with random weights."""
+
+from nbqnn_train.graph import Flatten, Graph, Input, MaxPool2d
+from tests.hw.networks import Network
+
+__all__ = ["digits_network"]
+
+
+def digits_network(seed: int = 1) -> Graph:
+    """Layers and shapes of ``nbqnn_train.models.digits``: 3-bit weights, 8-bit activations."""
+    net = Network(seed=seed)
+    net.add(Input, "image", shape=(1, 8, 8), bits=8, signed=False, exponent=-8)
+    for number, (outputs, inputs, pool) in enumerate(((16, 1, 0), (32, 16, 1), (32, 32, 1))):
+        net.conv(f"conv{number}", (outputs, inputs, 3, 3), 3, padding=(1, 1, 1, 1))
+        net.requantize(f"act{number}", 8, False)
+        if pool:
+            net.add(MaxPool2d, f"pool{number}", kernel=(2, 2), stride=(2, 2))
+    net.add(Flatten, "flat")
+    net.linear("linear", 10, 3)
+    net.requantize("logits", 8, True)
+    return net.graph("logits")
