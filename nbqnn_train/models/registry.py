@@ -27,6 +27,7 @@ MODELS: dict[str, Callable[[int, int], nn.Module]] = {
     "lenet5": LeNet5,
     "mobilenet_v1": MobileNetV1,
     "nbq": NBQ,
+    "nbq_small": partial(NBQ, width=16),
     "resnet18": partial(ResNet, BasicBlock, (2, 2, 2, 2)),
     "resnet20": partial(CifarResNet, 3),
     "resnet32": partial(CifarResNet, 5),
