@@ -1,6 +1,6 @@
 """Accumulators to activations: scale, shift with rounding, saturate."""
 
-from amaranth.hdl import Module, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -12,6 +12,7 @@ __all__ = ["PRE_SHIFT", "Requantizer", "param_layout"]
 #: multipliers up to ``2**PRE_SHIFT`` become a smaller shift to the right.
 PRE_SHIFT = 4
 _MULTIPLIER_BITS = 16
+_SHIFT_BITS = 6
 
 
 def addend_bits(config: AcceleratorConfig) -> int:
@@ -22,7 +23,7 @@ def addend_bits(config: AcceleratorConfig) -> int:
 
 def param_layout(config: AcceleratorConfig) -> data.StructLayout:
     """Parameters of one channel; ``addend`` carries bias, rounding and all folded constants."""
-    fields = {"addend": signed(addend_bits(config)), "shift": 6}
+    fields = {"addend": signed(addend_bits(config)), "shift": _SHIFT_BITS}
     if config.requant == "scale":
         fields["multiplier"] = _MULTIPLIER_BITS
     return data.StructLayout(fields)
@@ -44,8 +45,8 @@ class Requantizer(wiring.Component):
     code : ``Out(signed(act_bits))``, registered
     """
 
-    #: Multiply (scale mode: in the DSP's registers), add, shift, saturate.
-    latency = 4
+    #: Multiply (scale mode: in the DSP's registers), add, shift, compare, select.
+    latency = 5
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
@@ -68,7 +69,11 @@ class Requantizer(wiring.Component):
         width = addend_bits(c)
         scaled = Signal(signed(width), reset_less=True)
         addend = Signal(signed(width), reset_less=True)
-        shift = [Signal(6, name=f"shift_{stage}", reset_less=True) for stage in range(2)]
+        shift_bits = min(_SHIFT_BITS, width.bit_length())
+        shift = [
+            Signal(bits, name=f"shift_{stage}", reset_less=True)
+            for stage, bits in enumerate((_SHIFT_BITS, shift_bits))
+        ]
         if c.requant == "shift":
             m.d.sync += scaled.eq(self.acc << PRE_SHIFT)
         else:
@@ -76,16 +81,47 @@ class Requantizer(wiring.Component):
         m.d.sync += [addend.eq(self.param.addend), shift[0].eq(self.param.shift)]
 
         total = Signal(signed(width + 1), reset_less=True)
-        m.d.sync += [total.eq(scaled + addend), shift[1].eq(shift[0])]
+        # Only the sign is left of a total shifted by its width or more.
+        beyond = shift[0][shift_bits:].any()
+        m.d.sync += [
+            total.eq(scaled + addend),
+            shift[1].eq(shift[0][:shift_bits] | beyond.replicate(shift_bits)),
+        ]
 
-        # Everything above the output's range only matters as "too large" or "too small".
-        shifted = Signal(signed(width + 1), reset_less=True)
-        m.d.sync += shifted.eq(total >> shift[1])
+        value = Signal(signed(c.act_bits), reset_less=True)
+        outside, negative = Signal(reset_less=True), Signal(reset_less=True)
+        shifted, excess = self._shifted(m, total, shift[1])
+        m.d.sync += [value.eq(shifted), outside.eq(excess), negative.eq(total[-1])]
 
-        with m.If(shifted < self.low):
-            m.d.sync += self.code.eq(self.low)
-        with m.Elif(shifted > self.high):
-            m.d.sync += self.code.eq(self.high)
-        with m.Else():
-            m.d.sync += self.code.eq(shifted)
+        below, above = Signal(reset_less=True), Signal(reset_less=True)
+        kept = Signal(signed(c.act_bits), reset_less=True)
+        m.d.sync += [
+            kept.eq(value),
+            below.eq(Mux(outside, negative, value < self.low)),
+            above.eq(Mux(outside, ~negative, value > self.high)),
+        ]
+        m.d.sync += self.code.eq(Mux(below, self.low, Mux(above, self.high, kept)))
         return m
+
+    def _shifted(self, m: Module, total: Value, amount: Value) -> tuple[Value, Value]:
+        """The low ``act_bits`` bits of ``total >> amount``, and whether it has more than those.
+
+        Only bits that can still reach the output are shifted, two bits of the amount at a time;
+        of those above, all that matters is whether one differs from the sign.
+        """
+        sign = total[-1]
+        value, excess = total, []
+        for high in range(len(amount) - 1, -1, -2):
+            low = max(0, high - 1)
+            steps = amount[low : high + 1]
+            width = self.config.act_bits + (1 << low) - 1
+            moved = Signal(signed(width), name=f"moved_{low}")
+            m.d.comb += moved.eq(value >> Cat(Const(0, low), steps))
+            for i in range(1 << len(steps)):
+                # Above the part that is kept, unless the amount is larger than this.
+                part = value[width + (i << low) : width + (i + 1 << low)]
+                if len(part):
+                    stays = Const(1) if i + 1 == 1 << len(steps) else steps <= i
+                    excess.append((part != sign.replicate(len(part))) & stays)
+            value = moved
+        return value, Cat(*excess, value[-1] != sign).any()
