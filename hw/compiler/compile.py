@@ -37,14 +37,17 @@ _STREAM_CYCLES = 300
 _STREAM_TILES = 8
 
 
-def compile_graph(graph: Graph, config: AcceleratorConfig, *, traced: bool = False) -> Program:
+def compile_graph(
+    graph: Graph, config: AcceleratorConfig, *, traced: bool = False, pack: bool = True
+) -> Program:
     """The program that computes ``graph`` on an accelerator of ``config``, image by image.
 
     Feature maps stay on the chip where they fit. Others go through the host's memory: the layers
     that write and read them run in tiles of rows, and the transfers of one tile overlap with the
     computation of another. So do the image and the results, where only one layer reads or writes
     them. Weights and parameters are loaded ahead of use. With ``traced``, every node's codes are
-    also stored in the scratch region.
+    also stored in the scratch region. Without ``pack`` the program has no weights: it cannot run,
+    but its cycles can be counted.
 
     Raises :class:`CompileError` naming the layer, the number and the limit that do not fit.
     """
@@ -58,7 +61,7 @@ def compile_graph(graph: Graph, config: AcceleratorConfig, *, traced: bool = Fal
         if spilled is None:
             spilled = _streamed(graph, config, lowered)
         try:
-            return _Compilation(graph, config, lowered, spilled, traced).run()
+            return _Compilation(graph, config, lowered, spilled, traced).run(pack)
         except _Spill as spill:
             views = [name for name, view in lowered.views.items() if view.root == spill.root]
             # Parts of words cannot be stored: what lies in the host's memory is copied together.
@@ -158,7 +161,7 @@ class _Compilation:
         self.resident: dict[str, _Strip] = {}
         self.homes: dict[str, list[_Home]] = {}
 
-    def run(self) -> Program:
+    def run(self, pack: bool) -> Program:
         layers = self.lowered.layers
         self._choose_layouts()
         source = self.graph.input_nodes[0].name
@@ -206,7 +209,7 @@ class _Compilation:
             config=self.config,
             graph=self.graph,
             commands=self.stream.pack([layer.name for layer in layers]),
-            parameters=self._packed_parameters(),
+            parameters=self._packed_parameters() if pack else b"",
             input=inputs[0],
             fold=self.lowered.fold,
             outputs=tuple(outputs),
