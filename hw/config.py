@@ -141,6 +141,14 @@ class AcceleratorConfig:
         return self.act_bits + self.weight_code_bits
 
     @property
+    def radix_bits(self) -> int:
+        """Channel-wise sums take factors in digits of that many bits, signed with two.
+
+        Digits -1, 0, 1 and 2 make every number, if weights can be 2; otherwise they are bits.
+        """
+        return 2 if self.weight_bits > 2 else 1
+
+    @property
     def banks(self) -> int:
         """Banks of the activation memory: the power of two above the pixels.
 

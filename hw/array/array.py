@@ -14,7 +14,9 @@ __all__ = ["ArrayTile", "PeArray", "processing_element"]
 _TILE_FILTERS = 8
 
 
-def processing_element(config: AcceleratorConfig, lanes: int | None = None) -> Svpe | Vpe:
+def processing_element(
+    config: AcceleratorConfig, lanes: int | None = None, radix_bits: int = 0
+) -> Svpe | Vpe:
     """The configuration's element, :class:`Svpe` or :class:`Vpe`, of all its lanes or some."""
     element = Svpe if config.pe == "shift" else Vpe
     return element(
@@ -23,6 +25,7 @@ def processing_element(config: AcceleratorConfig, lanes: int | None = None) -> S
         weight_bits=config.weight_bits,
         code_bits=config.weight_code_bits,
         acc_bits=config.acc_bits,
+        radix_bits=radix_bits,
     )
 
 

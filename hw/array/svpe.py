@@ -42,11 +42,15 @@ class ProcessingElement(wiring.Component):
         Width of one stored weight.
     acc_bits : int
         Width of the signed accumulator.
+    radix_bits : int
+        A step with ``grow`` multiplies what was accumulated by ``2**radix_bits`` first: factors
+        that are no power of two, digit by digit. 0 for an element without.
 
     Members
     -------
     valid : ``In(1)``, this cycle carries a step
     first, last : ``In(1)``, the step is the first or last of its output
+    grow : ``In(1)``, only with ``radix_bits``
     act : ``In(lanes * act_bits)``, lane 0 in the low bits
     weight : ``In(lanes * code_bits)``, lane 0 in the low bits
     acc : ``Out(signed(acc_bits))``, registered
@@ -54,25 +58,38 @@ class ProcessingElement(wiring.Component):
     """
 
     def __init__(
-        self, *, lanes: int, act_bits: int, weight_bits: int, code_bits: int, acc_bits: int
+        self,
+        *,
+        lanes: int,
+        act_bits: int,
+        weight_bits: int,
+        code_bits: int,
+        acc_bits: int,
+        radix_bits: int = 0,
     ):
         self.lanes = lanes
         self.act_bits = act_bits
         self.weight_bits = weight_bits
         self.code_bits = code_bits
         self.acc_bits = acc_bits
+        self.radix_bits = radix_bits
         self.latency = pe_latency(lanes)
         super().__init__(
             {
                 "valid": In(1),
                 "first": In(1),
                 "last": In(1),
+                **({"grow": In(1)} if radix_bits else {}),
                 "act": In(lanes * act_bits),
                 "weight": In(lanes * code_bits),
                 "acc": Out(signed(acc_bits)),
                 "acc_valid": Out(1),
             }
         )
+
+    @property
+    def radix_name(self) -> str:
+        return f"_r{self.radix_bits}" if self.radix_bits else ""
 
     @property
     def product_shape(self) -> Shape:
@@ -148,11 +165,15 @@ class ProcessingElement(wiring.Component):
         ]
 
         running = Signal(signed(self.acc_bits), reset_less=True)
+        before = running
+        if self.radix_bits:
+            grow = Signal(stages, name="grow_stages")
+            m.d.sync += grow.eq(Cat(self.grow, grow))
+            grown = (running << self.radix_bits)[: self.acc_bits].as_signed()
+            before = Mux(grow[-1], grown, running)
         total = Signal(signed(self.acc_bits))
         terms = sorted(terms, key=len, reverse=True)
-        m.d.comb += total.eq(
-            self._accumulate(m, platform, running, first[-1], terms, plan.exponent)
-        )
+        m.d.comb += total.eq(self._accumulate(m, platform, before, first[-1], terms, plan.exponent))
         m.d.sync += self.acc_valid.eq(valid[-1] & last[-1])
         with m.If(valid[-1]):
             m.d.sync += running.eq(total)
@@ -172,7 +193,10 @@ class Svpe(ProcessingElement):
 
     @property
     def module_name(self) -> str:
-        return f"nbqnn_svpe_l{self.lanes}_a{self.act_bits}_w{self.weight_bits}_s{self.acc_bits}"
+        return (
+            f"nbqnn_svpe_l{self.lanes}_a{self.act_bits}_w{self.weight_bits}_s{self.acc_bits}"
+            f"{self.radix_name}"
+        )
 
     @property
     def product_shape(self) -> Shape:
@@ -195,7 +219,10 @@ class Vpe(ProcessingElement):
 
     @property
     def module_name(self) -> str:
-        return f"nbqnn_vpe_l{self.lanes}_a{self.act_bits}_w{self.code_bits}_s{self.acc_bits}"
+        return (
+            f"nbqnn_vpe_l{self.lanes}_a{self.act_bits}_w{self.code_bits}_s{self.acc_bits}"
+            f"{self.radix_name}"
+        )
 
     @property
     def product_shape(self) -> Shape:

@@ -353,6 +353,7 @@ def ultrascale_elements(config: AcceleratorConfig) -> list[ProcessingElement]:
             weight_bits=config.weight_bits,
             code_bits=config.weight_code_bits,
             acc_bits=config.acc_bits,
+            radix_bits=radix_bits,
         )
-        for lanes in (config.lanes, 1)
+        for lanes, radix_bits in ((config.lanes, 0), (1, config.radix_bits))
     ]

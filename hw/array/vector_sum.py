@@ -19,9 +19,12 @@ class VectorSum(wiring.Component):
     code, shared along the pixels. One step per cycle, latency ``self.latency`` cycles from a step
     with ``last`` to ``sum_valid``; growth and wrapping as in :class:`~hw.array.svpe.Svpe`.
 
+    A window may be gone over several times: a step with ``grow`` first multiplies what has been
+    summed up by ``2**radix_bits``, so that every time adds one digit of a factor.
+
     Members
     -------
-    valid, first, last : ``In(1)``
+    valid, first, last, grow : ``In(1)``
     act : ``In(pixels * lanes * act_bits)``
     weight : ``In(lanes * code_bits)``
     sum : ``Out(pixels * lanes * acc_bits)``, registered, holds until the next output is complete
@@ -35,6 +38,7 @@ class VectorSum(wiring.Component):
             "valid": In(1),
             "first": In(1),
             "last": In(1),
+            "grow": In(1),
             "act": In(config.pixels * config.act_word_bits),
             "weight": In(config.lanes * config.weight_code_bits),
             "sum": Out(config.pixels * config.lanes * config.acc_bits),
@@ -54,7 +58,7 @@ class VectorSum(wiring.Component):
         c = self.config
         elements = []
         for index in range(c.pixels * c.lanes):
-            element = processing_element(c, lanes=1)
+            element = processing_element(c, lanes=1, radix_bits=c.radix_bits)
             m.submodules[f"pe_p{index // c.lanes}_l{index % c.lanes}"] = submodule(
                 platform, element
             )
@@ -62,6 +66,7 @@ class VectorSum(wiring.Component):
                 element.valid.eq(self.valid),
                 element.first.eq(self.first),
                 element.last.eq(self.last),
+                element.grow.eq(self.grow),
                 element.act.eq(self.act.word_select(index, c.act_bits)),
                 element.weight.eq(self.weight.word_select(index % c.lanes, c.weight_code_bits)),
             ]

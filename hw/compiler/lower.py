@@ -43,7 +43,7 @@ class Layer:
 
     ``weight`` is (Cout, Cin, KH, KW) for the array, None for the maximum unit. Channel-wise sums
     have (C, T, KH, KW), or (1, T, KH, KW) if all channels share it: the window is gone over T
-    times, so that factors that are not powers of two become sums of them. Their ``sources`` may be
+    times, one digit of a factor each. Their ``sources`` may be
     two tensors; the kernel is then (2, 1), one row for each. ``low``, ``high`` and ``pad`` are
     stored codes. ``macs`` counts nominal multiply-accumulates: those of the mathematical
     operation, padding included.
@@ -94,8 +94,6 @@ class Lowered:
     fold: ImageFold | None
 
 
-#: Most passes over a window that stand for one factor.
-_MAX_TERMS = 64
 _SUMMING = (Conv2d, Linear, AvgPool2d, Add)
 
 
@@ -266,9 +264,9 @@ class _Lowering:
         )
 
     def _average(self, node: AvgPool2d, requantize: Requantize) -> Layer:
-        terms = self._terms(node.name, node.multiplier)
+        digits = self._digits(node.multiplier)
         weight = np.broadcast_to(
-            np.array(terms, np.int64).reshape(1, -1, 1, 1), (1, len(terms), *node.kernel)
+            np.array(digits, np.int64).reshape(1, -1, 1, 1), (1, len(digits), *node.kernel)
         )
         return self._summing_layer(
             node,
@@ -281,10 +279,10 @@ class _Lowering:
         )
 
     def _addition(self, node: Add, requantize: Requantize) -> Layer:
-        terms = [self._terms(node.name, 1 << shift) for shift in node.shifts]
-        weight = np.zeros((1, max(map(len, terms)), 2, 1), np.int64)
-        for operand, factors in enumerate(terms):
-            weight[0, : len(factors), operand, 0] = factors
+        digits = [self._digits(1 << shift) for shift in node.shifts]
+        weight = np.zeros((1, max(map(len, digits)), 2, 1), np.int64)
+        for operand, factors in enumerate(digits):
+            weight[0, -len(factors) :, operand, 0] = factors
         return self._summing_layer(
             node,
             requantize,
@@ -343,7 +341,11 @@ class _Lowering:
     ) -> Layer:
         offsets = [self.offsets[source] for source in sources]
         types = [self.types[name] for name in node.inputs]
-        correction, low, high = self._sums(node.name, weight, types, offsets)
+        # Channel-wise sums are multiplied by the radix from one pass over the window to the next.
+        passes = weight.shape[1] if unit is Unit.SUM else 1
+        radix = 1 << self.config.radix_bits
+        places = radix ** np.arange(passes, dtype=np.int64)[::-1].reshape(1, -1, 1, 1)
+        correction, low, high = self._sums(node.name, weight, places, types, offsets)
         out_offset = self.offsets[requantize.name]
         out_shape = self.shapes[requantize.name]
         channels = np.zeros(out_shape[0], np.int64)
@@ -371,18 +373,26 @@ class _Lowering:
         )
 
     def _sums(
-        self, layer: str, weight: np.ndarray, types: list[TensorType], offsets: list[int]
+        self,
+        layer: str,
+        weight: np.ndarray,
+        places: np.ndarray,
+        types: list[TensorType],
+        offsets: list[int],
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """What the hardware's sums lack, and their smallest and largest value, per channel.
 
-        With two operands, the kernel's rows are theirs.
+        ``places`` are the values of the passes over the window. With two operands, the kernel's
+        rows are theirs.
         """
         correction = smallest = largest = 0
         for operand, (type_, offset) in enumerate(zip(types, offsets, strict=True)):
             part = weight if len(types) == 1 else weight[:, :, operand : operand + 1]
-            positive = np.maximum(part, 0).sum((1, 2, 3))
-            negative = np.minimum(part, 0).sum((1, 2, 3))
-            inversions = (part < 0).sum((1, 2, 3)) if self.config.pe == "shift" else 0
+            positive = (np.maximum(part, 0) * places).sum((1, 2, 3))
+            negative = (np.minimum(part, 0) * places).sum((1, 2, 3))
+            inversions = 0
+            if self.config.pe == "shift":
+                inversions = ((part < 0) * places).sum((1, 2, 3))
             # Padding is code 0 whether or not the tensor itself can hold it.
             low, high = min(type_.low, 0) - offset, max(type_.high, 0) - offset
             smallest = smallest + positive * low + negative * high - inversions
@@ -397,19 +407,17 @@ class _Lowering:
             )
         return correction, smallest, largest
 
-    def _terms(self, layer: str, factor: int) -> list[int]:
-        """Weights of the configuration that add up to a positive factor, the largest first."""
-        largest = 1 << (self.config.weight_magnitude_bits - 1)
-        terms = [largest] * (factor // largest)
-        rest = factor % largest
-        terms += [1 << bit for bit in reversed(range(rest.bit_length())) if rest >> bit & 1]
-        if len(terms) > _MAX_TERMS:
-            raise CompileError(
-                f"layer {layer}: factor {factor} takes {len(terms)} passes of weights up to "
-                f"{largest}; at most {_MAX_TERMS} are supported (weight_bits = "
-                f"{self.config.weight_bits} of the configuration)"
-            )
-        return terms
+    def _digits(self, factor: int) -> list[int]:
+        """A positive factor in digits of ``radix_bits``, the most significant first."""
+        radix = 1 << self.config.radix_bits
+        digits = []
+        while factor:
+            digit = factor % radix
+            # Three is no weight: one less than the next digit's one.
+            digit -= radix if digit == 3 else 0
+            digits.append(digit)
+            factor = (factor - digit) // radix
+        return digits[::-1]
 
     def _check_weight_bits(self, node: Conv2d | Linear):
         if node.weight_bits > self.config.weight_bits:

@@ -150,17 +150,18 @@ class ComputeEngine(wiring.Component):
             m.d.sync += register.eq(address)
             address = register
         m.d.comb += self.weight_address.eq(address)
-        flags = (sequencer.valid, sequencer.first, sequencer.last, sequencer.unit)
+        names = ("valid", "first", "last", "grow", "unit")
+        flags = tuple(getattr(sequencer, name) for name in names)
         for stage in range(ActivationMemory.latency):
             registers = tuple(
                 Signal(len(flag), name=f"{name}_{stage}")
-                for name, flag in zip(("valid", "first", "last", "unit"), flags, strict=True)
+                for name, flag in zip(names, flags, strict=True)
             )
             m.d.sync += [new.eq(old) for new, old in zip(registers, flags, strict=True)]
             flags = registers
         for unit, code in ((array, Unit.ARRAY), (maximum, Unit.MAX), (sums, Unit.SUM)):
             m.d.comb += [
-                unit.valid.eq(flags[0] & (flags[3] == code)),
+                unit.valid.eq(flags[0] & (flags[4] == code)),
                 unit.first.eq(flags[1]),
                 unit.last.eq(flags[2]),
                 unit.act.eq(self.act_read_data),
@@ -168,6 +169,7 @@ class ComputeEngine(wiring.Component):
         m.d.comb += [
             array.weight.eq(self.weight),
             sums.weight.eq(self.weight),
+            sums.grow.eq(flags[3]),
             drain.acc.eq(array.acc),
             drain.acc_valid.eq(array.acc_valid),
             drain.max.eq(maximum.max),

@@ -40,6 +40,7 @@ class StepSequencer(wiring.Component):
     drains : ``Out(stream.Signature(drain_layout(config)))``, one for each group, at its last step
     pending : ``In(1)``, groups that were handed to ``drains`` are not yet written
     valid, first, last : ``Out(1)``
+    grow : ``Out(1)``, the first tap of a channel group other than the first
     unit, pad : ``Out``, of the step's command
     read_valid, read_padded : ``Out(pixels)``
     read_address : ``Out(pixels * address bits)``
@@ -60,6 +61,7 @@ class StepSequencer(wiring.Component):
             "valid": Out(1),
             "first": Out(1),
             "last": Out(1),
+            "grow": Out(1),
             "read_valid": Out(config.pixels),
             "read_padded": Out(config.pixels),
             "read_address": Out(config.pixels * bits),
@@ -176,6 +178,7 @@ class StepSequencer(wiring.Component):
             self.valid.eq(step),
             self.first.eq(first),
             self.last.eq(end_taps),
+            self.grow.eq((kernel_column == 0) & (kernel_row == 0) & (channel_group != 0)),
             self.weight_address.eq(weight),
             self.unit.eq(command.unit),
             self.pad.eq(command.pad),

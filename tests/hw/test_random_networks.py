@@ -24,7 +24,6 @@ REFUSALS = (
     "must fit weight_depth",
     "must fit param_depth",
     "bits (acc_bits =",
-    "passes of weights up to",
 )
 
 
