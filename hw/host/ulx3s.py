@@ -28,7 +28,7 @@ __all__ = ["CRYSTAL_MHZ", "MEMORY_BYTES", "TOP", "Ulx3s"]
 TOP = "nbqnn_ulx3s"
 CRYSTAL_MHZ = 25
 #: Program, weights, input and output together.
-MEMORY_BYTES = 1 << 15
+MEMORY_BYTES = 1 << 16
 _DATA_WIDTH = 32
 #: Lattice FPGA-DS-02012: slowest clock at the phase detector, the oscillator's range, and the
 #: fastest clock that leaves the loop, in MHz.

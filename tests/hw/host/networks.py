@@ -1,9 +1,9 @@
-"""A network of the size of the demo's, with random weights."""
+"""Networks with random weights: one of the size of the demo's, one for the slowest of lines."""
 
 from nbqnn_train.graph import Flatten, Graph, Input, MaxPool2d
 from tests.hw.networks import Network
 
-__all__ = ["digits_network"]
+__all__ = ["digits_network", "two_layers"]
 
 
 def digits_network(seed: int = 1) -> Graph:
@@ -18,4 +18,16 @@ def digits_network(seed: int = 1) -> Graph:
     net.add(Flatten, "flat")
     net.linear("linear", 10, 3)
     net.requantize("logits", 8, True)
+    return net.graph("logits")
+
+
+def two_layers(*, act_bits: int, weight_bits: int, seed: int = 1) -> Graph:
+    """A convolution and a linear layer, with hundreds of bytes of program."""
+    net = Network(seed=seed)
+    net.add(Input, "image", shape=(2, 4, 3), bits=act_bits, signed=False, exponent=-act_bits)
+    net.conv("conv", (3, 2, 2, 2), weight_bits, stride=(2, 1))
+    net.requantize("act", act_bits, False)
+    net.add(Flatten, "flat")
+    net.linear("linear", 4, weight_bits)
+    net.requantize("logits", act_bits, True)
     return net.graph("logits")
