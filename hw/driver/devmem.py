@@ -17,8 +17,10 @@ _REGISTERS_BYTES = 4096
 class DevMemBus:
     """A :class:`hw.driver.Bus` through ``/dev/mem``, for Linux without PYNQ (PetaLinux).
 
-    The memory is a range that the device tree keeps from the kernel (``reserved-memory`` with
-    ``no-map``). It is mapped without caches, so nothing has to be written back. Needs root.
+    The memory is a range that the device tree reserves; with ``O_SYNC`` it is mapped without
+    caches, so nothing has to be written back. It must not have ``no-map``: it would then be device
+    memory, in which ordinary copies fault on 64-bit ARM. Needs root, and a kernel without
+    ``CONFIG_STRICT_DEVMEM``.
 
     Parameters
     ----------
