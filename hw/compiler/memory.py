@@ -5,6 +5,10 @@ from dataclasses import dataclass
 __all__ = ["Buffer", "NoRoom", "Ring", "Scratchpad"]
 
 
+#: Buffers of more than this part of the memory are large.
+_LARGE = 4
+
+
 class NoRoom(Exception):
     """No free place of so many words."""
 
@@ -30,7 +34,11 @@ class Buffer:
 
 
 class Scratchpad:
-    """First-fit allocation of the activation memory, in words."""
+    """Allocation of the activation memory, in words.
+
+    Small buffers lie as low as possible, large ones as high as possible: what is freed in between
+    is then one hole, not many.
+    """
 
     def __init__(self, depth: int):
         self.depth = depth
@@ -40,13 +48,17 @@ class Scratchpad:
 
     def allocate(self, words: int) -> Buffer:
         """Raises :exc:`NoRoom`."""
-        base = 0
-        for other in sorted(self._live, key=lambda buffer: buffer.base):
-            if other.base - base >= words:
-                break
-            base = max(base, other.base + other.words)
-        if base + words > self.depth:
+        ends = [0, *(buffer.base + buffer.words for buffer in self._live)]
+        begins = [self.depth, *(buffer.base for buffer in self._live)]
+        holes = [
+            (end, min(begin for begin in begins if begin >= end))
+            for end in sorted(ends)
+            if any(begin >= end for begin in begins)
+        ]
+        fitting = [(start, end) for start, end in holes if end - start >= words]
+        if not fitting:
             raise NoRoom(words)
+        base = fitting[-1][1] - words if words * _LARGE > self.depth else fitting[0][0]
         buffer = Buffer(base, words)
         for past in self._past:
             if past.overlaps(buffer):
