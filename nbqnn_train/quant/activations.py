@@ -85,15 +85,19 @@ class ActivationQuantizer(nn.Module):
             return value
         return value.clamp(low, high)
 
-    def forward(self, value: Tensor) -> Tensor:
-        """In training: the quantized value with a straight-through gradient, or real values."""
+    def forward(self, value: Tensor, *, overwrite: bool = False) -> Tensor:
+        """In training: the quantized value with a straight-through gradient, or real values.
+
+        ``overwrite`` says that nobody needs ``value`` any more, not even for a gradient.
+        """
         if self.mode.calibrating:
             value = self.clamp(value)
             self.observe(value)
             return value
         if not (self.mode.activations and self.calibrated):
             return self.clamp(value)
-        return fake_quantize(value, self.format.step, *self.code_range)
+        low, high = self.code_range
+        return fake_quantize(value, self.format.step, low, high, overwrite=overwrite)
 
     def requantize(self, acc: Tensor, acc_step: Tensor, rule: Requantization) -> Tensor:
         """The graph's ``Requantize``: real values (N, C, ...) of accumulators to those of codes.

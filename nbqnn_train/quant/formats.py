@@ -62,35 +62,46 @@ class _FakeQuantize(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, value, step, low, high):
+    def forward(ctx, value, step, low, high, overwrite):
         if value.dtype in (torch.bfloat16, torch.float16):
             value = value.float()  # their mantissas hold no half beside 8 bits of code
+        elif overwrite:
+            ctx.mark_dirty(value)
         # A pass over memory costs more here than arithmetic: half and value / step in one.
-        codes = torch.add(value.new_tensor(0.5), value, alpha=1 / step).floor_()
+        half, out = value.new_tensor(0.5), value if overwrite else None
+        codes = torch.add(half, value, alpha=1 / step, out=out).floor_()
         ctx.limits = None
-        if high - low >= _MANY_CODES or not ctx.needs_input_grad[0]:
-            codes.clamp_(low, high)
-            if low < 0 and ctx.needs_input_grad[0]:
-                ctx.limits = low, high
-                ctx.save_for_backward(codes.to(torch.int8 if high < 1 << 7 else torch.int16))
-                return codes.mul_(step)
-            ctx.limits = low * step, high * step
-            result = codes.mul_(step)
-            ctx.save_for_backward(result)
-            return result
-        result = codes.clamp(low, high)
-        ctx.save_for_backward(result == codes)
-        return result.mul_(step)
+        if high - low < _MANY_CODES and ctx.needs_input_grad[0]:
+            ctx.save_for_backward(codes.clamp(low, high) == codes)
+            return codes.clamp_(low, high).mul_(step)
+        codes.clamp_(low, high)
+        if low < 0 and ctx.needs_input_grad[0]:
+            ctx.limits = low, high
+            ctx.save_for_backward(codes.to(torch.int8 if high < 1 << 7 else torch.int16))
+            return codes.mul_(step)
+        ctx.limits = low * step, high * step
+        result = codes.mul_(step)
+        ctx.save_for_backward(result)
+        return result
 
     @staticmethod
     def backward(ctx, gradient):
         (kept,) = ctx.saved_tensors
         if ctx.limits is None:
-            return gradient * kept, None, None, None
+            return gradient * kept, None, None, None, None
+        backward = torch.ops.aten.hardtanh_backward
+        if kept.dtype == gradient.dtype:
+            return backward(gradient, kept, *ctx.limits), None, None, None, None
         kept = kept.to(gradient.dtype)
-        return torch.ops.aten.hardtanh_backward(gradient, kept, *ctx.limits), None, None, None
+        backward.grad_input(gradient, kept, *ctx.limits, grad_input=kept)
+        return kept, None, None, None, None
 
 
-def fake_quantize(value: Tensor, step: float, low: int, high: int) -> Tensor:
-    """``clip(floor(value / step + 1/2), low, high) * step`` for a power-of-two ``step``."""
-    return _FakeQuantize.apply(value, step, low, high)
+def fake_quantize(
+    value: Tensor, step: float, low: int, high: int, *, overwrite: bool = False
+) -> Tensor:
+    """``clip(floor(value / step + 1/2), low, high) * step`` for a power-of-two ``step``.
+
+    With ``overwrite`` the result may take the place of ``value``, which nobody must need any more.
+    """
+    return _FakeQuantize.apply(value, step, low, high, overwrite)

@@ -198,7 +198,7 @@ class WeightedLayer(nn.Module):
             out = out + self._on_output(self.bias)
         if self.norm is not None:
             out = self.norm(out)
-        return self.out(out)
+        return self.out(out, overwrite=True)
 
     def _train_folded(self, value: Tensor, source: Format | None, blend: float) -> Tensor:
         """Batch norm as the exported graph has it; differentiable."""
@@ -212,7 +212,7 @@ class WeightedLayer(nn.Module):
         offset = self._offset(gain)
         if source is not None and self.out.calibrated and not self.mode.calibrating:
             offset = self._round_offset(offset, exponent + source.exponent)
-        return self.out(out + self._on_output(offset))
+        return self.out(out + self._on_output(offset), overwrite=True)
 
     def _round_offset(self, offset: Tensor, acc_exponent: Tensor) -> Tensor:
         """The offset on the grid of the accumulators, with a straight-through gradient."""

@@ -19,6 +19,8 @@ Codes = Callable[[Tensor, Tensor, int], Tensor]
 _ZERO_CHANNEL_EXPONENT = -16
 #: Exponents stay well inside the graph's -128 ... 127, so that sums with activations' exponents do.
 _EXPONENT_RANGE = (-100, 100)
+#: The largest numbers below one half.
+_BELOW_HALF = {torch.float32: 0.5 - 2.0**-25, torch.float64: 0.5 - 2.0**-54}
 #: Tried around the exponent that maps the largest magnitude into [top level, twice that).
 _CANDIDATES = (1, 0, -1, -2)
 
@@ -57,7 +59,8 @@ def weight_codes(weight: Tensor, exponent: Tensor, bits: int) -> Tensor:
     scaled = weight.detach() * power_of_two(-exponent, weight.dtype)
     magnitude = scaled.abs()
     code = _nearest_power(magnitude).clamp_(1, 1 << largest_log2(bits))
-    code *= magnitude >= 0.5
+    # Zero below half a step: much faster than multiplying by a comparison.
+    code = torch.ops.aten.threshold_backward(code, magnitude, _BELOW_HALF[weight.dtype])
     return torch.copysign(code, scaled) + 0.0  # no negative zeros
 
 

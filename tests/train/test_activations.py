@@ -51,6 +51,28 @@ def test_gradient_with_many_codes():
     assert x.grad.tolist() == [0, 0, 1, 1, 0, 0]
 
 
+@pytest.mark.parametrize("bits", [3, 8, 12, 16])
+@pytest.mark.parametrize("signed", [False, True])
+def test_overwriting_changes_nothing_but_memory(bits, signed):
+    """Values and gradients are those of the definition, wherever the result is put."""
+    fmt = Format(bits, signed, -3)
+    values = torch.linspace(1.3 * fmt.low - 2, 1.3 * fmt.high + 2, 4001) * fmt.step
+    codes = torch.floor(values / fmt.step + 0.5)
+    expected = codes.clamp(fmt.low, fmt.high) * fmt.step
+    if bits < 6:
+        passes = (codes >= fmt.low) & (codes <= fmt.high)
+    else:
+        passes = (codes > fmt.low) & (codes < fmt.high)
+    for overwrite in (False, True):
+        leaf = values.clone().requires_grad_()
+        fresh = leaf * 1
+        result = fake_quantize(fresh, fmt.step, fmt.low, fmt.high, overwrite=overwrite)
+        assert (result.data_ptr() == fresh.data_ptr()) == overwrite
+        assert torch.equal(result, expected)
+        (result * 3).sum().backward()
+        assert torch.equal(leaf.grad, 3.0 * passes)
+
+
 def test_uncalibrated_is_refused():
     with pytest.raises(NbqnnError, match="calibrated"):
         _ = quantizer().format

@@ -47,6 +47,7 @@ def test_run_folder(trained):
         "config.toml",
         "csv",
         "last.ckpt",
+        "pictures.html",
         "result.json",
         "tensorboard",
         "weights.safetensors",
