@@ -203,12 +203,12 @@ _COSMETIC = ("name", "clock_mhz")
 #: What the configurations for the ZCU102 have in common.
 _ZCU102 = {
     "filters": 32,
-    "pixels": 4,
     "post_lanes": 32,
     "act_depth": 32768,
     "weight_depth": 512,
     "param_depth": 512,
     "axi_data_width": 128,
+    "axi_ports": 4,
     "axi_address_width": 40,
 }
 
@@ -256,16 +256,19 @@ PRESETS = {
             axi_address_width=32,
             clock_mhz=65,
         ),
-        AcceleratorConfig(name="zcu102-8bit", lanes=64, acc_bits=24, **_ZCU102),
-        AcceleratorConfig(name="zcu102-16bit", lanes=32, act_bits=16, acc_bits=32, **_ZCU102),
-        # The baseline with 16-bit multipliers: as many filters as 2,520 DSP blocks leave room for.
+        AcceleratorConfig(name="zcu102-8bit", lanes=64, pixels=5, acc_bits=24, **_ZCU102),
+        AcceleratorConfig(
+            name="zcu102-16bit", lanes=32, pixels=6, act_bits=16, acc_bits=32, **_ZCU102
+        ),
+        # The baseline with 16-bit multipliers: as many as 2,520 DSP blocks leave room for, next to
+        # those of the channel-wise sums.
         AcceleratorConfig(
             name="zcu102-vpe16",
             lanes=32,
             act_bits=16,
             acc_bits=40,
             pe="multiply",
-            **_ZCU102 | {"filters": 16, "post_lanes": 16},
+            **_ZCU102 | {"filters": 24, "pixels": 3, "post_lanes": 8},
         ),
     )
 }
