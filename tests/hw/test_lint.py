@@ -1,4 +1,4 @@
-"""The accelerator's Verilog, read by three tools that did not write it."""
+"""The accelerator's Verilog, read by four tools that did not write it."""
 
 import json
 import re
@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from pyslang import SourceManager
+from pyslang.ast import Compilation
+from pyslang.syntax import SyntaxTree
 
 from hw.accelerator import TOP
 from hw.config import PRESETS
@@ -61,6 +64,32 @@ def test_icarus_elaborates(verilog, tmp_path):
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+#: slang's warnings about Verilog out of Amaranth, for the reasons that sim.verilator.WAIVERS gives.
+SLANG_WAIVERS = {"ArithOpMismatch", "CaseDefault", "SignConversion", "WidthTruncate"}
+
+
+def slang_diagnostics(verilog):
+    """The top modules that slang finds, and what it has to say beyond the waivers."""
+    compilation = Compilation()
+    tree = SyntaxTree.fromText(verilog, SourceManager(), "design.v", "design.v")
+    compilation.addSyntaxTree(tree)
+    codes = {str(item.code)[9:-1] for item in compilation.getAllDiagnostics()}
+    return [top.name for top in compilation.getRoot().topInstances], codes - SLANG_WAIVERS
+
+
+def test_slang_has_nothing_to_say(verilog):
+    assert slang_diagnostics(verilog) == ([TOP], set())
+
+
+def test_slang_would_find():
+    """A module, a name and a port that are not there."""
+    body = "gone g(a, b); u i(.a(a), .c(b)); assign b = q;"
+    text = f"module u(input a); endmodule\nmodule t(input a, output b); {body} endmodule\n"
+    tops, codes = slang_diagnostics(text)
+    assert tops == ["t"]
+    assert {"UnknownModule", "UndeclaredIdentifier", "PortDoesNotExist"} <= codes
 
 
 def yosys_check(verilog, top, folder):
