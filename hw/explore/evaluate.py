@@ -1,0 +1,71 @@
+"""Cycles of many configurations at once, in processes of their own."""
+
+import multiprocessing
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Self
+
+from hw.board_memory import BoardMemory
+from hw.compiler import CompileError, compile_graph
+from hw.config import AcceleratorConfig
+from hw.cycles import MemoryModel, estimate_cycles
+from nbqnn_train.graph import Graph, load
+
+__all__ = ["Evaluator"]
+
+
+class Evaluator:
+    """Compiles a graph without its weights and counts cycles; to be used in a ``with`` statement.
+
+    Parameters
+    ----------
+    path : Path
+        The graph's file; every process reads it once.
+    memory : BoardMemory
+        Behind the AXI ports.
+    processes : int, optional
+        All cores unless said otherwise. Results are the same for any number.
+    """
+
+    def __init__(self, path: Path, memory: BoardMemory, processes: int | None = None):
+        # Spawned: a fork of a process with threads may never come back.
+        self._pool = ProcessPoolExecutor(
+            processes or os.cpu_count() or 1,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_open,
+            initargs=(Path(path), memory),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def cycles(self, configs: Sequence[AcceleratorConfig]):
+        """For each configuration, in order, the cycles of an image or why it does not run."""
+        return self._pool.map(_cycles, configs)
+
+
+_graph: Graph
+_memory: BoardMemory
+
+
+def _open(path: Path, memory: BoardMemory) -> None:
+    global _graph, _memory
+    _graph, _memory = load(path), memory
+
+
+def _cycles(config: AcceleratorConfig) -> int | str:
+    try:
+        program = compile_graph(_graph, config, pack=False)
+    except CompileError as error:
+        return str(error)
+    model = MemoryModel(
+        read_latency=_memory.read_latency(config.clock_mhz),
+        write_latency=_memory.write_latency(config.clock_mhz),
+        bytes_per_cycle=_memory.bytes_per_cycle(config.clock_mhz),
+    )
+    return estimate_cycles(program, model).cycles

@@ -1,0 +1,90 @@
+"""The configurations that are considered: a grid to begin with, and the neighbours of each."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import product
+
+from hw.config import AcceleratorConfig, ConfigError
+
+__all__ = ["grid", "neighbours"]
+
+_LANES = (8, 16, 32, 64, 128)
+_FILTERS = (8, 16, 24, 32, 40, 48, 64, 80, 96, 128)
+_PIXELS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16)
+_POST_LANES = (1, 2, 4, 8, 16, 32, 64)
+_DEPTHS = tuple(1 << bits for bits in range(8, 17))
+_PORTS = (1, 2, 4)
+#: Steps of each field; what is not in a list is not considered.
+_STEPS = {
+    "lanes": _LANES,
+    "filters": _FILTERS,
+    "pixels": _PIXELS,
+    "post_lanes": _POST_LANES,
+    "act_depth": _DEPTHS,
+    "weight_depth": _DEPTHS,
+    "param_depth": _DEPTHS,
+    "axi_ports": _PORTS,
+}
+#: The grid's, coarse: the search refines around what is good.
+_GRID_FILTERS = (8, 16, 32, 64, 128)
+_GRID_PIXELS = (1, 2, 4, 8)
+_GRID_WEIGHT_DEPTHS = (512, 2048, 8192)
+
+
+def grid(base: AcceleratorConfig, board: str) -> Iterator[list[Iterator[AcceleratorConfig]]]:
+    """Sizes of the array; for each and each depth of weights, ever smaller activation memories."""
+    for lanes, filters, pixels in product(_LANES, _GRID_FILTERS, _GRID_PIXELS):
+        sizes = {
+            "lanes": lanes,
+            "filters": filters,
+            "pixels": pixels,
+            "post_lanes": min(lanes, filters, _POST_LANES[-1]),
+            "param_depth": 512,
+            "axi_ports": _PORTS[-1],
+        }
+        yield [
+            _memories(base, board, sizes | {"weight_depth": depth}) for depth in _GRID_WEIGHT_DEPTHS
+        ]
+
+
+def _memories(
+    base: AcceleratorConfig, board: str, sizes: dict[str, int]
+) -> Iterator[AcceleratorConfig]:
+    for depth in reversed(_DEPTHS):
+        if (config := _with(base, board, sizes | {"act_depth": depth})) is not None:
+            yield config
+
+
+def neighbours(config: AcceleratorConfig, board: str) -> Iterator[AcceleratorConfig]:
+    """One field one step up or down; more filters and fewer pixels, and so on, in one go."""
+    moves = [{field: step} for field in _STEPS for step in (-1, 1)]
+    sizes = ("lanes", "filters", "pixels")
+    moves += [{up: 1, down: -1} for up in sizes for down in sizes if up != down]
+    for move in moves:
+        values = {}
+        for field, step in move.items():
+            steps = _STEPS[field]
+            at = steps.index(getattr(config, field)) + step
+            if 0 <= at < len(steps):
+                values[field] = steps[at]
+        if len(values) < len(move):
+            continue
+        lanes = values.get("lanes", config.lanes)
+        filters = values.get("filters", config.filters)
+        if "post_lanes" not in values:
+            values["post_lanes"] = max(
+                count
+                for count in _POST_LANES
+                if count <= config.post_lanes and lanes % count == 0 and filters % count == 0
+            )
+        if (neighbour := _with(config, board, values)) is not None:
+            yield neighbour
+
+
+def _with(config: AcceleratorConfig, board: str, sizes: dict[str, int]) -> AcceleratorConfig | None:
+    """Named after its sizes; None where no such configuration can be."""
+    array = "x".join(str(sizes.get(n, getattr(config, n))) for n in ("lanes", "filters", "pixels"))
+    try:
+        return replace(config, name=f"{board}-{array}", **sizes)
+    except ConfigError:
+        return None
