@@ -20,7 +20,8 @@ from amaranth.hdl import (
     ResetSignal,
     Value,
 )
-from amaranth.hdl._ir import PortDirection
+from amaranth.hdl._ast import SignalDict
+from amaranth.hdl._ir import PortDirection, build_netlist
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
@@ -118,7 +119,7 @@ class VerilogLibrary:
             "rst": (domain.rst, PortDirection.Input),
         }
         all_ports.update((port, (value, flow)) for port, (flow, value) in ports.items())
-        text, _ = rtlil.convert_fragment(fragment, all_ports, name, emit_src=False)
+        text = _rtlil(fragment, all_ports, name)
         # Defined after what it uses.
         del self._modules[name]
         self._modules[name] = _join_hierarchical_names(text)
@@ -169,6 +170,34 @@ def _describe(component: NamedComponent) -> tuple[str, dict[str, tuple[PortDirec
         flow = PortDirection.Input if member.flow is In else PortDirection.Output
         ports["__".join(map(str, path))] = (flow, value)
     return name, ports
+
+
+class _ModuleEmitter(rtlil.ModuleEmitter):
+    """Leaves out what memories hold at first where that is nothing but zeros.
+
+    Nothing reads a word that was not written, and a line of zeros for each word of a wide memory
+    takes tools minutes.
+    """
+
+    def emit_memory(self, cell_idx, cell):
+        if any(cell.init):
+            super().emit_memory(cell_idx, cell)
+
+
+def _rtlil(fragment: Fragment, ports: dict, name: str) -> str:
+    """``rtlil.convert_fragment`` with an emitter of our own."""
+    netlist = build_netlist(fragment, ports=ports, name=name)
+    checker = rtlil.EmptyModuleChecker(netlist)
+    design = rtlil.Design(emit_src=False)
+    names = SignalDict()
+    for index, module in enumerate(netlist.modules):
+        if checker.is_empty(index):
+            continue
+        builder = design.module(".".join(module.name), src_loc=module.src_loc)
+        if index == 0:
+            builder.attribute("top", 1)
+        _ModuleEmitter(builder, netlist, module, names, empty_checker=checker).emit()
+    return str(design)
 
 
 def _join_hierarchical_names(text: str) -> str:
