@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -19,7 +20,16 @@ from pathlib import Path
 from nbqnn_train.graph.errors import NbqnnError
 from sim.cache import cached_folder
 
-__all__ = ["WAIVERS", "ToolError", "compile_model", "link", "lint", "tool_versions", "verilate"]
+__all__ = [
+    "WAIVERS",
+    "ToolError",
+    "compile_model",
+    "has_headers",
+    "link",
+    "lint",
+    "tool_versions",
+    "verilate",
+]
 
 #: Warnings of ``-Wall`` that Verilog out of Amaranth cannot avoid, each with the reason.
 WAIVERS = {
@@ -117,6 +127,17 @@ def link(objects: Sequence[Path], output: Path, flags: Sequence[str] = ()) -> No
     _call([_compiler(), *map(str, objects), "-o", str(output), "-pthread", *flags], output.parent)
 
 
+def has_headers(names: Sequence[str]) -> bool:
+    """Whether the C++ compiler finds these headers."""
+    if not names:
+        return True
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "headers.cpp")
+        source.write_text("".join(f"#include <{name}>\n" for name in names))
+        command = [_compiler(), "-E", str(source), "-o", str(Path(folder, "headers"))]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
 @cache
 def tool_versions() -> str:
     """What besides the sources a built model depends on."""
@@ -125,14 +146,19 @@ def tool_versions() -> str:
 
 
 def _runtime_objects(names: Sequence[str], flags: Sequence[str]) -> list[Path]:
+    """Objects of the run-time library, each in a place of its own: models need different ones."""
     include = _verilator_root() / "include"
 
-    def build(folder: Path) -> None:
-        print("compiling the simulator's run-time library (once)", file=sys.stderr, flush=True)
-        _compile([(include / name, ["-O2"]) for name in names], folder, list(flags))
+    def compiled(name: str) -> Path:
+        def build(folder: Path) -> None:
+            print(f"compiling the simulator's {name} (once)", file=sys.stderr, flush=True)
+            _compile([(include / name, ["-O2"])], folder, list(flags))
 
-    folder = cached_folder("runtime", (tool_versions(), *names, "", *flags), build)
-    return [folder / Path(name).with_suffix(".o").name for name in names]
+        folder = cached_folder("runtime", (tool_versions(), name, "", *flags), build)
+        return folder / Path(name).with_suffix(".o").name
+
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        return list(pool.map(compiled, names))
 
 
 def _groups(sources: Sequence[Path]) -> list[list[Path]]:

@@ -10,7 +10,7 @@ from typing import Self
 
 import numpy as np
 
-from sim.verilated.build import build_library
+from sim.verilated.build import TRACES, build_library
 
 __all__ = ["BusError", "MemoryTiming", "SimulationError", "Statistics", "VerilatedAccelerator"]
 
@@ -100,7 +100,8 @@ def _load(path: Path) -> ctypes.CDLL:
         ("timing", None, [simulator, ctypes.POINTER(_Timing)]),
         ("fault", None, [simulator, number, number, ctypes.c_uint8]),
         ("clear_faults", None, [simulator]),
-        ("trace", ctypes.c_bool, [simulator, ctypes.c_char_p]),
+        ("start_trace", ctypes.c_bool, [simulator, ctypes.c_char_p, number]),
+        ("stop_trace", None, [simulator]),
         ("reset", None, [simulator, number]),
         ("write", ctypes.c_int, [simulator, number, ctypes.c_uint32, number]),
         ("read", ctypes.c_int, [simulator, number, ctypes.POINTER(ctypes.c_uint32), number]),
@@ -142,8 +143,9 @@ class VerilatedAccelerator:
         Its first address.
     timing : MemoryTiming
         How the memory behaves.
-    trace : Path, optional
-        Write all signals to this VCD file. (Slow, and large.)
+    trace : str, optional
+        Build the model so that :meth:`start_trace` can write files of this format: "vcd", "fst" or
+        "saif".
 
     Attributes
     ----------
@@ -162,8 +164,10 @@ class VerilatedAccelerator:
         memory_bytes: int,
         memory_base: int = 0,
         timing: MemoryTiming | None = None,
-        trace: Path | None = None,
+        trace: str | None = None,
     ):
+        if trace is not None and trace not in TRACES:
+            raise ValueError(f"Trace must be one of {TRACES}, not {trace!r}")
         if data_width not in _DATA_WIDTHS:
             raise ValueError(f"Data width must be one of {_DATA_WIDTHS}, not {data_width!r}")
         if ports not in _PORTS:
@@ -172,7 +176,7 @@ class VerilatedAccelerator:
             raise ValueError(
                 f"Memory must be a multiple of {data_width // 8} bytes, not {memory_bytes!r}"
             )
-        library = build_library(verilog, top, data_width, ports, trace=trace is not None)
+        library = build_library(verilog, top, data_width, ports, trace=trace)
         self._library = _load(library)
         self._simulator = self._library.nbqnn_new()
         self.memory = np.zeros(memory_bytes, np.uint8)
@@ -181,8 +185,6 @@ class VerilatedAccelerator:
             self._simulator, self.memory.ctypes.data, memory_base, memory_bytes
         )
         self.set_timing(timing or MemoryTiming())
-        if trace is not None and not self._library.nbqnn_trace(self._simulator, bytes(trace)):
-            raise AssertionError("the model was built without tracing")
         self.reset()
 
     def __enter__(self) -> Self:
@@ -215,6 +217,21 @@ class VerilatedAccelerator:
                 seed=timing.seed % 2**63,
             ),
         )
+
+    def start_trace(self, path: Path, *, half_period_ps: int = 2000) -> None:
+        """Writes all signals of the following cycles to a file, until :meth:`stop_trace`.
+
+        Time begins at 0 there. Raises :exc:`OSError` if the file cannot be written.
+        """
+        # The library itself cannot say what is wrong.
+        with path.open("wb"):
+            pass
+        if not self._library.nbqnn_start_trace(self._handle, bytes(path), half_period_ps):
+            raise ValueError(f"The model must be built for traces to write {str(path)!r}")
+
+    def stop_trace(self) -> None:
+        """Completes the file."""
+        self._library.nbqnn_stop_trace(self._handle)
 
     def inject_fault(self, begin: int, end: int, *, response: int = 2) -> None:
         """Answers accesses to addresses from ``begin`` up to but without ``end`` with an error.

@@ -4,9 +4,15 @@ import sys
 from pathlib import Path
 
 from sim.cache import cached_folder, keep_only
-from sim.verilator import compile_model, link, tool_versions, verilate
+from sim.verilator import ToolError, compile_model, has_headers, link, tool_versions, verilate
 
-__all__ = ["build_library"]
+__all__ = ["TRACES", "build_library"]
+
+#: What a model can write of its signals: waveforms (VCD is large, FST small), or how often each
+#: of them changes.
+TRACES = ("vcd", "fst", "saif")
+#: Headers and libraries that Verilator's part for a format needs from the system.
+_NEEDED = {"fst": (("lz4.h", "zlib.h"), ["-llz4", "-lz"])}
 
 _HARNESS = Path(__file__).with_name("harness.cpp")
 _NAME = "accelerator.so"
@@ -15,7 +21,7 @@ _FLAGS = ("-fPIC", "-fvisibility=hidden")
 
 
 def build_library(
-    verilog: str, top: str, data_width: int, ports: int = 1, *, trace: bool = False
+    verilog: str, top: str, data_width: int, ports: int = 1, *, trace: str | None = None
 ) -> Path:
     """The shared library of a model, built now unless it was built before.
 
@@ -29,23 +35,39 @@ def build_library(
         Bits of ``m_axi_rdata``.
     ports : int
         AXI4 ports, 1, 2 or 4; with more than one they are ``m_axi0_*``, ``m_axi1_*`` and so on.
-    trace : bool
-        Able to write a VCD file; half as fast even when it does not.
+    trace : str, optional
+        One of :data:`TRACES` that the model can write; half as fast even when it does not.
+
+    Raises
+    ------
+    ToolError
+        The format needs headers that are not installed.
     """
+    headers, libraries = _NEEDED.get(trace, ((), []))
+    if not has_headers(headers):
+        raise ToolError(
+            f"{trace.upper()} waveforms need the headers {', '.join(headers)}; remedy: "
+            "apt install liblz4-dev zlib1g-dev, or VCD"
+        )
+    # The formats exclude each other in a model; all others are off.
+    chosen = [f"-DVM_TRACE_{name.upper()}={int(name == trace)}" for name in TRACES]
 
     def build(folder: Path) -> None:
         print(f"compiling the simulator of {top} (once)", file=sys.stderr, flush=True)
         fast = ["--x-assign", "fast", "--x-initial", "fast", "--no-assert"]
-        verilate(verilog, top, folder, [*fast, *(["--trace-vcd"] if trace else [])])
+        verilate(verilog, top, folder, [*fast, *([f"--trace-{trace}"] if trace else [])])
         objects = compile_model(
             folder,
             own_sources=[_HARNESS],
             optimize="-O3",
-            flags=[*_FLAGS, f"-DVM_TRACE={int(trace)}", f"-DVM_TRACE_VCD={int(trace)}"],
-            own_flags=[f"-DDATA_BYTES={data_width // 8}", f"-DPORTS={ports}"],
-            runtime=["verilated_vcd_c.cpp"] if trace else [],
+            flags=_FLAGS,
+            own_flags=[
+                *(f"-DDATA_BYTES={data_width // 8}", f"-DPORTS={ports}"),
+                *(f"-DVM_TRACE={int(trace is not None)}", *chosen),
+            ],
+            runtime=[f"verilated_{trace}_c.cpp"] if trace else [],
         )
-        link(objects, folder / _NAME, ["-shared", "-fvisibility=hidden"])
+        link(objects, folder / _NAME, ["-shared", "-fvisibility=hidden", *libraries])
         keep_only(folder, _NAME, "design.v")
 
     parts = (

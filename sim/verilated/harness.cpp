@@ -16,8 +16,15 @@
 
 #include "Vtop.h"
 #include "verilated.h"
-#if VM_TRACE
+#if VM_TRACE_VCD
 #include "verilated_vcd_c.h"
+using Trace = VerilatedVcdC;
+#elif VM_TRACE_FST
+#include "verilated_fst_c.h"
+using Trace = VerilatedFstC;
+#elif VM_TRACE_SAIF
+#include "verilated_saif_c.h"
+using Trace = VerilatedSaifC;
 #endif
 
 #define API extern "C" __attribute__((visibility("default")))
@@ -114,7 +121,7 @@ struct Port {
 
 class Simulator {
 public:
-    Simulator() : top_(std::make_unique<Vtop>(&context_, "top")) {
+    Simulator() : top_(std::make_unique<Vtop>(traceable(&context_), "top")) {
 #define FROM_FIRST(name) top_->FIRST(name),
 #define FROM_1(name) top_->m_axi1_##name,
 #define FROM_2(name) top_->m_axi2_##name,
@@ -132,9 +139,7 @@ public:
     }
 
     ~Simulator() {
-#if VM_TRACE
-        if (trace_) trace_->close();
-#endif
+        stop_trace();
         top_->final();
     }
 
@@ -155,16 +160,26 @@ public:
     }
     void clear_faults() { faults_.clear(); }
 
-    bool open_trace(const char* path) {
+    // From the next cycle on; false if the model was built without.
+    bool start_trace(const char* path, uint64_t half_period) {
 #if VM_TRACE
-        context_.traceEverOn(true);
-        trace_ = std::make_unique<VerilatedVcdC>();
+        stop_trace();
+        trace_ = std::make_unique<Trace>();
         top_->trace(trace_.get(), 99);
         trace_->open(path);
-        return true;
+        half_period_ = half_period;
+        traced_ = 0;
+        return trace_->isOpen();
 #else
-        (void)path;
+        (void)path, (void)half_period;
         return false;
+#endif
+    }
+
+    void stop_trace() {
+#if VM_TRACE
+        if (trace_) trace_->close();
+        trace_.reset();
 #endif
     }
 
@@ -233,18 +248,26 @@ public:
     const Statistics& statistics() const { return statistics_; }
 
 private:
+    // Must be said before the model is made.
+    static VerilatedContext* traceable(VerilatedContext* context) {
+        context->traceEverOn(VM_TRACE);
+        return context;
+    }
+
+    void trace() {
+#if VM_TRACE
+        if (trace_) trace_->dump(half_period_ * traced_++);
+#endif
+    }
+
     void cycle() {
         top_->clk = 0;
         top_->eval();
-#if VM_TRACE
-        if (trace_) trace_->dump(2 * now_);
-#endif
+        trace();
         sample();
         top_->clk = 1;
         top_->eval();
-#if VM_TRACE
-        if (trace_) trace_->dump(2 * now_ + 1);
-#endif
+        trace();
         ++now_;
         if (!in_reset_) drive();
     }
@@ -452,7 +475,8 @@ private:
     VerilatedContext context_;
     std::unique_ptr<Vtop> top_;
 #if VM_TRACE
-    std::unique_ptr<VerilatedVcdC> trace_;
+    std::unique_ptr<Trace> trace_;
+    uint64_t half_period_ = 0, traced_ = 0;  // picoseconds; half periods since it began
 #endif
     uint8_t* memory_ = nullptr;
     uint64_t base_ = 0, size_ = 0;
@@ -484,9 +508,10 @@ API void nbqnn_fault(Simulator* simulator, uint64_t begin, uint64_t end, uint8_t
     simulator->fault(begin, end, response);
 }
 API void nbqnn_clear_faults(Simulator* simulator) { simulator->clear_faults(); }
-API bool nbqnn_trace(Simulator* simulator, const char* path) {
-    return simulator->open_trace(path);
+API bool nbqnn_start_trace(Simulator* simulator, const char* path, uint64_t half_period) {
+    return simulator->start_trace(path, half_period);
 }
+API void nbqnn_stop_trace(Simulator* simulator) { simulator->stop_trace(); }
 API void nbqnn_reset(Simulator* simulator, uint64_t cycles) { simulator->reset(cycles); }
 API int nbqnn_write(Simulator* simulator, uint64_t address, uint32_t value, uint64_t timeout) {
     return simulator->write(address, value, timeout);

@@ -1,5 +1,6 @@
 """sim.verilated: a copying accelerator behind Python, and the harness's own checks."""
 
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,6 +9,7 @@ import pytest
 
 from hw.verilog import emit
 from sim.verilated import BusError, MemoryTiming, SimulationError, VerilatedAccelerator
+from sim.verilator import ToolError, has_headers
 from tests.sim.designs import COPIER_MAP, FAULTS, IDENTITY, Copier
 
 MEMORY = 1 << 20
@@ -244,18 +246,55 @@ def test_closed_model():
         accelerator.read(0)
 
 
-def test_trace(tmp_path):
-    """A VCD file with the top's ports, from the reset on, complete after closing."""
+def test_waveform_of_a_window(tmp_path):
+    """A VCD file with the top's ports, of the cycles asked for, from time 0, complete."""
     path = tmp_path / "copier.vcd"
-    with model(32, trace=path) as accelerator:
+    with model(32, trace="vcd") as accelerator:
         copy(accelerator, 0, HALF, 4)
-        cycles = accelerator.cycles
+        accelerator.start_trace(path, half_period_ps=5)
+        accelerator.run(10, until_interrupt=False)
+        accelerator.stop_trace()
+        accelerator.run(10, until_interrupt=False)
     text = path.read_text()
     for port in ("clk", "irq", "m_axi_araddr", "s_axi_wdata"):
         assert f" {port} " in text
-    # Two evaluations a cycle, the first at time 0.
+    # Two evaluations a cycle.
     times = [int(line[1:]) for line in text.splitlines() if line.startswith("#")]
-    assert times == list(range(2 * cycles))
+    assert times == list(range(0, 100, 5))
+
+
+def test_switching_activity(tmp_path):
+    """A SAIF file: the clock rises and falls once a cycle, the address moves once a burst."""
+    path = tmp_path / "copier.saif"
+    with model(32, trace="saif") as accelerator:
+        accelerator.start_trace(path, half_period_ps=2000)
+        accelerator.run(100, until_interrupt=False)
+        accelerator.stop_trace()
+    text = path.read_text()
+    # One value lasts until the next: the last half period has no end.
+    assert re.search(r"\(DURATION 398000\)", text)
+    assert re.search(r"\(clk \(T0 200000\) \(T1 198000\) \(TZ 0\) \(TX 0\).* \(TC 199\)", text)
+
+
+@pytest.mark.skipif(not has_headers(("lz4.h", "zlib.h")), reason="needs the headers of lz4, zlib")
+def test_small_waveforms(tmp_path):
+    path = tmp_path / "copier.fst"
+    with model(32, trace="fst") as accelerator:
+        accelerator.start_trace(path)
+        accelerator.run(100, until_interrupt=False)
+    # The first block of an FST file is its header, of 329 bytes.
+    assert path.read_bytes()[:9] == b"\0" + (329).to_bytes(8, "big")
+
+
+def test_fst_without_its_headers(monkeypatch):
+    monkeypatch.setattr("sim.verilated.build.has_headers", lambda names: not names)
+    with pytest.raises(ToolError, match=r"^FST .* lz4\.h, zlib\.h; remedy: apt install liblz4-dev"):
+        model(32, trace="fst")
+
+
+def test_traces_of_a_model_without(copier, tmp_path):
+    with pytest.raises(ValueError, match=r"^The model must be built for traces to write "):
+        copier.start_trace(tmp_path / "copier.vcd")
 
 
 def test_speed(copier):
