@@ -16,6 +16,7 @@ from hw.synth.area import Area
 from hw.synth.build import Build, read_build
 from hw.synth.fit import check_fit, shares
 from hw.synth.process import run_tool
+from hw.synth.saif import reroot_saif
 from hw.synth.vivado_report import (
     read_hierarchy,
     read_power,
@@ -44,6 +45,8 @@ CONTROL_ADDRESS = 0xA000_0000
 _HERE = Path(__file__).parent
 #: Ports of the processor system into its memory, and their widest data.
 _MEMORY_PORTS, _WIDEST = 4, 128
+#: The accelerator in the project: Vivado puts modules that it takes by reference into one more.
+_PATH = ("system_wrapper", "system_i", "accelerator", "inst", "accelerator")
 #: Steps of a project at once; the folder is the same wherever it is written.
 _JOBS = 4
 
@@ -53,15 +56,19 @@ def vivado_folder(build: Path, board: Board, *, quick: bool = False) -> Path:
     return Path(build) / f"vivado-{board.name}{'-quick' if quick else ''}"
 
 
-def write_vivado(build: Path, board: Board, *, quick: bool = False) -> list[Path]:
+def write_vivado(
+    build: Path, board: Board, *, quick: bool = False, activity: Path | None = None
+) -> list[Path]:
     """Writes :func:`vivado_folder`: RTL, constraints, settings, Tcl.
 
-    Returns the files, ``build.tcl`` last; :data:`VIVADO_COMMAND` in their folder runs it.
+    ``activity`` is a SAIF file of a simulation, for the power report. Returns the files,
+    ``build.tcl`` last; :data:`VIVADO_COMMAND` in their folder runs it.
 
     Raises
     ------
     NbqnnError
-        The folder is not a build, Vivado knows no such device, or the board has too few ports.
+        The folder is not a build, Vivado knows no such device, the board has too few ports, or
+        ``activity`` is not of the accelerator.
     """
     if board.family != "xcup":
         able = [name for name, known in BOARDS.items() if known.family == "xcup"]
@@ -87,9 +94,13 @@ def write_vivado(build: Path, board: Board, *, quick: bool = False) -> list[Path
         contents["rtl/nbqnn_axi.v"] = wrapper_verilog(top, design.config)
         contents["board.xdc"] = _script("vivado_board.xdc")
         contents["build.tcl"] = _script("vivado_project.tcl")
+    place = folder / "activity.saif"
+    place.unlink(missing_ok=True)
+    if activity is not None:
+        reroot_saif(activity, place, design.top, [design.top] if quick else _PATH)
     for name, text in contents.items():
         write_text(folder / name, text)
-    return [folder / name for name in contents]
+    return [*([place] if activity is not None else []), *(folder / name for name in contents)]
 
 
 def run_vivado(

@@ -126,7 +126,7 @@ report_utilization -hierarchical -file [file join $reports route_hierarchy.rpt]
 report_timing_summary -file [file join $reports route_timing.rpt]
 set activity [file join $here activity.saif]
 if {[file exists $activity]} {
-    read_saif $activity
+    read_saif -strip_path system_wrapper $activity
 }
 report_power -file [file join $reports route_power.rpt]
 report_route_status -file [file join $reports route_status.rpt]

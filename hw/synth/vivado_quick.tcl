@@ -38,8 +38,7 @@ write_checkpoint -force [file join $checkpoints route.dcp]
 report_stage route
 set activity [file join $here activity.saif]
 if {[file exists $activity]} {
-    # The simulation's outermost scope holds the accelerator, which is the top here.
-    read_saif -strip_path TOP/$accelerator_top $activity
+    read_saif -strip_path $accelerator_top $activity
 }
 report_power -file [file join $reports route_power.rpt]
 report_route_status -file [file join $reports route_status.rpt]

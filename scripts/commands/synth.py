@@ -37,18 +37,23 @@ def synth(
     read: Annotated[
         bool, typer.Option("--read", help="Vivado: read the reports of a run elsewhere.")
     ] = False,
+    activity: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.saif", help="Vivado: activity in a simulation, for power."),
+    ] = None,
     json: JsonOption = None,
 ) -> None:
     """Area, and routed timing where the tool gives it; exit code 1 if the clock is not met."""
     from hw.boards import find_board
-    from hw.synth import read_vivado, run_vivado, synth_nextpnr, synth_yosys, write_vivado
+    from hw.synth import Area, read_vivado, run_vivado, synth_nextpnr, synth_yosys, write_vivado
+    from hw.synth.fit import check_fit
     from hw.synth.vivado import VIVADO_COMMAND
 
     target = find_board(board)
     if tool is Tool.VIVADO and read:
         result = read_vivado(build, target, quick=quick)
     elif tool is Tool.VIVADO:
-        files = write_vivado(build, target, quick=quick)
+        files = write_vivado(build, target, quick=quick, activity=activity)
         for file in files:
             console.print(f"wrote {file}", soft_wrap=True)
         with spinner("vivado") as report:
@@ -68,6 +73,8 @@ def synth(
     write_json(json, result)
     console.print(area_table([result]))
     if "fmax_mhz" not in result:
+        # An estimate beyond the board is worth seeing, but no board can be built from it.
+        check_fit(Area(**{name: result[name] for name in ("lut", "ff", "bram36", "dsp")}), target)
         return
     met = "met" if result["met"] else "not met"
     console.print(f"clock: {result['fmax_mhz']} MHz of {result['clock_mhz']} MHz asked for: {met}")

@@ -292,3 +292,23 @@ def test_synth_vivado_reads_what_came_back(nbqnn, refused, build, tmp_path):
     text = texts["utilization"]
     (reports / "route_utilization.rpt").write_text(text[: len(text) // 2])
     refused(r"report \S+route_utilization\.rpt must be complete, but lacks .*", *arguments)
+
+
+def test_synth_of_what_does_not_fit(nbqnn, build, tmp_path, monkeypatch):
+    """The estimate is shown and written; one line says what the board lacks, and how much."""
+    area = {"lut": 300_000, "ff": 5, "bram36": 912.5, "dsp": 0}
+    result = {
+        "tool": "yosys",
+        "board": "zcu102",
+        "array": area | {"lanes": 64},
+        **area,
+        "share": dict.fromkeys(area, 1.0),
+    }
+    monkeypatch.setattr("hw.synth.synth_yosys", lambda *arguments: result)
+    outcome = nbqnn("synth", build, "--tool", "yosys", "--json", "area.json")
+    assert outcome.code == 2
+    assert outcome.err == (
+        "nbqnn: error: the accelerator does not fit zcu102: it needs 300,000 LUTs, the board has "
+        "274,080; 912.5 BRAM36, the board has 912\n"
+    )
+    assert json.loads((tmp_path / "area.json").read_text()) == result

@@ -231,7 +231,7 @@ def test_project_reads_switching_activity(vivado, build):
     (folder / "activity.saif").write_text("(SAIFILE)")
     _, _, commands = vivado(folder)
     names = [c[0] for c in commands]
-    assert ["read_saif", f"{folder}/activity.saif"] in commands
+    assert ["read_saif", "-strip_path", "system_wrapper", f"{folder}/activity.saif"] in commands
     assert names.index("read_saif") < names.index("report_power")
 
 
@@ -299,7 +299,7 @@ def test_quick_commands(vivado, build):
     for stage in ("synth", "route"):
         report = f"{folder}/reports/{stage}_timing.rpt"
         assert ["report_timing_summary", "-file", report] in commands
-    assert ["read_saif", "-strip_path", "TOP/nbqnn", f"{folder}/activity.saif"] in commands
+    assert ["read_saif", "-strip_path", "nbqnn", f"{folder}/activity.saif"] in commands
     summary = (folder / "reports" / "summary.txt").read_text()
     assert summary == "clock_mhz 200\nsetup_slack_ns 0.3\nhold_slack_ns 0.021\ntiming met\n"
     code, output, _ = vivado(folder, setup=-0.1)

@@ -1,0 +1,48 @@
+"""Switching activity from a simulation, under the names of a design that the accelerator is in."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from hw.files import write_text
+from nbqnn_train.graph.errors import NbqnnError
+
+__all__ = ["reroot_saif"]
+
+
+def reroot_saif(source: Path, target: Path, scope: str, path: Sequence[str]) -> None:
+    """Writes ``target``: what ``source`` says of instance ``scope``, as instance ``path``.
+
+    Both are files in the Switching Activity Interchange Format; ``source`` is as Verilator writes
+    it, with one item on a line.
+
+    Raises
+    ------
+    NbqnnError
+        ``source`` cannot be read, is not complete or holds no such instance.
+    """
+    try:
+        lines = source.read_text(encoding="utf-8").splitlines(keepends=True)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not text"
+        raise NbqnnError(f"activity {str(source)!r} cannot be read: {reason}") from None
+    if not any(line.strip() == "(SAIFILE" for line in lines[:5]):
+        raise NbqnnError(f"activity {str(source)!r} must be a SAIF file, but does not begin so")
+    begin = next((i for i, line in enumerate(lines) if line.lstrip().startswith("(INSTANCE")), 0)
+    inside = list(_instance(source, lines, scope))
+    wrapped = [f"(INSTANCE {name}\n" for name in path]
+    write_text(target, "".join([*lines[:begin], *wrapped, *inside, ")\n" * len(path), ")\n"]))
+
+
+def _instance(source: Path, lines: list[str], scope: str) -> Iterator[str]:
+    """The lines inside the first instance of that name."""
+    depth = 0
+    for line in lines:
+        if depth == 0:
+            depth = int(line.strip() == f"(INSTANCE {scope}")
+            continue
+        depth += line.count("(") - line.count(")")
+        if depth == 0:
+            return
+        yield line
+    what = f"the end of instance {scope!r}" if depth else f"an instance {scope!r}"
+    raise NbqnnError(f"activity {str(source)!r} must be complete, but lacks {what}")
