@@ -9,7 +9,7 @@ follows from its counts.
 from collections import deque
 from dataclasses import dataclass
 
-from hw.array.array import PeArray
+from hw.array.array import array_latency
 from hw.array.svpe import pe_latency
 from hw.config import AcceleratorConfig
 from hw.isa import DESCRIPTOR_BYTES, Opcode, Unit, unpack
@@ -90,7 +90,7 @@ class _Model:
         #: When each engine's queued commands leave their queue.
         self.taken = {opcode: deque() for opcode in self.finished}
         self.free = dict.fromkeys(self.finished, 0.0)
-        self.array = PeArray(self.config).latency
+        self.array = array_latency(self.config)
         #: When the walker and the sequencer are done with the last command, the last group's last
         #: step and its unit.
         self.walked = self.stepped = self.group_end = 0.0

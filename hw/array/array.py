@@ -8,10 +8,15 @@ from hw.array.svpe import Svpe, Vpe, pe_latency
 from hw.config import AcceleratorConfig
 from hw.verilog import submodule
 
-__all__ = ["ArrayTile", "PeArray", "processing_element"]
+__all__ = ["ArrayTile", "PeArray", "array_latency", "processing_element"]
 
 #: Filters served by one copy of the activation registers: bounds their fan-out.
 _TILE_FILTERS = 8
+
+
+def array_latency(config: AcceleratorConfig) -> int:
+    """Cycles from a step with ``last`` to ``acc_valid``: the tile's registers and the element."""
+    return pe_latency(config.lanes) + 1
 
 
 def processing_element(
@@ -50,7 +55,7 @@ class ArrayTile(wiring.Component):
     def __init__(self, config: AcceleratorConfig, filters: int):
         self.config = config
         self.filters = filters
-        self.latency = pe_latency(config.lanes) + 1
+        self.latency = array_latency(config)
         super().__init__(_ports(config, filters))
 
     @property
@@ -114,7 +119,7 @@ class PeArray(wiring.Component):
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
-        self.latency = pe_latency(config.lanes) + 1
+        self.latency = array_latency(config)
         super().__init__(_ports(config, config.filters))
 
     @property

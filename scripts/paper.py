@@ -1,0 +1,141 @@
+"""The paper's comparison on the ZCU102, and networks beyond it, in one run.
+
+Chen et al., arXiv 2004.02396: AlexNet's convolutions with 16-bit activations and 3-bit weights on
+an array of shift elements (SVPE) against one of 16-bit multipliers (VPE).
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from hw.board_memory import find_memory
+from hw.boards import find_board
+from hw.config import load_config
+from hw.cycles import MemoryModel
+from hw.synth.area_model import estimate_area
+from nbqnn_train.graph import NbqnnError
+from scripts.output import console, spinner, write_json
+from scripts.performance import Measurement, measure
+from scripts.tables import plain_table
+
+__all__ = ["main"]
+
+_BOARD = "zcu102"
+#: GOP/s that the paper states for the ZCU102.
+_PAPER = {"zcu102-16bit": 957.4, "zcu102-vpe16": 332.2}
+_COMPARED = (("alexnet", "zcu102-16bit"), ("alexnet", "zcu102-vpe16"))
+_OTHERS = (
+    ("alexnet", "zcu102-8bit"),
+    ("vgg16", "zcu102-8bit"),
+    ("resnet18", "zcu102-8bit"),
+    ("resnet50", "zcu102-8bit"),
+    ("densenet121", "zcu102-8bit"),
+    ("mobilenet_v1", "zcu102-8bit"),
+    ("nbq", "zcu102-8bit"),
+    ("resnet20", "zcu102-8bit"),
+    ("resnet20", "zcu102-16bit"),
+)
+
+
+def main(
+    cache: Annotated[Path, typer.Option(help="Folder for graphs.")] = Path("paper"),
+    rtl: Annotated[int, typer.Option(help="Images to run on the RTL, 0 for the model.")] = 0,
+    only: Annotated[list[str] | None, typer.Option(help="Networks, all unless given.")] = None,
+    json: Annotated[Path | None, typer.Option(help="File for the figures.")] = None,
+) -> None:
+    """Prints cycles, GOP/s and area beside the paper's figures."""
+    memory = _memory_model()
+    chosen = [pair for pair in (*_COMPARED, *_OTHERS) if not only or pair[0] in only]
+    if not chosen:
+        raise NbqnnError(f"networks must be of {', '.join(sorted({n for n, _ in _OTHERS}))}")
+    measured: list[Measurement] = []
+    with spinner("networks on the ZCU102") as step:
+        for network, preset in chosen:
+            measured.append(
+                measure(network, preset, cache, rtl_images=rtl, memory=memory, report=step)
+            )
+            # What has been measured is not lost if a later one takes too long.
+            write_json(json, {"networks": [one.to_json() for one in measured]})
+    areas = {preset: _area(preset) for preset in dict.fromkeys(preset for _, preset in chosen)}
+    write_json(json, {"networks": [one.to_json() for one in measured], "area": areas})
+    if all(pair in chosen for pair in _COMPARED):
+        console.print(_comparison(measured, areas))
+    console.print(_networks(measured))
+    console.print(
+        "Cycles are those of one image at a time, weights are random, GOP/s are two operations for "
+        "each multiply-accumulate at the clock that is asked for. LUT, BRAM and DSP are estimates "
+        "from Yosys' figures. Nothing here has run on a board; power needs Vivado.",
+        soft_wrap=True,
+    )
+    if any(one.mismatches for one in measured):
+        raise typer.Exit(1)
+
+
+def _memory_model() -> MemoryModel:
+    described = find_memory(_BOARD)
+    clock = load_config(preset=_COMPARED[0][1]).clock_mhz
+    return MemoryModel(
+        read_latency=described.read_latency(clock),
+        write_latency=described.write_latency(clock),
+        bytes_per_cycle=described.bytes_per_cycle(clock),
+    )
+
+
+def _area(preset: str) -> dict:
+    area = estimate_area(load_config(preset=preset))
+    return {name: getattr(area, name) for name in ("lut", "ff", "bram36", "dsp")}
+
+
+def _comparison(measured: list[Measurement], areas: dict[str, dict]) -> Table:
+    board = find_board(_BOARD)
+    table = plain_table("AlexNet's convolutions, 16 bit", "SVPE", "VPE", "ratio", "paper's ratio",
+                        title="Shifts against multipliers on the ZCU102")  # fmt: skip
+    shift, multiply = measured[:2]
+    paper_ratio = _PAPER[shift.preset] / _PAPER[multiply.preset]
+    rows = [
+        ("lanes", shift.lanes, multiply.lanes, ""),
+        ("cycles", shift.conv_cycles, multiply.conv_cycles, ""),
+        ("GOP/s", shift.conv_gops, multiply.conv_gops, f"{paper_ratio:.1f}"),
+        ("paper's GOP/s", _PAPER[shift.preset], _PAPER[multiply.preset], f"{paper_ratio:.1f}"),
+    ]
+    rows += [
+        (name.upper(), areas[shift.preset][name], areas[multiply.preset][name], "")
+        for name in ("lut", "bram36", "dsp")
+    ]
+    for name, first, second, beside in rows:
+        ratio = "" if not second or name.startswith("paper") else f"{first / second:.2f}"
+        table.add_row(Text(name), f"{first:,.0f}", f"{second:,.0f}", ratio, beside)
+    table.caption = f"{board.name}: {board.lut:,} LUT, {board.dsp:,} DSP"
+    return table
+
+
+def _networks(measured: list[Measurement]) -> Table:
+    table = plain_table(
+        *("network", "configuration", "cycles", "model", "images/s", "GOP/s", "conv. GOP/s"),
+        *("busy", "checked"),
+        title="Networks, one image at a time",
+    )
+    for one in measured:
+        table.add_row(
+            one.network,
+            one.preset,
+            f"{one.cycles:,}",
+            f"{one.model_cycles / one.cycles - 1:+.2%}" if one.source == "rtl" else "is it",
+            f"{one.images_per_second:,.0f}",
+            f"{one.gops:,.0f}",
+            f"{one.conv_gops:,.0f}",
+            f"{one.utilization:.0%}",
+            f"{one.images_checked - one.mismatches}/{one.images_checked}"
+            if one.images_checked
+            else "",
+        )
+    return table
+
+
+if __name__ == "__main__":
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(main)
+    app()

@@ -1,0 +1,171 @@
+"""What networks take on the configurations for the ZCU102: cycles, GOP/s, utilization.
+
+Weights are random: cycles do not depend on them. Cycles come from the model (:mod:`hw.cycles`) or,
+on request, from the Verilated RTL, whose every output code is then compared with the interpreter's.
+Clock rates are those that a configuration asks for; nothing here has run on a board.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hw.compiler import compile_graph
+from hw.config import load_config
+from hw.cycles import MemoryModel, estimate_cycles
+from hw.program import Program
+from nbqnn_train.graph import Conv2d, Graph, NbqnnError, load, save
+
+__all__ = ["NETWORKS", "Measurement", "measure", "network_graph"]
+
+#: Network -> image (channels, height, width) and classes.
+NETWORKS = {
+    "alexnet": ((3, 224, 224), 1000),
+    "vgg16": ((3, 224, 224), 1000),
+    "resnet18": ((3, 224, 224), 1000),
+    "resnet50": ((3, 224, 224), 1000),
+    "densenet121": ((3, 224, 224), 1000),
+    "mobilenet_v1": ((3, 224, 224), 1000),
+    "resnet20": ((3, 32, 32), 10),
+    "nbq": ((3, 32, 32), 10),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """One network on one configuration, one image at a time.
+
+    ``source`` is "rtl" or "model". ``model_cycles`` is the model's figure in either case.
+    ``images_checked`` counts those whose codes were compared with the interpreter's, ``mismatches``
+    those that differed. ``conv`` figures are those of the convolutions alone, from the end of the
+    layer before to their own end.
+    """
+
+    network: str
+    preset: str
+    act_bits: int
+    lanes: int
+    clock_mhz: int
+    source: str
+    cycles: int
+    model_cycles: int
+    macs: int
+    conv_cycles: int
+    conv_macs: int
+    images_checked: int = 0
+    mismatches: int = 0
+
+    @property
+    def images_per_second(self) -> float:
+        return self.clock_mhz * 1e6 / self.cycles
+
+    @property
+    def gops(self) -> float:
+        """GOP/s over the whole network: two operations per multiply-accumulate."""
+        return 2 * self.macs * self.images_per_second / 1e9
+
+    @property
+    def conv_gops(self) -> float:
+        """GOP/s over the convolutions."""
+        return 2 * self.conv_macs * self.clock_mhz * 1e6 / self.conv_cycles / 1e9
+
+    @property
+    def utilization(self) -> float:
+        return self.macs / (self.cycles * self.lanes)
+
+    def to_json(self) -> dict:
+        derived = ("images_per_second", "gops", "conv_gops", "utilization")
+        return asdict(self) | {name: getattr(self, name) for name in derived}
+
+
+def network_graph(
+    network: str, act_bits: int, cache: Path, *, weight_bits: int = 3, seed: int = 0
+) -> Graph:
+    """The network with random weights, quantized and exported; kept in ``cache``."""
+    if network not in NETWORKS:
+        raise NbqnnError(f"network must be one of {', '.join(NETWORKS)}, not {network!r}")
+    path = cache / f"{network}_w{weight_bits}_a{act_bits}_s{seed}.graph"
+    if path.is_file():
+        return load(path)
+    import torch
+
+    from nbqnn_train.convert import QuantConfig, calibrate, convert
+    from nbqnn_train.export import export_graph
+    from nbqnn_train.models.registry import build_model
+
+    shape, classes = NETWORKS[network]
+    torch.manual_seed(seed)
+    quantized = convert(
+        build_model(network, classes, shape[0]),
+        QuantConfig(weight_bits=weight_bits, act_bits=act_bits),
+    )
+    calibrate(quantized, [torch.randn(2, *shape)])
+    graph = export_graph(quantized.eval(), input_shape=shape)
+    cache.mkdir(parents=True, exist_ok=True)
+    save(graph, path)
+    return graph
+
+
+def measure(
+    network: str,
+    preset: str,
+    cache: Path,
+    *,
+    rtl_images: int = 0,
+    memory: MemoryModel | None = None,
+    report: Callable[[str], None] = lambda line: None,
+) -> Measurement:
+    """Compiles a network for a preset and counts its cycles.
+
+    With ``rtl_images`` the Verilated RTL runs that many random images; ``report`` is told what is
+    going on, a line at a time.
+    """
+    config = load_config(preset=preset)
+    report(f"{network} for {preset}: graph and program")
+    graph = network_graph(network, config.act_bits, cache)
+    program = compile_graph(graph, config)
+    estimate = estimate_cycles(program, memory)
+    cycles = estimate.cycles
+    by_layer = [layer.cycles for layer in estimate.layers]
+    mismatches = 0
+    if rtl_images:
+        report(f"{network} for {preset}: {rtl_images} images on the RTL")
+        result = _on_rtl(program, rtl_images, memory)
+        cycles, mismatches = round(result["cycles_per_image"]), result["mismatches"]
+        by_layer = [round(layer["cycles"]) for layer in result["layers"]]
+    convolutions = [
+        (layer_cycles, layer.macs)
+        for layer, layer_cycles in zip(program.layers, by_layer, strict=True)
+        if layer.macs and isinstance(graph[layer.name], Conv2d)
+    ]
+    return Measurement(
+        network=network,
+        preset=preset,
+        act_bits=config.act_bits,
+        lanes=config.multiplies_per_cycle,
+        clock_mhz=config.clock_mhz,
+        source="rtl" if rtl_images else "model",
+        cycles=cycles,
+        model_cycles=estimate.cycles,
+        macs=sum(layer.macs for layer in program.layers),
+        conv_cycles=sum(layer_cycles for layer_cycles, _ in convolutions),
+        conv_macs=sum(macs for _, macs in convolutions),
+        images_checked=rtl_images,
+        mismatches=mismatches,
+    )
+
+
+def _on_rtl(program: Program, count: int, memory: MemoryModel | None) -> dict:
+    from sim.simulate import simulate_program
+    from sim.verilated import MemoryTiming
+
+    shape = program.graph.input_nodes[0].shape
+    x = np.random.default_rng(0).normal(size=(count, *shape)).astype(np.float32)
+    timing = MemoryTiming(**asdict(memory)) if memory is not None else None
+    return simulate_program(program, x, timing=timing)
+
+
+def write_json(path: Path, measurements: list[Measurement]):
+    path.write_text(json.dumps([one.to_json() for one in measurements], indent=2) + "\n")
