@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["area_table", "demo_tables", "layer_table", "plain_table"]
+__all__ = ["area_table", "demo_tables", "front_table", "layer_table", "plain_table"]
 
 #: Field of a result -> heading.
 _RESOURCES = {"lut": "LUT", "ff": "FF", "bram36": "BRAM36", "dsp": "DSP"}
@@ -13,13 +13,14 @@ _RESOURCES = {"lut": "LUT", "ff": "FF", "bram36": "BRAM36", "dsp": "DSP"}
 
 def layer_table(result: dict) -> Table:
     """Cycles of each layer, from the result of ``simulate``."""
-    table = plain_table(
-        "layer", "cycles", "MACs", "utilization", title="Cycles per image, by layer"
-    )
+    estimated = "estimated_cycles" in result
+    columns = ["layer", "cycles", *(["estimate"] if estimated else []), "MACs", "utilization"]
+    table = plain_table(*columns, title="Cycles per image, by layer")
     for layer in result["layers"]:
         table.add_row(
             layer["name"],
             f"{layer['cycles']:,.0f}",
+            *([f"{layer['estimated_cycles']:,}"] if estimated else []),
             f"{layer['macs']:,}",
             f"{layer['utilization']:.1%}",
         )
@@ -43,6 +44,34 @@ def area_table(results: Sequence[dict], names: Sequence[str] = ("accelerator",))
                 f"{array[resource] / array['lanes']:.2f}",
             )
     return table
+
+
+def front_table(result: dict) -> Table:
+    """The configurations worth having, from the result of ``explore``."""
+    table = plain_table(
+        *("array", "words", "images/s", "GOP/s", "ms", "busy", "LUT", "BRAM36"),
+        title=f"Configurations worth having on {result['board']} "
+        "(lanes×filters×pixels, words of activations + weights)",
+    )
+    for candidate in result["candidates"]:
+        if not candidate["pareto"]:
+            continue
+        config = candidate["config"]
+        table.add_row(
+            "×".join(str(config[field]) for field in ("lanes", "filters", "pixels")),
+            "+".join(_short(config[field]) for field in ("act_depth", "weight_depth")),
+            f"{candidate['images_per_second']:,.1f}",
+            f"{candidate['gops']:,.0f}",
+            f"{candidate['latency_ms']:,.2f}",
+            f"{candidate['utilization']:.0%}",
+            f"{candidate['lut']:,}",
+            f"{candidate['bram36']:g}",
+        )
+    return table
+
+
+def _short(depth: int) -> str:
+    return f"{depth >> 10}k" if depth >= 1024 else str(depth)
 
 
 def demo_tables(summary: dict) -> list[Table]:

@@ -1,14 +1,30 @@
 """The Verilated accelerator as the driver sees it."""
 
+from dataclasses import dataclass
+from pathlib import Path
+
 from hw.accelerator import TOP
 from hw.config import AcceleratorConfig
 from hw.driver import Buffer
 from hw.generate import accelerator_verilog
 from sim.verilated import MemoryTiming, VerilatedAccelerator
 
-__all__ = ["VerilatedBus"]
+__all__ = ["Trace", "VerilatedBus"]
 
 _PAGE = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """A file of signals, from cycle ``begin`` of a run up to but without ``end``, or its end.
+
+    ``form`` is "vcd", "fst" or "saif".
+    """
+
+    path: Path
+    form: str
+    begin: int = 0
+    end: int | None = None
 
 
 class VerilatedBus:
@@ -23,6 +39,8 @@ class VerilatedBus:
         Longest wait for the interrupt.
     timing : MemoryTiming, optional
         How the memory behaves.
+    trace : Trace, optional
+        What to write of the signals while the first run goes on.
     """
 
     def __init__(
@@ -32,7 +50,10 @@ class VerilatedBus:
         memory_bytes: int,
         max_cycles: int,
         timing: MemoryTiming | None = None,
+        trace: Trace | None = None,
     ):
+        self._trace = trace
+        self._half_period_ps = round(500_000 / config.clock_mhz)
         self.model = VerilatedAccelerator(
             accelerator_verilog(config),
             TOP,
@@ -41,6 +62,7 @@ class VerilatedBus:
             memory_bytes=-(-memory_bytes // _PAGE) * _PAGE,
             memory_base=_PAGE,
             timing=timing,
+            trace=None if trace is None else trace.form,
         )
         self._max_cycles = max_cycles
         self._allocated = 0
@@ -69,5 +91,12 @@ class VerilatedBus:
         return Buffer(self.model.memory[start : self._allocated], self.model.memory_base + start)
 
     def wait(self) -> bool:
+        trace, self._trace = self._trace, None
+        if trace is not None:
+            self.model.run(trace.begin)
+            self.model.start_trace(trace.path, half_period_ps=self._half_period_ps)
+            left = self._max_cycles if trace.end is None else trace.end - trace.begin
+            self.model.run(left)
+            self.model.stop_trace()
         self.model.run(self._max_cycles)
         return self.model.irq

@@ -1,34 +1,88 @@
 """Runs programs on the Verilated accelerator and compares every code with the interpreter's."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from hw.board_memory import BoardMemory
 from hw.compiler import compile_graph
+from hw.cycles import CycleEstimate, MemoryModel, estimate_cycles
 from hw.driver import Driver, RunResult, memory_bytes
 from hw.program import Port, Program, load_program
 from nbqnn_train.graph import Graph, NbqnnError, run
-from sim.bus import VerilatedBus
+from sim.bus import Trace, VerilatedBus
 from sim.verilated import MemoryTiming
+from sim.verilated.build import check_trace
 
 __all__ = [
+    "TraceRequest",
+    "board_timing",
     "checked_images",
     "compare_images",
     "first_difference",
+    "layer_window",
     "open_driver",
     "simulate",
     "simulate_program",
     "summary",
 ]
 
+#: Cycles around a layer's window: its first steps are before its own time stamps.
+_MARGIN = 50
 #: Images that the interpreter works on together.
 _BATCH = 64
 
 
+@dataclass(frozen=True, kw_only=True)
+class TraceRequest:
+    """A file of signals: of the whole run, of one layer, or of a window of cycles of the run.
+
+    ``form`` is "vcd", "fst" or "saif".
+    """
+
+    path: Path
+    form: str
+    layer: str | None = None
+    cycles: tuple[int, int] | None = None
+
+    def check(self, program: Program) -> None:
+        """:exc:`NbqnnError` for an unknown layer, an empty window, or what a form lacks here."""
+        check_trace(self.form)
+        names = [layer.name for layer in program.layers]
+        if self.layer is not None and self.layer not in names:
+            raise NbqnnError(f"layer must be one of {', '.join(names)}, not {self.layer!r}")
+        if self.cycles is not None and not 0 <= self.cycles[0] < self.cycles[1]:
+            raise NbqnnError(
+                f"cycles must be A:B with 0 <= A < B, not {self.cycles[0]}:{self.cycles[1]}"
+            )
+
+    def window(self, program: Program, result: RunResult) -> Trace:
+        """What to trace in a run that goes like the one before."""
+        begin, end = self.cycles or (0, None)
+        if self.layer is not None:
+            begin, end = layer_window(program, result, self.layer)
+            begin, end = max(0, begin - _MARGIN), end + _MARGIN
+        return Trace(path=self.path, form=self.form, begin=begin, end=end)
+
+
+def board_timing(memory: BoardMemory, clock_mhz: int) -> MemoryTiming:
+    """A board's memory, as the simulator has it."""
+    return MemoryTiming(
+        read_latency=memory.read_latency(clock_mhz),
+        write_latency=memory.write_latency(clock_mhz),
+        bytes_per_cycle=memory.bytes_per_cycle(clock_mhz),
+        refresh_every=round(memory.refresh_every_ns * clock_mhz / 1000),
+        refresh_cycles=-(-memory.refresh_ns * clock_mhz // 1000),
+    )
+
+
 def open_driver(
-    program: Program, timing: MemoryTiming | None = None, max_cycles: int | None = None
+    program: Program,
+    timing: MemoryTiming | None = None,
+    max_cycles: int | None = None,
+    trace: Trace | None = None,
 ) -> tuple[VerilatedBus, Driver]:
     """A Verilated accelerator with the program loaded; the bus is the caller's to close."""
     size = memory_bytes(program)
@@ -36,13 +90,24 @@ def open_driver(
         # Far above any run that gets on.
         macs = sum(layer.macs for layer in program.layers)
         max_cycles = 200_000 + 8 * macs + 100 * size
-    bus = VerilatedBus(program.config, memory_bytes=size, max_cycles=max_cycles, timing=timing)
+    bus = VerilatedBus(
+        program.config, memory_bytes=size, max_cycles=max_cycles, timing=timing, trace=trace
+    )
     return bus, Driver(bus, program)
 
 
-def simulate(path: Path, x: np.ndarray, progress: Callable[[int, int], None] | None = None) -> dict:
-    """:func:`simulate_program` of a program file."""
-    return simulate_program(load_program(path), x, progress=progress)
+def simulate(
+    path: Path,
+    x: np.ndarray,
+    *,
+    memory: BoardMemory | None = None,
+    traces: Sequence[TraceRequest] = (),
+    progress: Callable[[int, int], None] | None = None,
+) -> dict:
+    """:func:`simulate_program` of a program file, with a board's memory at the program's clock."""
+    program = load_program(path)
+    timing = None if memory is None else board_timing(memory, program.config.clock_mhz)
+    return simulate_program(program, x, timing=timing, traces=traces, progress=progress)
 
 
 def simulate_program(
@@ -50,6 +115,7 @@ def simulate_program(
     x: np.ndarray,
     *,
     timing: MemoryTiming | None = None,
+    traces: Sequence[TraceRequest] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> dict:
     """Runs images on the RTL and compares every output code with the interpreter's.
@@ -61,27 +127,54 @@ def simulate_program(
         In the units the network was trained on.
     timing : MemoryTiming, optional
         Of the memory behind the AXI port.
+    traces : sequence of TraceRequest
+        Files of signals to write in one more run of the first wrong image, else of the first.
     progress : callable, optional
         Called with the images done and all images.
 
     Returns
     -------
     dict
-        ``images``, ``mismatches`` (images with a wrong code), ``first_mismatch`` (None, or
-        ``image``, ``layer``, ``position``, ``expected``, ``actual``), ``cycles_per_image``,
-        ``utilization`` (of the array, over the whole run) and ``layers``, each with ``name``,
-        ``cycles``, ``macs`` and ``utilization``; cycles are means over the images.
+        ``images`` that ran: up to the first wrong one; ``mismatches`` (images with a wrong code),
+        ``first_mismatch`` (None, or ``image``, ``layer``, ``channel``, ``position`` (row, column),
+        ``expected``, ``actual``, and ``cycles``: begin and end of that layer in the run),
+        ``cycles_per_image``, ``estimated_cycles``, ``utilization`` (of the array, over the whole
+        run) and ``layers``, each with ``name``, ``cycles``, ``estimated_cycles``, ``macs`` and
+        ``utilization``; cycles are means over the images, estimates the cycle model's.
     """
     # Before the simulator is built, which can take a minute.
     x = checked_images(program, x)
+    for request in traces:
+        request.check(program)
+    timing = timing or MemoryTiming()
     bus, driver = open_driver(program, timing)
     with bus:
         results, wrong = compare_images(driver, program, x, progress)
     mismatch = None
     if wrong:
         first = wrong[0]
-        mismatch = _locate(program, x[first], first, results[first].outputs, timing)
-    return summary(program, results, len(wrong), mismatch)
+        mismatch = _locate(program, x[first], first, results[first], timing)
+    traced = wrong[0] if wrong else 0
+    for request in traces if results else ():
+        trace = request.window(program, results[traced])
+        bus, driver = open_driver(program, timing, trace=trace)
+        with bus:
+            driver.run(x[traced])
+    return summary(program, results, len(wrong), mismatch, _estimate(program, timing))
+
+
+def _estimate(program: Program, timing: MemoryTiming) -> CycleEstimate:
+    rate = timing.bytes_per_cycle
+    if timing.refresh_every:
+        rate = (rate or program.config.axi_beat_bits / 8) * (
+            1 - timing.refresh_cycles / timing.refresh_every
+        )
+    model = MemoryModel(
+        read_latency=timing.read_latency,
+        write_latency=timing.write_latency,
+        bytes_per_cycle=rate,
+    )
+    return estimate_cycles(program, model)
 
 
 def checked_images(program: Program, x: np.ndarray) -> np.ndarray:
@@ -99,7 +192,7 @@ def compare_images(
     x: np.ndarray,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[RunResult], list[int]]:
-    """Runs images; the results, and the numbers of those with a code unlike the interpreter's."""
+    """Runs images up to the first with a code unlike the interpreter's; results, number of it."""
     results: list[RunResult] = []
     wrong = []
     for start in range(0, len(x), _BATCH):
@@ -113,6 +206,7 @@ def compare_images(
                 for name, codes in expected.items()
             ):
                 wrong.append(start + index)
+                return results, wrong
             if progress is not None:
                 progress(start + index + 1, len(x))
     return results, wrong
@@ -124,12 +218,12 @@ def _expected(graph: Graph, batch: np.ndarray, ports: tuple[Port, ...]) -> dict[
 
 
 def _locate(
-    program: Program, image: np.ndarray, index: int, outputs: dict, timing: MemoryTiming | None
+    program: Program, image: np.ndarray, index: int, result: RunResult, timing: MemoryTiming
 ) -> dict:
     """The first layer and position that differ, from one more run with all layers stored.
 
     The run is with the program's own weights. Where it shows no difference (the program's
-    commands may be at fault), the difference is that of ``outputs``.
+    commands may be at fault), the difference is that of ``result``.
     """
     traced = compile_graph(program.graph, program.config, traced=True)
     traced = replace(traced, parameters=program.parameters)
@@ -138,19 +232,21 @@ def _locate(
         codes = driver.run(image).traced
     layers = [(layer.name, layer.output) for layer in traced.layers if layer.output in codes]
     candidates = [(name, output, codes[output]) for name, output in layers]
-    return first_difference(program, image, index, outputs, candidates)
+    return first_difference(program, image, index, result, candidates)
 
 
 def first_difference(
     program: Program,
     image: np.ndarray,
     index: int,
-    outputs: dict[str, np.ndarray],
+    result: RunResult,
     layers: Sequence[tuple[str, str, np.ndarray]] = (),
 ) -> dict:
     """The first of the layers, given as (name, output, codes), and then outputs, that differs."""
     expected = run(program.graph, image[None], trace=True)
-    candidates = [*layers, *((name, name, actual) for name, actual in outputs.items())]
+    named = {layer.output: layer.name for layer in program.layers}
+    outputs = result.outputs.items()
+    candidates = [*layers, *((named.get(name, name), name, codes) for name, codes in outputs)]
     for name, output, actual in candidates:
         wanted = expected[output].reshape(actual.shape)
         if not np.array_equal(actual, wanted):
@@ -158,17 +254,34 @@ def first_difference(
             return {
                 "image": index,
                 "layer": name,
-                "position": position,
+                "channel": position[0],
+                "position": position[1:],
                 "expected": int(wanted[position]),
                 "actual": int(actual[position]),
+                "cycles": layer_window(program, result, name),
             }
     raise AssertionError(f"image {index} differed and no longer does")
 
 
+def layer_window(program: Program, result: RunResult, layer: str) -> tuple[int, int]:
+    """From which to which cycle of the run the layer was worked on: from the end of the one before
+    to its own; the whole run for what is no layer of the program."""
+    end = 0
+    for other, cycles in zip(program.layers, result.layer_cycles, strict=True):
+        begin, end = end, end + cycles
+        if other.name == layer:
+            return begin, end
+    return 0, result.cycles
+
+
 def summary(
-    program: Program, results: list[RunResult], mismatches: int, mismatch: dict | None
+    program: Program,
+    results: list[RunResult],
+    mismatches: int,
+    mismatch: dict | None,
+    estimate: CycleEstimate | None = None,
 ) -> dict:
-    """What :func:`simulate_program` returns, from the runs."""
+    """What :func:`simulate_program` returns, from the runs; estimates only where there are any."""
     rate = program.config.multiplies_per_cycle
     cycles = float(np.mean([result.cycles for result in results])) if results else 0.0
     per_layer = np.mean([result.layer_cycles for result in results], axis=0) if results else ()
@@ -181,12 +294,16 @@ def summary(
         }
         for layer, layer_cycles in zip(program.layers, per_layer, strict=False)
     ]
+    if estimate is not None:
+        for layer, estimated in zip(layers, estimate.layers, strict=False):
+            layer["estimated_cycles"] = estimated.cycles
     macs = sum(layer.macs for layer in program.layers)
     return {
         "images": len(results),
         "mismatches": mismatches,
         "first_mismatch": mismatch,
         "cycles_per_image": cycles,
+        **({} if estimate is None else {"estimated_cycles": estimate.cycles}),
         "utilization": macs / (cycles * rate) if cycles else 0.0,
         "layers": layers,
     }

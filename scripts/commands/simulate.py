@@ -22,18 +22,57 @@ def simulate(
         Path | None,
         typer.Option(help="Simulate this netlist of synth --tool nextpnr, over its serial line."),
     ] = None,
+    memory: Annotated[
+        str, typer.Option(help="Board whose memory is behind the AXI ports.")
+    ] = "zcu102",
+    bandwidth: Annotated[
+        float | None, typer.Option(metavar="GB/S", min=0, help="In place of the board's.")
+    ] = None,
+    read_ns: Annotated[
+        float | None, typer.Option(min=0, max=1e6, help="Latency, in place of the board's.")
+    ] = None,
+    write_ns: Annotated[
+        float | None, typer.Option(min=0, max=1e6, help="Latency, in place of the board's.")
+    ] = None,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="With the pauses in which DDR4 is refreshed.")
+    ] = False,
+    fst: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Waveforms of one image, small.")
+    ] = None,
+    vcd: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Waveforms of one image, for any viewer.")
+    ] = None,
+    saif: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Switching activity, for power.")
+    ] = None,
+    layer: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only this layer in these files.")
+    ] = None,
+    cycles: Annotated[
+        str | None, typer.Option(metavar="A:B", help="Only these cycles in these files.")
+    ] = None,
     json: JsonOption = None,
 ) -> None:
     """Run the Verilated accelerator and compare every output code; exit code 1 on a difference."""
-    from sim.serial.simulate import simulate_netlist
-    from sim.simulate import simulate as run_simulation
+    from scripts.simulation import run_simulation
 
     x = read_images(images)
     with progress("simulating") as report:
-        if netlist is None:
-            result = run_simulation(program, x, progress=report)
-        else:
-            result = simulate_netlist(program, x, netlist, progress=report)
+        result = run_simulation(
+            program,
+            x,
+            netlist=netlist,
+            memory=memory,
+            bandwidth=bandwidth,
+            read_ns=read_ns,
+            write_ns=write_ns,
+            refresh=refresh,
+            files={"fst": fst, "vcd": vcd, "saif": saif},
+            layer=layer,
+            cycles=cycles,
+            progress=report,
+        )
     write_json(json, result)
     console.print(layer_table(result))
     console.print(
@@ -43,9 +82,11 @@ def simulate(
     )
     if result["mismatches"]:
         first = result["first_mismatch"]
+        begin, end = first["cycles"]
         console.print(
             f"first difference: image {first['image']}, layer {first['layer']}, "
-            f"position {first['position']}: {first['actual']}, not {first['expected']}",
+            f"channel {first['channel']}, position {first['position']}: "
+            f"{first['actual']}, not {first['expected']}; cycles {begin}...{end} of the run",
             soft_wrap=True,
         )
         raise typer.Exit(1)

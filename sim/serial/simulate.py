@@ -54,5 +54,5 @@ def simulate_netlist(
     mismatch = None
     if wrong:
         first = wrong[0]
-        mismatch = first_difference(program, x[first], first, results[first].outputs)
+        mismatch = first_difference(program, x[first], first, results[first])
     return summary(program, results, len(wrong), mismatch)

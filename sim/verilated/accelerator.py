@@ -43,6 +43,9 @@ class MemoryTiming:
     outstanding: int = 16
     #: Bytes moved per cycle, both directions and all ports together; 0 for as much as they carry.
     bytes_per_cycle: float = 0.0
+    #: The memory moves nothing for the last ``refresh_cycles`` of every ``refresh_every`` cycles.
+    refresh_every: int = 0
+    refresh_cycles: int = 0
     #: Chance of a pause, on every channel and in every cycle, 0 to below 1.
     stall_rate: float = 0.0
     #: Of the pauses.
@@ -55,6 +58,11 @@ class MemoryTiming:
                 raise TypeError(f"{name} must be an integer, not {value!r}")
             if not 1 <= value < 2**31:
                 raise ValueError(f"{name} must be in 1..{2**31 - 1}, not {value!r}")
+        if not (0 <= self.refresh_cycles < self.refresh_every < 2**31 or not self.refresh_cycles):
+            raise ValueError(
+                f"refresh_cycles must be in 0..{self.refresh_every}, below refresh_every, "
+                f"not {self.refresh_cycles!r}"
+            )
         if not 0 <= self.stall_rate < 1:
             raise ValueError(f"stall_rate must be in 0..1, below 1, not {self.stall_rate!r}")
         if not 0 <= self.bytes_per_cycle <= 2**20:
@@ -77,6 +85,8 @@ class _Timing(ctypes.Structure):
         ("write_latency", ctypes.c_uint32),
         ("outstanding", ctypes.c_uint32),
         ("stall", ctypes.c_uint32),
+        ("refresh_every", ctypes.c_uint32),
+        ("refresh_cycles", ctypes.c_uint32),
         ("bytes_per_1024", ctypes.c_uint64),
         ("seed", ctypes.c_uint64),
     )
@@ -213,6 +223,8 @@ class VerilatedAccelerator:
                 write_latency=timing.write_latency,
                 outstanding=timing.outstanding,
                 stall=round(timing.stall_rate * 65536),
+                refresh_every=timing.refresh_every,
+                refresh_cycles=timing.refresh_cycles,
                 bytes_per_1024=math.ceil(timing.bytes_per_cycle * 1024),
                 seed=timing.seed % 2**63,
             ),

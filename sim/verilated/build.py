@@ -6,7 +6,7 @@ from pathlib import Path
 from sim.cache import cached_folder, keep_only
 from sim.verilator import ToolError, compile_model, has_headers, link, tool_versions, verilate
 
-__all__ = ["TRACES", "build_library"]
+__all__ = ["TRACES", "build_library", "check_trace"]
 
 #: What a model can write of its signals: waveforms (VCD is large, FST small), or how often each
 #: of them changes.
@@ -18,6 +18,16 @@ _HARNESS = Path(__file__).with_name("harness.cpp")
 _NAME = "accelerator.so"
 #: Only the harness's own functions are visible, so that several models in one process stay apart.
 _FLAGS = ("-fPIC", "-fvisibility=hidden")
+
+
+def check_trace(form: str) -> None:
+    """:exc:`ToolError` if models cannot be built for that one of :data:`TRACES` here."""
+    headers, _ = _NEEDED.get(form, ((), []))
+    if not has_headers(headers):
+        raise ToolError(
+            f"{form.upper()} waveforms need the headers {', '.join(headers)}; remedy: "
+            "apt install liblz4-dev zlib1g-dev, or VCD"
+        )
 
 
 def build_library(
@@ -43,12 +53,9 @@ def build_library(
     ToolError
         The format needs headers that are not installed.
     """
-    headers, libraries = _NEEDED.get(trace, ((), []))
-    if not has_headers(headers):
-        raise ToolError(
-            f"{trace.upper()} waveforms need the headers {', '.join(headers)}; remedy: "
-            "apt install liblz4-dev zlib1g-dev, or VCD"
-        )
+    if trace is not None:
+        check_trace(trace)
+    libraries = _NEEDED[trace][1] if trace in _NEEDED else []
     # The formats exclude each other in a model; all others are off.
     chosen = [f"-DVM_TRACE_{name.upper()}={int(name == trace)}" for name in TRACES]
 

@@ -40,6 +40,8 @@ struct Timing {
     uint32_t write_latency;   // cycles from the last beat to the response
     uint32_t outstanding;     // bursts that each direction accepts before it answers the first
     uint32_t stall;           // chance of a pause, per channel and cycle, in 1/65536
+    uint32_t refresh_every;   // of so many cycles (0: never)
+    uint32_t refresh_cycles;  // nothing moves in the last ones
     uint64_t bytes_per_1024;  // bytes moved in 1024 cycles, both directions together; 0: no limit
     uint64_t seed;
 };
@@ -134,7 +136,7 @@ public:
         ports_.push_back({SIGNALS(FROM_2)});
         ports_.push_back({SIGNALS(FROM_3)});
 #endif
-        timing_ = Timing{32, 16, 16, 0, 0, 1};
+        timing_ = Timing{32, 16, 16, 0, 0, 0, 0, 1};
         random_ = 1;
     }
 
@@ -373,6 +375,8 @@ private:
             tokens_ += timing_.bytes_per_1024;
             if (tokens_ > most) tokens_ = most;
         }
+        refreshing_ = timing_.refresh_every && now_ % timing_.refresh_every >=
+                                                   timing_.refresh_every - timing_.refresh_cycles;
         // Each port in turn is the first to be given what there is.
         for (unsigned i = 0; i < PORTS; ++i) drive(ports_[(now_ + i) % PORTS]);
     }
@@ -421,6 +425,7 @@ private:
     }
 
     bool has_tokens() const {
+        if (refreshing_) return false;
         return !timing_.bytes_per_1024 || tokens_ >= int64_t(BYTES) * 1024;
     }
 
@@ -483,6 +488,7 @@ private:
     Timing timing_;
     uint64_t random_;
     int64_t tokens_ = 0;  // bytes that may be moved, times 1024
+    bool refreshing_ = false;
     std::vector<Fault> faults_;
     std::vector<Port> ports_;
     struct {

@@ -237,9 +237,33 @@ def test_simulate_refuses_a_missing_program(refused, images):
     refused(".*'?gone'? .*No such file.*", "simulate", "gone", "--input", "x.npy")
 
 
+@pytest.mark.parametrize(
+    ("pattern", "arguments"),
+    [
+        ("memory must be one of zcu102, not 'zcu999'", ["--memory", "zcu999"]),
+        ("cycles must be A:B, two numbers, not '5'", ["--vcd", "a.vcd", "--cycles", "5"]),
+        ("cycles must be A:B with 0 <= A < B, not 9:9", ["--vcd", "a.vcd", "--cycles", "9:9"]),
+        ("layer must be one of conv, pool, linear, not 'x'", ["--saif", "a", "--layer", "x"]),
+        ("a layer or cycles need a file: --fst, --vcd or --saif", ["--layer", "conv"]),
+        (
+            "a file has either one layer or a window of cycles, not both",
+            ["--vcd", "a", "--layer", "conv", "--cycles", "1:2"],
+        ),
+        (
+            "files of signals need the accelerator itself, not a netlist",
+            ["--vcd", "a", "--netlist", "netlist.v"],
+        ),
+    ],
+)
+def test_simulate_refuses_options(refused, program, images, pattern, arguments):
+    images(np.zeros((1, 1, 8, 8), dtype=np.float32))
+    refused(pattern, "simulate", program, "--input", "x.npy", *arguments)
+
+
 def test_simulate_reports_the_first_difference_with_code_1(nbqnn, images, monkeypatch):
     images(np.zeros((2, 1, 8, 8), dtype=np.float32))
-    first = {"image": 1, "layer": "conv", "position": (0, 3, 4), "expected": 5, "actual": -6}
+    where = {"image": 1, "layer": "conv", "channel": 0, "position": (3, 4), "cycles": (10, 20)}
+    first = where | {"expected": 5, "actual": -6}
     result = {
         "images": 2,
         "mismatches": 1,
@@ -248,10 +272,13 @@ def test_simulate_reports_the_first_difference_with_code_1(nbqnn, images, monkey
         "utilization": 0.5,
         "layers": [{"name": "conv", "cycles": 10.0, "macs": 40, "utilization": 0.5}],
     }
-    monkeypatch.setattr("sim.simulate.simulate", lambda *_, **__: result)
+    monkeypatch.setattr("scripts.simulation.simulate", lambda *_, **__: result)
     outcome = nbqnn("simulate", "program", "--input", "x.npy", "--json", "result.json")
     assert outcome.code == 1
-    assert "image 1, layer conv, position (0, 3, 4): -6, not 5" in outcome.out
+    assert (
+        "image 1, layer conv, channel 0, position (3, 4): -6, not 5; cycles 10...20 of the run"
+        in outcome.out
+    )
 
 
 def test_generated_accelerator_computes_what_the_interpreter_does(nbqnn, graph, images, tmp_path):
@@ -259,14 +286,25 @@ def test_generated_accelerator_computes_what_the_interpreter_does(nbqnn, graph, 
     assert nbqnn("generate", "--preset", "tiny", "-o", "generated").code == 0
     assert nbqnn("compile", graph, "--hw", "generated", "-o", "program").code == 0
     images(np.random.default_rng(1).normal(0, 2, (3, 1, 8, 8)).astype(np.float32))
-    outcome = nbqnn("simulate", "program", "--input", "x.npy", "--json", "result.json")
+    traced = ["--vcd", "linear.vcd", "--layer", "linear"]
+    options = ["--input", "x.npy", "--json", "result.json", *traced]
+    outcome = nbqnn("simulate", "program", *options)
     assert outcome.code == 0, outcome
+    # At 250 MHz a cycle is two steps of 2 ns; some cycles more than the layer's own are written.
+    text = (tmp_path / "linear.vcd").read_text()
+    times = [int(line[1:]) for line in text.splitlines() if line.startswith("#")]
+    linear = json.loads((tmp_path / "result.json").read_text())["layers"][-1]
+    assert set(np.diff(times)) == {2000}
+    assert linear["cycles"] < len(times) / 2 <= linear["cycles"] + 100
     result = json.loads((tmp_path / "result.json").read_text())
     assert (result["images"], result["mismatches"]) == (3, 0)
     assert result["cycles_per_image"] > 0
     macs = {layer["name"]: layer["macs"] for layer in result["layers"]}
     assert macs["conv"] == 4 * 9 * 64
     assert all(layer["cycles"] > 0 and 0 <= layer["utilization"] <= 1 for layer in result["layers"])
+    assert result["estimated_cycles"] == pytest.approx(result["cycles_per_image"], rel=0.3)
+    estimates = [layer["estimated_cycles"] for layer in result["layers"]]
+    assert 0.9 * result["estimated_cycles"] < sum(estimates) <= result["estimated_cycles"]
 
 
 def test_synth_vivado_reads_what_came_back(nbqnn, refused, build, tmp_path):

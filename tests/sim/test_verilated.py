@@ -81,6 +81,7 @@ def test_widths(data_width):
         MemoryTiming(outstanding=1),
         MemoryTiming(stall_rate=0.6, seed=5),
         MemoryTiming(bytes_per_cycle=3.3),
+        MemoryTiming(refresh_every=50, refresh_cycles=20, bytes_per_cycle=12),
         MemoryTiming(read_latency=150, write_latency=90, stall_rate=0.1, bytes_per_cycle=12),
     ],
     ids=str,
@@ -101,6 +102,8 @@ def test_timing_is_what_was_asked_for(copier):
     # Both directions share the bandwidth.
     copier.set_timing(MemoryTiming(bytes_per_cycle=4))
     assert copy(copier, 0, HALF, beats) == pytest.approx(2 * beats * 8 / 4, rel=0.01)
+    copier.set_timing(MemoryTiming(refresh_every=500, refresh_cycles=100))
+    assert copy(copier, 0, HALF, beats) == pytest.approx(beats / 0.8, rel=0.02)
     # 8 bursts of 16 beats in flight: each comes again after a round trip and its own 16 beats.
     copier.set_timing(MemoryTiming(read_latency=400))
     assert copy(copier, 0, HALF, beats) == pytest.approx(beats / 128 * (400 + 16), rel=0.02)

@@ -1,0 +1,67 @@
+"""``nbqnn simulate``: from options to a run."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from hw.board_memory import DDR4_REFRESH, find_memory
+from nbqnn_train.graph.errors import NbqnnError
+from sim.serial.simulate import simulate_netlist
+from sim.simulate import TraceRequest, simulate
+
+__all__ = ["run_simulation"]
+
+
+def run_simulation(
+    program: Path,
+    x: np.ndarray,
+    *,
+    netlist: Path | None,
+    memory: str,
+    bandwidth: float | None,
+    read_ns: float | None,
+    write_ns: float | None,
+    refresh: bool,
+    files: Mapping[str, Path | None],
+    layer: str | None,
+    cycles: str | None,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict:
+    """The result of :func:`sim.simulate.simulate`, or on a netlist, which has its own memory.
+
+    ``bandwidth`` is in GB/s, 0 for as much as the ports carry. ``files`` is form -> file to write.
+    """
+    requests = [
+        TraceRequest(path=path, form=form, layer=layer, cycles=_window(cycles))
+        for form, path in files.items()
+        if path is not None
+    ]
+    if not requests and (layer is not None or cycles is not None):
+        raise NbqnnError("a layer or cycles need a file: --fst, --vcd or --saif")
+    if layer is not None and cycles is not None:
+        raise NbqnnError("a file has either one layer or a window of cycles, not both")
+    if netlist is not None:
+        if requests:
+            raise NbqnnError("files of signals need the accelerator itself, not a netlist")
+        return simulate_netlist(program, x, netlist, progress=progress)
+    values = {
+        "bytes_per_s": None if bandwidth is None else bandwidth * 1e9,
+        "read_ns": read_ns,
+        "write_ns": write_ns,
+        **(DDR4_REFRESH if refresh else {}),
+    }
+    given = {name: value for name, value in values.items() if value is not None}
+    behind = replace(find_memory(memory), **given)
+    return simulate(program, x, memory=behind, traces=requests, progress=progress)
+
+
+def _window(cycles: str | None) -> tuple[int, int] | None:
+    if cycles is None:
+        return None
+    match = re.fullmatch(r"(\d{1,18}):(\d{1,18})", cycles, re.ASCII)
+    if match is None:
+        raise NbqnnError(f"cycles must be A:B, two numbers, not {cycles!r}")
+    return int(match[1]), int(match[2])

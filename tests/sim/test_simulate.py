@@ -1,0 +1,43 @@
+"""sim.simulate: where a wrong program differs first, and when it was computed."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from hw.board_memory import DDR4_REFRESH, find_memory
+from hw.compiler import compile_graph
+from hw.config import PRESETS
+from nbqnn_train.graph import run
+from sim.simulate import board_timing, simulate_program
+from tests.cli.networks import small_graph
+
+
+def test_a_wrong_weight_is_found():
+    graph = small_graph()
+    program = compile_graph(graph, PRESETS["tiny"])
+    x = np.random.default_rng(5).normal(0, 2, (3, 1, 8, 8)).astype(np.float32)
+    # Black: no weight matters.
+    x[0] = 0
+    right = simulate_program(program, x)
+    assert (right["images"], right["mismatches"], right["first_mismatch"]) == (3, 0, None)
+
+    # The first layer's weights are in the first word; each of its bytes is of several filters.
+    wrong = replace(program, parameters=bytes([program.parameters[0] ^ 7]) + program.parameters[1:])
+    result = simulate_program(wrong, x)
+    found = result["first_mismatch"]
+    # It stops there.
+    assert (result["images"], result["mismatches"], found["image"]) == (2, 1, 1)
+    assert (found["layer"], found["channel"]) == ("conv", 0)
+    codes = run(graph, x, trace=True)["conv_out"]
+    assert found["expected"] == codes[(1, 0, *found["position"])] != found["actual"]
+    begin, end = found["cycles"]
+    assert begin == 0
+    assert end == round(right["layers"][0]["cycles"])
+
+
+def test_memory_of_a_board_in_cycles():
+    timing = board_timing(replace(find_memory("zcu102"), **DDR4_REFRESH), 250)
+    assert (timing.read_latency, timing.write_latency) == (32, 16)
+    assert timing.bytes_per_cycle == 17.1e9 / 250e6
+    assert (timing.refresh_every, timing.refresh_cycles) == (1950, 88)
+    assert board_timing(find_memory("zcu102"), 250).refresh_cycles == 0
