@@ -3,7 +3,6 @@
 
 import importlib.metadata
 import json
-import os
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -26,6 +25,7 @@ from nbqnn_train.graph.errors import NbqnnError
 from sim.serial import VerilatedBoard, netlist_with_models
 from tests.hw.host.designs import CLOCK_KHZ, WORDS, HostBoard
 from tests.hw.synth.designs import Elements
+from tests.nightly import NIGHTLY
 
 BOARD = find_board("ulx3s")
 
@@ -225,7 +225,7 @@ def test_reports_that_are_none(tmp_path):
         read_nextpnr_report(tmp_path / "none")
 
 
-@pytest.mark.skipif("NBQNN_NIGHTLY" not in os.environ, reason="places and routes for ten minutes")
+@pytest.mark.skipif(not NIGHTLY, reason="places and routes for ten minutes")
 @pytest.mark.timeout(3600)
 def test_digits_on_the_ulx3s(tmp_path):
     """The preset meets its clock, and a digits network of random weights runs on its netlist."""
