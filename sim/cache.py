@@ -1,14 +1,27 @@
-"""A cache of built simulators: folders named by what they were built from."""
+"""A cache of built simulators: folders named by what they were built from.
+
+It holds at most ``$NBQNN_CACHE_GB`` (4 unless set): after a build, the folders that were used
+longest ago go until it does. What was used within the last hours stays, since it may be in use.
+"""
 
 import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["cache_folder", "cached_folder", "keep_only"]
+from nbqnn_train.graph.errors import NbqnnError
+
+__all__ = ["cache_folder", "cache_limit", "cached_folder", "keep_only", "prune"]
+
+_DEFAULT_GB = 4.0
+#: A model that a process loaded stays valid when its file goes; one that it is about to load does
+#: not, nor one that is being built.
+_IN_USE_S = 6 * 3600
 
 
 def cache_folder() -> Path:
@@ -19,11 +32,23 @@ def cache_folder() -> Path:
     return Path(user_cache) / "nbqnn"
 
 
+def cache_limit() -> int:
+    """Bytes that the cache may hold: ``$NBQNN_CACHE_GB`` as a number of gigabytes."""
+    text = os.environ.get("NBQNN_CACHE_GB") or str(_DEFAULT_GB)
+    try:
+        limit = float(text)
+    except ValueError:
+        limit = -1.0
+    if not 0 <= limit <= 1e6:
+        raise NbqnnError(f"NBQNN_CACHE_GB must be a number of gigabytes, not {text!r}")
+    return int(limit * 1e9)
+
+
 def cached_folder(kind: str, parts: Iterable[str | bytes], build: Callable[[Path], None]) -> Path:
     """The folder that ``build`` fills, built now unless it was built before.
 
     A folder appears under its name only when it is complete. Other processes that want the same
-    one at the same time wait for the first.
+    one at the same time wait for the first. Its time of modification is that of its last use.
 
     Parameters
     ----------
@@ -42,12 +67,13 @@ def cached_folder(kind: str, parts: Iterable[str | bytes], build: Callable[[Path
         digest.update(len(data).to_bytes(8, "little") + data)
     root = cache_folder()
     folder = root / f"{kind}-{digest.hexdigest()[:24]}"
-    if folder.is_dir():
+    if _use(folder):
         return folder
+    limit = cache_limit()
     root.mkdir(parents=True, exist_ok=True)
     with (root / f".{folder.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if folder.is_dir():
+        if _use(folder):
             return folder
         unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=root))
         try:
@@ -56,7 +82,69 @@ def cached_folder(kind: str, parts: Iterable[str | bytes], build: Callable[[Path
         except BaseException:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
+    prune(limit)
     return folder
+
+
+def _use(folder: Path) -> bool:
+    """Whether it is there; from now on it is the one used last."""
+    try:
+        os.utime(folder)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def prune(limit: int, in_use_s: float = _IN_USE_S) -> list[Path]:
+    """Removes folders, those used longest ago first, until the rest has at most ``limit`` bytes.
+
+    Those used in the last ``in_use_s`` seconds stay. Returns what was removed. Safe with others
+    that use, build or prune at the same time: a folder vanishes at once under its name, under the
+    lock of its builders.
+    """
+    root = cache_folder()
+    found = []
+    for entry in os.scandir(root):
+        if entry.is_dir(follow_symlinks=False):
+            with suppress(FileNotFoundError):
+                path = Path(entry.path)
+                found.append((entry.stat().st_mtime, _bytes(path), path))
+    total = sum(size for _, size, _ in found)
+    removed = []
+    for used, size, folder in sorted(found):
+        if total <= limit or used > time.time() - in_use_s:
+            break
+        # Leftovers of builds that were killed begin with a dot, and have no lock.
+        if folder.name.startswith(".") or _remove(root, folder, used):
+            shutil.rmtree(folder, ignore_errors=True)
+            removed.append(folder)
+            total -= size
+    return removed
+
+
+def _remove(root: Path, folder: Path, used: float) -> bool:
+    """Takes a folder's name away, unless somebody builds it or has used it since."""
+    lock_file = root / f".{folder.name}.lock"
+    with lock_file.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if folder.stat().st_mtime != used:
+                return False
+            gone = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=root))
+            folder.rename(gone)
+        except OSError:
+            return False
+    shutil.rmtree(gone, ignore_errors=True)
+    return True
+
+
+def _bytes(folder: Path) -> int:
+    """What the files in it take; those that vanish meanwhile nothing."""
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(OSError):
+            total += path.lstat().st_size
+    return total
 
 
 def keep_only(folder: Path, *names: str) -> None:

@@ -1,11 +1,15 @@
 """sim.cache: built once, complete or not there, one builder at a time."""
 
+import fcntl
+import os
 import subprocess
 import sys
+import time
 
 import pytest
 
-from sim.cache import cache_folder, cached_folder, keep_only
+from nbqnn_train.graph import NbqnnError
+from sim.cache import cache_folder, cache_limit, cached_folder, keep_only, prune
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +69,80 @@ def test_processes_wait_for_each_other(tmp_path):
     outputs = [process.communicate(timeout=60)[0] for process in processes]
     assert outputs == ["done\n"] * 4
     assert log.read_text() == "built\n"
+
+
+def filled(name: str, age_s: float, size: int = 1000):
+    """A cached folder that was used so long ago."""
+    folder = cached_folder(name, (), lambda folder: (folder / "file").write_bytes(bytes(size)))
+    os.utime(folder, (time.time() - age_s,) * 2)
+    return folder
+
+
+def test_what_was_used_longest_ago_goes_first():
+    ages = {"a": 300, "b": 200, "c": 400, "d": 1}
+    folders = {name: filled(name, age) for name, age in ages.items()}
+    assert prune(4000, in_use_s=100) == []
+    assert prune(2500, in_use_s=100) == [folders["c"], folders["a"]]
+    # The last one may be in use.
+    assert prune(0, in_use_s=100) == [folders["b"]]
+    assert [path for path in cache_folder().iterdir() if path.is_dir()] == [folders["d"]]
+
+
+def test_use_counts_not_age():
+    old, new = filled("old", 300), filled("new", 200)
+    assert cached_folder("old", (), lambda folder: None) == old
+    os.utime(old, (time.time() - 150,) * 2)
+    assert prune(1000, in_use_s=100) == [new]
+
+
+def test_builds_prune(monkeypatch):
+    monkeypatch.setenv("NBQNN_CACHE_GB", "0.000002")
+    old = filled("old", 24 * 3600)
+    unfinished = cache_folder() / ".kind-1234.killed"
+    unfinished.mkdir()
+    (unfinished / "file").write_bytes(bytes(1000))
+    os.utime(unfinished, (time.time() - 48 * 3600,) * 2)
+    first = filled("first", 0)
+    # 3,000 bytes of at most 2,000: what was left of a build goes.
+    assert (unfinished.exists(), old.exists(), first.exists()) == (False, True, True)
+    filled("second", 0)
+    assert not old.exists()
+    assert filled("old", 0).is_dir()
+
+
+def test_what_is_being_built_again_stays():
+    folder = filled("kind", 300)
+    with (cache_folder() / f".{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert prune(0, in_use_s=100) == []
+    assert prune(0, in_use_s=100) == [folder]
+
+
+@pytest.mark.parametrize("text", ["many", "-1", "nan", "inf"])
+def test_a_limit_that_is_none(monkeypatch, text):
+    monkeypatch.setenv("NBQNN_CACHE_GB", text)
+    with pytest.raises(NbqnnError, match=r"^NBQNN_CACHE_GB must be a number of gigabytes, not "):
+        cache_limit()
+
+
+def test_pruning_and_using_at_the_same_time():
+    """Whoever asks for a folder gets it complete, whatever others remove meanwhile."""
+    code = (
+        "import sys\n"
+        "from sim.cache import cached_folder, prune\n"
+        "build = lambda folder: (folder / 'file').write_text('done')\n"
+        "for turn in range(60):\n"
+        "    kind = f'kind{(turn * int(sys.argv[1])) % 5}'\n"
+        "    assert cached_folder(kind, (), build).name.startswith(kind)\n"
+        "    prune(8, in_use_s=0)\n"
+    )
+    command = [sys.executable, "-c", code]
+    processes = [subprocess.Popen([*command, str(n)], stderr=subprocess.PIPE) for n in (1, 2, 3)]
+    for process in processes:
+        assert process.communicate(timeout=60)[1] == b""
+        assert process.returncode == 0
+    left = [path for path in cache_folder().iterdir() if path.is_dir()]
+    assert all((path / "file").read_text() == "done" for path in left)
 
 
 def test_keep_only(tmp_path):
