@@ -157,10 +157,11 @@ def read_vivado(build: Path, board: Board, *, quick: bool = False) -> dict:
     check_fit(total, board)
     array, inside = Area(), None
     for row in rows:
-        # The array's own parts are named like it; they are in it already.
-        if row.module.startswith(ARRAY_PREFIX) and not (inside and row.path.startswith(inside)):
+        # Vivado may put the design's name before a module's. The array's own parts are named like
+        # it; they are in it already.
+        if ARRAY_PREFIX in row.module and not (inside and row.path.startswith(inside)):
             array, inside = array + row.area, f"{row.path}/"
-    core = next((row.path for row in rows if row.module.startswith("nbqnn_core")), None)
+    core = next((row.path for row in rows if "nbqnn_core" in row.module), None)
     lanes = design.config.multiplies_per_cycle
     return {
         "tool": "vivado",
