@@ -112,13 +112,17 @@ def prune(limit: int, in_use_s: float = _IN_USE_S) -> list[Path]:
     total = sum(size for _, size, _ in found)
     removed = []
     for used, size, folder in sorted(found):
-        if total <= limit or used > time.time() - in_use_s:
+        age = time.time() - used
+        if total <= limit or age < in_use_s:
             break
-        # Leftovers of builds that were killed begin with a dot, and have no lock.
-        if folder.name.startswith(".") or _remove(root, folder, used):
+        # What a killed build left has no lock: only its age tells it from one that goes on.
+        left_over = folder.name.startswith(".")
+        if left_over and age > _IN_USE_S:
             shutil.rmtree(folder, ignore_errors=True)
-            removed.append(folder)
-            total -= size
+        elif left_over or not _remove(root, folder, used):
+            continue
+        removed.append(folder)
+        total -= size
     return removed
 
 
