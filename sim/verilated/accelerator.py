@@ -112,6 +112,7 @@ def _load(path: Path) -> ctypes.CDLL:
         ("clear_faults", None, [simulator]),
         ("start_trace", ctypes.c_bool, [simulator, ctypes.c_char_p, number]),
         ("stop_trace", None, [simulator]),
+        ("coverage", ctypes.c_bool, [simulator, ctypes.c_char_p]),
         ("reset", None, [simulator, number]),
         ("write", ctypes.c_int, [simulator, number, ctypes.c_uint32, number]),
         ("read", ctypes.c_int, [simulator, number, ctypes.POINTER(ctypes.c_uint32), number]),
@@ -156,6 +157,8 @@ class VerilatedAccelerator:
     trace : str, optional
         Build the model so that :meth:`start_trace` can write files of this format: "vcd", "fst" or
         "saif".
+    coverage : bool
+        Count what is reached, for :meth:`write_coverage`. (Slow.)
 
     Attributes
     ----------
@@ -175,6 +178,7 @@ class VerilatedAccelerator:
         memory_base: int = 0,
         timing: MemoryTiming | None = None,
         trace: str | None = None,
+        coverage: bool = False,
     ):
         if trace is not None and trace not in TRACES:
             raise ValueError(f"Trace must be one of {TRACES}, not {trace!r}")
@@ -186,7 +190,7 @@ class VerilatedAccelerator:
             raise ValueError(
                 f"Memory must be a multiple of {data_width // 8} bytes, not {memory_bytes!r}"
             )
-        library = build_library(verilog, top, data_width, ports, trace=trace)
+        library = build_library(verilog, top, data_width, ports, trace=trace, coverage=coverage)
         self._library = _load(library)
         self._simulator = self._library.nbqnn_new()
         self.memory = np.zeros(memory_bytes, np.uint8)
@@ -306,6 +310,11 @@ class VerilatedAccelerator:
             if ran < asked:
                 break
         return done
+
+    def write_coverage(self, path: Path) -> None:
+        """What was reached so far, in Verilator's format; see :mod:`sim.coverage`."""
+        if not self._library.nbqnn_coverage(self._handle, bytes(path)):
+            raise AssertionError("the model was built without coverage")
 
     @property
     def irq(self) -> bool:

@@ -31,7 +31,13 @@ def check_trace(form: str) -> None:
 
 
 def build_library(
-    verilog: str, top: str, data_width: int, ports: int = 1, *, trace: str | None = None
+    verilog: str,
+    top: str,
+    data_width: int,
+    ports: int = 1,
+    *,
+    trace: str | None = None,
+    coverage: bool = False,
 ) -> Path:
     """The shared library of a model, built now unless it was built before.
 
@@ -47,6 +53,8 @@ def build_library(
         AXI4 ports, 1, 2 or 4; with more than one they are ``m_axi0_*``, ``m_axi1_*`` and so on.
     trace : str, optional
         One of :data:`TRACES` that the model can write; half as fast even when it does not.
+    coverage : bool
+        Counts how often each line was reached and each bit changed; several times as slow.
 
     Raises
     ------
@@ -62,23 +70,30 @@ def build_library(
     def build(folder: Path) -> None:
         print(f"compiling the simulator of {top} (once)", file=sys.stderr, flush=True)
         fast = ["--x-assign", "fast", "--x-initial", "fast", "--no-assert"]
-        verilate(verilog, top, folder, [*fast, *([f"--trace-{trace}"] if trace else [])])
+        if trace is not None:
+            fast.append(f"--trace-{trace}")
+        if coverage:
+            fast += ["--coverage-line", "--coverage-toggle"]
+        verilate(verilog, top, folder, fast)
         objects = compile_model(
             folder,
             own_sources=[_HARNESS],
             optimize="-O3",
-            flags=_FLAGS,
+            flags=[*_FLAGS, *(["-UVM_COVERAGE", "-DVM_COVERAGE=1"] if coverage else [])],
             own_flags=[
                 *(f"-DDATA_BYTES={data_width // 8}", f"-DPORTS={ports}"),
                 *(f"-DVM_TRACE={int(trace is not None)}", *chosen),
             ],
-            runtime=[f"verilated_{trace}_c.cpp"] if trace else [],
+            runtime=[
+                *([f"verilated_{trace}_c.cpp"] if trace else []),
+                *(["verilated_cov.cpp"] if coverage else []),
+            ],
         )
         link(objects, folder / _NAME, ["-shared", "-fvisibility=hidden", *libraries])
         keep_only(folder, _NAME, "design.v")
 
     parts = (
         *("library", tool_versions(), _HARNESS.read_bytes(), " ".join(_FLAGS)),
-        *(str(data_width), str(ports), str(trace), top, verilog),
+        *(str(data_width), str(ports), str(trace), str(coverage), top, verilog),
     )
     return cached_folder(f"model-{top}", parts, build) / _NAME

@@ -26,6 +26,9 @@ using Trace = VerilatedFstC;
 #include "verilated_saif_c.h"
 using Trace = VerilatedSaifC;
 #endif
+#if VM_COVERAGE
+#include "verilated_cov.h"
+#endif
 
 #define API extern "C" __attribute__((visibility("default")))
 
@@ -182,6 +185,16 @@ public:
 #if VM_TRACE
         if (trace_) trace_->close();
         trace_.reset();
+#endif
+    }
+
+    bool write_coverage(const char* path) {
+#if VM_COVERAGE
+        context_.coveragep()->write(path);
+        return true;
+#else
+        (void)path;
+        return false;
 #endif
     }
 
@@ -518,6 +531,9 @@ API bool nbqnn_start_trace(Simulator* simulator, const char* path, uint64_t half
     return simulator->start_trace(path, half_period);
 }
 API void nbqnn_stop_trace(Simulator* simulator) { simulator->stop_trace(); }
+API bool nbqnn_coverage(Simulator* simulator, const char* path) {
+    return simulator->write_coverage(path);
+}
 API void nbqnn_reset(Simulator* simulator, uint64_t cycles) { simulator->reset(cycles); }
 API int nbqnn_write(Simulator* simulator, uint64_t address, uint32_t value, uint64_t timeout) {
     return simulator->write(address, value, timeout);
