@@ -78,7 +78,8 @@ def build_library(
         objects = compile_model(
             folder,
             own_sources=[_HARNESS],
-            optimize="-O3",
+            # Models with coverage are large, and run for minutes only.
+            optimize="-O1" if coverage else "-O3",
             flags=[*_FLAGS, *(["-UVM_COVERAGE", "-DVM_COVERAGE=1"] if coverage else [])],
             own_flags=[
                 *(f"-DDATA_BYTES={data_width // 8}", f"-DPORTS={ports}"),
