@@ -2,11 +2,12 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
-__all__ = ["direct_instances", "instances"]
+__all__ = ["direct_instances", "instances", "module_texts", "modules_of_cells", "without_kept"]
 
 _MODULE = re.compile(r"^module (\w+)(.*?)^endmodule", flags=re.MULTILINE | re.DOTALL)
+_CELL = re.compile(r"^ +(?:LUT\w+|CARRY8) ", flags=re.MULTILINE)
 _INSTANCE = re.compile(r"^ +(\w+) \\?\S+ +\($", flags=re.MULTILINE)
 
 
@@ -30,3 +31,32 @@ def instances(cells: Mapping[str, Mapping[str, int]], top: str) -> Counter[str]:
             for module, inside in instances(cells, cell).items():
                 counts[module] += inside * count
     return counts
+
+
+def module_texts(verilog: str) -> dict[str, str]:
+    """Module -> its Verilog, in the order of the text."""
+    return {match[1]: match[0] + "\n" for match in _MODULE.finditer(verilog)}
+
+
+def without_kept(
+    cells: Mapping[str, Mapping[str, int]], top: str, keep: Set[str]
+) -> tuple[set[str], set[str]]:
+    """What dissolves in ``top``, itself too, and the modules of ``keep`` that this uses.
+
+    What is only inside a module of ``keep`` is in neither.
+    """
+    dissolved, kept, left = set(), set(), [top]
+    while left:
+        module = left.pop()
+        dissolved.add(module)
+        for used in cells[module]:
+            if used in keep:
+                kept.add(used)
+            elif used not in dissolved:
+                left.append(used)
+    return dissolved, kept
+
+
+def modules_of_cells(verilog: str) -> set[str]:
+    """Modules that are made of a family's cells: nothing is left to map in them."""
+    return {name for name, body in _MODULE.findall(verilog) if _CELL.search(body)}

@@ -9,6 +9,12 @@ from hw.verilog import emit
 from tests.hw.synth.designs import Top
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    """Nothing that an earlier test or run left."""
+    monkeypatch.setenv("NBQNN_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
 @pytest.fixture
 def build(tmp_path):
     """What ``generate`` leaves, with four processing elements and their like as the RTL."""

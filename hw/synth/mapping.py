@@ -1,0 +1,157 @@
+"""Runs of Yosys: modules to cells, each module once."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from pathlib import Path
+
+from hw.files import write_text
+from hw.synth.cache import cached
+from hw.synth.hierarchy import direct_instances, module_texts, without_kept
+from nbqnn_train.graph.errors import NbqnnError
+
+__all__ = ["YosysError", "map_modules", "mapped_netlist"]
+
+#: These dissolve all modules that they know the contents of.
+_SYNTH = {"xcup": "synth_xilinx -family xcup -noiopad -noclkbuf -flatten", "ecp5": "synth_ecp5"}
+#: Passes that write what is wanted of the result into a file.
+_STATISTICS = "tee -q -o {} stat -json"
+_NETLIST = "write_json {}"
+#: Bookkeeping cells of Yosys that stand for no hardware.
+_NOT_HARDWARE = ("$scopeinfo",)
+_PASS = re.compile(r"^\d[\d.]* Executing (.*?)(?: \(.*| pass.*|\.)?$")
+
+
+class YosysError(NbqnnError):
+    """Yosys refused the Verilog; ``log`` is all that it printed."""
+
+    def __init__(self, message: str, log: str):
+        super().__init__(message)
+        self.log = log
+
+
+def map_modules(
+    verilog: str,
+    top: str,
+    family: str,
+    *,
+    keep: Iterable[str],
+    log: Path,
+    progress: Callable[[str], None] = lambda step: None,
+) -> tuple[dict[str, dict[str, int]], str]:
+    """Runs Yosys on Verilog text.
+
+    Modules in ``keep`` are mapped each on its own, in a process of its own, all others as part of
+    those that use them. A module that was mapped before is not mapped again. Returns module -> cell
+    or module -> number of direct instances, and Yosys's version. The complete logs are in the file
+    ``log`` afterwards.
+    """
+    texts, uses = module_texts(verilog), direct_instances(verilog)
+    parts = {}
+    for unit in (top, *sorted(keep)):
+        dissolved, kept = without_kept(uses, unit, set(keep) - {unit})
+        parts[unit] = ([texts[name] for name in texts if name in dissolved | kept], sorted(kept))
+    logs = dict.fromkeys(parts, "")
+
+    def one(unit: str) -> dict:
+        modules, kept = parts[unit]
+        passes = [*(f"blackbox {name}" for name in kept), *_synthesis(family, unit), _STATISTICS]
+        text = "".join(modules)
+
+        def run() -> dict:
+            try:
+                output, logs[unit] = _run(text, passes, unit, progress)
+            except YosysError as error:
+                logs[unit] = error.log
+                raise
+            found = output["modules"][f"\\{unit}"]["num_cells_by_type"]
+            return {"cells": found, "version": " ".join(output["creator"].split()[:2])}
+
+        logs[unit] = f"Module {unit} was mapped before.\n"
+        return cached([version("pyosys"), text, *passes], run)
+
+    # The longest first: nothing shall be waited for at the end.
+    order = sorted(parts, key=lambda unit: -sum(map(len, parts[unit][0])))
+    try:
+        with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+            results = dict(zip(order, pool.map(one, order), strict=True))
+    finally:
+        write_text(log, "".join(logs.values()))
+    cells = {
+        unit: {
+            _plain(cell): count
+            for cell, count in result["cells"].items()
+            if cell not in _NOT_HARDWARE
+        }
+        for unit, result in results.items()
+    }
+    return cells, results[top]["version"]
+
+
+def mapped_netlist(verilog: str, top: str, family: str, *, log: Path) -> dict:
+    """All modules inside ``top`` mapped as one; the netlist as Yosys' ``write_json`` has it."""
+    netlist, lines = _run(verilog, [*_synthesis(family, top), _NETLIST], top, lambda step: None)
+    write_text(log, lines)
+    return netlist
+
+
+def _synthesis(family: str, top: str) -> list[str]:
+    return [f"{_SYNTH[family]} -top {top}"]
+
+
+def _plain(name: str) -> str:
+    """A module's name without the backslash that marks public names in Yosys."""
+    return name.removeprefix("\\")
+
+
+def _run(
+    verilog: str, passes: list[str], top: str, progress: Callable[[str], None]
+) -> tuple[dict, str]:
+    """The JSON that the last pass writes, and the log.
+
+    Raises :exc:`NbqnnError` with the log as its ``log`` if Yosys refuses the Verilog.
+    """
+    with tempfile.TemporaryDirectory(prefix="nbqnn-yosys-") as folder:
+        source, written = Path(folder) / "design.v", Path(folder) / "output.json"
+        source.write_text(verilog, encoding="utf-8")
+        *before, last = passes
+        script = Path(folder) / "passes.json"
+        commands = [f'read_verilog "{source}"', *before, last.format(f'"{written}"')]
+        script.write_text(json.dumps(commands), encoding="utf-8")
+        lines, code = _process(script, progress)
+        log = "".join(lines).replace(str(source), f"{top}.v")
+        if code != 0:
+            errors = [line for line in lines if "ERROR:" in line] or lines[-1:] or [f"exit {code}"]
+            message = errors[0].replace(str(source), f"{top}.v").strip()
+            raise YosysError(f"Yosys must accept the Verilog, but says: {message}", log)
+        return json.loads(written.read_text(encoding="utf-8")), log
+
+
+def _process(script: Path, progress: Callable[[str], None]) -> tuple[list[str], int]:
+    """Runs the process to its end; all it printed, and its exit code."""
+    worker = Path(__file__).with_name("yosys_process.py")
+    lines = []
+    with subprocess.Popen(
+        # -P: the folder of the worker is no place to import from.
+        [sys.executable, "-P", str(worker), str(script)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as process:
+        try:
+            for line in process.stdout:
+                lines.append(line)
+                if match := _PASS.match(line):
+                    progress(match[1])
+        except BaseException:
+            process.kill()
+            raise
+    return lines, process.returncode
