@@ -11,6 +11,7 @@ from hw.compiler import compile_graph
 from hw.cycles import CycleEstimate, MemoryModel, estimate_cycles
 from hw.driver import Driver, RunResult, memory_bytes
 from hw.program import Port, Program, load_program
+from hw.traffic import layer_bytes
 from nbqnn_train.graph import Graph, NbqnnError, run
 from sim.bus import Trace, VerilatedBus
 from sim.verilated import MemoryTiming
@@ -138,9 +139,11 @@ def simulate_program(
         ``images`` that ran: up to the first wrong one; ``mismatches`` (images with a wrong code),
         ``first_mismatch`` (None, or ``image``, ``layer``, ``channel``, ``position`` (row, column),
         ``expected``, ``actual``, and ``cycles``: begin and end of that layer in the run),
-        ``cycles_per_image``, ``estimated_cycles``, ``utilization`` (of the array, over the whole
-        run) and ``layers``, each with ``name``, ``cycles``, ``estimated_cycles``, ``macs`` and
-        ``utilization``; cycles are means over the images, estimates the cycle model's.
+        ``cycles_per_image``, ``estimated_cycles``, ``clock_mhz``, what array and memory can do at
+        most (``macs_per_cycle``, ``bytes_per_cycle``), ``utilization`` (of the array, over the
+        whole run) and ``layers``, each with ``name``, ``cycles``, ``estimated_cycles``, ``macs``,
+        ``bytes`` to and from the memory and ``utilization``; cycles are means over the images,
+        estimates the cycle model's.
     """
     # Before the simulator is built, which can take a minute.
     x = checked_images(program, x)
@@ -160,7 +163,10 @@ def simulate_program(
         bus, driver = open_driver(program, timing, trace=trace)
         with bus:
             driver.run(x[traced])
-    return summary(program, results, len(wrong), mismatch, _estimate(program, timing))
+    result = summary(program, results, len(wrong), mismatch, _estimate(program, timing))
+    ports = program.config.axi_beat_bits / 8
+    result["bytes_per_cycle"] = min(timing.bytes_per_cycle or ports, ports)
+    return result
 
 
 def _estimate(program: Program, timing: MemoryTiming) -> CycleEstimate:
@@ -297,6 +303,8 @@ def summary(
     if estimate is not None:
         for layer, estimated in zip(layers, estimate.layers, strict=False):
             layer["estimated_cycles"] = estimated.cycles
+        for layer, moved in zip(layers, layer_bytes(program), strict=False):
+            layer["bytes"] = moved
     macs = sum(layer.macs for layer in program.layers)
     return {
         "images": len(results),
@@ -304,6 +312,8 @@ def summary(
         "first_mismatch": mismatch,
         "cycles_per_image": cycles,
         **({} if estimate is None else {"estimated_cycles": estimate.cycles}),
+        "clock_mhz": program.config.clock_mhz,
+        "macs_per_cycle": rate,
         "utilization": macs / (cycles * rate) if cycles else 0.0,
         "layers": layers,
     }
