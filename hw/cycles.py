@@ -28,7 +28,7 @@ _START, _CHECK, _QUEUED, _REQUEST, _PACK = 6, 4, 2, 6, 4
 #: From a command to its first group, less the positions of that group.
 _WALK = 3
 #: From a group's last step to its unit's first register, and from the last write to ``done``.
-_STEP, _DONE = 1, 2
+_STEP, _DONE = 1, -1
 _STORE_BEGIN, _STORE_END = ActivationMemory.latency + 8, 4
 
 
@@ -96,7 +96,9 @@ class _Model:
         self.walked = self.stepped = self.group_end = 0.0
         self.spacing = 0
         self.unit = Unit.ARRAY
-        self.shared_bus = 0.0
+        #: When the last load's beats have come.
+        self.read_bus = 0.0
+        self.descriptor_beats = DESCRIPTOR_BYTES * 8 // self.config.axi_beat_bits
 
     def run(self) -> CycleEstimate:
         commands = [
@@ -111,7 +113,7 @@ class _Model:
         handed = 0.0
         layer, moved = 0, {Opcode.LOAD: 0, Opcode.STORE: 0}
         for fields in commands:
-            arrival = self._fetched(arrival, arrivals, handed)
+            arrival = self._fetched(arrival, arrivals)
             handed = max(arrival + _CHECK, handed + 3)
             opcode = Opcode(fields["opcode"])
             if opcode is Opcode.END:
@@ -161,13 +163,11 @@ class _Model:
             )
             before = end
 
-    def _fetched(self, previous: float, arrivals: deque, handed: float) -> float:
+    def _fetched(self, previous: float, arrivals: deque) -> float:
         """When the next descriptor is complete in the fetch unit."""
-        beats = DESCRIPTOR_BYTES * 8 // self.config.axi_beat_bits
         requested = arrivals.popleft() if len(arrivals) == _FETCHED_AHEAD else float(_START)
-        del handed
         first = requested + self.memory.read_latency + 5
-        arrived = max(first, previous) + beats * self.beat
+        arrived = max(first, previous) + self.descriptor_beats * self.beat
         arrivals.append(arrived + _CHECK)
         return arrived
 
@@ -176,8 +176,8 @@ class _Model:
         begin, cause = fetched, "fetch"
         for engine, ends in self.finished.items():
             count = fields[f"wait_{engine.name.lower()}"]
-            if count and ends[count - 1] + 2 > begin:
-                begin, cause = ends[count - 1] + 2, engine.name.lower()
+            if count and ends[count - 1] + 1 > begin:
+                begin, cause = ends[count - 1] + 1, engine.name.lower()
         if opcode is Opcode.COMPUTE:
             free = self.walked + 1
         else:
@@ -186,9 +186,10 @@ class _Model:
 
     def _transfer(self, opcode: Opcode, begin: float, fields: dict, beats: int) -> float:
         if opcode is Opcode.LOAD:
-            start = max(begin + _REQUEST + self.memory.read_latency, self.shared_bus)
-            self.shared_bus = start + beats * self.beat
-            return self.shared_bus + _PACK
+            start = max(begin + _REQUEST + self.memory.read_latency, self.read_bus)
+            # The descriptor that is fetched when a load leaves its queue comes before its beats.
+            self.read_bus = start + (beats + self.descriptor_beats) * self.beat
+            return self.read_bus + _PACK
         words = fields["rows"] * fields["words"]
         moving = max(beats * self.beat, words)
         return begin + _STORE_BEGIN + moving + self.memory.write_latency + _STORE_END

@@ -9,6 +9,7 @@ import torch
 
 from hw.compiler import compile_graph
 from hw.config import PRESETS
+from hw.cycles import estimate_cycles
 from nbqnn_train.convert import QuantConfig, calibrate, convert
 from nbqnn_train.export import export_graph
 from nbqnn_train.graph import run, tensor_types
@@ -42,5 +43,13 @@ def test_pytorch_equals_interpreter_equals_rtl(name, shape):
     np.testing.assert_array_equal(values, np.ldexp(codes, tensor_types(graph)[output].exponent))
     assert len(np.unique(codes)) > 3, "the network must not be constant"
 
-    result = simulate_program(compile_graph(graph, PRESETS["digits"]), images.numpy())
+    program = compile_graph(graph, PRESETS["digits"])
+    result = simulate_program(program, images.numpy())
     assert (result["images"], result["mismatches"]) == (2, 0), result["first_mismatch"]
+
+    # The cycle model knows beforehand what each layer takes.
+    estimate = estimate_cycles(program)
+    assert estimate.cycles == pytest.approx(result["cycles_per_image"], rel=0.01)
+    for expected, measured in zip(estimate.layers, result["layers"], strict=True):
+        # A few cycles more or less are not what a layer costs.
+        assert expected.cycles == pytest.approx(measured["cycles"], rel=0.03, abs=8), expected
