@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nbqnn_train.quant.network import QuantNetwork
 from nbqnn_train.quant.weighted import WeightedLayer
-from nbqnn_train.quant.weights import largest_log2, power_of_two
+from nbqnn_train.quant.weights import best_exponent, largest_log2, power_of_two
 
 __all__ = ["WeightHistograms", "bin_centers", "histogram", "staircase"]
 
@@ -37,8 +37,11 @@ def histogram(layer: WeightedLayer, blend: float) -> list[int]:
     """How many of a layer's weights, as training computes with them, are nearest to each of the
     :func:`bin_centers`; what lies beyond counts at the end."""
     with torch.no_grad():
-        exponent = layer.exponent.reshape(-1, *(1,) * (layer.weight.dim() - 1))
-        scaled = layer.folded_weight() * power_of_two(-exponent, torch.float64)
+        folded, exponent = layer.folded_weight(), layer.exponent
+        if blend == 0:  # training does not choose exponents yet
+            exponent = best_exponent(folded, layer.bits, codes=layer.estimator.codes)
+        exponent = exponent.reshape(-1, *(1,) * (folded.dim() - 1))
+        scaled = folded * power_of_two(-exponent, torch.float64)
         codes = layer.estimator.codes(scaled, torch.zeros_like(exponent), layer.bits)
         weights = layer.estimator.blend(scaled, codes, blend)
         centers = bin_centers(layer.bits)

@@ -124,10 +124,12 @@ def _level(position: int) -> str:
 def error_figure(
     activations: Mapping[str, float | None], weights: Mapping[str, float | None]
 ) -> go.Figure:
-    """``|quantized - real| / |real|`` of each layer's activations and weights."""
+    """``|quantized - real| / |real|`` of each layer's activations and weights, by its name."""
     figure = go.Figure()
     for name, errors in (("activations", activations), ("weights", weights)):
-        figure.add_bar(x=list(errors), y=list(errors.values()), name=name)
+        # A layer's activation is a node of its own in the graph.
+        layers = [node.removesuffix(".out") for node in errors]
+        figure.add_bar(x=layers, y=list(errors.values()), name=name)
     figure.update_yaxes(title_text="relative error", tickformat=".0%", rangemode="tozero")
     figure.update_xaxes(type="category")
     return figure.update_layout(title="Error of each layer against full precision", height=500)
