@@ -1,4 +1,4 @@
-"""hw.axi.stripes: refusals, and names that tell parts apart; tests/hw/test_axi_ports has the rest."""
+"""hw.axi.stripes: refusals and names; tests/hw/test_axi_ports has the rest."""
 
 # amaranth: UnusedElaboratable=no
 
