@@ -4,18 +4,25 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Set
 
-__all__ = ["direct_instances", "instances", "module_texts", "modules_of_cells", "without_kept"]
+__all__ = [
+    "direct_instances",
+    "instance_paths",
+    "instances",
+    "module_texts",
+    "modules_of_cells",
+    "without_kept",
+]
 
 _MODULE = re.compile(r"^module (\w+)(.*?)^endmodule", flags=re.MULTILINE | re.DOTALL)
 _CELL = re.compile(r"^ +(?:LUT\w+|CARRY8) ", flags=re.MULTILINE)
-_INSTANCE = re.compile(r"^ +(\w+) \\?\S+ +\($", flags=re.MULTILINE)
+_INSTANCE = re.compile(r"^ +(\w+) \\?(\S+) +\($", flags=re.MULTILINE)
 
 
 def direct_instances(verilog: str) -> dict[str, Counter[str]]:
     """Module -> module in it -> how often, in Verilog that :mod:`hw.verilog` wrote."""
     bodies = dict(_MODULE.findall(verilog))
     return {
-        name: Counter(used for used in _INSTANCE.findall(body) if used in bodies)
+        name: Counter(used for used, _ in _INSTANCE.findall(body) if used in bodies)
         for name, body in bodies.items()
     }
 
@@ -31,6 +38,21 @@ def instances(cells: Mapping[str, Mapping[str, int]], top: str) -> Counter[str]:
             for module, inside in instances(cells, cell).items():
                 counts[module] += inside * count
     return counts
+
+
+def instance_paths(verilog: str, top: str) -> dict[str, str]:
+    """Path of each instance inside ``top`` (names joined by dots; "" is ``top``) -> its module."""
+    bodies = dict(_MODULE.findall(verilog))
+    paths, left = {}, [("", top)]
+    while left:
+        path, module = left.pop()
+        paths[path] = module
+        left += [
+            (f"{path}.{name}" if path else name, used)
+            for used, name in _INSTANCE.findall(bodies[module])
+            if used in bodies
+        ]
+    return paths
 
 
 def module_texts(verilog: str) -> dict[str, str]:

@@ -52,17 +52,12 @@ def map_modules(
     or module -> number of direct instances, and Yosys's version. The complete logs are in the file
     ``log`` afterwards.
     """
-    texts, uses = module_texts(verilog), direct_instances(verilog)
-    parts = {}
-    for unit in (top, *sorted(keep)):
-        dissolved, kept = without_kept(uses, unit, set(keep) - {unit})
-        parts[unit] = ([texts[name] for name in texts if name in dissolved | kept], sorted(kept))
+    parts = {unit: _unit(verilog, unit, set(keep)) for unit in (top, *sorted(keep))}
     logs = dict.fromkeys(parts, "")
 
     def one(unit: str) -> dict:
-        modules, kept = parts[unit]
+        text, kept = parts[unit]
         passes = [*(f"blackbox {name}" for name in kept), *_synthesis(family, unit), _STATISTICS]
-        text = "".join(modules)
 
         def run() -> dict:
             try:
@@ -77,7 +72,7 @@ def map_modules(
         return cached([version("pyosys"), text, *passes], run)
 
     # The longest first: nothing shall be waited for at the end.
-    order = sorted(parts, key=lambda unit: -sum(map(len, parts[unit][0])))
+    order = sorted(parts, key=lambda unit: -len(parts[unit][0]))
     try:
         with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
             results = dict(zip(order, pool.map(one, order), strict=True))
@@ -94,11 +89,23 @@ def map_modules(
     return cells, results[top]["version"]
 
 
-def mapped_netlist(verilog: str, top: str, family: str, *, log: Path) -> dict:
-    """All modules inside ``top`` mapped as one; the netlist as Yosys' ``write_json`` has it."""
-    netlist, lines = _run(verilog, [*_synthesis(family, top), _NETLIST], top, lambda step: None)
+def mapped_netlist(verilog: str, top: str, family: str, *, keep: Iterable[str], log: Path) -> dict:
+    """``top`` with everything inside it, but for the modules in ``keep``, as one mapped module.
+
+    The netlist is as Yosys' ``write_json`` describes it.
+    """
+    modules, kept = _unit(verilog, top, set(keep))
+    passes = [*(f"blackbox {name}" for name in kept), *_synthesis(family, top), _NETLIST]
+    netlist, lines = _run(modules, passes, top, lambda step: None)
     write_text(log, lines)
     return netlist
+
+
+def _unit(verilog: str, top: str, keep: set[str]) -> tuple[str, list[str]]:
+    """Verilog of what dissolves in ``top`` and of what it keeps, and the names of the latter."""
+    texts = module_texts(verilog)
+    dissolved, kept = without_kept(direct_instances(verilog), top, keep - {top})
+    return "".join(texts[name] for name in texts if name in dissolved | kept), sorted(kept)
 
 
 def _synthesis(family: str, top: str) -> list[str]:

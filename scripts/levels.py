@@ -1,0 +1,63 @@
+"""Logic between registers, component by component, and what is over the limits.
+
+``python -m scripts.levels [PRESET or configuration file]``; ``digits`` if there is none. The exit
+code is 1 if a component is over the limits.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from hw.array.ultrascale import ultrascale_elements
+from hw.config import PRESETS, AcceleratorConfig, load_config
+from hw.generate import accelerator_verilog
+from hw.synth.build import family_verilog
+from hw.synth.hierarchy import direct_instances, instance_paths, modules_of_cells
+from hw.synth.levels import MAX_CHAIN_BITS, MAX_LEVELS, ComponentLevels, logic_levels
+from hw.synth.mapping import mapped_netlist
+from hw.synth.yosys import ARRAY_PREFIX
+
+__all__ = ["accelerator_levels", "main"]
+
+
+def accelerator_levels(config: AcceleratorConfig) -> list[ComponentLevels]:
+    """All components of the accelerator; the array is represented by one of its elements.
+
+    Between the elements and the rest there are registers on either side, so no path is missed.
+    """
+    verilog = family_verilog(accelerator_verilog(config), config, "xcup")
+    modules = list(direct_instances(verilog))
+    array = {name for name in modules if name.startswith(ARRAY_PREFIX)}
+    element = ultrascale_elements(config)[0].module_name
+    cells = modules_of_cells(verilog)
+    results = []
+    with tempfile.TemporaryDirectory() as folder:
+        for top, keep in ((element, ()), (modules[-1], array)):
+            log = Path(folder) / f"{top}.log"
+            netlist = mapped_netlist(verilog, top, "xcup", keep=keep, log=log)
+            # Modules of cells are parts of the component that they are in.
+            paths = instance_paths(verilog, top).items()
+            components = {path: module for path, module in paths if module not in cells}
+            results += logic_levels(netlist, top, components)
+    return sorted(results, key=lambda result: (-result.levels, result.component))
+
+
+def main(arguments: list[str]) -> int:
+    name = arguments[0] if arguments else "digits"
+    known = name in PRESETS
+    config = load_config(preset=name) if known else load_config(path=Path(name))
+    results = accelerator_levels(config)
+    print("levels  chains  longest  component: path with most levels")
+    for result in results:
+        mark = " " if result.within_limits else "!"
+        print(
+            f"{result.levels:5}{mark}  {result.chains:6}  {result.chain_bits:7}  "
+            f"{result.component}: {result.start} -> {result.end}"
+        )
+    over = [result.component for result in results if not result.within_limits]
+    print(f"limits: {MAX_LEVELS} levels, chains of {MAX_CHAIN_BITS} bits; over: {len(over)}")
+    return int(bool(over))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
