@@ -17,9 +17,10 @@ from hw.synth.area import Area, ModuleAreas
 from hw.synth.build import Build, read_build
 from hw.synth.fit import check_fit, shares
 from hw.synth.hierarchy import direct_instances
+from hw.synth.mapping import map_modules
 from hw.synth.nextpnr_report import read_nextpnr_report
 from hw.synth.process import run_python
-from hw.synth.yosys import ARRAY_PREFIX, map_modules
+from hw.synth.yosys import ARRAY_PREFIX
 from hw.verilog import emit
 from nbqnn_train.graph.errors import NbqnnError
 
