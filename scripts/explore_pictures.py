@@ -1,0 +1,83 @@
+"""A search for configurations, drawn."""
+
+from collections.abc import Mapping, Sequence
+
+from plotly import graph_objects as go
+
+from scripts.pages import Section, html_table
+
+__all__ = ["explore_sections"]
+
+_COLUMNS = {
+    "name": "",
+    "lanes": "d",
+    "filters": "d",
+    "pixels": "d",
+    "post_lanes": "d",
+    "act_depth": ",d",
+    "weight_depth": ",d",
+    "param_depth": ",d",
+    "axi_ports": "d",
+    "cycles": ",d",
+    "latency_ms": ",.3f",
+    "images_per_second": ",.1f",
+    "gops": ",.0f",
+    "utilization": ".1%",
+    "lut": ",d",
+    "bram36": ",.1f",
+    "dsp": ",d",
+}
+
+
+def explore_sections(result: Mapping) -> list[Section]:
+    """Pictures and the table of the result of ``explore``, as its JSON has it."""
+    rows = [candidate | candidate["config"] for candidate in result["candidates"]]
+    best = [row for row in rows if row["pareto"]]
+    return [
+        Section(
+            "Configurations worth having",
+            [
+                _scatter(rows, best, "lut", "LUT", "images_per_second", "images per second"),
+                _scatter(rows, best, "bram36", "BRAM36", "latency_ms", "latency (ms)"),
+                html_table(best, _COLUMNS),
+            ],
+        )
+    ]
+
+
+def _scatter(
+    rows: Sequence[Mapping], best: Sequence[Mapping], x: str, x_title: str, y: str, y_title: str
+) -> go.Figure:
+    others = [row for row in rows if not row["pareto"]]
+    figure = go.Figure()
+    for name, points, marker in (
+        ("other", others, {"color": "#bbb", "size": 5}),
+        (
+            "Pareto front",
+            best,
+            {
+                "color": [row["gops"] for row in best],
+                "colorscale": "Viridis",
+                "colorbar": {"title": "GOP/s"},
+                "size": 9,
+            },
+        ),
+    ):
+        figure.add_scatter(
+            x=[row[x] for row in points],
+            y=[row[y] for row in points],
+            mode="markers",
+            name=name,
+            marker=marker,
+            text=[
+                f"{row['name']}<br>{row['gops']:,.0f} GOP/s, {row['latency_ms']:.3f} ms<br>"
+                f"{row['lut']:,} LUT, {row['bram36']:g} BRAM36, {row['dsp']} DSP"
+                for row in points
+            ],
+            hoverinfo="text",
+        )
+    figure.update_xaxes(title_text=x_title, rangemode="tozero")
+    figure.update_yaxes(title_text=y_title, type="log")
+    return figure.update_layout(
+        title=f"{y_title} over {x_title}", height=520, legend={"orientation": "h", "y": 1.1}
+    )

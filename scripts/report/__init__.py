@@ -1,0 +1,5 @@
+"""One page from what a folder holds."""
+
+from scripts.report.build import build_report
+
+__all__ = ["build_report"]

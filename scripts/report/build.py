@@ -1,0 +1,76 @@
+"""``nbqnn report``: finds results and writes the page."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from hw.files import write_text
+from nbqnn_train.graph.errors import NbqnnError
+from scripts.explore_pictures import explore_sections
+from scripts.pages import Section, page
+from scripts.report.found import Found, find_results
+from scripts.report.hardware_part import build_section, simulate_section, synth_section
+from scripts.report.training_part import evaluate_section, nodes_section, run_section
+
+__all__ = ["build_report"]
+
+#: Kind -> its section, in the order of the page.
+_SECTIONS: dict[str, Callable[[str, object], Section]] = {
+    "run": run_section,
+    "evaluate": evaluate_section,
+    "graph": nodes_section,
+    "inspect": nodes_section,
+    "build": build_section,
+    "synth": synth_section,
+    "simulate": simulate_section,
+}
+
+
+def build_report(folder: Path, out: Path) -> dict[str, list[str]]:
+    """Writes the page; returns kind -> names of what it was made from, and ``skipped``.
+
+    A result that lacks what its section shows is skipped: other versions may have written it.
+
+    Raises
+    ------
+    NbqnnError
+        The folder holds nothing to report.
+    """
+    order = [*_SECTIONS, "explore"]
+    found = [part for one in find_results(folder) for part in _parts(one)]
+    found.sort(key=lambda one: order.index(one.kind))
+    used: dict[str, list[str]] = {}
+    sections = []
+    for one in found:
+        try:
+            sections += _sections(one)
+        except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError):
+            used.setdefault("skipped", []).append(one.name)
+            continue
+        used.setdefault(one.kind, []).append(one.name)
+    if not sections:
+        raise NbqnnError(
+            f"report folder {str(folder)!r} must hold complete results, but all are damaged: "
+            f"{', '.join(used['skipped'])}"
+        )
+    names = "; ".join(f"{kind}: {', '.join(files)}" for kind, files in used.items())
+    write_text(out, page(f"Report on {folder.resolve().name}", sections, f"Made from {names}."))
+    return used
+
+
+def _parts(one: Found) -> list[Found]:
+    """A demo's summary holds results of several commands."""
+    if one.kind != "demo":
+        return [one]
+    content = one.content
+    parts = [Found(kind, one.name, content[kind]) for kind in ("evaluate", "simulate")
+             if kind in content]  # fmt: skip
+    synths = content["synth"]
+    if isinstance(synths, dict):
+        parts += [Found("synth", f"{one.name}, {pe}", result) for pe, result in synths.items()]
+    return parts
+
+
+def _sections(one: Found) -> list[Section]:
+    if one.kind == "explore":
+        return explore_sections(one.content)
+    return [_SECTIONS[one.kind](one.name, one.content)]

@@ -1,0 +1,126 @@
+"""Which results a folder holds, whatever their names are."""
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hw.config import ConfigError, load_config
+from nbqnn_train.graph import Graph, NbqnnError, load
+
+__all__ = ["Found", "find_results"]
+
+#: What cannot be a result is not read.
+_LARGEST_JSON = 1 << 26
+_LARGEST_GRAPH = 1 << 30
+#: How a graph's file begins.
+_GRAPH = b"\x89NBQNN"
+#: Kind -> fields that its JSON has. The first kind that fits counts.
+_KINDS: dict[str, tuple[str, ...]] = {
+    "demo": ("network", "simulate", "synth"),
+    "explore": ("candidates", "board", "budget"),
+    "simulate": ("layers", "mismatches", "cycles_per_image"),
+    "synth": ("lut", "ff", "bram36", "dsp", "array", "tool"),
+    "inspect": ("nodes", "images"),
+    "evaluate": ("accuracy", "images"),
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """A result: its kind, the file or folder relative to the report's, and what is in it.
+
+    ``run``: curves, name -> (step, value); ``graph``: the graph; ``build``: the configuration;
+    others: the JSON.
+    """
+
+    kind: str
+    name: str
+    content: object
+
+
+def find_results(folder: Path) -> list[Found]:
+    """All results in a folder and those below it, in the order of their names.
+
+    Files that are none, or are damaged, are passed over.
+
+    Raises
+    ------
+    NbqnnError
+        There is no such folder, or nothing in it.
+    """
+    if not folder.is_dir():
+        raise NbqnnError(f"report folder must exist, not {str(folder)!r}")
+    found = list(_results(folder))
+    if not found:
+        raise NbqnnError(
+            f"report folder {str(folder)!r} must hold a run, a graph, a build or a JSON result, "
+            "but holds none"
+        )
+    return found
+
+
+def _results(folder: Path) -> Iterator[Found]:
+    for path in sorted(folder.rglob("*")):
+        name = str(path.relative_to(folder))
+        if any(part.startswith(".") for part in path.relative_to(folder).parts):
+            continue
+        if path.name == "metrics.csv" and path.parent.name.startswith("version_"):
+            if curves := _curves(path):
+                yield Found("run", name, curves)
+        elif path.name == "hw.json":
+            try:
+                yield Found("build", name, load_config(path=path))
+            except ConfigError:
+                continue
+        elif path.suffix == ".json" and path.is_file():
+            content = _json(path)
+            if (kind := _kind(content)) is not None:
+                yield Found(kind, name, content)
+        elif path.is_file() and (graph := _graph(path)) is not None:
+            yield Found("graph", name, graph)
+
+
+def _kind(content: object) -> str | None:
+    if not isinstance(content, Mapping):
+        return None
+    for kind, fields in _KINDS.items():
+        if all(field in content for field in fields):
+            return kind
+    return None
+
+
+def _json(path: Path) -> object:
+    try:
+        if path.stat().st_size > _LARGEST_JSON:
+            return None
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def _graph(path: Path) -> Graph | None:
+    try:
+        with path.open("rb") as file:
+            begins = file.read(len(_GRAPH)) == _GRAPH
+        if not begins or path.stat().st_size > _LARGEST_GRAPH:
+            return None
+        return load(path)
+    except (OSError, NbqnnError):
+        return None
+
+
+def _curves(path: Path) -> dict[str, list[tuple[int, float]]]:
+    """(step, value) of every quantity in a log; empty for what is none."""
+    curves: dict[str, list[tuple[int, float]]] = {}
+    try:
+        with path.open(newline="", encoding="utf-8") as lines:
+            for row in csv.DictReader(lines):
+                step = int(row["step"])
+                for name, text in row.items():
+                    if name not in ("epoch", "step") and text:
+                        curves.setdefault(name, []).append((step, float(text)))
+    except (OSError, ValueError, KeyError, TypeError, csv.Error):
+        return {}
+    return curves

@@ -1,0 +1,149 @@
+"""Configurations, areas, cycles and searches on a report's page."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+from plotly import graph_objects as go
+
+from hw.config import AcceleratorConfig
+from scripts.pages import Section, html_table
+
+__all__ = ["build_section", "simulate_section", "synth_section"]
+
+_RESOURCES = ("lut", "ff", "bram36", "dsp")
+_TOP = "nbqnn"
+#: Names of modules that are the array or in it.
+_INSIDE_ARRAY = tuple(
+    f"nbqnn_{part}_" for part in ("array", "tile", "svpe", "vpe", "product", "sum", "accumulation")
+)
+
+
+def build_section(name: str, config: AcceleratorConfig) -> Section:
+    """The fields of a configuration."""
+    rows = [{"field": field, "value": value} for field, value in asdict(config).items()]
+    rows.append({"field": "multiplies a cycle", "value": config.multiplies_per_cycle})
+    return Section(f"Accelerator: {name}", [html_table(rows, {"field": "", "value": ""})])
+
+
+def synth_section(name: str, result: Mapping) -> Section:
+    """What of the board is taken, and where the tables go."""
+    share, array = result.get("share", {}), result["array"]
+    rows = [
+        {
+            "resource": resource.upper(),
+            "in all": result[resource],
+            "share": share.get(resource, 0) / 100 if resource in share else None,
+            "array": array.get(resource),
+        }
+        for resource in _RESOURCES
+    ]
+    columns = {"resource": "", "in all": ",.10g", "share": ".1%", "array": ",.10g"}
+    title = f"Area: {name}, by {result['tool']} for {result.get('board', 'a board')}"
+    return Section(title, [html_table(rows, columns), _tables_picture(result)])
+
+
+def _tables_picture(result: Mapping) -> go.Figure:
+    """LUTs of the array, of what was mapped on its own beside it, and of the rest."""
+    parts = {"array": result["array"]["lut"]}
+    for name, module in result.get("modules", {}).items():
+        count = module["instances"]
+        if module["lut"] and name != _TOP and not name.startswith(_INSIDE_ARRAY):
+            parts[f"{name} × {count}" if count > 1 else name] = module["lut"] * count
+    rest = result["lut"] - sum(parts.values())
+    if rest < 0:
+        # Some are inside others; which of them is not in the result.
+        parts = {"array": result["array"]["lut"]}
+        rest = result["lut"] - result["array"]["lut"]
+    parts["rest"] = rest
+    figure = go.Figure(
+        go.Pie(labels=list(parts), values=list(parts.values()), hole=0.5, sort=False)
+    )
+    return figure.update_layout(title="Where the LUTs go", height=420)
+
+
+def simulate_section(name: str, result: Mapping) -> Section:
+    """Cycles and utilization of each layer, and how far from what is possible they are."""
+    layers: Sequence[Mapping] = result["layers"]
+    columns = {"name": "", "cycles": ",.0f", "macs": ",d", "utilization": ".1%"}
+    if any("estimated_cycles" in layer for layer in layers):
+        columns["estimated_cycles"] = ",.0f"
+    if any("bytes" in layer for layer in layers):
+        columns["bytes"] = ",d"
+    cycles = result["cycles_per_image"]
+    text = (
+        f"<p>{result['images']} images, {result['mismatches']} unlike the interpreter; "
+        f"{cycles:,.0f} cycles per image"
+    )
+    if cycles and (clock := result.get("clock_mhz")):
+        text += f", {1e6 * clock / cycles:,.1f} images a second at {clock} MHz"
+    parts: list[go.Figure | str] = [f"{text}.</p>", _cycles_picture(layers)]
+    if (roofline := _roofline(result)) is not None:
+        parts.append(roofline)
+    return Section(f"Simulation: {name}", [*parts, html_table(layers, columns)])
+
+
+def _cycles_picture(layers: Sequence[Mapping]) -> go.Figure:
+    figure = go.Figure()
+    names = [layer["name"] for layer in layers]
+    figure.add_bar(x=names, y=[layer["cycles"] for layer in layers], name="cycles (RTL)")
+    if any("estimated_cycles" in layer for layer in layers):
+        estimates = [layer.get("estimated_cycles") for layer in layers]
+        figure.add_bar(x=names, y=estimates, name="cycles (model)")
+    figure.add_scatter(
+        x=names,
+        y=[layer["utilization"] for layer in layers],
+        name="utilization",
+        yaxis="y2",
+        mode="markers",
+    )
+    return figure.update_layout(
+        title="Cycles of each layer",
+        height=450,
+        xaxis={"type": "category"},
+        yaxis={"title": "cycles"},
+        yaxis2={
+            "title": "utilization",
+            "overlaying": "y",
+            "side": "right",
+            "range": [0, 1.05],
+            "tickformat": ".0%",
+            "showgrid": False,
+        },
+        legend={"orientation": "h", "y": 1.1},
+    )
+
+
+def _roofline(result: Mapping) -> go.Figure | None:
+    """Operations a second over operations for each byte, below what array and memory allow."""
+    rate, width = result.get("macs_per_cycle"), result.get("bytes_per_cycle")
+    clock = result.get("clock_mhz")
+    points = [
+        (layer["name"], 2 * layer["macs"] / layer["bytes"], 2 * layer["macs"] / layer["cycles"])
+        for layer in result["layers"]
+        if layer.get("bytes") and layer["macs"] and layer["cycles"]
+    ]
+    if not (rate and width and clock and points):
+        return None
+    scale = clock * 1e-3  # operations a cycle -> GOP/s
+    peak, knee = 2 * rate * scale, 2 * rate / width
+    low = min(knee, *(point[1] for point in points)) / 2
+    high = 2 * max(knee, *(point[1] for point in points))
+    figure = go.Figure()
+    figure.add_scatter(
+        x=[low, knee, high],
+        y=[low * width * scale, peak, peak],
+        mode="lines",
+        name=f"array {peak:,.0f} GOP/s, memory {width * scale:,.1f} GB/s",
+    )
+    names, intensities, speeds = zip(*points, strict=True)
+    figure.add_scatter(
+        x=intensities,
+        y=[speed * scale for speed in speeds],
+        mode="markers",
+        name="layers",
+        text=names,
+        hovertemplate="%{text}<br>%{x:.1f} operations a byte, %{y:.1f} GOP/s",
+    )
+    figure.update_xaxes(type="log", title_text="operations for each byte moved")
+    figure.update_yaxes(type="log", title_text="GOP/s")
+    return figure.update_layout(title="Roofline", height=480, legend={"orientation": "h", "y": 1.1})

@@ -1,0 +1,161 @@
+"""report: what it finds, what it shows of it, and that the page needs nothing else."""
+
+import json
+import re
+
+import pytest
+
+from hw.config import PRESETS
+from nbqnn_train.graph import save
+from tests.cli.networks import small_graph
+
+SYNTH = {
+    "tool": "yosys",
+    "board": "zcu102",
+    "lut": 1000,
+    "ff": 2000,
+    "bram36": 3.5,
+    "dsp": 0,
+    "share": {"lut": 0.4, "ff": 0.4, "bram36": 0.4, "dsp": 0},
+    "array": {"lut": 600, "ff": 900, "bram36": 0, "dsp": 0, "lanes": 64},
+    "modules": {
+        "nbqnn": {"instances": 1, "lut": 1000},
+        "nbqnn_array_x": {"instances": 1, "lut": 600},
+        "nbqnn_svpe_x": {"instances": 8, "lut": 70},
+        "nbqnn_requantizer_x": {"instances": 4, "lut": 50},
+    },
+}
+SIMULATE = {
+    "images": 3,
+    "mismatches": 0,
+    "cycles_per_image": 1500.0,
+    "estimated_cycles": 1490,
+    "utilization": 0.4,
+    "clock_mhz": 250,
+    "macs_per_cycle": 64,
+    "bytes_per_cycle": 4,
+    "layers": [
+        {"name": "first_layer", "cycles": 1000.0, "macs": 38400, "utilization": 0.6,
+         "bytes": 3000, "estimated_cycles": 990},
+        {"name": "pool", "cycles": 500.0, "macs": 0, "utilization": 0.0,
+         "bytes": 100, "estimated_cycles": 500},
+    ],
+}  # fmt: skip
+CANDIDATE = {
+    "config": json.loads(PRESETS["tiny"].to_json()),
+    "cycles": 1000,
+    "latency_ms": 0.004,
+    "images_per_second": 250000.0,
+    "gops": 10.0,
+    "utilization": 0.5,
+    "lut": 5000,
+    "ff": 4000,
+    "bram36": 10,
+    "dsp": 0,
+    "pareto": True,
+}
+EXPLORE = {
+    "board": "zcu102",
+    "budget": {},
+    "candidates": [CANDIDATE, CANDIDATE | {"pareto": False}],
+}
+METRICS = "epoch,step,loss,accuracy\n0,10,2.5,\n0,20,1.5,\n0,20,,0.75\n"
+RESULTS = {
+    "area.json": SYNTH,
+    "simulated.json": SIMULATE,
+    "search.json": EXPLORE,
+    "accuracy.json": {"accuracy": 0.875, "images": 80},
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A bit of everything, and files that are nothing."""
+    results = tmp_path / "results"
+    (results / "run" / "csv" / "version_0").mkdir(parents=True)
+    (results / "run" / "csv" / "version_0" / "metrics.csv").write_text(METRICS)
+    for name, content in RESULTS.items():
+        (results / name).write_text(json.dumps(content))
+    (results / "build").mkdir()
+    (results / "build" / "hw.json").write_text(PRESETS["tiny"].to_json())
+    save(small_graph(), results / "network.graph")
+    (results / "half.json").write_text('{"lut": ')
+    (results / "other.json").write_text('{"lut": 5}')
+    (results / "half.graph").write_bytes((results / "network.graph").read_bytes()[:100])
+    (results / "notes.txt").write_text("nothing")
+    return results
+
+
+def test_everything_is_found_and_shown(nbqnn, folder, tmp_path):
+    outcome = nbqnn("report", folder, "-o", "report.html")
+    assert outcome.code == 0, outcome
+    assert outcome.out.splitlines() == [
+        "run: run/csv/version_0/metrics.csv",
+        "evaluate: accuracy.json",
+        "graph: network.graph",
+        "build: build/hw.json",
+        "synth: area.json",
+        "simulate: simulated.json",
+        "explore: search.json",
+        "report in report.html",
+    ]
+    page = (tmp_path / "report.html").read_text()
+    for shown in ("87.50%", "first_layer", "166,666.7 images a second", "tiny", "Roofline"):
+        assert shown in page
+    # The array's own parts are not counted twice: 600 and 4 · 50 of 1,000 LUTs.
+    assert re.search(r'"values":\[600,200,200\]', page)
+
+
+def test_the_page_needs_nothing_else(nbqnn, folder, tmp_path):
+    nbqnn("report", folder, "-o", "report.html")
+    page = (tmp_path / "report.html").read_text()
+    head, body = page.split("</head>")
+    assert len(body) < 1 << 20 < len(head)
+    # Learning curves, tables, cycles, roofline, two of the search.
+    assert body.count("Plotly.newPlot(") == 6
+    assert not re.search(r"<(script|link|img)[^>]* (src|href)=", body)
+
+
+def test_same_folder_same_page(nbqnn, folder, tmp_path):
+    pages = set()
+    for name in ("a.html", "b.html"):
+        nbqnn("report", folder, "-o", name)
+        pages.add((tmp_path / name).read_text())
+    assert len(pages) == 1
+
+
+@pytest.mark.parametrize("name", sorted(RESULTS))
+def test_what_lacks_fields_is_named_and_skipped(nbqnn, folder, name):
+    """A result of another version, as it may be: every field that is a table or a list is empty."""
+    content = {
+        key: type(value)() if isinstance(value, (dict, list)) else value
+        for key, value in RESULTS[name].items()
+    }
+    (folder / name).write_text(json.dumps(content | {"nodes": 1, "accuracy": "much"}))
+    outcome = nbqnn("report", folder, "-o", "report.html")
+    assert outcome.code == 0, outcome
+    assert name in outcome.out
+
+
+@pytest.mark.parametrize("present", ["nothing", "other.json", "half.graph", "notes.txt"])
+def test_an_empty_folder_is_refused(refused, folder, tmp_path, present):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    if present != "nothing":
+        (empty / present).write_bytes((folder / present).read_bytes())
+    refused(
+        "report folder 'empty' must hold a run, a graph, a build or a JSON result, but holds none",
+        *["report", "empty", "-o", "report.html"],
+    )
+
+
+def test_a_folder_that_is_none_is_refused(refused):
+    refused("report folder must exist, not 'gone'", "report", "gone", "-o", "report.html")
+
+
+def test_names_are_text(nbqnn, folder, tmp_path):
+    hostile = "<script>alert(1)</script>"
+    layers = [SIMULATE["layers"][0] | {"name": hostile}]
+    (folder / "simulated.json").write_text(json.dumps(SIMULATE | {"layers": layers}))
+    nbqnn("report", folder, "-o", "report.html")
+    assert hostile not in (tmp_path / "report.html").read_text()
