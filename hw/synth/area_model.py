@@ -1,0 +1,185 @@
+"""Area of a configuration in microseconds, as Yosys would count it for UltraScale+.
+
+Every look-up table of the array is an explicit cell, so its tables and registers are counted from
+the plan of its additions, exactly; so are those of the channel-wise sums, and block memories. The
+rest is a sum of terms that grow with the configuration. Their coefficients are in
+``area_fit.json``, with the measurements that ``scripts/fit_area`` fitted them to.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from math import ceil
+from pathlib import Path
+
+from hw.array.reduction import Reduction, reduction
+from hw.config import AcceleratorConfig
+from hw.post.requantizer import param_layout
+from hw.synth.area import Area
+
+__all__ = ["FIT_FILE", "array_area", "counted_area", "estimate_area", "fitted_terms"]
+
+#: Resource -> term -> coefficient, under ``coefficients``; the measurements beside it.
+FIT_FILE = Path(__file__).with_name("area_fit.json")
+
+#: Filters that share a copy of the activation registers (:mod:`hw.array.array`).
+_TILE_FILTERS = 8
+#: Words of a 36-Kbit block memory -> bits of each.
+_BLOCK_WIDTH = {512: 72, 1024: 36, 2048: 18, 4096: 9, 8192: 4, 16384: 2, 32768: 1}
+#: Memories of up to so many words are in tables: eight of them hold 64 words of seven bits.
+_TABLE_WORDS = 64
+#: Beats that wait for the array's memories, behind each port, with three bits of their own.
+_BUFFER_WORDS = 128
+_BUFFER_FLAGS = 3
+#: The layers' time stamps.
+_STAMP_BLOCKS = 0.5
+#: Modules used at least so often are mapped on their own; equal registers of fewer become one.
+_OFTEN = 4
+
+
+@dataclass(frozen=True)
+class _Element:
+    """One processing element in tables, registers and multipliers."""
+
+    lut: int
+    ff: int
+    dsp: int
+
+
+@cache
+def _element(pe: str, lanes: int, act_bits: int, weight_bits: int, acc_bits: int) -> _Element:
+    shift = pe == "shift"
+    product_bits = act_bits + (1 << (weight_bits - 1)) - 2 if shift else 2 * act_bits
+    plan = reduction(lanes, product_bits, acc_bits)
+    lut = lanes * _product_tables(act_bits, weight_bits) if shift else 0
+    lut += _sum_tables(plan, lanes, product_bits)
+    # The accumulator, and what decides when it and its copy take a value.
+    lut += acc_bits + 1
+    products = lanes * product_bits if shift else 0
+    sums = sum(map(sum, plan.widths))
+    ff = products + sums + 3 * (len(plan.levels) + 1) + 1 + 2 * acc_bits
+    return _Element(lut, ff, 0 if shift else lanes)
+
+
+def _product_tables(act_bits: int, weight_bits: int) -> int:
+    """Tables of :class:`hw.array.ultrascale.LaneProduct`."""
+    if weight_bits == 2:
+        return ceil(act_bits / 2)
+    if weight_bits == 3:
+        # The two lowest bits share a table, and the two highest.
+        return act_bits
+    index_bits = weight_bits - 1
+    tables, width = 1 + (weight_bits > 5), act_bits
+    for stage in range(index_bits):
+        shift = 1 << stage
+        # Two bits in a table; the top bit of a stage between is only passed on.
+        tables += ceil((width + shift - 1) / 2)
+        width += shift
+    return tables
+
+
+def _sum_tables(plan: Reduction, lanes: int, product_bits: int) -> int:
+    """Tables of all :class:`hw.array.ultrascale.Sum` of an element: one per bit."""
+    widths = [product_bits] * lanes + [plan.constant.bit_length()] * (plan.constant != 0)
+    tables = 0
+    for groups, sums in zip(plan.levels, plan.widths, strict=True):
+        for group, width in zip(groups, sums, strict=True):
+            if len(group) > 1:
+                # The carry of two numbers is in the chain; that of three also in a row above it.
+                widest, second = sorted((widths[term] for term in group), reverse=True)[:2]
+                tables += min(width, widest + (widest == second))
+        widths = list(sums)
+    return tables
+
+
+def array_area(config: AcceleratorConfig) -> Area:
+    """The array with its registers for activations and weights."""
+    c = config
+    element = _element(c.pe, c.lanes, c.act_bits, c.weight_bits, c.acc_bits)
+    elements = c.filters * c.pixels
+    tiles = ceil(c.filters / _TILE_FILTERS)
+    copies = tiles if tiles >= _OFTEN else 1
+    registers = copies * (c.pixels * c.act_word_bits + 3) + c.weight_word_bits
+    return Area(
+        lut=element.lut * elements,
+        ff=element.ff * elements + registers,
+        dsp=element.dsp * elements,
+    )
+
+
+def counted_area(config: AcceleratorConfig) -> Area:
+    """What can be counted: the array, the channel-wise sums, memories."""
+    c = config
+    sums = _element(c.pe, 1, c.act_bits, c.weight_bits, c.acc_bits)
+    count = c.pixels * c.lanes
+    # With one more flag than the array's elements: whether a step multiplies the sum so far.
+    total = array_area(c) + Area(lut=sums.lut, ff=sums.ff + 1, dsp=sums.dsp) * count
+    lut, blocks = 0, _STAMP_BLOCKS
+    for number, width, depth in (
+        (c.banks, c.act_word_bits, c.act_depth // c.banks),
+        (1, c.weight_word_bits, c.weight_depth),
+        (1, c.post_lanes * param_layout(c).size, c.param_depth),
+        (c.axi_ports, c.axi_data_width + _BUFFER_FLAGS, _BUFFER_WORDS),
+    ):
+        if depth <= _TABLE_WORDS:
+            lut += number * 8 * ceil(width / 7)
+        else:
+            blocks += number * _blocks(width, depth)
+    dsp = c.post_lanes if c.requant == "scale" else 0
+    return total + Area(lut=lut, bram36=blocks, dsp=dsp)
+
+
+def _blocks(width: int, depth: int) -> float:
+    """Block memories, in halves, for ``depth`` words of ``width`` bits."""
+    halves = [ceil(2 * width / bits) * ceil(depth / words) for words, bits in _BLOCK_WIDTH.items()]
+    return min(halves) / 2
+
+
+def fitted_terms(config: AcceleratorConfig) -> dict[str, dict[str, float]]:
+    """For tables and registers: what the rest of the accelerator grows with."""
+    c = config
+    count = c.pixels * c.lanes
+    sources = ceil(c.pixels * c.filters / c.post_lanes), ceil(count / c.post_lanes)
+    # Tables that choose one of n bits.
+    acc_choice, sum_choice, bank_choice = ((n - 1) / 3 for n in (*sources, c.banks))
+    chosen = c.acc_bits * (acc_choice + sum_choice + 1) + c.act_bits * sum_choice
+    return {
+        "lut": {
+            "control": 1,
+            "pixels": c.pixels,
+            "beats": c.axi_beat_bits,
+            "maximum": count * c.act_bits,
+            "requantizers": c.post_lanes * (c.acc_bits + 6 * c.act_bits),
+            "drain": c.post_lanes * chosen,
+            # Reads of the array, of transfers, and writes into each bank.
+            "banks": c.act_word_bits * (c.pixels * (bank_choice + 1) + bank_choice + c.banks),
+        },
+        "ff": {
+            "control": 1,
+            "pixels": c.pixels,
+            "beats": c.axi_beat_bits,
+            "maximum": count * c.act_bits,
+            "requantizers": c.post_lanes * (2 * c.acc_bits + 7 * c.act_bits),
+            "drain": c.post_lanes * c.acc_bits,
+            "banks": c.act_word_bits * (c.pixels + c.banks),
+            "weights": c.weight_word_bits,
+            "parameters": c.post_lanes * param_layout(c).size,
+        },
+    }
+
+
+def estimate_area(config: AcceleratorConfig) -> Area:
+    """Everything in the accelerator."""
+    counted, terms = counted_area(config), fitted_terms(config)
+    fitted = {
+        resource: round(
+            sum(_coefficients()[resource][name] * value for name, value in values.items())
+        )
+        for resource, values in terms.items()
+    }
+    return counted + Area(**fitted)
+
+
+@cache
+def _coefficients() -> dict[str, dict[str, float]]:
+    return json.loads(FIT_FILE.read_text(encoding="utf-8"))["coefficients"]

@@ -1,0 +1,131 @@
+"""Fits the coefficients of the area model to configurations that Yosys maps.
+
+``python -m scripts.area_fit [NAME ...]`` maps the samples of those names, all if there are none,
+adds them to the measurements of the samples that are in the file already, fits, and prints how far
+the model is off. A sample takes about a minute and a half of one core; what was mapped before is
+not mapped again.
+"""
+
+import json
+import sys
+import tempfile
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+
+from hw.accelerator import TOP
+from hw.config import PRESETS, AcceleratorConfig
+from hw.files import write_text
+from hw.generate import accelerator_verilog
+from hw.synth.area import Area, ModuleAreas
+from hw.synth.area_model import FIT_FILE, counted_area, fitted_terms
+from hw.synth.build import family_verilog
+from hw.synth.mapping import map_modules
+from hw.synth.yosys import shared_modules
+
+__all__ = ["SAMPLES", "fit", "main", "measured_area"]
+
+_DIGITS = PRESETS["digits"]
+_ZCU102 = PRESETS["zcu102-8bit"]
+#: Every term of the model differs among them.
+SAMPLES: dict[str, AcceleratorConfig] = {
+    "tiny": PRESETS["tiny"],
+    "digits": _DIGITS,
+    "zcu102": _ZCU102,
+    "pixels": replace(_DIGITS, pixels=4, post_lanes=8),
+    "filters": replace(_DIGITS, filters=48, pixels=3, act_bits=4, acc_bits=16),
+    "lanes": replace(_DIGITS, lanes=32, acc_bits=24, axi_data_width=128),
+    "words": replace(_DIGITS, act_bits=16, acc_bits=32, pixels=1),
+    "ports": replace(_DIGITS, axi_ports=4, axi_data_width=128, post_lanes=4),
+    "codes": replace(_DIGITS, weight_bits=4, acc_bits=28, param_depth=512),
+}
+#: What reading the hardware's description suggests; few measurements move it little.
+_EXPECTED = {
+    "lut": {
+        "control": 4200,
+        "pixels": 200,
+        "beats": 6,
+        "maximum": 0.88,
+        "requantizers": 1.45,
+        "drain": 1.7,
+        "banks": 1.3,
+    },
+    "ff": {
+        "control": 4000,
+        "pixels": 200,
+        "beats": 20,
+        "maximum": 2,
+        "requantizers": 1.12,
+        "drain": 3,
+        "banks": 1.5,
+        "weights": 2,
+        "parameters": 2,
+    },
+}
+#: Weight of an expectation against that of a measurement: one in so many.
+_TRUST = 0.003
+
+
+def measured_area(config: AcceleratorConfig) -> Area:
+    """The accelerator mapped by Yosys."""
+    verilog = family_verilog(accelerator_verilog(config), config, "xcup")
+    with tempfile.TemporaryDirectory() as folder:
+        cells, _ = map_modules(
+            verilog,
+            TOP,
+            "xcup",
+            keep=shared_modules(verilog, TOP),
+            log=Path(folder) / "log",
+        )
+    return ModuleAreas(cells, "xcup").of(TOP)
+
+
+def fit(samples: list[tuple[AcceleratorConfig, Area]]) -> dict[str, dict[str, float]]:
+    """Coefficients with the smallest relative errors, none below zero."""
+    coefficients = {}
+    for resource, expected in _EXPECTED.items():
+        names, prior = list(expected), np.array(list(expected.values()), float)
+        rows, targets = [], []
+        for config, area in samples:
+            whole = getattr(area, resource)
+            terms = fitted_terms(config)[resource]
+            rows.append(np.array([terms[name] for name in names]) * prior / whole)
+            targets.append((whole - getattr(counted_area(config), resource)) / whole)
+        # In multiples of what is expected, each of which pulls towards one.
+        pull = np.sqrt(_TRUST) * np.eye(len(names))
+        matrix = np.vstack([*rows, pull])
+        wanted = np.concatenate([targets, np.sqrt(_TRUST) * np.ones(len(names))])
+        factors = np.linalg.lstsq(matrix, wanted, rcond=None)[0]
+        values = np.maximum(factors, 0) * prior
+        coefficients[resource] = {
+            name: float(f"{value:.4g}") for name, value in zip(names, values, strict=True)
+        }
+    return coefficients
+
+
+def main(arguments: list[str]) -> int:
+    kept = json.loads(FIT_FILE.read_text(encoding="utf-8")) if FIT_FILE.is_file() else {}
+    known = {entry["name"]: entry for entry in kept.get("samples", ())}
+    for name in arguments or SAMPLES:
+        print(f"mapping {name}", flush=True)
+        area = measured_area(SAMPLES[name])
+        known[name] = {"name": name, "config": asdict(SAMPLES[name]), "area": asdict(area)}
+    samples = [
+        (AcceleratorConfig(**entry["config"]), Area(**entry["area"])) for entry in known.values()
+    ]
+    coefficients = fit(samples)
+    content = {"coefficients": coefficients, "samples": list(known.values())}
+    write_text(FIT_FILE, json.dumps(content, indent=1) + "\n")
+    for name, (config, area) in zip(known, samples, strict=True):
+        errors = []
+        for resource, terms in fitted_terms(config).items():
+            fitted = sum(coefficients[resource][term] * value for term, value in terms.items())
+            estimate = getattr(counted_area(config), resource) + fitted
+            errors.append(f"{resource} {100 * (estimate / getattr(area, resource) - 1):+.1f} %")
+        print(f"{name}: {', '.join(errors)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
