@@ -2,6 +2,10 @@
 
 import json
 import math
+import re
+import shutil
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -55,6 +59,9 @@ def test_run_folder(trained):
     text = (trained / "config.toml").read_text()
     for expected in ('model = "digits"', "seed = 0", "torch = ", "classes = 10"):
         assert expected in text
+    git = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    if shutil.which("git") and not subprocess.run(git, capture_output=True).returncode:
+        assert re.search(r'^commit = "[0-9a-f]{40}(-dirty)?"$', text, re.M)
     header, *rows = next(trained.glob("csv/*/metrics.csv")).read_text().splitlines()
     assert {"epoch", "step", "loss", "lambda", "accuracy"} <= set(header.split(","))
     assert len(rows) > 10
