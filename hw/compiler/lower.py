@@ -93,6 +93,14 @@ class Lowered:
     views: dict[str, View]
     fold: ImageFold | None
 
+    def memory_of(self, name: str) -> str:
+        """The stored tensor behind a node of the graph."""
+        return self.aliases.get(name, name)
+
+    def view(self, name: str) -> View:
+        """Where a stored tensor is: in a larger one, or in itself."""
+        return self.views.get(name, View(name, 0))
+
 
 _SUMMING = (Conv2d, Linear, AvgPool2d, Add)
 

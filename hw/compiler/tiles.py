@@ -10,7 +10,21 @@ from hw.fold import ChannelParams, CompileError
 from hw.isa import Unit
 from hw.layout import pack_params, pack_vector_weights, pack_weights
 
-__all__ = ["FilterTile", "RowTile", "filter_tiles", "group_width", "layer_steps", "row_tiles"]
+__all__ = [
+    "FilterTile",
+    "RowTile",
+    "filter_tiles",
+    "group_width",
+    "layer_steps",
+    "row_tiles",
+    "stream_rows",
+]
+
+
+#: A layer that is streamed by choice is cut into tiles of at least that many cycles, and no more
+#: of them than that: enough to hide transfers, few enough to fetch their commands in time.
+_STREAM_CYCLES = 300
+_STREAM_TILES = 8
 
 
 @dataclass(frozen=True)
@@ -109,6 +123,14 @@ def filter_tiles(config: AcceleratorConfig, layer: Layer) -> list[FilterTile]:
         tiles.append(FilterTile(layer, channel, groups, tile_chunks))
         channel += groups * width
     return tiles
+
+
+def stream_rows(config: AcceleratorConfig, layer: Layer) -> int:
+    """Rows of a tile of a layer that is cut for its transfers' sake, not for room."""
+    outputs, height, width = layer.out_shape
+    groups = -(-height * width // config.pixels) * -(-outputs // config.filters)
+    tiles = min(_STREAM_TILES, groups * layer_steps(config, layer) // _STREAM_CYCLES)
+    return -(-height // max(1, tiles))
 
 
 def row_tiles(layer: Layer, in_height: int, rows: int) -> list[RowTile]:

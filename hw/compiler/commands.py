@@ -1,0 +1,166 @@
+"""Commands from places and tiles: the arithmetic behind every field."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from hw.compiler.layouts import pixels_at_once
+from hw.compiler.memory import Buffer
+from hw.compiler.tiles import FilterTile, RowTile
+from hw.config import AcceleratorConfig
+from hw.control.transfer import word_beats
+from hw.isa import Compute, Memory, Region, Unit
+from hw.layout import TensorLayout
+
+__all__ = ["Home", "Place", "Strip", "compute_command", "transfers"]
+
+_MAX_FIELD = (1 << 16) - 1
+
+
+@dataclass(eq=False)
+class Strip:
+    """Rows of a tensor on the chip, from ``first`` on: all of them or those of a tile."""
+
+    buffer: Buffer
+    layout: TensorLayout
+    first: int = 0
+    rows: int = 0
+
+    @property
+    def plane(self) -> int:
+        """Words from one channel group to the next."""
+        return self.rows * self.layout.pitch
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where a tensor lies in the host's memory."""
+
+    region: Region
+    offset: int
+
+
+@dataclass(frozen=True)
+class Place:
+    """A tensor in a strip: all its channels, or those from ``channel`` on, of a whole word."""
+
+    strip: Strip
+    channel: int
+
+    def base(self, config: AcceleratorConfig) -> int:
+        """The word of its first channels, row and column."""
+        return self.strip.buffer.base + self.channel // config.lanes * self.strip.plane
+
+
+def transfers(
+    config: AcceleratorConfig,
+    layout: TensorLayout,
+    place: Place,
+    first: int,
+    rows: int,
+    home: Home,
+) -> Iterator[dict[str, int]]:
+    """Fields of the loads or stores of ``rows`` rows, ``first`` on, of a tensor of that layout."""
+    beats = word_beats(config, Memory.ACT)
+    word_bytes = beats * config.axi_beat_bits // 8
+    strip = place.strip
+    base = place.base(config) + (first - strip.first) * layout.pitch
+    groups = layout.groups(config)
+    plane = layout.height * layout.width
+    whole = rows == strip.rows == layout.height
+    for group in range(1 if whole else groups):
+        words, count = layout.width, rows * (groups if whole else 1)
+        if layout.pitch == layout.width and count * words * beats <= _MAX_FIELD:
+            words, count = count * words, 1
+        offset = home.offset + (group * plane + first * layout.width) * word_bytes
+        yield {
+            "region": home.region,
+            "memory": Memory.ACT,
+            "offset": offset // config.axi_ports,
+            "base": base + group * strip.plane,
+            "words": words,
+            "rows": count,
+            "beats": words * beats,
+            "base_stride": layout.pitch,
+            "offset_stride": words * word_bytes // config.axi_ports,
+        }
+
+
+def compute_command(
+    config: AcceleratorConfig,
+    index: int,
+    part: FilterTile,
+    tile: RowTile,
+    sources: list[Place],
+    target: Place,
+    *,
+    last: bool,
+) -> Compute:
+    """The command for a tile of layer ``index``; ``last`` marks the layer's last one.
+
+    Where its weights are and what it waits for is left to the schedule.
+    """
+    layer, source = part.layer, sources[0].strip
+    out = target.strip
+    pitch = source.layout.pitch
+    (kernel_h, kernel_w), (stride_y, stride_x) = layer.kernel, layer.stride
+    (top, left, _, _), (dilation_y, dilation_x) = layer.padding, layer.dilation
+    _, _, out_width = layer.out_shape
+    positions = (tile.end - tile.first) * out_width
+    pixels = min(pixels_at_once(config, layer, pitch), positions)
+    kernel_width = (kernel_w - 1) * dilation_x
+    # Word of the strip in which a source's channels begin, and row of the first window in it.
+    bases = [place.base(config) for place in sources]
+    first_row = tile.first * stride_y - top - source.first
+    # What a kernel row moves by: input rows, or from one operand to the other.
+    tap_row, row = dilation_y, dilation_y * pitch
+    if len(layer.sources) == 2:
+        tap_row, row = 0, bases[1] - bases[0]
+    dot = layer.unit is Unit.ARRAY
+    loops, loop_plane = 1, 0
+    if dot:
+        loops, loop_plane = -(-layer.weight.shape[1] // config.lanes), source.plane
+    elif layer.unit is Unit.SUM:
+        loops = layer.weight.shape[1]
+    in_base = bases[0] + first_row * pitch - left
+    if not dot:
+        in_base += part.channel // config.lanes * source.plane
+    channel = target.channel + part.channel
+    out_word, sub_channel = divmod(channel, config.lanes)
+    out_base = out.buffer.base + out_word * out.plane
+    out_base += (tile.first - out.first) * out.layout.pitch
+    return Compute(
+        layer=index,
+        layer_end=int(last),
+        unit=layer.unit,
+        pixels=pixels,
+        chunks=part.chunks,
+        drain_cycles=pixels * part.chunks,
+        filter_groups=part.filter_groups,
+        channel_groups=loops,
+        kernel_h=kernel_h,
+        kernel_w=kernel_w,
+        positions=positions,
+        out_width=out_width,
+        in_base=in_base,
+        pad=layer.pad,
+        in_height=source.rows,
+        in_width=source.layout.width,
+        row=first_row,
+        column=-left,
+        column_step=stride_x,
+        row_step=stride_y,
+        origin_wrap=stride_y * pitch - (out_width - 1) * stride_x,
+        out_wrap=out.layout.pitch - (out_width - 1),
+        tap_column=dilation_x,
+        tap_row=tap_row,
+        tap_row_origin=row - kernel_width,
+        tap_group_origin=loop_plane - (kernel_h - 1) * row - kernel_width,
+        group_origin=0 if dot else source.plane,
+        weight_step=int(not layer.shared_weight),
+        param_step=int(not layer.shared_params),
+        sub=sub_channel // config.post_lanes,
+        out_base=out_base,
+        out_plane=out.plane,
+        low=layer.low,
+        high=layer.high,
+    )

@@ -1,0 +1,108 @@
+"""Weights and requantizer parameters: their image in the host's memory and their loads."""
+
+from dataclasses import dataclass
+
+from hw.compiler.memory import Ring
+from hw.compiler.stream import CommandStream
+from hw.compiler.tiles import FilterTile, layer_steps
+from hw.config import AcceleratorConfig
+from hw.control.transfer import word_beats
+from hw.isa import Load, Memory, Region, Unit
+
+__all__ = ["LoadedTile", "ParameterLoader"]
+
+_MAX_FIELD = (1 << 16) - 1
+
+
+@dataclass(frozen=True)
+class LoadedTile:
+    """Where a filter tile is on the chip, and how many loads must be complete before it is."""
+
+    weight_base: int
+    param_base: int
+    loads: int
+
+
+class ParameterLoader:
+    """Gives filter tiles places in the weight and parameter memories and in the program."""
+
+    def __init__(self, config: AcceleratorConfig, stream: CommandStream):
+        self._config = config
+        self._stream = stream
+        self._weights = Ring(config.weight_depth)
+        self._params = Ring(config.param_depth)
+        #: By layer and first channel: the tile and the offsets of its words in the image.
+        self._tiles: dict[tuple[int, int], tuple[FilterTile, int, int]] = {}
+        self._bytes = 0
+
+    def _words(self, tile: FilterTile) -> tuple[int, int]:
+        """Words of a tile's weights and parameters."""
+        layer = tile.layer
+        steps = 0 if layer.unit is Unit.MAX else layer_steps(self._config, layer)
+        weights = steps * (1 if layer.shared_weight else tile.filter_groups)
+        params = tile.filter_groups * tile.chunks
+        if layer.shared_params:
+            params = -(-len(layer.params.addend) // self._config.post_lanes)
+        return weights, params
+
+    def fit(self, parts: list[FilterTile]) -> bool:
+        """Whether tiles fit in half of the memories, so that they may stay while others come."""
+        weights, params = (sum(words) for words in zip(*map(self._words, parts), strict=True))
+        config = self._config
+        return weights <= config.weight_depth // 2 and params <= config.param_depth // 2
+
+    def load(self, index: int, tile: FilterTile, needed: int, reader: int) -> LoadedTile:
+        """Loads a tile of layer ``index`` ahead of use.
+
+        ``needed`` is the number of the compute command that reads it first; after ``reader``
+        commands its place is free.
+        """
+        key = (index, tile.channel)
+        sizes = self._words(tile)
+        memories = (Memory.WEIGHT, Memory.PARAM)
+        if key not in self._tiles:
+            offsets = []
+            for memory, words in zip(memories, sizes, strict=True):
+                offsets.append(self._bytes)
+                self._bytes += words * self._word_bytes(memory)
+            self._tiles[key] = (tile, *offsets)
+        bases = []
+        for memory, ring, words, offset in zip(
+            memories,
+            (self._weights, self._params),
+            sizes,
+            self._tiles[key][1:],
+            strict=True,
+        ):
+            if not words:
+                bases.append(0)
+                continue
+            base, free_after = ring.allocate(words, reader)
+            bases.append(base)
+            most = _MAX_FIELD // word_beats(self._config, memory)
+            for done in range(0, words, most):
+                count = min(most, words - done)
+                self._stream.load(
+                    Load(
+                        wait_compute=free_after,
+                        region=Region.PARAMETERS,
+                        memory=memory,
+                        offset=(offset + done * self._word_bytes(memory)) // self._config.axi_ports,
+                        base=base + done,
+                        words=count,
+                        rows=1,
+                        beats=count * word_beats(self._config, memory),
+                    ),
+                    needed,
+                )
+        return LoadedTile(*bases, len(self._stream.loads))
+
+    def _word_bytes(self, memory: Memory) -> int:
+        return word_beats(self._config, memory) * self._config.axi_beat_bits // 8
+
+    def packed(self) -> bytes:
+        packed = bytearray(self._bytes)
+        for tile, *offsets in self._tiles.values():
+            for words, offset in zip(tile.pack(self._config), offsets, strict=True):
+                packed[offset : offset + words.size] = words.tobytes()
+        return bytes(packed)
