@@ -101,12 +101,7 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> dict | None:
     if checkpoint is not None:
         _check_checkpoint(checkpoint)
     with _quiet(), _threads(module.recipe.threads), _interrupts(trainer):
-        trainer.fit(
-            module,
-            batches,
-            ckpt_path=checkpoint,
-            weights_only=True,
-        )
+        trainer.fit(module, batches, ckpt_path=checkpoint, weights_only=True)
     if not trainer.is_global_zero:
         return None
     return _finish(config, out, module.network.cpu(), data, trainer, started)
@@ -225,8 +220,8 @@ def _finish(
         "seconds": round(time.monotonic() - started, 3),
     }
     assert math.isfinite(result["accuracy"])
-    write_text(out / PICTURES, _pictures(out, network, data, trainer))
     write_result(out, result)
+    write_text(out / PICTURES, _pictures(out, network, data, trainer))
     return result
 
 
