@@ -258,7 +258,11 @@ PRESETS = {
         ),
         AcceleratorConfig(name="zcu102-8bit", lanes=64, pixels=5, acc_bits=24, **_ZCU102),
         AcceleratorConfig(
-            name="zcu102-16bit", lanes=32, pixels=6, act_bits=16, acc_bits=32, **_ZCU102
+            name="zcu102-16bit",
+            lanes=32,
+            act_bits=16,
+            acc_bits=32,
+            **_ZCU102 | {"filters": 64, "pixels": 3},
         ),
         # The baseline with 16-bit multipliers: as many as 2,520 DSP blocks leave room for, next to
         # those of the channel-wise sums.
