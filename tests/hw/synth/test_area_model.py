@@ -1,0 +1,100 @@
+"""The area model: what it counts is exact, what it fits is near."""
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from hw.array.array import PeArray
+from hw.array.ultrascale import UltrascaleSvpe
+from hw.config import PRESETS
+from hw.synth.area_model import array_area, estimate_area
+from hw.synth.hierarchy import direct_instances, instances, module_texts
+from hw.verilog import emit
+from scripts.area_fit import SAMPLES, measured_area
+from tests.nightly import NIGHTLY
+
+_DIGITS = PRESETS["digits"]
+#: None of the samples that the model was fitted to.
+OTHERS = {
+    "narrow": replace(_DIGITS, lanes=8, filters=24, pixels=3, post_lanes=8, act_bits=6),
+    "wide": replace(_DIGITS, lanes=32, filters=32, pixels=2, acc_bits=24, axi_data_width=128),
+    "half": replace(PRESETS["zcu102-8bit"], filters=16, post_lanes=16, pixels=4),
+}
+
+
+def tables(verilog, top):
+    """Look-up tables in the text, by how often their modules are used."""
+    counts = instances(direct_instances(verilog), top)
+    return sum(
+        count * len(re.findall(r"^  LUT\w+ #", module_texts(verilog)[name], flags=re.MULTILINE))
+        for name, count in counts.items()
+    )
+
+
+@pytest.mark.parametrize(
+    ("lanes", "act_bits", "acc_bits", "weight_bits"),
+    [(4, 8, 24, 5), (8, 5, 20, 2), (16, 8, 24, 4), (16, 16, 40, 3)],
+)
+def test_tables_of_an_element_are_counted_exactly(lanes, act_bits, acc_bits, weight_bits):
+    element = UltrascaleSvpe(
+        lanes=lanes,
+        act_bits=act_bits,
+        weight_bits=weight_bits,
+        code_bits=weight_bits,
+        acc_bits=acc_bits,
+    )
+    config = replace(
+        _DIGITS,
+        lanes=lanes,
+        filters=1,
+        pixels=1,
+        post_lanes=1,
+        act_bits=act_bits,
+        weight_bits=weight_bits,
+        acc_bits=acc_bits,
+    )
+    # One more: when the accumulator's copy takes a value.
+    assert array_area(config).lut == tables(emit(element), element.module_name) + 1
+
+
+def test_registers_of_an_array_are_counted_exactly():
+    """As they stand in the Verilog of four tiles, but for the one that makes simulators begin."""
+    config = replace(_DIGITS, lanes=4, filters=32, pixels=1, post_lanes=4)
+    verilog = emit(PeArray(config))
+    counts = instances(direct_instances(verilog), PeArray(config).module_name)
+    bits = 0
+    for name, count in counts.items():
+        for width in re.findall(
+            r"^  reg (?:\[(\d+):0\] )?(?!_start_)\S+ += ",
+            module_texts(verilog)[name],
+            flags=re.MULTILINE,
+        ):
+            bits += count * (int(width or 0) + 1)
+    assert array_area(config).ff == bits
+
+
+def test_more_of_anything_is_never_less():
+    config = replace(_DIGITS, post_lanes=8, weight_bits=2)
+    for name in ("lanes", "filters", "pixels", "post_lanes", "act_bits", "weight_bits", "acc_bits"):
+        larger = replace(config, **{name: 2 * getattr(config, name)})
+        before, after = estimate_area(config), estimate_area(larger)
+        assert (after.lut, after.ff) >= (before.lut, before.ff), name
+
+
+def test_no_multiplier_in_shift_mode():
+    for config in PRESETS.values():
+        assert (estimate_area(config).dsp == 0) == (config.pe == "shift")
+
+
+@pytest.mark.skipif(not NIGHTLY, reason="minutes of Yosys")
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("name", OTHERS)
+def test_within_five_percent_where_it_was_not_fitted(name):
+    config = OTHERS[name]
+    assert config not in SAMPLES.values()
+    measured, estimate = measured_area(config), estimate_area(config)
+    assert estimate.lut == pytest.approx(measured.lut, rel=0.05)
+    assert estimate.ff == pytest.approx(measured.ff, rel=0.05)
+    assert estimate.bram36 == pytest.approx(measured.bram36, rel=0.05, abs=1)
+    assert estimate.dsp == measured.dsp
