@@ -61,8 +61,9 @@ def test_tables_of_an_element_are_counted_exactly(lanes, act_bits, acc_bits, wei
 def test_registers_of_an_array_are_counted_exactly():
     """As they stand in the Verilog of four tiles, but for the one that makes simulators begin."""
     config = replace(_DIGITS, lanes=4, filters=32, pixels=1, post_lanes=4)
-    verilog = emit(PeArray(config))
-    counts = instances(direct_instances(verilog), PeArray(config).module_name)
+    array = PeArray(config)
+    verilog = emit(array)
+    counts = instances(direct_instances(verilog), array.module_name)
     bits = 0
     for name, count in counts.items():
         for width in re.findall(
