@@ -12,6 +12,7 @@ from nbqnn_train.graph.errors import NbqnnError
 from scripts.commands.compile import compile_
 from scripts.commands.demo import demo
 from scripts.commands.evaluate import evaluate
+from scripts.commands.explore import explore
 from scripts.commands.export import export
 from scripts.commands.generate import generate
 from scripts.commands.import_ import import_
@@ -58,6 +59,7 @@ app.command("generate")(generate)
 app.command("compile")(compile_)
 app.command("simulate")(simulate)
 app.command("synth")(synth)
+app.command("explore")(explore)
 app.command("report")(report)
 app.command("demo")(demo)
 

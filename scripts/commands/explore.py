@@ -1,0 +1,55 @@
+"""``nbqnn explore``: the configurations that run a network best on a board."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scripts.commands.options import JsonOption
+from scripts.output import console, progress, write_json
+from scripts.tables import front_table
+
+__all__ = ["explore"]
+
+
+def explore(
+    graph: Annotated[Path, typer.Argument(metavar="GRAPH", help="Graph file.")],
+    board: Annotated[str, typer.Option(help="Board, for example zcu102.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="DIR", help="Folder for what is found.")
+    ] = Path("explore"),
+    pe: Annotated[str, typer.Option(help="shift, or multiply for the baseline.")] = "shift",
+    clock_mhz: Annotated[int, typer.Option("--clock", min=1, max=1000, help="Clock in MHz.")] = 250,
+    lut_percent: Annotated[
+        float, typer.Option("--lut", min=1, max=100, help="LUTs to use, percent of the board.")
+    ] = 75,
+    bram_percent: Annotated[
+        float, typer.Option("--bram", min=1, max=100, help="BRAM to use, percent of the board.")
+    ] = 85,
+    most: Annotated[
+        int, typer.Option("--most", min=1, help="Configurations to compile at most.")
+    ] = 200,
+    json: JsonOption = None,
+) -> None:
+    """Search for configurations by cycle model and area model; show which are worth having."""
+    from scripts.exploration import BEST, PICTURES, run_exploration
+
+    with progress("exploring") as report:
+        result = run_exploration(
+            graph,
+            board,
+            out,
+            pe=pe,
+            clock_mhz=clock_mhz,
+            lut_percent=lut_percent,
+            bram_percent=bram_percent,
+            most=most,
+            progress=report,
+        )
+    write_json(json, result)
+    console.print(front_table(result))
+    console.print(
+        f"{result['considered']} configurations considered, {result['compiled']} compiled; the "
+        f"fastest is in {out / BEST}, pictures are in {out / PICTURES}",
+        soft_wrap=True,
+    )

@@ -1,0 +1,91 @@
+"""``nbqnn explore``: the search, and what it leaves in a folder."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from hw.board_memory import find_memory
+from hw.boards import find_board
+from hw.config import AcceleratorConfig
+from hw.explore import Budget, explore
+from hw.files import write_text
+from hw.synth.area_model import estimate_area
+from nbqnn_train.graph.errors import NbqnnError
+from scripts.explore_pictures import explore_sections
+from scripts.pages import page
+
+__all__ = ["BEST", "PICTURES", "run_exploration"]
+
+BEST = "best.toml"
+PICTURES = "explore.html"
+#: The boards whose cells the area model was measured with.
+_BOARDS = ("zcu102",)
+
+
+def run_exploration(
+    graph: Path,
+    board: str,
+    out: Path,
+    *,
+    pe: str,
+    clock_mhz: int,
+    lut_percent: float,
+    bram_percent: float,
+    most: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict:
+    """Searches, and writes the best configuration and the pictures to the folder ``out``.
+
+    Returns
+    -------
+    dict
+        ``graph``, ``board``, ``budget``, ``compiled``, ``considered``, ``best`` (a name), and
+        ``candidates``, the fastest first: ``config``, ``cycles``, ``latency_ms``,
+        ``images_per_second``, ``gops``, ``utilization``, ``lut``, ``ff``, ``bram36``, ``dsp``,
+        ``pareto``.
+    """
+    target = find_board(board)
+    if board not in _BOARDS:
+        raise NbqnnError(f"board for explore must be one of {', '.join(_BOARDS)}, not {board!r}")
+    if pe not in ("shift", "multiply"):
+        raise NbqnnError(f"pe must be one of shift, multiply, not {pe!r}")
+    budget = Budget.of(target, lut_percent / 100, bram_percent / 100)
+    found = explore(
+        graph,
+        board,
+        budget,
+        find_memory(board),
+        estimate_area,
+        pe=pe,
+        clock_mhz=clock_mhz,
+        most=most,
+        progress=progress,
+    )
+    worth = {candidate.config.digest for candidate in found.front}
+    result = {
+        "graph": str(graph),
+        "board": board,
+        "budget": asdict(budget),
+        "compiled": found.compiled,
+        "considered": found.considered,
+        "best": found.best.config.name,
+        "candidates": [
+            candidate.as_dict() | {"pareto": candidate.config.digest in worth}
+            for candidate in found.candidates
+        ],
+    }
+    write_text(out / BEST, _toml(found.best.config))
+    title = f"Configurations of {board} for {graph.name}"
+    note = (
+        f"Cycles by the compiler and its cycle model, area by a model fitted to syntheses; "
+        f"{found.compiled} configurations compiled."
+    )
+    write_text(out / PICTURES, page(title, explore_sections(result), note))
+    return result
+
+
+def _toml(config: AcceleratorConfig) -> str:
+    return "".join(
+        f'{name} = "{value}"\n' if isinstance(value, str) else f"{name} = {value}\n"
+        for name, value in asdict(config).items()
+    )
