@@ -350,3 +350,11 @@ def test_synth_of_what_does_not_fit(nbqnn, build, tmp_path, monkeypatch):
         "274,080; 912.5 BRAM36, the board has 912\n"
     )
     assert json.loads((tmp_path / "area.json").read_text()) == result
+
+
+def test_simulate_refuses_netlists_that_are_none(refused, program, images, tmp_path):
+    images(np.zeros((1, 1, 8, 8), dtype=np.float32))
+    (tmp_path / "other.v").write_text("module other(clk);\nendmodule\n")
+    arguments = ["simulate", program, "--input", "x.npy", "--netlist"]
+    refused(r"netlist 'other\.v' must hold module nbqnn_ulx3s, but does not", *arguments, "other.v")
+    refused(r"netlist 'gone\.v' cannot be read: No such file or directory", *arguments, "gone.v")
