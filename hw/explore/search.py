@@ -17,7 +17,7 @@ from hw.explore.evaluate import Evaluator
 from hw.explore.requirements import base_config
 from hw.explore.space import grid, neighbours
 from hw.fold import CompileError
-from nbqnn_train.graph import load
+from nbqnn_train.graph import load, validate
 
 __all__ = ["Exploration", "explore"]
 
@@ -87,6 +87,7 @@ def explore(
         No configuration that fits runs the graph; the message has the last reason.
     """
     graph = load(path)
+    validate(graph)
     base = base_config(graph, pe, clock_mhz)
     with Evaluator(path, memory, processes) as evaluator:
         search = _Search(work_of(graph), budget, area, evaluator, most, progress)
