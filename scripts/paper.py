@@ -65,9 +65,10 @@ def main(
         console.print(_comparison(measured, areas))
     console.print(_networks(measured))
     console.print(
-        "Cycles are those of one image at a time, weights are random, GOP/s are two operations for "
-        "each multiply-accumulate at the clock that is asked for. LUT, BRAM and DSP are estimates "
-        "from Yosys' figures. Nothing here has run on a board; power needs Vivado.",
+        "Cycles are the model's unless images were checked on the RTL. Weights are random. GOP/s "
+        "are two operations for each multiply-accumulate, over the whole network and over its "
+        "convolutions, at the clock that is asked for. LUT, BRAM and DSP are estimates from Yosys' "
+        "figures. Nothing here has run on a board; power needs Vivado.",
         soft_wrap=True,
     )
     if any(one.mismatches for one in measured):
@@ -114,23 +115,21 @@ def _comparison(measured: list[Measurement], areas: dict[str, dict]) -> Table:
 
 def _networks(measured: list[Measurement]) -> Table:
     table = plain_table(
-        *("network", "configuration", "cycles", "model", "images/s", "GOP/s", "conv. GOP/s"),
-        *("busy", "checked"),
+        *("network", "bits", "cycles", "images/s", "GOP/s", "conv.", "busy", "checked"),
         title="Networks, one image at a time",
     )
     for one in measured:
+        multiply = load_config(preset=one.preset).pe == "multiply"
+        checked = f"{one.images_checked - one.mismatches}/{one.images_checked}"
         table.add_row(
             one.network,
-            one.preset,
+            f"{one.act_bits}{', VPE' if multiply else ''}",
             f"{one.cycles:,}",
-            f"{one.model_cycles / one.cycles - 1:+.2%}" if one.source == "rtl" else "is it",
             f"{one.images_per_second:,.0f}",
             f"{one.gops:,.0f}",
             f"{one.conv_gops:,.0f}",
             f"{one.utilization:.0%}",
-            f"{one.images_checked - one.mismatches}/{one.images_checked}"
-            if one.images_checked
-            else "",
+            checked if one.images_checked else "",
         )
     return table
 
