@@ -5,6 +5,7 @@ import pytest
 from hw.compiler import compile_graph
 from hw.config import PRESETS
 from hw.cycles import estimate_cycles
+from hw.post.requantizer import param_layout
 from hw.traffic import layer_bytes
 from tests.cli.networks import small_graph
 from tests.hw.networks import small_network
@@ -25,14 +26,16 @@ def test_bytes_of_all_layers(name):
 def test_bytes_by_hand():
     """8 lanes × 8 filters: image, weights and parameters of each layer, result of the last."""
     program = compile_graph(small_graph(), PRESETS["tiny"])
-    conv, pool, linear = layer_bytes(program)
-    layout = program.input.layout
-    image = layout.host_bytes(program.config)
-    weights, params = 64 * 3 // 8, program.config.post_lanes
-    steps = -(-layout.channels // 8) * (9 if program.fold is None else 1)
-    assert (conv - image) % BEAT["tiny"] == 0
-    assert conv - image >= steps * weights
-    # Pooling has parameters that change nothing, and no weights.
-    assert 0 < pool < 64 * params
-    outputs = program.outputs[0].layout.host_bytes(program.config)
-    assert linear - outputs >= 2 * 16 * weights
+    # Whole beats of 4 bytes: 64 weights of 3 bits, 4 sets of parameters.
+    weights, params = 24, 4 * -(-4 * param_layout(program.config).size // 32)
+    image = program.input.layout.host_bytes(program.config)
+    result = program.outputs[0].layout.host_bytes(program.config)
+    steps = 9 if program.fold is None else -(-9 // program.fold.shape[0])
+    assert layer_bytes(program) == [
+        # 4 of 8 filters, so one set of four.
+        image + steps * weights + params,
+        # Pooling has parameters that change nothing.
+        params,
+        # 10 outputs: 8 and 2, of a kernel of 4 × 4.
+        result + 2 * 16 * weights + 3 * params,
+    ]
