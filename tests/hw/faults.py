@@ -258,7 +258,7 @@ class FaultBench:
     def _truncated(self) -> str:
         """The program ends before its END, or goes on in empty memory."""
         descriptors = self._descriptors()
-        count = int(self.rng.integers(0, len(descriptors)))
+        count = max(0, int(self.rng.integers(-3, len(descriptors))))
         empty = self._chance()
         self._use_commands(descriptors[:count] + [bytes(DESCRIPTOR_BYTES)] * empty)
         outcome = self._run()

@@ -1,6 +1,5 @@
-"""hw.axi.stripes: refusals and names; tests/hw/test_axi_ports has the rest."""
-
 # amaranth: UnusedElaboratable=no
+"""hw.axi.stripes: refusals and names; tests/hw/test_axi_ports has the rest."""
 
 import pytest
 
