@@ -184,7 +184,8 @@ def program(nbqnn, build, graph, tmp_path):
 
 def test_compile_refuses_a_graph_that_does_not_fit(refused, build, tmp_path):
     """Which number does not fit, and which limit it is held against, is in the line."""
-    image = Input(name="image", shape=(8, 128, 128), bits=8, signed=True, exponent=0)
+    # Two rows of input and one of output are more words than there are.
+    image = Input(name="image", shape=(8, 4, 1024), bits=8, signed=True, exponent=0)
     pool = MaxPool2d(name="pool", input="image", kernel=(2, 2), stride=(2, 2))
     save(Graph(nodes=(image, pool), outputs=("pool",)), tmp_path / "big")
     (tmp_path / "program").write_bytes(b"precious")
@@ -243,6 +244,7 @@ def test_simulate_refuses_a_missing_program(refused, images):
         ("memory must be one of zcu102, not 'zcu999'", ["--memory", "zcu999"]),
         ("cycles must be A:B, two numbers, not '5'", ["--vcd", "a.vcd", "--cycles", "5"]),
         ("cycles must be A:B with 0 <= A < B, not 9:9", ["--vcd", "a.vcd", "--cycles", "9:9"]),
+        ("file 'gone/a' must be in a folder that exists", ["--saif", "gone/a"]),
         ("layer must be one of conv, pool, linear, not 'x'", ["--saif", "a", "--layer", "x"]),
         ("a layer or cycles need a file: --fst, --vcd or --saif", ["--layer", "conv"]),
         (
