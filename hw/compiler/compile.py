@@ -1,6 +1,7 @@
 """From a graph to a program."""
 
-from hw.compiler.lower import Lowered, lower
+from hw.compiler.layer import Lowered
+from hw.compiler.lower import lower
 from hw.compiler.schedule import Schedule, Spill
 from hw.compiler.tiles import stream_rows
 from hw.config import AcceleratorConfig

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hw.compiler.lower import Layer, Lowered
+from hw.compiler.layer import Layer, Lowered
 from hw.config import AcceleratorConfig
 from hw.layout import TensorLayout
 

@@ -3,8 +3,8 @@
 from itertools import product
 
 from hw.compiler.commands import Home, Place, Strip, compute_command, transfers
+from hw.compiler.layer import Layer, Lowered
 from hw.compiler.layouts import choose_layouts
-from hw.compiler.lower import Layer, Lowered
 from hw.compiler.memory import NoRoom, Scratchpad
 from hw.compiler.parameters import LoadedTile, ParameterLoader
 from hw.compiler.stream import CommandStream

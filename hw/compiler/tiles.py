@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hw.compiler.lower import Layer
+from hw.compiler.layer import Layer
 from hw.config import AcceleratorConfig
 from hw.fold import ChannelParams, CompileError
 from hw.isa import Unit

@@ -1,0 +1,77 @@
+"""What a graph becomes: layers, each a pass of the compute engine, and tensors between them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hw.compiler.views import View
+from hw.fold import ChannelParams
+from hw.image_fold import ImageFold
+from hw.isa import Unit
+
+__all__ = ["Layer", "Lowered"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """One pass of the compute engine over a whole tensor.
+
+    ``weight`` is (Cout, Cin, KH, KW) for the array, None for the maximum unit. Channel-wise sums
+    have (C, T, KH, KW), or (1, T, KH, KW) if all channels share it: the window is gone over T
+    times, one digit of a factor each. Their ``sources`` may be
+    two tensors; the kernel is then (2, 1), one row for each. ``low``, ``high`` and ``pad`` are
+    stored codes. ``macs`` counts nominal multiply-accumulates: those of the mathematical
+    operation, padding included.
+    """
+
+    name: str
+    sources: tuple[str, ...]
+    target: str
+    unit: Unit
+    weight: np.ndarray | None
+    kernel: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    params: ChannelParams
+    #: All chunks of channels use the same word of parameters.
+    shared_params: bool = False
+    low: int
+    high: int
+    pad: int
+    out_shape: tuple[int, int, int]
+    macs: int = 0
+
+    @property
+    def source(self) -> str:
+        """The tensor whose positions the window walks over."""
+        return self.sources[0]
+
+    @property
+    def shared_weight(self) -> bool:
+        return self.unit is Unit.SUM and len(self.weight) == 1 < self.out_shape[0]
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """Layers in order, and the tensors between them.
+
+    ``shapes`` and ``offsets`` are those of all stored tensors, ``aliases`` says which of them a
+    flattened tensor is. ``views`` are the tensors that are part of a larger one. ``fold`` is how
+    the host lays out the input, None for as it is.
+    """
+
+    layers: tuple[Layer, ...]
+    shapes: dict[str, tuple[int, int, int]]
+    offsets: dict[str, int]
+    aliases: dict[str, str]
+    views: dict[str, View]
+    fold: ImageFold | None
+
+    def memory_of(self, name: str) -> str:
+        """The stored tensor behind a node of the graph."""
+        return self.aliases.get(name, name)
+
+    def view(self, name: str) -> View:
+        """Where a stored tensor is: in a larger one, or in itself."""
+        return self.views.get(name, View(name, 0))
