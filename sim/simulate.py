@@ -49,7 +49,10 @@ class TraceRequest:
     cycles: tuple[int, int] | None = None
 
     def check(self, program: Program) -> None:
-        """:exc:`NbqnnError` for an unknown layer, an empty window, or what a form lacks here."""
+        """:exc:`NbqnnError` for an unknown layer, an empty window, no folder for the file, or what
+        a form lacks here."""
+        if not self.path.parent.is_dir():
+            raise NbqnnError(f"file {str(self.path)!r} must be in a folder that exists")
         check_trace(self.form)
         names = [layer.name for layer in program.layers]
         if self.layer is not None and self.layer not in names:
@@ -159,14 +162,23 @@ def simulate_program(
         mismatch = _locate(program, x[first], first, results[first], timing)
     traced = wrong[0] if wrong else 0
     for request in traces if results else ():
-        trace = request.window(program, results[traced])
-        bus, driver = open_driver(program, timing, trace=trace)
-        with bus:
-            driver.run(x[traced])
+        _write_trace(program, x[traced], request.window(program, results[traced]), timing)
     result = summary(program, results, len(wrong), mismatch, _estimate(program, timing))
     ports = program.config.axi_beat_bits / 8
     result["bytes_per_cycle"] = min(timing.bytes_per_cycle or ports, ports)
     return result
+
+
+def _write_trace(program: Program, image: np.ndarray, trace: Trace, timing: MemoryTiming) -> None:
+    """Runs the image once more; the file appears under its name when it is complete."""
+    beside = trace.path.with_name(trace.path.name + ".part")
+    try:
+        bus, driver = open_driver(program, timing, trace=replace(trace, path=beside))
+        with bus:
+            driver.run(image)
+        beside.replace(trace.path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _estimate(program: Program, timing: MemoryTiming) -> CycleEstimate:
