@@ -116,7 +116,8 @@ def counted_area(config: AcceleratorConfig) -> Area:
     total = array_area(c) + Area(lut=sums.lut, ff=sums.ff + 1, dsp=sums.dsp) * count
     lut, blocks = 0, _STAMP_BLOCKS
     for number, width, depth in (
-        (c.banks, c.act_word_bits, c.act_depth // c.banks),
+        # A bank's word is written in parts, each of which has memories of its own.
+        (c.banks * c.lanes // c.post_lanes, c.post_lanes * c.act_bits, c.act_depth // c.banks),
         (1, c.weight_word_bits, c.weight_depth),
         (1, c.post_lanes * param_layout(c).size, c.param_depth),
         (c.axi_ports, c.axi_data_width + _BUFFER_FLAGS, _BUFFER_WORDS),
@@ -131,8 +132,11 @@ def counted_area(config: AcceleratorConfig) -> Area:
 
 def _blocks(width: int, depth: int) -> float:
     """Block memories, in halves, for ``depth`` words of ``width`` bits."""
-    halves = [ceil(2 * width / bits) * ceil(depth / words) for words, bits in _BLOCK_WIDTH.items()]
-    return min(halves) / 2
+    return min(
+        # Halves hold words of nine bits or more.
+        (ceil(2 * width / bits) / 2 if bits > 9 else ceil(width / bits)) * ceil(depth / words)
+        for words, bits in _BLOCK_WIDTH.items()
+    )
 
 
 def fitted_terms(config: AcceleratorConfig) -> dict[str, dict[str, float]]:
