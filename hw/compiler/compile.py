@@ -31,8 +31,10 @@ def compile_graph(
     validate(graph)
     copied: frozenset[str] = frozenset()
     spilled: frozenset[str] | None = None
+    lowered: Lowered | None = None
     while True:
-        lowered = lower(graph, config, copied)
+        if lowered is None:
+            lowered = lower(graph, config, copied)
         if len(lowered.layers) > LAYERS:
             raise CompileError(f"a graph of {len(lowered.layers)} layers; at most {LAYERS} fit")
         if spilled is None:
@@ -40,10 +42,13 @@ def compile_graph(
         try:
             return Schedule(graph, config, lowered, spilled, traced).run(pack)
         except Spill as spill:
-            views = [name for name, view in lowered.views.items() if view.root == spill.root]
-            # Parts of words cannot be stored: what lies in the host's memory is copied together.
-            copied |= set(views)
             spilled |= {spill.root}
+            views = {name for name, view in lowered.views.items() if view.root == spill.root}
+            # Parts of words cannot be stored: what lies in the host's memory is copied together.
+            # Lowering takes long, and depends on nothing else that has changed.
+            if not views <= copied:
+                copied |= views
+                lowered = None
 
 
 def _streamed(graph: Graph, config: AcceleratorConfig, lowered: Lowered) -> frozenset[str]:
