@@ -111,7 +111,7 @@ class _Model:
         ends = [0.0] * len(layers)
         arrival, arrivals = float(_START), deque()
         handed = 0.0
-        layer, moved = 0, {Opcode.LOAD: 0, Opcode.STORE: 0}
+        moved = {Opcode.LOAD: 0, Opcode.STORE: 0}
         for fields in commands:
             arrival = self._fetched(arrival, arrivals)
             handed = max(arrival + _CHECK, handed + 3)
@@ -134,10 +134,8 @@ class _Model:
                 beats = fields["rows"] * fields["beats"]
                 moved[opcode] += beats
                 end = self._transfer(opcode, begin, fields, beats)
-                name = opcode.name.lower()
-                index = layer if opcode is Opcode.STORE else min(layer + 1, len(layers) - 1)
                 if layers:
-                    layers[index][name] += end - begin
+                    layers[fields["layer"]][opcode.name.lower()] += end - begin
                 self.free[opcode] = end
             self.finished[opcode].append(end)
         done = max([handed, *(max(ends, default=0.0) for ends in self.finished.values())]) + 6
@@ -145,7 +143,7 @@ class _Model:
         return CycleEstimate(
             cycles=round(done),
             layers=tuple(self._layers(layers, ends)),
-            read_bytes=(moved[Opcode.LOAD]) * beat_bytes + len(self.program.commands),
+            read_bytes=moved[Opcode.LOAD] * beat_bytes + len(self.program.commands),
             written_bytes=moved[Opcode.STORE] * beat_bytes,
         )
 

@@ -84,6 +84,7 @@ class ParameterLoader:
                 count = min(most, words - done)
                 self._stream.load(
                     Load(
+                        layer=index,
                         wait_compute=free_after,
                         region=Region.PARAMETERS,
                         memory=memory,

@@ -83,10 +83,10 @@ class Schedule:
 
         if source not in self.spilled:
             strip = self._make_resident(source, source)
-            self._load(source, strip, 0, self.layouts[source].height, needed=0)
+            self._load(0, source, strip, 0, self.layouts[source].height, needed=0)
             # Before anything that may reuse its place.
             for home in self.homes[source][1:]:
-                self._store(source, strip, home)
+                self._store(0, source, strip, home)
         uses = self._last_uses()
         ready = self._ready(outputs, traced)
         for index, layer in enumerate(layers):
@@ -94,7 +94,7 @@ class Schedule:
             for name in ready.get(index, ()):
                 if self.lowered.view(name).root not in self.spilled:
                     for home in self.homes[name]:
-                        self._store(name, self.resident[self.lowered.view(name).root], home)
+                        self._store(index, name, self.resident[self.lowered.view(name).root], home)
             for root in [root for root, last in uses.items() if last == index]:
                 if root in self.resident:
                     self.scratchpad.free(self.resident.pop(root).buffer)
@@ -217,7 +217,9 @@ class Schedule:
             out = targets[row % len(targets)]
             if part == 0:
                 for root in moving:
-                    self._load(root, strips[root], tile.in_first, tile.in_end, start + number)
+                    self._load(
+                        index, root, strips[root], tile.in_first, tile.in_end, start + number
+                    )
                 if writes:
                     out.first, out.rows = tile.first, tile.end - tile.first
             if not kept or part not in loaded:
@@ -235,7 +237,7 @@ class Schedule:
             )
             if writes and part == len(parts) - 1:
                 for home in self.homes[layer.target]:
-                    self._store(layer.target, out, home)
+                    self._store(index, layer.target, out, home)
         for strips in sources if moving else ():
             for strip in strips.values():
                 self.scratchpad.free(strip.buffer)
@@ -322,7 +324,7 @@ class Schedule:
 
     # Commands -------------------------------------------------------------------------------------
 
-    def _load(self, root: str, strip: Strip, first: int, end: int, needed: int):
+    def _load(self, index: int, root: str, strip: Strip, first: int, end: int, needed: int):
         """Rows ``first`` to before ``end`` into a strip, which then begins with them."""
         strip.first, strip.rows = first, end - first
         buffer, home = strip.buffer, self.homes[root][0]
@@ -330,16 +332,24 @@ class Schedule:
             self.config, self.layouts[root], Place(strip, 0), first, end - first, home
         ):
             self.stream.load(
-                Load(wait_compute=buffer.used, wait_store=buffer.stored, **fields), needed
+                Load(layer=index, wait_compute=buffer.used, wait_store=buffer.stored, **fields),
+                needed,
             )
         buffer.loaded = len(self.stream.loads)
 
-    def _store(self, name: str, strip: Strip, home: Home):
+    def _store(self, index: int, name: str, strip: Strip, home: Home):
         buffer, place = strip.buffer, Place(strip, self.lowered.view(name).channel)
         for fields in transfers(
             self.config, self.layouts[name], place, strip.first, strip.rows, home
         ):
-            self.stream.store(Store(wait_compute=buffer.written, wait_load=buffer.loaded, **fields))
+            self.stream.store(
+                Store(
+                    layer=index,
+                    wait_compute=buffer.written,
+                    wait_load=buffer.loaded,
+                    **fields,
+                )
+            )
         buffer.stored = len(self.stream.stores)
 
     def _compute(
