@@ -19,7 +19,6 @@ _DIGITS = PRESETS["digits"]
 OTHERS = {
     "narrow": replace(_DIGITS, lanes=8, filters=24, pixels=3, post_lanes=8, act_bits=6),
     "wide": replace(_DIGITS, lanes=32, filters=32, pixels=2, acc_bits=24, axi_data_width=128),
-    "half": replace(PRESETS["zcu102-8bit"], filters=16, post_lanes=16, pixels=4),
 }
 
 
