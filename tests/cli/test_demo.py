@@ -9,6 +9,7 @@ import scripts.demonstration
 #: Of both accelerators; area has tests of its own and takes a minute.
 AREA = {
     "board": "zcu102",
+    "tool": "yosys",
     **dict.fromkeys(("lut", "ff", "bram36", "dsp"), 3),
     "share": dict.fromkeys(("lut", "ff", "bram36", "dsp"), 0.1),
     "array": {"lut": 2, "ff": 2, "bram36": 0, "dsp": 0, "lanes": 64},
