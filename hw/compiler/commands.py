@@ -14,6 +14,8 @@ from hw.layout import TensorLayout
 __all__ = ["Home", "Place", "Strip", "compute_command", "transfers"]
 
 _MAX_FIELD = (1 << 16) - 1
+#: Addresses of words wrap; so do the steps between them.
+_ADDRESSES = 1 << 16
 
 
 @dataclass(eq=False)
@@ -141,7 +143,7 @@ def compute_command(
         kernel_w=kernel_w,
         positions=positions,
         out_width=out_width,
-        in_base=in_base,
+        in_base=in_base % _ADDRESSES,
         pad=layer.pad,
         in_height=source.rows,
         in_width=source.layout.width,
@@ -149,12 +151,12 @@ def compute_command(
         column=-left,
         column_step=stride_x,
         row_step=stride_y,
-        origin_wrap=stride_y * pitch - (out_width - 1) * stride_x,
-        out_wrap=out.layout.pitch - (out_width - 1),
+        origin_wrap=(stride_y * pitch - (out_width - 1) * stride_x) % _ADDRESSES,
+        out_wrap=(out.layout.pitch - (out_width - 1)) % _ADDRESSES,
         tap_column=dilation_x,
         tap_row=tap_row,
-        tap_row_origin=row - kernel_width,
-        tap_group_origin=loop_plane - (kernel_h - 1) * row - kernel_width,
+        tap_row_origin=(row - kernel_width) % _ADDRESSES,
+        tap_group_origin=(loop_plane - (kernel_h - 1) * row - kernel_width) % _ADDRESSES,
         group_origin=0 if dot else source.plane,
         weight_step=int(not layer.shared_weight),
         param_step=int(not layer.shared_params),
