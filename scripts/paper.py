@@ -1,9 +1,10 @@
-"""The paper's comparison on the ZCU102, and networks beyond it, in one run.
+"""The paper's comparisons, on the ZCU102 and in accuracy, and networks beyond it, in one run.
 
 Chen et al., arXiv 2004.02396: AlexNet's convolutions with 16-bit activations and 3-bit weights on
 an array of shift elements (SVPE) against one of 16-bit multipliers (VPE).
 """
 
+from json import loads as load_json
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,12 @@ from scripts.performance import Measurement, measure
 from scripts.tables import plain_table
 
 __all__ = ["main"]
+
+#: Errors in percent that were measured with 3-bit weights and 8-bit activations; how is in
+#: nbqnn_train/RESULTS.md. Training takes hours, so it is not done again here.
+_ACCURACY = Path(__file__).with_name("accuracy.json")
+#: What the paper states: rise of the error by 3 bits, and error from scratch, on CIFAR-10.
+_PAPER_RISE, _PAPER_SCRATCH = 0.54, 7.59
 
 _BOARD = "zcu102"
 #: GOP/s that the paper states for the ZCU102.
@@ -64,6 +71,7 @@ def main(
     if all(pair in chosen for pair in _COMPARED):
         console.print(_comparison(measured, areas))
     console.print(_networks(measured))
+    console.print(_accuracy(load_json(_ACCURACY.read_text(encoding="utf-8"))))
     console.print(
         "Cycles are the model's unless images were checked on the RTL. Weights are random. GOP/s "
         "are two operations for each multiply-accumulate, over the whole network and over its "
@@ -131,6 +139,24 @@ def _networks(measured: list[Measurement]) -> Table:
             f"{one.utilization:.0%}",
             checked if one.images_checked else "",
         )
+    return table
+
+
+def _accuracy(measured: list[dict]) -> Table:
+    table = plain_table(
+        *("network, data", "float", "3 bits", "rise", "training"),
+        title="Error in percent, measured earlier (nbqnn_train/RESULTS.md)",
+    )
+    for one in measured:
+        table.add_row(
+            f"{one['network']}, {one['data']}",
+            f"{one['float_error']:.2f}",
+            f"{one['error']:.2f}",
+            f"{one['error'] - one['float_error']:+.2f}",
+            one["how"],
+        )
+    table.add_row("paper, fine-tuned, cifar10", "", "", f"+{_PAPER_RISE}", "")
+    table.add_row("paper, T-BQ-NN, cifar10", "", f"{_PAPER_SCRATCH}", "", "")
     return table
 
 
