@@ -90,11 +90,9 @@ def fold_requantize(
             scale = multiplier
             addend, total = bias + half + lacking * scale, shift
         low, high = int(array_low[channel]) * scale, int(array_high[channel]) * scale
-        if low == high:
-            # A dead channel has one output; any shift gives it.
-            code = min(max((low + addend) >> total, node.low), node.high)
-            total = PRE_SHIFT
-            addend = (code << total) - low
+        codes = {min(max((end + addend) >> total, node.low), node.high) for end in (low, high)}
+        if len(codes) == 1:
+            total, addend = _constant(codes.pop(), node, low, high)
         addend -= out_offset << total
         clamped = min(max(addend, -limit), limit - 1)
         if clamped != addend:
@@ -115,3 +113,17 @@ def fold_requantize(
     return ChannelParams(
         np.array(addends, np.int64), np.array(shifts, np.int64), np.array(multipliers, np.int64)
     )
+
+
+def _constant(code: int, node: Requantize, low: int, high: int) -> tuple[int, int]:
+    """Shift and addend with which every sum from ``low`` to ``high`` gives ``code``.
+
+    Channels that do next to nothing have large shifts, beyond which no offset would fit. A code at
+    an end of the output's range is reached by saturation.
+    """
+    if code == node.low:
+        return PRE_SHIFT, (code << PRE_SHIFT) - high
+    if code == node.high:
+        return PRE_SHIFT, (code << PRE_SHIFT) - low
+    total = (high - low).bit_length()
+    return total, (code << total) - low

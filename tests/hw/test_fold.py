@@ -128,7 +128,8 @@ def test_addends_that_do_not_fit():
         name="r",
         input="x",
         multiplier=[1],
-        bias=[1 << 40],
+        # 16 below zero, 17 from zero on.
+        bias=[(1 << 40) + (1 << 35)],
         shift=[36],
         bits=8,
         signed=True,
@@ -141,6 +142,28 @@ def test_addends_that_do_not_fit():
         fold_requantize(
             PRESETS["tiny"], "conv", node, np.zeros(1, int), np.array([-5]), np.array([5]), 0
         )
+
+
+@pytest.mark.parametrize("code", [0, 57, 255])
+def test_channels_that_hardly_do_anything(code):
+    """Whatever the sum, one code: the shift is so large that the offset alone would not fit."""
+    config = replace(PRESETS["tiny"], acc_bits=24)
+    node = Requantize(
+        name="r",
+        input="x",
+        multiplier=[1],
+        bias=[code << 20],
+        shift=[20],
+        bits=8,
+        signed=False,
+        exponent=0,
+        low=0,
+        high=255,
+    )
+    ends = np.array([-10_112]), np.array([10_033])
+    params = fold_requantize(config, "conv", node, np.zeros(1, int), *ends, 128)
+    for acc in (*ends[0], -1, 0, 1, *ends[1]):
+        assert emulate(config, params, 0, int(acc), -128, 127) + 128 == code
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.requant}_{c.acc_bits}")
