@@ -54,6 +54,9 @@ class Schedule:
         self.layouts = choose_layouts(config, lowered)
         self.resident: dict[str, Strip] = {}
         self.homes: dict[str, list[Home]] = {}
+        #: Rows of tensors in the host's memory, and the stores that must be complete before they
+        #: are there: (first, end, count).
+        self.saved: dict[str, list[tuple[int, int, int]]] = {}
 
     def run(self, pack: bool) -> Program:
         layers = self.lowered.layers
@@ -328,11 +331,21 @@ class Schedule:
         """Rows ``first`` to before ``end`` into a strip, which then begins with them."""
         strip.first, strip.rows = first, end - first
         buffer, home = strip.buffer, self.homes[root][0]
+        saved = [
+            stores
+            for begin, until, stores in self.saved.get(root, ())
+            if begin < end and first < until
+        ]
         for fields in transfers(
             self.config, self.layouts[root], Place(strip, 0), first, end - first, home
         ):
             self.stream.load(
-                Load(layer=index, wait_compute=buffer.used, wait_store=buffer.stored, **fields),
+                Load(
+                    layer=index,
+                    wait_compute=buffer.used,
+                    wait_store=max(buffer.stored, *saved, 0),
+                    **fields,
+                ),
                 needed,
             )
         buffer.loaded = len(self.stream.loads)
@@ -351,6 +364,8 @@ class Schedule:
                 )
             )
         buffer.stored = len(self.stream.stores)
+        rows = (strip.first, strip.first + strip.rows, buffer.stored)
+        self.saved.setdefault(name, []).append(rows)
 
     def _compute(
         self,

@@ -94,7 +94,7 @@ def test_maps_through_the_host_memory(accelerator_model, depth):
     program = compile_graph(graph, replace(CONFIG, act_depth=depth), traced=True)
     through = [c for c in commands(program) if c["opcode"] == Opcode.LOAD]
     assert any(c["region"] == Region.SCRATCH for c in through) == (depth < 512)
-    exact(accelerator_model(CONFIG), program, graph, seed=depth)
+    exact(accelerator_model(CONFIG), program, graph, seed=depth, write_latency=1000)
 
 
 def test_transfers_hide_behind_the_computation(accelerator_model):
@@ -112,3 +112,31 @@ def test_transfers_hide_behind_the_computation(accelerator_model):
     assert result.array_cycles == steps
     assert result.cycles < 1.01 * steps + first_rows_and_last + 8 * 64
     assert np.isclose(result.cycles, steps, rtol=0.3)
+
+
+def test_what_is_loaded_back_has_been_stored():
+    """A load from the scratch region waits for every store that writes what it reads."""
+    net = Network(seed=3)
+    net.add(Input, "image", shape=(9, 40, 10), bits=8, signed=False, exponent=0)
+    for layer, channels in enumerate((9, 17, 5)):
+        inputs = 9 if layer == 0 else (9, 17)[layer - 1]
+        net.conv(f"conv{layer}", (channels, inputs, 3, 3), 3, padding=(1, 1, 1, 1))
+        net.requantize(f"map{layer}", 8, False)
+    beat = CONFIG.axi_beat_bits // 8
+
+    def spans(fields):
+        starts = range(fields["rows"])
+        starts = [fields["offset"] + row * fields["offset_stride"] for row in starts]
+        return [(start, start + fields["beats"] * beat) for start in starts]
+
+    for depth in (256, 512, 1024):
+        program = compile_graph(net.graph(), replace(CONFIG, act_depth=depth))
+        scratch = [c for c in commands(program) if c.get("region") == Region.SCRATCH]
+        stores = [c for c in commands(program) if c["opcode"] == Opcode.STORE]
+        loads = [c for c in scratch if c["opcode"] == Opcode.LOAD]
+        assert loads
+        for load in loads:
+            for store in stores[load["wait_store"] :]:
+                assert store["region"] != Region.SCRATCH or not any(
+                    a < d and c < b for a, b in spans(load) for c, d in spans(store)
+                ), (depth, load, store)
