@@ -200,6 +200,20 @@ class AcceleratorConfig:
 #: Fields that change neither the hardware's behaviour nor what a program must know of it.
 _COSMETIC = ("name", "clock_mhz")
 
+#: What tests and the small board have in common.
+_SMALL = {
+    "lanes": 8,
+    "filters": 8,
+    "pixels": 1,
+    "post_lanes": 4,
+    "acc_bits": 20,
+    "act_depth": 1024,
+    "weight_depth": 256,
+    "param_depth": 64,
+    "axi_data_width": 32,
+    "axi_address_width": 32,
+}
+
 #: What the configurations for the ZCU102 have in common.
 _ZCU102 = {
     "filters": 32,
@@ -215,19 +229,7 @@ _ZCU102 = {
 PRESETS = {
     config.name: config
     for config in (
-        AcceleratorConfig(
-            name="tiny",
-            lanes=8,
-            filters=8,
-            pixels=1,
-            post_lanes=4,
-            acc_bits=20,
-            act_depth=1024,
-            weight_depth=256,
-            param_depth=64,
-            axi_data_width=32,
-            axi_address_width=32,
-        ),
+        AcceleratorConfig(name="tiny", **_SMALL),
         AcceleratorConfig(
             name="digits",
             lanes=16,
@@ -242,20 +244,7 @@ PRESETS = {
             axi_address_width=40,
         ),
         # For a small open board, with a host interface of 32 bits beside it.
-        AcceleratorConfig(
-            name="ulx3s",
-            lanes=8,
-            filters=8,
-            pixels=1,
-            post_lanes=4,
-            acc_bits=20,
-            act_depth=1024,
-            weight_depth=256,
-            param_depth=64,
-            axi_data_width=32,
-            axi_address_width=32,
-            clock_mhz=65,
-        ),
+        AcceleratorConfig(name="ulx3s", clock_mhz=65, **_SMALL),
         AcceleratorConfig(name="zcu102-8bit", lanes=64, pixels=5, acc_bits=24, **_ZCU102),
         AcceleratorConfig(
             name="zcu102-16bit",
