@@ -10,6 +10,7 @@ from hw.array.vector_sum import VectorSum
 from hw.config import AcceleratorConfig
 from hw.control.sequencer import StepSequencer, drain_layout
 from hw.control.walker import PositionWalker
+from hw.delay import delayed
 from hw.isa import Opcode, Unit, body_layout, drain_command_layout
 from hw.memory.activations import ActivationMemory, activation_address_bits
 from hw.memory.wide import WideMemory
@@ -144,21 +145,13 @@ class ComputeEngine(wiring.Component):
         ]
 
         # Weights and flags wait for the activations, whose memory takes longer.
-        address = sequencer.weight_address
-        for stage in range(ActivationMemory.latency - WideMemory.latency):
-            register = Signal(16, name=f"weight_address_{stage}")
-            m.d.sync += register.eq(address)
-            address = register
+        wait = ActivationMemory.latency
+        (address,) = delayed(
+            m, ("weight_address",), (sequencer.weight_address,), wait - WideMemory.latency
+        )
         m.d.comb += self.weight_address.eq(address)
         names = ("valid", "first", "last", "grow", "unit")
-        flags = tuple(getattr(sequencer, name) for name in names)
-        for stage in range(ActivationMemory.latency):
-            registers = tuple(
-                Signal(len(flag), name=f"{name}_{stage}")
-                for name, flag in zip(names, flags, strict=True)
-            )
-            m.d.sync += [new.eq(old) for new, old in zip(registers, flags, strict=True)]
-            flags = registers
+        flags = delayed(m, names, [getattr(sequencer, name) for name in names], wait)
         for unit, code in ((array, Unit.ARRAY), (maximum, Unit.MAX), (sums, Unit.SUM)):
             m.d.comb += [
                 unit.valid.eq(flags[0] & (flags[4] == code)),

@@ -6,6 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.config import AcceleratorConfig
+from hw.delay import delayed
 from hw.verilog import submodule
 
 __all__ = ["ActivationBank", "ActivationMemory", "activation_address_bits"]
@@ -164,21 +165,18 @@ class ActivationMemory(wiring.Component):
             outputs.append(bank.read_data)
         outputs = Array(outputs)
 
-        def delayed(value, cycles, name):
-            for stage in range(cycles):
-                register = Signal(len(value), name=f"{name}_{stage}", reset_less=True)
-                m.d.sync += register.eq(value)
-                value = register
-            return value
-
         wait = self.latency - 1
-        pad = delayed(self.pad, wait, "pad")
+
+        def late(name: str, value):
+            return delayed(m, (name,), (value,), wait, reset_less=True)[0]
+
+        pad = late("pad", self.pad)
         for p in range(pixels):
-            bank = delayed(bank_of(read_address[p]), wait, f"bank_of_{p}")
-            padded = delayed(self.read_padded[p], wait, f"padded_{p}")
+            bank = late(f"bank_of_{p}", bank_of(read_address[p]))
+            padded = late(f"padded_{p}", self.read_padded[p])
             m.d.sync += self.read_data.word_select(p, word).eq(
                 Mux(padded, pad.replicate(c.lanes), outputs[bank])
             )
-        bank = delayed(bank_of(self.store_address), wait, "store_bank")
+        bank = late("store_bank", bank_of(self.store_address))
         m.d.sync += self.store_data.eq(outputs[bank])
         return m

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.config import AcceleratorConfig
 from hw.control.sequencer import drain_layout
+from hw.delay import delayed
 from hw.isa import Unit, drain_command_layout
 from hw.memory.activations import activation_address_bits
 from hw.memory.wide import WideMemory
@@ -175,7 +176,7 @@ class Drain(wiring.Component):
                 m.d.sync += selected.eq(channel_sum)
 
         # Needed where the requantizer saturates, in its last cycle.
-        limits = _delayed(m, ("low", "high"), (command.low, command.high), self.latency - 1)
+        limits = delayed(m, ("low", "high"), (command.low, command.high), self.latency - 1)
         codes = []
         for lane in range(c.post_lanes):
             requantizer = Requantizer(c)
@@ -193,7 +194,7 @@ class Drain(wiring.Component):
         m.d.comb += address.eq(self.drains.p.out[pixel] + plane)
         names = ("valid", "address", "sub", "last", "end")
         travelling = (active, address, sub, last, command_end)
-        written = _delayed(m, names, travelling, self.latency)
+        written = delayed(m, names, travelling, self.latency)
         m.d.comb += [
             self.write_valid.eq(written[0]),
             self.write_address.eq(written[1]),
@@ -205,18 +206,6 @@ class Drain(wiring.Component):
             self.command_done.eq(written[0] & written[4]),
         ]
         return m
-
-
-def _delayed(m: Module, names: tuple[str, ...], values: tuple, cycles: int) -> tuple[Signal, ...]:
-    """The values as they were ``cycles`` cycles ago, at least one."""
-    for stage in range(cycles):
-        registers = tuple(
-            Signal(len(value), name=f"{name}_{stage}")
-            for name, value in zip(names, values, strict=True)
-        )
-        m.d.sync += [new.eq(old) for new, old in zip(registers, values, strict=True)]
-        values = registers
-    return values
 
 
 def _widen(code, width: int):
