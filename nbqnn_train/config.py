@@ -46,7 +46,8 @@ class TrainConfig:
         :class:`nbqnn_train.quant.config.QuantConfig`.
     full_precision : no quantization at all: the network to compare with, or to begin with.
     pretrained : file of full-precision weights to begin with.
-    teacher : file of full-precision weights of the same model, to distil from.
+    teacher : file of full-precision weights to distil from.
+    teacher_model : the network that they belong to; None for the one that is trained.
     precision : of the arithmetic while training, see ``PRECISIONS``; evaluation is always exact.
     accumulate : batches whose gradients are added up for one step.
     patience : stop after so many epochs without a better accuracy of the held-out images, and
@@ -75,6 +76,7 @@ class TrainConfig:
     full_precision: bool = False
     pretrained: Path | None = None
     teacher: Path | None = None
+    teacher_model: str | None = None
     precision: str = "32"
     accumulate: int = 1
     patience: int | None = None
@@ -86,6 +88,10 @@ class TrainConfig:
     def __post_init__(self):
         self._check_kinds()
         check_model(self.model)
+        if self.teacher_model is not None:
+            check_model(self.teacher_model)
+            if self.teacher is None:
+                raise NbqnnError(f"Teacher's weights must be given for {self.teacher_model!r}")
         check_data(self.data)
         self.quant_config()
         for name, allowed in (

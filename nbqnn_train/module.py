@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from torchmetrics.classification import MulticlassAccuracy
 
 from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.layout import in_fast_layout
 from nbqnn_train.quant.network import QuantNetwork
 from nbqnn_train.recipes import Recipe
 from nbqnn_train.schedule import Phase, Schedule
@@ -39,12 +40,14 @@ class TrainingModule(lightning.LightningModule):
         teacher: nn.Module | None = None,
     ):
         super().__init__()
-        self.network = network
+        self.network = in_fast_layout(network)
         self.recipe = recipe
         self.schedule = schedule
         self.seed = seed
         # Neither trained nor saved: a list hides it from the module's own parameters.
-        self._teacher = [] if teacher is None else [teacher.eval().requires_grad_(False)]
+        self._teacher = (
+            [] if teacher is None else [in_fast_layout(teacher.eval().requires_grad_(False))]
+        )
         self.accuracy = MulticlassAccuracy(classes, average="micro")
 
     @property

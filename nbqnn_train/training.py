@@ -84,7 +84,8 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> dict | None:
     out = Path(out)
     config.check_files()
     data = split(load_data(config.data, config.data_dir), config.train_images, config.validation)
-    check_images(config.model, data.classes, data.input_shape)
+    for model in filter(None, (config.model, config.teacher_model)):
+        check_images(model, data.classes, data.input_shape)
     torch.manual_seed(config.seed)
     keep_freed_memory()
     module = _training_module(config, data)
@@ -137,7 +138,8 @@ def _training_module(config: TrainConfig, data: DataSets) -> TrainingModule:
     else:
         network = quantized_network(config, data.classes, channels, config.pretrained)
     if config.teacher is not None:
-        teacher = float_network(config.model, data.classes, channels, config.teacher)
+        teacher_model = config.teacher_model or config.model
+        teacher = float_network(teacher_model, data.classes, channels, config.teacher)
     synchronize_batch_norm(network)
     if config.full_precision:
         return TrainingModule(network, teacher=teacher, **options)

@@ -35,6 +35,9 @@ def train(
     teacher: Annotated[
         Path | None, _option(_NETWORK, "Full-precision weights to distil from.")
     ] = None,
+    teacher_model: Annotated[
+        str | None, _option(_NETWORK, "Network that they belong to; by default the same.")
+    ] = None,
     train_images: Annotated[
         int | None, _option(_NETWORK, "Use so many of the training images.")
     ] = None,

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from nbqnn_train.allocation import keep_freed_memory
 from nbqnn_train.convert import QuantConfig, convert
+from nbqnn_train.layout import in_fast_layout
 from nbqnn_train.models import build_model
 from nbqnn_train.schedule import Schedule
 from tests.benchmarks.tensor_memory import PeakMemory
@@ -46,6 +47,8 @@ def measure(
     networks = {"float": real, "quantized": quantized}
     if brevitas:
         networks["brevitas"] = _brevitas(real)
+    for network in networks.values():
+        in_fast_layout(network)  # as training does
     steps = {kind: _step(network, images, labels) for kind, network in networks.items()}
     mode, times = quantized.mode, {kind: [] for kind in networks}
     for number in range(repeat + 2):

@@ -32,6 +32,8 @@ def config(**options) -> TrainConfig:
         ({"epochs": 1.5}, r"^Epochs must be an integer, not 1\.5$"),
         ({"lr": "1"}, r"^Lr must be a number, not '1'$"),
         ({"teacher": 1}, r"^Teacher must be a path, not 1$"),
+        ({"teacher_model": "lenet5"}, r"^Teacher's weights must be given for 'lenet5'$"),
+        ({"teacher_model": "no"}, r"^Model must be one of .*, not 'no'$"),
         ({"full_precision": 1}, r"^Full precision must be true or false, not 1$"),
         ({"overrides": 1}, r"^Overrides must be a table, not 1$"),
         ({"overrides": {"*": 1}}, r"^Override of '\*' must be a table, not 1$"),

@@ -364,6 +364,16 @@ def test_a_teacher_takes_part(digits_weights, tmp_path):
     assert not torch.equal(runs["alone"], runs["taught"])
 
 
+def test_a_teacher_of_another_kind(tmp_path):
+    path = tmp_path / "teacher.safetensors"
+    teacher = build_model("nbq_small", 10, 1)
+    save_file(teacher.state_dict(), path)
+    options = OPTIONS | {"epochs": 1, "teacher": path}
+    with pytest.raises(NbqnnError, match="must hold the weights of this network: missing "):
+        train(TrainConfig(**options), tmp_path / "run")
+    assert train(TrainConfig(**options, teacher_model="nbq_small"), tmp_path / "run")
+
+
 def test_weights_of_another_network(tmp_path):
     path = tmp_path / "other.safetensors"
     save_file(build_model("lenet5", 10, 1).state_dict(), path)
