@@ -28,6 +28,7 @@ from hw.axi.registers import AxiLiteRegisters
 from hw.axi.stripes import StripedReader, StripedWriter
 from hw.config import AcceleratorConfig
 from hw.control.fetch import CommandFault
+from hw.control.stalls import Stall
 from hw.control.transfer import LENGTH_BITS
 from hw.core import Core
 from hw.isa import Region
@@ -240,6 +241,7 @@ class Accelerator(wiring.Component):
             ("compute_cycles", core.compute_busy),
             ("load_cycles", core.load_busy),
             ("store_cycles", core.store_busy),
+            *((f"stall_{cause.name.lower()}", core.stalls[cause]) for cause in Stall),
         ):
             counter = Signal(32, name=f"{name}_counter")
             m.d.comb += getattr(registers, name).eq(counter)

@@ -9,6 +9,7 @@ from hw.axi.read_dma import read_data_layout
 from hw.config import AcceleratorConfig
 from hw.control.compute import ComputeEngine
 from hw.control.fetch import ENGINES, CommandFault, CommandFetch, queued_layout
+from hw.control.stalls import Stall, StallCauses
 from hw.control.transfer import LENGTH_BITS, LoadEngine, StoreEngine
 from hw.isa import Opcode, Region
 from hw.memory.activations import ActivationMemory
@@ -33,7 +34,8 @@ class Core(wiring.Component):
     store_request, store_data, store_done : to and from the writer
     done : ``Out(1)``, the END was reached and everything is complete
     fault : ``Out(CommandFault)``, ``index`` : ``Out(16)``, as in :class:`CommandFetch`
-    load_busy, compute_busy, store_busy, stepping : ``Out(1)``, for the counters
+    load_busy, compute_busy, store_busy : ``Out(1)``, for the counters
+    stepping : ``Out(1)``, stalls : ``Out(5)``, as in :class:`~hw.control.stalls.StallCauses`
     layer_done : ``Out(1)``, ``layer`` : ``Out(8)``, a layer's last command is complete
     """
 
@@ -60,6 +62,7 @@ class Core(wiring.Component):
             "compute_busy": Out(1),
             "store_busy": Out(1),
             "stepping": Out(1),
+            "stalls": Out(len(Stall)),
             "layer_done": Out(1),
             "layer": Out(8),
         })  # fmt: skip
@@ -73,6 +76,7 @@ class Core(wiring.Component):
         c = self.config
         fetch = CommandFetch(c)
         load, compute, store = LoadEngine(c), ComputeEngine(c), StoreEngine(c)
+        stalls = StallCauses()
         act = ActivationMemory(c)
         weight = WideMemory(width=c.weight_word_bits, depth=c.weight_depth)
         param = WideMemory(width=c.post_lanes * param_layout(c).size, depth=c.param_depth)
@@ -81,6 +85,7 @@ class Core(wiring.Component):
             ("load", load),
             ("compute", compute),
             ("store", store),
+            ("stall_causes", stalls),
             ("act_memory", act),
             ("weight_memory", weight),
             ("param_memory", param),
@@ -124,6 +129,11 @@ class Core(wiring.Component):
                 under_way = StreamFifo(9, engine.commands_under_way)
                 m.submodules.layers = submodule(platform, under_way)
                 m.d.comb += [
+                    stalls.walking.eq(~engine.command.ready),
+                    stalls.queued.eq(queue.o.valid),
+                    stalls.wait_load.eq(ahead[0][15]),
+                    stalls.wait_compute.eq(ahead[1][15]),
+                    stalls.wait_store.eq(ahead[2][15]),
                     under_way.i.payload.eq(Cat(head.layer[:8], head.layer_end[0])),
                     under_way.i.valid.eq(queue.o.valid & queue.o.ready),
                     under_way.o.ready.eq(engine.done),
@@ -144,7 +154,13 @@ class Core(wiring.Component):
             self.load_busy.eq(load.busy),
             self.compute_busy.eq(compute.busy),
             self.store_busy.eq(store.busy),
-            self.stepping.eq(compute.stepping),
+            stalls.step.eq(compute.step),
+            stalls.held.eq(compute.held),
+            stalls.full_load.eq(fetch.load.valid & ~fetch.load.ready),
+            stalls.full_store.eq(fetch.store.valid & ~fetch.store.ready),
+            stalls.storing.eq(~idle[ENGINES.index(Opcode.STORE)]),
+            self.stepping.eq(stalls.stepping),
+            self.stalls.eq(stalls.stalls),
         ]
         wiring.connect(m, fetch.request, wiring.flipped(self.fetch_request))
         wiring.connect(m, wiring.flipped(self.fetch_data), fetch.data)
@@ -156,7 +172,7 @@ class Core(wiring.Component):
         # The last commands may still be on their way into a queue or an engine when the END comes.
         ended = Signal()
         settle = Signal(3)
-        m.d.comb += self.done.eq(ended & settle.all())
+        m.d.comb += [stalls.ended.eq(ended), self.done.eq(ended & settle.all())]
         with m.If(fetch.end):
             m.d.sync += ended.eq(1)
         with m.If(~ended | fetch.busy | ~idle.all()):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from hw.array.array import array_latency
 from hw.array.svpe import pe_latency
 from hw.config import AcceleratorConfig
+from hw.control.stalls import Stall
 from hw.isa import DESCRIPTOR_BYTES, Opcode, Unit, unpack
 from hw.memory.activations import ActivationMemory
 from hw.post.drain import Drain
@@ -46,8 +47,10 @@ class MemoryModel:
 class LayerEstimate:
     """One layer. ``cycles`` run from the end of the layer before (in order of completion).
 
-    ``array`` are steps; ``load`` and ``store`` cycles in which those engines work for the layer;
-    ``waiting`` says for which engine the array stood still how long.
+    ``array`` are steps; ``load`` and ``store`` cycles in which those engines work for the layer.
+    ``waiting`` are the cycles in which the array stood still before and in the layer, and behind
+    the last one, by the names of :class:`hw.control.stalls.Stall`. All layers' ``array`` and
+    ``waiting`` make up the run's cycles but for rounding.
     """
 
     name: str
@@ -71,6 +74,12 @@ class CycleEstimate:
     layers: tuple[LayerEstimate, ...]
     read_bytes: int
     written_bytes: int
+
+    @property
+    def stalls(self) -> dict[str, int]:
+        """Cycles in which the array stood still, by cause, of all layers."""
+        names = [cause.name.lower() for cause in Stall]
+        return {name: sum(layer.waiting.get(name, 0) for layer in self.layers) for name in names}
 
 
 def estimate_cycles(program: Program, memory: MemoryModel | None = None) -> CycleEstimate:
@@ -96,6 +105,8 @@ class _Model:
         self.walked = self.stepped = self.group_end = 0.0
         self.spacing = 0
         self.unit = Unit.ARRAY
+        #: When fetching was held up by a queue that was full: (engine, from, until).
+        self.full: list[tuple[str, float, float]] = []
         #: When the last load's beats have come.
         self.read_bus = 0.0
         self.descriptor_beats = DESCRIPTOR_BYTES * 8 // self.config.axi_beat_bits
@@ -119,17 +130,15 @@ class _Model:
             if opcode is Opcode.END:
                 break
             queue = self.taken[opcode]
-            if len(queue) == _QUEUE:
-                handed = max(handed, queue.popleft())
-            begin, cause = self._begin(opcode, handed + _QUEUED, fields)
+            if len(queue) == _QUEUE and (free := queue.popleft()) > handed:
+                self.full.append((opcode.name.lower(), handed, free))
+                handed = free
+            begin, waits = self._begin(opcode, handed + _QUEUED, fields)
             queue.append(begin)
             if opcode is Opcode.COMPUTE:
                 layer = fields["layer"]
-                idle, end = self._compute(begin, fields, layers[layer])
-                if idle > 0:
-                    waiting = layers[layer]["waiting"]
-                    waiting[cause] = waiting.get(cause, 0.0) + idle
-                ends[layer] = end
+                self._wait(layers[layer]["waiting"], waits)
+                ends[layer] = end = self._compute(begin, fields, layers[layer])
             else:
                 beats = fields["rows"] * fields["beats"]
                 moved[opcode] += beats
@@ -138,7 +147,11 @@ class _Model:
                     layers[fields["layer"]][opcode.name.lower()] += end - begin
                 self.free[opcode] = end
             self.finished[opcode].append(end)
-        done = max([handed, *(max(ends, default=0.0) for ends in self.finished.values())]) + 6
+        last = {opcode: max(ends, default=0.0) for opcode, ends in self.finished.items()}
+        done = max([handed, *last.values()]) + 6
+        if layers:
+            waiting = layers[-1]["waiting"]
+            self._wait(waiting, [("fetch", handed), ("store", last[Opcode.STORE]), ("other", done)])
         beat_bytes = self.config.axi_beat_bits // 8
         return CycleEstimate(
             cycles=round(done),
@@ -169,18 +182,34 @@ class _Model:
         arrivals.append(arrived + _CHECK)
         return arrived
 
-    def _begin(self, opcode: Opcode, fetched: float, fields: dict) -> tuple[float, str]:
-        """When a command may leave its queue, and what it waited for last."""
-        begin, cause = fetched, "fetch"
+    def _begin(
+        self, opcode: Opcode, fetched: float, fields: dict
+    ) -> tuple[float, list[tuple[str, float]]]:
+        """When a command may leave its queue, and until when it waits for what."""
+        waits = [("fetch", fetched)]
         for engine, ends in self.finished.items():
             count = fields[f"wait_{engine.name.lower()}"]
-            if count and ends[count - 1] + 1 > begin:
-                begin, cause = ends[count - 1] + 1, engine.name.lower()
-        if opcode is Opcode.COMPUTE:
-            free = self.walked + 1
-        else:
-            free = self.free[opcode] + 1
-        return (free, "") if free >= begin else (begin, cause)
+            if count:
+                cause = "drain" if engine is Opcode.COMPUTE else engine.name.lower()
+                waits.append((cause, ends[count - 1] + 1))
+        free = (self.walked if opcode is Opcode.COMPUTE else self.free[opcode]) + 1
+        return max(free, *(until for _, until in waits)), waits
+
+    def _wait(self, waiting: dict[str, float], waits: list[tuple[str, float]]):
+        """Adds what the array stands still for, one thing after the other, since its last step."""
+        now = self.stepped
+        for cause, until in waits:
+            if cause == "fetch":
+                for engine, begin, end in self.full:
+                    begin, end = max(begin, now), min(end, until)
+                    if end > begin:
+                        waiting[engine] = waiting.get(engine, 0.0) + end - begin
+                        waiting[cause] = waiting.get(cause, 0.0) - (end - begin)
+                self.full.clear()
+            if until > now:
+                waiting[cause] = waiting.get(cause, 0.0) + until - now
+                now = until
+        self.stepped = now
 
     def _transfer(self, opcode: Opcode, begin: float, fields: dict, beats: int) -> float:
         if opcode is Opcode.LOAD:
@@ -192,8 +221,8 @@ class _Model:
         moving = max(beats * self.beat, words)
         return begin + _STORE_BEGIN + moving + self.memory.write_latency + _STORE_END
 
-    def _compute(self, begin: float, fields: dict, layer: dict) -> tuple[float, float]:
-        """Cycles in which the array stood still before it, and when its results are written."""
+    def _compute(self, begin: float, fields: dict, layer: dict) -> float:
+        """When the results are written; steps and stalls of the array are added to the layer."""
         pixels, drain = fields["pixels"], fields["drain_cycles"]
         steps = fields["channel_groups"] * fields["kernel_h"] * fields["kernel_w"]
         groups = -(-fields["positions"] // pixels)
@@ -204,17 +233,18 @@ class _Model:
         # Units of another latency wait until everything is written.
         written = self.group_end + self._latency(self.unit) + self.spacing
         start = max(first, self.stepped, written if unit is not self.unit else 0.0)
-        idle = start - self.stepped
+        self._wait(layer["waiting"], [("other", first), ("drain", start)])
         # The first group's last step keeps its distance from the group before.
         end_first = max(start + steps, self.group_end + self.spacing)
         last = fields["positions"] - (groups - 1) * pixels
         end = end_first + (total - 1) * interval
+        self._wait(layer["waiting"], [("drain", end - total * steps)])
         self.walked = end - min(steps, interval) if total > 1 else start
         self.stepped = self.group_end = end
         self.spacing, self.unit = drain, unit
         layer["array"] += total * steps
         drained = last * fields["chunks"]
-        return idle, end + self._latency(unit) + drained
+        return end + self._latency(unit) + drained
 
     def _latency(self, unit: Unit) -> int:
         inside = {Unit.ARRAY: self.array, Unit.SUM: pe_latency(1), Unit.MAX: 2}[unit]

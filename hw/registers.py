@@ -1,6 +1,7 @@
 """The register map: once, for the hardware, the driver, the docs and the C header."""
 
 from hw.axi.registers import Access, Field, Register, RegisterMap, Window
+from hw.control.stalls import Stall
 from hw.isa import Region
 
 __all__ = ["IDENTITY", "LAYERS", "REGISTERS", "VERSION", "ErrorCause"]
@@ -10,7 +11,7 @@ import enum
 #: ASCII "NBQN".
 IDENTITY = 0x4E42514E
 #: Of the command stream and this map: major version in the upper, minor in the lower half.
-VERSION = 0x0001_0001
+VERSION = 0x0001_0002
 #: Layers whose completion is time-stamped.
 LAYERS = 256
 
@@ -56,6 +57,17 @@ def _region(index: int, region: Region) -> tuple[Register, Register]:
     doc = f"Address of the {name} region, a multiple of 4096 (with several ports: in stripe 0)"
     return _address(f"{name}_base", 0x040 + 8 * index, doc)
 
+
+_STALLS = {
+    Stall.LOAD: "the next command waited for a load, or for room in the queue of loads.",
+    Stall.STORE: "the next command waited for a store, or for room in the queue of stores; behind "
+    "the last command, stores were under way.",
+    Stall.FETCH: "no command had been fetched.",
+    Stall.DRAIN: "results were not drained: those before the next ones, or what the next command "
+    "reads.",
+    Stall.OTHER: "none of these: a command worked out its first positions, or the last results "
+    "were on their way. The five and array_cycles add up to cycles.",
+}
 
 REGISTERS = RegisterMap(
     registers=(
@@ -211,6 +223,15 @@ REGISTERS = RegisterMap(
             offset=0x090,
             access=Access.RO,
             doc="Cycles in which the store engine had a command.",
+        ),
+        *(
+            Register(
+                name=f"stall_{cause.name.lower()}",
+                offset=0x094 + 4 * cause,
+                access=Access.RO,
+                doc=f"Cycles without a step: {_STALLS[cause]}",
+            )
+            for cause in Stall
         ),
     ),
     windows=(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["area_table", "demo_tables", "front_table", "layer_table", "plain_table"]
+__all__ = ["area_table", "demo_tables", "front_table", "layer_table", "plain_table", "stall_line"]
 
 #: Field of a result -> heading.
 _RESOURCES = {"lut": "LUT", "ff": "FF", "bram36": "BRAM36", "dsp": "DSP"}
@@ -25,6 +25,12 @@ def layer_table(result: dict) -> Table:
             f"{layer['utilization']:.1%}",
         )
     return table
+
+
+def stall_line(result: dict) -> str:
+    """What the array waited for, in cycles per image, from the result of ``simulate``."""
+    causes = ", ".join(f"{cause} {cycles:,.0f}" for cause, cycles in result["stalls"].items())
+    return f"the array stood still for {sum(result['stalls'].values()):,.0f} cycles: {causes}"
 
 
 def area_table(results: Sequence[dict], names: Sequence[str] = ("accelerator",)) -> Table:

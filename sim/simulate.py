@@ -8,6 +8,7 @@ import numpy as np
 
 from hw.board_memory import BoardMemory
 from hw.compiler import compile_graph
+from hw.control.stalls import Stall
 from hw.cycles import CycleEstimate, MemoryModel, estimate_cycles
 from hw.driver import Driver, RunResult, memory_bytes
 from hw.program import Port, Program, load_program
@@ -142,7 +143,9 @@ def simulate_program(
         ``images`` that ran: up to the first wrong one; ``mismatches`` (images with a wrong code),
         ``first_mismatch`` (None, or ``image``, ``layer``, ``channel``, ``position`` (row, column),
         ``expected``, ``actual``, and ``cycles``: begin and end of that layer in the run),
-        ``cycles_per_image``, ``estimated_cycles``, ``clock_mhz``, what array and memory can do at
+        ``cycles_per_image``, ``estimated_cycles``, ``stalls`` (cycles per image in which the array
+        stood still, by the names of :class:`hw.control.stalls.Stall`), ``estimated_stalls``,
+        ``clock_mhz``, what array and memory can do at
         most (``macs_per_cycle``, ``bytes_per_cycle``), ``utilization`` (of the array, over the
         whole run) and ``layers``, each with ``name``, ``cycles``, ``estimated_cycles``, ``macs``,
         ``bytes`` to and from the memory and ``utilization``; cycles are means over the images,
@@ -318,12 +321,20 @@ def summary(
         for layer, moved in zip(layers, layer_bytes(program), strict=False):
             layer["bytes"] = moved
     macs = sum(layer.macs for layer in program.layers)
+    estimates = {}
+    if estimate is not None:
+        estimates = {"estimated_cycles": estimate.cycles, "estimated_stalls": estimate.stalls}
     return {
         "images": len(results),
         "mismatches": mismatches,
         "first_mismatch": mismatch,
         "cycles_per_image": cycles,
-        **({} if estimate is None else {"estimated_cycles": estimate.cycles}),
+        "stalls": {
+            cause.name.lower(): float(np.mean([run.stalls[cause.name.lower()] for run in results]))
+            for cause in Stall
+            if results
+        },
+        **estimates,
         "clock_mhz": program.config.clock_mhz,
         "macs_per_cycle": rate,
         "utilization": macs / (cycles * rate) if cycles else 0.0,

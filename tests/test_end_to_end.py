@@ -50,6 +50,14 @@ def test_pytorch_equals_interpreter_equals_rtl(name, shape):
     # The cycle model knows beforehand what each layer takes.
     estimate = estimate_cycles(program)
     assert estimate.cycles == pytest.approx(result["cycles_per_image"], rel=0.01)
+    # And for what the array waits: in the end to the same unit, but for the order in which commands
+    # and other loads come over one bus.
+    causes = (("drain",), ("store",), ("other",), ("load", "fetch"))
+    for names in causes:
+        modelled, counted = (
+            sum(stalls[name] for name in names) for stalls in (estimate.stalls, result["stalls"])
+        )
+        assert modelled == pytest.approx(counted, abs=0.01 * estimate.cycles)
     for expected, measured in zip(estimate.layers, result["layers"], strict=True):
         # Short layers that wait for weights are off by a round trip to the memory at most.
         assert expected.cycles == pytest.approx(measured["cycles"], rel=0.03, abs=64), expected

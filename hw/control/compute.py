@@ -38,7 +38,8 @@ class ComputeEngine(wiring.Component):
     -------
     command : ``In(stream.Signature(body_layout(Opcode.COMPUTE)))``
     done : ``Out(1)``, the command's results are in the activation memory
-    busy, stepping : ``Out(1)``, for the counters: a command runs; the array takes a step
+    busy : ``Out(1)``, a command runs
+    step, held : ``Out(1)``, a cycle ago the array took a step, had positions for one
     ``done`` comes once for each command, in their order.
     act_* : the compute and drain ports of :class:`~hw.memory.activations.ActivationMemory`
     weight_address, weight : read port of the weight memory
@@ -57,7 +58,8 @@ class ComputeEngine(wiring.Component):
             "command": In(stream.Signature(body_layout(Opcode.COMPUTE))),
             "done": Out(1),
             "busy": Out(1),
-            "stepping": Out(1),
+            "step": Out(1),
+            "held": Out(1),
             "act_read_valid": Out(c.pixels),
             "act_read_padded": Out(c.pixels),
             "act_read_address": Out(c.pixels * bits),
@@ -141,7 +143,8 @@ class ComputeEngine(wiring.Component):
             self.act_drain_data.eq(drain.write_data),
             self.param_address.eq(drain.param_address),
             drain.param.eq(self.param),
-            self.stepping.eq(sequencer.valid),
+            self.step.eq(sequencer.valid),
+            self.held.eq(sequencer.held),
         ]
 
         # Weights and flags wait for the activations, whose memory takes longer.

@@ -40,6 +40,7 @@ class StepSequencer(wiring.Component):
     drains : ``Out(stream.Signature(drain_layout(config)))``, one for each group, at its last step
     pending : ``In(1)``, groups that were handed to ``drains`` are not yet written
     valid, first, last : ``Out(1)``
+    held : ``Out(1)``, positions for a step were at hand
     grow : ``Out(1)``, the first tap of a channel group other than the first
     unit, pad : ``Out``, of the step's command
     read_valid, read_padded : ``Out(pixels)``
@@ -59,6 +60,7 @@ class StepSequencer(wiring.Component):
             "pad": Out(config.act_bits),
             "drains": Out(stream.Signature(drain_layout(config))),
             "valid": Out(1),
+            "held": Out(1),
             "first": Out(1),
             "last": Out(1),
             "grow": Out(1),
@@ -176,6 +178,7 @@ class StepSequencer(wiring.Component):
             m.d.sync += weight_base.eq(weight + 1)
         m.d.sync += [
             self.valid.eq(step),
+            self.held.eq(active | self.groups.valid),
             self.first.eq(first),
             self.last.eq(end_taps),
             self.grow.eq((kernel_column == 0) & (kernel_row == 0) & (channel_group != 0)),

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hw.control.stalls import Stall
 from hw.driver.bus import Bus
 from hw.driver.memory import ProgramMemory
 from hw.isa import Region
@@ -27,6 +28,9 @@ class RunResult:
 
     ``outputs`` and ``traced`` hold int64 arrays of the shape (C, H, W). ``layer_cycles`` are the
     cycles from the end of the layer before (the first: from the start) to the end of each layer.
+    ``stalls`` are the cycles without a step of the array by cause, "load", "store", "fetch",
+    "drain" and "other" (:class:`hw.control.stalls.Stall`); they and ``array_cycles`` make up
+    ``cycles``.
     """
 
     outputs: dict[str, np.ndarray]
@@ -36,6 +40,7 @@ class RunResult:
     compute_cycles: int
     load_cycles: int
     store_cycles: int
+    stalls: dict[str, int]
     layer_cycles: tuple[int, ...]
 
 
@@ -104,6 +109,9 @@ class Driver:
             compute_cycles=self._read("compute_cycles"),
             load_cycles=self._read("load_cycles"),
             store_cycles=self._read("store_cycles"),
+            stalls={
+                cause.name.lower(): self._read(f"stall_{cause.name.lower()}") for cause in Stall
+            },
             layer_cycles=tuple(
                 end - begin for begin, end in zip([0, *stamps], stamps, strict=False)
             ),

@@ -8,7 +8,7 @@ import typer
 from scripts.commands.options import JsonOption
 from scripts.images import read_images
 from scripts.output import console, progress, write_json
-from scripts.tables import layer_table
+from scripts.tables import layer_table, stall_line
 
 __all__ = ["simulate"]
 
@@ -80,6 +80,7 @@ def simulate(
         f"{result['cycles_per_image']:,.0f} cycles per image, "
         f"utilization {result['utilization']:.1%}"
     )
+    console.print(stall_line(result), soft_wrap=True)
     if result["mismatches"]:
         first = result["first_mismatch"]
         begin, end = first["cycles"]

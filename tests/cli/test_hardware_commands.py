@@ -272,6 +272,7 @@ def test_simulate_reports_the_first_difference_with_code_1(nbqnn, images, monkey
         "first_mismatch": first,
         "cycles_per_image": 10.0,
         "utilization": 0.5,
+        "stalls": {"load": 3.0, "store": 0.0},
         "layers": [{"name": "conv", "cycles": 10.0, "macs": 40, "utilization": 0.5}],
     }
     monkeypatch.setattr("scripts.simulation.simulate", lambda *_, **__: result)
@@ -281,6 +282,7 @@ def test_simulate_reports_the_first_difference_with_code_1(nbqnn, images, monkey
         "image 1, layer conv, channel 0, position (3, 4): -6, not 5; cycles 10...20 of the run"
         in outcome.out
     )
+    assert "the array stood still for 3 cycles: load 3, store 0\n" in outcome.out
 
 
 def test_generated_accelerator_computes_what_the_interpreter_does(nbqnn, graph, images, tmp_path):
@@ -306,6 +308,8 @@ def test_generated_accelerator_computes_what_the_interpreter_does(nbqnn, graph, 
     assert all(layer["cycles"] > 0 and 0 <= layer["utilization"] <= 1 for layer in result["layers"])
     assert result["estimated_cycles"] == pytest.approx(result["cycles_per_image"], rel=0.3)
     estimates = [layer["estimated_cycles"] for layer in result["layers"]]
+    assert list(result["stalls"]) == list(result["estimated_stalls"])
+    assert 0 < sum(result["stalls"].values()) < result["cycles_per_image"]
     assert 0.9 * result["estimated_cycles"] < sum(estimates) <= result["estimated_cycles"]
 
 

@@ -64,8 +64,12 @@ class Model:
 
 
 def compare(driver: Driver, image: np.ndarray, expected: dict[str, np.ndarray]) -> RunResult:
-    """Runs an image; every code of every tensor that comes back equals the interpreter's."""
+    """Runs an image; every code of every tensor that comes back equals the interpreter's.
+
+    Every cycle is one of a step or of a stall with its cause.
+    """
     result = driver.run(image)
+    assert result.array_cycles + sum(result.stalls.values()) == result.cycles
     for name, codes in {**result.traced, **result.outputs}.items():
         wanted = expected[name].reshape(codes.shape)
         assert np.array_equal(codes, wanted), (
