@@ -16,6 +16,7 @@ from nbqnn_train.config import TrainConfig
 from nbqnn_train.data import load_data
 from nbqnn_train.data.batches import ordered_loader, train_loader
 from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.networks import float_network, quantized_network
 from nbqnn_train.parallel import synchronize_batch_norm
 from nbqnn_train.training import train
 from tests.train.test_data_files import write_cifar10
@@ -31,6 +32,9 @@ if __name__ == "__main__":
     print("result" if result else "none")
 """
 OPTIONS = {"model": "digits", "data": "digits", "batch_size": 64, "epochs": 1}
+#: Of what a training changes. Noise of rounding, 1e-6, can take a value to the other side of a
+#: ReLU; half the batch, or its own batch-norm statistics, change several hundredths.
+NOISE = 5e-3
 
 
 def two_processes(tmp_path: Path, out: Path, options: dict) -> list[str]:
@@ -53,26 +57,40 @@ def two_processes(tmp_path: Path, out: Path, options: dict) -> list[str]:
     return done.stdout.splitlines()
 
 
+def beginning(config: TrainConfig) -> dict[str, torch.Tensor]:
+    """Parameters and buffers that a training starts with."""
+    torch.manual_seed(config.seed)
+    if config.full_precision:
+        return float_network(config.model, 10, 1, None).state_dict()
+    return quantized_network(config, 10, 1, None).state_dict()
+
+
 @pytest.mark.parametrize(
     "options",
     [
         # All phases of a quantized training, in few steps: one weight that rounds otherwise changes
         # what follows by more than noise.
-        {"train_images": 192, "lr": 1e-3},
-        {"full_precision": True, "validation": 100},
+        {"train_images": 192, "lr": 1e-3, "optimizer": "sgd"},
+        {"full_precision": True, "validation": 100, "lr": 1e-3, "optimizer": "sgd"},
     ],
     ids=["quantized", "full precision"],
 )
 def test_two_processes_give_what_one_gives(tmp_path, options):
     options = OPTIONS | options
-    one = train(TrainConfig(**options), tmp_path / "one")
+    config = TrainConfig(**options)
+    one = train(config, tmp_path / "one")
     printed = two_processes(tmp_path, tmp_path / "two", options)
     assert sorted(line for line in printed if line in ("none", "result")) == ["none", "result"]
     two = json.loads((tmp_path / "two" / "result.json").read_text())
-    assert two["accuracy"] == pytest.approx(one["accuracy"], abs=1 / 360)
+    assert two["accuracy"] == pytest.approx(one["accuracy"], abs=NOISE)
     first, second = (load_file(tmp_path / run / "weights.safetensors") for run in ("one", "two"))
+    begun = beginning(config)
     for name, tensor in first.items():
-        torch.testing.assert_close(second[name], tensor, rtol=1e-5, atol=1e-6, msg=name)
+        if tensor.dtype.is_floating_point:
+            moved = (tensor - begun[name]).norm()
+            assert (second[name] - tensor).norm() <= NOISE * moved + 1e-6, name
+        else:
+            assert torch.equal(second[name], tensor), name
     for pattern in ("csv/version_*", "tensorboard/version_*"):
         assert len(list((tmp_path / "two").glob(pattern))) == 1
 
