@@ -34,7 +34,7 @@ class AcceleratorConfig:
     filters: int
     #: Output positions computed at once; they share the weights.
     pixels: int
-    #: Output channels requantized and written per cycle.
+    #: Output channels requantized and written per cycle, of each of ``post_positions``.
     post_lanes: int
     act_bits: int = 8
     weight_bits: int = 3
@@ -49,6 +49,8 @@ class AcceleratorConfig:
     axi_address_width: int = 40
     #: AXI master ports, side by side: each carries its part of every beat (1, 2 or 4).
     axi_ports: int = 1
+    #: Output positions requantized and written per cycle, at most ``pixels``.
+    post_positions: int = 1
     #: "shift": powers of two selected in LUTs; "multiply": one multiplier per lane (the baseline).
     pe: str = "shift"
     #: "shift": no multiplier in the requantizer; "scale": one per requantizer, 16-bit factors.
@@ -67,6 +69,7 @@ class AcceleratorConfig:
         self._check_range("filters", 1, 256)
         self._check_range("pixels", 1, 16)
         self._check_range("post_lanes", 1, 64)
+        self._check_range("post_positions", 1, self.pixels)
         self._check_range("act_bits", 2, 16)
         self._check_range("weight_bits", 2, 6)
         self._check_range("acc_bits", 8, 48)
@@ -157,6 +160,10 @@ class AcceleratorConfig:
         """
         return 1 << self.pixels.bit_length()
 
+    def drain_turns(self, positions: int) -> int:
+        """Turns in which that many positions of a group are drained, ``post_positions`` in each."""
+        return -(-positions // self.post_positions)
+
     @property
     def axi_beat_bits(self) -> int:
         """Bits that all ports move together in one cycle."""
@@ -192,13 +199,19 @@ class AcceleratorConfig:
     @property
     def digest(self) -> int:
         """32 bits that tell configurations apart; the hardware reports it, programs carry it."""
-        values = {key: value for key, value in asdict(self).items() if key not in _COSMETIC}
+        values = {
+            key: value
+            for key, value in asdict(self).items()
+            if key not in _COSMETIC and (key, value) not in _AS_BEFORE
+        }
         text = json.dumps(values, sort_keys=True, separators=(",", ":"))
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")
 
 
 #: Fields that change neither the hardware's behaviour nor what a program must know of it.
 _COSMETIC = ("name", "clock_mhz")
+#: Values of later fields that say how it was without them.
+_AS_BEFORE = (("post_positions", 1),)
 
 #: What tests and the small board have in common.
 _SMALL = {

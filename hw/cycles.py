@@ -227,7 +227,7 @@ class _Model:
         steps = fields["channel_groups"] * fields["kernel_h"] * fields["kernel_w"]
         groups = -(-fields["positions"] // pixels)
         total = groups * fields["filter_groups"]
-        interval = max(steps, drain, pixels)
+        interval = max(steps, drain)
         unit = Unit(fields["unit"])
         first = begin + _WALK + pixels
         # Units of another latency wait until everything is written.
@@ -243,7 +243,7 @@ class _Model:
         self.stepped = self.group_end = end
         self.spacing, self.unit = drain, unit
         layer["array"] += total * steps
-        drained = last * fields["chunks"]
+        drained = self.config.drain_turns(last) * fields["chunks"]
         return end + self._latency(unit) + drained
 
     def _latency(self, unit: Unit) -> int:

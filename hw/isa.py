@@ -113,7 +113,8 @@ _COMPUTE = {
     "chunks": 8,
     #: First chunk's place in the output word.
     "sub": 8,
-    #: Cycles that draining one group of positions takes: pixels * chunks.
+    #: Cycles that draining one group of positions takes: pixels, post_positions at a time, times
+    #: chunks.
     "drain_cycles": 16,
     "filter_groups": 16,
     #: Input channel groups, KH and KW: the steps of one output.

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hw.compiler.layouts import pixels_at_once
+from hw.compiler.layouts import best_pixels
 from hw.compiler.memory import Buffer
 from hw.compiler.tiles import FilterTile, RowTile
 from hw.config import AcceleratorConfig
@@ -108,7 +108,7 @@ def compute_command(
     (top, left, _, _), (dilation_y, dilation_x) = layer.padding, layer.dilation
     _, _, out_width = layer.out_shape
     positions = (tile.end - tile.first) * out_width
-    pixels = min(pixels_at_once(config, layer, pitch), positions)
+    pixels = best_pixels(config, part, positions, pitch)
     kernel_width = (kernel_w - 1) * dilation_x
     # Word of the strip in which a source's channels begin, and row of the first window in it.
     bases = [place.base(config) for place in sources]
@@ -136,7 +136,7 @@ def compute_command(
         unit=layer.unit,
         pixels=pixels,
         chunks=part.chunks,
-        drain_cycles=pixels * part.chunks,
+        drain_cycles=config.drain_turns(pixels) * part.chunks,
         filter_groups=part.filter_groups,
         channel_groups=loops,
         kernel_h=kernel_h,

@@ -1,16 +1,23 @@
-"""How feature maps lie on the chip: the pitch from row to row."""
+"""How feature maps lie on the chip, the pitch from row to row, and what is reached at once."""
+
+from collections.abc import Iterator
 
 import numpy as np
 
 from hw.compiler.layer import Layer, Lowered
+from hw.compiler.tiles import FilterTile, layer_steps
 from hw.config import AcceleratorConfig
 from hw.layout import TensorLayout
 
-__all__ = ["choose_layouts", "pixels_at_once"]
+__all__ = ["best_pixels", "choose_layouts"]
 
 
 def choose_layouts(config: AcceleratorConfig, lowered: Lowered) -> dict[str, TensorLayout]:
-    """For each tensor the narrowest pitch with which its readers reach the most pixels."""
+    """For each tensor the narrowest pitch with which its readers reach the most pixels.
+
+    Of the pitches with which positions that are drained together are in different banks; the width
+    is always one of them.
+    """
     # Operands of one addition are read with the same steps, so they have the same pitch; so do
     # the parts of a tensor.
     together = {name: {name} for name in lowered.shapes}
@@ -24,10 +31,15 @@ def choose_layouts(config: AcceleratorConfig, lowered: Lowered) -> dict[str, Ten
         group = frozenset(together[name])
         if group not in pitches:
             readers = [layer for layer in lowered.layers if layer.source in group]
+            drained = any(layer.target in group for layer in lowered.layers)
             pitches[group] = max(
-                range(width, width + config.banks),
+                (
+                    pitch
+                    for pitch in range(width, width + config.banks)
+                    if not drained or _drains_apart(config, height, width, pitch)
+                ),
                 key=lambda pitch: (
-                    sum(pixels_at_once(config, layer, pitch) for layer in readers),
+                    sum(next(_pixel_counts(config, layer, pitch)) for layer in readers),
                     -pitch,
                 ),
             )
@@ -41,8 +53,31 @@ def choose_layouts(config: AcceleratorConfig, lowered: Lowered) -> dict[str, Ten
     return layouts
 
 
-def pixels_at_once(config: AcceleratorConfig, layer: Layer, pitch: int) -> int:
-    """The most output positions at once whose input words are always in different banks."""
+def best_pixels(config: AcceleratorConfig, part: FilterTile, positions: int, pitch: int) -> int:
+    """Positions at once with which the array is done first; the more, the fewer reads of weights.
+
+    Where groups wait for their drain, full turns of ``post_positions`` may be faster than full
+    groups.
+    """
+    steps = layer_steps(config, part.layer)
+
+    def cycles(pixels: int) -> int:
+        interval = max(steps, config.drain_turns(pixels) * part.chunks)
+        return -(-positions // pixels) * interval
+
+    counts = {min(count, positions) for count in _pixel_counts(config, part.layer, pitch)}
+    return min(sorted(counts, reverse=True), key=cycles)
+
+
+def _drains_apart(config: AcceleratorConfig, height: int, width: int, pitch: int) -> bool:
+    """Whether any ``post_positions`` positions in a row are words in different banks."""
+    rows, columns = np.divmod(np.arange(height * width), width)
+    banks = (rows * pitch + columns) % config.banks
+    return all((banks[ahead:] != banks[:-ahead]).all() for ahead in range(1, config.post_positions))
+
+
+def _pixel_counts(config: AcceleratorConfig, layer: Layer, pitch: int) -> Iterator[int]:
+    """Numbers of output positions whose input words are always in different banks, falling to 1."""
     _, height, width = layer.out_shape
     rows, columns = np.divmod(np.arange(height * width), width)
     words = rows * layer.stride[0] * pitch + columns * layer.stride[1]
@@ -55,5 +90,5 @@ def pixels_at_once(config: AcceleratorConfig, layer: Layer, pitch: int) -> int:
         banks[len(words) :] = padded[len(words) :]
         ordered = np.sort(banks.reshape(groups, pixels), axis=1)
         if (ordered[:, 1:] != ordered[:, :-1]).all():
-            return pixels
-    return 1
+            yield pixels
+    yield 1

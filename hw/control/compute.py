@@ -8,6 +8,7 @@ from hw.array.array import PeArray
 from hw.array.vector_max import VectorMax
 from hw.array.vector_sum import VectorSum
 from hw.config import AcceleratorConfig
+from hw.control.group_walker import GroupWalker
 from hw.control.sequencer import StepSequencer, drain_layout
 from hw.control.walker import PositionWalker
 from hw.delay import delayed
@@ -65,10 +66,10 @@ class ComputeEngine(wiring.Component):
             "act_read_address": Out(c.pixels * bits),
             "act_pad": Out(c.act_bits),
             "act_read_data": In(c.pixels * c.act_word_bits),
-            "act_drain_valid": Out(1),
-            "act_drain_address": Out(bits),
+            "act_drain_valid": Out(c.post_positions),
+            "act_drain_address": Out(c.post_positions * bits),
             "act_drain_sub": Out(range(max(2, c.lanes // c.post_lanes))),
-            "act_drain_data": Out(c.post_lanes * c.act_bits),
+            "act_drain_data": Out(c.post_positions * c.post_lanes * c.act_bits),
             "weight_address": Out(16),
             "weight": In(c.weight_word_bits),
             "param_address": Out(16),
@@ -82,7 +83,8 @@ class ComputeEngine(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         c = self.config
-        walker, sequencer = PositionWalker(c), StepSequencer(c)
+        walker = PositionWalker(c) if c.post_positions == 1 else GroupWalker(c)
+        sequencer = StepSequencer(c)
         array, maximum, sums, drain = PeArray(c), VectorMax(c), VectorSum(c), Drain(c)
         groups = StreamFifo(drain_layout(c), _GROUPS_UNDER_WAY)
         commands = StreamFifo(drain_command_layout(), _COMMANDS_WAITING)

@@ -1,5 +1,8 @@
 """The activation memory: interleaved banks of vectors, read by the array, written by the drain."""
 
+from functools import reduce
+from operator import or_
+
 from amaranth.hdl import Array, Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
@@ -59,10 +62,10 @@ class ActivationMemory(wiring.Component):
     *Compute reads*: up to ``pixels`` words a cycle, which the compiler arranges to be in different
     banks (of two that are not, the lower pixel gets its word); a padded pixel gets the padding code
     in every lane instead. *Transfer reads*: one word a cycle from a bank that compute does not use
-    (``store_ready``). *Drain writes*: one chunk of ``post_lanes`` activations a cycle, always
-    taken. *Transfer writes*: one word a cycle, unless the drain writes to the same bank
-    (``load_ready``). Reads take ``self.latency`` cycles, writes are visible to reads that start
-    one cycle later.
+    (``store_ready``). *Drain writes*: one chunk of ``post_lanes`` activations a cycle in each of
+    ``post_positions`` words, always taken; the compiler arranges them to be in different banks.
+    *Transfer writes*: one word a cycle, unless the drain writes to the same bank (``load_ready``).
+    Reads take ``self.latency`` cycles, writes are visible to reads that start one cycle later.
 
     Members
     -------
@@ -72,7 +75,8 @@ class ActivationMemory(wiring.Component):
     read_data : ``Out(pixels * lanes * act_bits)``, ``latency`` cycles later
     store_valid : ``In(1)``, ``store_address`` : ``In``, ``store_ready`` : ``Out(1)``
     store_data : ``Out(lanes * act_bits)``, ``latency`` cycles after a cycle with valid and ready
-    drain_valid : ``In(1)``, ``drain_address``, ``drain_sub``, ``drain_data`` : ``In``
+    drain_valid : ``In(post_positions)``, ``drain_address``, ``drain_data`` : ``In``, as many
+        beside each other; ``drain_sub`` : ``In``, the same place in all words
     load_valid : ``In(1)``, ``load_address``, ``load_data`` : ``In``, ``load_ready`` : ``Out(1)``
     """
 
@@ -93,10 +97,10 @@ class ActivationMemory(wiring.Component):
             "store_address": In(bits),
             "store_ready": Out(1),
             "store_data": Out(config.act_word_bits),
-            "drain_valid": In(1),
-            "drain_address": In(bits),
+            "drain_valid": In(config.post_positions),
+            "drain_address": In(config.post_positions * bits),
             "drain_sub": In(range(max(2, chunks))),
-            "drain_data": In(config.post_lanes * config.act_bits),
+            "drain_data": In(config.post_positions * config.post_lanes * config.act_bits),
             "load_valid": In(1),
             "load_address": In(bits),
             "load_data": In(config.act_word_bits),
@@ -106,8 +110,10 @@ class ActivationMemory(wiring.Component):
     @property
     def module_name(self) -> str:
         c = self.config
+        drains = f"_x{c.post_positions}" if c.post_positions > 1 else ""
         return (
             f"nbqnn_act_memory_l{c.lanes}_a{c.act_bits}_p{c.pixels}_r{c.post_lanes}_d{c.act_depth}"
+            f"{drains}"
         )
 
     def elaborate(self, platform):
@@ -124,6 +130,15 @@ class ActivationMemory(wiring.Component):
         def row_of(address):
             return address[bank_bits:]
 
+        chunk_bits = c.post_lanes * c.act_bits
+        drains = [
+            (
+                self.drain_valid[i],
+                self.drain_address.word_select(i, bits),
+                self.drain_data.word_select(i, chunk_bits),
+            )
+            for i in range(c.post_positions)
+        ]
         read_address = [self.read_address.word_select(p, bits) for p in range(pixels)]
         # A padded pixel still occupies its bank: which pixels are padded is known late.
         wants = [
@@ -135,7 +150,13 @@ class ActivationMemory(wiring.Component):
             bank_busy.eq(Cat(Cat(want[b] for want in wants).any() for b in range(banks))),
             self.store_ready.eq(~bank_busy.bit_select(bank_of(self.store_address), 1)),
             self.load_ready.eq(
-                ~(self.drain_valid & (bank_of(self.drain_address) == bank_of(self.load_address)))
+                ~reduce(
+                    or_,
+                    (
+                        valid & (bank_of(address) == bank_of(self.load_address))
+                        for valid, address, _ in drains
+                    ),
+                )
             ),
         ]
 
@@ -143,23 +164,22 @@ class ActivationMemory(wiring.Component):
         drain_enable = Signal(chunks)
         m.d.comb += drain_enable.eq(1 << self.drain_sub if chunks > 1 else 1)
         for b in range(banks):
-            bank = ActivationBank(
-                chunk_bits=c.post_lanes * c.act_bits, chunks=chunks, depth=c.act_depth // banks
-            )
+            bank = ActivationBank(chunk_bits=chunk_bits, chunks=chunks, depth=c.act_depth // banks)
             m.submodules[f"bank_{b}"] = submodule(platform, bank)
             row = row_of(self.store_address)
             for p in reversed(range(pixels)):
                 row = Mux(wants[p][b], row_of(read_address[p]), row)
-            drain_here = self.drain_valid & (bank_of(self.drain_address) == b)
+            drained = [valid & (bank_of(address) == b) for valid, address, _ in drains]
             load_here = self.load_valid & (bank_of(self.load_address) == b)
+            drain_here = reduce(or_, drained)
+            drain_row, drain_data = row_of(drains[-1][1]), drains[-1][2]
+            for here, (_, address, data) in zip(drained[:-1], drains, strict=False):
+                drain_row = Mux(here, row_of(address), drain_row)
+                drain_data = Mux(here, data, drain_data)
             m.d.sync += [
                 bank.read_address.eq(row),
-                bank.write_address.eq(
-                    Mux(drain_here, row_of(self.drain_address), row_of(self.load_address))
-                ),
-                bank.write_data.eq(
-                    Mux(drain_here, self.drain_data.replicate(chunks), self.load_data)
-                ),
+                bank.write_address.eq(Mux(drain_here, drain_row, row_of(self.load_address))),
+                bank.write_data.eq(Mux(drain_here, drain_data.replicate(chunks), self.load_data)),
                 bank.write_enable.eq(Mux(drain_here, drain_enable, load_here.replicate(chunks))),
             ]
             outputs.append(bank.read_data)

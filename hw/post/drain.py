@@ -17,12 +17,13 @@ __all__ = ["Drain"]
 
 
 class Drain(wiring.Component):
-    """Results of a group, position by position, ``post_lanes`` channels a cycle, into the memory.
+    """Results of a group into the memory: of ``post_positions`` positions, ``post_lanes`` channels.
 
-    A group occupies it for ``count * chunks`` cycles, which the sequencer keeps between groups.
-    Latency ``self.latency`` cycles from a chunk's turn to its write. Results of the maximum unit
-    pass through the same requantizers, with parameters that change nothing. One command's first
-    group may follow the last of the one before without a gap.
+    So much in each cycle; a group occupies it for a cycle for each chunk of channels and each turn
+    of positions, the last of which may have fewer. The sequencer keeps groups that far apart. The
+    words of a turn are in different banks. Latency ``self.latency`` cycles from a chunk's turn to
+    its write. Results of the maximum unit pass through the same requantizers, with parameters that
+    change nothing. One command's first group may follow the last of the one before without a gap.
 
     Members
     -------
@@ -33,7 +34,8 @@ class Drain(wiring.Component):
     max, max_valid : from the maximum unit
     sum, sum_valid : from the channel-wise sums
     param_address : ``Out(16)``, ``param`` : ``In(post_lanes * parameter bits)``
-    write_valid, write_address, write_sub, write_data : ``Out``, to the activation memory
+    write_valid : ``Out(post_positions)``, ``write_address``, ``write_data`` : ``Out``, as many
+        beside each other, ``write_sub`` : ``Out``, of all of them; to the activation memory
     group_done, command_done : ``Out(1)``, a group's last write, and a command's, was made in the
         cycle before
     """
@@ -54,10 +56,10 @@ class Drain(wiring.Component):
             "sum_valid": In(1),
             "param_address": Out(16),
             "param": In(c.post_lanes * param_layout(c).size),
-            "write_valid": Out(1),
-            "write_address": Out(activation_address_bits(c)),
+            "write_valid": Out(c.post_positions),
+            "write_address": Out(c.post_positions * activation_address_bits(c)),
             "write_sub": Out(range(max(2, c.lanes // c.post_lanes))),
-            "write_data": Out(c.post_lanes * c.act_bits),
+            "write_data": Out(c.post_positions * c.post_lanes * c.act_bits),
             "group_done": Out(1),
             "command_done": Out(1),
         })  # fmt: skip
@@ -67,7 +69,7 @@ class Drain(wiring.Component):
         c = self.config
         return (
             f"nbqnn_drain_{c.requant}_l{c.lanes}_f{c.filters}_p{c.pixels}_r{c.post_lanes}"
-            f"_a{c.act_bits}_s{c.acc_bits}_d{c.act_depth}"
+            f"_a{c.act_bits}_s{c.acc_bits}_d{c.act_depth}{_positions(c)}"
         )
 
     def elaborate(self, platform):
@@ -76,16 +78,23 @@ class Drain(wiring.Component):
         bits = activation_address_bits(c)
         subs = c.lanes // c.post_lanes
 
+        together = c.post_positions
+
         command = Signal(drain_command_layout())
         have_command = Signal()
         draining = Signal()
-        pixel = Signal(range(max(2, c.pixels)))
+        # In turns: the first pixel that is drained is `together` times as many.
+        pixel = Signal(range(max(2, c.drain_turns(c.pixels))))
         chunk = Signal(8)
         # Channel chunk of the output: place in the word, plane of words, parameters.
         sub, first_sub = Signal(8), Signal(8)
         plane, first_plane = Signal(bits), Signal(bits)
         param, first_param = Signal(16), Signal(16)
 
+        count = self.drains.p.count
+        turns = count
+        if together > 1:
+            turns = Array(c.drain_turns(pixels) for pixels in range(c.pixels + 1))[count]
         active, last_chunk, last = Signal(), Signal(), Signal()
         next_sub, next_plane, next_param = Signal(8), Signal(bits), Signal(16)
         m.d.comb += [
@@ -93,7 +102,7 @@ class Drain(wiring.Component):
             # as soon as the last chunk has been taken.
             active.eq(draining | self.acc_valid | self.max_valid | self.sum_valid),
             last_chunk.eq(chunk + 1 == command.chunks),
-            last.eq(active & last_chunk & (pixel + 1 == self.drains.p.count)),
+            last.eq(active & last_chunk & (pixel + 1 == turns)),
             self.drains.ready.eq(last),
             next_sub.eq(Mux(sub + 1 == subs, 0, sub + 1)),
             next_plane.eq(Mux(sub + 1 == subs, plane + command.out_plane, plane)),
@@ -146,24 +155,80 @@ class Drain(wiring.Component):
         with m.Elif(command_end):
             m.d.sync += have_command.eq(0)
 
-        # Select the chunk: first the pixel's chunk of either unit, then the unit.
+        unit = Signal(Unit, reset_less=True)
+        m.d.sync += unit.eq(command.unit)
+        selected = [
+            self._selected(m, range(first, c.pixels, together), pixel, chunk, unit)
+            for first in range(together)
+        ]
+
+        # Needed where the requantizer saturates, in its last cycle.
+        limits = delayed(m, ("low", "high"), (command.low, command.high), self.latency - 1)
+        codes = []
+        for acc in (
+            sums.word_select(i, c.acc_bits) for sums in selected for i in range(c.post_lanes)
+        ):
+            requantizer = Requantizer(c)
+            m.submodules[f"requantizer_{len(codes)}"] = submodule(platform, requantizer)
+            lane = len(codes) % c.post_lanes
+            m.d.comb += [
+                requantizer.acc.eq(acc),
+                requantizer.param.eq(self.param.word_select(lane, param_layout(c).size)),
+                requantizer.low.eq(limits[0]),
+                requantizer.high.eq(limits[1]),
+            ]
+            codes.append(requantizer.code)
+
+        valid, addresses = [], []
+        for first in range(together):
+            outs = Array(self.drains.p.out[i] for i in range(first, c.pixels, together))
+            address = Signal(bits, name=_numbered("address", first))
+            m.d.comb += address.eq(outs[pixel] + plane)
+            addresses.append(address)
+            valid.append(active & (pixel * together + first < count) if first else active)
+
+        # The write's address travels beside the data.
+        names = ("valid", "address", "sub", "last", "end")
+        travelling = (Cat(*valid), Cat(*addresses), sub, last, command_end)
+        written = delayed(m, names, travelling, self.latency)
+        m.d.comb += [
+            self.write_valid.eq(written[0]),
+            self.write_address.eq(written[1]),
+            self.write_sub.eq(written[2]),
+            self.write_data.eq(Cat(*codes)),
+        ]
+        m.d.sync += [
+            self.group_done.eq(written[0][0] & written[3]),
+            self.command_done.eq(written[0][0] & written[4]),
+        ]
+        return m
+
+    def _selected(self, m: Module, pixels: range, turn, chunk, unit) -> Signal:
+        """A chunk of sums of one of these pixels: first of each unit, a cycle later of the one."""
+        first = pixels[0]
+        c = self.config
+        subs = c.lanes // c.post_lanes
         acc_bits = c.post_lanes * c.acc_bits
         max_bits = c.post_lanes * c.act_bits
         acc_chunks = c.filters // c.post_lanes
-        accs = Array(self.acc.word_select(i, acc_bits) for i in range(c.pixels * acc_chunks))
-        maxs = Array(self.max.word_select(i, max_bits) for i in range(c.pixels * subs))
-        sums = Array(self.sum.word_select(i, acc_bits) for i in range(c.pixels * subs))
-        acc = Signal(acc_bits, reset_less=True)
-        maximum = Signal(max_bits, reset_less=True)
-        channel_sum = Signal(acc_bits, reset_less=True)
+
+        def words(value, width: int, chunks: int) -> Array:
+            return Array(
+                value.word_select(p * chunks + i, width) for p in pixels for i in range(chunks)
+            )
+
+        accs = words(self.acc, acc_bits, acc_chunks)
+        maxs = words(self.max, max_bits, subs)
+        sums = words(self.sum, acc_bits, subs)
+        acc = Signal(acc_bits, name=_numbered("acc", first), reset_less=True)
+        maximum = Signal(max_bits, name=_numbered("maximum", first), reset_less=True)
+        channel_sum = Signal(acc_bits, name=_numbered("channel_sum", first), reset_less=True)
         m.d.sync += [
-            acc.eq(accs[pixel * acc_chunks + chunk]),
-            maximum.eq(maxs[pixel * subs + chunk]),
-            channel_sum.eq(sums[pixel * subs + chunk]),
+            acc.eq(accs[turn * acc_chunks + chunk]),
+            maximum.eq(maxs[turn * subs + chunk]),
+            channel_sum.eq(sums[turn * subs + chunk]),
         ]
-        selected = Signal(acc_bits, reset_less=True)
-        unit = Signal(Unit, reset_less=True)
-        m.d.sync += unit.eq(command.unit)
+        selected = Signal(acc_bits, name=_numbered("selected", first), reset_less=True)
         widened = Cat(
             _widen(maximum.word_select(i, c.act_bits), c.acc_bits) for i in range(c.post_lanes)
         )
@@ -174,38 +239,16 @@ class Drain(wiring.Component):
                 m.d.sync += selected.eq(widened)
             with m.Case(Unit.SUM):
                 m.d.sync += selected.eq(channel_sum)
+        return selected
 
-        # Needed where the requantizer saturates, in its last cycle.
-        limits = delayed(m, ("low", "high"), (command.low, command.high), self.latency - 1)
-        codes = []
-        for lane in range(c.post_lanes):
-            requantizer = Requantizer(c)
-            m.submodules[f"requantizer_{lane}"] = submodule(platform, requantizer)
-            m.d.comb += [
-                requantizer.acc.eq(selected.word_select(lane, c.acc_bits)),
-                requantizer.param.eq(self.param.word_select(lane, param_layout(c).size)),
-                requantizer.low.eq(limits[0]),
-                requantizer.high.eq(limits[1]),
-            ]
-            codes.append(requantizer.code)
 
-        # The write's address travels beside the data.
-        address = Signal(bits)
-        m.d.comb += address.eq(self.drains.p.out[pixel] + plane)
-        names = ("valid", "address", "sub", "last", "end")
-        travelling = (active, address, sub, last, command_end)
-        written = delayed(m, names, travelling, self.latency)
-        m.d.comb += [
-            self.write_valid.eq(written[0]),
-            self.write_address.eq(written[1]),
-            self.write_sub.eq(written[2]),
-            self.write_data.eq(Cat(*codes)),
-        ]
-        m.d.sync += [
-            self.group_done.eq(written[0] & written[3]),
-            self.command_done.eq(written[0] & written[4]),
-        ]
-        return m
+def _numbered(name: str, number: int) -> str:
+    return f"{name}_{number}" if number else name
+
+
+def _positions(config: AcceleratorConfig) -> str:
+    """What tells modules apart that write several positions at once."""
+    return f"_x{config.post_positions}" if config.post_positions > 1 else ""
 
 
 def _widen(code, width: int):
