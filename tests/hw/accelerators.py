@@ -24,6 +24,7 @@ BENCHED = {
             "name": "scale_64",
             "pixels": 2,
             "post_lanes": 2,
+            "post_positions": 2,
             "act_bits": 16,
             "weight_bits": 4,
             "acc_bits": 32,
@@ -61,6 +62,7 @@ VERILATED = {
             "filters": 6,
             "pixels": 3,
             "post_lanes": 2,
+            "post_positions": 2,
             "requant": "scale",
             "axi_data_width": 32,
         }
@@ -71,6 +73,7 @@ VERILATED = {
             "name": "multiply_256",
             "pixels": 4,
             "post_lanes": 4,
+            "post_positions": 3,
             "act_bits": 16,
             "weight_bits": 4,
             "acc_bits": 36,

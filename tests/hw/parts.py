@@ -29,5 +29,8 @@ class Parts(wiring.Component):
             m.submodules[name] = submodule(platform, part)
             for port, member in part.signature.members.items():
                 outer, inner = getattr(self, f"{name}_{port}"), getattr(part, port)
-                m.d.comb += inner.eq(outer) if member.flow is In else outer.eq(inner)
+                if member.is_signature:
+                    wiring.connect(m, wiring.flipped(outer), inner)
+                else:
+                    m.d.comb += inner.eq(outer) if member.flow is In else outer.eq(inner)
         return m

@@ -64,9 +64,11 @@ async def activations(dut, name, busy):
             load = address, random.getrandbits(word_bits)
         if store is None and wants():
             store = random.randrange(c.act_depth)
-        drain = None
-        if wants():
-            drain = random.randrange(c.act_depth), random.randrange(chunks)
+        # Words in different banks.
+        drain, sub = [None] * c.post_positions, random.randrange(chunks)
+        for position, bank in enumerate(random.sample(range(c.banks), c.post_positions)):
+            if wants():
+                drain[position] = random.randrange(c.act_depth // c.banks) * c.banks + bank
         pixels = [random.randrange(c.act_depth) if wants() else None for _ in range(c.pixels)]
         padded = [random.random() < 0.2 for _ in pixels]
 
@@ -75,10 +77,11 @@ async def activations(dut, name, busy):
             ports["load_address"].value, ports["load_data"].value = load
         ports["store_valid"].value = store is not None
         ports["store_address"].value = random.randrange(c.act_depth) if store is None else store
-        ports["drain_valid"].value = drain is not None
-        ports["drain_address"].value, ports["drain_sub"].value = drain or (0, 0)
-        chunk = random.getrandbits(chunk_bits)
-        ports["drain_data"].value = chunk
+        ports["drain_valid"].value = sum((a is not None) << p for p, a in enumerate(drain))
+        ports["drain_address"].value = sum((a or 0) << bits * p for p, a in enumerate(drain))
+        ports["drain_sub"].value = sub
+        drain_data = [random.getrandbits(chunk_bits) for _ in drain]
+        ports["drain_data"].value = sum(d << chunk_bits * p for p, d in enumerate(drain_data))
         addresses = [random.randrange(c.act_depth) if p is None else p for p in pixels]
         ports["read_address"].value = sum(a << bits * p for p, a in enumerate(addresses))
         ports["read_valid"].value = sum((a is not None) << p for p, a in enumerate(pixels))
@@ -92,13 +95,14 @@ async def activations(dut, name, busy):
             assert int(ports["store_ready"].value) == ready
             seen["store waits"] += not ready
         if load is not None:
-            ready = drain is None or drain[0] % c.banks != load[0] % c.banks
+            ready = load[0] % c.banks not in {a % c.banks for a in drain if a is not None}
             assert int(ports["load_ready"].value) == ready
             seen["load waits"] += not ready
             if ready:
                 model.write(*load)
-        if drain is not None:
-            address, sub = drain
+        for address, chunk in zip(drain, drain_data, strict=True):
+            if address is None:
+                continue
             old = model.words[address]
             mask = ((1 << chunk_bits) - 1) << sub * chunk_bits
             model.write(address, old & ~mask | chunk << sub * chunk_bits)

@@ -1,4 +1,4 @@
-"""Activation memories for one to three pixels, and a wide memory, in one top module."""
+"""Activation memories for one to five pixels, and a wide memory, in one top module."""
 
 from dataclasses import replace
 
@@ -11,9 +11,19 @@ __all__ = ["ACTIVATIONS", "WIDE", "memory_parts"]
 
 ACTIVATIONS = {
     f"pixels_{pixels}": replace(
-        PRESETS["tiny"], lanes=4, pixels=pixels, post_lanes=post_lanes, act_depth=depth
+        PRESETS["tiny"],
+        lanes=4,
+        pixels=pixels,
+        post_lanes=post_lanes,
+        post_positions=positions,
+        act_depth=depth,
     )
-    for pixels, post_lanes, depth in ((1, 4, 64), (2, 2, 32), (3, 1, 64))
+    for pixels, post_lanes, positions, depth in (
+        (1, 4, 1, 64),
+        (2, 2, 2, 32),
+        (3, 1, 1, 64),
+        (5, 2, 3, 64),
+    )
 }
 WIDE = {"width": 77, "depth": 32}
 

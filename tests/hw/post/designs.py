@@ -1,13 +1,14 @@
-"""Requantizers of every mode and several widths in one top module."""
+"""Requantizers of every mode and several widths in one top module, drains in another."""
 
 from dataclasses import replace
 from itertools import product
 
 from hw.config import PRESETS
+from hw.post.drain import Drain
 from hw.post.requantizer import Requantizer
 from tests.hw.parts import Parts
 
-__all__ = ["REQUANTIZERS", "requantizer_parts"]
+__all__ = ["DRAINS", "REQUANTIZERS", "drain_parts", "requantizer_parts"]
 
 REQUANTIZERS = {
     f"{requant}_s{acc_bits}_a{act_bits}": replace(
@@ -18,8 +19,25 @@ REQUANTIZERS = {
     )
 }
 
+#: Two words of filters; two chunks in a word; fewer positions in the last turn of most groups.
+DRAINS = {
+    f"positions_{positions}": replace(
+        PRESETS["tiny"],
+        lanes=4,
+        filters=8,
+        post_lanes=2,
+        pixels=pixels,
+        post_positions=positions,
+    )
+    for pixels, positions in ((2, 1), (3, 2), (5, 3))
+}
+
 
 def requantizer_parts() -> Parts:
     return Parts(
         "requantizer_parts", {name: Requantizer(config) for name, config in REQUANTIZERS.items()}
     )
+
+
+def drain_parts() -> Parts:
+    return Parts("drain_parts", {name: Drain(config) for name, config in DRAINS.items()})

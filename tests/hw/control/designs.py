@@ -1,0 +1,31 @@
+"""Both walkers, for several numbers of pixels, in one top module."""
+
+from dataclasses import replace
+
+from hw.config import PRESETS
+from hw.control.group_walker import GroupWalker
+from hw.control.walker import PositionWalker
+from tests.hw.parts import Parts
+
+__all__ = ["WALKERS", "walker_parts"]
+
+_TINY = PRESETS["tiny"]
+#: Name -> pixels and cycles that a group after the first one takes at most.
+WALKERS = {
+    "one_1": (1, 1),
+    "one_3": (3, 3),
+    "group_2": (2, 1),
+    "group_3": (3, 1),
+    "group_5": (5, 1),
+}
+
+
+def walker_parts() -> Parts:
+    kinds = {"one": PositionWalker, "group": GroupWalker}
+    return Parts(
+        "walker_parts",
+        {
+            name: kinds[name.split("_")[0]](replace(_TINY, pixels=pixels))
+            for name, (pixels, _) in WALKERS.items()
+        },
+    )
