@@ -162,8 +162,9 @@ class Drain(wiring.Component):
             for first in range(together)
         ]
 
-        # Needed where the requantizer saturates, in its last cycle.
-        limits = delayed(m, ("low", "high"), (command.low, command.high), self.latency - 1)
+        # The next command's may be others in the cycle after.
+        limits_after = WideMemory.latency + Requantizer.limits_after
+        limits = delayed(m, ("low", "high"), (command.low, command.high), limits_after)
         codes = []
         for acc in (
             sums.word_select(i, c.acc_bits) for sums in selected for i in range(c.post_lanes)

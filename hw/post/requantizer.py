@@ -41,12 +41,14 @@ class Requantizer(wiring.Component):
     -------
     acc : ``In(signed(acc_bits))``
     param : ``In(param_layout(config))``
-    low, high : ``In(signed(act_bits))``, constant while a layer runs
+    low, high : ``In(signed(act_bits))``, ``self.limits_after`` cycles after the accumulator
     code : ``Out(signed(act_bits))``, registered
     """
 
     #: Multiply (scale mode: in the DSP's registers), add, shift, compare, select.
     latency = 5
+    #: Where they are compared.
+    limits_after = 3
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
@@ -95,12 +97,15 @@ class Requantizer(wiring.Component):
 
         below, above = Signal(reset_less=True), Signal(reset_less=True)
         kept = Signal(signed(c.act_bits), reset_less=True)
+        low, high = Signal.like(self.low, reset_less=True), Signal.like(self.high, reset_less=True)
         m.d.sync += [
             kept.eq(value),
+            low.eq(self.low),
+            high.eq(self.high),
             below.eq(Mux(outside, negative, value < self.low)),
             above.eq(Mux(outside, ~negative, value > self.high)),
         ]
-        m.d.sync += self.code.eq(Mux(below, self.low, Mux(above, self.high, kept)))
+        m.d.sync += self.code.eq(Mux(below, low, Mux(above, high, kept)))
         return m
 
     def _shifted(self, m: Module, total: Value, amount: Value) -> tuple[Value, Value]:
