@@ -38,6 +38,7 @@ SAMPLES: dict[str, AcceleratorConfig] = {
     "lanes": replace(_DIGITS, lanes=32, acc_bits=24, axi_data_width=128),
     "words": replace(_DIGITS, act_bits=16, acc_bits=32, pixels=1),
     "ports": replace(_DIGITS, axi_ports=4, axi_data_width=128, post_lanes=4),
+    "positions": replace(_DIGITS, pixels=5, post_lanes=8, post_positions=3),
     "codes": replace(_DIGITS, weight_bits=4, acc_bits=28, param_depth=512),
 }
 #: What reading the hardware's description suggests; few measurements move it little.

@@ -14,6 +14,7 @@ _COLUMNS = {
     "filters": "d",
     "pixels": "d",
     "post_lanes": "d",
+    "post_positions": "d",
     "act_depth": ",d",
     "weight_depth": ",d",
     "param_depth": ",d",

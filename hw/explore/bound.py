@@ -56,5 +56,7 @@ def least_cycles(work: tuple[Work, ...], config: AcceleratorConfig) -> int:
         for count, channels in ((full, width), (1, rest)):
             if count and channels:
                 drain = -(-channels // config.post_lanes)
-                cycles += count * max(groups * steps, layer.positions * drain)
+                cycles += count * max(
+                    groups * steps, -(-layer.positions * drain // config.post_positions)
+                )
     return cycles

@@ -12,6 +12,7 @@ _LANES = (8, 16, 32, 64, 128)
 _FILTERS = (8, 16, 24, 32, 40, 48, 64, 80, 96, 128)
 _PIXELS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16)
 _POST_LANES = (1, 2, 4, 8, 16, 32, 64)
+_POST_POSITIONS = (1, 2, 3, 4)
 _DEPTHS = tuple(1 << bits for bits in range(8, 17))
 _PORTS = (1, 2, 4)
 #: Steps of each field; what is not in a list is not considered.
@@ -20,6 +21,7 @@ _STEPS = {
     "filters": _FILTERS,
     "pixels": _PIXELS,
     "post_lanes": _POST_LANES,
+    "post_positions": _POST_POSITIONS,
     "act_depth": _DEPTHS,
     "weight_depth": _DEPTHS,
     "param_depth": _DEPTHS,
@@ -28,6 +30,7 @@ _STEPS = {
 #: The grid's, coarse: the search refines around what is good.
 _GRID_FILTERS = (8, 16, 32, 64, 128)
 _GRID_PIXELS = (1, 2, 4, 8)
+_GRID_POST_POSITIONS = 2
 _GRID_WEIGHT_DEPTHS = (512, 2048, 8192)
 
 
@@ -39,6 +42,7 @@ def grid(base: AcceleratorConfig, board: str) -> Iterator[list[Iterator[Accelera
             "filters": filters,
             "pixels": pixels,
             "post_lanes": min(lanes, filters, _POST_LANES[-1]),
+            "post_positions": min(pixels, _GRID_POST_POSITIONS),
             "param_depth": 512,
             "axi_ports": _PORTS[-1],
         }
@@ -77,6 +81,8 @@ def neighbours(config: AcceleratorConfig, board: str) -> Iterator[AcceleratorCon
                 for count in _POST_LANES
                 if count <= config.post_lanes and lanes % count == 0 and filters % count == 0
             )
+        pixels = values.get("pixels", config.pixels)
+        values.setdefault("post_positions", min(config.post_positions, pixels))
         if (neighbour := _with(config, board, values)) is not None:
             yield neighbour
 

@@ -126,7 +126,7 @@ def counted_area(config: AcceleratorConfig) -> Area:
             lut += number * 8 * ceil(width / 7)
         else:
             blocks += number * _blocks(width, depth)
-    dsp = c.post_lanes if c.requant == "scale" else 0
+    dsp = c.post_positions * c.post_lanes if c.requant == "scale" else 0
     return total + Area(lut=lut, bram36=blocks, dsp=dsp)
 
 
@@ -143,28 +143,37 @@ def fitted_terms(config: AcceleratorConfig) -> dict[str, dict[str, float]]:
     """For tables and registers: what the rest of the accelerator grows with."""
     c = config
     count = c.pixels * c.lanes
+    together = c.post_positions
+    requantizers = together * c.post_lanes
+    # Each of the positions that are drained together is one of some pixels; tables that choose one
+    # of n bits.
     sources = ceil(c.pixels * c.filters / c.post_lanes), ceil(count / c.post_lanes)
-    # Tables that choose one of n bits.
-    acc_choice, sum_choice, bank_choice = ((n - 1) / 3 for n in (*sources, c.banks))
-    chosen = c.acc_bits * (acc_choice + sum_choice + 1) + c.act_bits * sum_choice
+    acc_choice, sum_choice = ((n - together) / 3 for n in sources)
+    bank_choice = (c.banks - 1) / 3
+    chosen = c.acc_bits * (acc_choice + sum_choice + together) + c.act_bits * sum_choice
+    # A table takes a transfer's word and those of two positions.
+    writes = 1 + max(0, together - 2) * c.post_lanes / c.lanes
+    # The walker that makes a group each cycle has several times the registers and adders.
+    walker = 1 if together == 1 else 3
     return {
         "lut": {
             "control": 1,
-            "pixels": c.pixels,
+            "pixels": walker * c.pixels,
             "beats": c.axi_beat_bits,
             "maximum": count * c.act_bits,
-            "requantizers": c.post_lanes * (c.acc_bits + 6 * c.act_bits),
+            "requantizers": requantizers * (c.acc_bits + 6 * c.act_bits),
             "drain": c.post_lanes * chosen,
             # Reads of the array, of transfers, and writes into each bank.
-            "banks": c.act_word_bits * (c.pixels * (bank_choice + 1) + bank_choice + c.banks),
+            "banks": c.act_word_bits
+            * (c.pixels * (bank_choice + 1) + bank_choice + c.banks * writes),
         },
         "ff": {
             "control": 1,
-            "pixels": c.pixels,
+            "pixels": walker * c.pixels,
             "beats": c.axi_beat_bits,
             "maximum": count * c.act_bits,
-            "requantizers": c.post_lanes * (2 * c.acc_bits + 7 * c.act_bits),
-            "drain": c.post_lanes * c.acc_bits,
+            "requantizers": requantizers * (2 * c.acc_bits + 7 * c.act_bits),
+            "drain": requantizers * c.acc_bits,
             "banks": c.act_word_bits * (c.pixels + c.banks),
             "weights": c.weight_word_bits,
             "parameters": c.post_lanes * param_layout(c).size,

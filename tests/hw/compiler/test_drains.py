@@ -1,0 +1,70 @@
+"""hw.compiler.layouts: what is drained together lies in different banks, and soon enough."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hw.compiler import compile_graph
+from hw.config import PRESETS
+from hw.isa import DESCRIPTOR_BYTES, Opcode, unpack
+from nbqnn_train.graph import Add, Input, MaxPool2d
+from tests.hw.networks import Network
+
+SMALL = replace(PRESETS["tiny"], pixels=5, act_depth=4096)
+
+
+def computes(program):
+    at = range(0, len(program.commands), DESCRIPTOR_BYTES)
+    commands = [unpack(program.commands[i : i + DESCRIPTOR_BYTES]) for i in at]
+    return [command for command in commands if command["opcode"] == Opcode.COMPUTE]
+
+
+def turns(command, positions):
+    """Words that are written in the same cycle, turn after turn."""
+    words, word = [], command["out_base"]
+    for position in range(command["positions"]):
+        words.append(word)
+        last = (position + 1) % command["out_width"] == 0
+        word += command["out_wrap"] if last else 1
+    for group in range(0, len(words), command["pixels"]):
+        end = min(group + command["pixels"], len(words))
+        for first in range(group, end, positions):
+            yield words[first : min(first + positions, end)]
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    height=st.integers(1, 9),
+    width=st.integers(1, 9),
+    stride=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    positions=st.integers(1, 5),
+    depth=st.sampled_from([128, 4096]),
+)
+def test_written_together_in_different_banks(height, width, stride, positions, depth):
+    """Also where a strided reader would rather have another pitch."""
+    net = Network(seed=1).add(Input, "image", shape=(3, height, width), bits=8, signed=True,
+                              exponent=0)  # fmt: skip
+    net.conv("first", (9, 3, 3, 3), 2, padding=(1, 1, 1, 1)).requantize("a", 8, False)
+    net.conv("second", (9, 9, 1, 1), 2).requantize("b", 8, False, exponent=-3)
+    net.add(Add, "sum", operands=("a", "b"), shifts=(0, 1), acc_bits=24).requantize("c", 8, False)
+    net.add(MaxPool2d, "pool", kernel=(3, 3), stride=stride, padding=(1, 1, 1, 1))
+    config = replace(SMALL, post_positions=positions, act_depth=depth)
+    for command in computes(compile_graph(net.graph(), config)):
+        assert command["drain_cycles"] == -(-command["pixels"] // positions) * command["chunks"]
+        for words in turns(command, positions):
+            banks = {word % config.banks for word in words}
+            assert len(banks) == len(words), (command, words)
+
+
+@pytest.mark.parametrize(("positions", "pixels"), [(1, 5), (2, 4), (3, 3), (5, 5)])
+def test_full_turns_where_the_drain_is_slow(positions, pixels):
+    """60 positions of one step each: 60, 30, 20 and 12 turns; nothing for a larger kernel."""
+    net = Network(seed=1).add(Input, "image", shape=(8, 6, 10), bits=8, signed=True, exponent=0)
+    net.conv("one", (8, 8, 1, 1), 2).requantize("a", 8, False)
+    net.conv("nine", (8, 8, 3, 3), 2, padding=(1, 1, 1, 1))
+    graph = net.requantize("b", 8, True).graph()
+    config = replace(SMALL, post_positions=positions, post_lanes=8)
+    one, *_, nine = computes(compile_graph(graph, config))
+    assert (one["pixels"], nine["pixels"]) == (pixels, 5)
