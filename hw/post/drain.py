@@ -213,21 +213,24 @@ class Drain(wiring.Component):
         max_bits = c.post_lanes * c.act_bits
         acc_chunks = c.filters // c.post_lanes
 
-        def words(value, width: int, chunks: int) -> Array:
-            return Array(
-                value.word_select(p * chunks + i, width) for p in pixels for i in range(chunks)
+        def chosen(value, width: int, chunks: int):
+            # Bits beside each other choose with less logic than a number would; what they say
+            # beyond the chunks and pixels that there are never counts.
+            chunk_bits, turn_bits = (chunks - 1).bit_length(), (len(pixels) - 1).bit_length()
+            words = Array(
+                value.word_select(p * chunks + min(i, chunks - 1), width)
+                for p in pixels
+                for i in range(1 << chunk_bits)
             )
+            return words[Cat(chunk[:chunk_bits], turn[:turn_bits])]
 
-        accs = words(self.acc, acc_bits, acc_chunks)
-        maxs = words(self.max, max_bits, subs)
-        sums = words(self.sum, acc_bits, subs)
         acc = Signal(acc_bits, name=_numbered("acc", first), reset_less=True)
         maximum = Signal(max_bits, name=_numbered("maximum", first), reset_less=True)
         channel_sum = Signal(acc_bits, name=_numbered("channel_sum", first), reset_less=True)
         m.d.sync += [
-            acc.eq(accs[turn * acc_chunks + chunk]),
-            maximum.eq(maxs[turn * subs + chunk]),
-            channel_sum.eq(sums[turn * subs + chunk]),
+            acc.eq(chosen(self.acc, acc_bits, acc_chunks)),
+            maximum.eq(chosen(self.max, max_bits, subs)),
+            channel_sum.eq(chosen(self.sum, acc_bits, subs)),
         ]
         selected = Signal(acc_bits, name=_numbered("selected", first), reset_less=True)
         widened = Cat(
@@ -238,7 +241,7 @@ class Drain(wiring.Component):
                 m.d.sync += selected.eq(acc)
             with m.Case(Unit.MAX):
                 m.d.sync += selected.eq(widened)
-            with m.Case(Unit.SUM):
+            with m.Default():
                 m.d.sync += selected.eq(channel_sum)
         return selected
 

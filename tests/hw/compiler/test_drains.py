@@ -6,7 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hw.compiler import compile_graph
+from hw.compiler import compile_graph, layouts
+from hw.compiler.layouts import choose_layouts
+from hw.compiler.lower import lower
 from hw.config import PRESETS
 from hw.isa import DESCRIPTOR_BYTES, Opcode, unpack
 from nbqnn_train.graph import Add, Input, MaxPool2d
@@ -43,7 +45,7 @@ def turns(command, positions):
     depth=st.sampled_from([128, 4096]),
 )
 def test_written_together_in_different_banks(height, width, stride, positions, depth):
-    """Also where a strided reader would rather have another pitch."""
+    """In whole maps and in strips of rows, as the commands say."""
     net = Network(seed=1).add(Input, "image", shape=(3, height, width), bits=8, signed=True,
                               exponent=0)  # fmt: skip
     net.conv("first", (9, 3, 3, 3), 2, padding=(1, 1, 1, 1)).requantize("a", 8, False)
@@ -56,6 +58,24 @@ def test_written_together_in_different_banks(height, width, stride, positions, d
         for words in turns(command, positions):
             banks = {word % config.banks for word in words}
             assert len(banks) == len(words), (command, words)
+
+
+@pytest.mark.parametrize("positions", range(1, 6))
+@pytest.mark.parametrize("width", range(1, 12))
+def test_whatever_pitch_the_readers_would_like(monkeypatch, positions, width):
+    """Were the widest pitch the best one for them, it would still be one with different banks."""
+    monkeypatch.setattr(layouts, "_pixel_counts", lambda config, layer, pitch: iter([pitch]))
+    net = Network(seed=1).add(Input, "image", shape=(3, 6, width), bits=8, signed=True, exponent=0)
+    net.conv("first", (9, 3, 1, 1), 2).requantize("a", 8, False)
+    net.conv("second", (9, 9, 1, 1), 2).requantize("b", 8, False)
+    config = replace(SMALL, post_positions=positions)
+    chosen = choose_layouts(config, lower(net.graph(), config))
+    for name in ("image", "a", "b"):
+        pitch = chosen[name].pitch
+        words = [y * pitch + x for y in range(6) for x in range(width)]
+        for first in range(len(words)):
+            banks = [word % config.banks for word in words[first : first + positions]]
+            assert len(set(banks)) == len(banks) or name == "image", (name, pitch)
 
 
 @pytest.mark.parametrize(("positions", "pixels"), [(1, 5), (2, 4), (3, 3), (5, 5)])
