@@ -21,6 +21,9 @@ __all__ = [
 ]
 
 
+#: Tiles of filter groups that the memories of weights and parameters hold: one is computed, the
+#: others are loaded. With two only, every load waits for the computation before it.
+_TILES = 4
 #: A layer that is streamed by choice is cut into tiles of at least that many cycles, and no more
 #: of them than that: enough to hide transfers, few enough to fetch their commands in time.
 _STREAM_CYCLES = 300
@@ -87,7 +90,7 @@ def layer_steps(config: AcceleratorConfig, layer: Layer) -> int:
 
 
 def filter_tiles(config: AcceleratorConfig, layer: Layer) -> list[FilterTile]:
-    """Filter groups that fit in half the weight memory; a shorter last one stands alone.
+    """Filter groups that fit in a part of the weight memory; a shorter last one stands alone.
 
     Raises :class:`CompileError` for a filter group that does not fit the memory.
     """
@@ -106,8 +109,10 @@ def filter_tiles(config: AcceleratorConfig, layer: Layer) -> list[FilterTile]:
             f"param_depth = {config.param_depth}"
         )
     # Weights and parameters that all groups share take no more room for more groups.
-    by_weights = config.weight_depth // 2 // steps if steps and not layer.shared_weight else outputs
-    by_params = outputs if layer.shared_params else config.param_depth // 2 // chunks
+    by_weights = (
+        config.weight_depth // _TILES // steps if steps and not layer.shared_weight else outputs
+    )
+    by_params = outputs if layer.shared_params else config.param_depth // _TILES // chunks
     most = max(1, min(by_weights, by_params))
     # Tiles of about one size follow each other in the memory with the least waiting.
     even = -(-(outputs // width) // max(1, -(-(outputs // width) // most)))
