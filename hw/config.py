@@ -258,7 +258,15 @@ PRESETS = {
         ),
         # For a small open board, with a host interface of 32 bits beside it.
         AcceleratorConfig(name="ulx3s", clock_mhz=65, **_SMALL),
-        AcceleratorConfig(name="zcu102-8bit", lanes=64, pixels=5, acc_bits=24, **_ZCU102),
+        # Three positions drained a cycle: residual networks have many outputs of few steps.
+        AcceleratorConfig(
+            name="zcu102-8bit",
+            lanes=64,
+            pixels=5,
+            post_positions=3,
+            acc_bits=24,
+            **_ZCU102 | {"weight_depth": 1024},
+        ),
         AcceleratorConfig(
             name="zcu102-16bit",
             lanes=32,

@@ -146,7 +146,9 @@ def test_front_keeps_nothing_beaten_and_beats_everything_else(costs):
 @pytest.mark.parametrize("name", ["tiny", "digits", "zcu102-8bit", "zcu102-16bit"])
 @pytest.mark.parametrize("pixels", [1, 3])
 def test_no_program_takes_less_than_the_bound(graph, name, pixels):
-    config = replace(PRESETS[name], pixels=pixels, acc_bits=32)
+    config = replace(
+        PRESETS[name], pixels=pixels, post_positions=min(2, pixels), acc_bits=32, weight_depth=512
+    )
     cycles = estimate_cycles(compile_graph(graph, config, pack=False)).cycles
     bound = least_cycles(work_of(graph), config)
     assert cycles / 12 < bound < cycles
@@ -158,6 +160,9 @@ def test_least_cycles_by_hand(graph):
     steps = [128 * 2, 128 * 9 * 2, 128 * 18]
     drain = [256 * 2, 256 * 2 * 2, 256]
     assert least_cycles(work_of(graph), config) == sum(map(max, steps, drain))
+    together = replace(config, post_positions=2)
+    drain = [256, 256 * 2, 128]
+    assert least_cycles(work_of(graph), together) == sum(map(max, steps, drain))
 
 
 def test_widths_are_the_narrowest(graph):
@@ -183,6 +188,11 @@ def test_neighbours_differ_in_a_step_and_are_possible():
     assert replace(config, name="board-64x40x4", filters=40, post_lanes=8) in near
     assert replace(config, name="board-128x32x3", lanes=128, pixels=3) in near
     assert replace(config, act_depth=16384) in near
+    assert replace(config, post_positions=2) in near
+    few = replace(config, name="board-64x32x3", pixels=3)
+    assert replace(few, name="board-64x32x2", pixels=2, post_positions=2) in list(
+        neighbours(few, "board")
+    )
     for one in near:
         assert one.name == f"board-{one.lanes}x{one.filters}x{one.pixels}"
 

@@ -80,6 +80,8 @@ def test_more_of_anything_is_never_less():
         larger = replace(config, **{name: 2 * getattr(config, name)})
         before, after = estimate_area(config), estimate_area(larger)
         assert (after.lut, after.ff) >= (before.lut, before.ff), name
+    areas = [estimate_area(replace(config, pixels=5, post_positions=n)) for n in range(1, 6)]
+    assert areas == sorted(areas, key=lambda area: (area.lut, area.ff))
 
 
 def test_no_multiplier_in_shift_mode():
