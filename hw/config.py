@@ -232,7 +232,7 @@ _ZCU102 = {
     "filters": 32,
     "post_lanes": 32,
     "act_depth": 32768,
-    "weight_depth": 512,
+    "weight_depth": 1024,
     "param_depth": 512,
     "axi_data_width": 128,
     "axi_ports": 4,
@@ -265,7 +265,7 @@ PRESETS = {
             pixels=5,
             post_positions=3,
             acc_bits=24,
-            **_ZCU102 | {"weight_depth": 1024},
+            **_ZCU102,
         ),
         AcceleratorConfig(
             name="zcu102-16bit",
@@ -282,7 +282,7 @@ PRESETS = {
             act_bits=16,
             acc_bits=40,
             pe="multiply",
-            **_ZCU102 | {"filters": 24, "pixels": 3, "post_lanes": 8},
+            **_ZCU102 | {"filters": 24, "pixels": 3, "post_lanes": 8, "weight_depth": 512},
         ),
     )
 }
