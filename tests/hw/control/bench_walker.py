@@ -13,7 +13,7 @@ from sim.streams import StreamSink, start
 from tests.hw.control.designs import WALKERS
 
 BITS = activation_address_bits(PRESETS["tiny"])
-COMMANDS = 60
+COMMANDS = 40
 
 
 def random_command(pixels):

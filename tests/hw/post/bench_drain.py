@@ -4,6 +4,7 @@ import random
 from collections import deque
 
 import cocotb
+import numpy as np
 from cocotb.triggers import RisingEdge
 
 from hw.isa import BODIES, DRAIN_FIELDS, Opcode, Unit
@@ -15,7 +16,7 @@ from nbqnn_train.graph import requantize
 from sim.streams import StreamSource, start
 from tests.hw.post.designs import DRAINS
 
-COMMANDS = 40
+COMMANDS = 25
 PARAMS = 16
 _VALID = {Unit.ARRAY: "acc_valid", Unit.MAX: "max_valid", Unit.SUM: "sum_valid"}
 
@@ -114,24 +115,23 @@ class Work:
             at_sub, at_plane = sub, plane
             for chunk in range(fields["chunks"]):
                 params = self.params[(param + chunk * fields["param_step"]) % PARAMS]
+                addends, shifts = np.array(params).T
                 cycle = []
                 for pixel in range(first, min(first + c.post_positions, len(outs))):
-                    codes = [
-                        int(
-                            requantize(
-                                sums[pixel][chunk * c.post_lanes + lane],
-                                1 << PRE_SHIFT,
-                                # The addend has the rounding's half in it.
-                                addend - (1 << shift >> 1),
-                                shift,
-                                fields["low"],
-                                fields["high"],
-                            )
-                        )
-                        for lane, (addend, shift) in enumerate(params)
-                    ]
+                    accs = sums[pixel][chunk * c.post_lanes : (chunk + 1) * c.post_lanes]
+                    codes = requantize(
+                        np.array(accs),
+                        1 << PRE_SHIFT,
+                        # The addend has the rounding's half in it.
+                        addends - (1 << shifts >> 1),
+                        shifts,
+                        fields["low"],
+                        fields["high"],
+                    )
                     address = (outs[pixel] + at_plane) % (1 << self.bits)
-                    cycle.append((address, at_sub, packed((code, c.act_bits) for code in codes)))
+                    cycle.append(
+                        (address, at_sub, packed((int(code), c.act_bits) for code in codes))
+                    )
                 writes.append(cycle)
                 last = at_sub + 1 == subs
                 at_sub, at_plane = (
