@@ -1,6 +1,6 @@
 """The accelerator without its buses: command queues, engines and on-chip memories."""
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -108,20 +108,25 @@ class Core(wiring.Component):
             m.submodules[f"queue_{opcode.name.lower()}"] = submodule(platform, queue)
             wiring.connect(m, fetched[opcode], queue.i)
             head = queue.o.p.head
-            # How far each count is ahead of what the command waits for, modulo 2**16.
+            # How far each count is ahead of what the command waits for, modulo 2**16. What has
+            # been reached stays so until the command leaves.
             ahead = [
                 (completed[Opcode.LOAD] - head.wait_load)[:16],
                 (completed[Opcode.COMPUTE] - head.wait_compute)[:16],
                 (completed[Opcode.STORE] - head.wait_store)[:16],
             ]
-            allowed = Signal(name=f"allowed_{opcode.name.lower()}")
+            reached = Signal(len(ahead), name=f"reached_{opcode.name.lower()}")
+            leaves = Signal(name=f"leaves_{opcode.name.lower()}")
             m.d.comb += [
-                allowed.eq(~(ahead[0][15] | ahead[1][15] | ahead[2][15])),
                 engine.command.payload.eq(queue.o.p.body),
-                engine.command.valid.eq(queue.o.valid & allowed),
-                queue.o.ready.eq(engine.command.ready & allowed),
-                idle[index].eq((queue.level == 0) & ~engine.busy),
+                engine.command.valid.eq(reached.all()),
+                leaves.eq(engine.command.ready & reached.all()),
+                queue.o.ready.eq(leaves),
+                idle[index].eq(queue.empty & ~engine.busy),
             ]
+            m.d.sync += reached.eq(
+                Mux(queue.o.valid & ~leaves, Cat(~difference[15] for difference in ahead), 0)
+            )
             m.d.sync += completed[opcode].eq(completed[opcode] + engine.done)
             with m.If(self.start):
                 m.d.sync += completed[opcode].eq(0)
@@ -135,7 +140,7 @@ class Core(wiring.Component):
                     stalls.wait_compute.eq(ahead[1][15]),
                     stalls.wait_store.eq(ahead[2][15]),
                     under_way.i.payload.eq(Cat(head.layer[:8], head.layer_end[0])),
-                    under_way.i.valid.eq(queue.o.valid & queue.o.ready),
+                    under_way.i.valid.eq(leaves),
                     under_way.o.ready.eq(engine.done),
                     self.layer.eq(under_way.o.payload[:8]),
                     self.layer_done.eq(engine.done & under_way.o.payload[8]),

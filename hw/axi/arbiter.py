@@ -1,6 +1,6 @@
 """Several requesters of reads share one reader."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -17,7 +17,8 @@ class ReadArbiter(wiring.Component):
 
     Requests are served in the order in which they were passed on, so a requester that does not
     take its data keeps those behind it waiting. A requester must therefore only ask for what it
-    can take without the others' help. Latency none for data, one request every two cycles.
+    can take without the others' help. Latency none for data, two cycles for a request; one request
+    every two cycles.
 
     Parameters
     ----------
@@ -83,36 +84,42 @@ class ReadArbiter(wiring.Component):
         owners = StreamFifo(index_shape, self.depth)
         m.submodules.owners = submodule(platform, owners)
 
+        # A request is chosen, then taken into a register, then passed on: nobody waits for what
+        # the others do in the same cycle.
         chosen = Signal(index_shape)
-        choosing = Signal(init=1)
+        granted = Signal(self.requesters)
         request = Signal(request_layout(self.address_width, self.length_width))
-        empty = Signal()
         with m.Switch(chosen):
             for index, candidate in enumerate(self.requests):
                 with m.Case(index):
                     m.d.comb += request.eq(candidate.payload)
-        m.d.comb += empty.eq(request.beats == 0)
-        with m.If(choosing):
+        passed = Signal()
+        m.d.comb += [
+            Cat(candidate.ready for candidate in self.requests).eq(granted),
+            # There was room when it was chosen.
+            owners.i.valid.eq(granted.any() & (request.beats != 0)),
+            owners.i.payload.eq(chosen),
+            passed.eq(self.request.ready | ~self.request.valid),
+        ]
+        m.d.sync += granted.eq(0)
+        with m.If(self.request.ready):
+            m.d.sync += self.request.valid.eq(0)
+        with m.If(granted.any()):
+            m.d.sync += [
+                self.request.payload.eq(request),
+                self.request.valid.eq(request.beats != 0),
+            ]
+        with m.Elif(passed & owners.i.ready):
             # The first valid one after the one that was served last; itself comes last.
             for served in index_shape:
                 with m.If(chosen == served):
                     for distance in reversed(range(1, self.requesters + 1)):
                         candidate = (served + distance) % self.requesters
-                        with m.If(self.requests[candidate].valid & ~self.cancel):
-                            m.d.sync += [chosen.eq(candidate), choosing.eq(0)]
-        with m.Else():
-            transfer = Signal()
-            m.d.comb += [
-                self.request.payload.eq(request),
-                self.request.valid.eq(owners.i.ready & ~empty & ~self.cancel),
-                transfer.eq((self.request.valid & self.request.ready) | empty),
-                owners.i.valid.eq(self.request.valid & self.request.ready),
-                owners.i.payload.eq(chosen),
-            ]
-            for index, candidate in enumerate(self.requests):
-                m.d.comb += candidate.ready.eq(transfer & (chosen == index))
-            with m.If(transfer | self.cancel):
-                m.d.sync += choosing.eq(1)
+                        with m.If(self.requests[candidate].valid):
+                            m.d.sync += [chosen.eq(candidate), granted.eq(1 << candidate)]
+        with m.If(self.cancel):
+            m.d.sync += [granted.eq(0), self.request.valid.eq(0)]
+            m.d.comb += owners.i.valid.eq(0)
 
         with m.If(self.cancel):
             m.d.comb += owners.o.ready.eq(1)

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.axi.bursts import BurstSplitter, check_widths, page_bits, request_layout
 from hw.axi.bus import CACHE_NORMAL, AxiReadSignature, Burst, beat_bytes
+from hw.counting import stepped
 from hw.stream.fifo import StreamFifo
 from hw.verilog import submodule
 
@@ -133,7 +134,13 @@ class AxiReader(wiring.Component):
         bursts = Signal(range(self.outstanding + 1))
         issue = Signal()
         retire = Signal()
-        m.d.sync += bursts.eq(bursts + issue - retire)
+        may_issue = Signal(init=1)
+        m.d.sync += [
+            bursts.eq(stepped(bursts, issue, retire)),
+            may_issue.eq(
+                (bursts < self.outstanding - 1) | retire | ((bursts != self.outstanding) & ~issue)
+            ),
+        ]
 
         m.d.comb += [
             splitter.request.payload.eq(self.request.payload),
@@ -153,7 +160,7 @@ class AxiReader(wiring.Component):
         ]
         with m.If(axi.arready):
             m.d.sync += axi.arvalid.eq(0)
-        with m.If((axi.arready | ~axi.arvalid) & (bursts != self.outstanding)):
+        with m.If((axi.arready | ~axi.arvalid) & may_issue):
             m.d.comb += [
                 splitter.burst.ready.eq(1),
                 issue.eq(splitter.burst.valid & ~self.cancel),

@@ -4,7 +4,7 @@ import enum
 import re
 from dataclasses import dataclass, field
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -142,10 +142,10 @@ class AxiLiteRegisters(wiring.Component):
     """An AXI4-Lite slave with the registers of a map.
 
     All outputs are registered but for the strobes' width: an event lasts one cycle. A write takes
-    effect, and its response is given, two cycles after both address and data; a read is answered
-    after four. Both sides hold one transfer at a time. Byte strobes are honoured; address bits 0
-    and 1 are ignored. A read of an address without a register, and a write of one without a
-    writable register, are answered with SLVERR and change nothing.
+    effect, and its response is given, three cycles after its address and two after its data; a read
+    is answered after four. Both sides hold one transfer at a time. Byte strobes are honoured;
+    address bits 0 and 1 are ignored. A read of an address without a register, and a write of one
+    without a writable register, are answered with SLVERR and change nothing.
 
     Parameters
     ----------
@@ -212,14 +212,20 @@ class AxiLiteRegisters(wiring.Component):
         data = Signal(32)
         strobe = Signal(4)
         mask = Signal(32)
-        have_address = Signal()
+        have_address, decoded = Signal(), Signal()
         have_data = Signal()
         write = Signal()
+        writable = [r for r in self.register_map.registers if r.access is not Access.RO]
+        chosen = Signal(max(1, len(writable)))
         m.d.comb += [
             axi.awready.eq(~have_address),
             axi.wready.eq(~have_data),
             mask.eq(Cat(bit.replicate(8) for bit in strobe)),
-            write.eq(have_address & have_data & ~axi.bvalid),
+            write.eq(decoded & have_data & ~axi.bvalid),
+        ]
+        m.d.sync += [
+            decoded.eq(have_address),
+            chosen.eq(Cat(word == register.offset // _BYTES for register in writable)),
         ]
         with m.If(axi.awvalid & axi.awready):
             m.d.sync += [have_address.eq(1), word.eq(axi.awaddr[2:])]
@@ -230,17 +236,14 @@ class AxiLiteRegisters(wiring.Component):
         with m.If(write):
             m.d.sync += [
                 have_address.eq(0),
+                decoded.eq(0),
                 have_data.eq(0),
                 axi.bvalid.eq(1),
-                axi.bresp.eq(Resp.SLVERR),
+                axi.bresp.eq(Mux(chosen.any(), Resp.OKAY, Resp.SLVERR)),
             ]
-        for register in self.register_map.registers:
-            if register.access is Access.RO:
-                continue
+        for index, register in enumerate(writable):
             selected = Signal(name=f"{register.name}_selected")
-            m.d.comb += selected.eq(write & (word == register.offset // _BYTES))
-            with m.If(selected):
-                m.d.sync += axi.bresp.eq(Resp.OKAY)
+            m.d.comb += selected.eq(write & chosen[index])
             match register.access:
                 case Access.RW:
                     value = getattr(self, register.name)
@@ -264,6 +267,25 @@ class AxiLiteRegisters(wiring.Component):
         for window in self.register_map.windows:
             address = getattr(self, f"{window.name}_address")
             m.d.comb += address.eq(word - window.offset // _BYTES)
+        # One bit for each register and window, so that what is read is an AND and an OR.
+        readable = [*self.register_map.registers, *self.register_map.windows]
+        selected = Signal(len(readable))
+        found = []
+        for item in readable:
+            first = item.offset // _BYTES
+            if isinstance(item, Window):
+                found.append((word >= first) & (word < first + item.words))
+            else:
+                found.append(word == first)
+        data = Const(0, 32)
+        for index, item in enumerate(readable):
+            if isinstance(item, Window):
+                value = getattr(self, f"{item.name}_data")
+            elif item.access is Access.PULSE:
+                continue
+            else:
+                value = getattr(self, item.name)
+            data = data | Mux(selected[index], value, 0)
         with m.FSM(name="read"):
             with m.State("IDLE"):
                 m.d.comb += axi.arready.eq(1)
@@ -271,25 +293,14 @@ class AxiLiteRegisters(wiring.Component):
                 with m.If(axi.arvalid):
                     m.next = "ADDRESS"
             with m.State("ADDRESS"):
+                m.d.sync += selected.eq(Cat(found))
                 m.next = "DATA"
             with m.State("DATA"):
                 m.d.sync += [
                     axi.rvalid.eq(1),
-                    axi.rdata.eq(0),
-                    axi.rresp.eq(Resp.SLVERR),
+                    axi.rdata.eq(data),
+                    axi.rresp.eq(Mux(selected.any(), Resp.OKAY, Resp.SLVERR)),
                 ]
-                for register in self.register_map.registers:
-                    with m.If(word == register.offset // _BYTES):
-                        m.d.sync += axi.rresp.eq(Resp.OKAY)
-                        if register.access is not Access.PULSE:
-                            m.d.sync += axi.rdata.eq(getattr(self, register.name))
-                for window in self.register_map.windows:
-                    first = window.offset // _BYTES
-                    with m.If((word >= first) & (word < first + window.words)):
-                        m.d.sync += [
-                            axi.rresp.eq(Resp.OKAY),
-                            axi.rdata.eq(getattr(self, f"{window.name}_data")),
-                        ]
                 m.next = "RESPONSE"
             with m.State("RESPONSE"), m.If(axi.rready):
                 m.d.sync += axi.rvalid.eq(0)

@@ -1,11 +1,12 @@
 """Writes memory through the write half of an AXI4 master."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.axi.bursts import BurstSplitter, check_widths, page_bits, request_layout
 from hw.axi.bus import CACHE_NORMAL, AxiWriteSignature, Burst, beat_bytes
+from hw.counting import incremented, stepped
 from hw.stream.fifo import StreamFifo
 from hw.stream.skid import SkidBuffer
 from hw.verilog import submodule
@@ -135,19 +136,31 @@ class AxiWriter(wiring.Component):
         bursts = Signal(range(self.outstanding + 1))
         issue = Signal()
         answered = Signal()
-        m.d.sync += bursts.eq(bursts + issue - answered)
+        may_issue = Signal(init=1)
+        m.d.sync += [
+            bursts.eq(stepped(bursts, issue, answered)),
+            may_issue.eq(
+                (bursts < self.outstanding - 1) | answered | ((bursts != self.outstanding) & ~issue)
+            ),
+        ]
 
-        # Beats in the buffer that belong to no announced burst.
+        # Beats in the buffer that belong to no announced burst, and whether these are enough for
+        # the offered one. Only announcing makes them fewer: what was enough stays so until then.
         unclaimed = Signal(range(buffer.depth + 1))
         enough = Signal()
         accepted = Signal()
         dropped = Signal()
-        claimed = Signal(9)
+        removed = Signal(len(unclaimed))
+        length = Signal(max(8, len(unclaimed)))
         m.d.comb += [
-            claimed.eq(Mux(issue, splitter.burst.p.length + 1, 0)),
-            enough.eq(unclaimed > splitter.burst.p.length),
+            length.eq(splitter.burst.p.length),
+            removed.eq(Mux(issue, ~length, dropped.replicate(len(removed)))),
         ]
-        m.d.sync += unclaimed.eq(unclaimed + accepted - dropped - claimed)
+        m.d.sync += [
+            # Less a burst's length and one, which is the carry that a new beat keeps in.
+            unclaimed.eq((Cat(1, unclaimed) + Cat(accepted, removed))[1:]),
+            enough.eq(splitter.burst.valid & (unclaimed > splitter.burst.p.length) & ~issue),
+        ]
 
         m.d.comb += [
             splitter.request.payload.eq(self.request.payload),
@@ -167,7 +180,7 @@ class AxiWriter(wiring.Component):
         ]
         with m.If(axi.awready):
             m.d.sync += axi.awvalid.eq(0)
-        with m.If((axi.awready | ~axi.awvalid) & (bursts != self.outstanding)):
+        with m.If((axi.awready | ~axi.awvalid) & may_issue):
             m.d.comb += [
                 splitter.burst.ready.eq(enough | self.cancel),
                 issue.eq(splitter.burst.valid & enough & ~self.cancel),
@@ -202,7 +215,7 @@ class AxiWriter(wiring.Component):
             skid.i.valid.eq(buffer.o.valid & lengths.o.valid),
             skid.i.p.data.eq(buffer.o.payload),
             skid.i.p.last.eq(last),
-            dropped.eq(self.cancel & buffer.o.valid & (lengths.level == 0)),
+            dropped.eq(self.cancel & buffer.o.valid & lengths.empty),
             buffer.o.ready.eq((skid.i.ready & lengths.o.valid) | dropped),
             lengths.o.ready.eq(buffer.o.valid & skid.i.ready & last),
             axi.wvalid.eq(skid.o.valid),
@@ -215,7 +228,7 @@ class AxiWriter(wiring.Component):
             with m.If(last):
                 m.d.sync += sent.eq(0)
             with m.Else():
-                m.d.sync += sent.eq(sent + 1)
+                m.d.sync += sent.eq(incremented(sent))
 
         m.d.comb += [
             axi.bready.eq(1),

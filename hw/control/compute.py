@@ -11,6 +11,7 @@ from hw.config import AcceleratorConfig
 from hw.control.group_walker import GroupWalker
 from hw.control.sequencer import StepSequencer, drain_layout
 from hw.control.walker import PositionWalker
+from hw.counting import stepped
 from hw.delay import delayed
 from hw.isa import Opcode, Unit, body_layout, drain_command_layout
 from hw.memory.activations import ActivationMemory, activation_address_bits
@@ -120,12 +121,12 @@ class ComputeEngine(wiring.Component):
 
         # Commands that were taken and are not yet written.
         under_way = Signal(range(self.commands_under_way + 1))
-        m.d.sync += under_way.eq(under_way + accepted - self.done)
+        m.d.sync += under_way.eq(stepped(under_way, accepted, self.done))
         m.d.comb += self.busy.eq(under_way != 0)
 
         # Groups that were issued and are not yet written.
         pending = Signal(range(_GROUPS_UNDER_WAY * 2))
-        m.d.sync += pending.eq(pending + (groups.i.valid & groups.i.ready) - drain.group_done)
+        m.d.sync += pending.eq(stepped(pending, groups.i.valid & groups.i.ready, drain.group_done))
         m.d.comb += sequencer.pending.eq(pending != 0)
 
         wiring.connect(m, walker.groups, sequencer.groups)

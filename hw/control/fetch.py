@@ -1,8 +1,9 @@
 """Fetches descriptors, checks them and hands them to the engines' queues."""
 
 import enum
+from itertools import pairwise
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -10,18 +11,22 @@ from hw.axi.bursts import request_layout
 from hw.axi.read_dma import read_data_layout
 from hw.config import AcceleratorConfig
 from hw.control.transfer import LENGTH_BITS
+from hw.counting import stepped
+from hw.delay import delayed
 from hw.isa import BODIES, CHECKSUM, DESCRIPTOR_BYTES, HEAD, Opcode
 from hw.stream.fifo import StreamFifo
 from hw.stream.gearbox import Packer
 from hw.verilog import submodule
 
-__all__ = ["ENGINES", "CommandFault", "CommandFetch", "queued_layout"]
+__all__ = ["ENGINES", "CommandFault", "CommandFetch", "check_cycles", "queued_layout"]
 
 #: Engines in the order in which vectors of them are laid out.
 ENGINES = (Opcode.LOAD, Opcode.COMPUTE, Opcode.STORE)
 
 #: Descriptors asked for and not yet handed on.
 _AHEAD = 2
+#: Words that are added in one cycle.
+_SUMMED = 4
 
 
 class CommandFault(enum.IntEnum):
@@ -40,6 +45,19 @@ def queued_layout(opcode: Opcode) -> data.StructLayout:
         "head": data.StructLayout(HEAD),
         "body": data.StructLayout(BODIES[opcode]),
     })  # fmt: skip
+
+
+def check_cycles(config: AcceleratorConfig) -> int:
+    """Cycles from a descriptor's last beat until its sum has been compared."""
+    return 3 + _sum_stages(config.axi_beat_bits // 32)
+
+
+def _sum_stages(words: int) -> int:
+    """Cycles in which ``words`` words become one."""
+    stages = 1
+    while _SUMMED**stages < words:
+        stages += 1
+    return stages
 
 
 class CommandFetch(wiring.Component):
@@ -93,29 +111,48 @@ class CommandFetch(wiring.Component):
         m.submodules.packer = submodule(platform, packer)
 
         # Request: as many as there are descriptors, one ahead of the one in hand.
-        requested = Signal(16)
+        unrequested = Signal(16)
         fetching = Signal()
         ahead = Signal(range(_AHEAD + 1))
         taken = Signal()
         asked = Signal()
+        # Half an address is added in one cycle, the carry to the other half in the next.
+        half = c.axi_address_width // 2
+        address = self.request.p.address
+        carry = Signal()
         m.d.comb += [
             self.request.p.beats.eq(beats),
-            self.request.valid.eq(fetching & (ahead != _AHEAD) & (requested != self.length)),
             asked.eq(self.request.valid & self.request.ready),
         ]
-        m.d.sync += ahead.eq(ahead + asked - taken)
+        m.d.sync += [
+            ahead.eq(stepped(ahead, asked, taken)),
+            carry.eq(0),
+        ]
         with m.If(asked):
             m.d.sync += [
-                self.request.p.address.eq(self.request.p.address + DESCRIPTOR_BYTES // c.axi_ports),
-                requested.eq(requested + 1),
+                Cat(address[:half], carry).eq(address[:half] + DESCRIPTOR_BYTES // c.axi_ports),
+                unrequested.eq(unrequested - 1),
+                self.request.valid.eq(0),
             ]
+        # No request follows another in the next cycle: `carry` comes first.
+        with m.Elif(fetching & (ahead != _AHEAD) & (unrequested != 0)):
+            m.d.sync += self.request.valid.eq(1)
+        with m.If(carry):
+            m.d.sync += address[half:].eq(address[half:] + 1)
 
         # Receive: sum up 32-bit words beat by beat.
         total = Signal(32)
         count = Signal(range(max(2, beats)))
-        beat_sum = sum(buffer.o.payload.word_select(i, 32) for i in range(c.axi_beat_bits // 32))
-        summed = Signal(32, reset_less=True)
-        beat_taken, beat_first = Signal(), Signal()
+        words = [buffer.o.payload.word_select(i, 32) for i in range(c.axi_beat_bits // 32)]
+        stages = _sum_stages(len(words))
+        for stage in range(stages):
+            sums = []
+            for index, first in enumerate(range(0, len(words), _SUMMED)):
+                summed = Signal(32, name=f"summed_{stage}_{index}", reset_less=True)
+                m.d.sync += summed.eq(sum(words[first : first + _SUMMED]))
+                sums.append(summed)
+            words = sums
+        (beat_sum,) = words
         m.d.comb += [
             buffer.i.payload.eq(self.data.p.data),
             buffer.i.valid.eq(self.data.valid),
@@ -124,7 +161,9 @@ class CommandFetch(wiring.Component):
         wiring.connect(m, buffer.o, packer.i)
         accepted = Signal()
         m.d.comb += accepted.eq(packer.i.valid & packer.i.ready)
-        m.d.sync += [beat_taken.eq(accepted), beat_first.eq(count == 0), summed.eq(beat_sum)]
+        beat_taken, beat_first = delayed(
+            m, ("beat_taken", "beat_first"), (accepted, count == 0), stages
+        )
         with m.If(accepted):
             with m.If(count == beats - 1):
                 m.d.sync += count.eq(0)
@@ -132,49 +171,62 @@ class CommandFetch(wiring.Component):
                 m.d.sync += count.eq(count + 1)
         with m.If(beat_taken):
             with m.If(beat_first):
-                m.d.sync += total.eq(summed)
+                m.d.sync += total.eq(beat_sum)
             with m.Else():
-                m.d.sync += total.eq(total + summed)
+                m.d.sync += total.eq(total + beat_sum)
 
-        # Hand on. The sum is complete two cycles after the last beat, one after the packer's word.
+        # Hand on. The sum is complete a cycle after the packer's word, or later by further stages.
         head = data.View(data.StructLayout(HEAD), packer.o.payload[: sum(HEAD.values())])
         streams = {Opcode.LOAD: self.load, Opcode.COMPUTE: self.compute, Opcode.STORE: self.store}
         for opcode, queue in streams.items():
             m.d.comb += queue.payload.eq(packer.o.payload[: queued_layout(opcode).size])
-        handed = Signal(16)
+        handed, unhanded = Signal(16), Signal(16)
+        last = Signal()
+        # The descriptor's opcode, decoded while its sum is compared.
+        is_opcode = Signal(len(Opcode))
         m.d.comb += [self.index.eq(handed), self.busy.eq(fetching | (ahead != 0))]
         with m.FSM():
+            names = [*(f"SUM {stage}" for stage in range(1, stages)), "CHECK"]
             with m.State("WAIT"), m.If(packer.o.valid & fetching):
-                m.next = "CHECK"
+                m.next = names[0]
+            for name, following in pairwise(names):
+                with m.State(name):
+                    m.next = following
             with m.State("CHECK"):
                 m.next = "HAND ON"
+                m.d.sync += [
+                    is_opcode.eq(Cat(head.opcode == opcode for opcode in Opcode)),
+                    last.eq(unhanded == 1),
+                ]
                 with m.If(total != CHECKSUM):
                     m.d.sync += self.fault.eq(CommandFault.CHECKSUM)
                     m.next = "STOP"
             with m.State("HAND ON"):
-                with m.Switch(head.opcode):
-                    for opcode, queue in streams.items():
-                        with m.Case(opcode):
-                            m.d.comb += [queue.valid.eq(1), taken.eq(queue.ready)]
-                            with m.If(queue.ready):
-                                m.next = "WAIT"
-                                m.d.sync += handed.eq(handed + 1)
-                                with m.If(handed + 1 == self.length):
-                                    m.d.sync += self.fault.eq(CommandFault.LENGTH)
-                                    m.next = "STOP"
-                    with m.Case(Opcode.END):
-                        m.d.comb += [self.end.eq(1), taken.eq(1)]
-                        m.next = "STOP"
-                    with m.Default():
-                        m.d.sync += self.fault.eq(CommandFault.OPCODE)
-                        m.next = "STOP"
+                for opcode, matches in zip(Opcode, is_opcode, strict=True):
+                    if opcode is Opcode.END:
+                        with m.If(matches):
+                            m.d.comb += [self.end.eq(1), taken.eq(1)]
+                            m.next = "STOP"
+                        continue
+                    queue = streams[opcode]
+                    with m.If(matches):
+                        m.d.comb += [queue.valid.eq(1), taken.eq(queue.ready)]
+                        with m.If(queue.ready):
+                            m.next = "WAIT"
+                            m.d.sync += [handed.eq(handed + 1), unhanded.eq(unhanded - 1)]
+                            with m.If(last):
+                                m.d.sync += self.fault.eq(CommandFault.LENGTH)
+                                m.next = "STOP"
+                with m.If(~is_opcode.any()):
+                    m.d.sync += self.fault.eq(CommandFault.OPCODE)
+                    m.next = "STOP"
                 m.d.comb += packer.o.ready.eq(taken)
             with m.State("STOP"):
                 # What was asked for beyond the end arrives and is dropped; an offered request
                 # stands until it is taken.
                 m.d.sync += self.fault.eq(CommandFault.NONE)
                 with m.If(~self.request.valid | self.request.ready):
-                    m.d.sync += fetching.eq(0)
+                    m.d.sync += [fetching.eq(0), self.request.valid.eq(0)]
                 m.d.comb += [packer.o.ready.eq(1), taken.eq(packer.o.valid)]
                 with m.If(~fetching & (ahead == 0)):
                     m.next = "WAIT"
@@ -182,8 +234,9 @@ class CommandFetch(wiring.Component):
         with m.If(self.start):
             m.d.sync += [
                 fetching.eq(1),
-                requested.eq(0),
+                unrequested.eq(self.length),
                 handed.eq(0),
+                unhanded.eq(self.length),
                 self.request.p.address.eq(self.base),
             ]
         return m

@@ -85,66 +85,77 @@ class StepSequencer(wiring.Component):
         # Offsets of the tap from the window's corner.
         tap_origin = Signal(bits)
         tap_row, tap_column = Signal(16), Signal(16)
-        kernel_column, kernel_row = Signal(8), Signal(8)
-        channel_group = Signal(16)
+        # Taps that are left, this one included, and whether it is the last one of its kind: known
+        # from the step before, so that no comparison is on a step's way.
+        columns, rows, channel_groups = Signal(8), Signal(8), Signal(16)
+        end_column, end_row, end_channel_group = Signal(), Signal(), Signal()
+        first_tap, first_channel_group = Signal(), Signal()
         weight_base, weight = Signal(16), Signal(16)
-        until_drained = Signal(16)
+        until_drained, drained = Signal(16), Signal(init=1)
 
-        end_column = Signal()
-        end_row = Signal()
         end_taps = Signal()
         first = Signal()
         step = Signal()
+        one_column, one_row = command.kernel_w == 1, command.kernel_h == 1
         m.d.comb += [
-            end_column.eq(kernel_column + 1 == command.kernel_w),
-            end_row.eq(kernel_row + 1 == command.kernel_h),
-            end_taps.eq(end_column & end_row & (channel_group + 1 == command.channel_groups)),
-            step.eq(active & (~end_taps | ((until_drained == 0) & self.drains.ready))),
+            end_taps.eq(end_column & end_row & end_channel_group),
+            step.eq(active & (~end_taps | (drained & self.drains.ready))),
         ]
-        with m.If(until_drained != 0):
-            m.d.sync += until_drained.eq(until_drained - 1)
+        with m.If(~drained):
+            m.d.sync += [until_drained.eq(until_drained - 1), drained.eq(until_drained == 2)]
 
         with m.If(step):
-            m.d.sync += [weight.eq(weight + 1), first.eq(0)]
+            m.d.sync += [weight.eq(weight + 1), first.eq(0), first_tap.eq(0)]
             with m.If(~end_column):
                 m.d.sync += [
-                    kernel_column.eq(kernel_column + 1),
+                    columns.eq(columns - 1),
+                    end_column.eq(columns == 2),
                     tap_column.eq(tap_column + command.tap_column),
                     tap_origin.eq(tap_origin + command.tap_column),
                 ]
             with m.Else():
-                m.d.sync += [kernel_column.eq(0), tap_column.eq(0)]
+                m.d.sync += [
+                    columns.eq(command.kernel_w),
+                    end_column.eq(one_column),
+                    tap_column.eq(0),
+                ]
                 with m.If(~end_row):
                     m.d.sync += [
-                        kernel_row.eq(kernel_row + 1),
+                        rows.eq(rows - 1),
+                        end_row.eq(rows == 2),
                         tap_row.eq(tap_row + command.tap_row),
                         tap_origin.eq(tap_origin + command.tap_row_origin),
                     ]
                 with m.Else():
                     m.d.sync += [
-                        kernel_row.eq(0),
+                        rows.eq(command.kernel_h),
+                        end_row.eq(one_row),
                         tap_row.eq(0),
-                        channel_group.eq(channel_group + 1),
+                        channel_groups.eq(channel_groups - 1),
+                        end_channel_group.eq(channel_groups == 2),
+                        first_tap.eq(1),
+                        first_channel_group.eq(0),
                         tap_origin.eq(tap_origin + command.tap_group_origin),
                     ]
 
         group_done = Signal()
         next_weights = Signal()
+        # A command is offered for some cycles before its first group is.
         other_unit = Signal()
+        m.d.sync += other_unit.eq(self.command.unit != command.unit)
         new_command = self.groups.p.start
         may_take = Signal()
         taken = Signal()
         m.d.comb += [
             group_done.eq(step & end_taps),
             next_weights.eq(group_done & group.filter_end & command.weight_step[0]),
-            other_unit.eq(self.command.unit != command.unit),
             may_take.eq(
                 Mux(new_command & other_unit, ~active & ~self.pending, ~active | group_done)
             ),
             self.drain_commands.valid.eq(self.groups.valid & new_command & may_take),
             self.groups.ready.eq(may_take & (~new_command | self.drain_commands.ready)),
             taken.eq(self.groups.valid & self.groups.ready),
-            self.drains.valid.eq(active & end_taps & (until_drained == 0)),
+            self.drains.valid.eq(active & end_taps & drained),
             self.drains.p.count.eq(group.count),
             self.drains.p.filter_end.eq(group.filter_end),
             self.drains.p.end.eq(group.end),
@@ -154,13 +165,24 @@ class StepSequencer(wiring.Component):
         for p in range(c.pixels):
             m.d.comb += self.drains.p.out[p].eq(group.positions[p].out)
         with m.If(group_done):
-            m.d.sync += [active.eq(0), until_drained.eq(command.drain_cycles - 1)]
+            m.d.sync += [
+                active.eq(0),
+                until_drained.eq(command.drain_cycles),
+                drained.eq(command.drain_cycles == 1),
+            ]
         with m.If(taken):
             m.d.sync += [
                 group.eq(self.groups.payload),
                 active.eq(1),
                 first.eq(1),
-                channel_group.eq(0),
+                first_tap.eq(1),
+                first_channel_group.eq(1),
+                columns.eq(self.command.kernel_w),
+                end_column.eq(self.command.kernel_w == 1),
+                rows.eq(self.command.kernel_h),
+                end_row.eq(self.command.kernel_h == 1),
+                channel_groups.eq(self.command.channel_groups),
+                end_channel_group.eq(self.command.channel_groups == 1),
                 tap_origin.eq(0),
             ]
             with m.If(new_command):
@@ -181,7 +203,7 @@ class StepSequencer(wiring.Component):
             self.held.eq(active | self.groups.valid),
             self.first.eq(first),
             self.last.eq(end_taps),
-            self.grow.eq((kernel_column == 0) & (kernel_row == 0) & (channel_group != 0)),
+            self.grow.eq(first_tap & ~first_channel_group),
             self.weight_address.eq(weight),
             self.unit.eq(command.unit),
             self.pad.eq(command.pad),

@@ -1,17 +1,19 @@
 """The load and store engines: rows of memory words between the host's memory and the chip."""
 
-from amaranth.hdl import Array, Module, Signal, Value
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.axi.bursts import request_layout
 from hw.axi.read_dma import read_data_layout
 from hw.config import AcceleratorConfig
+from hw.counting import stepped
 from hw.isa import Memory, Opcode, Region, body_layout
 from hw.memory.activations import ActivationMemory, activation_address_bits
 from hw.post.requantizer import param_layout
 from hw.stream.fifo import StreamFifo
 from hw.stream.gearbox import Packer, Unpacker
+from hw.stream.skid import SkidBuffer
 from hw.verilog import submodule
 
 __all__ = ["LENGTH_BITS", "LoadEngine", "RowRequester", "StoreEngine", "word_beats"]
@@ -32,6 +34,8 @@ def word_beats(config: AcceleratorConfig, memory: Memory) -> int:
 
 class RowRequester(wiring.Component):
     """One request for each row of a transfer: base of the region, offset, stride.
+
+    The first three cycles after ``start``, the others two cycles after the one before was taken.
 
     Members
     -------
@@ -57,24 +61,37 @@ class RowRequester(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         width = self.config.axi_address_width
-        rows = Signal(16)
-        starting = Signal()
+        # Half an address is added in one cycle, the other half and the carry in the next.
+        half = width // 2
+        low, high = self.request.p.address[:half], self.request.p.address[half:]
+        addend, carry = Signal(width), Signal()
+        rows, last = Signal(16), Signal()
+        starting, carrying = Signal(), Signal()
+        taken = Signal()
         bases = Array(self.bases.word_select(i, width) for i in range(len(Region)))
-        m.d.comb += self.request.p.beats.eq(self.command.beats)
-        m.d.sync += starting.eq(self.start)
+        m.d.comb += [
+            self.request.p.beats.eq(self.command.beats),
+            taken.eq(self.request.valid & self.request.ready),
+        ]
+        m.d.sync += [starting.eq(self.start), carrying.eq(starting | (taken & ~last))]
         with m.If(self.start):
-            m.d.sync += [rows.eq(self.command.rows), self.request.p.address.eq(self.command.offset)]
-        with m.If(starting):
             m.d.sync += [
-                self.request.p.address.eq(self.request.p.address + bases[self.command.region]),
+                rows.eq(self.command.rows),
+                self.request.p.address.eq(self.command.offset),
+                addend.eq(bases[self.command.region[: len(Region).bit_length()]]),
+            ]
+        with m.If(starting | taken):
+            m.d.sync += Cat(low, carry).eq(low + addend[:half])
+        with m.If(carrying):
+            m.d.sync += [
+                # The carry from the lowest bits goes into the sum.
+                high.eq((Cat(1, high) + Cat(carry, addend[half:]))[1:]),
+                addend.eq(self.command.offset_stride),
+                last.eq(rows == 1),
                 self.request.valid.eq(1),
             ]
-        with m.If(self.request.valid & self.request.ready):
-            m.d.sync += [
-                rows.eq(rows - 1),
-                self.request.p.address.eq(self.request.p.address + self.command.offset_stride),
-                self.request.valid.eq(rows != 1),
-            ]
+        with m.If(taken):
+            m.d.sync += [rows.eq(rows - 1), self.request.valid.eq(0)]
         return m
 
 
@@ -107,28 +124,41 @@ class _TransferEngine(wiring.Component):
     def _walk(self, m: Module, command, start, step) -> tuple[Signal, Signal, Value]:
         """Counts the words of a command's rows, one for each ``step``.
 
-        Returns the address of the next word, the rows that are left, and whether the next word is
-        the last one.
+        Returns the address of the next word, whether there is one, and whether it is the last one.
         """
         address, row_address = Signal(16), Signal(16)
         words, rows = Signal(16), Signal(16)
+        # Known before the word: comparisons are not on the way from ``step``.
+        last_word, last_row, more = Signal(), Signal(), Signal()
+        next_row = Signal(16)
+        m.d.comb += next_row.eq(row_address + command.base_stride)
         with m.If(step):
-            m.d.sync += [address.eq(address + 1), words.eq(words - 1)]
-            with m.If(words == 1):
+            m.d.sync += [
+                address.eq(address + 1),
+                words.eq(words - 1),
+                last_word.eq(words == 2),
+            ]
+            with m.If(last_word):
                 m.d.sync += [
-                    address.eq(row_address + command.base_stride),
-                    row_address.eq(row_address + command.base_stride),
+                    address.eq(next_row),
+                    row_address.eq(next_row),
                     words.eq(command.words),
+                    last_word.eq(command.words == 1),
                     rows.eq(rows - 1),
+                    last_row.eq(rows == 2),
+                    more.eq(~last_row),
                 ]
         with m.If(start):
             m.d.sync += [
                 address.eq(command.base),
                 row_address.eq(command.base),
                 words.eq(command.words),
+                last_word.eq(command.words == 1),
                 rows.eq(command.rows),
+                last_row.eq(command.rows == 1),
+                more.eq(1),
             ]
-        return address, rows, (words == 1) & (rows == 1)
+        return address, more, last_word & last_row
 
 
 class LoadEngine(_TransferEngine):
@@ -179,9 +209,20 @@ class LoadEngine(_TransferEngine):
         command, running, start = self._accept(m, platform)
         written = Signal()
         address, _, last = self._walk(m, command, start, written)
-        m.d.comb += self.done.eq(written & last)
+        m.d.sync += self.done.eq(written & last)
         with m.If(self.done):
             m.d.sync += running.eq(0)
+
+        # Whether a beat can be taken depends on memories; the reader need not wait for them.
+        skid = SkidBuffer(c.axi_beat_bits)
+        m.submodules.skid = submodule(platform, skid)
+        m.d.comb += [
+            skid.i.payload.eq(self.data.p.data),
+            skid.i.valid.eq(self.data.valid),
+            self.data.ready.eq(skid.i.ready),
+        ]
+        fills = Signal(len(Memory))
+        m.d.sync += fills.eq(Mux(running & ~self.done, 1 << command.memory[:2], 0))
 
         targets = (
             (Memory.ACT, self.act_address, self.act_data, self.act_valid, self.act_ready),
@@ -192,17 +233,17 @@ class LoadEngine(_TransferEngine):
             packer = Packer(c.axi_beat_bits, word_beats(c, memory))
             m.submodules[f"packer_{memory.name.lower()}"] = submodule(platform, packer)
             m.d.comb += [
-                packer.i.payload.eq(self.data.p.data),
+                packer.i.payload.eq(skid.o.payload),
                 port_data.eq(packer.o.payload),
                 port_address.eq(address),
                 port_valid.eq(packer.o.valid),
                 packer.o.ready.eq(port_ready),
             ]
             # A command's words have all left before the next command's beats arrive.
-            with m.If(running & (command.memory == memory)):
+            with m.If(fills[memory]):
                 m.d.comb += [
-                    packer.i.valid.eq(self.data.valid),
-                    self.data.ready.eq(packer.i.ready),
+                    packer.i.valid.eq(skid.o.valid),
+                    skid.o.ready.eq(packer.i.ready),
                     written.eq(packer.o.valid & port_ready),
                 ]
         return m
@@ -261,24 +302,29 @@ class StoreEngine(_TransferEngine):
         ]
         wiring.connect(m, unpacker.o, wiring.flipped(self.data))
 
-        room = Signal(range(depth + 1), init=depth)
-        read = Signal()
-        address, rows, _ = self._walk(m, command, start, read)
+        room, has_room = Signal(range(depth + 1), init=depth), Signal(init=1)
+        read, left = Signal(), Signal()
+        address, more, _ = self._walk(m, command, start, read)
         m.d.comb += [
             self.act_address.eq(address),
-            self.act_valid.eq((rows != 0) & (room != 0)),
+            self.act_valid.eq(more & has_room),
             read.eq(self.act_valid & self.act_ready),
+            left.eq(buffer.o.valid & buffer.o.ready),
         ]
-        m.d.sync += room.eq(room - read + (buffer.o.valid & buffer.o.ready))
+        m.d.sync += room.eq(stepped(room, left, read))
+        with m.If(left):
+            m.d.sync += has_room.eq(1)
+        with m.Elif(read):
+            m.d.sync += has_room.eq(room != 1)
         arriving = Signal(ActivationMemory.latency)
         m.d.sync += arriving.eq((arriving << 1) | read)
         m.d.comb += [buffer.i.payload.eq(self.act_data), buffer.i.valid.eq(arriving[-1])]
-        responses = Signal(16)
+        responses, last_response = Signal(16), Signal()
         with m.If(self.request_done):
-            m.d.sync += responses.eq(responses - 1)
+            m.d.sync += [responses.eq(responses - 1), last_response.eq(responses == 2)]
         with m.If(start):
-            m.d.sync += responses.eq(command.rows)
-        m.d.comb += self.done.eq(running & self.request_done & (responses == 1))
+            m.d.sync += [responses.eq(command.rows), last_response.eq(command.rows == 1)]
+        m.d.sync += self.done.eq(running & self.request_done & last_response)
         with m.If(self.done):
             m.d.sync += running.eq(0)
         return m

@@ -91,9 +91,12 @@ class Requantizer(wiring.Component):
         ]
 
         value = Signal(signed(c.act_bits), reset_less=True)
-        outside, negative = Signal(reset_less=True), Signal(reset_less=True)
         shifted, excess = self._shifted(m, total, shift[1])
-        m.d.sync += [value.eq(shifted), outside.eq(excess), negative.eq(total[-1])]
+        # Which of the parts above the value have a bit that differs from the sign.
+        excesses = Signal(len(excess), reset_less=True)
+        outside, negative = Signal(), Signal(reset_less=True)
+        m.d.sync += [value.eq(shifted), excesses.eq(Cat(excess)), negative.eq(total[-1])]
+        m.d.comb += outside.eq(excesses.any())
 
         below, above = Signal(reset_less=True), Signal(reset_less=True)
         kept = Signal(signed(c.act_bits), reset_less=True)
@@ -108,8 +111,8 @@ class Requantizer(wiring.Component):
         m.d.sync += self.code.eq(Mux(below, low, Mux(above, high, kept)))
         return m
 
-    def _shifted(self, m: Module, total: Value, amount: Value) -> tuple[Value, Value]:
-        """The low ``act_bits`` bits of ``total >> amount``, and whether it has more than those.
+    def _shifted(self, m: Module, total: Value, amount: Value) -> tuple[Value, list[Value]]:
+        """The low ``act_bits`` bits of ``total >> amount``, and conditions for it to have more.
 
         Only bits that can still reach the output are shifted, two bits of the amount at a time;
         of those above, all that matters is whether one differs from the sign.
@@ -129,4 +132,4 @@ class Requantizer(wiring.Component):
                     stays = Const(1) if i + 1 == 1 << len(steps) else steps <= i
                     excess.append((part != sign.replicate(len(part))) & stays)
             value = moved
-        return value, Cat(*excess, value[-1] != sign).any()
+        return value, [*excess, value[-1] != sign]

@@ -1,19 +1,21 @@
 """A queue of stream payloads in memory."""
 
-from amaranth.hdl import Module, ShapeLike, Signal, Value
+from amaranth.hdl import Module, Mux, ShapeLike, Signal, Value
 from amaranth.lib import stream, wiring
-from amaranth.lib.fifo import SyncFIFOBuffered
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from hw.counting import incremented, stepped
 from hw.stream.names import shape_name
 
 __all__ = ["StreamFifo"]
 
 
 class StreamFifo(wiring.Component):
-    """First in, first out; the payload leaves from the memory's output register.
+    """First in, first out; every output comes from a register, the payload from the memory's.
 
-    Latency two cycles when empty, one word per cycle.
+    Latency two cycles when empty, one word per cycle. ``i.valid`` and ``o.ready`` may come late in
+    a cycle: two tables lie behind them.
 
     Parameters
     ----------
@@ -26,8 +28,8 @@ class StreamFifo(wiring.Component):
     -------
     i : ``In(stream.Signature(shape))``
     o : ``Out(stream.Signature(shape))``
-    level : ``Out(range(depth + 1))``
-        Words it holds.
+    empty : ``Out(1)``
+        It holds no word.
     """
 
     def __init__(self, shape: ShapeLike, depth: int):
@@ -40,7 +42,7 @@ class StreamFifo(wiring.Component):
         super().__init__({
             "i": In(stream.Signature(shape)),
             "o": Out(stream.Signature(shape)),
-            "level": Out(range(depth + 1)),
+            "empty": Out(1),
         })  # fmt: skip
 
     @property
@@ -49,17 +51,38 @@ class StreamFifo(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        words = self.depth - 1
         width = len(Value.cast(self.i.payload))
-        m.submodules.queue = queue = SyncFIFOBuffered(width=width, depth=self.depth)
-        payload = Signal(width)
+        m.submodules.memory = memory = Memory(shape=width, depth=words, init=[])
+        write_port, read_port = memory.write_port(), memory.read_port()
+
+        # Of the memory alone: words in it, whether there is room and whether there is one.
+        count = Signal(range(words + 1))
+        room, some = Signal(init=1), Signal()
+        write, read = Signal(), Signal()
         m.d.comb += [
-            payload.eq(queue.r_data),
-            queue.w_data.eq(self.i.payload),
-            queue.w_en.eq(self.i.valid),
-            self.i.ready.eq(queue.w_rdy),
-            Value.cast(self.o.payload).eq(payload),
-            self.o.valid.eq(queue.r_rdy),
-            queue.r_en.eq(self.o.ready),
-            self.level.eq(queue.level),
+            write.eq(self.i.valid & room),
+            read.eq(some & (self.o.ready | ~self.o.valid)),
+            self.i.ready.eq(room),
+            self.empty.eq(~some & ~self.o.valid),
+        ]
+        m.d.sync += count.eq(stepped(count, write, read))
+        with m.If(write & ~read):
+            m.d.sync += [room.eq(count != words - 1), some.eq(1)]
+        with m.Elif(read & ~write):
+            m.d.sync += [room.eq(1), some.eq(count != 1)]
+        with m.If(read):
+            m.d.sync += self.o.valid.eq(1)
+        with m.Elif(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
+
+        for port, moved in ((write_port, write), (read_port, read)):
+            address = Signal(range(words), name="written" if port is write_port else "taken")
+            m.d.comb += [port.addr.eq(address), port.en.eq(moved)]
+            with m.If(moved):
+                m.d.sync += address.eq(Mux(address == words - 1, 0, incremented(address)))
+        m.d.comb += [
+            write_port.data.eq(self.i.payload),
+            Value.cast(self.o.payload).eq(read_port.data),
         ]
         return m

@@ -210,7 +210,7 @@ def mutated(monkeypatch, file, old, new):
 #: File, what stands there, and what would break a rule.
 READER_MUTANTS = {
     "withdrawn": ("read_dma", "with m.If(axi.arready):", "with m.If(1):"),
-    "unstable": ("read_dma", "(axi.arready | ~axi.arvalid) & (bursts", "(bursts"),
+    "unstable": ("read_dma", "(axi.arready | ~axi.arvalid) & may_issue", "may_issue"),
     "outstanding": ("read_dma", "(bursts != self.outstanding)", "(bursts != 3)"),
     "cancelled": ("read_dma", "issue.eq(splitter.burst.valid & ~self.cancel)",
                   "issue.eq(splitter.burst.valid)"),
@@ -222,7 +222,7 @@ READER_MUTANTS = {
 }  # fmt: skip
 WRITER_MUTANTS = {
     "withdrawn": ("write_dma", "with m.If(axi.awready):", "with m.If(1):"),
-    "unstable": ("write_dma", "(axi.awready | ~axi.awvalid) & (bursts", "(bursts"),
+    "unstable": ("write_dma", "(axi.awready | ~axi.awvalid) & may_issue", "may_issue"),
     "outstanding": ("write_dma", "(bursts != self.outstanding)", "(bursts != 3)"),
     "cancelled": ("write_dma", "issue.eq(splitter.burst.valid & enough & ~self.cancel)",
                   "issue.eq(splitter.burst.valid & enough)"),

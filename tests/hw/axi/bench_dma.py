@@ -164,8 +164,10 @@ async def writes(dut, rates):
         data = random.randbytes(count * STEP)
         content[address : address + len(data)] = data
         beats += [int.from_bytes(data[i : i + STEP], "little") for i in range(0, len(data), STEP)]
-    cocotb.start_soon(bench.write_request.send(request(*item) for item in requests))
+    sending = cocotb.start_soon(bench.write_request.send(request(*item) for item in requests))
     await bench.write_data.send(beats, timeout_us=4000)
+    # All data may be in the buffer before the last request is there.
+    await sending
     await bench.idle("write")
     assert bench.memory[:] == content
     assert bench.bursts["aw"] == expected_bursts(requests)
