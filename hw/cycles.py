@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from hw.array.array import array_latency
 from hw.array.svpe import pe_latency
 from hw.config import AcceleratorConfig
+from hw.control.fetch import check_cycles
 from hw.control.stalls import Stall
 from hw.isa import DESCRIPTOR_BYTES, Opcode, Unit, unpack
 from hw.memory.activations import ActivationMemory
@@ -23,14 +24,14 @@ __all__ = ["CycleEstimate", "LayerEstimate", "MemoryModel", "estimate_cycles"]
 #: Descriptors that are fetched ahead, and commands that wait in each engine's queue.
 _FETCHED_AHEAD = 2
 _QUEUE = 4
-#: Cycles from start to the first request, from a descriptor's last beat to its queue, through a
-#: queue, from a load's command to its request and from its last beat to the memory.
-_START, _CHECK, _QUEUED, _REQUEST, _PACK = 6, 4, 2, 6, 4
+#: Cycles from start to the first request, through a queue, from a load's command to its request
+#: and from its last beat to the memory.
+_START, _QUEUED, _REQUEST, _PACK = 8, 3, 8, 6
 #: From a command to its first group, less the positions of that group.
 _WALK = 3
 #: From a group's last step to its unit's first register, and from the last write to ``done``.
 _STEP, _DONE = 1, -1
-_STORE_BEGIN, _STORE_END = ActivationMemory.latency + 8, 4
+_STORE_BEGIN, _STORE_END = ActivationMemory.latency + 9, 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +101,8 @@ class _Model:
         self.taken = {opcode: deque() for opcode in self.finished}
         self.free = dict.fromkeys(self.finished, 0.0)
         self.array = array_latency(self.config)
+        #: From a descriptor's last beat to its queue.
+        self.check = check_cycles(self.config)
         #: When the walker and the sequencer are done with the last command, the last group's last
         #: step and its unit.
         self.walked = self.stepped = self.group_end = 0.0
@@ -125,7 +128,7 @@ class _Model:
         moved = {Opcode.LOAD: 0, Opcode.STORE: 0}
         for fields in commands:
             arrival = self._fetched(arrival, arrivals)
-            handed = max(arrival + _CHECK, handed + 3)
+            handed = max(arrival + self.check, handed + 3)
             opcode = Opcode(fields["opcode"])
             if opcode is Opcode.END:
                 break
@@ -177,9 +180,9 @@ class _Model:
     def _fetched(self, previous: float, arrivals: deque) -> float:
         """When the next descriptor is complete in the fetch unit."""
         requested = arrivals.popleft() if len(arrivals) == _FETCHED_AHEAD else float(_START)
-        first = requested + self.memory.read_latency + 5
+        first = requested + self.memory.read_latency + 7
         arrived = max(first, previous) + self.descriptor_beats * self.beat
-        arrivals.append(arrived + _CHECK)
+        arrivals.append(arrived + self.check)
         return arrived
 
     def _begin(

@@ -21,7 +21,7 @@ OPTIONS = {
     "burst_beats": 2,
 }
 #: Cycles from the reset on.
-DEPTH = 14 if NIGHTLY else 11
+DEPTH = 14 if NIGHTLY else 12
 
 READER = """
 module port(input clk, input rst, input valid, input ready, input [7:0] length, input r_valid,
