@@ -60,20 +60,14 @@ class PositionWalker(wiring.Component):
         bits = activation_address_bits(self.config)
 
         walking = Signal()
-        filters_left = Signal(16)
-        positions_left = Signal(16)
-        x = Signal(16)
+        filters_left, positions_left, columns_left = Signal(16), Signal(16), Signal(16)
+        # Whether that is one: known before the position, so that no comparison is on its way.
+        last_filter, last_position, last_column = Signal(), Signal(), Signal()
         row, column = Signal(16), Signal(16)
         origin, base, out = Signal(bits), Signal(bits), Signal(bits)
 
-        last_position = Signal()
-        last_filter = Signal()
         taken = Signal()
-        m.d.comb += [
-            last_position.eq(positions_left == 1),
-            last_filter.eq(filters_left == 1),
-            taken.eq(self.groups.valid & self.groups.ready),
-        ]
+        m.d.comb += taken.eq(self.groups.valid & self.groups.ready)
         with m.If(taken):
             m.d.sync += self.groups.valid.eq(0)
 
@@ -94,14 +88,16 @@ class PositionWalker(wiring.Component):
                 group.end.eq(last_position & last_filter),
                 self.groups.valid.eq(complete),
                 positions_left.eq(positions_left - 1),
+                last_position.eq(positions_left == 2),
             ]
             with m.If(complete):
                 m.d.sync += [slot.eq(0), first_group.eq(0)]
             with m.Else():
                 m.d.sync += slot.eq(slot + 1)
-            with m.If(x + 1 == command.out_width):
+            with m.If(last_column):
                 m.d.sync += [
-                    x.eq(0),
+                    columns_left.eq(command.out_width),
+                    last_column.eq(command.out_width == 1),
                     column.eq(command.column),
                     row.eq(row + command.row_step),
                     origin.eq(origin + command.origin_wrap),
@@ -109,7 +105,8 @@ class PositionWalker(wiring.Component):
                 ]
             with m.Else():
                 m.d.sync += [
-                    x.eq(x + 1),
+                    columns_left.eq(columns_left - 1),
+                    last_column.eq(columns_left == 2),
                     column.eq(column + command.column_step),
                     origin.eq(origin + command.column_step),
                     out.eq(out + 1),
@@ -117,9 +114,12 @@ class PositionWalker(wiring.Component):
             with m.If(last_position):
                 m.d.sync += [
                     filters_left.eq(filters_left - 1),
+                    last_filter.eq(filters_left == 2),
                     walking.eq(~last_filter),
                     positions_left.eq(command.positions),
-                    x.eq(0),
+                    last_position.eq(command.positions == 1),
+                    columns_left.eq(command.out_width),
+                    last_column.eq(command.out_width == 1),
                     row.eq(command.row),
                     column.eq(command.column),
                     origin.eq(base + command.group_origin),
@@ -133,8 +133,11 @@ class PositionWalker(wiring.Component):
                 slot.eq(0),
                 first_group.eq(1),
                 filters_left.eq(command.filter_groups),
+                last_filter.eq(command.filter_groups == 1),
                 positions_left.eq(command.positions),
-                x.eq(0),
+                last_position.eq(command.positions == 1),
+                columns_left.eq(command.out_width),
+                last_column.eq(command.out_width == 1),
                 row.eq(command.row),
                 column.eq(command.column),
                 origin.eq(command.in_base),
