@@ -18,7 +18,7 @@ class ReadArbiter(wiring.Component):
     Requests are served in the order in which they were passed on, so a requester that does not
     take its data keeps those behind it waiting. A requester must therefore only ask for what it
     can take without the others' help. Latency none for data, two cycles for a request; one request
-    every two cycles.
+    every three cycles.
 
     Parameters
     ----------
@@ -93,15 +93,15 @@ class ReadArbiter(wiring.Component):
             for index, candidate in enumerate(self.requests):
                 with m.Case(index):
                     m.d.comb += request.eq(candidate.payload)
-        passed = Signal()
+        passed, entered = Signal(), Signal()
         m.d.comb += [
             Cat(candidate.ready for candidate in self.requests).eq(granted),
             # There was room when it was chosen.
-            owners.i.valid.eq(granted.any() & (request.beats != 0)),
+            owners.i.valid.eq(entered & ~self.cancel),
             owners.i.payload.eq(chosen),
-            passed.eq(self.request.ready | ~self.request.valid),
+            passed.eq((self.request.ready | ~self.request.valid) & ~entered),
         ]
-        m.d.sync += granted.eq(0)
+        m.d.sync += [granted.eq(0), entered.eq(granted.any() & (request.beats != 0))]
         with m.If(self.request.ready):
             m.d.sync += self.request.valid.eq(0)
         with m.If(granted.any()):
@@ -118,8 +118,7 @@ class ReadArbiter(wiring.Component):
                         with m.If(self.requests[candidate].valid):
                             m.d.sync += [chosen.eq(candidate), granted.eq(1 << candidate)]
         with m.If(self.cancel):
-            m.d.sync += [granted.eq(0), self.request.valid.eq(0)]
-            m.d.comb += owners.i.valid.eq(0)
+            m.d.sync += [granted.eq(0), entered.eq(0), self.request.valid.eq(0)]
 
         with m.If(self.cancel):
             m.d.comb += owners.o.ready.eq(1)
