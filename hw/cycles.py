@@ -84,7 +84,7 @@ class CycleEstimate:
 
 
 def estimate_cycles(program: Program, memory: MemoryModel | None = None) -> CycleEstimate:
-    """The cycles of one image."""
+    """The cycles of one run: of all images of the program's batch."""
     return _Model(program, memory or MemoryModel()).run()
 
 

@@ -37,7 +37,10 @@ class ProgramError(NbqnnError):
 
 @dataclass(frozen=True, kw_only=True)
 class Port:
-    """A tensor in the host's memory: at ``offset`` in the input, output or scratch region."""
+    """A tensor in the host's memory: at ``offset`` in the input, output or scratch region.
+
+    ``layout`` is that of all images of a batch, one above the other.
+    """
 
     name: str
     offset: int
@@ -46,11 +49,16 @@ class Port:
 
 @dataclass(frozen=True, kw_only=True)
 class ProgramLayer:
-    """A layer as reports name it. ``output`` is the graph node whose codes it produces."""
+    """A layer as reports name it. ``output`` is the graph node whose codes it produces.
+
+    In a program for a batch a layer may come once for each image; ``image`` is None where it works
+    on all of them at once.
+    """
 
     name: str
     output: str
     macs: int
+    image: int | None = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +69,7 @@ class Program:
     are. ``scratch_bytes`` is the size of the scratch region, in all ports' memory together.
     ``commands`` are descriptors (:mod:`hw.isa`), ``parameters`` the image of the parameter region.
     ``traced`` holds the intermediate tensors that the program also stores, in the scratch region;
-    it is empty for programs that are meant for use.
+    it is empty for programs that are meant for use. A run computes ``batch`` images.
     """
 
     config: AcceleratorConfig
@@ -74,6 +82,7 @@ class Program:
     traced: tuple[Port, ...]
     scratch_bytes: int
     layers: tuple[ProgramLayer, ...]
+    batch: int = 1
 
     @property
     def command_count(self) -> int:
@@ -93,7 +102,13 @@ def save_program(program: Program, path: Path):
         "outputs": [asdict(port) for port in program.outputs],
         "traced": [asdict(port) for port in program.traced],
         "layers": [asdict(layer) for layer in program.layers],
+        "batch": program.batch,
     }
+    if program.batch == 1:
+        # As it was before there were batches.
+        del described["batch"]
+        for layer in described["layers"]:
+            del layer["image"]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
@@ -147,15 +162,18 @@ def _program(path: Path, entries: dict[str, bytes]) -> Program:
     fold = _fold(described.get("fold"))
     if fold is not None and fold.channels != types[source].shape[0]:
         raise ValueError(f"the image's fold must be of {types[source]}, not {fold}")
-    shapes = {name: type_.shape for name, type_ in types.items()}
-    folded = shapes if fold is None else shapes | {source: fold.shape}
+    batch = _number({"batch": 1} | described, "batch", 1, 1 << 16)
+    sizes = {name: batch * prod(type_.shape) for name, type_ in types.items()}
+    folded = sizes if fold is None else sizes | {source: batch * prod(fold.shape)}
     ports = {
-        "input": [_port(config, types, folded, _field(described, "input", dict))],
+        "input": [_port(config, types, folded, batch, _field(described, "input", dict))],
         "outputs": [
-            _port(config, types, shapes, fields) for fields in _field(described, "outputs", list)
+            _port(config, types, sizes, batch, fields)
+            for fields in _field(described, "outputs", list)
         ],
         "traced": [
-            _port(config, types, shapes, fields) for fields in _field(described, "traced", list)
+            _port(config, types, sizes, batch, fields)
+            for fields in _field(described, "traced", list)
         ],
     }
     for what, wanted in (("input", [source]), ("outputs", [*dict.fromkeys(graph.outputs)])):
@@ -183,10 +201,20 @@ def _program(path: Path, entries: dict[str, bytes]) -> Program:
                 name=_field(layer, "name", str),
                 output=_field(layer, "output", str),
                 macs=_number(layer, "macs", 0, 1 << 62),
+                image=_image(layer, batch),
             )
             for layer in _field(described, "layers", list)
         ),
+        batch=batch,
     )
+
+
+def _image(layer: object, batch: int) -> int | None:
+    if batch == 1:
+        return 0
+    if isinstance(layer, dict) and layer.get("image", 0) is None:
+        return None
+    return _number(layer, "image", 0, batch - 1)
 
 
 def _graph(content: bytes) -> Graph:
@@ -220,7 +248,8 @@ def _fold(fields: object) -> ImageFold | None:
 def _port(
     config: AcceleratorConfig,
     types: dict[str, TensorType],
-    shapes: dict[str, tuple[int, ...]],
+    sizes: dict[str, int],
+    batch: int,
     fields: dict,
 ) -> Port:
     name = _field(fields, "name", str)
@@ -234,7 +263,11 @@ def _port(
         offset=_number(described, "offset", 0, 1 << 16),
     )
     size = layout.channels * layout.height * layout.width
-    if size != prod(shapes[name]) or layout.offset != stored_offset(config, type_):
+    if (
+        size != sizes[name]
+        or layout.height % batch
+        or layout.offset != stored_offset(config, type_)
+    ):
         raise ValueError(f"port {name!r} must be laid out for {type_}, not as {layout}")
     return Port(name=name, offset=_number(fields, "offset", 0, (1 << 32) - 1), layout=layout)
 

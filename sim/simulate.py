@@ -10,7 +10,7 @@ from hw.board_memory import BoardMemory
 from hw.compiler import compile_graph
 from hw.control.stalls import Stall
 from hw.cycles import CycleEstimate, MemoryModel, estimate_cycles
-from hw.driver import Driver, RunResult, memory_bytes
+from hw.driver import Driver, RunResult, memory_bytes, run_group
 from hw.program import Port, Program, load_program
 from hw.traffic import layer_bytes
 from nbqnn_train.graph import Graph, NbqnnError, run
@@ -140,7 +140,8 @@ def simulate_program(
     Returns
     -------
     dict
-        ``images`` that ran: up to the first wrong one; ``mismatches`` (images with a wrong code),
+        ``images`` that ran: up to the run with the first wrong one; ``batch``, images of a run;
+        ``mismatches`` (images with a wrong code),
         ``first_mismatch`` (None, or ``image``, ``layer``, ``channel``, ``position`` (row, column),
         ``expected``, ``actual``, and ``cycles``: begin and end of that layer in the run),
         ``cycles_per_image``, ``estimated_cycles``, ``stalls`` (cycles per image in which the array
@@ -148,8 +149,8 @@ def simulate_program(
         ``clock_mhz``, what array and memory can do at
         most (``macs_per_cycle``, ``bytes_per_cycle``), ``utilization`` (of the array, over the
         whole run) and ``layers``, each with ``name``, ``cycles``, ``estimated_cycles``, ``macs``,
-        ``bytes`` to and from the memory and ``utilization``; cycles are means over the images,
-        estimates the cycle model's.
+        ``bytes`` to and from the memory and ``utilization``; cycles are means over the images of
+        whole runs, estimates the cycle model's.
     """
     # Before the simulator is built, which can take a minute.
     x = checked_images(program, x)
@@ -162,23 +163,30 @@ def simulate_program(
     mismatch = None
     if wrong:
         first = wrong[0]
-        mismatch = _locate(program, x[first], first, results[first], timing)
+        mismatch = _locate(program, x, first, results[first // program.batch], timing)
     traced = wrong[0] if wrong else 0
     for request in traces if results else ():
-        _write_trace(program, x[traced], request.window(program, results[traced]), timing)
+        window = request.window(program, results[traced // program.batch])
+        _write_trace(program, _group(program, x, traced), window, timing)
     result = summary(program, results, len(wrong), mismatch, _estimate(program, timing))
     ports = program.config.axi_beat_bits / 8
     result["bytes_per_cycle"] = min(timing.bytes_per_cycle or ports, ports)
     return result
 
 
-def _write_trace(program: Program, image: np.ndarray, trace: Trace, timing: MemoryTiming) -> None:
-    """Runs the image once more; the file appears under its name when it is complete."""
+def _group(program: Program, x: np.ndarray, index: int) -> np.ndarray:
+    """The images of the run that image ``index`` is in."""
+    begin = index // program.batch * program.batch
+    return x[begin : begin + program.batch]
+
+
+def _write_trace(program: Program, images: np.ndarray, trace: Trace, timing: MemoryTiming) -> None:
+    """Runs the images once more; the file appears under its name when it is complete."""
     beside = trace.path.with_name(trace.path.name + ".part")
     try:
         bus, driver = open_driver(program, timing, trace=replace(trace, path=beside))
         with bus:
-            driver.run(image)
+            run_group(driver, images)
         beside.replace(trace.path)
     finally:
         beside.unlink(missing_ok=True)
@@ -213,24 +221,27 @@ def compare_images(
     x: np.ndarray,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[RunResult], list[int]]:
-    """Runs images up to the first with a code unlike the interpreter's; results, number of it."""
+    """Runs images up to the first with a code unlike the interpreter's; runs, number of it."""
     results: list[RunResult] = []
-    wrong = []
-    for start in range(0, len(x), _BATCH):
-        batch = x[start : start + _BATCH]
-        expected = _expected(program.graph, batch, program.outputs)
-        for index, image in enumerate(batch):
-            result = driver.run(image)
+    step = program.batch * max(1, _BATCH // program.batch)
+    for start in range(0, len(x), step):
+        expected = _expected(program.graph, x[start : start + step], program.outputs)
+        for begin in range(start, min(start + step, len(x)), program.batch):
+            group = _group(program, x, begin)
+            result = run_group(driver, group)
             results.append(result)
-            if any(
-                not np.array_equal(result.outputs[name].reshape(-1), codes[index].reshape(-1))
-                for name, codes in expected.items()
-            ):
-                wrong.append(start + index)
-                return results, wrong
+            for index in range(len(group)):
+                if any(
+                    not np.array_equal(
+                        result.outputs[name][index].reshape(-1),
+                        codes[begin - start + index].reshape(-1),
+                    )
+                    for name, codes in expected.items()
+                ):
+                    return results, [begin + index]
             if progress is not None:
-                progress(start + index + 1, len(x))
-    return results, wrong
+                progress(begin + len(group), len(x))
+    return results, []
 
 
 def _expected(graph: Graph, batch: np.ndarray, ports: tuple[Port, ...]) -> dict[str, np.ndarray]:
@@ -239,21 +250,23 @@ def _expected(graph: Graph, batch: np.ndarray, ports: tuple[Port, ...]) -> dict[
 
 
 def _locate(
-    program: Program, image: np.ndarray, index: int, result: RunResult, timing: MemoryTiming
+    program: Program, x: np.ndarray, index: int, result: RunResult, timing: MemoryTiming
 ) -> dict:
-    """The first layer and position that differ, from one more run with all layers stored.
+    """The first layer and position of image ``index`` that differ, from one more run with all
+    layers stored.
 
     The run is with the program's own weights. Where it shows no difference (the program's
     commands may be at fault), the difference is that of ``result``.
     """
-    traced = compile_graph(program.graph, program.config, traced=True)
+    traced = compile_graph(program.graph, program.config, batch=program.batch, traced=True)
     traced = replace(traced, parameters=program.parameters)
     bus, driver = open_driver(traced, timing)
     with bus:
-        codes = driver.run(image).traced
-    layers = [(layer.name, layer.output) for layer in traced.layers if layer.output in codes]
-    candidates = [(name, output, codes[output]) for name, output in layers]
-    return first_difference(program, image, index, result, candidates)
+        codes = run_group(driver, _group(program, x, index)).traced
+    layers = {layer.name: layer.output for layer in traced.layers if layer.output in codes}
+    place = index % program.batch
+    candidates = [(name, output, codes[output][place]) for name, output in layers.items()]
+    return first_difference(program, x[index], index, result, candidates)
 
 
 def first_difference(
@@ -263,11 +276,18 @@ def first_difference(
     result: RunResult,
     layers: Sequence[tuple[str, str, np.ndarray]] = (),
 ) -> dict:
-    """The first of the layers, given as (name, output, codes), and then outputs, that differs."""
+    """The first of the layers, given as (name, output, codes), and then outputs, that differs.
+
+    ``image`` is number ``index`` of all, and ``result`` that of its run.
+    """
     expected = run(program.graph, image[None], trace=True)
     named = {layer.output: layer.name for layer in program.layers}
-    outputs = result.outputs.items()
-    candidates = [*layers, *((named.get(name, name), name, codes) for name, codes in outputs)]
+    place = index % program.batch
+    outputs = {name: codes[place] for name, codes in result.outputs.items()}
+    candidates = [
+        *layers,
+        *((named.get(name, name), name, codes) for name, codes in outputs.items()),
+    ]
     for name, output, actual in candidates:
         wanted = expected[output].reshape(actual.shape)
         if not np.array_equal(actual, wanted):
@@ -279,18 +299,21 @@ def first_difference(
                 "position": position[1:],
                 "expected": int(wanted[position]),
                 "actual": int(actual[position]),
-                "cycles": layer_window(program, result, name),
+                "cycles": layer_window(program, result, name, place),
             }
     raise AssertionError(f"image {index} differed and no longer does")
 
 
-def layer_window(program: Program, result: RunResult, layer: str) -> tuple[int, int]:
+def layer_window(
+    program: Program, result: RunResult, layer: str, place: int = 0
+) -> tuple[int, int]:
     """From which to which cycle of the run the layer was worked on: from the end of the one before
-    to its own; the whole run for what is no layer of the program."""
+    to its own; the whole run for what is no layer of the program. ``place`` is the image in the
+    run's batch."""
     end = 0
     for other, cycles in zip(program.layers, result.layer_cycles, strict=True):
         begin, end = end, end + cycles
-        if other.name == layer:
+        if other.name == layer and other.image in (place, None):
             return begin, end
     return 0, result.cycles
 
@@ -303,40 +326,47 @@ def summary(
     estimate: CycleEstimate | None = None,
 ) -> dict:
     """What :func:`simulate_program` returns, from the runs; estimates only where there are any."""
-    rate = program.config.multiplies_per_cycle
-    cycles = float(np.mean([result.cycles for result in results])) if results else 0.0
+    rate, batch = program.config.multiplies_per_cycle, program.batch
+    cycles = float(np.mean([result.cycles for result in results])) / batch if results else 0.0
     per_layer = np.mean([result.layer_cycles for result in results], axis=0) if results else ()
-    layers = [
-        {
-            "name": layer.name,
-            "cycles": float(layer_cycles),
-            "macs": layer.macs,
-            "utilization": layer.macs / (layer_cycles * rate),
-        }
-        for layer, layer_cycles in zip(program.layers, per_layer, strict=False)
-    ]
-    if estimate is not None:
-        for layer, estimated in zip(layers, estimate.layers, strict=False):
-            layer["estimated_cycles"] = estimated.cycles
-        for layer, moved in zip(layers, layer_bytes(program), strict=False):
-            layer["bytes"] = moved
-    macs = sum(layer.macs for layer in program.layers)
+    # Of a layer that runs for each image, all runs together.
+    layers: dict[str, dict] = {}
+    for index, layer in enumerate(program.layers if results else ()):
+        values = layers.setdefault(layer.name, {"name": layer.name, "cycles": 0.0, "macs": 0})
+        values["cycles"] += float(per_layer[index]) / batch
+        values["macs"] += layer.macs
+    for values in layers.values():
+        values["macs"] //= batch
+        values["utilization"] = values["macs"] / (values["cycles"] * rate)
     estimates = {}
     if estimate is not None:
-        estimates = {"estimated_cycles": estimate.cycles, "estimated_stalls": estimate.stalls}
+        estimates = {
+            "estimated_cycles": round(estimate.cycles / batch),
+            "estimated_stalls": {
+                cause: round(stalled / batch) for cause, stalled in estimate.stalls.items()
+            },
+        }
+        moved = layer_bytes(program)
+        for name, values in layers.items():
+            passes = [at for at, layer in enumerate(program.layers) if layer.name == name]
+            modelled = sum(estimate.layers[at].cycles for at in passes)
+            values["estimated_cycles"] = round(modelled / batch)
+            values["bytes"] = round(sum(moved[at] for at in passes) / batch)
+    macs = sum(layer.macs for layer in program.layers) / batch
     return {
-        "images": len(results),
+        "images": sum(len(next(iter(result.outputs.values()))) for result in results),
+        "batch": batch,
         "mismatches": mismatches,
         "first_mismatch": mismatch,
         "cycles_per_image": cycles,
         "stalls": {
-            cause.name.lower(): float(np.mean([run.stalls[cause.name.lower()] for run in results]))
-            for cause in Stall
+            name: float(np.mean([result.stalls[name] for result in results])) / batch
+            for name in (cause.name.lower() for cause in Stall)
             if results
         },
         **estimates,
         "clock_mhz": program.config.clock_mhz,
         "macs_per_cycle": rate,
         "utilization": macs / (cycles * rate) if cycles else 0.0,
-        "layers": layers,
+        "layers": list(layers.values()),
     }

@@ -1,7 +1,7 @@
 """Commands from places and tiles: the arithmetic behind every field."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hw.compiler.layouts import best_pixels
 from hw.compiler.memory import Buffer
@@ -43,14 +43,34 @@ class Home:
 
 @dataclass(frozen=True)
 class Place:
-    """A tensor in a strip: all its channels, or those from ``channel`` on, of a whole word."""
+    """A tensor in a strip: all its channels, or those from ``channel`` on, of a whole word.
+
+    Of its rows, those of one image: ``height`` rows (all below, if None) below the ``above`` first.
+    """
 
     strip: Strip
     channel: int
+    above: int = 0
+    height: int | None = None
 
     def base(self, config: AcceleratorConfig) -> int:
         """The word of its first channels, row and column."""
-        return self.strip.buffer.base + self.channel // config.lanes * self.strip.plane
+        skipped = max(0, self.above - self.strip.first) * self.strip.layout.pitch
+        plane = self.channel // config.lanes * self.strip.plane
+        return self.strip.buffer.base + plane + skipped
+
+    @property
+    def first(self) -> int:
+        """The image's row that is at the base."""
+        return max(0, self.strip.first - self.above)
+
+    @property
+    def rows(self) -> int:
+        """Rows of the image in the strip, from the base on."""
+        end = self.strip.first + self.strip.rows
+        if self.height is not None:
+            end = min(end, self.above + self.height)
+        return end - self.above - self.first
 
 
 def transfers(
@@ -99,6 +119,8 @@ def compute_command(
 ) -> Compute:
     """The command for a tile of layer ``index``; ``last`` marks the layer's last one.
 
+    Rows of the tile are those of the image that the places are about.
+
     Where its weights are and what it waits for is left to the schedule.
     """
     layer, source = part.layer, sources[0].strip
@@ -112,7 +134,7 @@ def compute_command(
     kernel_width = (kernel_w - 1) * dilation_x
     # Word of the strip in which a source's channels begin, and row of the first window in it.
     bases = [place.base(config) for place in sources]
-    first_row = tile.first * stride_y - top - source.first
+    first_row = tile.first * stride_y - top - sources[0].first
     # What a kernel row moves by: input rows, or from one operand to the other.
     tap_row, row = dilation_y, dilation_y * pitch
     if len(layer.sources) == 2:
@@ -127,9 +149,8 @@ def compute_command(
     if not dot:
         in_base += part.channel // config.lanes * source.plane
     channel = target.channel + part.channel
-    out_word, sub_channel = divmod(channel, config.lanes)
-    out_base = out.buffer.base + out_word * out.plane
-    out_base += (tile.first - out.first) * out.layout.pitch
+    out_base = replace(target, channel=channel).base(config)
+    out_base += (tile.first - target.first) * out.layout.pitch
     return Compute(
         layer=index,
         layer_end=int(last),
@@ -145,7 +166,7 @@ def compute_command(
         out_width=out_width,
         in_base=in_base % _ADDRESSES,
         pad=layer.pad,
-        in_height=source.rows,
+        in_height=sources[0].rows,
         in_width=source.layout.width,
         row=first_row,
         column=-left,
@@ -160,7 +181,7 @@ def compute_command(
         group_origin=0 if dot else source.plane,
         weight_step=int(not layer.shared_weight),
         param_step=int(not layer.shared_params),
-        sub=sub_channel // config.post_lanes,
+        sub=channel % config.lanes // config.post_lanes,
         out_base=out_base,
         out_plane=out.plane,
         low=layer.low,

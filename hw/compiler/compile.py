@@ -1,5 +1,6 @@
 """From a graph to a program."""
 
+from hw.compiler.batch import batched
 from hw.compiler.layer import Lowered
 from hw.compiler.lower import lower
 from hw.compiler.schedule import Schedule, Spill
@@ -15,9 +16,17 @@ __all__ = ["compile_graph"]
 
 
 def compile_graph(
-    graph: Graph, config: AcceleratorConfig, *, traced: bool = False, pack: bool = True
+    graph: Graph,
+    config: AcceleratorConfig,
+    *,
+    batch: int = 1,
+    traced: bool = False,
+    pack: bool = True,
 ) -> Program:
-    """The program that computes ``graph`` on an accelerator of ``config``, image by image.
+    """The program that computes ``graph`` on an accelerator of ``config``.
+
+    A run takes ``batch`` images. Linear layers load their weights once for all of them, the layers
+    before those run image after image.
 
     Feature maps stay on the chip where they fit. Others go through the host's memory: the layers
     that write and read them run in tiles of rows, and the transfers of one tile overlap with the
@@ -34,9 +43,12 @@ def compile_graph(
     lowered: Lowered | None = None
     while True:
         if lowered is None:
-            lowered = lower(graph, config, copied)
+            lowered = batched(graph, lower(graph, config, copied), batch)
         if len(lowered.layers) > LAYERS:
-            raise CompileError(f"a graph of {len(lowered.layers)} layers; at most {LAYERS} fit")
+            images = f" for a batch of {batch} images" if batch > 1 else ""
+            raise CompileError(
+                f"a graph of {len(lowered.layers)} layers{images}; at most {LAYERS} fit"
+            )
         if spilled is None:
             spilled = _streamed(graph, config, lowered)
         try:
@@ -57,15 +69,16 @@ def _streamed(graph: Graph, config: AcceleratorConfig, lowered: Lowered) -> froz
     outputs = {lowered.memory_of(name) for name in graph.outputs}
     roots = {view.root for view in lowered.views.values()}
     chosen = set()
-    for layer in lowered.layers:
+    layers = [layer for layer in lowered.layers if not layer.image]
+    for layer in layers:
         if layer.unit is not Unit.ARRAY or len(layer.sources) > 1:
             continue
         if stream_rows(config, layer) >= layer.out_shape[1]:
             continue
-        readers = [other for other in lowered.layers if source in other.sources]
+        readers = [other for other in layers if source in other.sources]
         if layer.source == source and len(readers) == 1 and source not in outputs:
             chosen.add(source)
-        read = any(layer.target in other.sources for other in lowered.layers)
+        read = any(layer.target in other.sources for other in layers)
         if layer.target in outputs and not read and layer.target not in roots:
             chosen.add(layer.target)
     return frozenset(chosen)

@@ -21,7 +21,8 @@ class Layer:
     times, one digit of a factor each. Their ``sources`` may be
     two tensors; the kernel is then (2, 1), one row for each. ``low``, ``high`` and ``pad`` are
     stored codes. ``macs`` counts nominal multiply-accumulates: those of the mathematical
-    operation, padding included.
+    operation, padding included. ``image`` is the image of the batch that it computes, None for all
+    of them at once, which are then rows of ``out_shape``.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Layer:
     pad: int
     out_shape: tuple[int, int, int]
     macs: int = 0
+    image: int | None = 0
 
     @property
     def source(self) -> str:
@@ -58,7 +60,8 @@ class Lowered:
 
     ``shapes`` and ``offsets`` are those of all stored tensors, ``aliases`` says which of them a
     flattened tensor is. ``views`` are the tensors that are part of a larger one. ``fold`` is how
-    the host lays out the input, None for as it is.
+    the host lays out the input, None for as it is. ``shapes`` are those of all ``batch`` images
+    one above the other; ``whole`` tensors are on the chip with the rows of all of them.
     """
 
     layers: tuple[Layer, ...]
@@ -67,6 +70,8 @@ class Lowered:
     aliases: dict[str, str]
     views: dict[str, View]
     fold: ImageFold | None
+    batch: int = 1
+    whole: frozenset[str] = frozenset()
 
     def memory_of(self, name: str) -> str:
         """The stored tensor behind a node of the graph."""

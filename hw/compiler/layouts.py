@@ -30,7 +30,10 @@ def choose_layouts(config: AcceleratorConfig, lowered: Lowered) -> dict[str, Ten
     for name, (channels, height, width) in lowered.shapes.items():
         group = frozenset(together[name])
         if group not in pitches:
-            readers = [layer for layer in lowered.layers if layer.source in group]
+            # Every image's layers are alike.
+            readers = [
+                layer for layer in lowered.layers if layer.source in group and not layer.image
+            ]
             drained = any(layer.target in group for layer in lowered.layers)
             pitches[group] = max(
                 (

@@ -31,8 +31,9 @@ class ParameterLoader:
         self._stream = stream
         self._weights = Ring(config.weight_depth)
         self._params = Ring(config.param_depth)
-        #: By layer and first channel: the tile and the offsets of its words in the image.
-        self._tiles: dict[tuple[int, int], tuple[FilterTile, int, int]] = {}
+        #: By layer, the same for all images, and first channel: the tile and the offsets of its
+        #: words in the region.
+        self._tiles: dict[tuple[str, int], tuple[FilterTile, int, int]] = {}
         self._bytes = 0
 
     def _words(self, tile: FilterTile) -> tuple[int, int]:
@@ -57,7 +58,7 @@ class ParameterLoader:
         ``needed`` is the number of the compute command that reads it first; after ``reader``
         commands its place is free.
         """
-        key = (index, tile.channel)
+        key = (tile.layer.name, tile.channel)
         sizes = self._words(tile)
         memories = (Memory.WEIGHT, Memory.PARAM)
         if key not in self._tiles:

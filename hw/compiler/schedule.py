@@ -70,6 +70,7 @@ class Schedule:
             layer.target
             for layer in layers
             if self.traced
+            and not layer.image
             and layer.target in nodes
             and self.lowered.view(layer.target).channel % self.config.lanes == 0
         ])  # fmt: skip
@@ -84,22 +85,18 @@ class Schedule:
             self.homes[name] = [Home(Region.SCRATCH, scratch_bytes)]
             scratch_bytes += self._aligned_bytes(name)
 
-        if source not in self.spilled:
-            strip = self._make_resident(source, source)
-            self._load(0, source, strip, 0, self.layouts[source].height, needed=0)
-            # Before anything that may reuse its place.
-            for home in self.homes[source][1:]:
-                self._store(0, source, strip, home)
         uses = self._last_uses()
         ready = self._ready(outputs, traced)
         for index, layer in enumerate(layers):
+            if source not in self.spilled and index in self._arrivals(source):
+                self._bring(index, source, layer.image)
             self._run_layer(index, layer, uses)
             for name in ready.get(index, ()):
                 if self.lowered.view(name).root not in self.spilled:
                     for home in self.homes[name]:
                         self._store(index, name, self.resident[self.lowered.view(name).root], home)
-            for root in [root for root, last in uses.items() if last == index]:
-                if root in self.resident:
+            for (root, _), last in uses.items():
+                if last == index and root in self.resident:
                     self.scratchpad.free(self.resident.pop(root).buffer)
         return Program(
             config=self.config,
@@ -112,22 +109,59 @@ class Schedule:
             traced=tuple(traced),
             scratch_bytes=scratch_bytes,
             layers=tuple(
-                ProgramLayer(name=layer.name, output=layer.target, macs=layer.macs)
+                ProgramLayer(
+                    name=layer.name, output=layer.target, macs=layer.macs, image=layer.image
+                )
                 for layer in layers
             ),
+            batch=self.lowered.batch,
         )
 
     # Places ---------------------------------------------------------------------------------------
 
-    def _make_resident(self, root: str, layer: str) -> Strip:
-        """A place for the whole tensor; raises :class:`Spill` where there is none."""
+    def _rows(self, root: str, image: int | None) -> tuple[int, int]:
+        """The first row of an image, and the rows that it has; None stands for all images."""
+        height = self.layouts[root].height
+        if image is None:
+            return 0, height
+        height //= self.lowered.batch
+        return image * height, height
+
+    def _instance(self, root: str, image: int | None) -> tuple[str, int | None]:
+        """What is on the chip of a tensor when ``image`` is worked on: that image or all."""
+        return root, None if root in self.lowered.whole else image
+
+    def _words(self, root: str) -> int:
+        """What a tensor takes on the chip."""
+        _, rows = self._rows(*self._instance(root, 0))
         layout = self.layouts[root]
+        return layout.groups(self.config) * rows * layout.pitch
+
+    def _make_resident(self, root: str, image: int | None) -> Strip:
+        """A place for all rows of an image; raises :class:`Spill` where there is none."""
         try:
-            buffer = self.scratchpad.allocate(layout.words(self.config))
+            buffer = self.scratchpad.allocate(self._words(root))
         except NoRoom:
             raise Spill(self._victim(root)) from None
-        self.resident[root] = Strip(buffer, layout, 0, layout.height)
+        first, rows = self._rows(*self._instance(root, image))
+        self.resident[root] = Strip(buffer, self.layouts[root], first, rows)
         return self.resident[root]
+
+    def _arrivals(self, source: str) -> set[int]:
+        """Before which layers the input has to be there: an image's first, or the very first."""
+        layers = self.lowered.layers
+        if source in self.lowered.whole:
+            return {0}
+        images = [layer.image for layer in layers]
+        return {images.index(image) for image in range(self.lowered.batch)}
+
+    def _bring(self, index: int, source: str, image: int | None):
+        strip = self._make_resident(source, image)
+        end = strip.first + strip.rows
+        self._load(index, source, strip, strip.first, end, needed=len(self.stream.computes))
+        # Before anything that may reuse its place.
+        for home in self.homes[source][1:]:
+            self._store(index, source, strip, home)
 
     def _victim(self, *wanted: str) -> str:
         """The largest of the tensors that compete for the memory."""
@@ -138,17 +172,21 @@ class Schedule:
             candidates = [root for root in candidates if root != source]
         if not candidates:
             raise CompileError(
-                f"layer {source}: {self.layouts[source].words(self.config)} words of an input that "
+                f"layer {source}: {self._words(source)} words of an input that "
                 f"is also an output must fit act_depth = {self.config.act_depth}"
             )
-        return max(candidates, key=lambda root: self.layouts[root].words(self.config))
+        return max(candidates, key=self._words)
 
-    def _last_uses(self) -> dict[str, int]:
-        """Tensor -> index of the last layer that reads it (or writes it, if none does)."""
-        uses = {self.graph.input_nodes[0].name: 0}
+    def _last_uses(self) -> dict[tuple[str, int | None], int]:
+        """(Tensor, image) -> index of the last layer that reads it (or writes it, if none does)."""
+        source = self.graph.input_nodes[0].name
+        uses = {
+            self._instance(source, self.lowered.layers[index].image): index
+            for index in self._arrivals(source)
+        }
         for index, layer in enumerate(self.lowered.layers):
             for name in (layer.target, *layer.sources):
-                uses[self.lowered.view(name).root] = index
+                uses[self._instance(self.lowered.view(name).root, layer.image)] = index
         return uses
 
     def _ready(self, outputs: list[Port], traced: list[Port]) -> dict[int, list[str]]:
@@ -159,14 +197,15 @@ class Schedule:
         ):
             own = self.lowered.view(name)
             channels = range(own.channel, own.channel + self.layouts[name].channels)
-            writers = [
-                index
+            # The last one of what is on the chip at a time.
+            writers = {
+                self._instance(own.root, layer.image): index
                 for index, layer in enumerate(self.lowered.layers)
                 if (view := self.lowered.view(layer.target)).root == own.root
                 and view.channel in channels
-            ]
-            if writers:
-                ready.setdefault(max(writers), []).append(name)
+            }
+            for index in writers.values():
+                ready.setdefault(index, []).append(name)
         return ready
 
     def _ports(self, names: list[str]) -> list[Port]:
@@ -187,7 +226,7 @@ class Schedule:
 
     # Layers ---------------------------------------------------------------------------------------
 
-    def _run_layer(self, index: int, layer: Layer, uses: dict[str, int]):
+    def _run_layer(self, index: int, layer: Layer, uses: dict[tuple[str, int | None], int]):
         roots = [self.lowered.view(name).root for name in layer.sources]
         target = self.lowered.view(layer.target).root
         moving = [root for root in dict.fromkeys(roots) if root in self.spilled]
@@ -200,9 +239,10 @@ class Schedule:
             if reused is not None:
                 self.resident[target] = self.resident.pop(reused)
             else:
-                self._make_resident(target, layer.name)
+                self._make_resident(target, layer.image)
         writes = target in self.spilled
-        tiles = [RowTile(0, layer.out_shape[1], 0, self.layouts[roots[0]].height)]
+        above, in_rows = self._rows(roots[0], layer.image)
+        tiles = [RowTile(0, layer.out_shape[1], 0, in_rows)]
         sources: list[dict[str, Strip]] = [held]
         targets = [None if writes else self.resident[target]]
         if moving or writes:
@@ -219,12 +259,12 @@ class Schedule:
             strips = sources[row % len(sources)]
             out = targets[row % len(targets)]
             if part == 0:
+                rows = above + tile.in_first, above + tile.in_end
                 for root in moving:
-                    self._load(
-                        index, root, strips[root], tile.in_first, tile.in_end, start + number
-                    )
+                    self._load(index, root, strips[root], *rows, start + number)
                 if writes:
-                    out.first, out.rows = tile.first, tile.end - tile.first
+                    out.first = self._rows(target, layer.image)[0] + tile.first
+                    out.rows = tile.end - tile.first
             if not kept or part not in loaded:
                 # The last command that reads them.
                 reader = start + (count - len(parts) + part if kept else number)
@@ -248,7 +288,12 @@ class Schedule:
             self.scratchpad.free(strip.buffer)
 
     def _in_place(
-        self, index: int, layer: Layer, roots: list[str], target: str, uses: dict[str, int]
+        self,
+        index: int,
+        layer: Layer,
+        roots: list[str],
+        target: str,
+        uses: dict[tuple[str, int | None], int],
     ) -> str | None:
         """A source whose words may be overwritten as soon as they have been read."""
         window = layer.kernel == (1, 1) or len(layer.sources) == 2
@@ -260,7 +305,8 @@ class Schedule:
             if (
                 root == name
                 and root in self.resident
-                and uses[root] == index
+                and uses[self._instance(root, layer.image)] == index
+                and self._words(root) == self._words(target)
                 and layouts[0].words(self.config) == layouts[1].words(self.config)
                 and layouts[0].pitch == layouts[1].pitch
                 and name not in self.lowered.views
@@ -278,7 +324,7 @@ class Schedule:
         there is none.
         """
         height = layer.out_shape[1]
-        in_height = self.layouts[self.lowered.view(layer.source).root].height
+        _, in_height = self._rows(self.lowered.view(layer.source).root, layer.image)
         most = stream_rows(self.config, layer)
         sizes = [-(-height // count) for count in range(-(-height // most), height + 1)]
         # Two strips in turn, so that one is moved while the other is computed; at worst only one.
@@ -379,11 +425,10 @@ class Schedule:
         last: bool,
     ):
         layer = part.layer
-        sources = [
-            Place(strip, self.lowered.view(name).channel)
-            for name, strip in zip(layer.sources, strips, strict=True)
-        ]
-        target = Place(out, self.lowered.view(layer.target).channel)
+        *sources, target = (
+            Place(strip, self.lowered.view(name).channel, *self._rows(name, layer.image))
+            for name, strip in zip((*layer.sources, layer.target), (*strips, out), strict=True)
+        )
         command = compute_command(self.config, index, part, tile, sources, target, last=last)
         read = [strip.buffer for strip in strips]
         command.weight_base, command.param_base = weights.weight_base, weights.param_base

@@ -133,6 +133,9 @@ def filter_tiles(config: AcceleratorConfig, layer: Layer) -> list[FilterTile]:
 def stream_rows(config: AcceleratorConfig, layer: Layer) -> int:
     """Rows of a tile of a layer that is cut for its transfers' sake, not for room."""
     outputs, height, width = layer.out_shape
+    if layer.image is None:
+        # Images, which are to share the weights.
+        return height
     groups = -(-height * width // config.pixels) * -(-outputs // config.filters)
     tiles = min(_STREAM_TILES, groups * layer_steps(config, layer) // _STREAM_CYCLES)
     return -(-height // max(1, tiles))

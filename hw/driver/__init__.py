@@ -1,6 +1,6 @@
 """The driver: loads programs and runs images, on a board and in simulation alike."""
 
-from hw.driver.batch import BatchResult, run_batch
+from hw.driver.batch import BatchResult, run_batch, run_group
 from hw.driver.bus import Buffer, Bus, BusError
 from hw.driver.devmem import DevMemBus
 from hw.driver.driver import AcceleratorError, Driver, RunResult
@@ -25,4 +25,5 @@ __all__ = [
     "UioInterrupt",
     "memory_bytes",
     "run_batch",
+    "run_group",
 ]

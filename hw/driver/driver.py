@@ -24,9 +24,10 @@ class AcceleratorError(NbqnnError):
 
 @dataclass(frozen=True)
 class RunResult:
-    """One image: codes by output name, and the counters' values in cycles.
+    """One run: codes by output name, and the counters' values in cycles.
 
-    ``outputs`` and ``traced`` hold int64 arrays of the shape (C, H, W). ``layer_cycles`` are the
+    ``outputs`` and ``traced`` hold int64 arrays of the shape (C, H, W), or (N, C, H, W) of a
+    program for batches of N images. ``layer_cycles`` are the
     cycles from the end of the layer before (the first: from the start) to the end of each layer.
     ``stalls`` are the cycles without a step of the array by cause, "load", "store", "fetch",
     "drain" and "other" (:class:`hw.control.stalls.Stall`); they and ``array_cycles`` make up
@@ -66,18 +67,34 @@ class Driver:
         self._write("program_length", program.command_count)
         self._write("irq_enable", _DONE | _ERROR)
 
+    @property
+    def program(self) -> Program:
+        """The program that runs."""
+        return self._program
+
     def run(self, image: np.ndarray) -> RunResult:
         """Runs one image (C, H, W) or (F,), float32 in the units the network was trained on.
 
-        Raises :class:`AcceleratorError` with the cause when the run ends with an error or not in
-        time; the accelerator is reset and can be used again.
+        A program for batches of N takes (N, C, H, W) or (N, F), another number of images is refused
+        by :exc:`NbqnnError`. Raises :class:`AcceleratorError` with the cause when the run ends with
+        an error or not in time; the accelerator is reset and can be used again.
         """
         program = self._program
         node = program.graph.input_nodes[0]
-        codes = quantize_input(node, np.asarray(image, np.float32)[None])[0]
-        layout = program.input.layout
+        images = np.asarray(image, np.float32)
+        if program.batch == 1:
+            images = images[None]
+        elif images.ndim != 1 + len(node.shape) or len(images) != program.batch:
+            raise NbqnnError(
+                f"Images must be {program.batch} together, the program's batch, "
+                f"not of shape {images.shape}"
+            )
+        codes = quantize_input(node, images)
         if program.fold is not None:
-            codes = program.fold.apply(codes)
+            codes = np.stack([program.fold.apply(one) for one in codes])
+        layout = program.input.layout
+        # One above the other.
+        codes = codes.reshape(program.batch, layout.channels, -1, layout.width).swapaxes(0, 1)
         codes = codes.reshape(layout.channels, layout.height, layout.width)
         self._memory.write(Region.INPUT, layout.pack(program.config, codes))
 
@@ -141,13 +158,16 @@ class Driver:
             )
 
     def _unpack(self, region: Region, ports: tuple[Port, ...]) -> dict[str, np.ndarray]:
-        config = self._program.config
-        return {
-            port.name: port.layout.unpack(
-                config, self._memory.read(region, port.offset, port.layout.host_bytes(config))
-            )
-            for port in ports
-        }
+        config, batch = self._program.config, self._program.batch
+        unpacked = {}
+        for port in ports:
+            layout = port.layout
+            content = self._memory.read(region, port.offset, layout.host_bytes(config))
+            codes = layout.unpack(config, content)
+            if batch > 1:
+                codes = codes.reshape(layout.channels, batch, -1, layout.width).swapaxes(0, 1)
+            unpacked[port.name] = codes
+        return unpacked
 
     def _read(self, name: str) -> int:
         return self._bus.read(REGISTERS[name].offset)

@@ -1,0 +1,92 @@
+"""Several images in one run: the layers that need one of them, and those that take all at once."""
+
+from dataclasses import replace
+
+from hw.compiler.layer import Layer, Lowered
+from hw.fold import CompileError
+from nbqnn_train.graph import Graph, Linear
+
+__all__ = ["batched"]
+
+
+def batched(graph: Graph, lowered: Lowered, batch: int) -> Lowered:
+    """The layers for ``batch`` images whose maps stand one above the other, as rows of one map.
+
+    Linear layers, and all that reads what they have computed, run once, with the images as the
+    positions of one map: a linear layer is a convolution that steps from image to image, so its
+    weights are needed once. The layers before them run image after image.
+    """
+    if not isinstance(batch, int) or batch < 1:
+        raise CompileError(f"batch must be 1 or more images, not {batch!r}")
+    if batch == 1:
+        return lowered
+    single, together = _divide(graph, lowered)
+    return replace(
+        lowered,
+        layers=(
+            *(replace(layer, image=image) for image in range(batch) for layer in single),
+            *(_for_all(layer, lowered, batch) for layer in together),
+        ),
+        shapes={
+            name: (channels, batch * height, width)
+            for name, (channels, height, width) in lowered.shapes.items()
+        },
+        batch=batch,
+        whole=_whole(lowered, single, together),
+    )
+
+
+def _divide(graph: Graph, lowered: Lowered) -> tuple[list[Layer], list[Layer]]:
+    """Layers that run for each image, and those that run once."""
+    linear = {node.name for node in graph.nodes if isinstance(node, Linear)}
+    single, together = [], []
+    #: (root, first channel, end) of what the latter write.
+    written: list[tuple[str, int, int]] = []
+    for layer in lowered.layers:
+        reads = [_channels(lowered, source) for source in layer.sources]
+        if layer.name in linear or any(
+            root == other and first < until and begin < end
+            for root, first, end in reads
+            for other, begin, until in written
+        ):
+            together.append(layer)
+            written.append(_channels(lowered, layer.target))
+        else:
+            single.append(layer)
+    return single, together
+
+
+def _channels(lowered: Lowered, name: str) -> tuple[str, int, int]:
+    view = lowered.view(name)
+    return view.root, view.channel, view.channel + lowered.shapes[name][0]
+
+
+def _for_all(layer: Layer, lowered: Lowered, batch: int) -> Layer:
+    """What a linear layer reads, or one after it, ends where the next image begins."""
+    channels, height, width = layer.out_shape
+    return replace(
+        layer,
+        image=None,
+        stride=(lowered.shapes[layer.source][1], 1),
+        out_shape=(channels, batch * height, width),
+        macs=batch * layer.macs,
+    )
+
+
+def _whole(lowered: Lowered, single: list[Layer], together: list[Layer]) -> frozenset[str]:
+    """Tensors that are on the chip, if at all, with the rows of all images."""
+    whole = {
+        lowered.view(name).root for layer in together for name in (layer.target, *layer.sources)
+    }
+    while True:
+        # Operands of a sum have one distance from channel group to channel group.
+        added = {
+            root
+            for layer in single
+            for roots in [{lowered.view(name).root for name in layer.sources}]
+            if roots & whole
+            for root in roots
+        }
+        if added <= whole:
+            return frozenset(whole)
+        whole |= added
