@@ -33,17 +33,19 @@ _PAPER_RISE, _PAPER_SCRATCH = 0.54, 7.59
 _BOARD = "zcu102"
 #: GOP/s that the paper states for the ZCU102.
 _PAPER = {"zcu102-16bit": 957.4, "zcu102-vpe16": 332.2}
-_COMPARED = (("alexnet", "zcu102-16bit"), ("alexnet", "zcu102-vpe16"))
+#: Network, preset, images in a run.
+_COMPARED = (("alexnet", "zcu102-16bit", 1), ("alexnet", "zcu102-vpe16", 1))
 _OTHERS = (
-    ("alexnet", "zcu102-8bit"),
-    ("vgg16", "zcu102-8bit"),
-    ("resnet18", "zcu102-8bit"),
-    ("resnet50", "zcu102-8bit"),
-    ("densenet121", "zcu102-8bit"),
-    ("mobilenet_v1", "zcu102-8bit"),
-    ("nbq", "zcu102-8bit"),
-    ("resnet20", "zcu102-8bit"),
-    ("resnet20", "zcu102-16bit"),
+    ("alexnet", "zcu102-8bit", 1),
+    ("alexnet", "zcu102-8bit", 8),
+    ("vgg16", "zcu102-8bit", 1),
+    ("resnet18", "zcu102-8bit", 1),
+    ("resnet50", "zcu102-8bit", 1),
+    ("densenet121", "zcu102-8bit", 1),
+    ("mobilenet_v1", "zcu102-8bit", 1),
+    ("nbq", "zcu102-8bit", 1),
+    ("resnet20", "zcu102-8bit", 1),
+    ("resnet20", "zcu102-16bit", 1),
 )
 
 
@@ -51,24 +53,40 @@ def main(
     cache: Annotated[Path, typer.Option(help="Folder for graphs.")] = Path("paper"),
     rtl: Annotated[int, typer.Option(help="Images to run on the RTL, 0 for the model.")] = 0,
     only: Annotated[list[str] | None, typer.Option(help="Networks, all unless given.")] = None,
+    batch: Annotated[
+        int | None, typer.Option(help="Images in a run, in place of one or the table's.")
+    ] = None,
     json: Annotated[Path | None, typer.Option(help="File for the figures.")] = None,
 ) -> None:
     """Prints cycles, GOP/s and area beside the paper's figures."""
     memory = _memory_model()
-    chosen = [pair for pair in (*_COMPARED, *_OTHERS) if not only or pair[0] in only]
+    chosen = [
+        (network, preset, images if batch is None else batch)
+        for network, preset, images in (*_COMPARED, *_OTHERS)
+        if not only or network in only
+    ]
+    chosen = list(dict.fromkeys(chosen))
     if not chosen:
-        raise NbqnnError(f"networks must be of {', '.join(sorted({n for n, _ in _OTHERS}))}")
+        raise NbqnnError(f"networks must be of {', '.join(sorted({one[0] for one in _OTHERS}))}")
     measured: list[Measurement] = []
     with spinner("networks on the ZCU102") as step:
-        for network, preset in chosen:
+        for network, preset, images in chosen:
             measured.append(
-                measure(network, preset, cache, rtl_images=rtl, memory=memory, report=step)
+                measure(
+                    network,
+                    preset,
+                    cache,
+                    batch=images,
+                    rtl_images=rtl,
+                    memory=memory,
+                    report=step,
+                )
             )
             # What has been measured is not lost if a later one takes too long.
             write_json(json, {"networks": [one.to_json() for one in measured]})
-    areas = {preset: _area(preset) for preset in dict.fromkeys(preset for _, preset in chosen)}
+    areas = {preset: _area(preset) for preset in dict.fromkeys(preset for _, preset, _ in chosen)}
     write_json(json, {"networks": [one.to_json() for one in measured], "area": areas})
-    if all(pair in chosen for pair in _COMPARED):
+    if all(one in chosen for one in _COMPARED):
         console.print(_comparison(measured, areas))
     console.print(_networks(measured))
     console.print(_accuracy(load_json(_ACCURACY.read_text(encoding="utf-8"))))
@@ -123,8 +141,8 @@ def _comparison(measured: list[Measurement], areas: dict[str, dict]) -> Table:
 
 def _networks(measured: list[Measurement]) -> Table:
     table = plain_table(
-        *("network", "bits", "cycles", "images/s", "GOP/s", "conv.", "busy", "checked"),
-        title="Networks, one image at a time",
+        *("network", "bits", "batch", "cycles", "images/s", "GOP/s", "conv.", "busy", "checked"),
+        title="Networks, cycles of an image",
     )
     for one in measured:
         multiply = load_config(preset=one.preset).pe == "multiply"
@@ -132,6 +150,7 @@ def _networks(measured: list[Measurement]) -> Table:
         table.add_row(
             one.network,
             f"{one.act_bits}{', VPE' if multiply else ''}",
+            f"{one.batch}",
             f"{one.cycles:,}",
             f"{one.images_per_second:,.0f}",
             f"{one.gops:,.0f}",

@@ -35,12 +35,12 @@ NETWORKS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """One network on one configuration, one image at a time.
+    """One network on one configuration, ``batch`` images at a time.
 
-    ``source`` is "rtl" or "model". ``model_cycles`` is the model's figure in either case.
-    ``images_checked`` counts those whose codes were compared with the interpreter's, ``mismatches``
-    those that differed. ``conv`` figures are those of the convolutions alone, from the end of the
-    layer before to their own end.
+    ``source`` is "rtl" or "model". ``cycles`` are those of an image, ``model_cycles`` is the
+    model's figure in either case. ``images_checked`` counts those whose codes were compared with
+    the interpreter's, ``mismatches`` those that differed. ``conv`` figures are those of the
+    convolutions alone, from the end of the layer before to their own end.
     """
 
     network: str
@@ -54,6 +54,7 @@ class Measurement:
     macs: int
     conv_cycles: int
     conv_macs: int
+    batch: int = 1
     images_checked: int = 0
     mismatches: int = 0
 
@@ -113,11 +114,12 @@ def measure(
     preset: str,
     cache: Path,
     *,
+    batch: int = 1,
     rtl_images: int = 0,
     memory: MemoryModel | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> Measurement:
-    """Compiles a network for a preset and counts its cycles.
+    """Compiles a network for a preset, for ``batch`` images in a run, and counts its cycles.
 
     With ``rtl_images`` the Verilated RTL runs that many random images; ``report`` is told what is
     going on, a line at a time.
@@ -125,20 +127,22 @@ def measure(
     config = load_config(preset=preset)
     report(f"{network} for {preset}: graph and program")
     graph = network_graph(network, config.act_bits, cache)
-    program = compile_graph(graph, config)
+    program = compile_graph(graph, config, batch=batch)
     estimate = estimate_cycles(program, memory)
-    cycles = estimate.cycles
-    by_layer = [layer.cycles for layer in estimate.layers]
+    cycles = model_cycles = round(estimate.cycles / batch)
+    by_layer: dict[str, float] = dict.fromkeys((layer.name for layer in program.layers), 0.0)
+    for layer in estimate.layers:
+        by_layer[layer.name] += layer.cycles / batch
     mismatches = 0
     if rtl_images:
         report(f"{network} for {preset}: {rtl_images} images on the RTL")
         result = _on_rtl(program, rtl_images, memory)
         cycles, mismatches = round(result["cycles_per_image"]), result["mismatches"]
-        by_layer = [round(layer["cycles"]) for layer in result["layers"]]
+        by_layer = {layer["name"]: layer["cycles"] for layer in result["layers"]}
+    # Of the first image, which stands for all.
+    macs = {layer.name: layer.macs for layer in program.layers if layer.image == 0}
     convolutions = [
-        (layer_cycles, layer.macs)
-        for layer, layer_cycles in zip(program.layers, by_layer, strict=True)
-        if layer.macs and isinstance(graph[layer.name], Conv2d)
+        name for name, count in macs.items() if count and isinstance(graph[name], Conv2d)
     ]
     return Measurement(
         network=network,
@@ -148,10 +152,11 @@ def measure(
         clock_mhz=config.clock_mhz,
         source="rtl" if rtl_images else "model",
         cycles=cycles,
-        model_cycles=estimate.cycles,
-        macs=sum(layer.macs for layer in program.layers),
-        conv_cycles=sum(layer_cycles for layer_cycles, _ in convolutions),
-        conv_macs=sum(macs for _, macs in convolutions),
+        model_cycles=model_cycles,
+        macs=sum(layer.macs for layer in program.layers) // batch,
+        conv_cycles=round(sum(by_layer[name] for name in convolutions)),
+        conv_macs=sum(macs[name] for name in convolutions),
+        batch=batch,
         images_checked=rtl_images,
         mismatches=mismatches,
     )

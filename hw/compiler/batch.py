@@ -78,6 +78,9 @@ def _whole(lowered: Lowered, single: list[Layer], together: list[Layer]) -> froz
     whole = {
         lowered.view(name).root for layer in together for name in (layer.target, *layer.sources)
     }
+    if not single:
+        # There is at least the input.
+        whole |= set(lowered.shapes)
     while True:
         # Operands of a sum have one distance from channel group to channel group.
         added = {

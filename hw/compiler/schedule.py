@@ -87,6 +87,8 @@ class Schedule:
 
         uses = self._last_uses()
         ready = self._ready(outputs, traced)
+        if not layers:
+            self._bring(0, source, None)
         for index, layer in enumerate(layers):
             if source not in self.spilled and index in self._arrivals(source):
                 self._bring(index, source, layer.image)
@@ -149,11 +151,11 @@ class Schedule:
 
     def _arrivals(self, source: str) -> set[int]:
         """Before which layers the input has to be there: an image's first, or the very first."""
-        layers = self.lowered.layers
+        images = [layer.image for layer in self.lowered.layers]
         if source in self.lowered.whole:
-            return {0}
-        images = [layer.image for layer in layers]
-        return {images.index(image) for image in range(self.lowered.batch)}
+            images = images[:1]
+        # Those for all images come last.
+        return {images.index(image) for image in set(images) - {None}} or {0}
 
     def _bring(self, index: int, source: str, image: int | None):
         strip = self._make_resident(source, image)
@@ -181,8 +183,9 @@ class Schedule:
         """(Tensor, image) -> index of the last layer that reads it (or writes it, if none does)."""
         source = self.graph.input_nodes[0].name
         uses = {
-            self._instance(source, self.lowered.layers[index].image): index
-            for index in self._arrivals(source)
+            self._instance(source, layer.image): index
+            for index, layer in enumerate(self.lowered.layers)
+            if index in self._arrivals(source)
         }
         for index, layer in enumerate(self.lowered.layers):
             for name in (layer.target, *layer.sources):

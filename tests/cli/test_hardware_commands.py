@@ -308,6 +308,13 @@ def test_generated_accelerator_computes_what_the_interpreter_does(nbqnn, graph, 
     assert all(layer["cycles"] > 0 and 0 <= layer["utilization"] <= 1 for layer in result["layers"])
     assert result["estimated_cycles"] == pytest.approx(result["cycles_per_image"], rel=0.3)
     estimates = [layer["estimated_cycles"] for layer in result["layers"]]
+    # Two images in a run, and one that is left.
+    compiled = nbqnn("compile", graph, "--hw", "generated", "-o", "pair", "--batch", "2")
+    assert compiled.code == 0, compiled
+    assert nbqnn("simulate", "pair", "--input", "x.npy", "--json", "pair.json").code == 0
+    pair = json.loads((tmp_path / "pair.json").read_text())
+    assert (pair["images"], pair["mismatches"], pair["batch"]) == (3, 0, 2)
+    assert [layer["name"] for layer in pair["layers"]] == list(macs)
     assert list(result["stalls"]) == list(result["estimated_stalls"])
     assert 0 < sum(result["stalls"].values()) < result["cycles_per_image"]
     assert 0.9 * result["estimated_cycles"] < sum(estimates) <= result["estimated_cycles"]

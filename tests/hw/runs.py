@@ -1,16 +1,17 @@
 """Runs through the real driver, compared with the interpreter layer by layer."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from hw.config import AcceleratorConfig
-from hw.driver import Buffer, Driver, RunResult
+from hw.driver import Buffer, Driver, RunResult, run_group
 from hw.program import Program
 from hw.registers import REGISTERS
 from sim.verilated import MemoryTiming, VerilatedAccelerator
 
-__all__ = ["PAGE", "MemoryBus", "Model", "compare", "offset"]
+__all__ = ["PAGE", "MemoryBus", "Model", "compare", "compare_groups", "offset"]
 
 PAGE = 4096
 
@@ -61,6 +62,26 @@ class Model:
         self.accelerator.set_timing(timing or MemoryTiming())
         bus = MemoryBus(self.accelerator, max_cycles)
         return Driver(bus, program), bus
+
+
+def compare_groups(
+    driver: Driver, images: np.ndarray, expected: Sequence[dict[str, np.ndarray]]
+) -> list[RunResult]:
+    """As :func:`compare`, of a program for batches: as many runs as the images take."""
+    batch = driver.program.batch
+    results = []
+    for begin in range(0, len(images), batch):
+        group = images[begin : begin + batch]
+        result = run_group(driver, group)
+        assert result.array_cycles + sum(result.stalls.values()) == result.cycles
+        for name, codes in {**result.traced, **result.outputs}.items():
+            wanted = expected[begin : begin + len(group)]
+            for index, (actual, values) in enumerate(zip(codes, wanted, strict=True)):
+                assert np.array_equal(actual, values[name].reshape(actual.shape)), (
+                    f"{name} of image {begin + index} in batches of {batch}"
+                )
+        results.append(result)
+    return results
 
 
 def compare(driver: Driver, image: np.ndarray, expected: dict[str, np.ndarray]) -> RunResult:

@@ -1,5 +1,8 @@
 """Programs for batches: every code of every image, weights of linear layers once, refusals."""
 
+import re
+import zipfile
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -7,11 +10,24 @@ import pytest
 
 from hw.compiler import CompileError, compile_graph, load_program, save_program
 from hw.driver import run_batch
+from hw.isa import DESCRIPTOR_BYTES, Memory, Opcode, unpack
 from hw.traffic import layer_bytes
-from nbqnn_train.graph import Add, AvgPool2d, Clip, Concat, Flatten, Input, MaxPool2d, NbqnnError
+from nbqnn_train.graph import (
+    Add,
+    AvgPool2d,
+    Clip,
+    Concat,
+    Flatten,
+    Input,
+    Linear,
+    MaxPool2d,
+    NbqnnError,
+)
+from sim.simulate import simulate_program
 from sim.verilated import MemoryTiming
 from tests.hw.accelerators import VERILATED
 from tests.hw.networks import Network, images, small_network, traced_codes
+from tests.hw.runs import compare_groups
 
 CONFIG = VERILATED["shift_64"]
 
@@ -69,31 +85,161 @@ def shared_maps():
 GRAPHS = {graph.__name__: graph() for graph in (pooled, deep, linear_only, shared_maps)}
 
 
-def check(model, program, graph, count, seed=1, **timing):
-    """Runs ``count`` images and compares every tensor that comes back, image by image."""
-    program = replace(program, config=model.config)
-    driver, _ = model.driver(program, timing=MemoryTiming(**timing))
-    x = images(graph, count, seed)
-    expected = traced_codes(graph, x)
-    for begin in range(0, count, program.batch):
-        group = x[begin : begin + program.batch]
-        result = driver.run(group if program.batch > 1 else group[0])
-        assert result.array_cycles + sum(result.stalls.values()) == result.cycles
-        for name, codes in {**result.traced, **result.outputs}.items():
-            found = codes if program.batch > 1 else codes[None]
-            assert len(found) == program.batch
-            for image, one in enumerate(found):
-                wanted = expected[begin + image][name].reshape(one.shape)
-                assert np.array_equal(one, wanted), (name, image, program.batch)
-    return result
+def driver_of(model, program, **timing):
+    """On the model, also of a program that was compiled for a smaller memory."""
+    driver, _ = model.driver(replace(program, config=model.config), timing=MemoryTiming(**timing))
+    return driver
 
 
 @pytest.mark.parametrize("name", GRAPHS)
 def test_every_code_of_every_image(accelerator_model, name):
+    """In memories for all, for some and for one of the images; the last run lacks some."""
     graph = GRAPHS[name]
+    x = images(graph, 11)
+    expected = traced_codes(graph, x)
     for batch, depth, stall_rate in ((1, 1024, 0), (2, 1024, 0.3), (3, 128, 0.0), (8, 1024, 0.0)):
-        program = compile_graph(
-            graph, replace(CONFIG, act_depth=depth), batch=batch, traced=batch != 2
-        )
-        assert program.batch == batch
-        check(accelerator_model(CONFIG), program, graph, 3 * batch, stall_rate=stall_rate)
+        config = replace(CONFIG, act_depth=depth)
+        program = compile_graph(graph, config, batch=batch, traced=batch != 2)
+        driver = driver_of(accelerator_model(CONFIG), program, stall_rate=stall_rate)
+        compare_groups(driver, x[: batch + 3], expected)
+
+
+@pytest.mark.parametrize(("name", "batch"), [("scale_32", 2), ("scale_32", 8), ("multiply_256", 3)])
+def test_every_kind_of_layer(accelerator_model, name, batch):
+    """Three and four positions at once, multipliers in the requantizers, wide ports."""
+    config = VERILATED[name]
+    graph = small_network(
+        act_bits=config.act_bits, weight_bits=config.weight_bits, scale=config.requant == "scale"
+    )
+    program = compile_graph(graph, config, batch=batch, traced=True)
+    x = images(graph, batch + 1)
+    driver = driver_of(accelerator_model(config), program, stall_rate=0.2)
+    compare_groups(driver, x, traced_codes(graph, x))
+
+
+def weight_bytes(program):
+    """What is loaded for the layers' weights and parameters, by layer."""
+    loaded = Counter()
+    for at in range(0, len(program.commands), DESCRIPTOR_BYTES):
+        fields = unpack(program.commands[at : at + DESCRIPTOR_BYTES])
+        if fields["opcode"] == Opcode.LOAD and fields["memory"] != Memory.ACT:
+            name = program.layers[fields["layer"]].name
+            loaded[name] += fields["rows"] * fields["beats"] * program.config.axi_beat_bits // 8
+    return loaded
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_weights_of_linear_layers_once(name):
+    graph = GRAPHS[name]
+    one, eight = (compile_graph(graph, CONFIG, batch=batch) for batch in (1, 8))
+    alone, together = weight_bytes(one), weight_bytes(eight)
+    assert one.parameters == eight.parameters
+    for layer in alone:
+        runs = {passed.image for passed in eight.layers if passed.name == layer}
+        assert runs == ({None} if isinstance(graph[layer], Linear) else runs)
+        assert together[layer] == len(runs) * alone[layer], layer
+    # What a run moves besides weights is eight times that of one image.
+    moved = [sum(layer_bytes(program)) - sum(weight_bytes(program).values())
+             for program in (one, eight)]  # fmt: skip
+    assert eight.scratch_bytes or moved[1] == 8 * moved[0]
+
+
+def test_runs_of_the_driver(accelerator_model, tmp_path):
+    """From a file; any number of images; one line for a wrong batch."""
+    graph = GRAPHS["deep"]
+    path = tmp_path / "program"
+    save_program(compile_graph(graph, CONFIG, batch=4), path)
+    program = load_program(path)
+    assert program == compile_graph(graph, CONFIG, batch=4)
+    driver = driver_of(accelerator_model(CONFIG), program)
+    x = images(graph, 6)
+    steps = []
+    result = run_batch(driver, x, lambda done, total: steps.append((done, total)))
+    assert steps == [(4, 6), (6, 6)]
+    assert len(result.runs) == 2
+    expected = traced_codes(graph, x)
+    for name, codes in result.outputs.items():
+        wanted = np.stack([one[name] for one in expected])
+        assert np.array_equal(codes, wanted.reshape(codes.shape))
+    for wrong, shape in ((x[:3], "(3, 4, 6, 6)"), (x[0], "(4, 6, 6)")):
+        message = f"Images must be 4 together, the program's batch, not of shape {shape}"
+        with pytest.raises(NbqnnError, match=f"^{re.escape(message)}$"):
+            driver.run(wrong)
+
+
+def test_a_batch_of_one_is_no_batch(tmp_path):
+    graph = GRAPHS["pooled"]
+    files = [tmp_path / "plain", tmp_path / "one"]
+    save_program(compile_graph(graph, CONFIG), files[0])
+    save_program(compile_graph(graph, CONFIG, batch=1), files[1])
+    plain, one = (file.read_bytes() for file in files)
+    assert plain == one
+    assert b"batch" not in plain
+
+
+def test_what_does_not_fit():
+    graph = GRAPHS["deep"]
+    for batch in (0, -1, 1.5):
+        with pytest.raises(CompileError, match=f"^batch must be 1 or more images, not {batch!r}$"):
+            compile_graph(graph, CONFIG, batch=batch)
+    with pytest.raises(
+        CompileError,
+        match=r"^a graph of 306 layers for a batch of 150 images; at most 256 fit$",
+    ):
+        compile_graph(graph, CONFIG, batch=150)
+    # Two rows of one image, whatever the batch.
+    graph = GRAPHS["pooled"]
+    for batch in (1, 5):
+        with pytest.raises(
+            CompileError,
+            match=r"^layer pool: 8[47] words of input and output for one row must fit "
+            r"act_depth = 64, which is short by 2[03]$",
+        ):
+            compile_graph(graph, replace(CONFIG, act_depth=64), batch=batch)
+
+
+def test_damaged_batches(tmp_path):
+    """Numbers in the file that do not go together."""
+    path = tmp_path / "program"
+    save_program(compile_graph(GRAPHS["pooled"], CONFIG, batch=2), path)
+    for old, new, message in (
+        (b'"batch": 2', b'"batch": 0', "field 'batch' must be 1...65536, not 0"),
+        (b'"batch": 2', b'"batch": 3', "port 'image' must be laid out for"),
+        (b'"image": 1', b'"image": 2', "field 'image' must be 0...1, not 2"),
+    ):
+        with zipfile.ZipFile(path) as archive:
+            entries = {name: archive.read(name) for name in archive.namelist()}
+        assert old in entries["program.json"]
+        entries["program.json"] = entries["program.json"].replace(old, new, 1)
+        damaged = tmp_path / "damaged"
+        with zipfile.ZipFile(damaged, "w") as archive:
+            for name, content in entries.items():
+                archive.writestr(name, content)
+        with pytest.raises(NbqnnError, match=re.escape(message)):
+            load_program(damaged)
+
+
+def test_simulate_a_batch():
+    """Cycles, model and differences are said by image and by layer."""
+    graph = GRAPHS["pooled"]
+    program = compile_graph(graph, CONFIG, batch=3)
+    x = images(graph, 5)
+    result = simulate_program(program, x)
+    assert (result["images"], result["mismatches"], result["batch"]) == (5, 0, 3)
+    assert [layer["name"] for layer in result["layers"]] == ["conv", "pool", "linear"]
+    alone = simulate_program(compile_graph(graph, CONFIG), x[:1])
+    assert result["cycles_per_image"] < alone["cycles_per_image"]
+    for found, wanted in zip(result["layers"], alone["layers"], strict=True):
+        assert found["macs"] == wanted["macs"]
+    assert sum(layer["cycles"] for layer in result["layers"]) < result["cycles_per_image"]
+    assert result["estimated_cycles"] == pytest.approx(result["cycles_per_image"], rel=0.15)
+    # A wrong weight of the last layer, and the second image of the second run is the first to show.
+    damaged = bytearray(program.parameters)
+    damaged[-200:] = bytes(200)
+    wrong = simulate_program(replace(program, parameters=bytes(damaged)), x)
+    assert wrong["mismatches"] == 1
+    first = wrong["first_mismatch"]
+    assert first["layer"] == "linear"
+    assert first["expected"] != first["actual"]
+    begin, end = first["cycles"]
+    assert 0 < begin < end

@@ -14,7 +14,7 @@ from sim.verilated import MemoryTiming
 from tests.graph.strategies import Case, Space, cases
 from tests.hw.accelerators import VERILATED
 from tests.hw.networks import Network, images, small_network, traced_codes
-from tests.hw.runs import compare
+from tests.hw.runs import compare, compare_groups
 
 #: What a configuration can refuse of a random graph; anything else is a bug.
 REFUSALS = (
@@ -78,12 +78,13 @@ def test_random_networks(accelerator_model, name):
         timing=timings,
         traced=st.booleans(),
         depth=st.sampled_from([*depths, config.act_depth]),
+        batch=st.sampled_from([1, 1, 2, 3]),
     )
-    def check(case, timing, traced, depth):
+    def check(case, timing, traced, depth, batch):
         # Compiled for a smaller memory than it runs on: maps then go through the host's memory.
         smaller = replace(config, act_depth=depth)
         try:
-            program = compile_graph(case.graph, smaller, traced=traced)
+            program = compile_graph(case.graph, smaller, batch=batch, traced=traced)
         except CompileError as error:
             reason = next((text for text in REFUSALS if text in str(error)), None)
             assert reason, error
@@ -97,8 +98,11 @@ def test_random_networks(accelerator_model, name):
         program = replace(program, config=config)
         codes = run_codes(case.graph, case.codes, trace=True)
         driver, _ = model.driver(program, timing=timing)
-        for index, image in enumerate(as_images(case)):
-            compare(driver, image, {node: values[index] for node, values in codes.items()})
+        x = as_images(case)
+        expected = [
+            {node: values[index] for node, values in codes.items()} for index in range(len(x))
+        ]
+        compare_groups(driver, x, expected)
 
     check()
     assert counts["refused"] <= counts["run"], counts
