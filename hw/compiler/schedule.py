@@ -161,6 +161,8 @@ class Schedule:
         strip = self._make_resident(source, image)
         end = strip.first + strip.rows
         self._load(index, source, strip, strip.first, end, needed=len(self.stream.computes))
+        # As much as its loads wait for, behind which it stands: they must not be fetched earlier.
+        strip.buffer.written = strip.buffer.used
         # Before anything that may reuse its place.
         for home in self.homes[source][1:]:
             self._store(index, source, strip, home)
