@@ -137,10 +137,13 @@ def compute_command(
     first_row = tile.first * stride_y - top - sources[0].first
     # What a kernel row moves by: input rows, or from one operand to the other.
     tap_row, row = dilation_y, dilation_y * pitch
-    if len(layer.sources) == 2:
-        tap_row, row = 0, bases[1] - bases[0]
     dot = layer.unit is Unit.ARRAY
     loops, loop_plane = 1, 0
+    if len(layer.sources) == 2:
+        tap_row, row = 0, bases[1] - bases[0]
+        # Without rows of their own the operands are read in one pass each.
+        if kernel_h == 1:
+            loop_plane = row
     if dot:
         loops, loop_plane = -(-layer.weight.shape[1] // config.lanes), source.plane
     elif layer.unit is Unit.SUM:

@@ -18,11 +18,11 @@ class Layer:
 
     ``weight`` is (Cout, Cin, KH, KW) for the array, None for the maximum unit. Channel-wise sums
     have (C, T, KH, KW), or (1, T, KH, KW) if all channels share it: the window is gone over T
-    times, one digit of a factor each. Their ``sources`` may be
-    two tensors; the kernel is then (2, 1), one row for each. ``low``, ``high`` and ``pad`` are
-    stored codes. ``macs`` counts nominal multiply-accumulates: those of the mathematical
-    operation, padding included. ``image`` is the image of the batch that it computes, None for all
-    of them at once, which are then rows of ``out_shape``.
+    times, one digit of a factor each. Their ``sources`` may be two tensors; the kernel is then
+    (2, 1), one row for each, or (1, 1) and T is 2, each time for one of them. ``low``, ``high``
+    and ``pad`` are stored codes. ``macs`` counts nominal multiply-accumulates: those of the
+    mathematical operation, padding included. ``image`` is the image of the batch that it computes,
+    None for all of them at once, which are then rows of ``out_shape``.
     """
 
     name: str

@@ -222,17 +222,28 @@ class _Lowering:
         )
 
     def _addition(self, node: Add, requantize: Requantize) -> Layer:
-        digits = [self._digits(1 << shift) for shift in node.shifts]
+        digits = [self._power_digits(shift) for shift in node.shifts]
         weight = np.zeros((1, max(map(len, digits)), 2, 1), np.int64)
         for operand, factors in enumerate(digits):
             weight[0, -len(factors) :, operand, 0] = factors
-        return self._summing_layer(
+        layer = self._summing_layer(
             node,
             requantize,
             tuple(self._source(node, operand) for operand in node.operands),
             Unit.SUM,
             weight,
         )
+        (_, passes, _, _), used = weight.shape, weight[0, :, :, 0] != 0
+        if passes == 2 and (used.sum(axis=1) == 1).all() and used[0].tolist() != used[1].tolist():
+            # Each pass has one operand of its own.
+            order = used.argmax(axis=1)
+            layer = replace(
+                layer,
+                sources=tuple(layer.sources[operand] for operand in order),
+                weight=weight[:, [[0], [1]], order[:, None]],
+                kernel=(1, 1),
+            )
+        return layer
 
     def _concat(self, node: Concat):
         """Pairwise sums of channels that were moved to their places by weights of zero and one."""
@@ -361,6 +372,11 @@ class _Lowering:
             digits.append(digit)
             factor = (factor - digit) // radix
         return digits[::-1]
+
+    def _power_digits(self, shift: int) -> list[int]:
+        """``2**shift`` in digits of ``radix_bits``, of which the first may be any weight."""
+        zeros = -(-max(0, shift - self.config.weight_magnitude_bits + 1) // self.config.radix_bits)
+        return [1 << shift - zeros * self.config.radix_bits] + [0] * zeros
 
     def _check_weight_bits(self, node: Conv2d | Linear):
         if node.weight_bits > self.config.weight_bits:

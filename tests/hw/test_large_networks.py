@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hw.compiler import compile_graph
-from hw.isa import DESCRIPTOR_BYTES, Opcode, Region, unpack
+from hw.isa import DESCRIPTOR_BYTES, Opcode, Region, Unit, unpack
 from nbqnn_train.graph import Add, Concat, Input
 from sim.verilated import MemoryTiming
 from tests.hw.accelerators import VERILATED
@@ -79,6 +79,28 @@ def test_concatenation(accelerator_model, growth, free):
     small = compile_graph(graph, replace(CONFIG, act_depth=128))
     assert "concat2" in {layer.output for layer in small.layers}
     exact(accelerator_model(CONFIG), small, graph)
+
+
+@pytest.mark.parametrize("shifts", [(s, 0) for s in range(7)] + [(0, 3), (1, 4), (2, 6)])
+def test_steps_of_sums(accelerator_model, shifts):
+    """Two, if the operands' factors have a digit each of its own: 1, 2, 4 and 8, 16."""
+    net = Network(seed=sum(shifts))
+    net.add(Input, "image", shape=(6, 5, 4), bits=8, signed=False, exponent=0)
+    exponents = [shift - 8 for shift in shifts]
+    net.conv("one", (9, 6, 1, 1), 3).requantize("a", 8, False, exponent=exponents[0])
+    net.conv("two", (9, 9, 1, 1), 3).requantize("b", 8, True, exponent=exponents[1])
+    net.add(Add, "sum", operands=("a", "b"), shifts=shifts, acc_bits=24)
+    graph = net.requantize("out", 8, True).graph()
+    program = compile_graph(graph, CONFIG, traced=True)
+    steps = {
+        fields["channel_groups"] * fields["kernel_h"] * fields["kernel_w"]
+        for fields in commands(program)
+        if fields["opcode"] == Opcode.COMPUTE and fields["unit"] == Unit.SUM
+    }
+    digits = [1 if shift < 3 else 2 if shift < 5 else 3 for shift in shifts]
+    alone = max(digits) == 1 or sorted(digits) == [1, 2]
+    assert steps == {2 if alone else 2 * max(digits)}
+    exact(accelerator_model(CONFIG), program, graph)
 
 
 @pytest.mark.parametrize("depth", [256, 1024])
