@@ -101,7 +101,6 @@ class Drain(wiring.Component):
             # Results are taken from the cycle on in which they appear: the next ones may follow
             # as soon as the last chunk has been taken.
             active.eq(draining | self.acc_valid | self.max_valid | self.sum_valid),
-            last_chunk.eq(chunk + 1 == command.chunks),
             last.eq(active & last_chunk & (pixel + 1 == turns)),
             self.drains.ready.eq(last),
             next_sub.eq(Mux(sub + 1 == subs, 0, sub + 1)),
@@ -113,6 +112,7 @@ class Drain(wiring.Component):
             m.d.sync += [
                 draining.eq(~last),
                 chunk.eq(chunk + 1),
+                last_chunk.eq(chunk + 2 == command.chunks),
                 sub.eq(next_sub),
                 plane.eq(next_plane),
                 param.eq(next_param),
@@ -121,6 +121,7 @@ class Drain(wiring.Component):
                 m.d.sync += [
                     pixel.eq(Mux(last, 0, pixel + 1)),
                     chunk.eq(0),
+                    last_chunk.eq(command.chunks == 1),
                     sub.eq(first_sub),
                     plane.eq(first_plane),
                     param.eq(first_param),
@@ -145,6 +146,7 @@ class Drain(wiring.Component):
             m.d.sync += [
                 have_command.eq(1),
                 command.eq(following),
+                last_chunk.eq(following.chunks == 1),
                 sub.eq(following.sub),
                 first_sub.eq(following.sub),
                 plane.eq(0),
