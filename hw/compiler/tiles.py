@@ -22,8 +22,10 @@ __all__ = [
 
 
 #: Tiles of filter groups that the memories of weights and parameters hold: one is computed, the
-#: others are loaded. With two only, every load waits for the computation before it.
-_TILES = 4
+#: others are loaded. With two only, every load waits for the computation before it; but every load
+#: also costs a round trip to the memory, so there are no more than two where four would be short.
+_TILES, _FEW_TILES = 4, 2
+_SHORT_TILE_STEPS = 128
 #: A layer that is streamed by choice is cut into tiles of at least that many cycles, and no more
 #: of them than that: enough to hide transfers, few enough to fetch their commands in time.
 _STREAM_CYCLES = 300
@@ -109,10 +111,13 @@ def filter_tiles(config: AcceleratorConfig, layer: Layer) -> list[FilterTile]:
             f"param_depth = {config.param_depth}"
         )
     # Weights and parameters that all groups share take no more room for more groups.
+    tiles_held = _TILES if config.weight_depth >= _TILES * _SHORT_TILE_STEPS else _FEW_TILES
     by_weights = (
-        config.weight_depth // _TILES // steps if steps and not layer.shared_weight else outputs
+        config.weight_depth // tiles_held // steps
+        if steps and not layer.shared_weight
+        else outputs
     )
-    by_params = outputs if layer.shared_params else config.param_depth // _TILES // chunks
+    by_params = outputs if layer.shared_params else config.param_depth // tiles_held // chunks
     most = max(1, min(by_weights, by_params))
     # Tiles of about one size follow each other in the memory with the least waiting.
     even = -(-(outputs // width) // max(1, -(-(outputs // width) // most)))
