@@ -120,16 +120,15 @@ class ReadArbiter(wiring.Component):
         with m.If(self.cancel):
             m.d.sync += [granted.eq(0), entered.eq(0), self.request.valid.eq(0)]
 
-        with m.If(self.cancel):
-            m.d.comb += owners.o.ready.eq(1)
+        # While cancelling, the reader offers nothing and asks nobody.
+        ends = Signal()
+        m.d.comb += owners.o.ready.eq(self.cancel | (self.reader_data.valid & ends))
         for index, beats in enumerate(self.data):
             m.d.comb += beats.payload.eq(self.reader_data.payload)
-            with m.If(owners.o.valid & (owners.o.payload == index) & ~self.cancel):
+            with m.If(owners.o.valid & (owners.o.payload == index)):
                 m.d.comb += [
                     beats.valid.eq(self.reader_data.valid),
                     self.reader_data.ready.eq(beats.ready),
-                    owners.o.ready.eq(
-                        self.reader_data.valid & self.reader_data.p.last & beats.ready
-                    ),
+                    ends.eq(self.reader_data.p.last & beats.ready),
                 ]
         return m

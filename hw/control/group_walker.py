@@ -133,7 +133,7 @@ class GroupWalker(wiring.Component):
         taken, advance, offer = Signal(), Signal(), Signal()
         m.d.comb += [
             taken.eq(self.groups.valid & self.groups.ready),
-            advance.eq(walking & (taken | ~self.groups.valid) & ~group.end),
+            advance.eq(walking & ~group.end & (self.groups.ready | ~self.groups.valid)),
             offer.eq(complete | advance),
         ]
         with m.If(taken):

@@ -1,6 +1,6 @@
 """Turns groups of positions into steps of the array: addresses, padding and flags."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -144,14 +144,13 @@ class StepSequencer(wiring.Component):
         other_unit = Signal()
         m.d.sync += other_unit.eq(self.command.unit != command.unit)
         new_command = self.groups.p.start
-        may_take = Signal()
+        may_take, changes = Signal(), Signal()
         taken = Signal()
         m.d.comb += [
-            group_done.eq(step & end_taps),
+            group_done.eq(active & end_taps & drained & self.drains.ready),
             next_weights.eq(group_done & group.filter_end & command.weight_step[0]),
-            may_take.eq(
-                Mux(new_command & other_unit, ~active & ~self.pending, ~active | group_done)
-            ),
+            changes.eq(new_command & other_unit),
+            may_take.eq((~active & ~(changes & self.pending)) | (group_done & ~changes)),
             self.drain_commands.valid.eq(self.groups.valid & new_command & may_take),
             self.groups.ready.eq(may_take & (~new_command | self.drain_commands.ready)),
             taken.eq(self.groups.valid & self.groups.ready),

@@ -145,10 +145,13 @@ class ActivationMemory(wiring.Component):
             Cat(self.read_valid[p] & (bank_of(read_address[p]) == b) for b in range(banks))
             for p in range(pixels)
         ]
-        bank_busy = Signal(banks)
         m.d.comb += [
-            bank_busy.eq(Cat(Cat(want[b] for want in wants).any() for b in range(banks))),
-            self.store_ready.eq(~bank_busy.bit_select(bank_of(self.store_address), 1)),
+            self.store_ready.eq(
+                ~Cat(
+                    self.read_valid[p] & (bank_of(address) == bank_of(self.store_address))
+                    for p, address in enumerate(read_address)
+                ).any()
+            ),
             self.load_ready.eq(
                 ~reduce(
                     or_,

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.config import AcceleratorConfig
 from hw.control.sequencer import drain_layout
+from hw.counting import decremented, incremented
 from hw.delay import delayed
 from hw.isa import Unit, drain_command_layout
 from hw.memory.activations import activation_address_bits
@@ -86,55 +87,61 @@ class Drain(wiring.Component):
         # In turns: the first pixel that is drained is `together` times as many.
         pixel = Signal(range(max(2, c.drain_turns(c.pixels))))
         chunk = Signal(8)
+        # This one included; whether it is the last is known from the one before.
+        chunks_left, last_chunk = Signal(8), Signal()
         # Channel chunk of the output: place in the word, plane of words, parameters.
         sub, first_sub = Signal(8), Signal(8)
         plane, first_plane = Signal(bits), Signal(bits)
         param, first_param = Signal(16), Signal(16)
 
         count = self.drains.p.count
-        turns = count
-        if together > 1:
-            turns = Array(c.drain_turns(pixels) for pixels in range(c.pixels + 1))[count]
-        active, last_chunk, last = Signal(), Signal(), Signal()
+        last_turn = Signal()
+        m.d.comb += last_turn.eq(
+            # A number at a time: one table.
+            Cat(
+                (count == pixels) & (pixel == c.drain_turns(pixels) - 1)
+                for pixels in range(1, c.pixels + 1)
+            ).any()
+        )
+        active, last, next_word = Signal(), Signal(), Signal()
         next_sub, next_plane, next_param = Signal(8), Signal(bits), Signal(16)
         m.d.comb += [
             # Results are taken from the cycle on in which they appear: the next ones may follow
             # as soon as the last chunk has been taken.
             active.eq(draining | self.acc_valid | self.max_valid | self.sum_valid),
-            last.eq(active & last_chunk & (pixel + 1 == turns)),
+            last.eq(active & last_chunk & last_turn),
             self.drains.ready.eq(last),
-            next_sub.eq(Mux(sub + 1 == subs, 0, sub + 1)),
-            next_plane.eq(Mux(sub + 1 == subs, plane + command.out_plane, plane)),
+            next_word.eq(sub == subs - 1),
+            next_sub.eq(Mux(next_word, 0, incremented(sub))),
+            next_plane.eq(Mux(next_word, plane + command.out_plane, plane)),
             next_param.eq(param + command.param_step),
             self.param_address.eq(param),
         ]
+        # Only behind a filter group's last position do the channels go on after the last chunk.
+        # What follows is known before it is known whether anything is drained.
+        filter_last, restart = Signal(), Signal()
+        m.d.comb += [
+            filter_last.eq(last_turn & self.drains.p.filter_end),
+            restart.eq(last_chunk & ~filter_last),
+        ]
         with m.If(active):
             m.d.sync += [
-                draining.eq(~last),
-                chunk.eq(chunk + 1),
-                last_chunk.eq(chunk + 2 == command.chunks),
-                sub.eq(next_sub),
-                plane.eq(next_plane),
-                param.eq(next_param),
+                draining.eq(~(last_chunk & last_turn)),
+                chunk.eq(Mux(last_chunk, 0, incremented(chunk))),
+                chunks_left.eq(Mux(last_chunk, command.chunks, decremented(chunks_left))),
+                last_chunk.eq(Mux(last_chunk, command.chunks == 1, chunks_left == 2)),
+                sub.eq(Mux(restart, first_sub, next_sub)),
+                plane.eq(Mux(restart, first_plane, next_plane)),
+                param.eq(Mux(restart, first_param, next_param)),
             ]
-            with m.If(last_chunk):
-                m.d.sync += [
-                    pixel.eq(Mux(last, 0, pixel + 1)),
-                    chunk.eq(0),
-                    last_chunk.eq(command.chunks == 1),
-                    sub.eq(first_sub),
-                    plane.eq(first_plane),
-                    param.eq(first_param),
-                ]
-            with m.If(last & self.drains.p.filter_end):
-                m.d.sync += [
-                    sub.eq(next_sub),
-                    first_sub.eq(next_sub),
-                    plane.eq(next_plane),
-                    first_plane.eq(next_plane),
-                    param.eq(next_param),
-                    first_param.eq(next_param),
-                ]
+        with m.If(active & last_chunk):
+            m.d.sync += pixel.eq(Mux(last_turn, 0, incremented(pixel)))
+        with m.If(active & last_chunk & filter_last):
+            m.d.sync += [
+                first_sub.eq(next_sub),
+                first_plane.eq(next_plane),
+                first_param.eq(next_param),
+            ]
         # The next command's fields are there before its first result is.
         command_end = Signal()
         m.d.comb += [
@@ -146,6 +153,7 @@ class Drain(wiring.Component):
             m.d.sync += [
                 have_command.eq(1),
                 command.eq(following),
+                chunks_left.eq(following.chunks),
                 last_chunk.eq(following.chunks == 1),
                 sub.eq(following.sub),
                 first_sub.eq(following.sub),

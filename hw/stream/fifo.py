@@ -15,7 +15,7 @@ class StreamFifo(wiring.Component):
     """First in, first out; every output comes from a register, the payload from the memory's.
 
     Latency two cycles when empty, one word per cycle. ``i.valid`` and ``o.ready`` may come late in
-    a cycle: two tables lie behind them.
+    a cycle: two tables lie behind them, one in what they do to the outputs.
 
     Parameters
     ----------
@@ -66,15 +66,13 @@ class StreamFifo(wiring.Component):
             self.i.ready.eq(room),
             self.empty.eq(~some & ~self.o.valid),
         ]
-        m.d.sync += count.eq(stepped(count, write, read))
-        with m.If(write & ~read):
-            m.d.sync += [room.eq(count != words - 1), some.eq(1)]
-        with m.Elif(read & ~write):
-            m.d.sync += [room.eq(1), some.eq(count != 1)]
-        with m.If(read):
-            m.d.sync += self.o.valid.eq(1)
-        with m.Elif(self.o.ready):
-            m.d.sync += self.o.valid.eq(0)
+        m.d.sync += [
+            count.eq(stepped(count, write, read)),
+            # Written so that `i.valid` and `o.ready` are only one table away.
+            room.eq(read | (room & ~(self.i.valid & (count == words - 1)))),
+            some.eq(write | (some & ~((self.o.ready | ~self.o.valid) & (count == 1)))),
+            self.o.valid.eq(some | (self.o.valid & ~self.o.ready)),
+        ]
 
         for port, moved in ((write_port, write), (read_port, read)):
             address = Signal(range(words), name="written" if port is write_port else "taken")

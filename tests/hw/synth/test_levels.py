@@ -1,8 +1,15 @@
 """Levels between registers, in netlists small enough to count by eye."""
 
+from dataclasses import replace
+
 import pytest
 
-from hw.synth.levels import logic_levels
+from hw.config import AcceleratorConfig
+from hw.control.walker import PositionWalker
+from hw.synth.levels import MAX_CHAIN_BITS, MAX_LEVELS, logic_levels
+from hw.synth.mapping import mapped_netlist
+from hw.verilog import emit
+from scripts.levels import accelerator_levels
 
 COMPONENTS = {"": "top", "part": "adder"}
 
@@ -118,3 +125,42 @@ def test_a_loop_is_refused():
     netlist.table([two], one, 0b01)
     with pytest.raises(ValueError, match=r"no loop without a register, but has one through"):
         netlist.levels()
+
+
+#: Small, but with all that the large ones have: pixels and positions side by side, several ports.
+SMALL = AcceleratorConfig(
+    name="levels",
+    lanes=4,
+    filters=4,
+    pixels=3,
+    post_lanes=2,
+    post_positions=2,
+    act_depth=1024,
+    weight_depth=64,
+    param_depth=16,
+    axi_data_width=32,
+    axi_ports=2,
+    axi_address_width=40,
+)
+
+
+#: What paths through step sequencer, walker, drain and arbiter still have: one above the limit.
+MOST = MAX_LEVELS + 1
+
+
+@pytest.mark.timeout(300)
+def test_levels_of_all_components():
+    results = accelerator_levels(SMALL)
+    assert {"nbqnn_core", "nbqnn_compute_shift_shift"} <= {result.component for result in results}
+    over = [r for r in results if r.levels > MOST or r.chain_bits > MAX_CHAIN_BITS]
+    assert not over, "\n".join(map(str, over))
+
+
+def test_levels_of_the_walker_of_single_positions(tmp_path):
+    """In an accelerator with one position at a time; the sequencer's tables lie before it."""
+    walker = PositionWalker(replace(SMALL, post_positions=1))
+    top = walker.module_name
+    netlist = mapped_netlist(emit(walker), top, "xcup", keep=(), log=tmp_path / "log")
+    (result,) = logic_levels(netlist, top, {"": top})
+    assert result.levels <= MAX_LEVELS - 2, result
+    assert result.chain_bits <= MAX_CHAIN_BITS
