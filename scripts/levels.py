@@ -8,7 +8,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-from hw.array.ultrascale import ultrascale_elements
 from hw.config import PRESETS, AcceleratorConfig, load_config
 from hw.generate import accelerator_verilog
 from hw.synth.build import family_verilog
@@ -28,7 +27,8 @@ def accelerator_levels(config: AcceleratorConfig) -> list[ComponentLevels]:
     verilog = family_verilog(accelerator_verilog(config), config, "xcup")
     modules = list(direct_instances(verilog))
     array = {name for name in modules if name.startswith(ARRAY_PREFIX)}
-    element = ultrascale_elements(config)[0].module_name
+    elements = tuple(f"nbqnn_{kind}_l{config.lanes}_" for kind in ("svpe", "vpe"))
+    element = next(name for name in modules if name.startswith(elements))
     cells = modules_of_cells(verilog)
     results = []
     with tempfile.TemporaryDirectory() as folder:

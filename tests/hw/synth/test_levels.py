@@ -162,5 +162,5 @@ def test_levels_of_the_walker_of_single_positions(tmp_path):
     top = walker.module_name
     netlist = mapped_netlist(emit(walker), top, "xcup", keep=(), log=tmp_path / "log")
     (result,) = logic_levels(netlist, top, {"": top})
-    assert result.levels <= MAX_LEVELS - 2, result
+    assert result.levels <= MOST - 2, result
     assert result.chain_bits <= MAX_CHAIN_BITS
