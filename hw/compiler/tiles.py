@@ -113,9 +113,7 @@ def filter_tiles(config: AcceleratorConfig, layer: Layer) -> list[FilterTile]:
     # Weights and parameters that all groups share take no more room for more groups.
     tiles_held = _TILES if config.weight_depth >= _TILES * _SHORT_TILE_STEPS else _FEW_TILES
     by_weights = (
-        config.weight_depth // tiles_held // steps
-        if steps and not layer.shared_weight
-        else outputs
+        config.weight_depth // tiles_held // steps if steps and not layer.shared_weight else outputs
     )
     by_params = outputs if layer.shared_params else config.param_depth // tiles_held // chunks
     most = max(1, min(by_weights, by_params))
