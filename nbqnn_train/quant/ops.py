@@ -16,6 +16,7 @@ from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.quant.activations import ActivationQuantizer
 from nbqnn_train.quant.fold import MULTIPLIER_LOG2_SHIFT_MODE, Requantization
 from nbqnn_train.quant.formats import Format, fake_quantize
+from nbqnn_train.quant.max_pooling import max_pool
 from nbqnn_train.quant.weights import power_of_two
 
 __all__ = [
@@ -89,7 +90,7 @@ class MaxPoolOp(nn.Module):
 
     def forward(self, values, sources, record=None) -> Tensor:
         (value,) = values
-        return F.max_pool2d(value, self.kernel, self.stride, self.padding)
+        return max_pool(value, self.kernel, self.stride, self.padding)
 
 
 class FlattenOp(nn.Module):
