@@ -12,7 +12,7 @@ from nbqnn_train.quant.config import LayerConfig, QuantConfig
 from nbqnn_train.quant.network import QuantNetwork
 from nbqnn_train.tracing import Operation, trace_operations
 
-__all__ = ["LayerConfig", "QuantConfig", "calibrate", "convert", "reestimate_batch_norm"]
+__all__ = ["LayerConfig", "QuantConfig", "calibrate", "convert"]
 
 
 def convert(module: nn.Module, config: QuantConfig) -> QuantNetwork:
@@ -50,11 +50,3 @@ def calibrate(module: QuantNetwork, batches: Iterable[Tensor]) -> None:
     if not isinstance(module, QuantNetwork):
         raise TypeError(f"Module must come from convert, not be {type(module).__name__}")
     module.calibrate(batches)
-
-
-def reestimate_batch_norm(module: QuantNetwork, batches: Iterable[Tensor]) -> None:
-    """Replaces the running statistics of batch norm by the averages over ``batches``.
-
-    Quantizing weights changes the statistics of what follows; this repairs most of what that costs.
-    """
-    module.reestimate_batch_norm(batches)

@@ -119,7 +119,7 @@ class TrainingModule(lightning.LightningModule):
 class QuantizedTraining(TrainingModule):
     """Trains a quantized network through the phases of ``schedule``.
 
-    calibration : inputs from which formats and batch-norm statistics are taken at phase changes.
+    calibration : inputs from which formats are taken at phase changes.
     """
 
     network: QuantNetwork
@@ -146,7 +146,8 @@ class QuantizedTraining(TrainingModule):
             if phase.activations:
                 self._calibrate()
         elif phase.folded and not before.folded:
-            self.network.reestimate_batch_norm(self._inputs())
+            # Statistics and exponents stay as they are: the levels of the weights follow from both,
+            # so that others would need others again.
             self._calibrate()
 
     def _enter(self, phase: Phase) -> None:

@@ -22,8 +22,7 @@ class _Synchronized:
     """Before a batch norm class: its training step over all processes."""
 
     def forward(self, value: Tensor) -> Tensor:
-        # Without gradients statistics are estimated from images that all processes see alike.
-        if not (self.training and torch.is_grad_enabled() and _processes() > 1):
+        if not (self.training and _processes() > 1):
             return super().forward(value)
         from torch.distributed.nn.functional import all_reduce
 

@@ -117,32 +117,6 @@ class QuantNetwork(nn.Module):
             self.train(was_training)
         choose_formats(self)
 
-    def reestimate_batch_norm(self, batches: Iterable[Tensor]) -> None:
-        """Replaces the running statistics of batch norm by the averages over ``batches``."""
-        norms = [m for m in self.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
-        if not norms:
-            return
-        momenta = [norm.momentum for norm in norms]
-        was_training, was_folded = self.training, self.mode.folded
-        self.mode.folded = False
-        self.train()
-        for norm in norms:
-            # Cumulative average. The old statistics stay in force for the first batch, because in
-            # shift mode the weights are projected with them.
-            norm.num_batches_tracked.zero_()
-            norm.momentum = None
-        try:
-            with torch.no_grad():
-                for batch in batches:
-                    self(batch)
-        finally:
-            for norm, momentum in zip(norms, momenta, strict=True):
-                norm.momentum = momentum
-            self.mode.folded = was_folded
-            self.train(was_training)
-        for layer in self.weighted_layers().values():
-            layer.refresh()
-
 
 def _recorder(trace: dict[str, Tensor], name: str) -> Callable[[str, Tensor], None]:
     def record(suffix: str, value: Tensor) -> None:

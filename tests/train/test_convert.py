@@ -5,9 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from nbqnn_train.convert import QuantConfig, calibrate, convert, reestimate_batch_norm
+from nbqnn_train.convert import QuantConfig, calibrate, convert
 from nbqnn_train.graph.errors import NbqnnError
-from nbqnn_train.quant.weighted import WeightedLayer
 
 
 class Block(nn.Module):
@@ -182,21 +181,3 @@ def test_evaluation_needs_calibration():
     network = convert(nn.Sequential(Block()), QuantConfig()).eval()
     with pytest.raises(NbqnnError, match="calibrated before"):
         network(torch.rand(1, 2, 4, 4))
-
-
-def test_batch_norm_statistics_follow_the_quantized_weights():
-    torch.manual_seed(0)
-    network = convert(nn.Sequential(Block()), QuantConfig(weight_bits=2))
-    x = torch.randn(256, 2, 6, 6)
-    reestimate_batch_norm(network, x.split(64))
-    layer = next(iter(network.weighted_layers().values()))
-    assert isinstance(layer, WeightedLayer)
-    weight = layer.weight * layer._per_channel(layer._gain())
-    from nbqnn_train.quant.weights import project
-
-    quantized = project(weight, layer._per_channel(layer.exponent), 2) / layer._per_channel(
-        layer._gain()
-    )
-    out = F.conv2d(x, quantized, layer.bias)
-    torch.testing.assert_close(layer.norm.running_mean, out.mean((0, 2, 3)), atol=0.05, rtol=0.05)
-    torch.testing.assert_close(layer.norm.running_var, out.var((0, 2, 3)), atol=0.1, rtol=0.1)

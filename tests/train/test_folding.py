@@ -1,0 +1,36 @@
+"""Where a training folds batch norm, the network computes on as it has learned to."""
+
+import copy
+
+import torch
+
+from nbqnn_train.config import TrainConfig
+from nbqnn_train.module import QuantizedTraining
+from nbqnn_train.training import train
+
+
+def outputs(network, x, *, folded):
+    """Of a training step, which leaves nothing behind."""
+    network = copy.deepcopy(network)
+    network.mode.folded, network.mode.refresh = folded, False
+    with torch.no_grad():
+        return network.train()(x)
+
+
+def test_folding_changes_little(tmp_path, monkeypatch):
+    """With 2 bits weights that were projected with other statistics would be others altogether."""
+    calibrate = QuantizedTraining._calibrate
+    errors = []
+
+    def compared(self):
+        calibrate(self)
+        if self.network.mode.folded:
+            x = self.calibration[0]
+            live = outputs(self.network, x, folded=False)
+            folded = outputs(self.network, x, folded=True)
+            errors.append(float((folded - live).norm() / live.norm()))
+
+    monkeypatch.setattr(QuantizedTraining, "_calibrate", compared)
+    train(TrainConfig(model="digits", data="digits", bits=2, epochs=6), tmp_path / "run")
+    assert len(errors) == 1
+    assert errors[0] < 0.5
