@@ -1,13 +1,14 @@
-"""Both walkers, for several numbers of pixels, in one top module."""
+"""Both walkers, and sequencers, for several numbers of pixels: a top module of each kind."""
 
 from dataclasses import replace
 
 from hw.config import PRESETS
 from hw.control.group_walker import GroupWalker
+from hw.control.sequencer import StepSequencer
 from hw.control.walker import PositionWalker
 from tests.hw.parts import Parts
 
-__all__ = ["WALKERS", "walker_parts"]
+__all__ = ["SEQUENCERS", "WALKERS", "sequencer_parts", "walker_parts"]
 
 _TINY = PRESETS["tiny"]
 #: Name -> pixels and cycles that a group after the first one takes at most.
@@ -28,4 +29,14 @@ def walker_parts() -> Parts:
             name: kinds[name.split("_")[0]](replace(_TINY, pixels=pixels))
             for name, (pixels, _) in WALKERS.items()
         },
+    )
+
+
+#: Name -> configuration of a sequencer.
+SEQUENCERS = {f"pixels_{pixels}": replace(_TINY, pixels=pixels) for pixels in (1, 3)}
+
+
+def sequencer_parts() -> Parts:
+    return Parts(
+        "sequencer_parts", {name: StepSequencer(config) for name, config in SEQUENCERS.items()}
     )
