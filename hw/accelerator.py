@@ -163,6 +163,9 @@ class Accelerator(wiring.Component):
             registers.error_address_low.eq(error_address[:32]),
             registers.error_address_high.eq(error_address[32:]),
         ]
+        # A start takes effect later than a length that was written right before it.
+        no_program = Signal()
+        m.d.sync += no_program.eq(registers.program_length == 0)
         with m.If(running):
             with m.If(reader.error):
                 m.d.comb += [
@@ -184,7 +187,7 @@ class Accelerator(wiring.Component):
             with m.Elif(core.fault != CommandFault.NONE):
                 m.d.comb += failure.eq(core.fault)
             # Nothing would be fetched, and nothing end.
-            with m.Elif(registers.program_length == 0):
+            with m.Elif(no_program):
                 m.d.comb += failure.eq(ErrorCause.LENGTH)
         with m.If(registers.control_strobe & registers.control_data[0] & (running | abort)):
             m.d.comb += registers.irq_status_set[1].eq(1)

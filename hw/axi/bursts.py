@@ -112,10 +112,10 @@ class BurstSplitter(wiring.Component):
         m.d.comb += [
             to_boundary.eq(self.burst_beats - beat[:in_burst]),
             self.request.ready.eq(~active & ~self.cancel),
-            self.outside.eq(active & sized & ~inside),
             self.outside_address.eq(Cat(Const(0, byte_bits), beat, page)),
             self.busy.eq(active | self.burst.valid),
         ]
+        m.d.sync += self.outside.eq(active & sized & ~inside & ~self.cancel)
         with m.If(self.burst.ready):
             m.d.sync += self.burst.valid.eq(0)
         with m.If(~active):

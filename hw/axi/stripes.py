@@ -11,6 +11,7 @@ from hw.axi.bursts import page_bits, request_layout
 from hw.axi.bus import AxiReadSignature, AxiWriteSignature
 from hw.axi.read_dma import AxiReader, read_data_layout
 from hw.axi.write_dma import AxiWriter
+from hw.counting import stepped
 from hw.verilog import submodule
 
 __all__ = ["StripedReader", "StripedWriter"]
@@ -237,7 +238,7 @@ class StripedWriter(_Striped):
         ]
         m.d.comb += self.done.eq(reduce(and_, (count != 0 for count in ahead)))
         for count, part in zip(ahead, parts, strict=True):
-            m.d.sync += count.eq(count + part.done - self.done)
+            m.d.sync += count.eq(stepped(count, part.done, self.done))
             with m.If(self.cancel):
                 m.d.sync += count.eq(0)
         return m

@@ -119,8 +119,11 @@ class AxiWriter(wiring.Component):
         m.submodules.splitter = submodule(platform, splitter)
         buffer = StreamFifo(self.data_width, max(4, 2 * self.burst_beats))
         m.submodules.buffer = submodule(platform, buffer)
-        # Lengths of the bursts that have been announced and whose data has not been sent.
-        lengths = StreamFifo(8, max(3, self.outstanding))
+        # Bursts that have been announced and whose data has not been sent: beats less one, and
+        # whether that is none.
+        lengths = StreamFifo(
+            data.StructLayout({"length": 8, "single": 1}), max(3, self.outstanding)
+        )
         m.submodules.lengths = submodule(platform, lengths)
         # For each burst without its response: whether it is the last of its request, and its
         # address.
@@ -193,7 +196,8 @@ class AxiWriter(wiring.Component):
         m.d.comb += [
             # Neither can be full: they have entries for all bursts.
             lengths.i.valid.eq(issue),
-            lengths.i.payload.eq(splitter.burst.p.length),
+            lengths.i.p.length.eq(splitter.burst.p.length),
+            lengths.i.p.single.eq(splitter.burst.p.length == 0),
             ends.i.valid.eq(issue),
             ends.i.p.last.eq(splitter.burst.p.last),
             ends.i.p.address.eq(splitter.burst.p.address),
@@ -208,10 +212,13 @@ class AxiWriter(wiring.Component):
         ]
 
         # Data out: beats of announced bursts only.
-        sent = Signal(8)
+        sent, following = Signal(8), Signal(8)
+        # Whether the next beat is a burst's first, and whether it is the last if it is not.
+        first, ends_burst = Signal(init=1), Signal()
         last = Signal()
         m.d.comb += [
-            last.eq(sent == lengths.o.payload),
+            following.eq(incremented(sent)),
+            last.eq(Mux(first, lengths.o.p.single, ends_burst)),
             skid.i.valid.eq(buffer.o.valid & lengths.o.valid),
             skid.i.p.data.eq(buffer.o.payload),
             skid.i.p.last.eq(last),
@@ -225,10 +232,11 @@ class AxiWriter(wiring.Component):
             skid.o.ready.eq(axi.wready),
         ]
         with m.If(skid.i.valid & skid.i.ready):
+            m.d.sync += [first.eq(last), ends_burst.eq(following == lengths.o.p.length)]
             with m.If(last):
                 m.d.sync += sent.eq(0)
             with m.Else():
-                m.d.sync += sent.eq(incremented(sent))
+                m.d.sync += sent.eq(following)
 
         m.d.comb += [
             axi.bready.eq(1),

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.config import AcceleratorConfig
 from hw.control.walker import group_layout
+from hw.counting import incremented
 from hw.isa import Opcode, body_layout
 from hw.memory.activations import activation_address_bits
 
@@ -69,11 +70,13 @@ class GroupWalker(wiring.Component):
         x = Signal(range(pixels + 1))
         slot = Signal(range(max(2, pixels)))
         gathering, measuring, walking = Signal(), Signal(), Signal()
-        complete = Signal()
-        m.d.comb += complete.eq(gathering & (slot + 1 == command.pixels))
+        # Whether that is the group's last slot: known a position before.
+        last_slot, complete = Signal(), Signal()
+        m.d.comb += complete.eq(gathering & last_slot)
         with m.If(gathering):
             m.d.sync += [
-                slot.eq(slot + 1),
+                slot.eq(incremented(slot)),
+                last_slot.eq(slot + 2 == command.pixels),
                 group.positions[slot].eq(at),
                 first[slot].eq(at),
                 Array(left)[slot].eq(at_left),
@@ -190,6 +193,7 @@ class GroupWalker(wiring.Component):
             m.d.sync += [
                 gathering.eq(1),
                 slot.eq(0),
+                last_slot.eq(command.pixels == 1),
                 x.eq(0),
                 at.row.eq(command.row),
                 at.column.eq(command.column),

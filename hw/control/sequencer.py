@@ -1,6 +1,6 @@
 """Turns groups of positions into steps of the array: addresses, padding and flags."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -28,15 +28,16 @@ class StepSequencer(wiring.Component):
     A group's last step waits until the group before it has had ``drain_cycles`` to drain, so that
     nothing behind the array ever needs to stop it. The next command's groups follow without a gap,
     unless it runs on another unit: results of units with different latencies would overtake each
-    other, so that one waits until nothing is ``pending``. Outputs are registered and one cycle
-    behind the step that they belong to.
+    other, so that one waits until nothing is ``pending``, and a cycle more. Outputs are registered
+    and one cycle behind the step that they belong to.
 
     Members
     -------
-    command : ``In(body_layout(Opcode.COMPUTE))``, of the groups that are offered
+    command : ``In(body_layout(Opcode.COMPUTE))``, of the groups that are offered; two cycles before
+        the first of them at the latest
     groups : ``In(stream.Signature(group_layout(config)))``
     drain_commands : ``Out(stream.Signature(drain_command_layout()))``, one for each command, in the
-        cycle in which its first group is taken
+        cycle in which its first group is taken; ``ready`` must stay high until then
     drains : ``Out(stream.Signature(drain_layout(config)))``, one for each group, at its last step
     pending : ``In(1)``, groups that were handed to ``drains`` are not yet written
     valid, first, last : ``Out(1)``
@@ -85,54 +86,69 @@ class StepSequencer(wiring.Component):
         # Offsets of the tap from the window's corner.
         tap_origin = Signal(bits)
         tap_row, tap_column = Signal(16), Signal(16)
-        # Taps that are left, this one included, and whether it is the last one of its kind: known
-        # from the step before, so that no comparison is on a step's way.
+        # Taps that are left, this one included, and whether it is the last one of its kind, and of
+        # all: known from the step before, so that no comparison is on a step's way.
         columns, rows, channel_groups = Signal(8), Signal(8), Signal(16)
         end_column, end_row, end_channel_group = Signal(), Signal(), Signal()
+        end_taps = Signal()
         first_tap, first_channel_group = Signal(), Signal()
         weight_base, weight = Signal(16), Signal(16)
         until_drained, drained = Signal(16), Signal(init=1)
+        # Whether the offered command has one tap of each kind, and the command at hand has.
+        offers_one_column, offers_one_row, offers_one_channel_group = Signal(), Signal(), Signal()
+        one_column, one_row = Signal(), Signal()
+        m.d.sync += [
+            offers_one_column.eq(self.command.kernel_w == 1),
+            offers_one_row.eq(self.command.kernel_h == 1),
+            offers_one_channel_group.eq(self.command.channel_groups == 1),
+        ]
 
-        end_taps = Signal()
         first = Signal()
         step = Signal()
-        one_column, one_row = command.kernel_w == 1, command.kernel_h == 1
+        next_end_column, next_end_row, next_end_channel_group = Signal(), Signal(), Signal()
         m.d.comb += [
-            end_taps.eq(end_column & end_row & end_channel_group),
             step.eq(active & (~end_taps | (drained & self.drains.ready))),
+            next_end_column.eq(Mux(end_column, one_column, columns == 2)),
+            next_end_row.eq(Mux(end_column, Mux(end_row, one_row, rows == 2), end_row)),
+            next_end_channel_group.eq(
+                Mux(end_column & end_row, channel_groups == 2, end_channel_group)
+            ),
         ]
         with m.If(~drained):
             m.d.sync += [until_drained.eq(until_drained - 1), drained.eq(until_drained == 2)]
 
         with m.If(step):
-            m.d.sync += [weight.eq(weight + 1), first.eq(0), first_tap.eq(0)]
+            m.d.sync += [
+                weight.eq(weight + 1),
+                first.eq(0),
+                first_tap.eq(0),
+                end_column.eq(next_end_column),
+                end_row.eq(next_end_row),
+                end_channel_group.eq(next_end_channel_group),
+                end_taps.eq(next_end_column & next_end_row & next_end_channel_group),
+            ]
             with m.If(~end_column):
                 m.d.sync += [
                     columns.eq(columns - 1),
-                    end_column.eq(columns == 2),
                     tap_column.eq(tap_column + command.tap_column),
                     tap_origin.eq(tap_origin + command.tap_column),
                 ]
             with m.Else():
                 m.d.sync += [
                     columns.eq(command.kernel_w),
-                    end_column.eq(one_column),
                     tap_column.eq(0),
                 ]
                 with m.If(~end_row):
                     m.d.sync += [
                         rows.eq(rows - 1),
-                        end_row.eq(rows == 2),
                         tap_row.eq(tap_row + command.tap_row),
                         tap_origin.eq(tap_origin + command.tap_row_origin),
                     ]
                 with m.Else():
                     m.d.sync += [
                         rows.eq(command.kernel_h),
-                        end_row.eq(one_row),
                         tap_row.eq(0),
                         channel_groups.eq(channel_groups - 1),
-                        end_channel_group.eq(channel_groups == 2),
                         first_tap.eq(1),
                         first_channel_group.eq(0),
                         tap_origin.eq(tap_origin + command.tap_group_origin),
@@ -140,20 +156,22 @@ class StepSequencer(wiring.Component):
 
         group_done = Signal()
         next_weights = Signal()
-        # A command is offered for some cycles before its first group is.
-        other_unit = Signal()
-        m.d.sync += other_unit.eq(self.command.unit != command.unit)
+        # What keeps an offered command from its first group: results of another unit, or no room
+        # for what the drain is to know of it. Known before that group is offered.
+        other_unit, blocked = Signal(), Signal()
+        m.d.sync += [
+            other_unit.eq(self.command.unit != command.unit),
+            blocked.eq((other_unit & (active | self.pending)) | ~self.drain_commands.ready),
+        ]
         new_command = self.groups.p.start
-        may_take, changes = Signal(), Signal()
         taken = Signal()
         m.d.comb += [
             group_done.eq(active & end_taps & drained & self.drains.ready),
             next_weights.eq(group_done & group.filter_end & command.weight_step[0]),
-            changes.eq(new_command & other_unit),
-            may_take.eq((~active & ~(changes & self.pending)) | (group_done & ~changes)),
-            self.drain_commands.valid.eq(self.groups.valid & new_command & may_take),
-            self.groups.ready.eq(may_take & (~new_command | self.drain_commands.ready)),
+            # Where the unit changes, no group is at hand once nothing blocks.
+            self.groups.ready.eq((~active | group_done) & ~(new_command & blocked)),
             taken.eq(self.groups.valid & self.groups.ready),
+            self.drain_commands.valid.eq(taken & new_command),
             self.drains.valid.eq(active & end_taps & drained),
             self.drains.p.count.eq(group.count),
             self.drains.p.filter_end.eq(group.filter_end),
@@ -177,16 +195,19 @@ class StepSequencer(wiring.Component):
                 first_tap.eq(1),
                 first_channel_group.eq(1),
                 columns.eq(self.command.kernel_w),
-                end_column.eq(self.command.kernel_w == 1),
+                end_column.eq(offers_one_column),
                 rows.eq(self.command.kernel_h),
-                end_row.eq(self.command.kernel_h == 1),
+                end_row.eq(offers_one_row),
                 channel_groups.eq(self.command.channel_groups),
-                end_channel_group.eq(self.command.channel_groups == 1),
+                end_channel_group.eq(offers_one_channel_group),
+                end_taps.eq(offers_one_column & offers_one_row & offers_one_channel_group),
                 tap_origin.eq(0),
             ]
             with m.If(new_command):
                 m.d.sync += [
                     command.eq(self.command),
+                    one_column.eq(offers_one_column),
+                    one_row.eq(offers_one_row),
                     weight_base.eq(self.command.weight_base),
                     weight.eq(self.command.weight_base),
                 ]

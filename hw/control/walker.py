@@ -71,12 +71,13 @@ class PositionWalker(wiring.Component):
         with m.If(taken):
             m.d.sync += self.groups.valid.eq(0)
 
-        # The slot that the next position goes to.
+        # The slot that the next position goes to, and whether it is the last one in use.
         slot = Signal(range(max(2, self.config.pixels)))
+        last_slot = Signal()
         first_group = Signal()
         with m.If(walking & (~self.groups.valid | taken)):
             complete = Signal()
-            m.d.comb += complete.eq(last_position | (slot + 1 == command.pixels))
+            m.d.comb += complete.eq(last_position | last_slot)
             m.d.sync += [
                 group.positions[slot].row.eq(row),
                 group.positions[slot].column.eq(column),
@@ -91,9 +92,9 @@ class PositionWalker(wiring.Component):
                 last_position.eq(positions_left == 2),
             ]
             with m.If(complete):
-                m.d.sync += [slot.eq(0), first_group.eq(0)]
+                m.d.sync += [slot.eq(0), last_slot.eq(command.pixels == 1), first_group.eq(0)]
             with m.Else():
-                m.d.sync += slot.eq(slot + 1)
+                m.d.sync += [slot.eq(slot + 1), last_slot.eq(slot + 2 == command.pixels)]
             with m.If(last_column):
                 m.d.sync += [
                     columns_left.eq(command.out_width),
@@ -131,6 +132,7 @@ class PositionWalker(wiring.Component):
             m.d.sync += [
                 walking.eq(1),
                 slot.eq(0),
+                last_slot.eq(command.pixels == 1),
                 first_group.eq(1),
                 filters_left.eq(command.filter_groups),
                 last_filter.eq(command.filter_groups == 1),

@@ -4,6 +4,8 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.counting import incremented
+
 __all__ = ["Packer", "Unpacker"]
 
 
@@ -48,7 +50,8 @@ class Packer(wiring.Component):
         gathered = Signal(self.beat_width * max(1, self.beats - 1), reset_less=True)
         count = Signal(range(max(2, self.beats)))
         before_last = self.beat_width * (self.beats - 1)
-        last = count == self.beats - 1
+        # Whether the next beat is the word's last: known a beat before.
+        last = Signal(init=self.beats == 1)
         m.d.comb += self.i.ready.eq(~last | self.o.ready | ~self.o.valid)
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
@@ -56,16 +59,18 @@ class Packer(wiring.Component):
             with m.If(last):
                 m.d.sync += [
                     count.eq(0),
+                    last.eq(self.beats == 1),
                     self.o.payload.eq(Cat(gathered[:before_last], self.i.payload)),
                     self.o.valid.eq(1),
                 ]
             with m.Else():
                 m.d.sync += [
-                    count.eq(count + 1),
+                    count.eq(incremented(count)),
+                    last.eq(count == self.beats - 2),
                     gathered.word_select(count, self.beat_width).eq(self.i.payload),
                 ]
         with m.If(self.clear):
-            m.d.sync += [count.eq(0), self.o.valid.eq(0)]
+            m.d.sync += [count.eq(0), last.eq(self.beats == 1), self.o.valid.eq(0)]
         return m
 
 

@@ -86,7 +86,7 @@ async def steps(dut, name, stall_rate):
     may_take_since = None
     drain_commands = 0
     taken, started, handed, pending = False, False, False, False
-    command_room = True
+    room_from = 0
     expected = None  # What the outputs are to show: the step of the cycle before.
     held = False
     cycle = 0
@@ -102,8 +102,10 @@ async def steps(dut, name, stall_rate):
         )
         pending = results.drive(cycle, handed)
         port("pending").value = pending
-        # The queue for commands has room until it is taken; that for drains is not relied upon.
-        command_room = (command_room and not (taken and started)) or random.random() >= stall_rate
+        # The queue for commands keeps its room until it is taken; that for drains may change.
+        if taken and started and random.random() < stall_rate:
+            room_from = cycle + random.randrange(1, 90)
+        command_room = cycle >= room_from
         drain_room = random.random() >= stall_rate
         port("drain_commands__ready").value = command_room
         port("drains__ready").value = drain_room
