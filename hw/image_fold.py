@@ -3,7 +3,8 @@
 An image has one or three channels, the array 16 to 64 lanes. The host therefore lays the image out
 differently: a word holds a block of ``block_h x block_w`` neighbouring positions, all channels of
 each. Where blocks are as large as the stride this is space-to-depth; larger ones overlap. The
-convolution over blocks has a smaller kernel and computes the same sums.
+convolution over blocks has a smaller kernel and computes the same sums: its taps are blocks that
+cover the kernel, and of what two of them have in common the second has the weights.
 """
 
 from dataclasses import dataclass
@@ -15,16 +16,35 @@ __all__ = ["AxisFold", "ImageFold"]
 
 @dataclass(frozen=True, kw_only=True)
 class AxisFold:
-    """One axis of a folding: block j begins at position ``j * step - padding``."""
+    """One axis of a folding: block j begins at position ``j * step - padding``.
+
+    ``step`` divides ``spacing``, which is at most ``block`` where there are several taps.
+    """
 
     #: Positions in a block.
     block: int
+    #: From one tap of the convolution over blocks to the next.
+    spacing: int
     #: From one block to the next.
     step: int
     #: Zeros before the first position.
     padding: int
     #: Blocks.
     count: int
+
+    def taps(self, kernel: int) -> int:
+        """Blocks that cover a kernel of so many positions."""
+        return 1 + -(-max(0, kernel - self.block) // self.spacing)
+
+    def kernel_positions(self, kernel: int) -> np.ndarray:
+        """The kernel's positions (taps, block) that are in each block; -1 stands for none.
+
+        Every position is in one block, the last one that has it.
+        """
+        taps = self.taps(kernel)
+        index = np.arange(taps)[:, None] * self.spacing + np.arange(self.block)
+        own = (np.arange(self.block) < self.spacing) | (np.arange(taps) == taps - 1)[:, None]
+        return np.where(own & (index < kernel), index, -1)
 
     def gather(self, size: int) -> np.ndarray:
         """Positions (count, block) of the ``size`` there are; -1 stands for a zero."""
@@ -59,20 +79,19 @@ class ImageFold:
     def fold_weight(self, weight: np.ndarray) -> np.ndarray:
         """Weights (Cout, channels, KH, KW) of the convolution over blocks: (Cout, C', KH', KW')."""
         outputs, channels, kernel_h, kernel_w = weight.shape
-        taps_h, taps_w = -(-kernel_h // self.rows.block), -(-kernel_w // self.columns.block)
-        padded = np.zeros(
-            (outputs, channels, taps_h * self.rows.block, taps_w * self.columns.block), np.int64
-        )
+        # The last row and column of zeros are for positions of none.
+        padded = np.zeros((outputs, channels, kernel_h + 1, kernel_w + 1), np.int64)
         padded[:, :, :kernel_h, :kernel_w] = weight
-        split = padded.reshape(
-            outputs, channels, taps_h, self.rows.block, taps_w, self.columns.block
-        )
-        return split.transpose(0, 3, 5, 1, 2, 4).reshape(outputs, -1, taps_h, taps_w)
+        rows = self.rows.kernel_positions(kernel_h)
+        columns = self.columns.kernel_positions(kernel_w)
+        # (outputs, channels, KH', block rows, KW', block columns)
+        split = padded[:, :, rows][:, :, :, :, columns]
+        return split.transpose(0, 3, 5, 1, 2, 4).reshape(outputs, -1, len(rows), len(columns))
 
     def geometry(self, stride: tuple[int, int]) -> dict:
         """Stride and dilation of the convolution over blocks."""
         axes = (self.rows, self.columns)
         return {
             "stride": tuple(s // axis.step for s, axis in zip(stride, axes, strict=True)),
-            "dilation": tuple(max(1, axis.block // axis.step) for axis in axes),
+            "dilation": tuple(axis.spacing // axis.step for axis in axes),
         }

@@ -17,7 +17,8 @@ from nbqnn_train.graph import Graph, NbqnnError, TensorType, load, save, tensor_
 __all__ = ["Port", "Program", "ProgramError", "ProgramLayer", "load_program", "save_program"]
 
 _FORMAT = "nbqnn program"
-_VERSION = 2
+#: 3: words of the activation memory are in other banks, blocks of a folded image may overlap.
+_VERSION = 3
 #: Entries of the file and the largest size that is read.
 _ENTRIES = {
     "program.json": 1 << 26,
@@ -237,7 +238,13 @@ def _fold(fields: object) -> ImageFold | None:
         axis: AxisFold(
             **{
                 name: _number(_field(fields, axis, dict), name, low, 1 << 16)
-                for name, low in (("block", 1), ("step", 1), ("padding", 0), ("count", 1))
+                for name, low in (
+                    ("block", 1),
+                    ("spacing", 1),
+                    ("step", 1),
+                    ("padding", 0),
+                    ("count", 1),
+                )
             }
         )
         for axis in ("rows", "columns")

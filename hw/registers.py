@@ -11,7 +11,7 @@ import enum
 #: ASCII "NBQN".
 IDENTITY = 0x4E42514E
 #: Of the command stream and this map: major version in the upper, minor in the lower half.
-VERSION = 0x0001_0002
+VERSION = 0x0002_0000
 #: Layers whose completion is time-stamped.
 LAYERS = 256
 

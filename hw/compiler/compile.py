@@ -3,7 +3,7 @@
 from hw.compiler.batch import batched
 from hw.compiler.layer import Lowered
 from hw.compiler.lower import lower
-from hw.compiler.schedule import Schedule, Spill
+from hw.compiler.schedule import Crowded, Schedule, Spill
 from hw.compiler.tiles import stream_rows
 from hw.config import AcceleratorConfig
 from hw.fold import CompileError
@@ -41,6 +41,7 @@ def compile_graph(
     copied: frozenset[str] = frozenset()
     spilled: frozenset[str] | None = None
     lowered: Lowered | None = None
+    narrow: frozenset[str] = frozenset()
     while True:
         if lowered is None:
             lowered = batched(graph, lower(graph, config, copied), batch)
@@ -52,9 +53,12 @@ def compile_graph(
         if spilled is None:
             spilled = _streamed(graph, config, lowered)
         try:
-            return Schedule(graph, config, lowered, spilled, traced).run(pack)
+            return Schedule(graph, config, lowered, spilled, narrow, traced).run(pack)
+        except Crowded as crowded:
+            narrow |= crowded.roots
         except Spill as spill:
             spilled |= {spill.root}
+            narrow = frozenset()
             views = {name for name, view in lowered.views.items() if view.root == spill.root}
             # Parts of words cannot be stored: what lies in the host's memory is copied together.
             # Lowering takes long, and depends on nothing else that has changed.

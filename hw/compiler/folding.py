@@ -1,9 +1,12 @@
-"""Chooses how many taps of the first layer's kernel are folded into its input channels."""
+"""Chooses how many positions of the image are folded into the first layer's input channels."""
 
 from math import gcd
 
+from hw.compiler.tiles import stream_tiles
 from hw.config import AcceleratorConfig
+from hw.control.transfer import word_beats
 from hw.image_fold import AxisFold, ImageFold
+from hw.isa import Memory
 
 __all__ = ["choose_fold"]
 
@@ -19,40 +22,52 @@ def choose_fold(
 ) -> ImageFold | None:
     """The folding with the fewest cycles to load the image and compute the layer, or None.
 
-    Cycles are those of the array's steps plus those of the image's way into the memory. A folding
-    whose blocks need more than one word is not tried: words are what a step reads.
+    The image is streamed: the strip of one tile is loaded while another is computed, so the longer
+    of the two counts in full and the other one for one tile. Of foldings that take as long it is
+    the one with the fewest words. One whose blocks need more than one word is not tried: words are
+    what a step reads.
     """
-    channels, out_h, out_w = out_shape[0], *out_shape[1:]
+    channels, out_h, out_w = out_shape
     filter_groups = -(-channels // config.filters)
-    groups = -(-out_h * out_w // config.pixels)
-    word_beats = -(-config.act_word_bits // config.axi_beat_bits)
-    drain = config.pixels * -(-min(channels, config.filters) // config.post_lanes)
+    chunks = -(-min(channels, config.filters) // config.post_lanes)
 
-    def cycles(steps: int, words: int) -> int:
-        return groups * filter_groups * max(steps, drain) + words * word_beats
+    def cost(steps: int, words: int) -> tuple[int, int]:
+        compute = filter_groups * min(
+            -(-out_h * out_w // pixels) * max(steps, config.drain_turns(pixels) * chunks)
+            for pixels in range(1, config.pixels + 1)
+        )
+        load = words * word_beats(config, Memory.ACT)
+        tiles = stream_tiles(config, out_shape, steps)
+        return max(compute, load) + min(compute, load) // tiles, words
 
     word_groups = -(-in_shape[0] // config.lanes)
-    best, fold = (
-        cycles(word_groups * kernel[0] * kernel[1], word_groups * in_shape[1] * in_shape[2]),
-        None,
-    )
+    best = cost(word_groups * kernel[0] * kernel[1], word_groups * in_shape[1] * in_shape[2])
+    fold = None
     for rows in _axis_folds(kernel[0], stride[0], padding[0], out_h):
         for columns in _axis_folds(kernel[1], stride[1], padding[1], out_w):
             if rows.block * columns.block * in_shape[0] > config.lanes:
                 continue
-            steps = -(-kernel[0] // rows.block) * -(-kernel[1] // columns.block)
-            cost = cycles(steps, rows.count * columns.count)
-            if cost < best:
-                best, fold = cost, ImageFold(channels=in_shape[0], rows=rows, columns=columns)
+            steps = rows.taps(kernel[0]) * columns.taps(kernel[1])
+            if (found := cost(steps, rows.count * columns.count)) < best:
+                best, fold = found, ImageFold(channels=in_shape[0], rows=rows, columns=columns)
     return fold
 
 
 def _axis_folds(kernel: int, stride: int, padding: int, outputs: int) -> list[AxisFold]:
-    folds = []
+    """For every block and number of taps the fewest blocks."""
+    folds: dict[tuple[int, int], AxisFold] = {}
     for block in range(1, max(kernel, stride) + 1):
-        taps = -(-kernel // block)
-        # With one tap only every stride-th position begins a block.
-        step = stride if taps == 1 else gcd(stride, block)
-        count = ((outputs - 1) * stride + (taps - 1) * block) // step + 1
-        folds.append(AxisFold(block=block, step=step, padding=padding, count=count))
-    return folds
+        for spacing in range(1, block + 1):
+            taps = 1 + -(-max(0, kernel - block) // spacing)
+            # With one tap only every stride-th position begins a block.
+            step = stride if taps == 1 else gcd(stride, spacing)
+            fold = AxisFold(
+                block=block,
+                spacing=step if taps == 1 else spacing,
+                step=step,
+                padding=padding,
+                count=((outputs - 1) * stride + (taps - 1) * spacing) // step + 1,
+            )
+            if fold.count < folds.get((block, taps), fold).count or (block, taps) not in folds:
+                folds[block, taps] = fold
+    return list(folds.values())

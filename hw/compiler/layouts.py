@@ -8,15 +8,18 @@ from hw.compiler.layer import Layer, Lowered
 from hw.compiler.tiles import FilterTile, layer_steps
 from hw.config import AcceleratorConfig
 from hw.layout import TensorLayout
+from hw.memory.banks import may_meet
 
 __all__ = ["best_pixels", "choose_layouts"]
 
 
-def choose_layouts(config: AcceleratorConfig, lowered: Lowered) -> dict[str, TensorLayout]:
+def choose_layouts(
+    config: AcceleratorConfig, lowered: Lowered, narrow: frozenset[str] = frozenset()
+) -> dict[str, TensorLayout]:
     """For each tensor the narrowest pitch with which its readers reach the most pixels.
 
     Of the pitches with which positions that are drained together are in different banks; the width
-    is always one of them.
+    is always one of them, and the only one for the tensors in ``narrow``.
     """
     # Operands of one addition are read with the same steps, so they have the same pitch; so do
     # the parts of a tensor.
@@ -35,10 +38,11 @@ def choose_layouts(config: AcceleratorConfig, lowered: Lowered) -> dict[str, Ten
                 layer for layer in lowered.layers if layer.source in group and not layer.image
             ]
             drained = any(layer.target in group for layer in lowered.layers)
+            gaps = 1 if group & narrow else 2 * config.banks
             pitches[group] = max(
                 (
                     pitch
-                    for pitch in range(width, width + config.banks)
+                    for pitch in range(width, width + gaps)
                     if not drained or _drains_apart(config, height, width, pitch)
                 ),
                 key=lambda pitch: (
@@ -75,8 +79,7 @@ def best_pixels(config: AcceleratorConfig, part: FilterTile, positions: int, pit
 def _drains_apart(config: AcceleratorConfig, height: int, width: int, pitch: int) -> bool:
     """Whether any ``post_positions`` positions in a row are words in different banks."""
     rows, columns = np.divmod(np.arange(height * width), width)
-    banks = (rows * pitch + columns) % config.banks
-    return all((banks[ahead:] != banks[:-ahead]).all() for ahead in range(1, config.post_positions))
+    return _apart(config, rows * pitch + columns, config.post_positions)
 
 
 def _pixel_counts(config: AcceleratorConfig, layer: Layer, pitch: int) -> Iterator[int]:
@@ -85,13 +88,19 @@ def _pixel_counts(config: AcceleratorConfig, layer: Layer, pitch: int) -> Iterat
     rows, columns = np.divmod(np.arange(height * width), width)
     words = rows * layer.stride[0] * pitch + columns * layer.stride[1]
     for pixels in range(config.pixels, 1, -1):
-        groups = -(-len(words) // pixels)
-        # Missing positions of the last group get banks of their own.
-        padded = np.arange(groups * pixels) + 2 * config.banks
-        banks = np.full(groups * pixels, -1)
-        banks[: len(words)] = words % config.banks
-        banks[len(words) :] = padded[len(words) :]
-        ordered = np.sort(banks.reshape(groups, pixels), axis=1)
-        if (ordered[:, 1:] != ordered[:, :-1]).all():
+        full = len(words) // pixels * pixels
+        groups = words[:full].reshape(-1, pixels), words[full:].reshape(1, -1)
+        if all(_apart(config, group, pixels) for group in groups):
             yield pixels
     yield 1
+
+
+def _apart(config: AcceleratorConfig, words: np.ndarray, count: int) -> bool:
+    """Whether ``count`` words beside each other, along the last axis, are in different banks.
+
+    Wherever in the memory they begin.
+    """
+    return not any(
+        may_meet(words[..., ahead:] - words[..., :-ahead], config.banks).any()
+        for ahead in range(1, count)
+    )

@@ -15,7 +15,7 @@ from hw.isa import Load, Region, Store, Unit
 from hw.program import Port, Program, ProgramLayer
 from nbqnn_train.graph import Graph
 
-__all__ = ["Schedule", "Spill"]
+__all__ = ["Crowded", "Schedule", "Spill"]
 
 #: Alignment of what lies in the host's memory: a page, and any AXI burst.
 _ALIGN = 4096
@@ -29,10 +29,20 @@ class Spill(Exception):
         self.root = root
 
 
+class Crowded(Exception):
+    """Tensors that compete for the memory and have gaps between their rows."""
+
+    def __init__(self, roots: frozenset[str]):
+        super().__init__(*sorted(roots))
+        self.roots = roots
+
+
 class Schedule:
     """One attempt: layer after layer, with the tensors in ``spilled`` in the host's memory.
 
-    :meth:`run` raises :class:`Spill` where another tensor has to go there.
+    The rows of those in ``narrow`` follow each other without gaps.
+    :meth:`run` raises :class:`Crowded` where others must be narrow, :class:`Spill` where another
+    has to go to the host's memory.
     """
 
     def __init__(
@@ -41,6 +51,7 @@ class Schedule:
         config: AcceleratorConfig,
         lowered: Lowered,
         spilled: frozenset[str],
+        narrow: frozenset[str],
         traced: bool,
     ):
         self.graph = graph
@@ -51,7 +62,7 @@ class Schedule:
         self.stream = CommandStream()
         self.scratchpad = Scratchpad(config.act_depth)
         self.parameters = ParameterLoader(config, self.stream)
-        self.layouts = choose_layouts(config, lowered)
+        self.layouts = choose_layouts(config, lowered, narrow)
         self.resident: dict[str, Strip] = {}
         self.homes: dict[str, list[Home]] = {}
         #: Rows of tensors in the host's memory, and the stores that must be complete before they
@@ -140,11 +151,11 @@ class Schedule:
         return layout.groups(self.config) * rows * layout.pitch
 
     def _make_resident(self, root: str, image: int | None) -> Strip:
-        """A place for all rows of an image; raises :class:`Spill` where there is none."""
+        """A place for all rows of an image; or what :meth:`run` raises."""
         try:
             buffer = self.scratchpad.allocate(self._words(root))
         except NoRoom:
-            raise Spill(self._victim(root)) from None
+            raise self._no_room(root) from None
         first, rows = self._rows(*self._instance(root, image))
         self.resident[root] = Strip(buffer, self.layouts[root], first, rows)
         return self.resident[root]
@@ -167,9 +178,15 @@ class Schedule:
         for home in self.homes[source][1:]:
             self._store(index, source, strip, home)
 
-    def _victim(self, *wanted: str) -> str:
+    def _no_room(self, *wanted: str) -> Exception:
+        """What to raise: gaps cost less than the way to the host's memory and back."""
+        competing = {*self.resident, *wanted} - self.spilled
+        layouts = {root: self.layouts[root] for root in competing}
+        padded = frozenset(root for root in competing if layouts[root].pitch > layouts[root].width)
+        return Crowded(padded) if padded else Spill(self._victim(sorted(competing)))
+
+    def _victim(self, candidates: list[str]) -> str:
         """The largest of the tensors that compete for the memory."""
-        candidates = sorted({*self.resident, *wanted} - self.spilled)
         source = self.graph.input_nodes[0].name
         if len(self.homes[source]) > 1:
             # An input that is also an output is stored from the chip.
@@ -325,8 +342,8 @@ class Schedule:
     ) -> tuple[list[RowTile], list[dict[str, Strip]], list[Strip | None]]:
         """Row tiles, and two places for the strips of each tensor that is not on the chip.
 
-        Raises :class:`Spill` where another tensor has to make room, :class:`CompileError` where
-        there is none.
+        Raises what :meth:`run` does where another tensor has to make room, :class:`CompileError`
+        where there is none.
         """
         height = layer.out_shape[1]
         _, in_height = self._rows(self.lowered.view(layer.source).root, layer.image)
@@ -344,7 +361,7 @@ class Schedule:
                 break
         else:
             if set(self.resident) - self.spilled:
-                raise Spill(self._victim())
+                raise self._no_room()
             words = sum(
                 self.layouts[root].groups(self.config) * count * self.layouts[root].pitch
                 for root, count in strip_rows.items()

@@ -18,6 +18,7 @@ __all__ = [
     "layer_steps",
     "row_tiles",
     "stream_rows",
+    "stream_tiles",
 ]
 
 
@@ -133,15 +134,20 @@ def filter_tiles(config: AcceleratorConfig, layer: Layer) -> list[FilterTile]:
     return tiles
 
 
+def stream_tiles(config: AcceleratorConfig, out_shape: tuple[int, int, int], steps: int) -> int:
+    """Tiles of rows of a layer that is cut for its transfers' sake, not for room."""
+    outputs, height, width = out_shape
+    groups = -(-height * width // config.pixels) * -(-outputs // config.filters)
+    return max(1, min(_STREAM_TILES, groups * steps // _STREAM_CYCLES))
+
+
 def stream_rows(config: AcceleratorConfig, layer: Layer) -> int:
-    """Rows of a tile of a layer that is cut for its transfers' sake, not for room."""
-    outputs, height, width = layer.out_shape
+    """Rows of one of these tiles."""
+    height = layer.out_shape[1]
     if layer.image is None:
         # Images, which are to share the weights.
         return height
-    groups = -(-height * width // config.pixels) * -(-outputs // config.filters)
-    tiles = min(_STREAM_TILES, groups * layer_steps(config, layer) // _STREAM_CYCLES)
-    return -(-height // max(1, tiles))
+    return -(-height // stream_tiles(config, layer.out_shape, layer_steps(config, layer)))
 
 
 def row_tiles(layer: Layer, in_height: int, rows: int) -> list[RowTile]:

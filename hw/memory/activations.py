@@ -16,7 +16,7 @@ __all__ = ["ActivationBank", "ActivationMemory", "activation_address_bits"]
 
 
 def activation_address_bits(config: AcceleratorConfig) -> int:
-    """Bits of the address of a word; the low ones choose the bank."""
+    """Bits of the address of a word; the low ones and the next choose the bank."""
     return (config.act_depth - 1).bit_length()
 
 
@@ -57,7 +57,7 @@ class ActivationBank(wiring.Component):
 
 
 class ActivationMemory(wiring.Component):
-    """``act_depth`` words of ``lanes`` activations; word w is in bank ``w % banks``.
+    """``act_depth`` words of ``lanes`` activations, word w in bank ``bank_of(w, banks)``.
 
     *Compute reads*: up to ``pixels`` words a cycle, which the compiler arranges to be in different
     banks (of two that are not, the lower pixel gets its word); a padded pixel gets the padding code
@@ -125,7 +125,8 @@ class ActivationMemory(wiring.Component):
         chunks = c.lanes // c.post_lanes
 
         def bank_of(address):
-            return address[:bank_bits]
+            """As :func:`hw.memory.banks.bank_of`."""
+            return Cat(address[0] ^ address[bank_bits], address[1:bank_bits])
 
         def row_of(address):
             return address[bank_bits:]

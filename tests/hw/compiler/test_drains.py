@@ -1,6 +1,7 @@
-"""hw.compiler.layouts: what is drained together lies in different banks, and soon enough."""
+"""hw.compiler.layouts: what is read or drained together lies in different banks."""
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -36,6 +37,23 @@ def turns(command, positions):
             yield words[first : min(first + positions, end)]
 
 
+def groups(command):
+    """Words that are read in the same cycle, group after group, of the first tap."""
+    words, word = [], command["in_base"]
+    for position in range(command["positions"]):
+        words.append(word)
+        last = (position + 1) % command["out_width"] == 0
+        word += command["origin_wrap"] if last else command["column_step"]
+    for first in range(0, len(words), command["pixels"]):
+        yield words[first : first + command["pixels"]]
+
+
+def bank(word):
+    """Every other row of words has each two banks swapped."""
+    row, place = divmod(word % (1 << 16), SMALL.banks)
+    return place ^ 1 if row % 2 else place
+
+
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     height=st.integers(1, 9),
@@ -44,7 +62,7 @@ def turns(command, positions):
     positions=st.integers(1, 5),
     depth=st.sampled_from([128, 4096]),
 )
-def test_written_together_in_different_banks(height, width, stride, positions, depth):
+def test_together_in_different_banks(height, width, stride, positions, depth):
     """In whole maps and in strips of rows, as the commands say."""
     net = Network(seed=1).add(Input, "image", shape=(3, height, width), bits=8, signed=True,
                               exponent=0)  # fmt: skip
@@ -56,8 +74,11 @@ def test_written_together_in_different_banks(height, width, stride, positions, d
     for command in computes(compile_graph(net.graph(), config)):
         assert command["drain_cycles"] == -(-command["pixels"] // positions) * command["chunks"]
         for words in turns(command, positions):
-            banks = {word % config.banks for word in words}
-            assert len(banks) == len(words), (command, words)
+            assert len({bank(word) for word in words}) == len(words), (command, words)
+        # Every tap is that far from the first one, so any base must do.
+        for words, base in product(groups(command), range(2 * config.banks)):
+            banks = {bank(word + base) for word in words}
+            assert len(banks) == len(words), (command, words, base)
 
 
 @pytest.mark.parametrize("positions", range(1, 6))
@@ -74,7 +95,7 @@ def test_whatever_pitch_the_readers_would_like(monkeypatch, positions, width):
         pitch = chosen[name].pitch
         words = [y * pitch + x for y in range(6) for x in range(width)]
         for first in range(len(words)):
-            banks = [word % config.banks for word in words[first : first + positions]]
+            banks = [bank(word) for word in words[first : first + positions]]
             assert len(set(banks)) == len(banks) or name == "image", (name, pitch)
 
 
