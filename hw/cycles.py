@@ -2,19 +2,26 @@
 
 It reads the command stream and plays the four units that work side by side: command fetch, load,
 compute and store engine. Commands start when the one before has left the engine, what they wait for
-is complete and they have been fetched. Within a command nothing is simulated: a command's duration
-follows from its counts.
+is complete and they have been fetched. Descriptors and loads come over one bus, in the order in
+which they were asked for. Within a command a duration follows from its counts, but for loads of
+activations, which wait for the drain where it writes to their bank (:mod:`hw.bank_waits`).
 """
 
+import heapq
+import math
 from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
 
 from hw.array.array import array_latency
 from hw.array.svpe import pe_latency
+from hw.bank_waits import DrainedWords, loaded
 from hw.config import AcceleratorConfig
 from hw.control.fetch import check_cycles
 from hw.control.stalls import Stall
-from hw.isa import DESCRIPTOR_BYTES, Opcode, Unit, unpack
+from hw.control.transfer import word_beats
+from hw.isa import DESCRIPTOR_BYTES, Memory, Opcode, Unit, unpack
 from hw.memory.activations import ActivationMemory
 from hw.post.drain import Drain
 from hw.program import Program
@@ -24,13 +31,17 @@ __all__ = ["CycleEstimate", "LayerEstimate", "MemoryModel", "estimate_cycles"]
 #: Descriptors that are fetched ahead, and commands that wait in each engine's queue.
 _FETCHED_AHEAD = 2
 _QUEUE = 4
-#: Cycles from start to the first request, through a queue, from a load's command to its request
-#: and from its last beat to the memory.
-_START, _QUEUED, _REQUEST, _PACK = 8, 3, 8, 6
+#: Cycles from start to the first request, through a queue, and from a load's last beat to the
+#: memory.
+_START, _QUEUED, _PACK = 0, 3, 6
+#: From a descriptor's turn and from a load's command to the bus, and from there back without the
+#: memory's own latency.
+_FETCH_REQUEST, _FETCH_BACK = 2, 5
+_LOAD_REQUEST, _LOAD_BACK = 4, 4
 #: From a command to its first group, less the positions of that group.
 _WALK = 3
 #: From a group's last step to its unit's first register, and from the last write to ``done``.
-_STEP, _DONE = 1, -1
+_STEP, _DONE = 1, 0
 _STORE_BEGIN, _STORE_END = ActivationMemory.latency + 9, 6
 
 
@@ -88,6 +99,20 @@ def estimate_cycles(program: Program, memory: MemoryModel | None = None) -> Cycl
     return _Model(program, memory or MemoryModel()).run()
 
 
+@dataclass(eq=False)
+class _Transfer:
+    """What was asked for over the bus: a descriptor, or a load with its fields."""
+
+    #: When its first beat can be there, and its beats.
+    ready: float
+    beats: int
+    done: Callable[[], None]
+    load: dict | None = None
+    #: When its first beat comes, and its last.
+    begin: float = 0.0
+    end: float = 0.0
+
+
 class _Model:
     def __init__(self, program: Program, memory: MemoryModel):
         self.program = program
@@ -96,76 +121,73 @@ class _Model:
         beat = self.config.axi_beat_bits / 8
         #: Cycles that a beat takes on its way.
         self.beat = max(1.0, beat / memory.bytes_per_cycle) if memory.bytes_per_cycle else 1.0
-        self.finished = {opcode: [] for opcode in (Opcode.LOAD, Opcode.COMPUTE, Opcode.STORE)}
-        #: When each engine's queued commands leave their queue.
-        self.taken = {opcode: deque() for opcode in self.finished}
+        self.commands = [
+            unpack(program.commands[at : at + DESCRIPTOR_BYTES])
+            for at in range(0, len(program.commands), DESCRIPTOR_BYTES)
+        ]
+        self.layers = [
+            {"array": 0, "load": 0.0, "store": 0.0, "waiting": {}} for _ in program.layers
+        ]
+        self.ends = [0.0] * len(program.layers)
+        self.moved = {Opcode.LOAD: 0, Opcode.STORE: 0}
+        #: What happens, in the order of time and then of entry.
+        self.events: list[tuple[float, int, Callable[[], None]]] = []
+        self.entries = count()
+        self.now = 0.0
+        #: When each engine's commands were complete, when it is free, and its queue: commands and
+        #: when they have come through it.
+        self.finished: dict[Opcode, list[float]] = {
+            opcode: [] for opcode in (Opcode.LOAD, Opcode.COMPUTE, Opcode.STORE)
+        }
         self.free = dict.fromkeys(self.finished, 0.0)
+        self.queues: dict[Opcode, deque[tuple[float, dict]]] = {
+            opcode: deque() for opcode in self.finished
+        }
+        #: Descriptors that were asked for; those that have come and when they have been checked;
+        #: when the last one was handed on, and since when the next one's queue is full.
+        self.asked = 0
+        self.checked: deque[tuple[float, dict]] = deque()
+        self.handed = 0.0
+        self.blocked: float | None = None
+        #: What was asked for over the bus, in this order, and when the last beat was there.
+        self.bus: deque[_Transfer] = deque()
+        self.bus_free = 0.0
+        #: What was written not long ago or will be.
+        self.drains: deque[DrainedWords] = deque()
         self.array = array_latency(self.config)
         #: From a descriptor's last beat to its queue.
         self.check = check_cycles(self.config)
         #: When the walker and the sequencer are done with the last command, the last group's last
         #: step and its unit.
-        self.walked = self.stepped = self.group_end = 0.0
+        self.stepped = self.group_end = 0.0
         self.spacing = 0
         self.unit = Unit.ARRAY
         #: When fetching was held up by a queue that was full: (engine, from, until).
         self.full: list[tuple[str, float, float]] = []
-        #: When the last load's beats have come.
-        self.read_bus = 0.0
         self.descriptor_beats = DESCRIPTOR_BYTES * 8 // self.config.axi_beat_bits
 
     def run(self) -> CycleEstimate:
-        commands = [
-            unpack(self.program.commands[at : at + DESCRIPTOR_BYTES])
-            for at in range(0, len(self.program.commands), DESCRIPTOR_BYTES)
-        ]
-        layers = [
-            {"array": 0, "load": 0.0, "store": 0.0, "waiting": {}} for _ in self.program.layers
-        ]
-        ends = [0.0] * len(layers)
-        arrival, arrivals = float(_START), deque()
-        handed = 0.0
-        moved = {Opcode.LOAD: 0, Opcode.STORE: 0}
-        for fields in commands:
-            arrival = self._fetched(arrival, arrivals)
-            handed = max(arrival + self.check, handed + 3)
-            opcode = Opcode(fields["opcode"])
-            if opcode is Opcode.END:
-                break
-            queue = self.taken[opcode]
-            if len(queue) == _QUEUE and (free := queue.popleft()) > handed:
-                self.full.append((opcode.name.lower(), handed, free))
-                handed = free
-            begin, waits = self._begin(opcode, handed + _QUEUED, fields)
-            queue.append(begin)
-            if opcode is Opcode.COMPUTE:
-                layer = fields["layer"]
-                self._wait(layers[layer]["waiting"], waits)
-                ends[layer] = end = self._compute(begin, fields, layers[layer])
-            else:
-                beats = fields["rows"] * fields["beats"]
-                moved[opcode] += beats
-                end = self._transfer(opcode, begin, fields, beats)
-                if layers:
-                    layers[fields["layer"]][opcode.name.lower()] += end - begin
-                self.free[opcode] = end
-            self.finished[opcode].append(end)
+        for _ in range(_FETCHED_AHEAD):
+            self._at(_START, self._fetch)
+        while self.events:
+            self.now, _, happen = heapq.heappop(self.events)
+            happen()
         last = {opcode: max(ends, default=0.0) for opcode, ends in self.finished.items()}
-        done = max([handed, *last.values()]) + 6
-        if layers:
-            waiting = layers[-1]["waiting"]
-            self._wait(waiting, [("fetch", handed), ("store", last[Opcode.STORE]), ("other", done)])
+        done = max([self.handed, *last.values()]) + 6
+        if self.layers:
+            waits = [("fetch", self.handed), ("store", last[Opcode.STORE]), ("other", done)]
+            self._wait(self.layers[-1]["waiting"], waits)
         beat_bytes = self.config.axi_beat_bits // 8
         return CycleEstimate(
             cycles=round(done),
-            layers=tuple(self._layers(layers, ends)),
-            read_bytes=moved[Opcode.LOAD] * beat_bytes + len(self.program.commands),
-            written_bytes=moved[Opcode.STORE] * beat_bytes,
+            layers=tuple(self._estimates()),
+            read_bytes=self.moved[Opcode.LOAD] * beat_bytes + len(self.program.commands),
+            written_bytes=self.moved[Opcode.STORE] * beat_bytes,
         )
 
-    def _layers(self, layers: list[dict], ends: list[float]):
+    def _estimates(self) -> Iterator[LayerEstimate]:
         before = 0.0
-        for described, values, end in zip(self.program.layers, layers, ends, strict=True):
+        for described, values, end in zip(self.program.layers, self.layers, self.ends, strict=True):
             yield LayerEstimate(
                 name=described.name,
                 macs=described.macs,
@@ -177,26 +199,126 @@ class _Model:
             )
             before = end
 
-    def _fetched(self, previous: float, arrivals: deque) -> float:
-        """When the next descriptor is complete in the fetch unit."""
-        requested = arrivals.popleft() if len(arrivals) == _FETCHED_AHEAD else float(_START)
-        first = requested + self.memory.read_latency + 7
-        arrived = max(first, previous) + self.descriptor_beats * self.beat
-        arrivals.append(arrived + self.check)
-        return arrived
+    def _at(self, time: float, happen: Callable[[], None]):
+        heapq.heappush(self.events, (max(time, self.now), next(self.entries), happen))
 
-    def _begin(
-        self, opcode: Opcode, fetched: float, fields: dict
-    ) -> tuple[float, list[tuple[str, float]]]:
-        """When a command may leave its queue, and until when it waits for what."""
-        waits = [("fetch", fetched)]
+    # Command fetch --------------------------------------------------------------------------------
+
+    def _fetch(self):
+        """Asks for the next descriptor."""
+        if self.asked == len(self.commands):
+            return
+        fields = self.commands[self.asked]
+        self.asked += 1
+
+        def arrived():
+            self.checked.append((self.now + self.check, fields))
+            self._hand_on()
+
+        ready = self.now + _FETCH_REQUEST + self.memory.read_latency + _FETCH_BACK
+        transfer = _Transfer(ready, self.descriptor_beats, arrived)
+        self._at(self.now + _FETCH_REQUEST, lambda: self._ask(transfer))
+
+    def _hand_on(self):
+        """Hands the next descriptor to its engine's queue, as soon as there is room."""
+        if not self.checked:
+            return
+        checked, fields = self.checked[0]
+        ready = max(checked, self.handed + self.check - 1)
+        if ready > self.now:
+            self._at(ready, self._hand_on)
+            return
+        opcode = Opcode(fields["opcode"])
+        if opcode is not Opcode.END:
+            if len(self.queues[opcode]) == _QUEUE:
+                self.blocked = self.now if self.blocked is None else self.blocked
+                return
+            self.queues[opcode].append((self.now + _QUEUED, fields))
+            self._at(self.now + _QUEUED, lambda: self._start(opcode))
+            self._fetch()
+        if self.blocked is not None and self.now > self.blocked:
+            self.full.append((opcode.name.lower(), self.blocked, self.now))
+        self.blocked = None
+        self.checked.popleft()
+        self.handed = self.now
+        self._hand_on()
+
+    # The bus of descriptors and loads -------------------------------------------------------------
+
+    def _ask(self, transfer: _Transfer):
+        self.bus.append(transfer)
+        if len(self.bus) == 1:
+            self._serve()
+
+    def _serve(self):
+        """The first transfer's beats come."""
+        transfer = self.bus[0]
+        transfer.begin = max(transfer.ready, self.bus_free)
+        self._expect_end()
+
+    def _expect_end(self):
+        """When the first transfer's last beat comes, as far as it is known what the drain does."""
+        transfer = self.bus[0]
+        end = transfer.begin + transfer.beats * self.beat
+        if transfer.load is not None and transfer.load["memory"] == Memory.ACT:
+            while self.drains and self.drains[0].end < transfer.begin:
+                self.drains.popleft()
+            word_cycles = word_beats(self.config, Memory.ACT) * self.beat
+            end = loaded(self.config, transfer.load, transfer.begin, word_cycles, self.drains)
+        transfer.end = end
+
+        def served():
+            # Unless it takes longer by now.
+            if self.bus and self.bus[0] is transfer and transfer.end == end:
+                self.bus_free = end
+                self.bus.popleft()
+                if self.bus:
+                    self._serve()
+                transfer.done()
+
+        self._at(end, served)
+
+    # Engines --------------------------------------------------------------------------------------
+
+    def _start(self, opcode: Opcode):
+        """Starts an engine's next command if nothing is in its way."""
+        queue = self.queues[opcode]
+        if not queue:
+            return
+        visible, fields = queue[0]
+        waits = [("fetch", visible)]
         for engine, ends in self.finished.items():
-            count = fields[f"wait_{engine.name.lower()}"]
-            if count:
+            number = fields[f"wait_{engine.name.lower()}"]
+            if number > len(ends):
+                return
+            if number:
                 cause = "drain" if engine is Opcode.COMPUTE else engine.name.lower()
-                waits.append((cause, ends[count - 1] + 1))
-        free = (self.walked if opcode is Opcode.COMPUTE else self.free[opcode]) + 1
-        return max(free, *(until for _, until in waits)), waits
+                waits.append((cause, ends[number - 1] + 1))
+        begin = max(self.free[opcode] + 1, *(until for _, until in waits))
+        if begin > self.now:
+            # Of the engine that is not free nothing is known: it starts the next one itself.
+            if begin < math.inf:
+                self._at(begin, lambda: self._start(opcode))
+            return
+        queue.popleft()
+        layer = fields["layer"]
+        match opcode:
+            case Opcode.LOAD:
+                self._load(fields)
+            case Opcode.COMPUTE:
+                self._wait(self.layers[layer]["waiting"], waits)
+                end = self._compute(fields)
+                self.ends[layer] = end
+                self._at(end, lambda: self._complete(opcode))
+                self._at(self.free[opcode] + 1, lambda: self._start(opcode))
+            case Opcode.STORE:
+                self._store(fields)
+        self._at(self.now + 1, self._hand_on)
+
+    def _complete(self, opcode: Opcode):
+        self.finished[opcode].append(self.now)
+        for engine in self.finished:
+            self._at(self.now + 1, lambda engine=engine: self._start(engine))
 
     def _wait(self, waiting: dict[str, float], waits: list[tuple[str, float]]):
         """Adds what the array stands still for, one thing after the other, since its last step."""
@@ -214,25 +336,47 @@ class _Model:
                 now = until
         self.stepped = now
 
-    def _transfer(self, opcode: Opcode, begin: float, fields: dict, beats: int) -> float:
-        if opcode is Opcode.LOAD:
-            start = max(begin + _REQUEST + self.memory.read_latency, self.read_bus)
-            # The descriptor that is fetched when a load leaves its queue comes before its beats.
-            self.read_bus = start + (beats + self.descriptor_beats) * self.beat
-            return self.read_bus + _PACK
-        words = fields["rows"] * fields["words"]
-        moving = max(beats * self.beat, words)
-        return begin + _STORE_BEGIN + moving + self.memory.write_latency + _STORE_END
+    def _load(self, fields: dict):
+        begin = self.now
+        beats = fields["rows"] * fields["beats"]
+        self.moved[Opcode.LOAD] += beats
+        self.free[Opcode.LOAD] = math.inf
 
-    def _compute(self, begin: float, fields: dict, layer: dict) -> float:
+        def loaded():
+            self._at(self.now + _PACK, written)
+
+        def written():
+            self._moved(Opcode.LOAD, fields, begin)
+
+        ready = begin + _LOAD_REQUEST + self.memory.read_latency + _LOAD_BACK
+        transfer = _Transfer(ready, beats, loaded, fields)
+        self._at(begin + _LOAD_REQUEST, lambda: self._ask(transfer))
+
+    def _store(self, fields: dict):
+        begin = self.now
+        beats, words = (fields["rows"] * fields[name] for name in ("beats", "words"))
+        self.moved[Opcode.STORE] += beats
+        self.free[Opcode.STORE] = math.inf
+        moving = max(beats * self.beat, words)
+        end = begin + _STORE_BEGIN + moving + self.memory.write_latency + _STORE_END
+        self._at(end, lambda: self._moved(Opcode.STORE, fields, begin))
+
+    def _moved(self, opcode: Opcode, fields: dict, begin: float):
+        if self.layers:
+            self.layers[fields["layer"]][opcode.name.lower()] += self.now - begin
+        self.free[opcode] = self.now
+        self._complete(opcode)
+
+    def _compute(self, fields: dict) -> float:
         """When the results are written; steps and stalls of the array are added to the layer."""
+        layer = self.layers[fields["layer"]]
         pixels, drain = fields["pixels"], fields["drain_cycles"]
         steps = fields["channel_groups"] * fields["kernel_h"] * fields["kernel_w"]
         groups = -(-fields["positions"] // pixels)
         total = groups * fields["filter_groups"]
         interval = max(steps, drain)
         unit = Unit(fields["unit"])
-        first = begin + _WALK + pixels
+        first = self.now + _WALK + pixels
         # Units of another latency wait until everything is written.
         written = self.group_end + self._latency(self.unit) + self.spacing
         start = max(first, self.stepped, written if unit is not self.unit else 0.0)
@@ -242,12 +386,16 @@ class _Model:
         last = fields["positions"] - (groups - 1) * pixels
         end = end_first + (total - 1) * interval
         self._wait(layer["waiting"], [("drain", end - total * steps)])
-        self.walked = end - min(steps, interval) if total > 1 else start
+        self.free[Opcode.COMPUTE] = end - interval if total > 1 else start
         self.stepped = self.group_end = end
         self.spacing, self.unit = drain, unit
         layer["array"] += total * steps
+        latency = self._latency(unit)
+        self.drains.append(DrainedWords(self.config, fields, end_first + latency, interval))
+        if self.bus and self.bus[0].begin and self.bus[0].load is not None:
+            self._expect_end()
         drained = self.config.drain_turns(last) * fields["chunks"]
-        return end + self._latency(unit) + drained
+        return end + latency + drained
 
     def _latency(self, unit: Unit) -> int:
         inside = {Unit.ARRAY: self.array, Unit.SUM: pe_latency(1), Unit.MAX: 2}[unit]
