@@ -74,27 +74,29 @@ def loaded(
     words = fields["base"] + rows * fields["base_stride"] + columns
     banks = (1 << bank_of(words, config.banks)).tolist()
     count, done = len(banks), 0
-    # When the next word is there, and when it can be written.
+    # When the next word is there, when it can be written, and when the last one was.
     there = tried = begin + word_cycles
+    written = begin
     for drained in drains:
         if drained.end <= tried:
             continue
         for time, mask in drained.cycles(tried - 1):
-            if tried < time:
-                # All that are written before.
-                free = min(count - done, -int((tried - time) // word_cycles))
+            while tried < time and done < count:
+                # All before the drain's next cycle; one that has waited comes by itself.
+                free = 1
+                if tried == there:
+                    free = min(count - done, -int((there - time) // word_cycles))
+                written = tried + (free - 1) * word_cycles
                 done += free
-                there += free * word_cycles
-                tried = there
-            if done == count:
-                return there - word_cycles
-            if tried < time + 1:
+                there = tried = max(there + free * word_cycles, written + 1)
+            if tried < time + 1 and done < count:
                 if banks[done] & mask:
                     tried = time + 1
                 else:
+                    written = tried
                     done += 1
-                    there = max(there + word_cycles, tried + 1)
-                    tried = there
+                    there = tried = max(there + word_cycles, written + 1)
             if done == count:
-                return max(there - word_cycles, time)
-    return there + (count - done - 1) * word_cycles
+                return written
+    rest = count - done - 1
+    return tried if not rest else max(there + word_cycles, tried + 1) + (rest - 1) * word_cycles

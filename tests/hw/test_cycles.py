@@ -1,0 +1,63 @@
+"""hw.cycles: layer by layer what the RTL takes."""
+
+import pytest
+
+from hw import cycles
+from hw.compiler import compile_graph
+from hw.cycles import MemoryModel, estimate_cycles
+from nbqnn_train.graph import Input
+from sim.verilated import MemoryTiming
+from tests.hw.accelerators import VERILATED
+from tests.hw.networks import Network, images, small_network, traced_codes
+from tests.hw.runs import compare
+
+CONFIG = VERILATED["shift_64"]
+
+
+def streamed():
+    """Four words of the image for each output, which is drained all the time."""
+    net = Network(seed=1).add(Input, "image", shape=(4, 48, 48), bits=8, signed=True, exponent=0)
+    net.conv("layer", (8, 4, 2, 2), 3, stride=(2, 2))
+    return net.requantize("out", 8, True).graph()
+
+
+def chain():
+    """Weights come in many loads, each for a short time of computing."""
+    net = Network(seed=1).add(Input, "image", shape=(8, 6, 6), bits=8, signed=True, exponent=0)
+    for number, (inputs, outputs) in enumerate([(8, 32), (32, 40), (40, 16)]):
+        net.conv(f"layer{number}", (outputs, inputs, 3, 3), 3, padding=(1, 1, 1, 1))
+        net.requantize(f"out{number}", 8, True)
+    return net.graph()
+
+
+def measured(accelerator_model, program, graph, timing):
+    driver, _ = accelerator_model(CONFIG).driver(program, timing=MemoryTiming(**timing))
+    x = images(graph, 1)
+    return compare(driver, x[0], traced_codes(graph, x)[0])
+
+
+@pytest.mark.parametrize("timing", [{}, {"read_latency": 150, "write_latency": 80}])
+@pytest.mark.parametrize("network", [streamed, chain, small_network])
+def test_every_layer(accelerator_model, network, timing):
+    graph = (
+        small_network(act_bits=8, weight_bits=3, scale=False)
+        if network is small_network
+        else network()
+    )
+    program = compile_graph(graph, CONFIG)
+    result = measured(accelerator_model, program, graph, timing)
+    estimate = estimate_cycles(program, MemoryModel(**timing))
+    assert estimate.cycles == pytest.approx(result.cycles, rel=0.01)
+    for layer, expected in zip(estimate.layers, result.layer_cycles, strict=True):
+        assert layer.cycles == pytest.approx(expected, rel=0.01, abs=8), layer
+
+
+def test_loads_wait_for_banks(accelerator_model, monkeypatch):
+    """Without that the model would be wrong."""
+    graph = streamed()
+    program = compile_graph(graph, CONFIG)
+    result = measured(accelerator_model, program, graph, {})
+    monkeypatch.setattr(
+        cycles, "loaded", lambda config, load, begin, word, drains: begin + load["words"] * word
+    )
+    assert estimate_cycles(program).cycles < 0.97 * result.cycles
