@@ -31,13 +31,14 @@ __all__ = ["CycleEstimate", "LayerEstimate", "MemoryModel", "estimate_cycles"]
 #: Descriptors that are fetched ahead, and commands that wait in each engine's queue.
 _FETCHED_AHEAD = 2
 _QUEUE = 4
-#: Cycles from start to the first request, through a queue, and from a load's last beat to the
-#: memory.
-_START, _QUEUED, _PACK = 0, 3, 6
+#: Cycles from start, as far as they are counted, to the first request; through a queue; and from a
+#: load's last beat to the memory.
+_START, _QUEUED, _PACK = -4, 3, 1
 #: From a descriptor's turn and from a load's command to the bus, and from there back without the
 #: memory's own latency.
-_FETCH_REQUEST, _FETCH_BACK = 2, 5
-_LOAD_REQUEST, _LOAD_BACK = 4, 4
+_FETCH_REQUEST, _LOAD_REQUEST, _BACK = 2, 4, 9
+#: Cycles between two requests over the bus.
+_REQUESTS = 3
 #: From a command to its first group, less the positions of that group.
 _WALK = 3
 #: From a group's last step to its unit's first register, and from the last write to ``done``.
@@ -103,12 +104,11 @@ def estimate_cycles(program: Program, memory: MemoryModel | None = None) -> Cycl
 class _Transfer:
     """What was asked for over the bus: a descriptor, or a load with its fields."""
 
-    #: When its first beat can be there, and its beats.
-    ready: float
     beats: int
     done: Callable[[], None]
     load: dict | None = None
-    #: When its first beat comes, and its last.
+    #: When its first beat can be there at the earliest, when it comes, and when the last one has.
+    ready: float = 0.0
     begin: float = 0.0
     end: float = 0.0
 
@@ -133,7 +133,7 @@ class _Model:
         #: What happens, in the order of time and then of entry.
         self.events: list[tuple[float, int, Callable[[], None]]] = []
         self.entries = count()
-        self.now = 0.0
+        self.now = float(_START)
         #: When each engine's commands were complete, when it is free, and its queue: commands and
         #: when they have come through it.
         self.finished: dict[Opcode, list[float]] = {
@@ -149,8 +149,10 @@ class _Model:
         self.checked: deque[tuple[float, dict]] = deque()
         self.handed = 0.0
         self.blocked: float | None = None
-        #: What was asked for over the bus, in this order, and when the last beat was there.
+        #: What was asked for over the bus, in this order; when the last time, and when the last
+        #: beat was there.
         self.bus: deque[_Transfer] = deque()
+        self.requested = -math.inf
         self.bus_free = 0.0
         #: What was written not long ago or will be.
         self.drains: deque[DrainedWords] = deque()
@@ -215,8 +217,7 @@ class _Model:
             self.checked.append((self.now + self.check, fields))
             self._hand_on()
 
-        ready = self.now + _FETCH_REQUEST + self.memory.read_latency + _FETCH_BACK
-        transfer = _Transfer(ready, self.descriptor_beats, arrived)
+        transfer = _Transfer(self.descriptor_beats, arrived)
         self._at(self.now + _FETCH_REQUEST, lambda: self._ask(transfer))
 
     def _hand_on(self):
@@ -246,6 +247,8 @@ class _Model:
     # The bus of descriptors and loads -------------------------------------------------------------
 
     def _ask(self, transfer: _Transfer):
+        self.requested = max(self.now, self.requested + _REQUESTS)
+        transfer.ready = self.requested + self.memory.read_latency + _BACK
         self.bus.append(transfer)
         if len(self.bus) == 1:
             self._serve()
@@ -348,8 +351,7 @@ class _Model:
         def written():
             self._moved(Opcode.LOAD, fields, begin)
 
-        ready = begin + _LOAD_REQUEST + self.memory.read_latency + _LOAD_BACK
-        transfer = _Transfer(ready, beats, loaded, fields)
+        transfer = _Transfer(beats, loaded, fields)
         self._at(begin + _LOAD_REQUEST, lambda: self._ask(transfer))
 
     def _store(self, fields: dict):
