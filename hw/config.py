@@ -155,8 +155,8 @@ class AcceleratorConfig:
     def banks(self) -> int:
         """Banks of the activation memory: the power of two above the pixels.
 
-        Above, so that transfers find a free bank while the array reads. With twice the pixels or
-        more, two-fold strides are free of conflicts too; otherwise fewer pixels are used there.
+        Above, so that transfers find a free bank while the array reads. Which words are in which
+        bank: :mod:`hw.memory.banks`.
         """
         return 1 << self.pixels.bit_length()
 

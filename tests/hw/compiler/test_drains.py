@@ -109,3 +109,16 @@ def test_full_turns_where_the_drain_is_slow(positions, pixels):
     config = replace(SMALL, post_positions=positions, post_lanes=8)
     one, *_, nine = computes(compile_graph(graph, config))
     assert (one["pixels"], nine["pixels"]) == (pixels, 5)
+
+
+@pytest.mark.parametrize(("depth", "pixels"), [(2048, 2), (4096, 5)])
+def test_gaps_only_where_there_is_room(depth, pixels):
+    """Two maps of 36 × 28 words fit; with the gaps that a stride of two wants they do not."""
+    net = Network(seed=1).add(Input, "image", shape=(8, 36, 28), bits=8, signed=True, exponent=0)
+    net.conv("first", (8, 8, 1, 1), 2).requantize("a", 8, False)
+    net.conv("second", (8, 8, 1, 1), 2, stride=(2, 2))
+    graph = net.requantize("b", 8, True).graph()
+    config = replace(SMALL, act_depth=depth, post_lanes=8, post_positions=5)
+    program = compile_graph(graph, config)
+    assert program.scratch_bytes == 0
+    assert [command["pixels"] for command in computes(program)] == [5, pixels]
