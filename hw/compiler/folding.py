@@ -23,32 +23,42 @@ def choose_fold(
     """The folding with the fewest cycles to load the image and compute the layer, or None.
 
     The image is streamed: the strip of one tile is loaded while another is computed, so the longer
-    of the two counts in full and the other one for one tile. Of foldings that take as long it is
-    the one with the fewest words. One whose blocks need more than one word is not tried: words are
-    what a step reads.
+    of the two counts in full and the other one for one tile. Rows that two tiles read are loaded
+    twice. Of foldings that take as long it is the one with the fewest words. One whose blocks need
+    more than one word is not tried: words are what a step reads.
     """
     channels, out_h, out_w = out_shape
     filter_groups = -(-channels // config.filters)
     chunks = -(-min(channels, config.filters) // config.post_lanes)
 
-    def cost(steps: int, words: int) -> tuple[int, int]:
+    def cost(steps: int, rows: int, shared_rows: int, row_words: int) -> tuple[int, int]:
         compute = filter_groups * min(
             -(-out_h * out_w // pixels) * max(steps, config.drain_turns(pixels) * chunks)
             for pixels in range(1, config.pixels + 1)
         )
-        load = words * word_beats(config, Memory.ACT)
         tiles = stream_tiles(config, out_shape, steps)
+        words = (rows + (tiles - 1) * max(0, shared_rows)) * row_words
+        load = words * word_beats(config, Memory.ACT)
         return max(compute, load) + min(compute, load) // tiles, words
 
     word_groups = -(-in_shape[0] // config.lanes)
-    best = cost(word_groups * kernel[0] * kernel[1], word_groups * in_shape[1] * in_shape[2])
+    best = cost(
+        word_groups * kernel[0] * kernel[1],
+        in_shape[1],
+        kernel[0] - stride[0],
+        word_groups * in_shape[2],
+    )
     fold = None
     for rows in _axis_folds(kernel[0], stride[0], padding[0], out_h):
+        # Rows of a window less those that the next one is further down.
+        window = (rows.taps(kernel[0]) - 1) * rows.spacing // rows.step + 1
+        shared_rows = window - stride[0] // rows.step
         for columns in _axis_folds(kernel[1], stride[1], padding[1], out_w):
             if rows.block * columns.block * in_shape[0] > config.lanes:
                 continue
             steps = rows.taps(kernel[0]) * columns.taps(kernel[1])
-            if (found := cost(steps, rows.count * columns.count)) < best:
+            found = cost(steps, rows.count, shared_rows, columns.count)
+            if found < best:
                 best, fold = found, ImageFold(channels=in_shape[0], rows=rows, columns=columns)
     return fold
 
