@@ -41,8 +41,8 @@ _FETCH_REQUEST, _LOAD_REQUEST, _BACK = 2, 4, 9
 _REQUESTS = 3
 #: From a command to its first group, less the positions of that group.
 _WALK = 3
-#: From a group's last step to its unit's first register, and from the last write to ``done``.
-_STEP, _DONE = 1, 0
+#: From a group's last step to its unit's first register.
+_STEP = 1
 _STORE_BEGIN, _STORE_END = ActivationMemory.latency + 9, 6
 
 
@@ -159,8 +159,8 @@ class _Model:
         self.array = array_latency(self.config)
         #: From a descriptor's last beat to its queue.
         self.check = check_cycles(self.config)
-        #: When the walker and the sequencer are done with the last command, the last group's last
-        #: step and its unit.
+        #: What the array does and waits for is known until then; the last group's last step, how
+        #: far the next one's must be from it, and its unit.
         self.stepped = self.group_end = 0.0
         self.spacing = 0
         self.unit = Unit.ARRAY
@@ -401,4 +401,4 @@ class _Model:
 
     def _latency(self, unit: Unit) -> int:
         inside = {Unit.ARRAY: self.array, Unit.SUM: pe_latency(1), Unit.MAX: 2}[unit]
-        return _STEP + ActivationMemory.latency + inside + Drain.latency + _DONE
+        return _STEP + ActivationMemory.latency + inside + Drain.latency
