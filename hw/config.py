@@ -258,12 +258,12 @@ PRESETS = {
         ),
         # For a small open board, with a host interface of 32 bits beside it.
         AcceleratorConfig(name="ulx3s", clock_mhz=65, **_SMALL),
-        # Three positions drained a cycle: residual networks have many outputs of few steps.
+        # All positions drained in one cycle: residual networks have many outputs of few steps.
         AcceleratorConfig(
             name="zcu102-8bit",
             lanes=64,
             pixels=5,
-            post_positions=3,
+            post_positions=5,
             acc_bits=24,
             **_ZCU102,
         ),

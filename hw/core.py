@@ -191,7 +191,7 @@ class Core(wiring.Component):
             act.read_valid.eq(compute.act_read_valid),
             act.read_padded.eq(compute.act_read_padded),
             act.read_address.eq(compute.act_read_address),
-            act.pad.eq(compute.act_pad),
+            act.pad_lowest.eq(compute.act_pad[-1]),
             compute.act_read_data.eq(act.read_data),
             act.drain_valid.eq(compute.act_drain_valid),
             act.drain_address.eq(compute.act_drain_address),

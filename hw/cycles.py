@@ -23,7 +23,7 @@ from hw.control.stalls import Stall
 from hw.control.transfer import word_beats
 from hw.isa import DESCRIPTOR_BYTES, Memory, Opcode, Unit, unpack
 from hw.memory.activations import ActivationMemory
-from hw.post.drain import Drain
+from hw.post.drain import drain_latency
 from hw.program import Program
 
 __all__ = ["CycleEstimate", "LayerEstimate", "MemoryModel", "estimate_cycles"]
@@ -401,4 +401,4 @@ class _Model:
 
     def _latency(self, unit: Unit) -> int:
         inside = {Unit.ARRAY: self.array, Unit.SUM: pe_latency(1), Unit.MAX: 2}[unit]
-        return _STEP + ActivationMemory.latency + inside + Drain.latency
+        return _STEP + ActivationMemory.latency + inside + drain_latency(self.config)

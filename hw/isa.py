@@ -125,7 +125,7 @@ _COMPUTE = {
     "out_width": 16,
     #: Word of the input that row 0, column 0 of the first window would have; wraps.
     "in_base": 16,
-    #: Code that stands for zero in padded positions.
+    #: Code that stands for zero in padded positions: 0 or the lowest one; only its sign counts.
     "pad": 16,
     "in_height": 16,
     "in_width": 16,

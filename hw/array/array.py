@@ -15,7 +15,7 @@ _TILE_FILTERS = 8
 
 
 def array_latency(config: AcceleratorConfig) -> int:
-    """Cycles from a step with ``last`` to ``acc_valid``: the tile's registers and the element."""
+    """Cycles from a step with ``last`` to ``acc``: the tile's registers and the element."""
     return pe_latency(config.lanes) + 1
 
 
@@ -42,7 +42,7 @@ def _ports(config: AcceleratorConfig, filters: int) -> dict:
         "act": In(config.pixels * config.act_word_bits),
         "weight": In(filters * config.lanes * config.weight_code_bits),
         "acc": Out(filters * config.pixels * config.acc_bits),
-        "acc_valid": Out(1),
+        "acc_next": Out(1),
     }
 
 
@@ -75,7 +75,8 @@ class ArrayTile(wiring.Component):
         m.d.sync += [
             valid.eq(self.valid),
             first.eq(self.first),
-            last.eq(self.last),
+            # What it means without a step is looked at once and not in every element.
+            last.eq(self.valid & self.last),
             act.eq(self.act),
             weight.eq(self.weight),
         ]
@@ -97,7 +98,7 @@ class ArrayTile(wiring.Component):
             for pixel in range(c.pixels)
             for filter_ in range(self.filters)
         ]
-        m.d.comb += [self.acc.eq(Cat(*by_pixel)), self.acc_valid.eq(elements[0].acc_valid)]
+        m.d.comb += [self.acc.eq(Cat(*by_pixel)), self.acc_next.eq(elements[0].acc_next)]
         return m
 
 
@@ -106,15 +107,15 @@ class PeArray(wiring.Component):
 
     One step per cycle, no backpressure: whoever starts outputs keeps them far enough apart to
     drain.
-    Latency ``self.latency`` from a step with ``last`` to ``acc_valid``.
+    Latency ``self.latency`` from a step with ``last`` to ``acc``.
 
     Members
     -------
-    valid, first, last : ``In(1)``, as :class:`~hw.array.svpe.Svpe`
+    valid, first, last : ``In(1)``, as :class:`~hw.array.svpe.Svpe`; ``last`` counts with ``valid``
     act : ``In(pixels * lanes * act_bits)``, pixel 0 in the low bits
     weight : ``In(filters * lanes * code_bits)``, filter 0 in the low bits
     acc : ``Out(pixels * filters * acc_bits)``, pixel-major: filter 0 of pixel 0 in the low bits
-    acc_valid : ``Out(1)``
+    acc_next : ``Out(1)``, ``acc`` is another from the next cycle on
     """
 
     def __init__(self, config: AcceleratorConfig):
@@ -146,7 +147,7 @@ class PeArray(wiring.Component):
                 tile.weight.eq(self.weight[start * filter_bits :][: len(tile.weight)]),
             ]
             if start == 0:
-                m.d.comb += self.acc_valid.eq(tile.acc_valid)
+                m.d.comb += self.acc_next.eq(tile.acc_next)
             for pixel in range(c.pixels):
                 accs[pixel].append(tile.acc.word_select(pixel, tile.filters * c.acc_bits))
         m.d.comb += self.acc.eq(Cat(*(part for parts in accs for part in parts)))

@@ -23,8 +23,8 @@ class ProcessingElement(wiring.Component):
     """Multiplies lane by lane, sums the lanes in a tree and accumulates the steps of an output.
 
     One step per cycle, no backpressure. Latency ``self.latency`` cycles from a step with ``last``
-    to ``acc_valid``; ``acc`` then holds until the next output is complete, so draining overlaps
-    with the next accumulation. The accumulator wraps modulo ``2**acc_bits``, which is exact
+    to ``acc``, which then holds until the next output is complete, so draining overlaps with the
+    next accumulation. The accumulator wraps modulo ``2**acc_bits``, which is exact
     whenever the final sum fits.
 
     The three kinds of logic between the registers, ``_product``, ``_sum`` and ``_accumulate``, are
@@ -49,12 +49,13 @@ class ProcessingElement(wiring.Component):
     Members
     -------
     valid : ``In(1)``, this cycle carries a step
-    first, last : ``In(1)``, the step is the first or last of its output
+    first, last : ``In(1)``, the step is the first or last of its output; ``last`` only with
+        ``valid``
     grow : ``In(1)``, only with ``radix_bits``
     act : ``In(lanes * act_bits)``, lane 0 in the low bits
     weight : ``In(lanes * code_bits)``, lane 0 in the low bits
     acc : ``Out(signed(acc_bits))``, registered
-    acc_valid : ``Out(1)``, ``acc`` changed in this cycle
+    acc_next : ``Out(1)``, registered, ``acc`` is another from the next cycle on
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class ProcessingElement(wiring.Component):
                 "act": In(lanes * act_bits),
                 "weight": In(lanes * code_bits),
                 "acc": Out(signed(acc_bits)),
-                "acc_valid": Out(1),
+                "acc_next": Out(1),
             }
         )
 
@@ -174,11 +175,11 @@ class ProcessingElement(wiring.Component):
         total = Signal(signed(self.acc_bits))
         terms = sorted(terms, key=len, reverse=True)
         m.d.comb += total.eq(self._accumulate(m, platform, before, first[-1], terms, plan.exponent))
-        m.d.sync += self.acc_valid.eq(valid[-1] & last[-1])
+        m.d.comb += self.acc_next.eq(last[-1])
         with m.If(valid[-1]):
             m.d.sync += running.eq(total)
-            with m.If(last[-1]):
-                m.d.sync += self.acc.eq(total)
+        with m.If(last[-1]):
+            m.d.sync += self.acc.eq(total)
         return m
 
 

@@ -92,13 +92,18 @@ def place_tables(m: Module, name: str, functions: list[BitFunction]) -> None:
         number += 1
 
 
-def carry_chain(m: Module, select: Value, carry: Value) -> tuple[Value, Value]:
+def carry_chain(
+    m: Module, select: Value, carry: Value, carry_in: Value | None = None
+) -> tuple[Value, Value]:
     """CARRY8 cells: the sum's bits, and the carry out of the highest one.
+
+    ``carry_in``, or 0, comes into the lowest.
 
     Bit i of the sum is ``select[i]`` xor the carry into it; the carry out of it is the carry in
     where ``select[i]`` is set and else ``carry[i]``.
     """
-    sums, carry_in = [], Const(0, 1)
+    sums = []
+    carry_in = Const(0, 1) if carry_in is None else carry_in
     for start in range(0, len(select), _CHAIN_BITS):
         part, part_carry = select[start : start + _CHAIN_BITS], carry[start : start + _CHAIN_BITS]
         total = Signal(_CHAIN_BITS, name=f"total_{start}")

@@ -1,10 +1,12 @@
 """Channel-wise maximum over the steps of an output: max pooling."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.cells.comparison import Comparison
 from hw.config import AcceleratorConfig
+from hw.verilog import submodule
 
 __all__ = ["VectorMax"]
 
@@ -13,14 +15,14 @@ class VectorMax(wiring.Component):
     """Running maximum of ``pixels`` vectors of ``lanes`` signed activations.
 
     Steps and flags as for :class:`~hw.array.array.PeArray`, one step per cycle, no bit growth.
-    Latency two cycles from a step with ``last`` to ``max_valid``.
+    Latency two cycles from a step with ``last`` to ``max``.
 
     Members
     -------
     valid, first, last : ``In(1)``
     act : ``In(pixels * lanes * act_bits)``
     max : ``Out(pixels * lanes * act_bits)``, registered, holds until the next output is complete
-    max_valid : ``Out(1)``
+    max_next : ``Out(1)``, registered, ``max`` is another from the next cycle on
     """
 
     def __init__(self, config: AcceleratorConfig):
@@ -34,7 +36,7 @@ class VectorMax(wiring.Component):
                 "last": In(1),
                 "act": In(width),
                 "max": Out(width),
-                "max_valid": Out(1),
+                "max_next": Out(1),
             }
         )
 
@@ -47,17 +49,24 @@ class VectorMax(wiring.Component):
         m = Module()
         bits = self.config.act_bits
         running = Signal(len(self.act), reset_less=True)
-        larger = []
+        # Nothing is compared in the first step, which is taken, and where there is none.
+        compares = Signal()
+        m.d.comb += compares.eq(self.valid & ~self.first)
         for index in range(len(self.act) // bits):
             new = self.act.word_select(index, bits)
             old = running.word_select(index, bits)
-            keep_old = ~self.first & (old.as_signed() > new.as_signed())
-            larger.append(Mux(keep_old, old, new))
-        with m.If(self.valid):
-            m.d.sync += running.eq(Cat(*larger))
+            comparison = Comparison(bits=bits)
+            m.submodules[f"comparison_{index}"] = submodule(platform, comparison)
+            m.d.comb += [
+                comparison.a.eq(new),
+                comparison.b.eq(old),
+                comparison.override.eq(~compares),
+                comparison.value.eq(self.valid),
+            ]
+            with m.If(comparison.result):
+                m.d.sync += old.eq(new)
 
-        done = Signal()
-        m.d.sync += [done.eq(self.valid & self.last), self.max_valid.eq(done)]
-        with m.If(done):
+        m.d.sync += self.max_next.eq(self.valid & self.last)
+        with m.If(self.max_next):
             m.d.sync += self.max.eq(running)
         return m

@@ -1,6 +1,6 @@
 """Channel-wise weighted sums over the steps of an output: depthwise layers, averages, additions."""
 
-from amaranth.hdl import Cat, Module
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -17,7 +17,7 @@ class VectorSum(wiring.Component):
 
     Where the array reduces channels, this unit keeps them apart: every channel has its own weight
     code, shared along the pixels. One step per cycle, latency ``self.latency`` cycles from a step
-    with ``last`` to ``sum_valid``; growth and wrapping as in :class:`~hw.array.svpe.Svpe`.
+    with ``last`` to ``sum``; growth and wrapping as in :class:`~hw.array.svpe.Svpe`.
 
     A window may be gone over several times: a step with ``grow`` first multiplies what has been
     summed up by ``2**radix_bits``, so that every time adds one digit of a factor.
@@ -28,7 +28,7 @@ class VectorSum(wiring.Component):
     act : ``In(pixels * lanes * act_bits)``
     weight : ``In(lanes * code_bits)``
     sum : ``Out(pixels * lanes * acc_bits)``, registered, holds until the next output is complete
-    sum_valid : ``Out(1)``
+    sum_next : ``Out(1)``, ``sum`` is another from the next cycle on
     """
 
     def __init__(self, config: AcceleratorConfig):
@@ -42,7 +42,7 @@ class VectorSum(wiring.Component):
             "act": In(config.pixels * config.act_word_bits),
             "weight": In(config.lanes * config.weight_code_bits),
             "sum": Out(config.pixels * config.lanes * config.acc_bits),
-            "sum_valid": Out(1),
+            "sum_next": Out(1),
         })  # fmt: skip
 
     @property
@@ -57,6 +57,8 @@ class VectorSum(wiring.Component):
         m = Module()
         c = self.config
         elements = []
+        last = Signal()
+        m.d.comb += last.eq(self.valid & self.last)
         for index in range(c.pixels * c.lanes):
             element = processing_element(c, lanes=1, radix_bits=c.radix_bits)
             m.submodules[f"pe_p{index // c.lanes}_l{index % c.lanes}"] = submodule(
@@ -65,7 +67,7 @@ class VectorSum(wiring.Component):
             m.d.comb += [
                 element.valid.eq(self.valid),
                 element.first.eq(self.first),
-                element.last.eq(self.last),
+                element.last.eq(last),
                 element.grow.eq(self.grow),
                 element.act.eq(self.act.word_select(index, c.act_bits)),
                 element.weight.eq(self.weight.word_select(index % c.lanes, c.weight_code_bits)),
@@ -73,6 +75,6 @@ class VectorSum(wiring.Component):
             elements.append(element)
         m.d.comb += [
             self.sum.eq(Cat(element.acc for element in elements)),
-            self.sum_valid.eq(elements[0].acc_valid),
+            self.sum_next.eq(elements[0].acc_next),
         ]
         return m

@@ -170,10 +170,10 @@ class ComputeEngine(wiring.Component):
             sums.weight.eq(self.weight),
             sums.grow.eq(flags[3]),
             drain.acc.eq(array.acc),
-            drain.acc_valid.eq(array.acc_valid),
+            drain.acc_next.eq(array.acc_next),
             drain.max.eq(maximum.max),
-            drain.max_valid.eq(maximum.max_valid),
+            drain.max_next.eq(maximum.max_next),
             drain.sum.eq(sums.sum),
-            drain.sum_valid.eq(sums.sum_valid),
+            drain.sum_next.eq(sums.sum_next),
         ]
         return m

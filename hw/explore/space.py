@@ -12,7 +12,7 @@ _LANES = (8, 16, 32, 64, 128)
 _FILTERS = (8, 16, 24, 32, 40, 48, 64, 80, 96, 128)
 _PIXELS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16)
 _POST_LANES = (1, 2, 4, 8, 16, 32, 64)
-_POST_POSITIONS = (1, 2, 3, 4)
+_POST_POSITIONS = (1, 2, 3, 4, 5, 6)
 _DEPTHS = tuple(1 << bits for bits in range(8, 17))
 _PORTS = (1, 2, 4)
 #: Steps of each field; what is not in a list is not considered.

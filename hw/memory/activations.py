@@ -8,11 +8,16 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from hw.cells.choice import Choice
+from hw.cells.union import Union
 from hw.config import AcceleratorConfig
 from hw.delay import delayed
 from hw.verilog import submodule
 
 __all__ = ["ActivationBank", "ActivationMemory", "activation_address_bits"]
+
+#: Positions that a table chooses from.
+_CHOICE = 4
 
 
 def activation_address_bits(config: AcceleratorConfig) -> int:
@@ -61,22 +66,24 @@ class ActivationMemory(wiring.Component):
 
     *Compute reads*: up to ``pixels`` words a cycle, which the compiler arranges to be in different
     banks (of two that are not, the lower pixel gets its word); a padded pixel gets the padding code
-    in every lane instead. *Transfer reads*: one word a cycle from a bank that compute does not use
-    (``store_ready``). *Drain writes*: one chunk of ``post_lanes`` activations a cycle in each of
-    ``post_positions`` words, always taken; the compiler arranges them to be in different banks.
-    *Transfer writes*: one word a cycle, unless the drain writes to the same bank (``load_ready``).
-    Reads take ``self.latency`` cycles, writes are visible to reads that start one cycle later.
+    in every lane instead, 0 or the lowest code. *Transfer reads*: one word a cycle from a bank that
+    compute does not use (``store_ready``). *Drain writes*: one chunk of ``post_lanes`` activations
+    a cycle in each of ``post_positions`` words, always taken; the compiler arranges them to be in
+    different banks. *Transfer writes*: one word a cycle, unless the drain writes to the same bank
+    (``load_ready``).
+    Reads take ``self.latency`` cycles, writes are visible to reads that start three cycles later.
 
     Members
     -------
     read_valid, read_padded : ``In(pixels)``
     read_address : ``In(pixels * address bits)``
-    pad : ``In(act_bits)``, with the addresses
+    pad_lowest : ``In(1)``, with the addresses
     read_data : ``Out(pixels * lanes * act_bits)``, ``latency`` cycles later
     store_valid : ``In(1)``, ``store_address`` : ``In``, ``store_ready`` : ``Out(1)``
     store_data : ``Out(lanes * act_bits)``, ``latency`` cycles after a cycle with valid and ready
-    drain_valid : ``In(post_positions)``, ``drain_address``, ``drain_data`` : ``In``, as many
-        beside each other; ``drain_sub`` : ``In``, the same place in all words
+    drain_valid : ``In(post_positions)``, ``drain_address`` : ``In``, as many beside each other;
+        ``drain_sub`` : ``In``, the same place in all words
+    drain_data : ``In``, as many chunks beside each other, a cycle after their address
     load_valid : ``In(1)``, ``load_address``, ``load_data`` : ``In``, ``load_ready`` : ``Out(1)``
     """
 
@@ -91,7 +98,7 @@ class ActivationMemory(wiring.Component):
             "read_valid": In(config.pixels),
             "read_padded": In(config.pixels),
             "read_address": In(config.pixels * bits),
-            "pad": In(config.act_bits),
+            "pad_lowest": In(1),
             "read_data": Out(config.pixels * config.act_word_bits),
             "store_valid": In(1),
             "store_address": In(bits),
@@ -131,13 +138,8 @@ class ActivationMemory(wiring.Component):
         def row_of(address):
             return address[bank_bits:]
 
-        chunk_bits = c.post_lanes * c.act_bits
         drains = [
-            (
-                self.drain_valid[i],
-                self.drain_address.word_select(i, bits),
-                self.drain_data.word_select(i, chunk_bits),
-            )
+            (self.drain_valid[i], self.drain_address.word_select(i, bits))
             for i in range(c.post_positions)
         ]
         read_address = [self.read_address.word_select(p, bits) for p in range(pixels)]
@@ -158,49 +160,138 @@ class ActivationMemory(wiring.Component):
                     or_,
                     (
                         valid & (bank_of(address) == bank_of(self.load_address))
-                        for valid, address, _ in drains
+                        for valid, address in drains
                     ),
                 )
             ),
         ]
 
+        writes = self._writes(m, platform, drains, bank_of, row_of)
         outputs = []
-        drain_enable = Signal(chunks)
-        m.d.comb += drain_enable.eq(1 << self.drain_sub if chunks > 1 else 1)
-        for b in range(banks):
-            bank = ActivationBank(chunk_bits=chunk_bits, chunks=chunks, depth=c.act_depth // banks)
+        for b, (enable, write_row, write_data) in enumerate(writes):
+            bank = ActivationBank(
+                chunk_bits=c.post_lanes * c.act_bits, chunks=chunks, depth=c.act_depth // banks
+            )
             m.submodules[f"bank_{b}"] = submodule(platform, bank)
             row = row_of(self.store_address)
             for p in reversed(range(pixels)):
                 row = Mux(wants[p][b], row_of(read_address[p]), row)
-            drained = [valid & (bank_of(address) == b) for valid, address, _ in drains]
-            load_here = self.load_valid & (bank_of(self.load_address) == b)
-            drain_here = reduce(or_, drained)
-            drain_row, drain_data = row_of(drains[-1][1]), drains[-1][2]
-            for here, (_, address, data) in zip(drained[:-1], drains, strict=False):
-                drain_row = Mux(here, row_of(address), drain_row)
-                drain_data = Mux(here, data, drain_data)
             m.d.sync += [
                 bank.read_address.eq(row),
-                bank.write_address.eq(Mux(drain_here, drain_row, row_of(self.load_address))),
-                bank.write_data.eq(Mux(drain_here, drain_data.replicate(chunks), self.load_data)),
-                bank.write_enable.eq(Mux(drain_here, drain_enable, load_here.replicate(chunks))),
+                bank.write_address.eq(write_row),
+                bank.write_data.eq(write_data),
+                bank.write_enable.eq(enable),
             ]
             outputs.append(bank.read_data)
-        outputs = Array(outputs)
+
+        def chosen(name: str, bank, lane_bits: slice):
+            """These bits of the lanes of a bank's word."""
+            lanes = [
+                Cat(output.word_select(lane, c.act_bits)[lane_bits] for lane in range(c.lanes))
+                for output in outputs
+            ]
+            choice = Choice(ways=banks, width=len(lanes[0]))
+            m.submodules[name] = submodule(platform, choice)
+            m.d.comb += [choice.words.eq(Cat(*lanes)), choice.select.eq(bank)]
+            return choice.chosen
 
         wait = self.latency - 1
 
         def late(name: str, value):
             return delayed(m, (name,), (value,), wait, reset_less=True)[0]
 
-        pad = late("pad", self.pad)
+        lowest = late("pad_lowest", self.pad_lowest)
         for p in range(pixels):
             bank = late(f"bank_of_{p}", bank_of(read_address[p]))
             padded = late(f"padded_{p}", self.read_padded[p])
-            m.d.sync += self.read_data.word_select(p, word).eq(
-                Mux(padded, pad.replicate(c.lanes), outputs[bank])
+            # All bits but the sign are zero in padding: cleared by the registers' resets, which
+            # take no tables.
+            sign = Signal(c.lanes, name=f"sign_{p}", reset_less=True)
+            code = Signal(c.lanes * (c.act_bits - 1), name=f"code_{p}", reset_less=True)
+            signs = Array(
+                Cat(output.word_select(lane, c.act_bits)[-1] for lane in range(c.lanes))
+                for output in outputs
             )
+            m.d.sync += [
+                sign.eq(Mux(padded, lowest.replicate(c.lanes), signs[bank])),
+                code.eq(chosen(f"choice_{p}", bank, slice(0, c.act_bits - 1))),
+            ]
+            with m.If(padded):
+                m.d.sync += code.eq(0)
+            lanes = (
+                Cat(code.word_select(lane, c.act_bits - 1), sign[lane]) for lane in range(c.lanes)
+            )
+            m.d.comb += self.read_data.word_select(p, word).eq(Cat(*lanes))
         bank = late("store_bank", bank_of(self.store_address))
-        m.d.sync += self.store_data.eq(outputs[bank])
+        m.d.sync += self.store_data.eq(chosen("choice_store", bank, slice(0, c.act_bits)))
         return m
+
+    def _writes(self, m: Module, platform, drains, bank_of, row_of) -> list[tuple]:
+        """Enables, row and word for each bank, two cycles after the addresses.
+
+        Rows go the same way as data: a drain's beside its chunk, a transfer's beside its word.
+        First of four positions one is chosen for each bank, by registers that the addresses have
+        set; then they and the transfer are combined, all but one of which are zero.
+        """
+        c = self.config
+        chunks, chunk_bits = c.lanes // c.post_lanes, c.post_lanes * c.act_bits
+        (row_1,) = delayed(
+            m, ("drain_row",), (Cat(row_of(address) for _, address in drains),), 1, reset_less=True
+        )
+        row_bits = len(row_1) // len(drains)
+        words = [
+            Cat(self.drain_data.word_select(i, chunk_bits), row_1.word_select(i, row_bits))
+            for i in range(len(drains))
+        ]
+        names = ("load_row", "load_word")
+        load_row, load_word = delayed(
+            m, names, (row_of(self.load_address), self.load_data), 2, reset_less=True
+        )
+        drain_enable = Signal(chunks)
+        m.d.comb += drain_enable.eq(1 << self.drain_sub if chunks > 1 else 1)
+        writes = []
+        for b in range(c.banks):
+            here = [valid & (bank_of(address) == b) for valid, address in drains]
+            drained = Cat(*here).any()
+            load_here = self.load_valid & (bank_of(self.load_address) == b) & ~drained
+            enable, loads = delayed(
+                m,
+                (f"enable_{b}", f"loads_{b}"),
+                (Mux(drained, drain_enable, load_here.replicate(chunks)), load_here),
+                2,
+            )
+            terms = []
+            for first in range(0, len(drains), _CHOICE):
+                some = here[first : first + _CHOICE]
+                chosen = words[first]
+                if len(some) > 1:
+                    bits = (len(some) - 1).bit_length()
+                    select = Signal(bits, name=f"select_{b}_{first}", reset_less=True)
+                    m.d.sync += select.eq(
+                        Cat(
+                            Cat(one for i, one in enumerate(some) if i >> bit & 1).any()
+                            for bit in range(bits)
+                        )
+                    )
+                    chosen = Array(words[first : first + _CHOICE])[select]
+                clear = Signal(name=f"clear_{b}_{first}")
+                term = Signal(len(chosen), name=f"drained_{b}_{first}", reset_less=True)
+                m.d.sync += [clear.eq(~Cat(*some).any()), term.eq(chosen)]
+                with m.If(clear):
+                    m.d.sync += term.eq(0)
+                terms.append(term)
+            parts = {}
+            for name, low, bits, part in (
+                ("data", 0, chunk_bits, load_word),
+                ("row", chunk_bits, row_bits, load_row),
+            ):
+                union = Union(terms=len(terms), count=len(part) // bits, width=bits)
+                m.submodules[f"{name}_{b}"] = submodule(platform, union)
+                m.d.comb += [
+                    union.common.eq(Cat(term[low : low + bits] for term in terms)),
+                    union.parts.eq(part),
+                    union.enable.eq(loads),
+                ]
+                parts[name] = union.combined
+            writes.append((enable, parts["row"], parts["data"]))
+        return writes

@@ -1,5 +1,8 @@
 """Takes finished outputs out of the array, requantizes them and writes them to memory."""
 
+from itertools import product
+from typing import NamedTuple
+
 from amaranth.hdl import Array, Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -11,10 +14,13 @@ from hw.delay import delayed
 from hw.isa import Unit, drain_command_layout
 from hw.memory.activations import activation_address_bits
 from hw.memory.wide import WideMemory
-from hw.post.requantizer import Requantizer, param_layout
+from hw.post.requantizer import Requantizer, param_layout, requantizer_latency
 from hw.verilog import submodule
 
-__all__ = ["Drain"]
+__all__ = ["Drain", "UnitRegisters", "drain_latency", "drain_registers"]
+
+#: Numbers whose OR a table of the requantizer's addition takes, beside the addend.
+_TERMS = 5
 
 
 class Drain(wiring.Component):
@@ -22,26 +28,26 @@ class Drain(wiring.Component):
 
     So much in each cycle; a group occupies it for a cycle for each chunk of channels and each turn
     of positions, the last of which may have fewer. The sequencer keeps groups that far apart. The
-    words of a turn are in different banks. Latency ``self.latency`` cycles from a chunk's turn to
-    its write. Results of the maximum unit pass through the same requantizers, with parameters that
-    change nothing. One command's first group may follow the last of the one before without a gap.
+    words of a turn are in different banks. Latency ``drain_latency(config)`` cycles from a result
+    to the write of its first chunk. Results of the maximum unit pass through the same requantizers,
+    with parameters that change nothing. One command's first group may follow the last of the one
+    before without a gap.
 
     Members
     -------
     commands : ``In(stream.Signature(drain_command_layout()))``, each at least two cycles before its
         first result
     drains : ``In(stream.Signature(drain_layout(config)))``, in the order of the results
-    acc, acc_valid : from the array
-    max, max_valid : from the maximum unit
-    sum, sum_valid : from the channel-wise sums
+    acc, acc_next : from the array, which says a cycle ahead when there is another result
+    max, max_next : from the maximum unit
+    sum, sum_next : from the channel-wise sums
     param_address : ``Out(16)``, ``param`` : ``In(post_lanes * parameter bits)``
-    write_valid : ``Out(post_positions)``, ``write_address``, ``write_data`` : ``Out``, as many
-        beside each other, ``write_sub`` : ``Out``, of all of them; to the activation memory
-    group_done, command_done : ``Out(1)``, a group's last write, and a command's, was made in the
-        cycle before
+    write_valid : ``Out(post_positions)``, ``write_address`` : ``Out``, as many beside each other,
+        ``write_sub`` : ``Out``, of all of them; to the activation memory
+    write_data : ``Out``, as many beside each other, a cycle after their address
+    group_done, command_done : ``Out(1)``, the data of a group's last write, and of a command's,
+        were there in the cycle before
     """
-
-    latency = WideMemory.latency + Requantizer.latency
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
@@ -50,11 +56,11 @@ class Drain(wiring.Component):
             "commands": In(stream.Signature(drain_command_layout())),
             "drains": In(stream.Signature(drain_layout(c))),
             "acc": In(c.pixels * c.filters * c.acc_bits),
-            "acc_valid": In(1),
+            "acc_next": In(1),
             "max": In(c.pixels * c.act_word_bits),
-            "max_valid": In(1),
+            "max_next": In(1),
             "sum": In(c.pixels * c.lanes * c.acc_bits),
-            "sum_valid": In(1),
+            "sum_next": In(1),
             "param_address": Out(16),
             "param": In(c.post_lanes * param_layout(c).size),
             "write_valid": Out(c.post_positions),
@@ -95,20 +101,22 @@ class Drain(wiring.Component):
         param, first_param = Signal(16), Signal(16)
 
         count = self.drains.p.count
-        last_turn = Signal()
-        m.d.comb += last_turn.eq(
-            # A number at a time: one table.
-            Cat(
-                (count == pixels) & (pixel == c.drain_turns(pixels) - 1)
-                for pixels in range(1, c.pixels + 1)
-            ).any()
-        )
+        # With as many positions as pixels there is one turn.
+        last_turn = Signal(init=1)
+        if together < c.pixels:
+            m.d.comb += last_turn.eq(
+                # A number at a time: one table.
+                Cat(
+                    (count == pixels) & (pixel == c.drain_turns(pixels) - 1)
+                    for pixels in range(1, c.pixels + 1)
+                ).any()
+            )
         active, last, next_word = Signal(), Signal(), Signal()
         next_sub, next_plane, next_param = Signal(8), Signal(bits), Signal(16)
         m.d.comb += [
-            # Results are taken from the cycle on in which they appear: the next ones may follow
-            # as soon as the last chunk has been taken.
-            active.eq(draining | self.acc_valid | self.max_valid | self.sum_valid),
+            # A chunk's turn is the cycle before it is taken, the first one before results appear:
+            # the next results may follow as soon as the last chunk has been taken.
+            active.eq(draining | self.acc_next | self.max_next | self.sum_next),
             last.eq(active & last_chunk & last_turn),
             self.drains.ready.eq(last),
             next_word.eq(sub == subs - 1),
@@ -165,30 +173,26 @@ class Drain(wiring.Component):
         with m.Elif(command_end):
             m.d.sync += have_command.eq(0)
 
-        unit = Signal(Unit, reset_less=True)
-        m.d.sync += unit.eq(command.unit)
-        selected = [
-            self._selected(m, range(first, c.pixels, together), pixel, chunk, unit)
-            for first in range(together)
+        terms = [
+            self._terms(m, position, pixel, chunk, command.unit) for position in range(together)
         ]
-
         # The next command's may be others in the cycle after.
-        limits_after = WideMemory.latency + Requantizer.limits_after
+        most = max(map(len, terms))
+        requantizers = [Requantizer(c, positions=together, terms=most) for _ in range(c.post_lanes)]
+        limits_after = WideMemory.latency + requantizers[0].limits_after
         limits = delayed(m, ("low", "high"), (command.low, command.high), limits_after)
-        codes = []
-        for acc in (
-            sums.word_select(i, c.acc_bits) for sums in selected for i in range(c.post_lanes)
-        ):
-            requantizer = Requantizer(c)
-            m.submodules[f"requantizer_{len(codes)}"] = submodule(platform, requantizer)
-            lane = len(codes) % c.post_lanes
+        for index, requantizer in enumerate(requantizers):
+            m.submodules[f"requantizer_{index}"] = submodule(platform, requantizer)
             m.d.comb += [
-                requantizer.acc.eq(acc),
-                requantizer.param.eq(self.param.word_select(lane, param_layout(c).size)),
+                requantizer.param.eq(self.param.word_select(index, param_layout(c).size)),
                 requantizer.low.eq(limits[0]),
                 requantizer.high.eq(limits[1]),
             ]
-            codes.append(requantizer.code)
+            for position, words in enumerate(terms):
+                for number, word in enumerate(words):
+                    term = requantizer.acc.word_select(position * most + number, c.acc_bits)
+                    number_of_lane = word.word_select(index, len(word) // c.post_lanes)
+                    m.d.comb += term.eq(_widen(number_of_lane, c.acc_bits))
 
         valid, addresses = [], []
         for first in range(together):
@@ -198,62 +202,118 @@ class Drain(wiring.Component):
             addresses.append(address)
             valid.append(active & (pixel * together + first < count) if first else active)
 
-        # The write's address travels beside the data.
+        # The write's address travels beside the data, one cycle ahead.
         names = ("valid", "address", "sub", "last", "end")
         travelling = (Cat(*valid), Cat(*addresses), sub, last, command_end)
-        written = delayed(m, names, travelling, self.latency)
+        written = delayed(m, names, travelling, drain_latency(c))
         m.d.comb += [
             self.write_valid.eq(written[0]),
             self.write_address.eq(written[1]),
             self.write_sub.eq(written[2]),
-            self.write_data.eq(Cat(*codes)),
+            self.write_data.eq(
+                Cat(
+                    requantizer.code.word_select(position, c.act_bits)
+                    for position in range(together)
+                    for requantizer in requantizers
+                )
+            ),
         ]
-        m.d.sync += [
-            self.group_done.eq(written[0][0] & written[3]),
-            self.command_done.eq(written[0][0] & written[4]),
-        ]
+        done = delayed(m, ("last_written", "end_written"), (written[3], written[4]), 2)
+        m.d.comb += [self.group_done.eq(done[0]), self.command_done.eq(done[1])]
         return m
 
-    def _selected(self, m: Module, pixels: range, turn, chunk, unit) -> Signal:
-        """A chunk of sums of one of these pixels: first of each unit, a cycle later of the one."""
-        first = pixels[0]
+    def _terms(self, m: Module, position: int, turn, chunk, unit) -> list[Signal]:
+        """Registers of which one has the turn's chunk of sums, and all others are zero."""
         c = self.config
-        subs = c.lanes // c.post_lanes
-        acc_bits = c.post_lanes * c.acc_bits
-        max_bits = c.post_lanes * c.act_bits
-        acc_chunks = c.filters // c.post_lanes
-
-        def chosen(value, width: int, chunks: int):
+        pixels = range(position, c.pixels, c.post_positions)
+        taken, terms = drain_registers(c, len(pixels)), []
+        for kind, (value, bits, channels) in {
+            Unit.ARRAY: (self.acc, c.acc_bits, c.filters),
+            Unit.SUM: (self.sum, c.acc_bits, c.lanes),
+            Unit.MAX: (self.max, c.act_bits, c.lanes),
+        }.items():
+            chunks = channels // c.post_lanes
             # Bits beside each other choose with less logic than a number would; what they say
             # beyond the chunks and pixels that there are never counts.
             chunk_bits, turn_bits = (chunks - 1).bit_length(), (len(pixels) - 1).bit_length()
-            words = Array(
-                value.word_select(p * chunks + min(i, chunks - 1), width)
-                for p in pixels
-                for i in range(1 << chunk_bits)
-            )
-            return words[Cat(chunk[:chunk_bits], turn[:turn_bits])]
+            index = Cat(chunk[:chunk_bits], turn[:turn_bits])
+            words = {
+                number << chunk_bits | part: value.word_select(
+                    pixel * chunks + part, c.post_lanes * bits
+                )
+                for number, pixel in enumerate(pixels)
+                for part in range(chunks)
+            }
+            size = taken[kind].size
+            select_bits = (size - 1).bit_length()
+            for first in range(0, max(words) + 1, size):
+                there = [i for i in range(first, first + size) if i in words]
+                if not there:
+                    continue
+                name = _numbered(f"{kind.name.lower()}_{len(terms)}", position)
+                term = Signal(c.post_lanes * bits, name=name, reset_less=True)
+                chosen = words[first]
+                if size > 1:
+                    select = Signal(select_bits, name=f"select_{name}", reset_less=True)
+                    m.d.sync += select.eq(index[:select_bits])
+                    chosen = Array(words.get(first + i, words[there[-1]]) for i in range(size))[
+                        select
+                    ]
+                # Cleared by the registers' resets, which take no tables.
+                clear = Signal(name=f"clear_{name}")
+                m.d.sync += [
+                    clear.eq((unit != kind) | (index[select_bits:] != first >> select_bits)),
+                    term.eq(chosen),
+                ]
+                with m.If(clear):
+                    m.d.sync += term.eq(0)
+                terms.append(term)
+        return terms
 
-        acc = Signal(acc_bits, name=_numbered("acc", first), reset_less=True)
-        maximum = Signal(max_bits, name=_numbered("maximum", first), reset_less=True)
-        channel_sum = Signal(acc_bits, name=_numbered("channel_sum", first), reset_less=True)
-        m.d.sync += [
-            acc.eq(chosen(self.acc, acc_bits, acc_chunks)),
-            maximum.eq(chosen(self.max, max_bits, subs)),
-            channel_sum.eq(chosen(self.sum, acc_bits, subs)),
-        ]
-        selected = Signal(acc_bits, name=_numbered("selected", first), reset_less=True)
-        widened = Cat(
-            _widen(maximum.word_select(i, c.act_bits), c.acc_bits) for i in range(c.post_lanes)
+
+def drain_latency(config: AcceleratorConfig) -> int:
+    """Cycles from a result to its write: taken, requantized."""
+    return 1 + requantizer_latency(config)
+
+
+class UnitRegisters(NamedTuple):
+    """Registers in front of a lane's requantizer for the results of one unit."""
+
+    number: int
+    #: Of each.
+    bits: int
+    #: In front of each.
+    tables: int
+    #: Chunks that share one.
+    size: int
+
+
+def drain_registers(config: AcceleratorConfig, pixels: int) -> dict[Unit, UnitRegisters]:
+    """What chunks of results are taken into, for a position that is that of one of some pixels.
+
+    The OR of five registers is free in a requantizer's first addition; chunks that share one have
+    to be chosen from. So no more registers than that, and the fewest tables.
+    """
+    units = {
+        Unit.ARRAY: (config.filters, config.acc_bits),
+        Unit.SUM: (config.lanes, config.acc_bits),
+        Unit.MAX: (config.lanes, config.act_bits),
+    }
+    options = []
+    for channels, bits in units.values():
+        most = pixels << (channels // config.post_lanes - 1).bit_length()
+        sizes = (1 << i for i in range((most - 1).bit_length() + 1))
+        options.append(
+            [
+                UnitRegisters(-(-most // size), bits, bits * -(-(size - 1) // 3), size)
+                for size in sizes
+            ]
         )
-        with m.Switch(unit):
-            with m.Case(Unit.ARRAY):
-                m.d.sync += selected.eq(acc)
-            with m.Case(Unit.MAX):
-                m.d.sync += selected.eq(widened)
-            with m.Default():
-                m.d.sync += selected.eq(channel_sum)
-        return selected
+    fitting = (
+        choice for choice in product(*options) if sum(unit.number for unit in choice) <= _TERMS
+    )
+    best = min(fitting, key=lambda choice: sum(unit.number * unit.tables for unit in choice))
+    return dict(zip(units, best, strict=True))
 
 
 def _numbered(name: str, number: int) -> str:

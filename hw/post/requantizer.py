@@ -1,18 +1,29 @@
 """Accumulators to activations: scale, shift with rounding, saturate."""
 
+from functools import reduce
+from operator import or_
+
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.cells.addition import Addition
+from hw.cells.comparison import Comparison
+from hw.cells.halving import Halving
 from hw.config import AcceleratorConfig
+from hw.verilog import submodule
 
-__all__ = ["PRE_SHIFT", "Requantizer", "param_layout"]
+__all__ = ["PRE_SHIFT", "Requantizer", "addend_bits", "param_layout", "requantizer_latency"]
 
 #: In ``shift`` mode accumulators are scaled up by this many bits, which is wiring, so that
 #: multipliers up to ``2**PRE_SHIFT`` become a smaller shift to the right.
 PRE_SHIFT = 4
 _MULTIPLIER_BITS = 16
 _SHIFT_BITS = 6
+#: Bits that a table compares with the sign, if a condition allows.
+_TOGETHER = 4
+#: Conditions that a table takes.
+_EXCESSES = 6
 
 
 def addend_bits(config: AcceleratorConfig) -> int:
@@ -29,107 +40,176 @@ def param_layout(config: AcceleratorConfig) -> data.StructLayout:
     return data.StructLayout(fields)
 
 
+def requantizer_latency(config: AcceleratorConfig) -> int:
+    """Cycles: add, shift, compare, select; scale mode multiplies first (in the DSP's registers)."""
+    return 5 if config.requant == "scale" else 4
+
+
 class Requantizer(wiring.Component):
-    """``code = clip((acc * scale + addend) >> shift, low, high)``, one channel.
+    """``code = clip((acc * scale + addend) >> shift, low, high)``: a channel, several positions.
 
     ``scale`` is ``2**PRE_SHIFT`` in shift mode and the channel's multiplier in scale mode. With the
     addend that :mod:`hw.fold` gives, this is :class:`nbqnn_train.graph.nodes.Requantize` to the
-    bit. One accumulator per cycle, latency ``self.latency`` cycles, no backpressure; the sum has
-    one bit more than its operands and cannot overflow.
+    bit. One accumulator of each position per cycle, latency ``self.latency`` cycles, no
+    backpressure; the sum has one bit more than its operands and cannot overflow.
+
+    Parameters
+    ----------
+    positions : int
+    terms : int
+        An accumulator comes as the OR of so many numbers. With up to five, that is free.
 
     Members
     -------
-    acc : ``In(signed(acc_bits))``
+    acc : ``In(positions * terms * acc_bits)``, signed, the terms of a position beside each other
     param : ``In(param_layout(config))``
     low, high : ``In(signed(act_bits))``, ``self.limits_after`` cycles after the accumulator
-    code : ``Out(signed(act_bits))``, registered
+    code : ``Out(positions * act_bits)``, signed, registered
     """
 
-    #: Multiply (scale mode: in the DSP's registers), add, shift, compare, select.
-    latency = 5
-    #: Where they are compared.
-    limits_after = 3
-
-    def __init__(self, config: AcceleratorConfig):
+    def __init__(self, config: AcceleratorConfig, *, positions: int = 1, terms: int = 1):
         self.config = config
+        self.positions = positions
+        self.terms = terms
+        self.latency = requantizer_latency(config)
+        #: Where they are compared: before the last two.
+        self.limits_after = self.latency - 2
         super().__init__({
-            "acc": In(signed(config.acc_bits)),
+            "acc": In(positions * terms * config.acc_bits),
             "param": In(param_layout(config)),
             "low": In(signed(config.act_bits)),
             "high": In(signed(config.act_bits)),
-            "code": Out(signed(config.act_bits)),
+            "code": Out(positions * config.act_bits),
         })  # fmt: skip
 
     @property
     def module_name(self) -> str:
         c = self.config
-        return f"nbqnn_requantizer_{c.requant}_s{c.acc_bits}_a{c.act_bits}"
+        return (
+            f"nbqnn_requantizer_{c.requant}_s{c.acc_bits}_a{c.act_bits}"
+            f"_x{self.positions}_t{self.terms}"
+        )
 
     def elaborate(self, platform):
         m = Module()
         c = self.config
         width = addend_bits(c)
-        scaled = Signal(signed(width), reset_less=True)
-        addend = Signal(signed(width), reset_less=True)
         shift_bits = min(_SHIFT_BITS, width.bit_length())
-        shift = [
-            Signal(bits, name=f"shift_{stage}", reset_less=True)
-            for stage, bits in enumerate((_SHIFT_BITS, shift_bits))
-        ]
-        if c.requant == "shift":
-            m.d.sync += scaled.eq(self.acc << PRE_SHIFT)
-        else:
-            m.d.sync += scaled.eq(self.acc * self.param.multiplier)
-        m.d.sync += [addend.eq(self.param.addend), shift[0].eq(self.param.shift)]
-
-        total = Signal(signed(width + 1), reset_less=True)
+        addend, shift = self.param.addend, self.param.shift
+        if c.requant == "scale":
+            # These wait for the products.
+            addend = Signal(signed(width), reset_less=True)
+            shift = Signal(_SHIFT_BITS, name="shift_of_product", reset_less=True)
+            m.d.sync += [addend.eq(self.param.addend), shift.eq(self.param.shift)]
         # Only the sign is left of a total shifted by its width or more.
-        beyond = shift[0][shift_bits:].any()
-        m.d.sync += [
-            total.eq(scaled + addend),
-            shift[1].eq(shift[0][:shift_bits] | beyond.replicate(shift_bits)),
-        ]
-
-        value = Signal(signed(c.act_bits), reset_less=True)
-        shifted, excess = self._shifted(m, total, shift[1])
-        # Which of the parts above the value have a bit that differs from the sign.
-        excesses = Signal(len(excess), reset_less=True)
-        outside, negative = Signal(), Signal(reset_less=True)
-        m.d.sync += [value.eq(shifted), excesses.eq(Cat(excess)), negative.eq(total[-1])]
-        m.d.comb += outside.eq(excesses.any())
-
-        below, above = Signal(reset_less=True), Signal(reset_less=True)
-        kept = Signal(signed(c.act_bits), reset_less=True)
+        beyond = shift[shift_bits:].any()
+        amount = Signal(shift_bits, name="shift", reset_less=True)
+        following = shift[:shift_bits] | beyond.replicate(shift_bits)
+        m.d.sync += amount.eq(following)
+        # Two bits of the amount at a time, the high ones first: the lower one's place, and for
+        # each number whether it is no less than these bits.
+        stages = []
+        for top in range(shift_bits - 1, -1, -2):
+            low_bit = max(0, top - 1)
+            steps = following[low_bit : top + 1]
+            reached = Signal((1 << len(steps)) - 1, name=f"reached_{low_bit}", reset_less=True)
+            m.d.sync += reached.eq(Cat(steps <= i for i in range(len(reached))))
+            stages.append((low_bit, amount[low_bit : top + 1], reached))
         low, high = Signal.like(self.low, reset_less=True), Signal.like(self.high, reset_less=True)
-        m.d.sync += [
-            kept.eq(value),
-            low.eq(self.low),
-            high.eq(self.high),
-            below.eq(Mux(outside, negative, value < self.low)),
-            above.eq(Mux(outside, ~negative, value > self.high)),
-        ]
-        m.d.sync += self.code.eq(Mux(below, low, Mux(above, high, kept)))
+        m.d.sync += [low.eq(self.low), high.eq(self.high)]
+
+        terms = [self.acc.word_select(i, c.acc_bits) for i in range(self.positions * self.terms)]
+        for position in range(self.positions):
+
+            def register(shape, name, position=position):
+                return Signal(shape, name=_numbered(name, position), reset_less=True)
+
+            own = terms[position * self.terms :][: self.terms]
+            total = register(signed(width + 1), "total")
+            if c.requant == "shift":
+                addition = Addition(width=width - PRE_SHIFT, count=self.terms, bits=c.acc_bits)
+                m.submodules[_numbered("addition", position)] = submodule(platform, addition)
+                m.d.comb += [
+                    addition.addend.eq(addend[PRE_SHIFT:]),
+                    addition.terms.eq(Cat(*own)),
+                ]
+                m.d.sync += total.eq(Cat(addend[:PRE_SHIFT], addition.total))
+            else:
+                acc = reduce(or_, own).as_signed()
+                scaled = register(signed(width), "scaled")
+                m.d.sync += [scaled.eq(acc * self.param.multiplier), total.eq(addend + scaled)]
+
+            shifted, excess = self._shifted(m, platform, total, stages, position)
+            value = register(signed(c.act_bits), "value")
+            # Which of the parts above the value have a bit that differs from the sign.
+            excesses = register(len(excess), "excesses")
+            negative = value[-1]
+            m.d.sync += [value.eq(Cat(shifted, total[-1])), excesses.eq(Cat(excess))]
+
+            kept = register(signed(c.act_bits), "kept")
+            # Whatever is outside of the codes is on the sign's side of both limits.
+            below, not_above = register(1, "below"), register(1, "not_above")
+            for name, a, b, result in (
+                ("compare_low", self.low, value, below),
+                ("compare_high", self.high, value, not_above),
+            ):
+                comparison = Comparison(bits=c.act_bits)
+                m.submodules[_numbered(name, position)] = submodule(platform, comparison)
+                m.d.comb += [
+                    comparison.a.eq(a),
+                    comparison.b.eq(b),
+                    comparison.override.eq(excesses.any()),
+                    # Equal to a limit it may count as beyond: the code is the same.
+                    comparison.value.eq(negative),
+                ]
+                m.d.sync += result.eq(comparison.result)
+            m.d.sync += [
+                kept.eq(value),
+                self.code.word_select(position, c.act_bits).eq(
+                    Mux(below, low, Mux(not_above, kept, high))
+                ),
+            ]
         return m
 
-    def _shifted(self, m: Module, total: Value, amount: Value) -> tuple[Value, list[Value]]:
-        """The low ``act_bits`` bits of ``total >> amount``, and conditions for it to have more.
+    def _shifted(
+        self,
+        m: Module,
+        platform: object,
+        total: Value,
+        stages: list[tuple[int, Value, Value]],
+        position: int,
+    ) -> tuple[Value, list[Value]]:
+        """The low bits of ``total >> amount``, as many as a code has below its sign.
 
-        Only bits that can still reach the output are shifted, two bits of the amount at a time;
-        of those above, all that matters is whether one differs from the sign.
+        Beside them conditions for one of the bits above to differ from the sign. Only bits that
+        can still reach the output are shifted.
         """
         sign = total[-1]
-        value, excess = total, []
-        for high in range(len(amount) - 1, -1, -2):
-            low = max(0, high - 1)
-            steps = amount[low : high + 1]
-            width = self.config.act_bits + (1 << low) - 1
-            moved = Signal(signed(width), name=f"moved_{low}")
-            m.d.comb += moved.eq(value >> Cat(Const(0, low), steps))
+        value, excess = total[:-1], []
+        for low, steps, reached in stages:
+            width = self.config.act_bits - 1 + (1 << low) - 1
+            moved = Signal(width, name=_numbered(f"moved_{low}", position))
+            if len(value) == width + 1:
+                halving = Halving(width=width)
+                m.submodules[_numbered(f"halving_{low}", position)] = submodule(platform, halving)
+                m.d.comb += [
+                    halving.value.eq(value),
+                    halving.halve.eq(steps),
+                    moved.eq(halving.result),
+                ]
+            else:
+                m.d.comb += moved.eq(Cat(value, sign).as_signed() >> Cat(Const(0, low), steps))
             for i in range(1 << len(steps)):
                 # Above the part that is kept, unless the amount is larger than this.
                 part = value[width + (i << low) : width + (i + 1 << low)]
-                if len(part):
-                    stays = Const(1) if i + 1 == 1 << len(steps) else steps <= i
-                    excess.append((part != sign.replicate(len(part))) & stays)
+                stays = reached[i] if i < len(reached) else Const(1)
+                for first in range(0, len(part), _TOGETHER):
+                    bits = part[first : first + _TOGETHER]
+                    excess.append((bits != sign.replicate(len(bits))) & stays)
             value = moved
-        return value, [*excess, value[-1] != sign]
+        # No more than one table takes in the next cycle.
+        return value, [*excess[: _EXCESSES - 1], Cat(excess[_EXCESSES - 1 :]).any()]
+
+
+def _numbered(name: str, number: int) -> str:
+    return f"{name}_{number}" if number else name

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from hw.array.reduction import Reduction, reduction
 from hw.config import AcceleratorConfig
+from hw.post.drain import drain_registers
 from hw.post.requantizer import param_layout
 from hw.synth.area import Area
 
@@ -53,11 +54,10 @@ def _element(pe: str, lanes: int, act_bits: int, weight_bits: int, acc_bits: int
     plan = reduction(lanes, product_bits, acc_bits)
     lut = lanes * _product_tables(act_bits, weight_bits) if shift else 0
     lut += _sum_tables(plan, lanes, product_bits)
-    # The accumulator, and what decides when it and its copy take a value.
-    lut += acc_bits + 1
+    lut += acc_bits
     products = lanes * product_bits if shift else 0
     sums = sum(map(sum, plan.widths))
-    ff = products + sums + 3 * (len(plan.levels) + 1) + 1 + 2 * acc_bits
+    ff = products + sums + 3 * (len(plan.levels) + 1) + 2 * acc_bits
     return _Element(lut, ff, 0 if shift else lanes)
 
 
@@ -145,14 +145,19 @@ def fitted_terms(config: AcceleratorConfig) -> dict[str, dict[str, float]]:
     count = c.pixels * c.lanes
     together = c.post_positions
     requantizers = together * c.post_lanes
-    # Each of the positions that are drained together is one of some pixels; tables that choose one
-    # of n bits.
-    sources = ceil(c.pixels * c.filters / c.post_lanes), ceil(count / c.post_lanes)
-    acc_choice, sum_choice = ((n - together) / 3 for n in sources)
-    bank_choice = (c.banks - 1) / 3
-    chosen = c.acc_bits * (acc_choice + sum_choice + together) + c.act_bits * sum_choice
-    # A table takes a transfer's word and those of two positions.
-    writes = 1 + max(0, together - 2) * c.post_lanes / c.lanes
+    chosen = registers = 0
+    for position in range(together):
+        pixels = len(range(position, c.pixels, together))
+        for unit in drain_registers(c, pixels).values():
+            chosen += unit.tables * c.post_lanes * unit.number
+            registers += unit.bits * c.post_lanes * unit.number
+    # Words for the array without their sign bits, and a transfer's; a transfer's word and some
+    # positions' chunks into each bank.
+    bank_choice = max(1, c.banks // 4)
+    reads = c.pixels * (bank_choice + 1 / c.act_bits) + bank_choice
+    groups = [min(4, together - first) for first in range(0, together, 4)]
+    chunks = c.lanes // c.post_lanes
+    writes = (sum(size > 1 for size in groups) + ceil(chunks / 2)) / chunks
     # The walker that makes a group each cycle has several times the registers and adders.
     walker = 1 if together == 1 else 3
     return {
@@ -162,10 +167,8 @@ def fitted_terms(config: AcceleratorConfig) -> dict[str, dict[str, float]]:
             "beats": c.axi_beat_bits,
             "maximum": count * c.act_bits,
             "requantizers": requantizers * (c.acc_bits + 6 * c.act_bits),
-            "drain": c.post_lanes * chosen,
-            # Reads of the array, of transfers, and writes into each bank.
-            "banks": c.act_word_bits
-            * (c.pixels * (bank_choice + 1) + bank_choice + c.banks * writes),
+            "drain": chosen,
+            "banks": c.act_word_bits * (reads + c.banks * writes),
         },
         "ff": {
             "control": 1,
@@ -173,8 +176,8 @@ def fitted_terms(config: AcceleratorConfig) -> dict[str, dict[str, float]]:
             "beats": c.axi_beat_bits,
             "maximum": count * c.act_bits,
             "requantizers": requantizers * (2 * c.acc_bits + 7 * c.act_bits),
-            "drain": requantizers * c.acc_bits,
-            "banks": c.act_word_bits * (c.pixels + c.banks),
+            "drain": registers,
+            "banks": c.act_word_bits * (c.pixels + c.banks * (1 + len(groups) / chunks)),
             "weights": c.weight_word_bits,
             "parameters": c.post_lanes * param_layout(c).size,
         },

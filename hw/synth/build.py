@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hw.array.ultrascale import ultrascale_elements
+from hw.cells.ultrascale import ultrascale_cells
 from hw.config import AcceleratorConfig, load_config
 from hw.verilog import VerilogLibrary
 from nbqnn_train.graph.errors import NbqnnError
@@ -35,12 +36,13 @@ class Build:
 def family_verilog(verilog: str, config: AcceleratorConfig, family: str) -> str:
     """The accelerator's Verilog with those modules replaced that the family has cells for.
 
-    For UltraScale+ ("xcup") these are the processing elements. Ports and results stay the same.
+    For UltraScale+ ("xcup") these are the processing elements and the cells. Ports and results stay
+    the same.
     """
     if family != "xcup":
         return verilog
     library = VerilogLibrary()
-    elements = ultrascale_elements(config)
+    elements = [*ultrascale_elements(config), *ultrascale_cells(verilog)]
     for element in elements:
         library.add(element)
     cells = {match[1]: match[0] for match in _MODULE.finditer(library.verilog())}

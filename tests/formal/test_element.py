@@ -68,10 +68,12 @@ module claim(
   input [{lanes * act_bits - 1}:0] act, input [{lanes * code_bits - 1}:0] weight
 );
   wire [{acc_bits - 1}:0] acc;
-  wire acc_valid;
+  wire acc_next;
+  reg acc_valid;
+  always @(posedge clk) acc_valid <= !rst && acc_next;
   {element.module_name} element(
-    .clk(clk), .rst(rst), .valid(valid), .first(first), .last(last),
-    .act(act), .weight(weight), .acc(acc), .acc_valid(acc_valid)
+    .clk(clk), .rst(rst), .valid(valid), .first(first), .last(valid && last),
+    .act(act), .weight(weight), .acc(acc), .acc_next(acc_next)
   );
 {"".join(products)}
   reg signed [{acc_bits - 1}:0] running;

@@ -182,6 +182,7 @@ def test_scale_only_where_it_is_needed():
 
 def test_neighbours_differ_in_a_step_and_are_possible():
     sizes = {"lanes": 64, "filters": 32, "pixels": 4, "post_lanes": 32, "act_depth": 32768}
+    sizes["post_positions"] = 3
     config = replace(PRESETS["zcu102-8bit"], name="board-64x32x4", **sizes)
     near = list(neighbours(config, "board"))
     assert len({one.digest for one in near} | {config.digest}) == len(near) + 1

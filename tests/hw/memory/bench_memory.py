@@ -21,23 +21,26 @@ def bank(c, address):
 
 
 class Model:
-    """Words as a list; what a read that starts now will give, None where that is open."""
+    """Words as a list; what a read that starts now will give, None where that is open.
 
-    def __init__(self, depth):
+    Reads that start in the cycle of a write, or less than ``visible`` after it, may see either
+    content.
+    """
+
+    def __init__(self, depth, visible=1):
         self.words = [None] * depth
-        #: Words that are written in this cycle: reads of this cycle may see either content.
-        self.writes = {}
+        #: The writes of this cycle, the latest first, and of those before it.
+        self.writes = deque([{}], visible)
 
     def read(self, address):
-        return None if address in self.writes else self.words[address]
+        return None if any(address in writes for writes in self.writes) else self.words[address]
 
     def write(self, address, word):
-        self.writes[address] = word
+        self.words[address] = word
+        self.writes[0][address] = word
 
     def tick(self):
-        for address, word in self.writes.items():
-            self.words[address] = word
-        self.writes = {}
+        self.writes.appendleft({})
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
@@ -49,10 +52,12 @@ async def activations(dut, name, busy):
     await start(dut, inputs=[f"{name}_{port}_valid" for port in ("read", "store", "drain", "load")])
     bits, word_bits = activation_address_bits(c), c.act_word_bits
     chunk_bits, chunks = c.post_lanes * c.act_bits, c.lanes // c.post_lanes
-    pad = random.getrandbits(c.act_bits)
-    ports["pad"].value = pad
+    lowest = random.getrandbits(1)
+    pad = lowest << c.act_bits - 1
+    ports["pad_lowest"].value = lowest
     padded_word = sum(pad << c.act_bits * lane for lane in range(c.lanes))
-    model = Model(c.act_depth)
+    model = Model(c.act_depth, visible=3)
+    drained = 0
     reads = deque([[None] * c.pixels] * ActivationMemory.latency)
     stores = deque([None] * ActivationMemory.latency)
     seen = dict.fromkeys(("reads", "stores", "store waits", "load waits", "conflicts"), 0)
@@ -90,7 +95,9 @@ async def activations(dut, name, busy):
         ports["drain_address"].value = sum((a or 0) << bits * p for p, a in enumerate(drain))
         ports["drain_sub"].value = sub
         drain_data = [random.getrandbits(chunk_bits) for _ in drain]
-        ports["drain_data"].value = sum(d << chunk_bits * p for p, d in enumerate(drain_data))
+        # A cycle after the addresses.
+        ports["drain_data"].value = drained
+        drained = sum(d << chunk_bits * p for p, d in enumerate(drain_data))
         addresses = [random.randrange(c.act_depth) if p is None else p for p in pixels]
         ports["read_address"].value = sum(a << bits * p for p, a in enumerate(addresses))
         ports["read_valid"].value = sum((a is not None) << p for p, a in enumerate(pixels))

@@ -10,7 +10,7 @@ from cocotb.triggers import RisingEdge
 from hw.isa import BODIES, DRAIN_FIELDS, Opcode, Unit
 from hw.memory.activations import activation_address_bits
 from hw.memory.wide import WideMemory
-from hw.post.drain import Drain
+from hw.post.drain import drain_latency
 from hw.post.requantizer import PRE_SHIFT, addend_bits, param_layout
 from nbqnn_train.graph import requantize
 from sim.streams import StreamSource, start
@@ -18,7 +18,7 @@ from tests.hw.post.designs import DRAINS
 
 COMMANDS = 25
 PARAMS = 16
-_VALID = {Unit.ARRAY: "acc_valid", Unit.MAX: "max_valid", Unit.SUM: "sum_valid"}
+_NEXT = {Unit.ARRAY: "acc_next", Unit.MAX: "max_next", Unit.SUM: "sum_next"}
 
 
 def packed(values):
@@ -146,20 +146,21 @@ async def drains(dut, name, spread):
     """Groups of all units, as close as they may follow each other and further apart."""
     c = DRAINS[name]
     port = {port: getattr(dut, f"{name}_{port}") for port in (
-        "acc", "max", "sum", "acc_valid", "max_valid", "sum_valid", "param", "param_address",
+        "acc", "max", "sum", "acc_next", "max_next", "sum_next", "param", "param_address",
         "write_valid", "write_address", "write_sub", "write_data", "group_done", "command_done",
     )}  # fmt: skip
-    await start(dut, inputs=[f"{name}_{valid}" for valid in _VALID.values()])
+    await start(dut, inputs=[f"{name}_{valid}" for valid in _NEXT.values()])
     work = Work(c, spread)
     for stream, payloads in (("commands", work.commands), ("drains", work.drains)):
         cocotb.start_soon(StreamSource(dut, f"{name}_{stream}").send(payloads))
+    latency = drain_latency(c)
     expected, dones, ends = {}, set(), set()
     for cycle, _, _, writes, end in work.groups:
         for number, write in enumerate(writes):
-            expected[cycle + number + Drain.latency] = write
-        dones.add(cycle + len(writes) + Drain.latency)
+            expected[cycle + number + latency] = write
+        dones.add(cycle + len(writes) + latency)
         if end:
-            ends.add(cycle + len(writes) + Drain.latency)
+            ends.add(cycle + len(writes) + latency)
     appear = {group[0]: group for group in work.groups}
     words = [
         packed(
@@ -172,11 +173,12 @@ async def drains(dut, name, spread):
     chunk_bits = c.post_lanes * c.act_bits
     compared = 0
     for cycle in range(max(dones) + 5):
-        for valid in _VALID.values():
+        for valid in _NEXT.values():
             port[valid].value = 0
+        if cycle + 1 in appear:
+            port[_NEXT[appear[cycle + 1][1]]].value = 1
         if cycle in appear:
             _, unit, sums, _, _ = appear[cycle]
-            port[_VALID[unit]].value = 1
             port[{Unit.ARRAY: "acc", Unit.MAX: "max", Unit.SUM: "sum"}[unit]].value = sums
         await RisingEdge(dut.clk)
         params.append(words[int(port["param_address"].value) % PARAMS])
@@ -184,14 +186,17 @@ async def drains(dut, name, spread):
         valid = int(port["write_valid"].value)
         assert int(port["group_done"].value) == (cycle in dones), cycle
         assert int(port["command_done"].value) == (cycle in ends), cycle
-        writes = expected.get(cycle, [])
+        # Addresses are a cycle ahead of their data.
+        writes = expected.get(cycle + 1, [])
         assert valid == (1 << len(writes)) - 1, f"cycle {cycle}: {valid:b}, not {len(writes)}"
-        for index, (address, sub, codes) in enumerate(writes):
+        for index, (address, sub, _) in enumerate(writes):
             actual = (
                 int(port["write_address"].value) >> index * work.bits & (1 << work.bits) - 1,
                 int(port["write_sub"].value),
-                int(port["write_data"].value) >> index * chunk_bits & (1 << chunk_bits) - 1,
             )
-            assert actual == (address, sub, codes), f"cycle {cycle}, position {index}"
+            assert actual == (address, sub), f"cycle {cycle}, position {index}"
+        for index, (_, _, codes) in enumerate(expected.get(cycle, [])):
+            actual = int(port["write_data"].value) >> index * chunk_bits & (1 << chunk_bits) - 1
+            assert actual == codes, f"cycle {cycle}, position {index}"
             compared += 1
     assert compared > 2 * COMMANDS

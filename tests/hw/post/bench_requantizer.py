@@ -1,7 +1,7 @@
 """cocotb cases for the requantizer: with folded parameters it is the interpreter's requantize."""
 
 import random
-from collections import deque
+from collections import defaultdict, deque
 
 import cocotb
 import numpy as np
@@ -9,10 +9,10 @@ from cocotb.triggers import RisingEdge
 
 from hw.compiler import CompileError
 from hw.fold import fold_requantize
-from hw.post.requantizer import Requantizer, addend_bits
+from hw.post.requantizer import addend_bits, requantizer_latency
 from nbqnn_train.graph import Requantize, requantize
 from sim.streams import start
-from tests.hw.post.designs import REQUANTIZERS
+from tests.hw.post.designs import POSITIONS, REQUANTIZERS, TERMS
 
 NODES = 40
 CHANNELS = 6
@@ -70,6 +70,15 @@ def stimuli(node, channel, correction, low, high):
     return [value for value in sums if low <= value <= high]
 
 
+def one_of_the_terms(accs, bits):
+    """A number for each position in one of its terms, at random; the others are zero."""
+    word = 0
+    for position, acc in enumerate(accs):
+        term = position * TERMS + random.randrange(TERMS)
+        word |= (acc & ((1 << bits) - 1)) << term * bits
+    return word
+
+
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 @cocotb.parametrize(name=list(REQUANTIZERS))
 async def matches_interpreter(dut, name):
@@ -96,7 +105,7 @@ async def matches_interpreter(dut, name):
         except CompileError:
             refused += 1
             continue
-        work = []
+        by_channel = defaultdict(list)
         for channel in range(CHANNELS):
             word = int(params.addend[channel]) & ((1 << addend_bits(config)) - 1)
             word |= int(params.shift[channel]) << addend_bits(config)
@@ -113,24 +122,33 @@ async def matches_interpreter(dut, name):
                     node.low,
                     node.high,
                 )
-                work.append((channel, acc, word, int(code) - offset))
+                by_channel[channel, word].append((acc, int(code) - offset))
                 ends += int(code) in (node.low, node.high)
-        random.shuffle(work)
         ports["low"].value = node.low - offset
         ports["high"].value = node.high - offset
-        pipe = deque([None] * Requantizer.latency)
-        for item in [*work, *[None] * Requantizer.latency]:
+        # A channel's sums, several at a time.
+        work = [
+            (channel, word, sums[first : first + POSITIONS])
+            for (channel, word), sums in by_channel.items()
+            for first in range(0, len(sums) - POSITIONS + 1, POSITIONS)
+        ]
+        random.shuffle(work)
+        latency = requantizer_latency(config)
+        pipe = deque([None] * latency)
+        for item in [*work, *[None] * latency]:
             if item is not None:
-                ports["acc"].value, ports["param"].value = item[1], item[2]
+                accs = [acc for acc, _ in item[2]]
+                ports["acc"].value = one_of_the_terms(accs, config.acc_bits)
+                ports["param"].value = item[1]
             await RisingEdge(dut.clk)
             pipe.append(item)
             done = pipe.popleft()
             if done is not None:
-                channel, acc, _, expected = done
-                actual = int(ports["code"].value) & mask
-                assert actual == expected & mask, (
-                    f"channel {channel} of {node}: sum {acc} gave {actual:#x}, not {expected}"
-                )
-                compared += 1
+                for position, (acc, expected) in enumerate(done[2]):
+                    actual = int(ports["code"].value) >> position * config.act_bits & mask
+                    assert actual == expected & mask, (
+                        f"channel {done[0]} of {node}: sum {acc} gave {actual:#x}, not {expected}"
+                    )
+                    compared += 1
     assert refused <= NODES // 2
     assert 0.1 * compared < ends < 0.95 * compared

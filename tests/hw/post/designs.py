@@ -8,7 +8,7 @@ from hw.post.drain import Drain
 from hw.post.requantizer import Requantizer
 from tests.hw.parts import Parts
 
-__all__ = ["DRAINS", "REQUANTIZERS", "drain_parts", "requantizer_parts"]
+__all__ = ["DRAINS", "POSITIONS", "REQUANTIZERS", "TERMS", "drain_parts", "requantizer_parts"]
 
 REQUANTIZERS = {
     f"{requant}_s{acc_bits}_a{act_bits}": replace(
@@ -18,6 +18,9 @@ REQUANTIZERS = {
         ["shift", "scale"], [(20, 8), (24, 8), (24, 16), (10, 4), (40, 16)]
     )
 }
+
+#: Accumulators that a requantizer takes in a cycle, and of how many numbers each is the OR.
+POSITIONS, TERMS = 2, 3
 
 #: Two words of filters; two chunks in a word; fewer positions in the last turn of most groups.
 DRAINS = {
@@ -29,14 +32,16 @@ DRAINS = {
         pixels=pixels,
         post_positions=positions,
     )
-    for pixels, positions in ((2, 1), (3, 2), (5, 3))
+    for pixels, positions in ((2, 1), (3, 2), (5, 3), (4, 4))
 }
 
 
 def requantizer_parts() -> Parts:
-    return Parts(
-        "requantizer_parts", {name: Requantizer(config) for name, config in REQUANTIZERS.items()}
-    )
+    parts = {
+        name: Requantizer(config, positions=POSITIONS, terms=TERMS)
+        for name, config in REQUANTIZERS.items()
+    }
+    return Parts("requantizer_parts", parts)
 
 
 def drain_parts() -> Parts:

@@ -1,0 +1,38 @@
+"""One of several words."""
+
+from amaranth.hdl import Array, Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+__all__ = ["Choice"]
+
+
+class Choice(wiring.Component):
+    """Word ``select`` of ``ways``, a power of two; logic without registers.
+
+    On UltraScale+ a bit of 8 words takes two tables and a multiplexer behind them, of 16 twice as
+    many.
+
+    Members
+    -------
+    words : ``In(ways * width)``, word 0 in the low bits
+    select : ``In(range(ways))``
+    chosen : ``Out(width)``
+    """
+
+    def __init__(self, *, ways: int, width: int):
+        self.ways = ways
+        self.width = width
+        super().__init__({
+            "words": In(ways * width), "select": In(range(ways)), "chosen": Out(width)
+        })  # fmt: skip
+
+    @property
+    def module_name(self) -> str:
+        return f"nbqnn_choice_n{self.ways}_w{self.width}"
+
+    def elaborate(self, platform):
+        m = Module()
+        words = Array(self.words.word_select(i, self.width) for i in range(self.ways))
+        m.d.comb += self.chosen.eq(words[self.select])
+        return m

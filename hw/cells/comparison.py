@@ -1,0 +1,40 @@
+"""Comparison of two signed numbers that can be overridden."""
+
+from amaranth.hdl import Cat, Const, Module, Mux
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+__all__ = ["Comparison"]
+
+
+class Comparison(wiring.Component):
+    """``value`` if ``override``, else whether a > b; where they are equal also ``value``.
+
+    Logic without registers; on UltraScale+ one table for two bits.
+
+    Members
+    -------
+    a, b : ``In(bits)``, signed
+    override, value : ``In(1)``
+    result : ``Out(1)``
+    """
+
+    def __init__(self, *, bits: int):
+        self.bits = bits
+        super().__init__({
+            "a": In(bits),
+            "b": In(bits),
+            "override": In(1),
+            "value": In(1),
+            "result": Out(1),
+        })  # fmt: skip
+
+    @property
+    def module_name(self) -> str:
+        return f"nbqnn_comparison_a{self.bits}"
+
+    def elaborate(self, platform):
+        m = Module()
+        a, b = Cat(self.value, self.a).as_signed(), Cat(Const(0, 1), self.b).as_signed()
+        m.d.comb += self.result.eq(Mux(self.override, self.value, a > b))
+        return m

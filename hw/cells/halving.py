@@ -1,0 +1,33 @@
+"""A shift to the right by one place, or by none."""
+
+from amaranth.hdl import Module, Mux
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+__all__ = ["Halving"]
+
+
+class Halving(wiring.Component):
+    """All bits but the highest, or all but the lowest; logic without registers.
+
+    On UltraScale+ one table for two bits.
+
+    Members
+    -------
+    value : ``In(width + 1)``
+    halve : ``In(1)``
+    result : ``Out(width)``
+    """
+
+    def __init__(self, *, width: int):
+        self.width = width
+        super().__init__({"value": In(width + 1), "halve": In(1), "result": Out(width)})
+
+    @property
+    def module_name(self) -> str:
+        return f"nbqnn_halving_w{self.width}"
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.comb += self.result.eq(Mux(self.halve, self.value[1:], self.value[:-1]))
+        return m

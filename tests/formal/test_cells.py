@@ -1,0 +1,81 @@
+"""Cells in explicit tables do what their plain Verilog does, for all inputs."""
+
+import pytest
+from amaranth.lib.wiring import In
+
+from hw.cells.addition import Addition
+from hw.cells.choice import Choice
+from hw.cells.comparison import Comparison
+from hw.cells.halving import Halving
+from hw.cells.ultrascale import (
+    UltrascaleAddition,
+    UltrascaleChoice,
+    UltrascaleComparison,
+    UltrascaleHalving,
+    UltrascaleUnion,
+    ultrascale_cells,
+)
+from hw.cells.union import Union
+from hw.verilog import emit
+from tests.formal.proofs import inverted_tables, proven
+
+CELLS = [
+    (Addition, UltrascaleAddition, {"width": 9, "count": 5, "bits": 7}),
+    (Addition, UltrascaleAddition, {"width": 5, "count": 1, "bits": 5}),
+    (Choice, UltrascaleChoice, {"ways": 8, "width": 2}),
+    (Choice, UltrascaleChoice, {"ways": 16, "width": 1}),
+    (Comparison, UltrascaleComparison, {"bits": 8}),
+    (Comparison, UltrascaleComparison, {"bits": 5}),
+    (Comparison, UltrascaleComparison, {"bits": 2}),
+    (Halving, UltrascaleHalving, {"width": 5}),
+    (Union, UltrascaleUnion, {"terms": 2, "count": 2, "width": 2}),
+    (Union, UltrascaleUnion, {"terms": 3, "count": 3, "width": 1}),
+]
+
+
+def claim(plain, explicit, options):
+    """Verilog with both, which asserts that their outputs are equal."""
+    cell = plain(**options)
+    name = cell.module_name
+    texts = emit(cell).replace(f"module {name}(", "module plain("), emit(explicit(**options))
+    inputs, outputs = [], []
+    for port, member in cell.signature.members.items():
+        (inputs if member.flow is In else outputs).append((port, member.shape))
+    connections = "".join(f", .{port}({port})" for port, _ in inputs)
+    ((output, _),) = outputs
+    width = len(getattr(cell, output))
+    declarations = ", ".join(
+        f"input [{len(getattr(cell, port)) - 1}:0] {port}" for port, _ in inputs
+    )
+    return f"""{"".join(texts)}
+module claim({declarations});
+  wire [{width - 1}:0] plain_{output}, explicit_{output};
+  plain one(.clk(1'b0), .rst(1'b0){connections}, .{output}(plain_{output}));
+  {name} other(.clk(1'b0), .rst(1'b0){connections}, .{output}(explicit_{output}));
+  always @* assert(plain_{output} == explicit_{output});
+endmodule
+"""
+
+
+@pytest.mark.parametrize(("plain", "explicit", "options"), CELLS)
+def test_explicit_tables_do_the_same(plain, explicit, options, tmp_path):
+    assert proven(claim(plain, explicit, options), "claim", tmp_path)
+
+
+@pytest.mark.parametrize("index", [0, 2, 4, 7, 8])
+def test_every_table_matters(index, tmp_path):
+    plain, explicit, options = CELLS[index]
+    broken = inverted_tables(claim(plain, explicit, options))
+    assert len(broken) == {0: 10, 2: 4, 4: 4, 7: 3, 8: 2}[index]
+    for wrong in broken[::3]:
+        assert not proven(wrong, "claim", tmp_path)
+
+
+def test_cells_are_found_by_their_names():
+    for plain, explicit, options in CELLS:
+        cell = plain(**options)
+        (found,) = ultrascale_cells(emit(cell))
+        found._MustUse__silence = True
+        assert (type(found), found.module_name) == (explicit, cell.module_name)
+    # Tables choose from as few as these by themselves.
+    assert ultrascale_cells(emit(Choice(ways=4, width=2))) == []
