@@ -82,7 +82,7 @@ class Steps:
                 await RisingEdge(self.dut.clk)
             self._drive(valid=1, first=index == 0, last=index == len(steps) - 1, **values)
             await RisingEdge(self.dut.clk)
-        self._drive(valid=0)
+        self._drive(valid=0, last=0)
 
     def _drive(self, **values):
         for port, value in values.items():
