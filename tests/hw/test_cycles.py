@@ -49,7 +49,8 @@ def test_every_layer(accelerator_model, network, timing):
     estimate = estimate_cycles(program, MemoryModel(**timing))
     assert estimate.cycles == pytest.approx(result.cycles, rel=0.01)
     for layer, expected in zip(estimate.layers, result.layer_cycles, strict=True):
-        assert layer.cycles == pytest.approx(expected, rel=0.01, abs=16), layer
+        # A descriptor that comes sooner or later moves cycles from a layer to the next.
+        assert layer.cycles == pytest.approx(expected, rel=0.01, abs=32), layer
 
 
 def test_loads_wait_for_banks(accelerator_model, monkeypatch):
