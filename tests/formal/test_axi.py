@@ -228,7 +228,9 @@ WRITER_MUTANTS = {
                   "issue.eq(splitter.burst.valid & enough)"),
     "data withdrawn": ("write_dma", "axi.wvalid.eq(skid.o.valid)",
                        "axi.wvalid.eq(skid.o.valid & self.data.valid)"),
-    "last": ("write_dma", "last.eq(sent == lengths.o.payload)", "last.eq(sent == 1)"),
+    "last": ("write_dma", "ends_burst.eq(following == lengths.o.p.length)",
+             "ends_burst.eq(following == 1)"),
+    "single": ("write_dma", "Mux(first, lengths.o.p.single, ends_burst)", "ends_burst"),
     "unannounced": ("write_dma", "skid.i.valid.eq(buffer.o.valid & lengths.o.valid)",
                     "skid.i.valid.eq(buffer.o.valid)"),
 }  # fmt: skip
