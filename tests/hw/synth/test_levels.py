@@ -144,7 +144,7 @@ SMALL = AcceleratorConfig(
 )
 
 
-#: What paths through step sequencer, walker, drain and arbiter still have: one above the limit.
+#: What paths through drain, load and arbiter still have: one above the limit.
 MOST = MAX_LEVELS + 1
 
 
