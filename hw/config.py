@@ -263,7 +263,7 @@ PRESETS = {
             name="zcu102-8bit",
             lanes=64,
             pixels=5,
-            post_positions=5,
+            post_positions=4,
             acc_bits=24,
             **_ZCU102,
         ),
