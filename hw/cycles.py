@@ -3,8 +3,9 @@
 It reads the command stream and plays the four units that work side by side: command fetch, load,
 compute and store engine. Commands start when the one before has left the engine, what they wait for
 is complete and they have been fetched. Descriptors and loads come over one bus, in the order in
-which they were asked for. Within a command a duration follows from its counts, but for loads of
-activations, which wait for the drain where it writes to their bank (:mod:`hw.bank_waits`).
+which they were asked for. Within a command a duration follows from its counts, but for loads and
+stores of activations, which wait where the drain writes to their bank or the array reads from it
+(:mod:`hw.bank_waits`).
 """
 
 import heapq
@@ -16,7 +17,7 @@ from itertools import count
 
 from hw.array.array import array_latency
 from hw.array.svpe import pe_latency
-from hw.bank_waits import DrainedWords, loaded
+from hw.bank_waits import DrainedWords, ReadWords, loaded, stored
 from hw.config import AcceleratorConfig
 from hw.control.fetch import check_cycles
 from hw.control.stalls import Stall
@@ -43,7 +44,10 @@ _REQUESTS = 3
 _WALK = 3
 #: From a group's last step to its unit's first register.
 _STEP = 1
-_STORE_BEGIN, _STORE_END = ActivationMemory.latency + 9, 6
+#: From a store's command to its first read, and from its last one to where it is written, without
+#: the memory's own latency.
+_STORE_READ = 3
+_STORE_END = ActivationMemory.latency + 15 - _STORE_READ
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +160,11 @@ class _Model:
         self.bus_free = 0.0
         #: What was written not long ago or will be.
         self.drains: deque[DrainedWords] = deque()
+        #: What was read not long ago or will be, and the store that is under way: fields, its
+        #: first read, and when it will be complete.
+        self.reads: deque[ReadWords] = deque()
+        self.storing: tuple[dict, float] | None = None
+        self.stored = 0.0
         self.array = array_latency(self.config)
         #: From a descriptor's last beat to its queue.
         self.check = check_cycles(self.config)
@@ -356,12 +365,28 @@ class _Model:
 
     def _store(self, fields: dict):
         begin = self.now
-        beats, words = (fields["rows"] * fields[name] for name in ("beats", "words"))
-        self.moved[Opcode.STORE] += beats
+        self.moved[Opcode.STORE] += fields["rows"] * fields["beats"]
         self.free[Opcode.STORE] = math.inf
-        moving = max(beats * self.beat, words)
-        end = begin + _STORE_BEGIN + moving + self.memory.write_latency + _STORE_END
-        self._at(end, lambda: self._moved(Opcode.STORE, fields, begin))
+        self.storing = fields, begin
+        self._expect_stored()
+
+    def _expect_stored(self):
+        """When the store is complete, as far as it is known what the array reads."""
+        fields, begin = self.storing
+        first = begin + _STORE_READ
+        while self.reads and self.reads[0].end < first:
+            self.reads.popleft()
+        word_cycles = max(1.0, fields["beats"] / fields["words"] * self.beat)
+        last = stored(self.config, fields, first, word_cycles, self.reads)
+        end = self.stored = last + word_cycles + _STORE_END + self.memory.write_latency
+
+        def complete():
+            # Unless it takes longer by now.
+            if self.storing is not None and self.stored == end:
+                self.storing = None
+                self._moved(Opcode.STORE, fields, begin)
+
+        self._at(end, complete)
 
     def _moved(self, opcode: Opcode, fields: dict, begin: float):
         if self.layers:
@@ -394,8 +419,11 @@ class _Model:
         layer["array"] += total * steps
         latency = self._latency(unit)
         self.drains.append(DrainedWords(self.config, fields, end_first + latency, interval))
+        self.reads.append(ReadWords(self.config, fields, start, end_first - 1, interval))
         if self.bus and self.bus[0].begin and self.bus[0].load is not None:
             self._expect_end()
+        if self.storing:
+            self._expect_stored()
         drained = self.config.drain_turns(last) * fields["chunks"]
         return end + latency + drained
 

@@ -1,4 +1,4 @@
-"""hw.bank_waits: loads against the drain, cycle by cycle."""
+"""hw.bank_waits: loads against the drain and stores against the array, cycle by cycle."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hw.bank_waits import DrainedWords, loaded
+from hw.bank_waits import DrainedWords, ReadWords, loaded, stored
 from hw.config import PRESETS
 
 configs = st.builds(
@@ -88,3 +88,81 @@ def test_every_cycle(data, config):
 def test_without_drains(begin):
     load = {"base": 3, "words": 7, "rows": 2, "base_stride": 9}
     assert loaded(PRESETS["tiny"], load, begin, 2.0, []) == begin + 28
+
+
+@st.composite
+def layers(draw, config, begin):
+    """Fields of a command, the first group's end, the interval, and the banks read at each time."""
+    pixels, width = draw(st.integers(1, 5)), draw(st.integers(1, 7))
+    stride, pitch, plane, dilation = (draw(st.integers(1, 70)) for _ in range(4))
+    kernel_h, kernel_w, deep = (draw(st.integers(1, 3)) for _ in range(3))
+    fields = {
+        "pixels": pixels,
+        "positions": draw(st.integers(1, 17)),
+        "out_width": width,
+        "filter_groups": draw(st.integers(1, 2)),
+        "group_origin": draw(st.integers(0, 50)),
+        "channel_groups": deep,
+        "kernel_h": kernel_h,
+        "kernel_w": kernel_w,
+        "in_base": draw(st.integers(0, 99)),
+        "column_step": stride,
+        "origin_wrap": (pitch - (width - 1) * stride) % (1 << 16),
+        "tap_column": dilation,
+        "tap_row_origin": (pitch - (kernel_w - 1) * dilation) % (1 << 16),
+        "tap_group_origin": (plane - (kernel_h - 1) * pitch - (kernel_w - 1) * dilation)
+        % (1 << 16),
+    }
+    steps = deep * kernel_h * kernel_w
+    interval = steps + draw(st.integers(0, 4))
+    end_first = begin + steps - 1 + draw(st.integers(0, 4))
+    read, time, end = {}, begin, end_first
+    for filter_group in range(fields["filter_groups"]):
+        for first in range(0, fields["positions"], pixels):
+            taps = [
+                channel * plane + row * pitch + column * dilation
+                for channel in range(deep)
+                for row in range(kernel_h)
+                for column in range(kernel_w)
+            ]
+            for number, tap in enumerate(taps):
+                at = end if number + 1 == steps else time + number
+                for position in range(first, min(first + pixels, fields["positions"])):
+                    row, column = divmod(position, width)
+                    word = fields["in_base"] + filter_group * fields["group_origin"]
+                    word += row * pitch + column * stride + tap
+                    read.setdefault(at, set()).add(bank(config, word % config.act_depth))
+            time, end = end + 1, end + interval
+    return fields, end_first, interval, read
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_every_read(data):
+    config = replace(PRESETS["tiny"], pixels=5)
+    reads, read, begin = [], {}, data.draw(st.integers(0, 30))
+    for _ in range(data.draw(st.integers(0, 3))):
+        fields, end_first, interval, own = data.draw(layers(config, begin))
+        reads.append(ReadWords(config, fields, float(begin), float(end_first), interval))
+        assert reads[-1].end == max(own)
+        read |= own
+        begin = max(own) + 1 + data.draw(st.integers(0, 20))
+    store = {
+        "base": data.draw(st.integers(0, 99)),
+        "words": data.draw(st.integers(1, 40)),
+        "rows": data.draw(st.integers(1, 3)),
+        "base_stride": data.draw(st.integers(0, 50)),
+    }
+    time, word_cycles = data.draw(st.integers(0, 40)), data.draw(st.integers(1, 3))
+    gone = []
+    start = time
+    for row in range(store["rows"]):
+        for column in range(store["words"]):
+            place = bank(config, store["base"] + row * store["base_stride"] + column)
+            # The buffer holds eight words.
+            time = max([time, *gone[-8:-7]])
+            while place in read.get(time, ()):
+                time += 1
+            gone.append(max([time, *(last + word_cycles for last in gone[-1:])]))
+            time += 1
+    assert stored(config, store, float(start), float(word_cycles), reads) == gone[-1]
