@@ -1,8 +1,5 @@
 """The activation memory: interleaved banks of vectors, read by the array, written by the drain."""
 
-from functools import reduce
-from operator import or_
-
 from amaranth.hdl import Array, Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
@@ -70,8 +67,9 @@ class ActivationMemory(wiring.Component):
     compute does not use (``store_ready``). *Drain writes*: one chunk of ``post_lanes`` activations
     a cycle in each of ``post_positions`` words, always taken; the compiler arranges them to be in
     different banks. *Transfer writes*: one word a cycle, unless the drain writes to the same bank
-    (``load_ready``).
-    Reads take ``self.latency`` cycles, writes are visible to reads that start three cycles later.
+    (``load_ready``), which it announces a cycle ahead.
+    Reads take ``self.latency`` cycles, writes are visible to reads that start three cycles later,
+    a drain's to those four cycles after its address.
 
     Members
     -------
@@ -83,7 +81,7 @@ class ActivationMemory(wiring.Component):
     store_data : ``Out(lanes * act_bits)``, ``latency`` cycles after a cycle with valid and ready
     drain_valid : ``In(post_positions)``, ``drain_address`` : ``In``, as many beside each other;
         ``drain_sub`` : ``In``, the same place in all words
-    drain_data : ``In``, as many chunks beside each other, a cycle after their address
+    drain_data : ``In``, as many chunks beside each other, two cycles after their address
     load_valid : ``In(1)``, ``load_address``, ``load_data`` : ``In``, ``load_ready`` : ``Out(1)``
     """
 
@@ -142,6 +140,14 @@ class ActivationMemory(wiring.Component):
             (self.drain_valid[i], self.drain_address.word_select(i, bits))
             for i in range(c.post_positions)
         ]
+        # Where the drain writes is known before a transfer asks, which is late in a cycle.
+        drained = Signal(banks)
+        m.d.sync += drained.eq(
+            Cat(
+                Cat(valid & (bank_of(address) == b) for valid, address in drains).any()
+                for b in range(banks)
+            )
+        )
         read_address = [self.read_address.word_select(p, bits) for p in range(pixels)]
         # A padded pixel still occupies its bank: which pixels are padded is known late.
         wants = [
@@ -155,18 +161,10 @@ class ActivationMemory(wiring.Component):
                     for p, address in enumerate(read_address)
                 ).any()
             ),
-            self.load_ready.eq(
-                ~reduce(
-                    or_,
-                    (
-                        valid & (bank_of(address) == bank_of(self.load_address))
-                        for valid, address in drains
-                    ),
-                )
-            ),
+            self.load_ready.eq(~drained.bit_select(bank_of(self.load_address), 1)),
         ]
 
-        writes = self._writes(m, platform, drains, bank_of, row_of)
+        writes = self._writes(m, platform, drains, drained, bank_of, row_of)
         outputs = []
         for b, (enable, write_row, write_data) in enumerate(writes):
             bank = ActivationBank(
@@ -226,8 +224,10 @@ class ActivationMemory(wiring.Component):
         m.d.sync += self.store_data.eq(chosen("choice_store", bank, slice(0, c.act_bits)))
         return m
 
-    def _writes(self, m: Module, platform, drains, bank_of, row_of) -> list[tuple]:
-        """Enables, row and word for each bank, two cycles after the addresses.
+    def _writes(self, m: Module, platform, drains, drained, bank_of, row_of) -> list[tuple]:
+        """Enables, row and word for each bank, two cycles after a transfer's address.
+
+        ``drained`` are the banks that the drain's addresses of a cycle ago are in.
 
         Rows go the same way as data: a drain's beside its chunk, a transfer's beside its word.
         First of four positions one is chosen for each bank, by registers that the addresses have
@@ -235,29 +235,39 @@ class ActivationMemory(wiring.Component):
         """
         c = self.config
         chunks, chunk_bits = c.lanes // c.post_lanes, c.post_lanes * c.act_bits
-        (row_1,) = delayed(
-            m, ("drain_row",), (Cat(row_of(address) for _, address in drains),), 1, reset_less=True
+        (row,) = delayed(
+            m, ("drain_row",), (Cat(row_of(address) for _, address in drains),), 2, reset_less=True
         )
-        row_bits = len(row_1) // len(drains)
+        row_bits = len(row) // len(drains)
         words = [
-            Cat(self.drain_data.word_select(i, chunk_bits), row_1.word_select(i, row_bits))
+            Cat(self.drain_data.word_select(i, chunk_bits), row.word_select(i, row_bits))
             for i in range(len(drains))
         ]
+        valid, bank, sub = delayed(
+            m,
+            ("drain_valid", "drain_bank", "drain_sub"),
+            (
+                Cat(valid for valid, _ in drains),
+                Cat(bank_of(address) for _, address in drains),
+                self.drain_sub,
+            ),
+            1,
+        )
+        bank_bits = len(bank) // len(drains)
         names = ("load_row", "load_word")
         load_row, load_word = delayed(
             m, names, (row_of(self.load_address), self.load_data), 2, reset_less=True
         )
         drain_enable = Signal(chunks)
-        m.d.comb += drain_enable.eq(1 << self.drain_sub if chunks > 1 else 1)
+        m.d.comb += drain_enable.eq(1 << sub if chunks > 1 else 1)
         writes = []
         for b in range(c.banks):
-            here = [valid & (bank_of(address) == b) for valid, address in drains]
-            drained = Cat(*here).any()
-            load_here = self.load_valid & (bank_of(self.load_address) == b) & ~drained
+            here = [valid[i] & (bank.word_select(i, bank_bits) == b) for i in range(len(drains))]
+            load_here = self.load_valid & (bank_of(self.load_address) == b) & ~drained[b]
             enable, loads = delayed(
                 m,
                 (f"enable_{b}", f"loads_{b}"),
-                (Mux(drained, drain_enable, load_here.replicate(chunks)), load_here),
+                (Mux(drained[b], drain_enable, load_here.replicate(chunks)), load_here),
                 2,
             )
             terms = []
@@ -276,7 +286,10 @@ class ActivationMemory(wiring.Component):
                     chosen = Array(words[first : first + _CHOICE])[select]
                 clear = Signal(name=f"clear_{b}_{first}")
                 term = Signal(len(chosen), name=f"drained_{b}_{first}", reset_less=True)
-                m.d.sync += [clear.eq(~Cat(*some).any()), term.eq(chosen)]
+                m.d.sync += [
+                    clear.eq(~(drained[b] if len(drains) <= _CHOICE else Cat(*some).any())),
+                    term.eq(chosen),
+                ]
                 with m.If(clear):
                     m.d.sync += term.eq(0)
                 terms.append(term)

@@ -44,7 +44,7 @@ class Drain(wiring.Component):
     param_address : ``Out(16)``, ``param`` : ``In(post_lanes * parameter bits)``
     write_valid : ``Out(post_positions)``, ``write_address`` : ``Out``, as many beside each other,
         ``write_sub`` : ``Out``, of all of them; to the activation memory
-    write_data : ``Out``, as many beside each other, a cycle after their address
+    write_data : ``Out``, as many beside each other, two cycles after their address
     group_done, command_done : ``Out(1)``, the data of a group's last write, and of a command's,
         were there in the cycle before
     """
@@ -202,10 +202,10 @@ class Drain(wiring.Component):
             addresses.append(address)
             valid.append(active & (pixel * together + first < count) if first else active)
 
-        # The write's address travels beside the data, one cycle ahead.
+        # The write's address travels beside the data, two cycles ahead.
         names = ("valid", "address", "sub", "last", "end")
         travelling = (Cat(*valid), Cat(*addresses), sub, last, command_end)
-        written = delayed(m, names, travelling, drain_latency(c))
+        written = delayed(m, names, travelling, drain_latency(c) - 1)
         m.d.comb += [
             self.write_valid.eq(written[0]),
             self.write_address.eq(written[1]),
@@ -218,7 +218,7 @@ class Drain(wiring.Component):
                 )
             ),
         ]
-        done = delayed(m, ("last_written", "end_written"), (written[3], written[4]), 2)
+        done = delayed(m, ("last_written", "end_written"), (written[3], written[4]), 3)
         m.d.comb += [self.group_done.eq(done[0]), self.command_done.eq(done[1])]
         return m
 

@@ -57,6 +57,7 @@ async def activations(dut, name, busy):
     ports["pad_lowest"].value = lowest
     padded_word = sum(pad << c.act_bits * lane for lane in range(c.lanes))
     model = Model(c.act_depth, visible=3)
+    upcoming, upcoming_sub, upcoming_data = [None] * c.post_positions, 0, [0] * c.post_positions
     drained = 0
     reads = deque([[None] * c.pixels] * ActivationMemory.latency)
     stores = deque([None] * ActivationMemory.latency)
@@ -75,13 +76,14 @@ async def activations(dut, name, busy):
             load = address, random.getrandbits(word_bits)
         if store is None and wants():
             store = random.randrange(c.act_depth)
-        # Words in different banks.
-        drain, sub = [None] * c.post_positions, random.randrange(chunks)
+        # Addresses are a cycle ahead of what a transfer sees of them, in different banks.
+        drain, sub, drain_data = upcoming, upcoming_sub, upcoming_data
+        upcoming, upcoming_sub = [None] * c.post_positions, random.randrange(chunks)
         free = list(range(c.act_depth))
         for position in range(c.post_positions):
             if wants():
-                drain[position] = random.choice(free)
-                used = bank(c, drain[position])
+                upcoming[position] = random.choice(free)
+                used = bank(c, upcoming[position])
                 free = [address for address in free if bank(c, address) != used]
         pixels = [random.randrange(c.act_depth) if wants() else None for _ in range(c.pixels)]
         padded = [random.random() < 0.2 for _ in pixels]
@@ -91,11 +93,11 @@ async def activations(dut, name, busy):
             ports["load_address"].value, ports["load_data"].value = load
         ports["store_valid"].value = store is not None
         ports["store_address"].value = random.randrange(c.act_depth) if store is None else store
-        ports["drain_valid"].value = sum((a is not None) << p for p, a in enumerate(drain))
-        ports["drain_address"].value = sum((a or 0) << bits * p for p, a in enumerate(drain))
-        ports["drain_sub"].value = sub
-        drain_data = [random.getrandbits(chunk_bits) for _ in drain]
-        # A cycle after the addresses.
+        ports["drain_valid"].value = sum((a is not None) << p for p, a in enumerate(upcoming))
+        ports["drain_address"].value = sum((a or 0) << bits * p for p, a in enumerate(upcoming))
+        ports["drain_sub"].value = upcoming_sub
+        upcoming_data = [random.getrandbits(chunk_bits) for _ in upcoming]
+        # Two cycles after the addresses.
         ports["drain_data"].value = drained
         drained = sum(d << chunk_bits * p for p, d in enumerate(drain_data))
         addresses = [random.randrange(c.act_depth) if p is None else p for p in pixels]

@@ -186,8 +186,8 @@ async def drains(dut, name, spread):
         valid = int(port["write_valid"].value)
         assert int(port["group_done"].value) == (cycle in dones), cycle
         assert int(port["command_done"].value) == (cycle in ends), cycle
-        # Addresses are a cycle ahead of their data.
-        writes = expected.get(cycle + 1, [])
+        # Addresses are two cycles ahead of their data.
+        writes = expected.get(cycle + 2, [])
         assert valid == (1 << len(writes)) - 1, f"cycle {cycle}: {valid:b}, not {len(writes)}"
         for index, (address, sub, _) in enumerate(writes):
             actual = (
