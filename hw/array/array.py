@@ -42,7 +42,6 @@ def _ports(config: AcceleratorConfig, filters: int) -> dict:
         "act": In(config.pixels * config.act_word_bits),
         "weight": In(filters * config.lanes * config.weight_code_bits),
         "acc": Out(filters * config.pixels * config.acc_bits),
-        "acc_next": Out(1),
     }
 
 
@@ -98,7 +97,7 @@ class ArrayTile(wiring.Component):
             for pixel in range(c.pixels)
             for filter_ in range(self.filters)
         ]
-        m.d.comb += [self.acc.eq(Cat(*by_pixel)), self.acc_next.eq(elements[0].acc_next)]
+        m.d.comb += self.acc.eq(Cat(*by_pixel))
         return m
 
 
@@ -115,7 +114,6 @@ class PeArray(wiring.Component):
     act : ``In(pixels * lanes * act_bits)``, pixel 0 in the low bits
     weight : ``In(filters * lanes * code_bits)``, filter 0 in the low bits
     acc : ``Out(pixels * filters * acc_bits)``, pixel-major: filter 0 of pixel 0 in the low bits
-    acc_next : ``Out(1)``, ``acc`` is another from the next cycle on
     """
 
     def __init__(self, config: AcceleratorConfig):
@@ -146,8 +144,6 @@ class PeArray(wiring.Component):
                 tile.act.eq(self.act),
                 tile.weight.eq(self.weight[start * filter_bits :][: len(tile.weight)]),
             ]
-            if start == 0:
-                m.d.comb += self.acc_next.eq(tile.acc_next)
             for pixel in range(c.pixels):
                 accs[pixel].append(tile.acc.word_select(pixel, tile.filters * c.acc_bits))
         m.d.comb += self.acc.eq(Cat(*(part for parts in accs for part in parts)))

@@ -55,7 +55,6 @@ class ProcessingElement(wiring.Component):
     act : ``In(lanes * act_bits)``, lane 0 in the low bits
     weight : ``In(lanes * code_bits)``, lane 0 in the low bits
     acc : ``Out(signed(acc_bits))``, registered
-    acc_next : ``Out(1)``, registered, ``acc`` is another from the next cycle on
     """
 
     def __init__(
@@ -84,7 +83,6 @@ class ProcessingElement(wiring.Component):
                 "act": In(lanes * act_bits),
                 "weight": In(lanes * code_bits),
                 "acc": Out(signed(acc_bits)),
-                "acc_next": Out(1),
             }
         )
 
@@ -175,7 +173,6 @@ class ProcessingElement(wiring.Component):
         total = Signal(signed(self.acc_bits))
         terms = sorted(terms, key=len, reverse=True)
         m.d.comb += total.eq(self._accumulate(m, platform, before, first[-1], terms, plan.exponent))
-        m.d.comb += self.acc_next.eq(last[-1])
         with m.If(valid[-1]):
             m.d.sync += running.eq(total)
         with m.If(last[-1]):

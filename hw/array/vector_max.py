@@ -22,7 +22,6 @@ class VectorMax(wiring.Component):
     valid, first, last : ``In(1)``
     act : ``In(pixels * lanes * act_bits)``
     max : ``Out(pixels * lanes * act_bits)``, registered, holds until the next output is complete
-    max_next : ``Out(1)``, registered, ``max`` is another from the next cycle on
     """
 
     def __init__(self, config: AcceleratorConfig):
@@ -36,7 +35,6 @@ class VectorMax(wiring.Component):
                 "last": In(1),
                 "act": In(width),
                 "max": Out(width),
-                "max_next": Out(1),
             }
         )
 
@@ -66,7 +64,8 @@ class VectorMax(wiring.Component):
             with m.If(comparison.result):
                 m.d.sync += old.eq(new)
 
-        m.d.sync += self.max_next.eq(self.valid & self.last)
-        with m.If(self.max_next):
+        complete = Signal()
+        m.d.sync += complete.eq(self.valid & self.last)
+        with m.If(complete):
             m.d.sync += self.max.eq(running)
         return m

@@ -28,7 +28,6 @@ class VectorSum(wiring.Component):
     act : ``In(pixels * lanes * act_bits)``
     weight : ``In(lanes * code_bits)``
     sum : ``Out(pixels * lanes * acc_bits)``, registered, holds until the next output is complete
-    sum_next : ``Out(1)``, ``sum`` is another from the next cycle on
     """
 
     def __init__(self, config: AcceleratorConfig):
@@ -42,7 +41,6 @@ class VectorSum(wiring.Component):
             "act": In(config.pixels * config.act_word_bits),
             "weight": In(config.lanes * config.weight_code_bits),
             "sum": Out(config.pixels * config.lanes * config.acc_bits),
-            "sum_next": Out(1),
         })  # fmt: skip
 
     @property
@@ -73,8 +71,5 @@ class VectorSum(wiring.Component):
                 element.weight.eq(self.weight.word_select(index % c.lanes, c.weight_code_bits)),
             ]
             elements.append(element)
-        m.d.comb += [
-            self.sum.eq(Cat(element.acc for element in elements)),
-            self.sum_next.eq(elements[0].acc_next),
-        ]
+        m.d.comb += self.sum.eq(Cat(element.acc for element in elements))
         return m

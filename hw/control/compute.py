@@ -1,6 +1,6 @@
 """The compute engine: runs one layer command on the array or a channel-wise unit."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -158,6 +158,7 @@ class ComputeEngine(wiring.Component):
         m.d.comb += self.weight_address.eq(address)
         names = ("valid", "first", "last", "grow", "unit")
         flags = delayed(m, names, [getattr(sequencer, name) for name in names], wait)
+        soon = []
         for unit, code in ((array, Unit.ARRAY), (maximum, Unit.MAX), (sums, Unit.SUM)):
             m.d.comb += [
                 unit.valid.eq(flags[0] & (flags[4] == code)),
@@ -165,15 +166,16 @@ class ComputeEngine(wiring.Component):
                 unit.last.eq(flags[2]),
                 unit.act.eq(self.act_read_data),
             ]
+            # The drain is told two cycles ahead.
+            ends = (f"{code.name.lower()}_ends",)
+            soon += delayed(m, ends, (unit.valid & unit.last,), unit.latency - 2)
         m.d.comb += [
             array.weight.eq(self.weight),
             sums.weight.eq(self.weight),
             sums.grow.eq(flags[3]),
+            drain.result_soon.eq(Cat(*soon).any()),
             drain.acc.eq(array.acc),
-            drain.acc_next.eq(array.acc_next),
             drain.max.eq(maximum.max),
-            drain.max_next.eq(maximum.max_next),
             drain.sum.eq(sums.sum),
-            drain.sum_next.eq(sums.sum_next),
         ]
         return m

@@ -38,9 +38,8 @@ class Drain(wiring.Component):
     commands : ``In(stream.Signature(drain_command_layout()))``, each at least two cycles before its
         first result
     drains : ``In(stream.Signature(drain_layout(config)))``, in the order of the results
-    acc, acc_next : from the array, which says a cycle ahead when there is another result
-    max, max_next : from the maximum unit
-    sum, sum_next : from the channel-wise sums
+    result_soon : ``In(1)``, in two cycles a unit has another result
+    acc : from the array, ``max`` : from the maximum unit, ``sum`` : from the channel-wise sums
     param_address : ``Out(16)``, ``param`` : ``In(post_lanes * parameter bits)``
     write_valid : ``Out(post_positions)``, ``write_address`` : ``Out``, as many beside each other,
         ``write_sub`` : ``Out``, of all of them; to the activation memory
@@ -55,12 +54,10 @@ class Drain(wiring.Component):
         super().__init__({
             "commands": In(stream.Signature(drain_command_layout())),
             "drains": In(stream.Signature(drain_layout(c))),
+            "result_soon": In(1),
             "acc": In(c.pixels * c.filters * c.acc_bits),
-            "acc_next": In(1),
             "max": In(c.pixels * c.act_word_bits),
-            "max_next": In(1),
             "sum": In(c.pixels * c.lanes * c.acc_bits),
-            "sum_next": In(1),
             "param_address": Out(16),
             "param": In(c.post_lanes * param_layout(c).size),
             "write_valid": Out(c.post_positions),
@@ -89,14 +86,13 @@ class Drain(wiring.Component):
 
         command = Signal(drain_command_layout())
         have_command = Signal()
-        draining = Signal()
         # In turns: the first pixel that is drained is `together` times as many.
         pixel = Signal(range(max(2, c.drain_turns(c.pixels))))
         chunk = Signal(8)
         # This one included; whether it is the last is known from the one before.
         chunks_left, last_chunk = Signal(8), Signal()
         # Channel chunk of the output: place in the word, plane of words, parameters.
-        sub, first_sub = Signal(8), Signal(8)
+        sub, first_sub = Signal(range(max(2, subs))), Signal(range(max(2, subs)))
         plane, first_plane = Signal(bits), Signal(bits)
         param, first_param = Signal(16), Signal(16)
 
@@ -112,11 +108,8 @@ class Drain(wiring.Component):
                 ).any()
             )
         active, last, next_word = Signal(), Signal(), Signal()
-        next_sub, next_plane, next_param = Signal(8), Signal(bits), Signal(16)
+        next_sub, next_plane, next_param = Signal.like(sub), Signal(bits), Signal(16)
         m.d.comb += [
-            # A chunk's turn is the cycle before it is taken, the first one before results appear:
-            # the next results may follow as soon as the last chunk has been taken.
-            active.eq(draining | self.acc_next | self.max_next | self.sum_next),
             last.eq(active & last_chunk & last_turn),
             self.drains.ready.eq(last),
             next_word.eq(sub == subs - 1),
@@ -132,9 +125,11 @@ class Drain(wiring.Component):
             filter_last.eq(last_turn & self.drains.p.filter_end),
             restart.eq(last_chunk & ~filter_last),
         ]
+        # A chunk's turn is the cycle before it is taken, the first one before results appear: the
+        # next results may follow as soon as the last chunk has been taken.
+        m.d.sync += active.eq((active & ~last) | self.result_soon)
         with m.If(active):
             m.d.sync += [
-                draining.eq(~(last_chunk & last_turn)),
                 chunk.eq(Mux(last_chunk, 0, incremented(chunk))),
                 chunks_left.eq(Mux(last_chunk, command.chunks, decremented(chunks_left))),
                 last_chunk.eq(Mux(last_chunk, command.chunks == 1, chunks_left == 2)),

@@ -68,12 +68,9 @@ module claim(
   input [{lanes * act_bits - 1}:0] act, input [{lanes * code_bits - 1}:0] weight
 );
   wire [{acc_bits - 1}:0] acc;
-  wire acc_next;
-  reg acc_valid;
-  always @(posedge clk) acc_valid <= !rst && acc_next;
   {element.module_name} element(
     .clk(clk), .rst(rst), .valid(valid), .first(first), .last(valid && last),
-    .act(act), .weight(weight), .acc(acc), .acc_next(acc_next)
+    .act(act), .weight(weight), .acc(acc)
   );
 {"".join(products)}
   reg signed [{acc_bits - 1}:0] running;
@@ -96,9 +93,16 @@ module claim(
       known[i] <= known[i - 1];
     end
   end
+  // And stays until the next.
+  reg [{acc_bits - 1}:0] held;
+  reg holds;
+  always @(posedge clk) begin
+    held <= acc;
+    holds <= !rst;
+  end
   always @* if (!rst) begin
-    assert(acc_valid == done[{delay}]);
-    assert(!(acc_valid && known[{delay}]) || acc == sums[{delay}]);
+    assert(!(done[{delay}] && known[{delay}]) || acc == sums[{delay}]);
+    assert(!holds || done[{delay}] || acc == held);
   end
 endmodule
 """

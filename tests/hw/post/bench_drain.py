@@ -18,7 +18,6 @@ from tests.hw.post.designs import DRAINS
 
 COMMANDS = 25
 PARAMS = 16
-_NEXT = {Unit.ARRAY: "acc_next", Unit.MAX: "max_next", Unit.SUM: "sum_next"}
 
 
 def packed(values):
@@ -146,10 +145,10 @@ async def drains(dut, name, spread):
     """Groups of all units, as close as they may follow each other and further apart."""
     c = DRAINS[name]
     port = {port: getattr(dut, f"{name}_{port}") for port in (
-        "acc", "max", "sum", "acc_next", "max_next", "sum_next", "param", "param_address",
+        "acc", "max", "sum", "result_soon", "param", "param_address",
         "write_valid", "write_address", "write_sub", "write_data", "group_done", "command_done",
     )}  # fmt: skip
-    await start(dut, inputs=[f"{name}_{valid}" for valid in _NEXT.values()])
+    await start(dut, inputs=[f"{name}_result_soon"])
     work = Work(c, spread)
     for stream, payloads in (("commands", work.commands), ("drains", work.drains)):
         cocotb.start_soon(StreamSource(dut, f"{name}_{stream}").send(payloads))
@@ -173,10 +172,7 @@ async def drains(dut, name, spread):
     chunk_bits = c.post_lanes * c.act_bits
     compared = 0
     for cycle in range(max(dones) + 5):
-        for valid in _NEXT.values():
-            port[valid].value = 0
-        if cycle + 1 in appear:
-            port[_NEXT[appear[cycle + 1][1]]].value = 1
+        port["result_soon"].value = cycle + 2 in appear
         if cycle in appear:
             _, unit, sums, _, _ = appear[cycle]
             port[{Unit.ARRAY: "acc", Unit.MAX: "max", Unit.SUM: "sum"}[unit]].value = sums
