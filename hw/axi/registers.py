@@ -4,16 +4,20 @@ import enum
 import re
 from dataclasses import dataclass, field
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.axi.bus import AxiLiteSignature, Resp
+from hw.cells.choice import Choice
+from hw.verilog import submodule
 
 __all__ = ["Access", "AxiLiteRegisters", "Field", "Register", "RegisterMap", "Window"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _BYTES = 4
+#: Registers that a choice is between: as many as tables and multiplexers behind them take.
+_CHOICE = 16
 
 
 class Access(enum.Enum):
@@ -203,7 +207,7 @@ class AxiLiteRegisters(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         self._elaborate_writes(m)
-        self._elaborate_reads(m)
+        self._elaborate_reads(m, platform)
         return m
 
     def _elaborate_writes(self, m: Module) -> None:
@@ -247,8 +251,11 @@ class AxiLiteRegisters(wiring.Component):
             match register.access:
                 case Access.RW:
                     value = getattr(self, register.name)
-                    with m.If(selected):
-                        m.d.sync += value.eq((value & ~mask) | (data & mask))
+                    # By bytes, so that strobes are enables of registers and take no tables.
+                    for byte in range(-(-register.width // 8)):
+                        bits = slice(8 * byte, min(8 * byte + 8, register.width))
+                        with m.If(selected & strobe[byte]):
+                            m.d.sync += value[bits].eq(data[bits])
                 case Access.W1C:
                     value = getattr(self, register.name)
                     set_ = getattr(self, f"{register.name}_set")
@@ -261,31 +268,32 @@ class AxiLiteRegisters(wiring.Component):
                     with m.If(selected):
                         m.d.sync += getattr(self, f"{register.name}_data").eq(data & mask)
 
-    def _elaborate_reads(self, m: Module) -> None:
+    def _elaborate_reads(self, m: Module, platform: object) -> None:
         axi = self.axi
         word = Signal(self.address_width - 2)
         for window in self.register_map.windows:
             address = getattr(self, f"{window.name}_address")
             m.d.comb += address.eq(word - window.offset // _BYTES)
-        # One bit for each register and window, so that what is read is an AND and an OR.
-        readable = [*self.register_map.registers, *self.register_map.windows]
-        selected = Signal(len(readable))
-        found = []
-        for item in readable:
+        # What is read, and which of it an address means: a number, as tables choose by numbers.
+        found, values = [], []
+        for item in (*self.register_map.registers, *self.register_map.windows):
             first = item.offset // _BYTES
             if isinstance(item, Window):
                 found.append((word >= first) & (word < first + item.words))
+                value = getattr(self, f"{item.name}_data")
             else:
                 found.append(word == first)
-        data = Const(0, 32)
-        for index, item in enumerate(readable):
-            if isinstance(item, Window):
-                value = getattr(self, f"{item.name}_data")
-            elif item.access is Access.PULSE:
-                continue
-            else:
-                value = getattr(self, item.name)
-            data = data | Mux(selected[index], value, 0)
+                value = Const(0) if item.access is Access.PULSE else getattr(self, item.name)
+            values.append(Cat(value, Const(0, 32 - len(value))))
+        place, known = Signal(range(max(2, len(values)))), Signal()
+        choices = []
+        for first in range(0, len(values), _CHOICE):
+            words = values[first : first + _CHOICE]
+            choice = Choice(ways=_CHOICE, width=32)
+            m.submodules[f"choice_{first}"] = submodule(platform, choice)
+            m.d.comb += [choice.words.eq(Cat(*words)), choice.select.eq(place)]
+            choices.append(choice.chosen)
+        data = Array(choices)[place // _CHOICE]
         with m.FSM(name="read"):
             with m.State("IDLE"):
                 m.d.comb += axi.arready.eq(1)
@@ -293,14 +301,24 @@ class AxiLiteRegisters(wiring.Component):
                 with m.If(axi.arvalid):
                     m.next = "ADDRESS"
             with m.State("ADDRESS"):
-                m.d.sync += selected.eq(Cat(found))
+                m.d.sync += [
+                    known.eq(Cat(found).any()),
+                    place.eq(
+                        Cat(
+                            Cat(here for i, here in enumerate(found) if i >> bit & 1).any()
+                            for bit in range(len(place))
+                        )
+                    ),
+                ]
                 m.next = "DATA"
             with m.State("DATA"):
                 m.d.sync += [
                     axi.rvalid.eq(1),
                     axi.rdata.eq(data),
-                    axi.rresp.eq(Mux(selected.any(), Resp.OKAY, Resp.SLVERR)),
+                    axi.rresp.eq(Mux(known, Resp.OKAY, Resp.SLVERR)),
                 ]
+                with m.If(~known):
+                    m.d.sync += axi.rdata.eq(0)
                 m.next = "RESPONSE"
             with m.State("RESPONSE"), m.If(axi.rready):
                 m.d.sync += axi.rvalid.eq(0)
