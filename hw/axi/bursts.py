@@ -1,10 +1,12 @@
 """Cuts a request for many beats into AXI bursts."""
 
-from amaranth.hdl import Cat, Const, Module, Signal
+from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.axi.bus import PAGE_BYTES, beat_bytes
+from hw.cells.comparison import Comparison
+from hw.verilog import submodule
 
 __all__ = ["BurstSplitter", "burst_layout", "check_widths", "page_bits", "request_layout"]
 
@@ -115,6 +117,13 @@ class BurstSplitter(wiring.Component):
             self.outside_address.eq(Cat(Const(0, byte_bits), beat, page)),
             self.busy.eq(active | self.burst.valid),
         ]
+        not_below, not_above = (
+            self._no_less(m, platform, name, a, b)
+            for name, a, b in (
+                ("compare_first", page, self.window_first),
+                ("compare_last", self.window_last, page),
+            )
+        )
         m.d.sync += self.outside.eq(active & sized & ~inside & ~self.cancel)
         with m.If(self.burst.ready):
             m.d.sync += self.burst.valid.eq(0)
@@ -128,7 +137,7 @@ class BurstSplitter(wiring.Component):
         with m.Elif(~sized):
             m.d.sync += [
                 sized.eq(1),
-                inside.eq((page >= self.window_first) & (page <= self.window_last)),
+                inside.eq(not_below & not_above),
                 next_page.eq(page + 1),
                 ends_page.eq(last_in_page & (left >= to_boundary)),
             ]
@@ -152,6 +161,18 @@ class BurstSplitter(wiring.Component):
         with m.If(self.cancel):
             m.d.sync += active.eq(0)
         return m
+
+    def _no_less(self, m: Module, platform: object, name: str, a: Value, b: Value) -> Value:
+        """Whether a >= b, for unsigned numbers of equal width."""
+        comparison = Comparison(bits=len(a) + 1)
+        m.submodules[name] = submodule(platform, comparison)
+        m.d.comb += [
+            comparison.a.eq(Cat(a, Const(0, 1))),
+            comparison.b.eq(Cat(b, Const(0, 1))),
+            # Where they are equal.
+            comparison.value.eq(1),
+        ]
+        return comparison.result
 
 
 def check_widths(address_width: int, data_width: int, length_width: int, burst_beats: int) -> None:

@@ -3,7 +3,7 @@
 from functools import reduce
 from operator import and_, or_
 
-from amaranth.hdl import Cat, Module, Signal, Value
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -115,11 +115,14 @@ class _Striped(wiring.Component):
             self.outside.eq(reduce(or_, (part.outside for part in parts))),
             self.error.eq(reduce(or_, (part.error for part in parts))),
         ]
-        for part in reversed(parts):
-            with m.If(part.outside):
-                m.d.comb += self.outside_address.eq(part.outside_address)
-            with m.If(part.error):
-                m.d.comb += self.error_address.eq(part.error_address)
+        for flag in ("outside", "error"):
+            # By number: one table for a bit of four addresses.
+            number = reduce(
+                lambda others, index: Mux(getattr(parts[index], flag), index, others),
+                reversed(range(self.ports)),
+            )
+            addresses = Array(getattr(part, f"{flag}_address") for part in parts)
+            m.d.comb += getattr(self, f"{flag}_address").eq(addresses[number])
         return parts
 
 

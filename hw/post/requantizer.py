@@ -104,16 +104,20 @@ class Requantizer(wiring.Component):
         # Only the sign is left of a total shifted by its width or more.
         beyond = shift[shift_bits:].any()
         amount = Signal(shift_bits, name="shift", reset_less=True)
-        following = shift[:shift_bits] | beyond.replicate(shift_bits)
-        m.d.sync += amount.eq(following)
+        m.d.sync += amount.eq(shift[:shift_bits])
+        # That is the registers' set and reset, which take no tables.
+        with m.If(beyond):
+            m.d.sync += amount.eq(~0)
         # Two bits of the amount at a time, the high ones first: the lower one's place, and for
         # each number whether it is no less than these bits.
         stages = []
         for top in range(shift_bits - 1, -1, -2):
             low_bit = max(0, top - 1)
-            steps = following[low_bit : top + 1]
+            steps = shift[low_bit : top + 1]
             reached = Signal((1 << len(steps)) - 1, name=f"reached_{low_bit}", reset_less=True)
             m.d.sync += reached.eq(Cat(steps <= i for i in range(len(reached))))
+            with m.If(beyond):
+                m.d.sync += reached.eq(0)
             stages.append((low_bit, amount[low_bit : top + 1], reached))
         low, high = Signal.like(self.low, reset_less=True), Signal.like(self.high, reset_less=True)
         m.d.sync += [low.eq(self.low), high.eq(self.high)]

@@ -215,8 +215,8 @@ READER_MUTANTS = {
     "cancelled": ("read_dma", "issue.eq(splitter.burst.valid & ~self.cancel)",
                   "issue.eq(splitter.burst.valid)"),
     "page": ("bursts", "self.burst_beats - beat[:in_burst]", "self.burst_beats"),
-    "before the window": ("bursts", "(page >= self.window_first) & ", ""),
-    "behind the window": ("bursts", " & (page <= self.window_last)", ""),
+    "before the window": ("bursts", "not_below & ", ""),
+    "behind the window": ("bursts", " & not_above", ""),
     "next page": ("bursts", "ends_page.eq(last_in_page & (left >= to_boundary))",
                   "ends_page.eq(0)"),
 }  # fmt: skip
