@@ -13,6 +13,7 @@ from hw.cells.addition import Addition
 from hw.cells.choice import Choice
 from hw.cells.comparison import Comparison
 from hw.cells.halving import Halving
+from hw.cells.step import Step
 from hw.cells.union import Union
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "UltrascaleChoice",
     "UltrascaleComparison",
     "UltrascaleHalving",
+    "UltrascaleStep",
     "UltrascaleUnion",
     "ultrascale_cells",
 ]
@@ -148,6 +150,29 @@ class UltrascaleHalving(Halving):
         return m
 
 
+class UltrascaleStep(Step):
+    """:class:`Step`, the value's bits on the carry chain's own inputs."""
+
+    def elaborate(self, platform):
+        m = Module()
+        select = Signal(self.width)
+        for bit in range(self.width):
+            inputs = {
+                "value": self.value[bit],
+                "step0": self.steps[bit],
+                "step1": self.steps[self.width + bit],
+                "second": self.second,
+            }
+
+            def parity(values):
+                return values["value"] ^ values[f"step{values['second']}"]
+
+            place_tables(m, f"bit_{bit}", [BitFunction(select[bit], inputs, parity)])
+        total, _ = carry_chain(m, select, self.value)
+        m.d.comb += self.total.eq(total)
+        return m
+
+
 class UltrascaleUnion(Union):
     """:class:`Union`, two parts in a table."""
 
@@ -169,7 +194,9 @@ class UltrascaleUnion(Union):
         return m
 
 
-def ultrascale_cells(verilog: str) -> list[Addition | Choice | Comparison | Halving | Union]:
+def ultrascale_cells(
+    verilog: str,
+) -> list[Addition | Choice | Comparison | Halving | Step | Union]:
     """The explicit forms of the cells that are modules in the Verilog text."""
 
     def sizes(module: str) -> list[tuple[int, ...]]:
@@ -184,6 +211,7 @@ def ultrascale_cells(verilog: str) -> list[Addition | Choice | Comparison | Halv
         ),
         *(UltrascaleComparison(bits=bits) for (bits,) in sizes(r"nbqnn_comparison_a(\d+)")),
         *(UltrascaleHalving(width=width) for (width,) in sizes(r"nbqnn_halving_w(\d+)")),
+        *(UltrascaleStep(width=width) for (width,) in sizes(r"nbqnn_step_w(\d+)")),
         *(
             UltrascaleChoice(ways=ways, width=width)
             for ways, width in sizes(r"nbqnn_choice_n(\d+)_w(\d+)")

@@ -1,14 +1,16 @@
 """Walks over a layer's output positions a group at a time, for drains that are faster than one."""
 
-from amaranth.hdl import Array, Module, Mux, Signal, signed
+from amaranth.hdl import Array, Module, Mux, Signal, Value, ValueLike, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.cells.step import Step
 from hw.config import AcceleratorConfig
 from hw.control.walker import group_layout
 from hw.counting import incremented
 from hw.isa import Opcode, body_layout
 from hw.memory.activations import activation_address_bits
+from hw.verilog import submodule
 
 __all__ = ["GroupWalker"]
 
@@ -53,6 +55,21 @@ class GroupWalker(wiring.Component):
         position = group_layout(c)["positions"].shape.elem_shape
         bits = activation_address_bits(c)
 
+        def stepped(name: str, value: Value, wraps: Value, within: ValueLike, past: ValueLike):
+            """The value and what it moves by within a row, or past its end."""
+            width = len(value)
+            steps = Signal(2 * width, name=f"{name}_steps")
+            cell = Step(width=width)
+            m.submodules[f"step_{name}"] = submodule(platform, cell)
+            m.d.comb += [
+                steps[:width].eq(within),
+                steps[width:].eq(past),
+                cell.value.eq(value),
+                cell.steps.eq(steps),
+                cell.second.eq(wraps),
+            ]
+            return cell.total
+
         #: The first group's positions in the filter group that is walked over.
         first = Signal(data.ArrayLayout(position, pixels))
         #: Columns that are left after a position, less what a group's step moves it by: below zero
@@ -72,6 +89,11 @@ class GroupWalker(wiring.Component):
         gathering, measuring, walking = Signal(), Signal(), Signal()
         # Whether that is the group's last slot: known a position before.
         last_slot, complete = Signal(), Signal()
+        at_wraps = at_left[-1]
+        at_origin = stepped(
+            "at_origin", at.origin, at_wraps, command.column_step, command.origin_wrap
+        )
+        at_out = stepped("at_out", at.out, at_wraps, 1, command.out_wrap)
         m.d.comb += complete.eq(gathering & last_slot)
         with m.If(gathering):
             m.d.sync += [
@@ -80,21 +102,19 @@ class GroupWalker(wiring.Component):
                 group.positions[slot].eq(at),
                 first[slot].eq(at),
                 Array(left)[slot].eq(at_left),
+                at.origin.eq(at_origin),
+                at.out.eq(at_out),
             ]
-            with m.If(at_left[-1]):
+            with m.If(at_wraps):
                 m.d.sync += [
                     at.row.eq(at.row + command.row_step),
                     at.column.eq(command.column),
-                    at.origin.eq(at.origin + command.origin_wrap),
-                    at.out.eq(at.out + command.out_wrap),
                     at_left.eq(last_left),
                     x.eq(0),
                 ]
             with m.Else():
                 m.d.sync += [
                     at.column.eq(at.column + command.column_step),
-                    at.origin.eq(at.origin + command.column_step),
-                    at.out.eq(at.out + 1),
                     at_left.eq(at_left - 1),
                     x.eq(x + 1),
                 ]
@@ -129,8 +149,10 @@ class GroupWalker(wiring.Component):
                 left_past.eq(command.out_width - x),
             ]
             # Until now they are what is left after a step of one position.
+            less = Signal(signed(len(x) + 1))
+            m.d.comb += less.eq(1 - x)
             for old, kept in zip(left, first_left, strict=True):
-                reached = old + 1 - x
+                reached = old + less
                 m.d.sync += [old.eq(reached), kept.eq(reached)]
 
         taken, advance, offer = Signal(), Signal(), Signal()
@@ -166,19 +188,23 @@ class GroupWalker(wiring.Component):
                 ]
 
         columns = Array(first[number].column for number in slots)
-        with m.If(advance):
-            for number in slots:
-                moved, remaining = group.positions[number], left[number]
-                wraps = remaining[-1]
-                # The column after a row's end is minus one less what was left.
-                x_past = ~remaining[: (pixels - 1).bit_length()]
-                m.d.sync += [
-                    moved.row.eq(moved.row + Mux(wraps, past.row, step.row)),
-                    moved.column.eq(Mux(wraps, columns[x_past], moved.column + step.column)),
-                    moved.origin.eq(moved.origin + Mux(wraps, past.origin, step.origin)),
-                    moved.out.eq(moved.out + Mux(wraps, past.out, step.out)),
-                    remaining.eq(remaining + Mux(wraps, left_past, left_step)),
-                ]
+        for number in slots:
+            moved, remaining = group.positions[number], left[number]
+            wraps = remaining[-1]
+            following = [
+                (value, stepped(f"{name}_{number}", value, wraps, within, beyond_end))
+                for name, value, within, beyond_end in (
+                    ("row", moved.row, step.row, past.row),
+                    ("origin", moved.origin, step.origin, past.origin),
+                    ("out", moved.out, step.out, past.out),
+                    ("left", remaining, left_step, left_past),
+                )
+            ]
+            # The column after a row's end is minus one less what was left.
+            x_past = ~remaining[: (pixels - 1).bit_length()]
+            with m.If(advance):
+                m.d.sync += moved.column.eq(Mux(wraps, columns[x_past], moved.column + step.column))
+                m.d.sync += [value.eq(total) for value, total in following]
                 with m.If(group.filter_end):
                     origin = first[number].origin + command.group_origin
                     m.d.sync += [
