@@ -5,6 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.axi.bus import PAGE_BYTES, beat_bytes
+from hw.cells.choice import Choice
 from hw.cells.comparison import Comparison
 from hw.verilog import submodule
 
@@ -127,10 +128,30 @@ class BurstSplitter(wiring.Component):
         m.d.sync += self.outside.eq(active & sized & ~inside & ~self.cancel)
         with m.If(self.burst.ready):
             m.d.sync += self.burst.valid.eq(0)
+        # A request's, or what is left of it after a burst.
+        choice = Choice(ways=2, width=len(beat) + len(page) + len(left))
+        m.submodules.choice = submodule(platform, choice)
+        beat_after, left_after = Signal.like(beat), Signal.like(left)
+        m.d.comb += [
+            beat_after.eq(beat + burst_beats),
+            left_after.eq(left - burst_beats),
+            choice.words.eq(
+                Cat(
+                    *(self.request.p.address[byte_bits:], self.request.p.beats),
+                    *(beat_after, next_page, left_after),
+                )
+            ),
+            choice.select.eq(active),
+        ]
+        moves = Signal()
+        m.d.comb += moves.eq(sized & inside & (self.burst.ready | ~self.burst.valid))
+        following = choice.chosen
+        with m.If(~active | moves):
+            m.d.sync += Cat(beat, left).eq(Cat(following[: len(beat)], following[-len(left) :]))
+        with m.If(~active | (moves & ends_page)):
+            m.d.sync += page.eq(following[len(beat) : -len(left)])
         with m.If(~active):
             m.d.sync += [
-                Cat(beat, page).eq(self.request.p.address[byte_bits:]),
-                left.eq(self.request.p.beats),
                 sized.eq(0),
                 active.eq(self.request.valid & self.request.ready & (self.request.p.beats != 0)),
             ]
@@ -145,19 +166,15 @@ class BurstSplitter(wiring.Component):
                 m.d.sync += burst_beats.eq(left)
             with m.Else():
                 m.d.sync += burst_beats.eq(to_boundary)
-        with m.Elif(inside & (self.burst.ready | ~self.burst.valid)):
+        with m.Elif(moves):
             m.d.sync += [
                 self.burst.p.address.eq(Cat(Const(0, byte_bits), beat, page + self.offset)),
                 self.burst.p.length.eq(burst_beats - 1),
                 self.burst.p.last.eq(left == burst_beats),
                 self.burst.valid.eq(1),
-                beat.eq(beat + burst_beats),
-                left.eq(left - burst_beats),
                 active.eq(left != burst_beats),
                 sized.eq(0),
             ]
-            with m.If(ends_page):
-                m.d.sync += page.eq(next_page)
         with m.If(self.cancel):
             m.d.sync += active.eq(0)
         return m

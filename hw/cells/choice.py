@@ -10,8 +10,8 @@ __all__ = ["Choice"]
 class Choice(wiring.Component):
     """Word ``select`` of ``ways``, a power of two; logic without registers.
 
-    On UltraScale+ a bit of 8 words takes two tables and a multiplexer behind them, of 16 twice as
-    many.
+    On UltraScale+ two bits of 2 words take one table; a bit of 8 words takes two tables and a
+    multiplexer behind them, of 16 twice as many.
 
     Members
     -------

@@ -30,8 +30,8 @@ __all__ = [
 _TERMS = 5
 #: Words that one table chooses from.
 _TABLE_WAYS = 4
-#: Ways for which there are multiplexers behind tables.
-_WIDE_WAYS = (8, 16)
+#: Ways for which there are multiplexers behind tables, and that of which a table has two.
+_EXPLICIT_WAYS = (2, 8, 16)
 
 
 class UltrascaleAddition(Addition):
@@ -94,10 +94,31 @@ class UltrascaleComparison(Comparison):
 
 
 class UltrascaleChoice(Choice):
-    """:class:`Choice` of 8 or 16 words: 4 in a table, then multiplexers."""
+    """:class:`Choice` of 8 or 16 words: 4 in a table, then multiplexers. Of 2: two bits in one."""
 
     def elaborate(self, platform):
         m = Module()
+        if self.ways == 2:
+            self._pairs(m)
+        else:
+            self._multiplexers(m)
+        return m
+
+    def _pairs(self, m: Module) -> None:
+        functions = []
+        for bit in range(self.width):
+            inputs = {f"word{i}_{bit}": self.words[i * self.width + bit] for i in range(2)}
+
+            def chosen(values, bit=bit):
+                return values[f"word{values['select']}_{bit}"]
+
+            functions.append(
+                BitFunction(self.chosen[bit], inputs | {"select": self.select}, chosen)
+            )
+        for low in range(0, self.width, 2):
+            place_tables(m, f"bits_{low}", functions[low : low + 2])
+
+    def _multiplexers(self, m: Module) -> None:
         for bit in range(self.width):
             level = []
             for first in range(0, self.ways, _TABLE_WAYS):
@@ -127,7 +148,6 @@ class UltrascaleChoice(Choice):
                     )
                 level = outputs
             m.d.comb += self.chosen[bit].eq(level[0])
-        return m
 
 
 class UltrascaleHalving(Halving):
@@ -215,7 +235,7 @@ def ultrascale_cells(
         *(
             UltrascaleChoice(ways=ways, width=width)
             for ways, width in sizes(r"nbqnn_choice_n(\d+)_w(\d+)")
-            if ways in _WIDE_WAYS
+            if ways in _EXPLICIT_WAYS
         ),
         *(
             UltrascaleUnion(terms=terms, count=count, width=width)

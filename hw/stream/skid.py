@@ -1,10 +1,12 @@
 """A register in a stream that cuts the paths of valid, payload and ready."""
 
-from amaranth.hdl import Module, ShapeLike, Signal
+from amaranth.hdl import Cat, Module, ShapeLike, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.cells.choice import Choice
 from hw.stream.names import shape_name
+from hw.verilog import submodule
 
 __all__ = ["SkidBuffer"]
 
@@ -38,13 +40,19 @@ class SkidBuffer(wiring.Component):
         # `ready` was given for one more word than the output can take: the second register.
         spare = Signal(self.shape, reset_less=True)
         ready = Signal(init=1)
-        m.d.comb += self.i.ready.eq(ready)
+        choice = Choice(ways=2, width=len(Value.cast(spare)))
+        m.submodules.choice = submodule(platform, choice)
+        m.d.comb += [
+            self.i.ready.eq(ready),
+            choice.words.eq(Cat(spare, self.i.payload)),
+            choice.select.eq(ready),
+        ]
         with m.If(self.o.ready | ~self.o.valid):
-            m.d.sync += [self.o.valid.eq(self.i.valid | ~ready), ready.eq(1)]
-            with m.If(ready):
-                m.d.sync += self.o.payload.eq(self.i.payload)
-            with m.Else():
-                m.d.sync += self.o.payload.eq(spare)
+            m.d.sync += [
+                self.o.valid.eq(self.i.valid | ~ready),
+                ready.eq(1),
+                Value.cast(self.o.payload).eq(choice.chosen),
+            ]
         with m.Elif(self.i.valid & ready):
             m.d.sync += ready.eq(0)
         with m.If(ready):
