@@ -9,11 +9,13 @@ import re
 from amaranth.hdl import Cat, Instance, Module, Signal
 
 from hw.array.tables import BitFunction, carry_chain, dual_table, place_tables
+from hw.array.ultrascale import Sum
 from hw.cells.addition import Addition
 from hw.cells.choice import Choice
 from hw.cells.comparison import Comparison
 from hw.cells.halving import Halving
 from hw.cells.step import Step
+from hw.cells.total import Total
 from hw.cells.union import Union
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "UltrascaleComparison",
     "UltrascaleHalving",
     "UltrascaleStep",
+    "UltrascaleTotal",
     "UltrascaleUnion",
     "ultrascale_cells",
 ]
@@ -193,6 +196,19 @@ class UltrascaleStep(Step):
         return m
 
 
+class UltrascaleTotal(Total):
+    """:class:`Total` as the sum of three in an element of the array."""
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.sum = cell = Sum(terms=((self.width, False),) * 3, width=self.width)
+        m.d.comb += [
+            getattr(cell, f"term_{i}").eq(self.terms.word_select(i, self.width)) for i in range(3)
+        ]
+        m.d.comb += self.total.eq(cell.total)
+        return m
+
+
 class UltrascaleUnion(Union):
     """:class:`Union`, two parts in a table."""
 
@@ -216,7 +232,7 @@ class UltrascaleUnion(Union):
 
 def ultrascale_cells(
     verilog: str,
-) -> list[Addition | Choice | Comparison | Halving | Step | Union]:
+) -> list[Addition | Choice | Comparison | Halving | Step | Total | Union]:
     """The explicit forms of the cells that are modules in the Verilog text."""
 
     def sizes(module: str) -> list[tuple[int, ...]]:
@@ -232,6 +248,7 @@ def ultrascale_cells(
         *(UltrascaleComparison(bits=bits) for (bits,) in sizes(r"nbqnn_comparison_a(\d+)")),
         *(UltrascaleHalving(width=width) for (width,) in sizes(r"nbqnn_halving_w(\d+)")),
         *(UltrascaleStep(width=width) for (width,) in sizes(r"nbqnn_step_w(\d+)")),
+        *(UltrascaleTotal(width=width) for (width,) in sizes(r"nbqnn_total_w(\d+)")),
         *(
             UltrascaleChoice(ways=ways, width=width)
             for ways, width in sizes(r"nbqnn_choice_n(\d+)_w(\d+)")

@@ -3,12 +3,13 @@
 import enum
 from itertools import pairwise
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.axi.bursts import request_layout
 from hw.axi.read_dma import read_data_layout
+from hw.cells.total import Total
 from hw.config import AcceleratorConfig
 from hw.control.transfer import LENGTH_BITS
 from hw.counting import stepped
@@ -50,6 +51,16 @@ def queued_layout(opcode: Opcode) -> data.StructLayout:
 def check_cycles(config: AcceleratorConfig) -> int:
     """Cycles from a descriptor's last beat until its sum has been compared."""
     return 3 + _sum_stages(config.axi_beat_bits // 32)
+
+
+def _sum(m: Module, platform: object, name: str, words: list[Value]) -> Value:
+    """The words' sum, modulo ``2**32``."""
+    if len(words) < 3:
+        return sum(words)
+    total = Total(width=32)
+    m.submodules[name] = submodule(platform, total)
+    m.d.comb += total.terms.eq(Cat(words[:3]))
+    return sum(words[3:], total.total)
 
 
 def _sum_stages(words: int) -> int:
@@ -149,7 +160,9 @@ class CommandFetch(wiring.Component):
             sums = []
             for index, first in enumerate(range(0, len(words), _SUMMED)):
                 summed = Signal(32, name=f"summed_{stage}_{index}", reset_less=True)
-                m.d.sync += summed.eq(sum(words[first : first + _SUMMED]))
+                m.d.sync += summed.eq(
+                    _sum(m, platform, f"sum_{stage}_{index}", words[first : first + _SUMMED])
+                )
                 sums.append(summed)
             words = sums
         (beat_sum,) = words

@@ -8,12 +8,14 @@ from hw.cells.choice import Choice
 from hw.cells.comparison import Comparison
 from hw.cells.halving import Halving
 from hw.cells.step import Step
+from hw.cells.total import Total
 from hw.cells.ultrascale import (
     UltrascaleAddition,
     UltrascaleChoice,
     UltrascaleComparison,
     UltrascaleHalving,
     UltrascaleStep,
+    UltrascaleTotal,
     UltrascaleUnion,
     ultrascale_cells,
 )
@@ -34,6 +36,7 @@ CELLS = [
     (Union, UltrascaleUnion, {"terms": 3, "count": 3, "width": 1}),
     (Step, UltrascaleStep, {"width": 9}),
     (Choice, UltrascaleChoice, {"ways": 2, "width": 5}),
+    (Total, UltrascaleTotal, {"width": 6}),
 ]
 
 
@@ -66,11 +69,11 @@ def test_explicit_tables_do_the_same(plain, explicit, options, tmp_path):
     assert proven(claim(plain, explicit, options), "claim", tmp_path)
 
 
-@pytest.mark.parametrize("index", [0, 2, 4, 7, 8, 10, 11])
+@pytest.mark.parametrize("index", [0, 2, 4, 7, 8, 10, 11, 12])
 def test_every_table_matters(index, tmp_path):
     plain, explicit, options = CELLS[index]
     broken = inverted_tables(claim(plain, explicit, options))
-    assert len(broken) == {0: 10, 2: 4, 4: 4, 7: 3, 8: 2, 10: 9, 11: 3}[index]
+    assert len(broken) == {0: 10, 2: 4, 4: 4, 7: 3, 8: 2, 10: 9, 11: 3, 12: 6}[index]
     for wrong in broken[::3]:
         assert not proven(wrong, "claim", tmp_path)
 
