@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.axi.bursts import request_layout
 from hw.axi.read_dma import read_data_layout
+from hw.cells.comparison import Comparison
 from hw.config import AcceleratorConfig
 from hw.control.compute import ComputeEngine
 from hw.control.fetch import ENGINES, CommandFault, CommandFetch, queued_layout
@@ -108,14 +109,20 @@ class Core(wiring.Component):
             m.submodules[f"queue_{opcode.name.lower()}"] = submodule(platform, queue)
             wiring.connect(m, fetched[opcode], queue.i)
             head = queue.o.p.head
-            # How far each count is ahead of what the command waits for, modulo 2**16. What has
-            # been reached stays so until the command leaves.
-            ahead = [
-                (completed[Opcode.LOAD] - head.wait_load)[:16],
-                (completed[Opcode.COMPUTE] - head.wait_compute)[:16],
-                (completed[Opcode.STORE] - head.wait_store)[:16],
-            ]
-            reached = Signal(len(ahead), name=f"reached_{opcode.name.lower()}")
+            # Which counts are behind what the command waits for, modulo 2**16. What has been
+            # reached stays so until the command leaves.
+            behind = []
+            for other in ENGINES:
+                name = other.name.lower()
+                number, wait = completed[other], head[f"wait_{name}"]
+                # The difference's highest bit; below it, a borrow.
+                comparison = Comparison(bits=len(number))
+                m.submodules[f"compare_{opcode.name.lower()}_{name}"] = submodule(
+                    platform, comparison
+                )
+                m.d.comb += [comparison.a.eq(wait[:-1]), comparison.b.eq(number[:-1])]
+                behind.append(number[-1] ^ wait[-1] ^ comparison.result)
+            reached = Signal(len(behind), name=f"reached_{opcode.name.lower()}")
             leaves = Signal(name=f"leaves_{opcode.name.lower()}")
             m.d.comb += [
                 engine.command.payload.eq(queue.o.p.body),
@@ -124,9 +131,7 @@ class Core(wiring.Component):
                 queue.o.ready.eq(leaves),
                 idle[index].eq(queue.empty & ~engine.busy),
             ]
-            m.d.sync += reached.eq(
-                Mux(queue.o.valid & ~leaves, Cat(~difference[15] for difference in ahead), 0)
-            )
+            m.d.sync += reached.eq(Mux(queue.o.valid & ~leaves, ~Cat(behind), 0))
             m.d.sync += completed[opcode].eq(completed[opcode] + engine.done)
             with m.If(self.start):
                 m.d.sync += completed[opcode].eq(0)
@@ -136,9 +141,9 @@ class Core(wiring.Component):
                 m.d.comb += [
                     stalls.walking.eq(~engine.command.ready),
                     stalls.queued.eq(queue.o.valid),
-                    stalls.wait_load.eq(ahead[0][15]),
-                    stalls.wait_compute.eq(ahead[1][15]),
-                    stalls.wait_store.eq(ahead[2][15]),
+                    stalls.wait_load.eq(behind[0]),
+                    stalls.wait_compute.eq(behind[1]),
+                    stalls.wait_store.eq(behind[2]),
                     under_way.i.payload.eq(Cat(head.layer[:8], head.layer_end[0])),
                     under_way.i.valid.eq(leaves),
                     under_way.o.ready.eq(engine.done),
