@@ -33,8 +33,8 @@ __all__ = [
 _TERMS = 5
 #: Words that one table chooses from.
 _TABLE_WAYS = 4
-#: Ways for which there are multiplexers behind tables, and that of which a table has two.
-_EXPLICIT_WAYS = (2, 8, 16)
+#: Ways of which a table has two bits, or one, or for which there are multiplexers behind tables.
+_EXPLICIT_WAYS = (2, 4, 8, 16)
 
 
 class UltrascaleAddition(Addition):
@@ -97,7 +97,7 @@ class UltrascaleComparison(Comparison):
 
 
 class UltrascaleChoice(Choice):
-    """:class:`Choice` of 8 or 16 words: 4 in a table, then multiplexers. Of 2: two bits in one."""
+    """:class:`Choice` of 4 words in a table, then multiplexers; of 2 words, two bits in one."""
 
     def elaborate(self, platform):
         m = Module()

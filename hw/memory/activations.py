@@ -182,15 +182,11 @@ class ActivationMemory(wiring.Component):
             ]
             outputs.append(bank.read_data)
 
-        def chosen(name: str, bank, lane_bits: slice):
-            """These bits of the lanes of a bank's word."""
-            lanes = [
-                Cat(output.word_select(lane, c.act_bits)[lane_bits] for lane in range(c.lanes))
-                for output in outputs
-            ]
-            choice = Choice(ways=banks, width=len(lanes[0]))
+        def chosen(name: str, bank):
+            """A bank's word."""
+            choice = Choice(ways=banks, width=word)
             m.submodules[name] = submodule(platform, choice)
-            m.d.comb += [choice.words.eq(Cat(*lanes)), choice.select.eq(bank)]
+            m.d.comb += [choice.words.eq(Cat(*outputs)), choice.select.eq(bank)]
             return choice.chosen
 
         wait = self.latency - 1
@@ -206,13 +202,19 @@ class ActivationMemory(wiring.Component):
             # take no tables.
             sign = Signal(c.lanes, name=f"sign_{p}", reset_less=True)
             code = Signal(c.lanes * (c.act_bits - 1), name=f"code_{p}", reset_less=True)
-            signs = Array(
-                Cat(output.word_select(lane, c.act_bits)[-1] for lane in range(c.lanes))
-                for output in outputs
-            )
+            read = chosen(f"choice_{p}", bank)
+            word_lanes = [read.word_select(lane, c.act_bits) for lane in range(c.lanes)]
+            sign_choice = Choice(ways=2, width=c.lanes)
+            m.submodules[f"sign_choice_{p}"] = submodule(platform, sign_choice)
+            m.d.comb += [
+                sign_choice.words.eq(
+                    Cat((lane[-1] for lane in word_lanes), lowest.replicate(c.lanes))
+                ),
+                sign_choice.select.eq(padded),
+            ]
             m.d.sync += [
-                sign.eq(Mux(padded, lowest.replicate(c.lanes), signs[bank])),
-                code.eq(chosen(f"choice_{p}", bank, slice(0, c.act_bits - 1))),
+                sign.eq(sign_choice.chosen),
+                code.eq(Cat(lane[:-1] for lane in word_lanes)),
             ]
             with m.If(padded):
                 m.d.sync += code.eq(0)
@@ -221,7 +223,7 @@ class ActivationMemory(wiring.Component):
             )
             m.d.comb += self.read_data.word_select(p, word).eq(Cat(*lanes))
         bank = late("store_bank", bank_of(self.store_address))
-        m.d.sync += self.store_data.eq(chosen("choice_store", bank, slice(0, c.act_bits)))
+        m.d.sync += self.store_data.eq(chosen("choice_store", bank))
         return m
 
     def _writes(self, m: Module, platform, drains, drained, bank_of, row_of) -> list[tuple]:

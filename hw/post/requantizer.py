@@ -8,6 +8,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.cells.addition import Addition
+from hw.cells.choice import Choice
 from hw.cells.comparison import Comparison
 from hw.cells.halving import Halving
 from hw.config import AcceleratorConfig
@@ -202,7 +203,14 @@ class Requantizer(wiring.Component):
                     moved.eq(halving.result),
                 ]
             else:
-                m.d.comb += moved.eq(Cat(value, sign).as_signed() >> Cat(Const(0, low), steps))
+                choice = Choice(ways=1 << len(steps), width=width)
+                m.submodules[_numbered(f"choice_{low}", position)] = submodule(platform, choice)
+                extended = Cat(value, sign.replicate(width + (choice.ways << low)))
+                m.d.comb += [
+                    choice.words.eq(Cat(extended[i << low :][:width] for i in range(choice.ways))),
+                    choice.select.eq(steps),
+                    moved.eq(choice.chosen),
+                ]
             for i in range(1 << len(steps)):
                 # Above the part that is kept, unless the amount is larger than this.
                 part = value[width + (i << low) : width + (i + 1 << low)]
