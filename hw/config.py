@@ -236,7 +236,8 @@ _ZCU102 = {
     "param_depth": 512,
     "axi_data_width": 128,
     "axi_ports": 4,
-    "axi_address_width": 40,
+    # As far as the processor's memory goes: its upper part ends below 64 GiB.
+    "axi_address_width": 36,
 }
 
 PRESETS = {
