@@ -1,12 +1,14 @@
 """Logic between registers, component by component, and what is over the limits.
 
 ``python -m scripts.levels [PRESET or configuration file]``; ``digits`` if there is none. The exit
-code is 1 if a component is over the limits.
+code is 1 if a component is over the limits, 2 if there is no such configuration.
 """
 
-import sys
 import tempfile
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from hw.config import PRESETS, AcceleratorConfig, load_config
 from hw.generate import accelerator_verilog
@@ -15,6 +17,7 @@ from hw.synth.hierarchy import direct_instances, instance_paths, modules_of_cell
 from hw.synth.levels import MAX_CHAIN_BITS, MAX_LEVELS, ComponentLevels, logic_levels
 from hw.synth.mapping import mapped_netlist
 from hw.synth.yosys import ARRAY_PREFIX
+from nbqnn_train.graph import NbqnnError
 
 __all__ = ["accelerator_levels", "main"]
 
@@ -42,10 +45,18 @@ def accelerator_levels(config: AcceleratorConfig) -> list[ComponentLevels]:
     return sorted(results, key=lambda result: (-result.levels, result.component))
 
 
-def main(arguments: list[str]) -> int:
-    name = arguments[0] if arguments else "digits"
-    known = name in PRESETS
-    config = load_config(preset=name) if known else load_config(path=Path(name))
+def main(
+    configuration: Annotated[str, typer.Argument(help="Preset, or configuration file.")] = "digits",
+) -> None:
+    """Prints every component's levels; exit code 1 if one is over the limits."""
+    try:
+        if configuration in PRESETS:
+            config = load_config(preset=configuration)
+        else:
+            config = load_config(path=Path(configuration))
+    except NbqnnError as error:
+        typer.echo(f"levels: {error}", err=True)
+        raise typer.Exit(2) from None
     results = accelerator_levels(config)
     print("levels  chains  longest  component: path with most levels")
     for result in results:
@@ -56,8 +67,10 @@ def main(arguments: list[str]) -> int:
         )
     over = [result.component for result in results if not result.within_limits]
     print(f"limits: {MAX_LEVELS} levels, chains of {MAX_CHAIN_BITS} bits; over: {len(over)}")
-    return int(bool(over))
+    raise typer.Exit(int(bool(over)))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(main)
+    app()
