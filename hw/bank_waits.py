@@ -76,9 +76,7 @@ def loaded(
     Its beats come from ``begin`` on, a word every ``word_cycles``. A word that has to wait holds up
     the next one's last beat.
     """
-    rows, columns = np.divmod(np.arange(fields["rows"] * fields["words"]), fields["words"])
-    words = fields["base"] + rows * fields["base_stride"] + columns
-    banks = (1 << bank_of(words, config.banks)).tolist()
+    banks = _transfer_banks(config, fields)
     count, done = len(banks), 0
     # When the next word is there, when it can be written, and when the last one was.
     there = tried = begin + word_cycles
@@ -187,9 +185,7 @@ def stored(
 
     ``begin`` is when the first one is read if its bank is free; ``reads`` are in order.
     """
-    rows, columns = np.divmod(np.arange(fields["rows"] * fields["words"]), fields["words"])
-    words = fields["base"] + rows * fields["base_stride"] + columns
-    banks = (1 << bank_of(words, config.banks)).tolist()
+    banks = _transfer_banks(config, fields)
     later = iter(reads)
     read = next(later, None)
     gone: list[float] = []
@@ -208,3 +204,10 @@ def stored(
         gone.append(last)
         time += 1
     return last
+
+
+def _transfer_banks(config: AcceleratorConfig, fields: dict) -> list[int]:
+    """A bit for the bank of each word of a load or store, in order."""
+    rows, columns = np.divmod(np.arange(fields["rows"] * fields["words"]), fields["words"])
+    words = fields["base"] + rows * fields["base_stride"] + columns
+    return (1 << bank_of(words, config.banks)).tolist()

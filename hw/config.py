@@ -259,7 +259,7 @@ PRESETS = {
         ),
         # For a small open board, with a host interface of 32 bits beside it.
         AcceleratorConfig(name="ulx3s", clock_mhz=65, **_SMALL),
-        # All positions drained in one cycle: residual networks have many outputs of few steps.
+        # Four positions drained a cycle: residual networks have many outputs of few steps.
         AcceleratorConfig(
             name="zcu102-8bit",
             lanes=64,

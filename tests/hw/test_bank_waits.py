@@ -18,6 +18,16 @@ configs = st.builds(
 )
 
 
+transfers = st.fixed_dictionaries(
+    {
+        "base": st.integers(0, 99),
+        "words": st.integers(1, 40),
+        "rows": st.integers(1, 3),
+        "base_stride": st.integers(0, 50),
+    }
+)
+
+
 def bank(config, word):
     row, place = divmod(word, config.banks)
     return place ^ 1 if row % 2 else place
@@ -67,12 +77,7 @@ def test_every_cycle(data, config):
         drains.append(drained)
         written |= {begin + time: banks for time, banks in own.items()}
         begin = int(drained.end) + data.draw(st.integers(0, 20))
-    load = {
-        "base": data.draw(st.integers(0, 99)),
-        "words": data.draw(st.integers(1, 40)),
-        "rows": data.draw(st.integers(1, 3)),
-        "base_stride": data.draw(st.integers(0, 50)),
-    }
+    load = data.draw(transfers)
     start, word_cycles = data.draw(st.integers(0, 40)), data.draw(st.integers(1, 3))
     there = start + word_cycles
     for row in range(load["rows"]):
@@ -147,12 +152,7 @@ def test_every_read(data):
         assert reads[-1].end == max(own)
         read |= own
         begin = max(own) + 1 + data.draw(st.integers(0, 20))
-    store = {
-        "base": data.draw(st.integers(0, 99)),
-        "words": data.draw(st.integers(1, 40)),
-        "rows": data.draw(st.integers(1, 3)),
-        "base_stride": data.draw(st.integers(0, 50)),
-    }
+    store = data.draw(transfers)
     time, word_cycles = data.draw(st.integers(0, 40)), data.draw(st.integers(1, 3))
     gone = []
     start = time

@@ -1,5 +1,7 @@
 """hw.cycles: layer by layer what the RTL takes."""
 
+from itertools import pairwise
+
 import pytest
 
 from hw import cycles
@@ -23,17 +25,19 @@ def streamed():
 
 def chain():
     """Weights come in many loads, each for a short time of computing."""
-    net = Network(seed=1).add(Input, "image", shape=(8, 6, 6), bits=8, signed=True, exponent=0)
-    for number, (inputs, outputs) in enumerate([(8, 24), (24, 28), (28, 16)]):
-        net.conv(f"layer{number}", (outputs, inputs, 3, 3), 3, padding=(1, 1, 1, 1))
-        net.requantize(f"out{number}", 8, True)
-    return net.graph()
+    return layers((8, 24, 28, 16), size=6)
 
 
 def tiled():
     """Feature maps that do not fit: tiles are stored while the next are computed."""
-    net = Network(seed=1).add(Input, "image", shape=(4, 48, 48), bits=8, signed=True, exponent=0)
-    for number, (inputs, outputs) in enumerate([(4, 8), (8, 4), (4, 8)]):
+    return layers((4, 8, 4, 8), size=48)
+
+
+def layers(channels, size):
+    """3x3 convolutions of a square map, one behind the other."""
+    shape = (channels[0], size, size)
+    net = Network(seed=1).add(Input, "image", shape=shape, bits=8, signed=True, exponent=0)
+    for number, (inputs, outputs) in enumerate(pairwise(channels)):
         net.conv(f"layer{number}", (outputs, inputs, 3, 3), 3, padding=(1, 1, 1, 1))
         net.requantize(f"out{number}", 8, True)
     return net.graph()
