@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.axi.bus import AxiLiteSignature, Resp
 from hw.cells.choice import Choice
+from hw.one_hot import number_of
 from hw.verilog import submodule
 
 __all__ = ["Access", "AxiLiteRegisters", "Field", "Register", "RegisterMap", "Window"]
@@ -303,12 +304,7 @@ class AxiLiteRegisters(wiring.Component):
             with m.State("ADDRESS"):
                 m.d.sync += [
                     known.eq(Cat(found).any()),
-                    place.eq(
-                        Cat(
-                            Cat(here for i, here in enumerate(found) if i >> bit & 1).any()
-                            for bit in range(len(place))
-                        )
-                    ),
+                    place.eq(number_of(found)),
                 ]
                 m.next = "DATA"
             with m.State("DATA"):

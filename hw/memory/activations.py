@@ -9,6 +9,7 @@ from hw.cells.choice import Choice
 from hw.cells.union import Union
 from hw.config import AcceleratorConfig
 from hw.delay import delayed
+from hw.one_hot import number_of
 from hw.verilog import submodule
 
 __all__ = ["ActivationBank", "ActivationMemory", "activation_address_bits"]
@@ -277,14 +278,9 @@ class ActivationMemory(wiring.Component):
                 some = here[first : first + _CHOICE]
                 chosen = words[first]
                 if len(some) > 1:
-                    bits = (len(some) - 1).bit_length()
-                    select = Signal(bits, name=f"select_{b}_{first}", reset_less=True)
-                    m.d.sync += select.eq(
-                        Cat(
-                            Cat(one for i, one in enumerate(some) if i >> bit & 1).any()
-                            for bit in range(bits)
-                        )
-                    )
+                    number = number_of(some)
+                    select = Signal(len(number), name=f"select_{b}_{first}", reset_less=True)
+                    m.d.sync += select.eq(number)
                     chosen = Array(words[first : first + _CHOICE])[select]
                 clear = Signal(name=f"clear_{b}_{first}")
                 term = Signal(len(chosen), name=f"drained_{b}_{first}", reset_less=True)
