@@ -28,6 +28,8 @@ PRECISIONS = ("32", "bf16-mixed", "16-mixed")
 ACCELERATORS = ("auto", "cpu", "gpu")
 #: Tables of a run's configuration that say where it came from; they are not options.
 _RECORDS = ("network", "source", "versions")
+#: From there on lambda is 1 within a few steps.
+_LARGEST_POWER = 16
 _PATHS = ("data_dir", "pretrained", "teacher")
 
 
@@ -42,6 +44,7 @@ class TrainConfig:
         theirs; with 0 it is that of the test images. Which ones does not depend on the seed.
     bits : of weights, 2 ... 6. act_bits : of activations, 2 ... 16.
     estimator : see :mod:`nbqnn_train.quant.estimators`.
+    lambda_power : of the rise of lambda, 1 ... 16; see :class:`nbqnn_train.schedule.Schedule`.
     requant_mode, weight_exponents, percentile, overrides : see
         :class:`nbqnn_train.quant.config.QuantConfig`.
     full_precision : no quantization at all: the network to compare with, or to begin with.
@@ -70,6 +73,7 @@ class TrainConfig:
     optimizer: str | None = None
     seed: int = 0
     estimator: str = "reconstructed"
+    lambda_power: float | None = None
     requant_mode: str = "shift"
     weight_exponents: str = "channel"
     percentile: float | None = None
@@ -118,6 +122,10 @@ class TrainConfig:
             raise NbqnnError(f"Learning rate must be positive, not {self.lr!r}")
         if self.weight_decay is not None and not (0 <= self.weight_decay < math.inf):
             raise NbqnnError(f"Weight decay must not be negative, not {self.weight_decay!r}")
+        if self.lambda_power is not None and not 1 <= self.lambda_power <= _LARGEST_POWER:
+            raise NbqnnError(
+                f"Lambda power must be in 1..{_LARGEST_POWER}, not {self.lambda_power!r}"
+            )
         if not 0 <= self.seed < 1 << 32:
             raise NbqnnError(f"Seed must be in 0..{(1 << 32) - 1}, not {self.seed!r}")
         for name in _PATHS:

@@ -26,16 +26,17 @@ class Schedule:
     """What happens over ``steps`` steps.
 
     The first ``warmup`` of the steps has real weights and activations. Then activations are
-    quantized, and lambda rises as ``1 - (1 - t)**3`` with t = 0 ... 1, to 1 for the last ``settle``
-    of the steps, where the weights stand still and biases follow. In the last ``fold`` of the steps
-    batch norm is folded into requantizers, as in the exported graph; the weights' exponents stay
-    from there on.
+    quantized, and lambda rises as ``1 - (1 - t)**lambda_power`` with t = 0 ... 1, to 1 for the last
+    ``settle`` of the steps, where the weights stand still and biases follow. In the last ``fold``
+    of the steps batch norm is folded into requantizers, as in the exported graph; the weights'
+    exponents stay from there on.
     """
 
     steps: int
     warmup: float
     fold: float
     settle: float
+    lambda_power: float
 
     @property
     def learn_step(self) -> int:
@@ -67,7 +68,7 @@ class Schedule:
         if step >= self.settle_step:
             return 1.0
         t = (step + 1 - self.learn_step) / (self.settle_step - self.learn_step + 1)
-        return 1 - (1 - t) ** 3
+        return 1 - (1 - t) ** self.lambda_power
 
     def learning_rate(self, step: int) -> float:
         """Factor of the learning rate: a linear rise, then half a cosine down to 0."""

@@ -129,6 +129,7 @@ def _training_module(config: TrainConfig, data: DataSets) -> TrainingModule:
             warmup=recipe.warmup,
             fold=recipe.fold,
             settle=recipe.settle,
+            lambda_power=recipe.lambda_power,
         ),
         "classes": data.classes,
         "seed": config.seed,

@@ -53,6 +53,10 @@ def train(
     estimator: Annotated[
         str | None, _option(_QUANTIZATION, "reconstructed (default), ste, deepshift or apot.")
     ] = None,
+    lambda_power: Annotated[
+        float | None,
+        _option(_QUANTIZATION, "Lambda rises as 1 - (1 - t) to this power; 2 or 3."),
+    ] = None,
     requant_mode: Annotated[
         str | None, _option(_QUANTIZATION, "shift (default) or scale (16-bit multipliers).")
     ] = None,

@@ -30,7 +30,7 @@ __all__ = ["main", "measure"]
 _SHAPES = {"lenet5": (1, 28, 28), "digits": (1, 8, 8)}
 _CLASSES = 10
 #: A schedule whose longest phase these steps are in.
-_SCHEDULE = Schedule(steps=10_000, warmup=0.0, fold=0.25, settle=0.05)
+_SCHEDULE = Schedule(steps=10_000, warmup=0.0, fold=0.25, settle=0.05, lambda_power=3)
 
 
 def measure(

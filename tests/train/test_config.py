@@ -22,6 +22,7 @@ def config(**options) -> TrainConfig:
         ({"epochs": 0}, r"^Epochs must be at least 1, not 0$"),
         ({"batch_size": -1}, r"^Batch size must be at least 1, not -1$"),
         ({"lr": 0.0}, r"^Learning rate must be positive, not 0\.0$"),
+        ({"lambda_power": 0.5}, r"^Lambda power must be in 1\.\.16, not 0\.5$"),
         ({"lr": float("nan")}, r"^Learning rate must be positive, not nan$"),
         ({"weight_decay": -0.1}, r"^Weight decay must not be negative, not -0\.1$"),
         ({"optimizer": "x"}, r"^Optimizer must be one of adam, sgd, not 'x'$"),

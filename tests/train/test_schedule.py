@@ -1,10 +1,12 @@
 """The phases of a training."""
 
+from dataclasses import replace
+
 import pytest
 
 from nbqnn_train.schedule import Phase, Schedule
 
-SCHEDULE = Schedule(steps=100, warmup=0.3, fold=0.25, settle=0.05)
+SCHEDULE = Schedule(steps=100, warmup=0.3, fold=0.25, settle=0.05, lambda_power=3)
 
 
 def test_phases():
@@ -19,6 +21,12 @@ def test_phases():
     assert [blend == 1 for blend in blends] == [False] * 65 + [True] * 5
 
 
+def test_lambda_rises_as_a_power():
+    schedule = Schedule(steps=9, warmup=0.0, fold=0.2, settle=0.2, lambda_power=2)
+    blends = [schedule.phase(step).blend for step in range(9)]
+    assert blends == pytest.approx([1 - (k / 8) ** 2 for k in range(7, 0, -1)] + [1, 1])
+
+
 def test_exponents_are_chosen_at_the_first_quantized_step():
     assert SCHEDULE.phase(30).refresh
     assert not SCHEDULE.phase(31).refresh
@@ -27,12 +35,14 @@ def test_exponents_are_chosen_at_the_first_quantized_step():
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 7])
 def test_the_last_step_of_the_shortest_trainings_is_exported_as_it_is(steps):
-    last = Schedule(steps=steps, warmup=0.3, fold=0.25, settle=0.05).phase(steps - 1)
-    assert last == Phase(blend=1.0, activations=True, folded=True, refresh=False)
+    last = replace(SCHEDULE, steps=steps).phase(steps - 1)
+    assert last == Phase(
+        blend=1.0, activations=True, folded=True, refresh=False
+    )
 
 
 def test_without_warm_up_the_first_step_is_quantized():
-    schedule = Schedule(steps=10, warmup=0.0, fold=0.2, settle=0.1)
+    schedule = Schedule(steps=10, warmup=0.0, fold=0.2, settle=0.1, lambda_power=2)
     assert schedule.phase(0).activations
     assert schedule.phase(0).blend > 0
 
