@@ -36,9 +36,7 @@ def test_exponents_are_chosen_at_the_first_quantized_step():
 @pytest.mark.parametrize("steps", [1, 2, 3, 7])
 def test_the_last_step_of_the_shortest_trainings_is_exported_as_it_is(steps):
     last = replace(SCHEDULE, steps=steps).phase(steps - 1)
-    assert last == Phase(
-        blend=1.0, activations=True, folded=True, refresh=False
-    )
+    assert last == Phase(blend=1.0, activations=True, folded=True, refresh=False)
 
 
 def test_without_warm_up_the_first_step_is_quantized():
