@@ -18,6 +18,8 @@ __all__ = ["BEST", "PICTURES", "run_exploration"]
 
 BEST = "best.toml"
 PICTURES = "explore.html"
+#: What a search that was stopped goes on with.
+_JOURNAL = "cycles.jsonl"
 #: The boards whose cells the area model was measured with.
 _BOARDS = ("zcu102",)
 
@@ -36,13 +38,16 @@ def run_exploration(
 ) -> dict:
     """Searches, and writes the best configuration and the pictures to the folder ``out``.
 
+    What was counted by a search for the same graph in the same folder is not counted again. An
+    interrupt from the keyboard ends the search with what it has so far.
+
     Returns
     -------
     dict
-        ``graph``, ``board``, ``budget``, ``compiled``, ``considered``, ``best`` (a name), and
-        ``candidates``, the fastest first: ``config``, ``cycles``, ``latency_ms``,
-        ``images_per_second``, ``gops``, ``utilization``, ``lut``, ``ff``, ``bram36``, ``dsp``,
-        ``pareto``.
+        ``graph``, ``board``, ``budget``, ``compiled``, ``considered``, ``complete`` (it was not
+        interrupted), ``best`` (a name), and ``candidates``, the fastest first: ``config``,
+        ``cycles``, ``latency_ms``, ``images_per_second``, ``gops``, ``utilization``, ``lut``,
+        ``ff``, ``bram36``, ``dsp``, ``pareto``.
     """
     target = find_board(board)
     if board not in _BOARDS:
@@ -60,6 +65,7 @@ def run_exploration(
         clock_mhz=clock_mhz,
         most=most,
         progress=progress,
+        journal=out / _JOURNAL,
     )
     worth = {candidate.config.digest for candidate in found.front}
     result = {
@@ -68,6 +74,7 @@ def run_exploration(
         "budget": asdict(budget),
         "compiled": found.compiled,
         "considered": found.considered,
+        "complete": found.complete,
         "best": found.best.config.name,
         "candidates": [
             candidate.as_dict() | {"pareto": candidate.config.digest in worth}

@@ -1,6 +1,8 @@
 """Where things lie in the on-chip memories, and when a place may be touched."""
 
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["Buffer", "NoRoom", "Ring", "Scratchpad"]
 
@@ -80,6 +82,16 @@ class Scratchpad:
         self._past.append(buffer)
 
 
+class _Tile(NamedTuple):
+    """Words ``start`` to before ``end``, free after ``reader`` compute commands."""
+
+    start: int
+    end: int
+    reader: int
+    #: How many came before it.
+    number: int
+
+
 class Ring:
     """Allocation of a memory that is filled ahead of use, one tile after the other.
 
@@ -89,25 +101,32 @@ class Ring:
     def __init__(self, depth: int):
         self.depth = depth
         self._next = 0
-        #: (start, end, compute commands complete before it is free)
-        self._tiles: list[tuple[int, int, int]] = []
+        #: By their places, which do not overlap.
+        self._tiles: list[_Tile] = []
+        self._count = 0
 
     def allocate(self, words: int, reader: int) -> tuple[int, int]:
         """(first word, number of compute commands that must be complete before it is written)."""
         if words > self.depth:
             raise AssertionError(f"tile of {words} words in a memory of {self.depth}")
-        # Where the least has to be waited for; at best behind the last one.
-        starts = [self._next, 0, *(end for _, end, _ in self._tiles)]
-        start = min(
-            (start for start in starts if start + words <= self.depth),
-            key=lambda start: max((tile[2] for tile in self._within(start, words)), default=0),
+        # Where the least has to be waited for; at best behind the last one, or behind one that has
+        # been there for long.
+        choices = [(self._next, -2), (0, -1), *((tile.end, tile.number) for tile in self._tiles)]
+        wait, _, start = min(
+            (self._wait(start, words), number, start)
+            for start, number in choices
+            if start + words <= self.depth
         )
-        end = start + words
-        overlapping = self._within(start, words)
-        self._tiles = [tile for tile in self._tiles if tile not in overlapping]
-        self._tiles.append((start, end, reader))
-        self._next = end
-        return start, max((free for _, _, free in overlapping), default=0)
+        self._tiles[self._within(start, words)] = [_Tile(start, start + words, reader, self._count)]
+        self._next = start + words
+        self._count += 1
+        return start, wait
 
-    def _within(self, start: int, words: int) -> list[tuple[int, int, int]]:
-        return [tile for tile in self._tiles if tile[0] < start + words and start < tile[1]]
+    def _wait(self, start: int, words: int) -> int:
+        return max((tile.reader for tile in self._tiles[self._within(start, words)]), default=0)
+
+    def _within(self, start: int, words: int) -> slice:
+        """The tiles that overlap a place."""
+        first = bisect_right(self._tiles, start, key=lambda tile: tile.end)
+        end = bisect_left(self._tiles, start + words, key=lambda tile: tile.start)
+        return slice(first, end)

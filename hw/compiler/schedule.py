@@ -62,6 +62,8 @@ class Schedule:
         self.stream = CommandStream()
         self.scratchpad = Scratchpad(config.act_depth)
         self.parameters = ParameterLoader(config, self.stream)
+        #: Of every layer: weights that do not fit end an attempt before it begins.
+        self.parts = [filter_tiles(config, layer) for layer in lowered.layers]
         self.layouts = choose_layouts(config, lowered, narrow)
         self.resident: dict[str, Strip] = {}
         self.homes: dict[str, list[Home]] = {}
@@ -271,7 +273,7 @@ class Schedule:
             tiles, strips, targets = self._cut(layer, moving, target if writes else None)
             sources = strips if moving else sources
 
-        parts = filter_tiles(self.config, layer)
+        parts = self.parts[index]
         count = len(tiles) * len(parts)
         kept = self.parameters.fit(parts)
         start = len(self.stream.computes)

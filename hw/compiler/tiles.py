@@ -103,13 +103,13 @@ def filter_tiles(config: AcceleratorConfig, layer: Layer) -> list[FilterTile]:
     if steps > config.weight_depth:
         raise CompileError(
             f"layer {layer.name}: {steps} words of weights of one filter group must fit "
-            f"weight_depth = {config.weight_depth}"
+            f"weight_depth = {config.weight_depth}, which is short by {steps - config.weight_depth}"
         )
     chunks = width // config.post_lanes
     if chunks > config.param_depth:
         raise CompileError(
             f"layer {layer.name}: {chunks} words of parameters of one filter group must fit "
-            f"param_depth = {config.param_depth}"
+            f"param_depth = {config.param_depth}, which is short by {chunks - config.param_depth}"
         )
     # Weights and parameters that all groups share take no more room for more groups.
     tiles_held = _TILES if config.weight_depth >= _TILES * _SHORT_TILE_STEPS else _FEW_TILES

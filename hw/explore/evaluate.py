@@ -2,7 +2,9 @@
 
 import multiprocessing
 import os
-from collections.abc import Sequence
+import signal
+import threading
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Self
@@ -11,6 +13,7 @@ from hw.board_memory import BoardMemory
 from hw.compiler import CompileError, compile_graph
 from hw.config import AcceleratorConfig
 from hw.cycles import MemoryModel, estimate_cycles
+from hw.explore.journal import Journal
 from nbqnn_train.graph import Graph, load
 
 __all__ = ["Evaluator"]
@@ -25,11 +28,16 @@ class Evaluator:
         The graph's file; every process reads it once.
     memory : BoardMemory
         Behind the AXI ports.
+    journal : Journal
+        What is in it is not counted again, what is counted is added to it.
     processes : int, optional
         All cores unless said otherwise. Results are the same for any number.
     """
 
-    def __init__(self, path: Path, memory: BoardMemory, processes: int | None = None):
+    def __init__(
+        self, path: Path, memory: BoardMemory, journal: Journal, processes: int | None = None
+    ):
+        self._journal = journal
         # Spawned: a fork of a process with threads may never come back.
         self._pool = ProcessPoolExecutor(
             processes or os.cpu_count() or 1,
@@ -44,9 +52,14 @@ class Evaluator:
     def __exit__(self, *exception) -> None:
         self._pool.shutdown(cancel_futures=True)
 
-    def cycles(self, configs: Sequence[AcceleratorConfig]):
+    def cycles(self, configs: Sequence[AcceleratorConfig]) -> Iterator[int | str]:
         """For each configuration, in order, the cycles of an image or why it does not run."""
-        return self._pool.map(_cycles, configs)
+        unknown = [config for config in dict.fromkeys(configs) if config not in self._journal]
+        counted = self._pool.map(_cycles, unknown)
+        for config in configs:
+            if config not in self._journal:
+                self._journal.add(config, next(counted))
+            yield self._journal[config]
 
 
 _graph: Graph
@@ -55,7 +68,16 @@ _memory: BoardMemory
 
 def _open(path: Path, memory: BoardMemory) -> None:
     global _graph, _memory
+    # An interrupt from the keyboard goes to all processes; the first one ends the others. Where it
+    # was killed it cannot, and they would wait for more to do for ever.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _graph, _memory = load(path), memory
+
+
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def _cycles(config: AcceleratorConfig) -> int | str:

@@ -14,10 +14,11 @@ from hw.config import AcceleratorConfig
 from hw.explore.bound import Work, least_cycles, work_of
 from hw.explore.candidates import Budget, Candidate, beaten, front
 from hw.explore.evaluate import Evaluator
+from hw.explore.journal import Journal
 from hw.explore.requirements import base_config
 from hw.explore.space import grid, neighbours
 from hw.fold import CompileError
-from nbqnn_train.graph import load, validate
+from nbqnn_train.graph import graph_digest, load, validate
 
 __all__ = ["Exploration", "explore"]
 
@@ -34,13 +35,14 @@ class Exploration:
     """All candidates that ran, the fastest first; ``front`` are those worth having.
 
     ``compiled`` and ``considered`` count configurations: those with cycles, or the reason why they
-    do not run; and those with an area.
+    do not run; and those with an area. One that is not ``complete`` was interrupted.
     """
 
     candidates: tuple[Candidate, ...]
     front: tuple[Candidate, ...]
     compiled: int
     considered: int
+    complete: bool = True
 
     @property
     def best(self) -> Candidate:
@@ -59,8 +61,11 @@ def explore(
     most: int = 300,
     processes: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    journal: Path | None = None,
 ) -> Exploration:
     """Searches for a graph file's best configurations.
+
+    An interrupt from the keyboard ends the search with what it has, if that is anything.
 
     Parameters
     ----------
@@ -80,6 +85,8 @@ def explore(
         All cores unless said otherwise.
     progress : callable, optional
         Called with the number of compiled configurations, and ``most``.
+    journal : Path, optional
+        Keeps the cycles that are counted; a search for the same graph takes them from there.
 
     Raises
     ------
@@ -89,21 +96,29 @@ def explore(
     graph = load(path)
     validate(graph)
     base = base_config(graph, pe, clock_mhz)
-    with Evaluator(path, memory, processes) as evaluator:
+    kept = Journal(journal, (graph_digest(graph), repr(memory)))
+    complete = False
+    with Evaluator(path, memory, kept, processes) as evaluator:
         search = _Search(work_of(graph), budget, area, evaluator, most, progress)
-        search.shapes(grid(base, board))
-        if not search.found:
-            raise CompileError(
-                f"no configuration of at most {budget.lut:,} LUTs and {budget.bram36:,} BRAM36 "
-                f"runs the graph: {search.reason}"
-            )
-        search.refine(board)
+        try:
+            search.shapes(grid(base, board))
+            if not search.found:
+                raise CompileError(
+                    f"no configuration of at most {budget.lut:,} LUTs and {budget.bram36:,} BRAM36 "
+                    f"runs the graph: {search.reason}"
+                )
+            search.refine(board)
+            complete = True
+        except KeyboardInterrupt:
+            if not search.found:
+                raise
         found = sorted(search.found, key=lambda c: (c.costs, c.config.digest))
         return Exploration(
             candidates=tuple(found),
             front=tuple(front(found)),
             compiled=search.compiled,
             considered=len(search.areas),
+            complete=complete,
         )
 
 

@@ -1,9 +1,10 @@
 """Area of a configuration in microseconds, as Yosys would count it for UltraScale+.
 
 Every look-up table of the array is an explicit cell, so its tables and registers are counted from
-the plan of its additions, exactly; so are those of the channel-wise sums, and block memories. The
-rest is a sum of terms that grow with the configuration. Their coefficients are in
-``area_fit.json``, with the measurements that ``scripts/fit_area`` fitted them to.
+the plan of its additions, exactly; so are those of the channel-wise sums, and block memories. What
+grows with words is counted as well (:mod:`hw.synth.area_counts`). Control is a sum of terms that
+grow with the configuration. Their coefficients are in ``area_fit.json``, with the measurements that
+``scripts/fit_area`` fitted them to.
 """
 
 import json
@@ -14,9 +15,9 @@ from pathlib import Path
 
 from hw.array.reduction import Reduction, reduction
 from hw.config import AcceleratorConfig
-from hw.post.drain import drain_registers
 from hw.post.requantizer import param_layout
 from hw.synth.area import Area
+from hw.synth.area_counts import memory_logic, post_logic, transfer_logic
 
 __all__ = ["FIT_FILE", "array_area", "counted_area", "estimate_area", "fitted_terms"]
 
@@ -55,7 +56,8 @@ def _element(pe: str, lanes: int, act_bits: int, weight_bits: int, acc_bits: int
     lut = lanes * _product_tables(act_bits, weight_bits) if shift else 0
     lut += _sum_tables(plan, lanes, product_bits)
     lut += acc_bits
-    products = lanes * product_bits if shift else 0
+    # Also those of multipliers: Yosys leaves them outside of the blocks.
+    products = lanes * product_bits
     sums = sum(map(sum, plan.widths))
     ff = products + sums + 3 * (len(plan.levels) + 1) + 2 * acc_bits
     return _Element(lut, ff, 0 if shift else lanes)
@@ -108,13 +110,13 @@ def array_area(config: AcceleratorConfig) -> Area:
 
 
 def counted_area(config: AcceleratorConfig) -> Area:
-    """What can be counted: the array, the channel-wise sums, memories."""
+    """What can be counted: the array, the channel-wise sums, memories, what is beside them."""
     c = config
     sums = _element(c.pe, 1, c.act_bits, c.weight_bits, c.acc_bits)
     count = c.pixels * c.lanes
     # With one more flag than the array's elements: whether a step multiplies the sum so far.
     total = array_area(c) + Area(lut=sums.lut, ff=sums.ff + 1, dsp=sums.dsp) * count
-    lut, blocks = 0, _STAMP_BLOCKS
+    lut, ff, blocks = 0, 0, _STAMP_BLOCKS
     for number, width, depth in (
         # A bank's word is written in parts, each of which has memories of its own.
         (c.banks * c.lanes // c.post_lanes, c.post_lanes * c.act_bits, c.act_depth // c.banks),
@@ -124,10 +126,13 @@ def counted_area(config: AcceleratorConfig) -> Area:
     ):
         if depth <= _TABLE_WORDS:
             lut += number * 8 * ceil(width / 7)
+            # A block has these in itself.
+            ff += number * width
         else:
             blocks += number * _blocks(width, depth)
     dsp = c.post_positions * c.post_lanes if c.requant == "scale" else 0
-    return total + Area(lut=lut, bram36=blocks, dsp=dsp)
+    total += Area(lut=lut, ff=ff, bram36=blocks, dsp=dsp)
+    return total + memory_logic(c) + post_logic(c) + transfer_logic(c)
 
 
 def _blocks(width: int, depth: int) -> float:
@@ -142,45 +147,16 @@ def _blocks(width: int, depth: int) -> float:
 def fitted_terms(config: AcceleratorConfig) -> dict[str, dict[str, float]]:
     """For tables and registers: what the rest of the accelerator grows with."""
     c = config
-    count = c.pixels * c.lanes
-    together = c.post_positions
-    requantizers = together * c.post_lanes
-    chosen = registers = 0
-    for position in range(together):
-        pixels = len(range(position, c.pixels, together))
-        for unit in drain_registers(c, pixels).values():
-            chosen += unit.tables * c.post_lanes * unit.number
-            registers += unit.bits * c.post_lanes * unit.number
-    # Words for the array without their sign bits, and a transfer's; a transfer's word and some
-    # positions' chunks into each bank.
-    bank_choice = max(1, c.banks // 4)
-    reads = c.pixels * (bank_choice + 1 / c.act_bits) + bank_choice
-    groups = [min(4, together - first) for first in range(0, together, 4)]
-    chunks = c.lanes // c.post_lanes
-    writes = (sum(size > 1 for size in groups) + ceil(chunks / 2)) / chunks
-    # The walker that makes a group each cycle has several times the registers and adders.
-    walker = 1 if together == 1 else 3
+    # The walker that makes a group each cycle has several times the adders.
+    walker = 1 if c.post_positions == 1 else 3
     return {
         "lut": {
             "control": 1,
             "pixels": walker * c.pixels,
+            "ports": c.axi_ports,
             "beats": c.axi_beat_bits,
-            "maximum": count * c.act_bits,
-            "requantizers": requantizers * (c.acc_bits + 6 * c.act_bits),
-            "drain": chosen,
-            "banks": c.act_word_bits * (reads + c.banks * writes),
         },
-        "ff": {
-            "control": 1,
-            "pixels": walker * c.pixels,
-            "beats": c.axi_beat_bits,
-            "maximum": count * c.act_bits,
-            "requantizers": requantizers * (2 * c.acc_bits + 7 * c.act_bits),
-            "drain": registers,
-            "banks": c.act_word_bits * (c.pixels + c.banks * (1 + len(groups) / chunks)),
-            "weights": c.weight_word_bits,
-            "parameters": c.post_lanes * param_layout(c).size,
-        },
+        "ff": {"control": 1, "pixels": c.pixels, "ports": c.axi_ports},
     }
 
 

@@ -11,6 +11,9 @@ from scripts.tables import front_table
 
 __all__ = ["explore"]
 
+#: Exit code of what was interrupted.
+_INTERRUPTED = 130
+
 
 def explore(
     graph: Annotated[Path, typer.Argument(metavar="GRAPH", help="Graph file.")],
@@ -31,7 +34,10 @@ def explore(
     ] = 200,
     json: JsonOption = None,
 ) -> None:
-    """Search for configurations by cycle model and area model; show which are worth having."""
+    """Search for configurations by cycle model and area model; show which are worth having.
+
+    Ctrl-C ends the search early with what it has; the same command goes on where it was stopped.
+    """
     from scripts.exploration import BEST, PICTURES, run_exploration
 
     with progress("exploring") as report:
@@ -53,3 +59,6 @@ def explore(
         f"fastest is in {out / BEST}, pictures are in {out / PICTURES}",
         soft_wrap=True,
     )
+    if not result["complete"]:
+        console.print("it was interrupted; the same command goes on", soft_wrap=True)
+        raise typer.Exit(_INTERRUPTED)

@@ -98,7 +98,8 @@ def test_weight_memory_too_small():
     refused(
         net,
         replace(TINY, weight_depth=8),
-        "layer conv: 9 words of weights of one filter group must fit weight_depth = 8",
+        "layer conv: 9 words of weights of one filter group must fit weight_depth = 8, "
+        "which is short by 1",
     )
 
 
@@ -106,7 +107,8 @@ def test_parameter_memory_too_small():
     refused(
         one_layer(),
         replace(TINY, post_lanes=1, param_depth=4),
-        "layer conv: 8 words of parameters of one filter group must fit param_depth = 4",
+        "layer conv: 8 words of parameters of one filter group must fit param_depth = 4, "
+        "which is short by 4",
     )
 
 

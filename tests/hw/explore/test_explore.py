@@ -103,6 +103,40 @@ def test_results_do_not_depend_on_the_number_of_processes(file, found):
     assert reports == [(done, 60) for done in range(1, found.compiled + 1)]
 
 
+def test_an_interrupted_search_has_what_it_found_and_goes_on(file, found, tmp_path, monkeypatch):
+    """The same in the end, and nothing that was counted is counted again."""
+    journal = tmp_path / "cycles"
+
+    def interrupt(done, of):
+        if done == 25:
+            raise KeyboardInterrupt
+
+    first = search(file, most=60, processes=1, journal=journal, progress=interrupt)
+    assert not first.complete
+    assert first.compiled == 25
+    assert 0 < len(first.candidates) < 25
+    assert first.candidates == tuple(sorted(first.candidates, key=lambda c: c.cycles))
+    counted = journal.read_text().splitlines()
+    assert len(counted) == 1 + 25
+
+    again = search(file, most=60, processes=1, journal=journal)
+    assert again == found
+    assert journal.read_text().splitlines()[: len(counted)] == counted
+    assert len(journal.read_text().splitlines()) == 1 + found.compiled
+
+    # Now everything is known: no process has anything to do.
+    monkeypatch.setattr("hw.explore.evaluate._cycles", None)
+    assert search(file, most=60, processes=1, journal=journal) == found
+
+
+def test_interrupted_before_anything_was_found(file):
+    def interrupt(done, of):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        search(file, most=60, processes=1, progress=interrupt)
+
+
 def test_refining_finds_better_than_the_grid(file, found):
     coarse = search(file, most=16, processes=1)
     assert found.best.cycles < coarse.best.cycles

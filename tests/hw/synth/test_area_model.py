@@ -1,5 +1,6 @@
 """The area model: what it counts is exact, what it fits is near."""
 
+import json
 import re
 from dataclasses import replace
 
@@ -7,14 +8,16 @@ import pytest
 
 from hw.array.array import PeArray
 from hw.array.ultrascale import UltrascaleSvpe
-from hw.config import PRESETS
-from hw.synth.area_model import array_area, estimate_area
+from hw.config import PRESETS, AcceleratorConfig
+from hw.synth.area import Area
+from hw.synth.area_model import FIT_FILE, array_area, estimate_area
 from hw.synth.hierarchy import direct_instances, instances, module_texts
 from hw.verilog import emit
 from scripts.area_fit import SAMPLES, measured_area
 from tests.nightly import NIGHTLY
 
 _DIGITS = PRESETS["digits"]
+MEASURED = json.loads(FIT_FILE.read_text())["samples"]
 #: None of the samples that the model was fitted to.
 OTHERS = {
     "narrow": replace(_DIGITS, lanes=8, filters=24, pixels=3, post_lanes=8, act_bits=6),
@@ -71,6 +74,16 @@ def test_registers_of_an_array_are_counted_exactly():
         ):
             bits += count * (int(width or 0) + 1)
     assert array_area(config).ff == bits
+
+
+@pytest.mark.parametrize("entry", MEASURED, ids=[entry["name"] for entry in MEASURED])
+def test_near_what_it_was_fitted_to(entry):
+    estimate = estimate_area(AcceleratorConfig(**entry["config"]))
+    measured = Area(**entry["area"])
+    assert AcceleratorConfig(**entry["config"]) == SAMPLES[entry["name"]]
+    assert estimate.lut == pytest.approx(measured.lut, rel=0.02)
+    assert estimate.ff == pytest.approx(measured.ff, rel=0.02)
+    assert (estimate.bram36, estimate.dsp) == (measured.bram36, measured.dsp)
 
 
 def test_more_of_anything_is_never_less():

@@ -1,0 +1,128 @@
+"""Tables and registers around the array that can be counted: requantizers, drain, memories."""
+
+from hw.config import AcceleratorConfig
+from hw.control.fetch import queued_layout
+from hw.control.transfer import word_beats
+from hw.isa import DESCRIPTOR_BYTES, Memory, Opcode
+from hw.memory.activations import activation_address_bits
+from hw.post.drain import drain_registers
+from hw.post.requantizer import addend_bits, param_layout
+from hw.synth.area import Area
+
+__all__ = ["memory_logic", "post_logic", "transfer_logic"]
+
+#: Bits that a table of a requantizer compares with the sign, and such bits that are kept.
+_TOGETHER = 4
+_EXCESSES = 6
+#: What the requantizers of a channel have in common: places of a shift, and how far it goes.
+_SHIFT_TABLES = 6
+_SHIFT_REGISTERS = 12
+#: Positions of the drain that are chosen from, of which the memory then takes the union.
+_CHOICE = 4
+#: Tables that choose one of so many words of a bit, for a bank's number.
+_CHOICE_TABLES = {2: 0.5, 4: 1, 8: 2, 16: 4, 32: 9}
+
+
+def post_logic(config: AcceleratorConfig) -> Area:
+    """Requantizers, and in front of them what takes the results of the units."""
+    c = config
+    total = _requantizers(c) * c.post_lanes
+    for position in range(c.post_positions):
+        pixels = len(range(position, c.pixels, c.post_positions))
+        for unit in drain_registers(c, pixels).values():
+            number = unit.number * c.post_lanes
+            total += Area(lut=unit.tables * number, ff=unit.bits * number)
+    return total
+
+
+def _requantizers(config: AcceleratorConfig) -> Area:
+    """Those of one channel, a position each; as in :mod:`hw.post.requantizer`."""
+    c = config
+    width = addend_bits(c)
+    # Bits of the total below its sign.
+    left = width
+    shift_bits = min(6, left.bit_length())
+    tables, excesses = 0.0, 0
+    for top in range(shift_bits - 1, -1, -2):
+        low = max(0, top - 1)
+        ways = 1 << (top + 1 - low)
+        kept = c.act_bits - 1 + (1 << low) - 1
+        tables += kept / 2 if ways == 2 else kept
+        for way in range(ways):
+            above = min(left - kept - (way << low), 1 << low)
+            excesses += -(-max(0, above) // _TOGETHER)
+        left = kept
+    # Two comparisons, and the choice of the code or a limit.
+    tables += excesses + (excesses > _EXCESSES) + 2 * -(-c.act_bits // 2) + c.act_bits
+    registers = width + 1 + 3 * c.act_bits + 2 + min(excesses, _EXCESSES)
+    if c.requant == "shift":
+        tables += c.acc_bits + 2
+    else:
+        # The product's operand is gathered in tables, its sum is behind registers.
+        tables += c.acc_bits + width + 1
+        registers += width
+    own = Area(lut=round(tables), ff=registers)
+    common = Area(lut=_SHIFT_TABLES, ff=_SHIFT_REGISTERS + 2 * c.act_bits)
+    if c.requant == "scale":
+        common += Area(ff=width + shift_bits)
+    return own * c.post_positions + common
+
+
+def memory_logic(config: AcceleratorConfig) -> Area:
+    """What stands before and behind the activation memory's banks; the units' registers.
+
+    As in :mod:`hw.memory.activations` and :mod:`hw.array.vector_max`.
+    """
+    c = config
+    word, banks = c.act_word_bits, c.banks
+    row_bits = activation_address_bits(c) - (banks - 1).bit_length()
+    chunks = c.lanes // c.post_lanes
+    chunk_bits = c.post_lanes * c.act_bits
+    choices = [min(_CHOICE, c.post_positions - first) for first in range(0, c.post_positions, 4)]
+    # Reads: of the bank, of every pixel and of the store. Padding has a sign of its own.
+    choice = _CHOICE_TABLES[banks]
+    tables = (c.pixels + 1) * choice * word + c.pixels * c.lanes / 2
+    registers = (banks + c.pixels + 1) * word
+    # Writes: positions chosen for each bank, then combined with a transfer's word.
+    tables += banks * sum(number > 1 for number in choices) * (chunk_bits + row_bits)
+    tables += banks * (-(-chunks // 2) * chunk_bits + row_bits)
+    registers += banks * (len(choices) * (chunk_bits + row_bits) + word + 2 * row_bits)
+    registers += 2 * (word + row_bits)
+    # Maxima: two bits of a comparison in a table; the running one and the complete one.
+    tables += c.pixels * c.lanes * -(-c.act_bits // 2)
+    registers += 2 * c.pixels * word
+    return Area(lut=round(tables), ff=registers)
+
+
+def transfer_logic(config: AcceleratorConfig) -> Area:
+    """What comes from the ports on its way to memories, and goes to them; groups of positions.
+
+    As in :mod:`hw.stream.gearbox` and :mod:`hw.control`.
+    """
+    c = config
+    beat, act_beats = c.axi_beat_bits, word_beats(c, Memory.ACT)
+    words = {
+        Memory.ACT: c.act_word_bits,
+        Memory.WEIGHT: c.weight_word_bits,
+        Memory.PARAM: c.post_lanes * param_layout(c).size,
+    }
+    # Gathered from beats; weights and parameters once more behind their memories.
+    registers = sum(
+        (1 if memory is Memory.ACT else 2) * bits + (word_beats(c, memory) - 1) * beat
+        for memory, bits in words.items()
+    )
+    # Stores: eight words of memory in tables, one behind it and one that is shifted out.
+    tables = c.act_word_bits / 2 + (act_beats - 1) * beat
+    registers += 2 * c.act_word_bits
+    # Of a descriptor only what a queue takes is kept.
+    used = queued_layout(Opcode.COMPUTE).size
+    registers += used + min(used, DESCRIPTOR_BYTES * 8 - beat)
+    # Two beats before the memories and at the ports, one of writes and of descriptors behind
+    # buffers; the latter's words are added up by threes.
+    registers += 6 * beat + beat // 3
+    # In the walker, the sequencer and behind it: rows, columns, addresses to read and to write.
+    address_bits = activation_address_bits(c)
+    position = 2 * 16 + 2 * address_bits
+    walker = position if c.post_positions == 1 else 2 * (position + 17)
+    registers += c.pixels * (walker + position + 2 * address_bits)
+    return Area(lut=round(tables), ff=registers)
