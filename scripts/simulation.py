@@ -41,8 +41,6 @@ def run_simulation(
     ]
     if not requests and (layer is not None or cycles is not None):
         raise NbqnnError("a layer or cycles need a file: --fst, --vcd or --saif")
-    if layer is not None and cycles is not None:
-        raise NbqnnError("a file has either one layer or a window of cycles, not both")
     if netlist is not None:
         if requests:
             raise NbqnnError("files of signals need the accelerator itself, not a netlist")

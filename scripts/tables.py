@@ -5,7 +5,15 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["area_table", "demo_tables", "front_table", "layer_table", "plain_table", "stall_line"]
+__all__ = [
+    "area_table",
+    "demo_tables",
+    "estimate_table",
+    "front_table",
+    "layer_table",
+    "plain_table",
+    "stall_line",
+]
 
 #: Field of a result -> heading.
 _RESOURCES = {"lut": "LUT", "ff": "FF", "bram36": "BRAM36", "dsp": "DSP"}
@@ -27,10 +35,24 @@ def layer_table(result: dict) -> Table:
     return table
 
 
+def estimate_table(result: dict) -> Table:
+    """What each layer will take, from the result of ``compile``."""
+    counts = ("cycles", "array", "stall", "load", "store")
+    title = "Estimated cycles per image, by layer: in all, steps of the array, its standing still, "
+    table = plain_table("layer", *counts, "busy", title=f"{title}transfers under way")
+    for layer in result["layers"]:
+        table.add_row(
+            layer["name"],
+            *(f"{layer[count]:,}" for count in counts),
+            f"{layer['utilization']:.1%}",
+        )
+    return table
+
+
 def stall_line(result: dict) -> str:
-    """What the array waited for, in cycles per image, from the result of ``simulate``."""
+    """What the array waited for, in cycles per image, from ``simulate`` or ``compile``."""
     causes = ", ".join(f"{cause} {cycles:,.0f}" for cause, cycles in result["stalls"].items())
-    return f"the array stood still for {sum(result['stalls'].values()):,.0f} cycles: {causes}"
+    return f"the array stands still for {sum(result['stalls'].values()):,.0f} cycles: {causes}"
 
 
 def area_table(results: Sequence[dict], names: Sequence[str] = ("accelerator",)) -> Table:
@@ -55,9 +77,9 @@ def area_table(results: Sequence[dict], names: Sequence[str] = ("accelerator",))
 def front_table(result: dict) -> Table:
     """The configurations worth having, from the result of ``explore``."""
     table = plain_table(
-        *("array", "words", "images/s", "GOP/s", "ms", "busy", "LUT", "BRAM36"),
-        title=f"Configurations worth having on {result['board']} "
-        "(lanes×filters×pixels, words of activations + weights)",
+        *("array", "words", "drain", "images/s", "ms", "busy", "LUT", "BRAM36"),
+        title=f"Configurations worth having on {result['board']} (lanes×filters×pixels, words of "
+        "activations + weights, channels×positions written in a cycle)",
     )
     for candidate in result["candidates"]:
         if not candidate["pareto"]:
@@ -66,8 +88,8 @@ def front_table(result: dict) -> Table:
         table.add_row(
             "×".join(str(config[field]) for field in ("lanes", "filters", "pixels")),
             "+".join(_short(config[field]) for field in ("act_depth", "weight_depth")),
+            "×".join(str(config[field]) for field in ("post_lanes", "post_positions")),
             f"{candidate['images_per_second']:,.1f}",
-            f"{candidate['gops']:,.0f}",
             f"{candidate['latency_ms']:,.2f}",
             f"{candidate['utilization']:.0%}",
             f"{candidate['lut']:,}",
@@ -110,8 +132,10 @@ def demo_tables(summary: dict) -> list[Table]:
 
 
 def plain_table(*columns: str, title: str, header: bool = True) -> Table:
-    """Columns of words that stay whole, the first one to the left and numbers to the right."""
+    """Names to the left, numbers to the right, which stay whole: names are folded for them."""
     table = Table(title=title, title_justify="left", show_header=header)
-    for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i == 0 else "right", no_wrap=True)
+    first, *others = columns
+    table.add_column(first, overflow="fold")
+    for column in others:
+        table.add_column(column, justify="right", no_wrap=True)
     return table

@@ -39,9 +39,10 @@ _BATCH = 64
 
 @dataclass(frozen=True, kw_only=True)
 class TraceRequest:
-    """A file of signals: of the whole run, of one layer, or of a window of cycles of the run.
+    """A file of signals: of the whole run, or of one layer; of all cycles, or of a window of them.
 
-    ``form`` is "vcd", "fst" or "saif".
+    ``cycles`` are those of the run or, with a layer, those from its beginning on. ``form`` is
+    "vcd", "fst" or "saif".
     """
 
     path: Path
@@ -67,8 +68,11 @@ class TraceRequest:
         """What to trace in a run that goes like the one before."""
         begin, end = self.cycles or (0, None)
         if self.layer is not None:
-            begin, end = layer_window(program, result, self.layer)
-            begin, end = max(0, begin - _MARGIN), end + _MARGIN
+            first, last = layer_window(program, result, self.layer)
+            if self.cycles is None:
+                begin, end = max(0, first - _MARGIN), last + _MARGIN
+            else:
+                begin, end = first + begin, first + end
         return Trace(path=self.path, form=self.form, begin=begin, end=end)
 
 

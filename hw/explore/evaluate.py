@@ -12,7 +12,8 @@ from typing import Self
 from hw.board_memory import BoardMemory
 from hw.compiler import CompileError, compile_graph
 from hw.config import AcceleratorConfig
-from hw.cycles import MemoryModel, estimate_cycles
+from hw.cycles import estimate_cycles
+from hw.estimate import board_model
 from hw.explore.journal import Journal
 from nbqnn_train.graph import Graph, load
 
@@ -85,9 +86,4 @@ def _cycles(config: AcceleratorConfig) -> int | str:
         program = compile_graph(_graph, config, pack=False)
     except CompileError as error:
         return str(error)
-    model = MemoryModel(
-        read_latency=_memory.read_latency(config.clock_mhz),
-        write_latency=_memory.write_latency(config.clock_mhz),
-        bytes_per_cycle=_memory.bytes_per_cycle(config.clock_mhz),
-    )
-    return estimate_cycles(program, model).cycles
+    return estimate_cycles(program, board_model(_memory, config.clock_mhz)).cycles

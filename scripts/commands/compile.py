@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
-from scripts.output import console
+from scripts.commands.options import JsonOption
+from scripts.output import console, write_json
+from scripts.tables import estimate_table, stall_line
 
 __all__ = ["compile_"]
 
@@ -17,13 +19,33 @@ def compile_(
     batch: Annotated[
         int, typer.Option(metavar="N", help="Images of a run; linear layers share their weights.")
     ] = 1,
+    memory: Annotated[
+        str, typer.Option(help="Board whose memory is behind the AXI ports, for the cycles.")
+    ] = "zcu102",
+    json: JsonOption = None,
 ) -> None:
-    """Turn a graph into commands, packed weights and a memory map for an accelerator."""
+    """Turn a graph into commands, packed weights and a memory map for an accelerator.
+
+    The cycles that it will take are those of the cycle model.
+    """
+    from hw.board_memory import find_memory
     from hw.compiler import compile_graph, save_program
+    from hw.estimate import estimate_program
     from hw.synth.build import read_build
     from nbqnn_train.graph import load
 
+    behind = find_memory(memory)
     config = read_build(hw).config
     program = compile_graph(load(graph), config, batch=batch)
     save_program(program, out)
+    result = estimate_program(program, behind)
+    write_json(json, result)
+    console.print(estimate_table(result))
+    console.print(
+        f"{result['cycles_per_image']:,.0f} cycles per image by the cycle model, "
+        f"{result['images_per_second']:,.1f} images/s at {config.clock_mhz} MHz, "
+        f"utilization {result['utilization']:.1%}",
+        soft_wrap=True,
+    )
+    console.print(stall_line(result), soft_wrap=True)
     console.print(f"program for {config.name} in {out}", soft_wrap=True)

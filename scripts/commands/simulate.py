@@ -50,7 +50,10 @@ def simulate(
         str | None, typer.Option(metavar="NAME", help="Only this layer in these files.")
     ] = None,
     cycles: Annotated[
-        str | None, typer.Option(metavar="A:B", help="Only these cycles in these files.")
+        str | None,
+        typer.Option(
+            metavar="A:B", help="Only these cycles in these files, of the run or of the layer."
+        ),
     ] = None,
     json: JsonOption = None,
 ) -> None:

@@ -8,7 +8,12 @@ from nbqnn_train.graph.errors import NbqnnError
 from scripts.explore_pictures import explore_sections
 from scripts.pages import Section, page
 from scripts.report.found import Found, find_results
-from scripts.report.hardware_part import build_section, simulate_section, synth_section
+from scripts.report.hardware_part import (
+    build_section,
+    compile_section,
+    simulate_section,
+    synth_section,
+)
 from scripts.report.training_part import evaluate_section, nodes_section, run_section
 
 __all__ = ["build_report"]
@@ -21,6 +26,7 @@ _SECTIONS: dict[str, Callable[[str, object], Section]] = {
     "inspect": nodes_section,
     "build": build_section,
     "synth": synth_section,
+    "compile": compile_section,
     "simulate": simulate_section,
 }
 

@@ -21,6 +21,7 @@ _KINDS: dict[str, tuple[str, ...]] = {
     "demo": ("network", "simulate", "synth"),
     "explore": ("candidates", "board", "budget"),
     "simulate": ("layers", "mismatches", "cycles_per_image"),
+    "compile": ("layers", "cycles_per_image", "read_bytes"),
     "synth": ("lut", "ff", "bram36", "dsp", "array", "tool"),
     "inspect": ("nodes", "images"),
     "evaluate": ("accuracy", "images"),

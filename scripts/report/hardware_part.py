@@ -8,7 +8,7 @@ from plotly import graph_objects as go
 from hw.config import AcceleratorConfig
 from scripts.pages import Section, html_table
 
-__all__ = ["build_section", "simulate_section", "synth_section"]
+__all__ = ["build_section", "compile_section", "simulate_section", "synth_section"]
 
 _RESOURCES = ("lut", "ff", "bram36", "dsp")
 _TOP = "nbqnn"
@@ -76,16 +76,28 @@ def simulate_section(name: str, result: Mapping) -> Section:
     )
     if cycles and (clock := result.get("clock_mhz")):
         text += f", {1e6 * clock / cycles:,.1f} images a second at {clock} MHz"
-    parts: list[go.Figure | str] = [f"{text}.</p>", _cycles_picture(layers)]
-    if (roofline := _roofline(result)) is not None:
-        parts.append(roofline)
+    parts = [f"{text}.</p>", _cycles_picture(layers, "RTL"), *_roofline(result)]
     return Section(f"Simulation: {name}", [*parts, html_table(layers, columns)])
 
 
-def _cycles_picture(layers: Sequence[Mapping]) -> go.Figure:
+def compile_section(name: str, result: Mapping) -> Section:
+    """What the cycle model says of a program."""
+    layers: Sequence[Mapping] = result["layers"]
+    counts = ("cycles", "array", "stall", "load", "store", "bytes", "macs")
+    columns = {"name": "", **dict.fromkeys(counts, ",d"), "utilization": ".1%"}
+    text = (
+        f"<p>{result['cycles_per_image']:,.0f} cycles per image by the cycle model, "
+        f"{result['images_per_second']:,.1f} images a second at {result['clock_mhz']} MHz; "
+        f"{result['read_bytes']:,} bytes read and {result['written_bytes']:,} written.</p>"
+    )
+    parts = [text, _cycles_picture(layers, "model"), *_roofline(result)]
+    return Section(f"Program: {name}", [*parts, html_table(layers, columns)])
+
+
+def _cycles_picture(layers: Sequence[Mapping], source: str) -> go.Figure:
     figure = go.Figure()
     names = [layer["name"] for layer in layers]
-    figure.add_bar(x=names, y=[layer["cycles"] for layer in layers], name="cycles (RTL)")
+    figure.add_bar(x=names, y=[layer["cycles"] for layer in layers], name=f"cycles ({source})")
     if any("estimated_cycles" in layer for layer in layers):
         estimates = [layer.get("estimated_cycles") for layer in layers]
         figure.add_bar(x=names, y=estimates, name="cycles (model)")
@@ -113,8 +125,11 @@ def _cycles_picture(layers: Sequence[Mapping]) -> go.Figure:
     )
 
 
-def _roofline(result: Mapping) -> go.Figure | None:
-    """Operations a second over operations for each byte, below what array and memory allow."""
+def _roofline(result: Mapping) -> list[go.Figure]:
+    """Operations a second over operations for each byte, below what array and memory allow.
+
+    None for a result that does not have all of that.
+    """
     rate, width = result.get("macs_per_cycle"), result.get("bytes_per_cycle")
     clock = result.get("clock_mhz")
     points = [
@@ -123,7 +138,7 @@ def _roofline(result: Mapping) -> go.Figure | None:
         if layer.get("bytes") and layer["macs"] and layer["cycles"]
     ]
     if not (rate and width and clock and points):
-        return None
+        return []
     scale = clock * 1e-3  # operations a cycle -> GOP/s
     peak, knee = 2 * rate * scale, 2 * rate / width
     low = min(knee, *(point[1] for point in points)) / 2
@@ -146,4 +161,5 @@ def _roofline(result: Mapping) -> go.Figure | None:
     )
     figure.update_xaxes(type="log", title_text="operations for each byte moved")
     figure.update_yaxes(type="log", title_text="GOP/s")
-    return figure.update_layout(title="Roofline", height=480, legend={"orientation": "h", "y": 1.1})
+    legend = {"orientation": "h", "y": 1.1}
+    return [figure.update_layout(title="Roofline", height=480, legend=legend)]

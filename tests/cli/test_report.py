@@ -41,6 +41,21 @@ SIMULATE = {
          "bytes": 100, "estimated_cycles": 500},
     ],
 }  # fmt: skip
+COMPILE = {
+    "batch": 1,
+    "cycles_per_image": 1500.0,
+    "images_per_second": 166666.7,
+    "utilization": 0.4,
+    "clock_mhz": 250,
+    "macs_per_cycle": 64,
+    "bytes_per_cycle": 4,
+    "read_bytes": 3200,
+    "written_bytes": 50,
+    "layers": [
+        {"name": "planned", "cycles": 1000, "array": 700, "stall": 300, "load": 200, "store": 100,
+         "macs": 38400, "bytes": 3000, "utilization": 0.6},
+    ],
+}  # fmt: skip
 CANDIDATE = {
     "config": json.loads(PRESETS["tiny"].to_json()),
     "cycles": 1000,
@@ -62,6 +77,7 @@ EXPLORE = {
 METRICS = "epoch,step,loss,accuracy\n0,10,2.5,\n0,20,1.5,\n0,20,,0.75\n"
 RESULTS = {
     "area.json": SYNTH,
+    "compiled.json": COMPILE,
     "simulated.json": SIMULATE,
     "search.json": EXPLORE,
     "accuracy.json": {"accuracy": 0.875, "images": 80},
@@ -95,12 +111,20 @@ def test_everything_is_found_and_shown(nbqnn, folder, tmp_path):
         "graph: network.graph",
         "build: build/hw.json",
         "synth: area.json",
+        "compile: compiled.json",
         "simulate: simulated.json",
         "explore: search.json",
         "report in report.html",
     ]
     page = (tmp_path / "report.html").read_text()
-    for shown in ("87.50%", "first_layer", "166,666.7 images a second", "tiny", "Roofline"):
+    for shown in (
+        "87.50%",
+        "first_layer",
+        "166,666.7 images a second",
+        "tiny",
+        "Roofline",
+        "planned",
+    ):
         assert shown in page
     # The array's own parts are not counted twice: 600 and 4 · 50 of 1,000 LUTs.
     assert re.search(r'"values":\[600,200,200\]', page)
@@ -111,8 +135,8 @@ def test_the_page_needs_nothing_else(nbqnn, folder, tmp_path):
     page = (tmp_path / "report.html").read_text()
     head, body = page.split("</head>")
     assert len(body) < 1 << 20 < len(head)
-    # Learning curves, tables, cycles, roofline, two of the search.
-    assert body.count("Plotly.newPlot(") == 6
+    # Learning curves, tables, cycles and roofline twice, two of the search.
+    assert body.count("Plotly.newPlot(") == 8
     assert not re.search(r"<(script|link|img)[^>]* (src|href)=", body)
 
 
