@@ -1,6 +1,8 @@
 """sim.simulate: where a wrong program differs first, and when it was computed."""
 
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -8,7 +10,7 @@ from hw.board_memory import DDR4_REFRESH, find_memory
 from hw.compiler import compile_graph
 from hw.config import PRESETS
 from nbqnn_train.graph import run
-from sim.simulate import board_timing, simulate_program
+from sim.simulate import TraceRequest, board_timing, simulate_program
 from tests.cli.networks import small_graph
 
 
@@ -33,6 +35,23 @@ def test_a_wrong_weight_is_found():
     begin, end = found["cycles"]
     assert begin == 0
     assert end == round(right["layers"][0]["cycles"])
+
+
+def test_windows_of_signals():
+    program = compile_graph(small_graph(), PRESETS["tiny"])
+    # The layers take 100, 200 and 300 cycles.
+    result = SimpleNamespace(layer_cycles=[100, 200, 300], cycles=610)
+
+    def window(**options) -> tuple[int, int | None]:
+        trace = TraceRequest(path=Path("x"), form="vcd", **options).window(program, result)
+        return trace.begin, trace.end
+
+    assert window() == (0, None)
+    assert window(cycles=(7, 9)) == (7, 9)
+    # With a margin on both sides, where there is room.
+    assert window(layer="conv") == (0, 150)
+    assert window(layer="linear") == (250, 650)
+    assert window(layer="linear", cycles=(7, 9)) == (307, 309)
 
 
 def test_memory_of_a_board_in_cycles():
