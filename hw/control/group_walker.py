@@ -122,29 +122,28 @@ class GroupWalker(wiring.Component):
         # What a group's step moves every position by, within a row and past its end; columns past
         # the end are counted from the row's beginning.
         step, past = Signal(position), Signal(position)
-        origin_past, out_past = Signal(bits), Signal(bits)
         left_step, left_past = Signal(_difference), Signal(_difference)
+        # What a step past the row's end is counted from, in two cycles.
+        origin_past, out_past = Signal(bits), Signal(bits)
+        row_before, origin_before, out_before = Signal(16), Signal(bits), Signal(bits)
         m.d.sync += [
             measuring.eq(complete),
             origin_past.eq(command.origin_wrap - command.column_step),
             out_past.eq(command.out_wrap - 1),
+            row_before.eq(command.row - command.row_step),
+            origin_before.eq(command.in_base - origin_past),
+            out_before.eq(command.out_base - out_past),
         ]
         with m.If(measuring):
-            row, origin, out = Signal(16), Signal(bits), Signal(bits)
-            m.d.comb += [
-                row.eq(at.row - command.row),
-                origin.eq(at.origin - command.in_base),
-                out.eq(at.out - command.out_base),
-            ]
             m.d.sync += [
                 walking.eq(1),
-                step.row.eq(row),
-                past.row.eq(row + command.row_step),
+                step.row.eq(at.row - command.row),
+                past.row.eq(at.row - row_before),
                 step.column.eq(at.column - command.column),
-                step.origin.eq(origin),
-                past.origin.eq(origin + origin_past),
-                step.out.eq(out),
-                past.out.eq(out + out_past),
+                step.origin.eq(at.origin - command.in_base),
+                past.origin.eq(at.origin - origin_before),
+                step.out.eq(at.out - command.out_base),
+                past.out.eq(at.out - out_before),
                 left_step.eq(-x),
                 left_past.eq(command.out_width - x),
             ]

@@ -44,8 +44,8 @@ class StepSequencer(wiring.Component):
     held : ``Out(1)``, positions for a step were at hand
     grow : ``Out(1)``, the first tap of a channel group other than the first
     unit, pad : ``Out``, of the step's command
-    read_valid, read_padded : ``Out(pixels)``
-    read_address : ``Out(pixels * address bits)``
+    read_valid : ``Out(pixels)``, read_address : ``Out(pixels * address bits)``
+    read_padded : ``Out(pixels)``, a cycle later
     weight_address : ``Out(16)``
     """
 
@@ -228,16 +228,18 @@ class StepSequencer(wiring.Component):
             self.unit.eq(command.unit),
             self.pad.eq(command.pad),
         ]
+        # Sums in one cycle, comparisons in the next; the command may have gone by then.
+        height, width = Signal(16, reset_less=True), Signal(16, reset_less=True)
+        m.d.sync += [height.eq(command.in_height), width.eq(command.in_width)]
         for p in range(c.pixels):
             position = group.positions[p]
-            row, column = Signal(16, name=f"row_{p}"), Signal(16, name=f"column_{p}")
-            m.d.comb += [
+            row = Signal(16, name=f"row_{p}", reset_less=True)
+            column = Signal(16, name=f"column_{p}", reset_less=True)
+            # Unsigned: positions before the first row or column are large numbers.
+            inside = (row < height) & (column < width)
+            m.d.sync += [
                 row.eq(position.row + tap_row),
                 column.eq(position.column + tap_column),
-            ]
-            # Unsigned: positions before the first row or column are large numbers.
-            inside = (row < command.in_height) & (column < command.in_width)
-            m.d.sync += [
                 self.read_address.word_select(p, bits).eq(position.origin + tap_origin),
                 self.read_padded[p].eq(~inside),
                 self.read_valid[p].eq(step & (p < group.count)),

@@ -74,8 +74,8 @@ class ActivationMemory(wiring.Component):
 
     Members
     -------
-    read_valid, read_padded : ``In(pixels)``
-    read_address : ``In(pixels * address bits)``
+    read_valid : ``In(pixels)``, read_address : ``In(pixels * address bits)``
+    read_padded : ``In(pixels)``, a cycle later
     pad_lowest : ``In(1)``, with the addresses
     read_data : ``Out(pixels * lanes * act_bits)``, ``latency`` cycles later
     store_valid : ``In(1)``, ``store_address`` : ``In``, ``store_ready`` : ``Out(1)``
@@ -192,13 +192,13 @@ class ActivationMemory(wiring.Component):
 
         wait = self.latency - 1
 
-        def late(name: str, value):
-            return delayed(m, (name,), (value,), wait, reset_less=True)[0]
+        def late(name: str, value, cycles: int = wait):
+            return delayed(m, (name,), (value,), cycles, reset_less=True)[0]
 
         lowest = late("pad_lowest", self.pad_lowest)
         for p in range(pixels):
             bank = late(f"bank_of_{p}", bank_of(read_address[p]))
-            padded = late(f"padded_{p}", self.read_padded[p])
+            padded = late(f"padded_{p}", self.read_padded[p], wait - 1)
             # All bits but the sign are zero in padding: cleared by the registers' resets, which
             # take no tables.
             sign = Signal(c.lanes, name=f"sign_{p}", reset_less=True)

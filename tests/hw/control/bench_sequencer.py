@@ -88,9 +88,10 @@ async def steps(dut, name, stall_rate):
     taken, started, handed, pending = False, False, False, False
     room_from = 0
     expected = None  # What the outputs are to show: the step of the cycle before.
+    padding, where = [], ""  # The step before that one's, which positions it is in.
     held = False
     cycle = 0
-    while number < len(groups) or pending or expected is not None:
+    while number < len(groups) or pending or expected is not None or padding:
         # Drive what is seen in this cycle.
         offered = walk.drive(taken)
         port("command").value = (
@@ -117,6 +118,9 @@ async def steps(dut, name, stall_rate):
             f"cycle {cycle}, before group {number}: step {expected}"
         )
         read_valid = int(port("read_valid").value)
+        padded = int(port("read_padded").value)
+        assert [bool(padded >> p & 1) for p in range(len(padding))] == padding, where
+        padding = []
         if expected is None:
             assert read_valid == 0, cycle
         else:
@@ -128,12 +132,10 @@ async def steps(dut, name, stall_rate):
             assert int(port("unit").value) == fields["unit"], where
             assert int(port("pad").value) == fields["pad"] % (1 << c.act_bits), where
             assert read_valid == (1 << len(taps)) - 1, where
-            padded, words = int(port("read_padded").value), int(port("read_address").value)
-            actual = [
-                (bool(padded >> p & 1), words >> p * bits & ((1 << bits) - 1))
-                for p in range(len(taps))
-            ]
-            assert actual == taps, f"{where}: {actual}, not {taps}"
+            padding, words = map(list, zip(*taps, strict=True))
+            addresses = int(port("read_address").value)
+            actual = [addresses >> p * bits & ((1 << bits) - 1) for p in range(len(taps))]
+            assert actual == words, f"{where}: {actual}, not {words}"
 
         # The step of this cycle: taps follow each other, the last one waits for the drain.
         active = taken_at is not None

@@ -58,7 +58,7 @@ async def activations(dut, name, busy):
     padded_word = sum(pad << c.act_bits * lane for lane in range(c.lanes))
     model = Model(c.act_depth, visible=3)
     upcoming, upcoming_sub, upcoming_data = [None] * c.post_positions, 0, [0] * c.post_positions
-    drained = 0
+    drained = padding = 0
     reads = deque([[None] * c.pixels] * ActivationMemory.latency)
     stores = deque([None] * ActivationMemory.latency)
     seen = dict.fromkeys(("reads", "stores", "store waits", "load waits", "conflicts"), 0)
@@ -103,7 +103,9 @@ async def activations(dut, name, busy):
         addresses = [random.randrange(c.act_depth) if p is None else p for p in pixels]
         ports["read_address"].value = sum(a << bits * p for p, a in enumerate(addresses))
         ports["read_valid"].value = sum((a is not None) << p for p, a in enumerate(pixels))
-        ports["read_padded"].value = sum(value << p for p, value in enumerate(padded))
+        # A cycle after the addresses.
+        ports["read_padded"].value = padding
+        padding = sum(value << p for p, value in enumerate(padded))
         await RisingEdge(dut.clk)
 
         # Priorities are those of this cycle.
