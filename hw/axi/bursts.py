@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from hw.axi.bus import PAGE_BYTES, beat_bytes
 from hw.cells.choice import Choice
 from hw.cells.comparison import Comparison
+from hw.counting import incremented
 from hw.verilog import submodule
 
 __all__ = ["BurstSplitter", "burst_layout", "check_widths", "page_bits", "request_layout"]
@@ -110,10 +111,14 @@ class BurstSplitter(wiring.Component):
         ends_page = Signal()
 
         in_burst = self.burst_beats.bit_length() - 1
+        # `burst_beats` less the beats behind, in tables: a comparison follows.
+        behind, to_go = beat[:in_burst], Const(1)
+        if in_burst:
+            to_go = Cat(incremented(~behind), ~behind.any())
         # A burst may be as long as a page.
         last_in_page = beat[in_burst:].all() if in_burst < len(beat) else 1
         m.d.comb += [
-            to_boundary.eq(self.burst_beats - beat[:in_burst]),
+            to_boundary.eq(to_go),
             self.request.ready.eq(~active & ~self.cancel),
             self.outside_address.eq(Cat(Const(0, byte_bits), beat, page)),
             self.busy.eq(active | self.burst.valid),

@@ -149,7 +149,8 @@ class GroupWalker(wiring.Component):
             ]
             # Until now they are what is left after a step of one position.
             less = Signal(signed(len(x) + 1))
-            m.d.comb += less.eq(1 - x)
+            # In tables: another addition follows.
+            m.d.comb += less.eq(Array(1 - number for number in range(1 << len(x)))[x])
             for old, kept in zip(left, first_left, strict=True):
                 reached = old + less
                 m.d.sync += [old.eq(reached), kept.eq(reached)]
