@@ -214,7 +214,7 @@ READER_MUTANTS = {
     "outstanding": ("read_dma", "(bursts != self.outstanding)", "(bursts != 3)"),
     "cancelled": ("read_dma", "issue.eq(splitter.burst.valid & ~self.cancel)",
                   "issue.eq(splitter.burst.valid)"),
-    "page": ("bursts", "self.burst_beats - beat[:in_burst]", "self.burst_beats"),
+    "page": ("bursts", "to_boundary.eq(to_go)", "to_boundary.eq(self.burst_beats)"),
     "before the window": ("bursts", "not_below & ", ""),
     "behind the window": ("bursts", " & not_above", ""),
     "next page": ("bursts", "ends_page.eq(last_in_page & (left >= to_boundary))",
