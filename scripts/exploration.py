@@ -85,7 +85,8 @@ def run_exploration(
     title = f"Configurations of {board} for {graph.name}"
     note = (
         f"Cycles by the compiler and its cycle model, area by a model fitted to syntheses; "
-        f"{found.compiled} configurations compiled."
+        f"{found.compiled} configurations compiled. They may take {lut_percent:g} % of the board's "
+        f"LUTs, {budget.lut:,}, and {bram_percent:g} % of its BRAM36, {budget.bram36:,}."
     )
     write_text(out / PICTURES, page(title, explore_sections(result), note))
     return result

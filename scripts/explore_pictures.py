@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from plotly import graph_objects as go
 
-from scripts.pages import Section, html_table
+from scripts.pages import LEGEND, Section, html_table
 
 __all__ = ["explore_sections"]
 
@@ -34,12 +34,13 @@ def explore_sections(result: Mapping) -> list[Section]:
     """Pictures and the table of the result of ``explore``, as its JSON has it."""
     rows = [candidate | candidate["config"] for candidate in result["candidates"]]
     best = [row for row in rows if row["pareto"]]
+    limits = result["budget"]
     return [
         Section(
             "Configurations worth having",
             [
-                _scatter(rows, best, "lut", "LUT", "images_per_second", "images per second"),
-                _scatter(rows, best, "bram36", "BRAM36", "latency_ms", "latency (ms)"),
+                _scatter(rows, best, limits, "lut", "images_per_second", "images per second"),
+                _scatter(rows, best, limits, "bram36", "latency_ms", "latency (ms)"),
                 html_table(best, _COLUMNS),
             ],
         )
@@ -47,8 +48,14 @@ def explore_sections(result: Mapping) -> list[Section]:
 
 
 def _scatter(
-    rows: Sequence[Mapping], best: Sequence[Mapping], x: str, x_title: str, y: str, y_title: str
+    rows: Sequence[Mapping],
+    best: Sequence[Mapping],
+    limits: Mapping[str, float],
+    x: str,
+    y: str,
+    y_title: str,
 ) -> go.Figure:
+    x_title = x.upper()
     others = [row for row in rows if not row["pareto"]]
     figure = go.Figure()
     for name, points, marker in (
@@ -77,8 +84,8 @@ def _scatter(
             ],
             hoverinfo="text",
         )
+    if x in limits:
+        figure.add_vline(limits[x], line_dash="dash", annotation_text=f"limit {limits[x]:,}")
     figure.update_xaxes(title_text=x_title, rangemode="tozero")
     figure.update_yaxes(title_text=y_title, type="log")
-    return figure.update_layout(
-        title=f"{y_title} over {x_title}", height=520, legend={"orientation": "h", "y": 1.1}
-    )
+    return figure.update_layout(title=f"{y_title} over {x_title}", height=520, legend=LEGEND)

@@ -8,7 +8,10 @@ from plotly import graph_objects as go
 from plotly.io import to_html
 from plotly.offline import get_plotlyjs
 
-__all__ = ["Section", "html_table", "page"]
+__all__ = ["LEGEND", "Section", "html_table", "page"]
+
+#: Of a picture, right above it however high it is.
+LEGEND = {"orientation": "h", "y": 1.02, "yanchor": "bottom"}
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 1100px; padding: 0 1em; }

@@ -153,12 +153,17 @@ class _Search:
             configs = [self.deepened(config) for config in fitting if config is not None]
             if configs:
                 waiting.append(list(dict.fromkeys(configs)))
-        # Small arrays first: what is large must be faster than them.
+        # A preset may be one of the grid. Small arrays first: what is large must be faster than them.
+        waiting = list({configs[0]: configs for configs in waiting}.values())
         waiting.sort(key=lambda configs: self.area_of(configs[0]).lut)
         while waiting and self.compiled < self.most:
             count = min(_ROUND, self.most - self.compiled)
             now, waiting = waiting[:count], waiting[count:]
-            now = [configs for configs in now if self.may_be_good(configs[0])]
+            now = [
+                configs
+                for configs in now
+                if configs[0] not in self.compared and self.may_be_good(configs[0])
+            ]
             ran = self.evaluate([configs[0] for configs in now])
             again = [c[1:] for c, runs in zip(now, ran, strict=True) if not runs and len(c) > 1]
             waiting = again + waiting

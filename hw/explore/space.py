@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 
-from hw.config import AcceleratorConfig, ConfigError
+from hw.config import PRESETS, AcceleratorConfig, ConfigError
 
 __all__ = ["grid", "neighbours"]
 
@@ -15,7 +15,8 @@ _POST_LANES = (1, 2, 4, 8, 16, 32, 64)
 _POST_POSITIONS = (1, 2, 3, 4, 5, 6)
 _DEPTHS = tuple(1 << bits for bits in range(8, 17))
 _PORTS = (1, 2, 4)
-#: Steps of each field; what is not in a list is not considered.
+#: Steps of each field; what is not in a list is not considered. More than the fewest parameters
+#: hardly make a difference.
 _STEPS = {
     "lanes": _LANES,
     "filters": _FILTERS,
@@ -24,7 +25,6 @@ _STEPS = {
     "post_positions": _POST_POSITIONS,
     "act_depth": _DEPTHS,
     "weight_depth": _DEPTHS,
-    "param_depth": _DEPTHS,
     "axi_ports": _PORTS,
 }
 #: The grid's, coarse: the search refines around what is good.
@@ -35,7 +35,15 @@ _GRID_WEIGHT_DEPTHS = (512, 2048, 8192)
 
 
 def grid(base: AcceleratorConfig, board: str) -> Iterator[list[Iterator[AcceleratorConfig]]]:
-    """Sizes of the array; for each and each depth of weights, ever smaller activation memories."""
+    """Sizes of the array; for each and each depth of weights, ever smaller activation memories.
+
+    First those of the presets, so that nothing worse is found.
+    """
+    for preset in PRESETS.values():
+        fields = (*_STEPS, "param_depth")
+        sizes = {field: getattr(preset, field) for field in fields}
+        if (config := _with(base, board, sizes)) is not None:
+            yield [iter([config])]
     for lanes, filters, pixels in product(_LANES, _GRID_FILTERS, _GRID_PIXELS):
         sizes = {
             "lanes": lanes,

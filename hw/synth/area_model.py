@@ -129,19 +129,26 @@ def counted_area(config: AcceleratorConfig) -> Area:
             # A block has these in itself.
             ff += number * width
         else:
-            blocks += number * _blocks(width, depth)
+            count, parts = _blocks(width, depth)
+            blocks += number * count
+            lut += number * width * ceil((parts - 1) / 3)
     dsp = c.post_positions * c.post_lanes if c.requant == "scale" else 0
     total += Area(lut=lut, ff=ff, bram36=blocks, dsp=dsp)
     return total + memory_logic(c) + post_logic(c) + transfer_logic(c)
 
 
-def _blocks(width: int, depth: int) -> float:
-    """Block memories, in halves, for ``depth`` words of ``width`` bits."""
-    return min(
+def _blocks(width: int, depth: int) -> tuple[float, int]:
+    """Block memories, in halves, for ``depth`` words of ``width`` bits.
+
+    And of how many parts one is chosen, in tables of four: with nine bits there are fewer blocks.
+    """
+    options = []
+    for words, bits in _BLOCK_WIDTH.items():
+        parts = ceil(depth / words)
         # Halves hold words of nine bits or more.
-        (ceil(2 * width / bits) / 2 if bits > 9 else ceil(width / bits)) * ceil(depth / words)
-        for words, bits in _BLOCK_WIDTH.items()
-    )
+        beside = ceil(2 * width / bits) / 2 if bits > 9 else ceil(width / bits)
+        options.append((beside * parts, parts))
+    return min(options)
 
 
 def fitted_terms(config: AcceleratorConfig) -> dict[str, dict[str, float]]:

@@ -31,7 +31,7 @@ def explore(
     ] = 85,
     most: Annotated[
         int, typer.Option("--most", min=1, help="Configurations to compile at most.")
-    ] = 200,
+    ] = 300,
     json: JsonOption = None,
 ) -> None:
     """Search for configurations by cycle model and area model; show which are worth having.
@@ -55,7 +55,8 @@ def explore(
     write_json(json, result)
     console.print(front_table(result))
     console.print(
-        f"{result['considered']} configurations considered, {result['compiled']} compiled; the "
+        f"at most {result['budget']['lut']:,} LUTs and {result['budget']['bram36']:,} BRAM36: "
+        f"{result['considered']:,} configurations considered, {result['compiled']} compiled; the "
         f"fastest is in {out / BEST}, pictures are in {out / PICTURES}",
         soft_wrap=True,
     )

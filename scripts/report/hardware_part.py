@@ -6,7 +6,7 @@ from dataclasses import asdict
 from plotly import graph_objects as go
 
 from hw.config import AcceleratorConfig
-from scripts.pages import Section, html_table
+from scripts.pages import LEGEND, Section, html_table
 
 __all__ = ["build_section", "compile_section", "simulate_section", "synth_section"]
 
@@ -118,10 +118,12 @@ def _cycles_picture(layers: Sequence[Mapping], source: str) -> go.Figure:
             "overlaying": "y",
             "side": "right",
             "range": [0, 1.05],
+            "dtick": 0.25,
+            "tickmode": "linear",
             "tickformat": ".0%",
             "showgrid": False,
         },
-        legend={"orientation": "h", "y": 1.1},
+        legend=LEGEND,
     )
 
 
@@ -161,5 +163,4 @@ def _roofline(result: Mapping) -> list[go.Figure]:
     )
     figure.update_xaxes(type="log", title_text="operations for each byte moved")
     figure.update_yaxes(type="log", title_text="GOP/s")
-    legend = {"orientation": "h", "y": 1.1}
-    return [figure.update_layout(title="Roofline", height=480, legend=legend)]
+    return [figure.update_layout(title="Roofline", height=480, legend=LEGEND)]

@@ -15,7 +15,7 @@ from hw.explore import Budget, Candidate, explore
 from hw.explore.bound import least_cycles, work_of
 from hw.explore.candidates import beaten, front
 from hw.explore.requirements import base_config
-from hw.explore.space import neighbours
+from hw.explore.space import grid, neighbours
 from nbqnn_train.graph import Input, save
 from tests.hw.networks import Network, small_network
 
@@ -212,6 +212,17 @@ def test_scale_only_where_it_is_needed():
     for scale, requant in ((False, "shift"), (True, "scale")):
         graph = small_network(act_bits=8, weight_bits=3, scale=scale)
         assert base_config(graph, "shift", 250).requant == requant
+
+
+def test_presets_are_among_the_first(graph):
+    base = base_config(graph, "shift", 250)
+    shapes = [next(iter(depths), None) for memories in grid(base, "zcu102") for depths in memories]
+    wanted = PRESETS["zcu102-8bit"]
+    fields = ("lanes", "filters", "pixels", "post_lanes", "post_positions", "act_depth")
+    first = shapes[: len(PRESETS)]
+    found = [one for one in first if all(getattr(one, f) == getattr(wanted, f) for f in fields)]
+    assert [one.name for one in found] == ["zcu102-64x32x5"]
+    assert (found[0].acc_bits, found[0].weight_depth) == (base.acc_bits, wanted.weight_depth)
 
 
 def test_neighbours_differ_in_a_step_and_are_possible():
