@@ -153,7 +153,7 @@ class _Search:
             configs = [self.deepened(config) for config in fitting if config is not None]
             if configs:
                 waiting.append(list(dict.fromkeys(configs)))
-        # A preset may be one of the grid. Small arrays first: what is large must be faster than them.
+        # A preset may be of the grid. Small arrays first: the large must be faster than those.
         waiting = list({configs[0]: configs for configs in waiting}.values())
         waiting.sort(key=lambda configs: self.area_of(configs[0]).lut)
         while waiting and self.compiled < self.most:
