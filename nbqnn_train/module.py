@@ -146,8 +146,7 @@ class QuantizedTraining(TrainingModule):
             if phase.activations:
                 self._calibrate()
         elif phase.folded and not before.folded:
-            # Statistics and exponents stay as they are: the levels of the weights follow from both,
-            # so that others would need others again.
+            self.network.estimate_means(self._inputs())
             self._calibrate()
 
     def _enter(self, phase: Phase) -> None:

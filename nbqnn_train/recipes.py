@@ -38,8 +38,8 @@ _SCRATCH = Recipe(
     weight_decay=1e-4,
     optimizer="adam",
     warmup=0.3,
-    fold=0.25,
-    settle=0.05,
+    fold=0.05,
+    settle=0.2,
     lambda_power=3.0,
     threads=None,
 )

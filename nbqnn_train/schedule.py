@@ -7,6 +7,8 @@ __all__ = ["Phase", "Schedule"]
 
 #: Training steps between two choices of the weights' exponents.
 _REFRESH_STEPS = 16
+#: Share of the quantized steps, at their beginning, in which exponents are chosen anew.
+_REFRESHED = 0.1
 #: Share of the steps over which the learning rate rises.
 _RISE = 0.05
 
@@ -27,9 +29,9 @@ class Schedule:
 
     The first ``warmup`` of the steps has real weights and activations. Then activations are
     quantized, and lambda rises as ``1 - (1 - t)**lambda_power`` with t = 0 ... 1, to 1 for the last
-    ``settle`` of the steps, where the weights stand still and biases follow. In the last ``fold``
-    of the steps batch norm is folded into requantizers, as in the exported graph; the weights'
-    exponents stay from there on.
+    ``settle`` of the steps, where the weights stand still and biases follow. The exponents of the
+    weights stay after the first tenth of the quantized steps. In the last ``fold`` of the steps
+    batch norm is folded into requantizers, as in the exported graph.
     """
 
     steps: int
@@ -61,8 +63,12 @@ class Schedule:
             blend=self._blend(step),
             activations=True,
             folded=folded,
-            refresh=not folded and (step - self.learn_step) % _REFRESH_STEPS == 0,
+            refresh=not folded and self._refreshes(step - self.learn_step),
         )
+
+    def _refreshes(self, step: int) -> bool:
+        """Whether exponents are chosen at this step of the quantized ones."""
+        return step % _REFRESH_STEPS == 0 and step <= _REFRESHED * (self.steps - self.learn_step)
 
     def _blend(self, step: int) -> float:
         if step >= self.settle_step:

@@ -9,11 +9,11 @@ __all__ = ["Mode"]
 class Mode:
     """Read by every layer of a network; evaluation (``module.eval()``) ignores all of it.
 
-    blend : the lambda of the weights, 0 (latent) ... 1 (power of two).
+    blend : the lambda of the weights, 0 (latent) ... 1 (power of two). Above 0 the scale of batch
+        norm is folded into the weights and stays; the batch's mean is subtracted.
     activations : whether activations are quantized.
-    folded : whether batch norm is frozen and folded into requantizers, as in the exported graph.
-    refresh : whether training steps choose the weights' exponents anew while batch norm is not
-        folded.
+    folded : whether the running mean is subtracted instead, as in the exported graph.
+    refresh : whether training steps with quantized weights choose their exponents anew.
     calibrating : activations stay real and their ranges are recorded.
     """
 

@@ -117,6 +117,29 @@ class QuantNetwork(nn.Module):
             self.train(was_training)
         choose_formats(self)
 
+    def estimate_means(self, batches: Iterable[Tensor]) -> None:
+        """Sets the running means of batch norm to the means over real inputs (N, C, H, W), each
+        layer with the codes of the layers before it; their scales, from which the levels of the
+        weights follow, stay."""
+        mode = self.mode
+        norms = [op.norm for op in self.ops.values() if getattr(op, "norm", None) is not None]
+        before = [norm.momentum for norm in norms]
+        folded, refresh = mode.folded, mode.refresh
+        was_training = self.training
+        mode.folded, mode.refresh = False, False
+        self.train()
+        try:
+            with torch.no_grad():
+                for number, batch in enumerate(batches, 1):
+                    for norm in norms:
+                        norm.momentum = 1 / number
+                    self(batch)
+        finally:
+            for norm, momentum in zip(norms, before, strict=True):
+                norm.momentum = momentum
+            mode.folded, mode.refresh = folded, refresh
+            self.train(was_training)
+
 
 def _recorder(trace: dict[str, Tensor], name: str) -> Callable[[str, Tensor], None]:
     def record(suffix: str, value: Tensor) -> None:

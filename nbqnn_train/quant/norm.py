@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from nbqnn_train.quant.activations import ActivationQuantizer
+from nbqnn_train.quant.centering import TINY, centered, remember_mean
 from nbqnn_train.quant.fold import (
     MULTIPLIER_LOG2_SHIFT_MODE,
     Requantization,
@@ -16,8 +17,6 @@ from nbqnn_train.quant.formats import Format
 from nbqnn_train.quant.weights import power_of_two
 
 __all__ = ["IntegerNorm", "NormOp"]
-
-_TINY = 1e-12
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class NormOp(nn.Module):
 
     def _magnitude(self, gain: Tensor, source: Format | None) -> Tensor:
         """|gain|, in shift mode a power of two that the requantizer can express."""
-        magnitude = gain.detach().abs().clamp_min(_TINY)
+        magnitude = gain.detach().abs().clamp_min(TINY)
         if not self.shift_mode:
             return magnitude
         mantissa, power = torch.frexp(magnitude)
@@ -74,21 +73,19 @@ class NormOp(nn.Module):
     def forward(self, values, sources, record=None) -> Tensor:
         (value,), (source,) = values, sources
         mode = self.out.mode
+        if self.training and mode.blend == 0 and not mode.calibrating:
+            return self.out(self.norm(value))
         if not self.training and not mode.calibrating:
             return self._evaluate(value, source, record)
         gain = self._gain(value.dtype)
         used = torch.sign(gain.detach()) * self._magnitude(gain, source)
-        if mode.folded or mode.calibrating or not self.training:
-            used = used + gain - gain.detach()
-            offset = _per_channel(self._offset(used), value)
-            return self.out(value * _per_channel(used, value) + offset)
-        result = self.norm(value)
-        if self.shift_mode and mode.blend > 0:
-            ratio = torch.where(gain.abs() < _TINY, 1, used / gain).detach()
-            ratio = _per_channel(ratio, value)
-            bias = 0 if self.norm.bias is None else _per_channel(self.norm.bias, value)
-            result = (result - bias) * ratio + bias
-        return self.out(result)
+        used = used + gain - gain.detach()
+        scaled = value * _per_channel(used, value)
+        if mode.folded or mode.calibrating:
+            return self.out(scaled + _per_channel(self._offset(used), value))
+        result, mean = centered(scaled, self.norm.bias)
+        remember_mean(self.norm, mean, used)
+        return self.out(result, overwrite=True)
 
     def _evaluate(self, value: Tensor, source: Format, record) -> Tensor:
         rule = self.integers(source)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nbqnn_train.quant.activations import ActivationQuantizer
+from nbqnn_train.quant.centering import centered, remember_mean
 from nbqnn_train.quant.estimators import estimator
 from nbqnn_train.quant.fold import (
     MULTIPLIER_LOG2_SHIFT_MODE,
@@ -25,9 +26,6 @@ from nbqnn_train.quant.weights import (
 )
 
 __all__ = ["Geometry", "IntegerLayer", "WeightedLayer"]
-
-#: Multipliers of batch norm below this count as zero: their weights cannot be scaled back.
-_TINY = 1e-12
 
 
 @dataclass(frozen=True)
@@ -171,46 +169,44 @@ class WeightedLayer(nn.Module):
     def _fan_in(self) -> int:
         return math.prod(self.weight.shape[1:])
 
-    # The three ways to compute.
+    # The ways to compute.
 
     def forward(self, values, sources, record=None) -> Tensor:
         (value,), (source,) = values, sources
-        if self.mode.calibrating:
-            return self._train_folded(value, None, self.mode.blend)
-        if not self.training:
-            return self._evaluate(value, source, record)
-        if self.mode.folded:
-            return self._train_folded(value, source, self.mode.blend)
-        return self._train_live(value)
+        if self.training and self.mode.blend == 0 and not self.mode.calibrating:
+            return self._train_real(value)
+        if self.training or self.mode.calibrating:
+            return self._train_quantized(value, None if self.mode.calibrating else source)
+        return self._evaluate(value, source, record)
 
-    def _train_live(self, value: Tensor) -> Tensor:
-        """Batch norm with the statistics of the batch."""
-        if self.mode.blend > 0 and self.mode.refresh:
-            self.refresh()
-        weight = self.weight
-        if self.mode.blend > 0:
-            fold = self._fold(self._gain().detach())
-            fold = self._per_channel(torch.where(fold.abs() < _TINY, _TINY, fold))
-            quantized = self._project(weight * fold, self.exponent) / fold
-            weight = self.estimator.blend(weight, quantized, self.mode.blend)
-        out = self._linear(value, weight)
+    def _train_real(self, value: Tensor) -> Tensor:
+        """Real weights, batch norm with the statistics of the batch."""
+        out = self._linear(value, self.weight)
         if self.bias is not None:
             out = out + self._on_output(self.bias)
         if self.norm is not None:
             out = self.norm(out)
         return self.out(out, overwrite=True)
 
-    def _train_folded(self, value: Tensor, source: Format | None, blend: float) -> Tensor:
-        """Batch norm as the exported graph has it; differentiable."""
+    def _train_quantized(self, value: Tensor, source: Format | None) -> Tensor:
+        """The scale of batch norm is folded into the weights, as in the exported graph; what is
+        subtracted is the batch's mean until batch norm is folded, then the running mean."""
+        mode = self.mode
+        if mode.refresh and not mode.calibrating:
+            self.refresh()
         gain = self._gain()
         folded = self.weight * self._per_channel(self._fold(gain))
         exponent = self.exponent if source is None else self._allowed_exponent(source)
-        quantized = self._project(folded, exponent)
-        out = self._linear(value, self.estimator.blend(folded, quantized, blend))
+        weight = self.estimator.blend(folded, self._project(folded, exponent), mode.blend)
+        out = self._linear(value, weight)
         if not self.shift_mode:
             out = out * self._on_output(gain.abs())
+        if self.norm is not None and not mode.folded and not mode.calibrating:
+            out, mean = centered(out, self.norm.bias)
+            remember_mean(self.norm, mean, gain, self.bias)
+            return self.out(out, overwrite=True)
         offset = self._offset(gain)
-        if source is not None and self.out.calibrated and not self.mode.calibrating:
+        if mode.folded and source is not None:
             offset = self._round_offset(offset, exponent + source.exponent)
         return self.out(out + self._on_output(offset), overwrite=True)
 

@@ -27,10 +27,10 @@ def test_lambda_rises_as_a_power():
     assert blends == pytest.approx([1 - (k / 8) ** 2 for k in range(7, 0, -1)] + [1, 1])
 
 
-def test_exponents_are_chosen_at_the_first_quantized_step():
-    assert SCHEDULE.phase(30).refresh
-    assert not SCHEDULE.phase(31).refresh
-    assert not any(SCHEDULE.phase(step).refresh for step in range(75, 100))
+def test_exponents_are_chosen_in_the_first_tenth_of_the_quantized_steps():
+    phases = [replace(SCHEDULE, steps=1000).phase(step) for step in range(1000)]
+    chosen = [step for step, phase in enumerate(phases) if phase.refresh]
+    assert chosen == [300, 316, 332, 348, 364]
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 7])

@@ -1,0 +1,69 @@
+"""What is left of batch norm once its scale is part of the weights: the mean of the batch."""
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["TINY", "centered", "remember_mean"]
+
+#: Factors of batch norm below this count as zero: nothing can be divided by them.
+TINY = 1e-12
+
+
+class _Centered(torch.autograd.Function):
+    """In place; nothing is kept for the gradient, which is centered in the same way."""
+
+    @staticmethod
+    def forward(ctx, value, bias):
+        ctx.axes = [axis for axis in range(value.dim()) if axis != 1]
+        ctx.shape = (1, -1, *(1,) * (value.dim() - 2))
+        mean = _over_processes(value.mean(ctx.axes))
+        ctx.mark_dirty(value)
+        ctx.mark_non_differentiable(mean)
+        offset = -mean if bias is None else bias - mean
+        return value.add_(offset.reshape(ctx.shape)), mean
+
+    @staticmethod
+    def backward(ctx, gradient, _):
+        sums = gradient.sum(ctx.axes) if ctx.needs_input_grad[1] else None
+        mean = _over_processes(gradient.mean(ctx.axes))
+        return gradient - mean.reshape(ctx.shape), sums
+
+
+def _over_processes(mean: Tensor) -> Tensor:
+    """The mean over all processes that train together; all have equally many values."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.all_reduce(mean)
+        mean /= torch.distributed.get_world_size()
+    return mean
+
+
+def centered(value: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    """``value`` (N, C, ...) less its mean over all but the channels, plus ``bias`` (C,); and that
+    mean, (C,).
+
+    Mean-only batch norm (Salimans, Kingma, arXiv 1602.07868, section 3). The result takes the place
+    of ``value``, which nobody must need any more; of half the width it would round, so that it
+    is float32.
+    """
+    if value.dtype in (torch.bfloat16, torch.float16):
+        value = value.float()
+    return _Centered.apply(value, bias)
+
+
+def remember_mean(
+    norm: nn.BatchNorm1d | nn.BatchNorm2d, mean: Tensor, gain: Tensor, bias: Tensor | None = None
+) -> None:
+    """Moves the running mean of ``norm`` to that of a batch.
+
+    mean : (C,) of ``gain`` times the input of ``norm`` without ``bias``; where ``gain`` is zero the
+        running mean does not count.
+    """
+    with torch.no_grad():
+        mean = mean / torch.where(gain.abs() < TINY, TINY, gain)
+        if bias is not None:
+            mean = mean + bias
+        norm.num_batches_tracked.add_(1)
+        share = norm.momentum
+        if share is None:  # cumulative average
+            share = 1 / float(norm.num_batches_tracked)
+        norm.running_mean.lerp_(mean.to(norm.running_mean), share)
