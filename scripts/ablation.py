@@ -46,9 +46,10 @@ def ablation(
         raise NbqnnError(f"{config} must name a teacher")
     if seeds < 1:
         raise NbqnnError(f"Seeds must be at least 1, not {seeds}")
+    alone = replace(base, teacher=None, teacher_model=None)
     grid = {
         out / f"{estimator}-{'taught' if taught else 'alone'}-seed{seed}": replace(
-            base, estimator=estimator, seed=seed, teacher=base.teacher if taught else None
+            base if taught else alone, estimator=estimator, seed=seed
         )
         for estimator, taught, seed in itertools.product(
             estimators.split(","), (False, True), range(seeds)
@@ -116,7 +117,8 @@ def _cost(config) -> tuple[int, float]:
     batch = min(recipe.batch_size, len(data.train))
     channels = data.input_shape[0]
     network = quantized_network(config, data.classes, channels, config.pretrained)
-    teacher = float_network(config.model, data.classes, channels, config.teacher).eval()
+    model = config.teacher_model or config.model
+    teacher = float_network(model, data.classes, channels, config.teacher).eval()
     images = torch.from_numpy(data.train.images(slice(batch)))
     network.calibrate([images])
     times = []

@@ -20,6 +20,7 @@ def configuration(tmp_path):
     file.write_text(
         '[train]\nmodel = "digits"\ndata = "digits"\nepochs = 1\ntrain_images = 128\n'
         f'pretrained = "{tmp_path}/w.safetensors"\nteacher = "{tmp_path}/w.safetensors"\n'
+        'teacher_model = "digits"\n'
     )
     return file
 
