@@ -51,10 +51,10 @@ _RECIPES = {
 def recipe(data: str, *, fine_tune: bool, **given) -> Recipe:
     """The recipe for ``data`` with the numbers in ``given``.
 
-    Fine-tuning begins with trained weights, so it quantizes from the first step, takes smaller
-    steps, and lets lambda rise more slowly (chosen with held-out images, see RESULTS.md).
+    Fine-tuning begins with trained weights, so it quantizes from the first step and takes smaller
+    steps.
     """
     base = _RECIPES.get(data, _SCRATCH)
     if fine_tune:
-        base = replace(base, warmup=0.0, epochs=10, lr=1e-2, optimizer="sgd", lambda_power=2.0)
+        base = replace(base, warmup=0.0, epochs=10, lr=1e-2, optimizer="sgd")
     return replace(base, **given)
