@@ -18,7 +18,8 @@ def outputs(network, x, *, folded):
 
 
 def test_folding_changes_little(tmp_path, monkeypatch):
-    """With 2 bits weights that were projected with other statistics would be others altogether."""
+    """0.04 of the output; 0.3 where the batch's variance counted until then, and 0.7 where exponents
+    were chosen anew, so that weights were others altogether."""
     calibrate = QuantizedTraining._calibrate
     errors = []
 
@@ -33,4 +34,4 @@ def test_folding_changes_little(tmp_path, monkeypatch):
     monkeypatch.setattr(QuantizedTraining, "_calibrate", compared)
     train(TrainConfig(model="digits", data="digits", bits=2, epochs=6), tmp_path / "run")
     assert len(errors) == 1
-    assert errors[0] < 0.5
+    assert errors[0] < 0.1
