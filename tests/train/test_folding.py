@@ -18,8 +18,9 @@ def outputs(network, x, *, folded):
 
 
 def test_folding_changes_little(tmp_path, monkeypatch):
-    """0.04 of the output; 0.3 where the batch's variance counted until then, and 0.7 where exponents
-    were chosen anew, so that weights were others altogether."""
+    """0.04 of the output; 0.3 where the batch's variance counted until then, 0.7 where exponents
+    were chosen anew, so that weights were others altogether.
+    """
     calibrate = QuantizedTraining._calibrate
     errors = []
 
