@@ -149,6 +149,11 @@ class QuantizedTraining(TrainingModule):
             self.network.estimate_means(self._inputs())
             self._calibrate()
 
+    def on_train_batch_end(self, outputs, batch, batch_idx: int) -> None:
+        """Means follow what the folded network has learned since it was folded."""
+        if self.global_step == self.schedule.steps and self.network.mode.folded:
+            self.network.estimate_means(self._inputs())
+
     def _enter(self, phase: Phase) -> None:
         mode = self.network.mode
         mode.blend, mode.activations = phase.blend, phase.activations

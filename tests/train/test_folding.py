@@ -36,3 +36,20 @@ def test_folding_changes_little(tmp_path, monkeypatch):
     train(TrainConfig(model="digits", data="digits", bits=2, epochs=6), tmp_path / "run")
     assert len(errors) == 1
     assert errors[0] < 0.1
+
+
+def test_means_at_the_end_are_those_of_what_was_learned(tmp_path, monkeypatch):
+    """Estimated once more, from the same images, they are the same: a batch is centered by its own."""
+    modules = []
+    start = QuantizedTraining.on_train_start
+    monkeypatch.setattr(
+        QuantizedTraining, "on_train_start", lambda self: (modules.append(self), start(self))
+    )
+    train(TrainConfig(model="digits", data="digits", bits=2, epochs=6), tmp_path / "run")
+    (module,) = modules
+    norms = [op.norm for op in module.network.ops.values() if getattr(op, "norm", None) is not None]
+    before = [norm.running_mean.clone() for norm in norms]
+    module.network.estimate_means(module.calibration)
+    assert norms
+    for norm, mean in zip(norms, before, strict=True):
+        torch.testing.assert_close(norm.running_mean, mean)
