@@ -39,7 +39,7 @@ def test_folding_changes_little(tmp_path, monkeypatch):
 
 
 def test_means_at_the_end_are_those_of_what_was_learned(tmp_path, monkeypatch):
-    """Estimated once more, from the same images, they are the same: a batch is centered by its own."""
+    """Estimated once more, from the same images, they are the same: a batch has its own means."""
     modules = []
     start = QuantizedTraining.on_train_start
     monkeypatch.setattr(
