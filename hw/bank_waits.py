@@ -1,8 +1,12 @@
-"""How long loads and stores of activations take: where the drain writes and where the array reads,
-in the same bank, they have to wait."""
+"""How long loads and stores take.
+
+Where the drain writes and where the array reads, in the same bank, they have to wait; while both
+are under way they share the memory behind the ports.
+"""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -11,10 +15,43 @@ from hw.config import AcceleratorConfig
 from hw.memory.activations import ActivationMemory
 from hw.memory.banks import bank_of
 
-__all__ = ["DrainedWords", "ReadWords", "loaded", "stored"]
+__all__ = ["DrainedWords", "Pace", "ReadWords", "loaded", "stored"]
 
 #: Words that a store reads ahead of those that have gone on.
 _READ_AHEAD = 2 * ActivationMemory.latency
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Cycles from word to word of a transfer.
+
+    alone, together : without and with a transfer in the other direction.
+    others : from when to when there are such transfers, in order; the last one may have no end yet.
+    """
+
+    alone: float
+    together: float
+    others: Sequence[tuple[float, float]] = ()
+
+    @property
+    def constant(self) -> bool:
+        return self.alone == self.together or not self.others
+
+    def end(self, begin: float, words: float) -> float:
+        """When ``words`` have come, from ``begin`` on."""
+        time = begin
+        for first, last in () if self.constant else self.others:
+            apart = max(0.0, first - time) / self.alone
+            if apart >= words:
+                break
+            words -= apart
+            time = max(time, first)
+            shared = max(0.0, last - time) / self.together
+            if shared >= words:
+                return time + words * self.together
+            words -= shared
+            time = max(time, last)
+        return time + words * self.alone
 
 
 class DrainedWords:
@@ -68,15 +105,18 @@ def loaded(
     config: AcceleratorConfig,
     fields: dict,
     begin: float,
-    word_cycles: float,
+    pace: Pace,
     drains: Iterable[DrainedWords],
 ) -> float:
     """When the last word of a load is written.
 
-    Its beats come from ``begin`` on, a word every ``word_cycles``. A word that has to wait holds up
-    the next one's last beat.
+    Its beats come from ``begin`` on, at ``pace``. A word that has to wait holds up the next one's
+    last beat.
     """
     banks = _transfer_banks(config, fields)
+    if not pace.constant:
+        return _loaded_word_by_word(banks, begin, pace, drains)
+    word_cycles = pace.alone
     count, done = len(banks), 0
     # When the next word is there, when it can be written, and when the last one was.
     there = tried = begin + word_cycles
@@ -104,6 +144,21 @@ def loaded(
                 return written
     rest = count - done - 1
     return tried if not rest else max(there + word_cycles, tried + 1) + (rest - 1) * word_cycles
+
+
+def _loaded_word_by_word(
+    banks: list[int], begin: float, pace: Pace, drains: Iterable[DrainedWords]
+) -> float:
+    drained = (cycle for words in drains if words.end > begin for cycle in words.cycles(begin))
+    time, mask = next(drained, (math.inf, 0))
+    there = written = begin
+    for bank in banks:
+        there = written = max(pace.end(there, 1), written + 1)
+        while time <= written:
+            if written < time + 1 and bank & mask:
+                written = time + 1
+            time, mask = next(drained, (math.inf, 0))
+    return written
 
 
 class ReadWords:
@@ -178,10 +233,10 @@ def stored(
     config: AcceleratorConfig,
     fields: dict,
     begin: float,
-    word_cycles: float,
+    pace: Pace,
     reads: Iterable[ReadWords],
 ) -> float:
-    """When the last word of a store has gone on, ``word_cycles`` after the one before or more.
+    """When the last word of a store has gone on, at ``pace`` or more slowly.
 
     ``begin`` is when the first one is read if its bank is free; ``reads`` are in order.
     """
@@ -192,7 +247,7 @@ def stored(
     time, last = begin, -math.inf
     for number, bank in enumerate(banks):
         if number >= _READ_AHEAD:
-            time = max(time, gone[number - _READ_AHEAD])
+            time = max(time, math.ceil(gone[number - _READ_AHEAD]))
         while read is not None:
             if time > read.end:
                 read = next(later, None)
@@ -200,7 +255,7 @@ def stored(
                 break
             else:
                 time += 1
-        last = max(time, last + word_cycles)
+        last = max(time, pace.end(last, 1))
         gone.append(last)
         time += 1
     return last

@@ -4,8 +4,8 @@ It reads the command stream and plays the four units that work side by side: com
 compute and store engine. Commands start when the one before has left the engine, what they wait for
 is complete and they have been fetched. Descriptors and loads come over one bus, in the order in
 which they were asked for. Within a command a duration follows from its counts, but for loads and
-stores of activations, which wait where the drain writes to their bank or the array reads from it
-(:mod:`hw.bank_waits`).
+stores of activations, which wait where the drain writes to their bank or the array reads from it,
+and share the memory behind the ports (:mod:`hw.bank_waits`).
 """
 
 import heapq
@@ -17,7 +17,7 @@ from itertools import count
 
 from hw.array.array import array_latency
 from hw.array.svpe import pe_latency
-from hw.bank_waits import DrainedWords, ReadWords, loaded, stored
+from hw.bank_waits import DrainedWords, Pace, ReadWords, loaded, stored
 from hw.config import AcceleratorConfig
 from hw.control.fetch import check_cycles
 from hw.control.stalls import Stall
@@ -48,6 +48,8 @@ _STEP = 1
 #: the memory's own latency.
 _STORE_READ = 3
 _STORE_END = ActivationMemory.latency + 15 - _STORE_READ
+#: Beats a cycle that stores get of a memory that loads could use up.
+_LEAST_WRITTEN = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +60,25 @@ class MemoryModel:
     write_latency: int = 16
     #: All ports and both directions together; 0 for as much as the ports carry.
     bytes_per_cycle: float = 0.0
+    #: Share of the cycles in which nothing moves.
+    paused: float = 0.0
+
+    def beat_cycles(self, config: AcceleratorConfig) -> dict[Opcode, tuple[float, float]]:
+        """Cycles from beat to beat of loads and of stores, all ports together: alone, and while
+        there are as many beats as can be in the other direction.
+
+        Ports are given what there is in turn, each one's read before its write: reads are half a
+        port's beat ahead.
+        """
+        most = self.bytes_per_cycle / (config.axi_beat_bits / 8) or 2.0
+        reads = min(1.0, most, most / 2 + 1 / (2 * config.axi_ports))
+        writes = min(1.0, max(most - reads, _LEAST_WRITTEN))
+        moving = 1 - self.paused
+        alone = 1 / (min(1.0, most) * moving)
+        return {
+            Opcode.LOAD: (alone, 1 / (reads * moving)),
+            Opcode.STORE: (alone, 1 / (writes * moving)),
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,9 +143,7 @@ class _Model:
         self.program = program
         self.config = program.config
         self.memory = memory
-        beat = self.config.axi_beat_bits / 8
-        #: Cycles that a beat takes on its way.
-        self.beat = max(1.0, beat / memory.bytes_per_cycle) if memory.bytes_per_cycle else 1.0
+        self.beat_cycles = memory.beat_cycles(self.config)
         self.commands = [
             unpack(program.commands[at : at + DESCRIPTOR_BYTES])
             for at in range(0, len(program.commands), DESCRIPTOR_BYTES)
@@ -165,6 +184,10 @@ class _Model:
         self.reads: deque[ReadWords] = deque()
         self.storing: tuple[dict, float] | None = None
         self.stored = 0.0
+        #: From when to when loads and stores were moved not long ago or will be.
+        self.moving: dict[Opcode, deque[tuple[float, float]]] = {
+            opcode: deque() for opcode in self.moved
+        }
         self.array = array_latency(self.config)
         #: From a descriptor's last beat to its queue.
         self.check = check_cycles(self.config)
@@ -266,17 +289,24 @@ class _Model:
         """The first transfer's beats come."""
         transfer = self.bus[0]
         transfer.begin = max(transfer.ready, self.bus_free)
+        if transfer.load is not None:
+            self.moving[Opcode.LOAD].append((transfer.begin, math.inf))
+            if self.storing:
+                self._expect_stored()
         self._expect_end()
 
     def _expect_end(self):
         """When the first transfer's last beat comes, as far as it is known what the drain does."""
         transfer = self.bus[0]
-        end = transfer.begin + transfer.beats * self.beat
         if transfer.load is not None and transfer.load["memory"] == Memory.ACT:
             while self.drains and self.drains[0].end < transfer.begin:
                 self.drains.popleft()
-            word_cycles = word_beats(self.config, Memory.ACT) * self.beat
-            end = loaded(self.config, transfer.load, transfer.begin, word_cycles, self.drains)
+            beats = word_beats(self.config, Memory.ACT)
+            pace = self._pace(Opcode.LOAD, beats, transfer.begin)
+            end = loaded(self.config, transfer.load, transfer.begin, pace, self.drains)
+        else:
+            pace = self._pace(Opcode.LOAD, 1, transfer.begin)
+            end = pace.end(transfer.begin, transfer.beats)
         transfer.end = end
 
         def served():
@@ -284,11 +314,32 @@ class _Model:
             if self.bus and self.bus[0] is transfer and transfer.end == end:
                 self.bus_free = end
                 self.bus.popleft()
+                if transfer.load is not None:
+                    self._moved_until(Opcode.LOAD, end)
+                    if self.storing:
+                        self._expect_stored()
                 if self.bus:
                     self._serve()
                 transfer.done()
 
         self._at(end, served)
+
+    def _expect_loaded(self):
+        """Again, of a load whose beats come."""
+        if self.bus and self.bus[0].begin and self.bus[0].load is not None:
+            self._expect_end()
+
+    def _pace(self, opcode: Opcode, beats: float, begin: float) -> Pace:
+        """Of a transfer from ``begin`` on, whose words have so many beats."""
+        others = self.moving[Opcode.STORE if opcode is Opcode.LOAD else Opcode.LOAD]
+        while others and others[0][1] < begin:
+            others.popleft()
+        alone, together = self.beat_cycles[opcode]
+        return Pace(max(1.0, beats * alone), max(1.0, beats * together), others)
+
+    def _moved_until(self, opcode: Opcode, end: float):
+        begin, _ = self.moving[opcode].pop()
+        self.moving[opcode].append((begin, end))
 
     # Engines --------------------------------------------------------------------------------------
 
@@ -368,7 +419,9 @@ class _Model:
         self.moved[Opcode.STORE] += fields["rows"] * fields["beats"]
         self.free[Opcode.STORE] = math.inf
         self.storing = fields, begin
+        self.moving[Opcode.STORE].append((begin + _STORE_READ, math.inf))
         self._expect_stored()
+        self._expect_loaded()
 
     def _expect_stored(self):
         """When the store is complete, as far as it is known what the array reads."""
@@ -376,14 +429,16 @@ class _Model:
         first = begin + _STORE_READ
         while self.reads and self.reads[0].end < first:
             self.reads.popleft()
-        word_cycles = max(1.0, fields["beats"] / fields["words"] * self.beat)
-        last = stored(self.config, fields, first, word_cycles, self.reads)
-        end = self.stored = last + word_cycles + _STORE_END + self.memory.write_latency
+        pace = self._pace(Opcode.STORE, fields["beats"] / fields["words"], first)
+        last = stored(self.config, fields, first, pace, self.reads)
+        end = self.stored = pace.end(last, 1) + _STORE_END + self.memory.write_latency
 
         def complete():
             # Unless it takes longer by now.
             if self.storing is not None and self.stored == end:
                 self.storing = None
+                self._moved_until(Opcode.STORE, last)
+                self._expect_loaded()
                 self._moved(Opcode.STORE, fields, begin)
 
         self._at(end, complete)
@@ -420,8 +475,7 @@ class _Model:
         latency = self._latency(unit)
         self.drains.append(DrainedWords(self.config, fields, end_first + latency, interval))
         self.reads.append(ReadWords(self.config, fields, start, end_first - 1, interval))
-        if self.bus and self.bus[0].begin and self.bus[0].load is not None:
-            self._expect_end()
+        self._expect_loaded()
         if self.storing:
             self._expect_stored()
         drained = self.config.drain_turns(last) * fields["chunks"]

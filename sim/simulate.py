@@ -197,15 +197,12 @@ def _write_trace(program: Program, images: np.ndarray, trace: Trace, timing: Mem
 
 
 def _estimate(program: Program, timing: MemoryTiming) -> CycleEstimate:
-    rate = timing.bytes_per_cycle
-    if timing.refresh_every:
-        rate = (rate or program.config.axi_beat_bits / 8) * (
-            1 - timing.refresh_cycles / timing.refresh_every
-        )
+    every = timing.refresh_every
     model = MemoryModel(
         read_latency=timing.read_latency,
         write_latency=timing.write_latency,
-        bytes_per_cycle=rate,
+        bytes_per_cycle=timing.bytes_per_cycle,
+        paused=timing.refresh_cycles / every if every else 0.0,
     )
     return estimate_cycles(program, model)
 

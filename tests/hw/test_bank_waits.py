@@ -1,12 +1,13 @@
 """hw.bank_waits: loads against the drain and stores against the array, cycle by cycle."""
 
+import math
 from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hw.bank_waits import DrainedWords, ReadWords, loaded, stored
+from hw.bank_waits import DrainedWords, Pace, ReadWords, loaded, stored
 from hw.config import PRESETS
 
 configs = st.builds(
@@ -26,6 +27,26 @@ transfers = st.fixed_dictionaries(
         "base_stride": st.integers(0, 50),
     }
 )
+
+
+@st.composite
+def paces(draw):
+    """Of a transfer beside others, the last of which may not have ended. All times are exact."""
+    alone = draw(st.sampled_from([1, 2]))
+    together = alone * draw(st.sampled_from([1, 2, 4]))
+    times = sorted(draw(st.sets(st.integers(0, 150), max_size=5)))
+    others = list(zip(times[::2], [*times[1::2], math.inf], strict=False))
+    return Pace(float(alone), float(together), others)
+
+
+def word_after(pace, time):
+    """When a word that begins then has come, an eighth of a cycle at a time."""
+    rest = 1.0
+    while rest > 0:
+        within = any(begin <= time < end for begin, end in pace.others)
+        rest -= 0.125 / (pace.together if within else pace.alone)
+        time += 0.125
+    return time
 
 
 def bank(config, word):
@@ -78,21 +99,29 @@ def test_every_cycle(data, config):
         written |= {begin + time: banks for time, banks in own.items()}
         begin = int(drained.end) + data.draw(st.integers(0, 20))
     load = data.draw(transfers)
-    start, word_cycles = data.draw(st.integers(0, 40)), data.draw(st.integers(1, 3))
-    there = start + word_cycles
+    start, pace = data.draw(st.integers(0, 40)), data.draw(paces())
+    there = word_after(pace, start)
     for row in range(load["rows"]):
         for column in range(load["words"]):
             place, time = bank(config, load["base"] + row * load["base_stride"] + column), there
-            while place in written.get(time, ()):
-                time += 1
-            there = max(there + word_cycles, time + 1)
-    assert loaded(config, load, float(start), float(word_cycles), drains) == time
+            while place in written.get(math.floor(time), ()):
+                time = math.floor(time) + 1
+            there = max(word_after(pace, there), time + 1)
+    assert loaded(config, load, float(start), pace, drains) == time
 
 
 @pytest.mark.parametrize("begin", [0.0, 1000.0])
 def test_without_drains(begin):
     load = {"base": 3, "words": 7, "rows": 2, "base_stride": 9}
-    assert loaded(PRESETS["tiny"], load, begin, 2.0, []) == begin + 28
+    assert loaded(PRESETS["tiny"], load, begin, Pace(2.0, 2.0), []) == begin + 28
+
+
+@given(pace=paces(), begin=st.integers(0, 100), words=st.integers(1, 30))
+def test_word_after_word(pace, begin, words):
+    time = float(begin)
+    for _ in range(words):
+        time = word_after(pace, time)
+    assert pace.end(float(begin), words) == time
 
 
 @st.composite
@@ -153,16 +182,16 @@ def test_every_read(data):
         read |= own
         begin = max(own) + 1 + data.draw(st.integers(0, 20))
     store = data.draw(transfers)
-    time, word_cycles = data.draw(st.integers(0, 40)), data.draw(st.integers(1, 3))
+    time, pace = data.draw(st.integers(0, 40)), data.draw(paces())
     gone = []
     start = time
     for row in range(store["rows"]):
         for column in range(store["words"]):
             place = bank(config, store["base"] + row * store["base_stride"] + column)
             # The buffer holds eight words.
-            time = max([time, *gone[-8:-7]])
+            time = max([time, *(math.ceil(left) for left in gone[-8:-7])])
             while place in read.get(time, ()):
                 time += 1
-            gone.append(max([time, *(last + word_cycles for last in gone[-1:])]))
+            gone.append(max([time, *(word_after(pace, last) for last in gone[-1:])]))
             time += 1
-    assert stored(config, store, float(start), float(word_cycles), reads) == gone[-1]
+    assert stored(config, store, float(start), pace, reads) == gone[-1]

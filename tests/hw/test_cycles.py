@@ -72,7 +72,7 @@ def test_loads_wait_for_banks(accelerator_model, monkeypatch):
     program = compile_graph(graph, CONFIG)
     result = measured(accelerator_model, program, graph, {})
     monkeypatch.setattr(
-        cycles, "loaded", lambda config, load, begin, word, drains: begin + load["words"] * word
+        cycles, "loaded", lambda config, load, begin, pace, drains: pace.end(begin, load["words"])
     )
     assert estimate_cycles(program).cycles < 0.97 * result.cycles
 
@@ -84,6 +84,21 @@ def test_stores_wait_for_banks(accelerator_model, monkeypatch):
     result = measured(accelerator_model, program, graph, {})
     assert estimate_cycles(program).cycles == pytest.approx(result.cycles, rel=0.01)
     monkeypatch.setattr(
-        cycles, "stored", lambda config, store, begin, word, reads: begin + store["words"] * word
+        cycles, "stored", lambda config, store, begin, pace, reads: pace.end(begin, store["words"])
     )
     assert estimate_cycles(program).cycles < 0.97 * result.cycles
+
+
+@pytest.mark.parametrize("rate", [1, 1.25])
+def test_loads_and_stores_share_the_memory(accelerator_model, monkeypatch, rate):
+    """Which moves so many beats a cycle; without that the model would be wrong."""
+    graph = tiled()
+    program = compile_graph(graph, CONFIG)
+    timing = {"bytes_per_cycle": rate * CONFIG.axi_beat_bits / 8}
+    result = measured(accelerator_model, program, graph, timing)
+    estimate = estimate_cycles(program, MemoryModel(**timing))
+    assert estimate.cycles == pytest.approx(result.cycles, rel=0.02)
+    for layer, expected in zip(estimate.layers, result.layer_cycles, strict=True):
+        assert layer.cycles == pytest.approx(expected, rel=0.03), layer
+    monkeypatch.setattr(cycles.Pace, "constant", True)
+    assert estimate_cycles(program, MemoryModel(**timing)).cycles < 0.97 * result.cycles
