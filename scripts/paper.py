@@ -167,11 +167,12 @@ def _accuracy(measured: list[dict]) -> Table:
         title="Error in percent, measured earlier (nbqnn_train/RESULTS.md)",
     )
     for one in measured:
+        full = one.get("float_error")
         table.add_row(
             f"{one['network']}, {one['data']}",
-            f"{one['float_error']:.2f}",
+            "" if full is None else f"{full:.2f}",
             f"{one['error']:.2f}",
-            f"{one['error'] - one['float_error']:+.2f}",
+            "" if full is None else f"{one['error'] - full:+.2f}",
             one["how"],
         )
     table.add_row("paper, fine-tuned, cifar10", "", "", f"+{_PAPER_RISE}", "")
