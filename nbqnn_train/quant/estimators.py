@@ -102,7 +102,7 @@ def additive_codes(weight: Tensor, exponent: Tensor, bits: int) -> Tensor:
     levels = torch.tensor(additive_levels(bits), dtype=weight.dtype, device=weight.device)
     scaled = weight.detach() * power_of_two(-exponent, weight.dtype)
     middles = (levels[1:] + levels[:-1]) / 2
-    code = levels[torch.bucketize(scaled.abs(), middles, right=True)]
+    code = levels[torch.bucketize(scaled.abs().contiguous(), middles, right=True)]
     return torch.copysign(code, scaled) + 0.0
 
 
