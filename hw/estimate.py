@@ -14,6 +14,7 @@ def board_model(memory: BoardMemory, clock_mhz: int) -> MemoryModel:
         read_latency=memory.read_latency(clock_mhz),
         write_latency=memory.write_latency(clock_mhz),
         bytes_per_cycle=memory.bytes_per_cycle(clock_mhz),
+        paused=memory.refresh_ns / memory.refresh_every_ns if memory.refresh_every_ns else 0.0,
     )
 
 

@@ -15,7 +15,6 @@ from rich.text import Text
 from hw.board_memory import find_memory
 from hw.boards import find_board
 from hw.config import load_config
-from hw.cycles import MemoryModel
 from hw.synth.area_model import estimate_area
 from nbqnn_train.graph import NbqnnError
 from scripts.output import console, spinner, write_json
@@ -59,7 +58,7 @@ def main(
     json: Annotated[Path | None, typer.Option(help="File for the figures.")] = None,
 ) -> None:
     """Prints cycles, GOP/s and area beside the paper's figures."""
-    memory = _memory_model()
+    memory = find_memory(_BOARD)
     chosen = [
         (network, preset, images if batch is None else batch)
         for network, preset, images in (*_COMPARED, *_OTHERS)
@@ -99,16 +98,6 @@ def main(
     )
     if any(one.mismatches for one in measured):
         raise typer.Exit(1)
-
-
-def _memory_model() -> MemoryModel:
-    described = find_memory(_BOARD)
-    clock = load_config(preset=_COMPARED[0][1]).clock_mhz
-    return MemoryModel(
-        read_latency=described.read_latency(clock),
-        write_latency=described.write_latency(clock),
-        bytes_per_cycle=described.bytes_per_cycle(clock),
-    )
 
 
 def _area(preset: str) -> dict:

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
+from hw.board_memory import BoardMemory
 from hw.compiler import compile_graph
 from hw.config import load_config
-from hw.cycles import MemoryModel, estimate_cycles
+from hw.cycles import estimate_cycles
+from hw.estimate import board_model
 from hw.program import Program
 from nbqnn_train.graph import Conv2d, Graph, NbqnnError, load, save
 
@@ -116,11 +118,12 @@ def measure(
     *,
     batch: int = 1,
     rtl_images: int = 0,
-    memory: MemoryModel | None = None,
+    memory: BoardMemory | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> Measurement:
     """Compiles a network for a preset, for ``batch`` images in a run, and counts its cycles.
 
+    ``memory`` is that behind the AXI ports; without it they carry what they can.
     With ``rtl_images`` the Verilated RTL runs that many random images; ``report`` is told what is
     going on, a line at a time.
     """
@@ -128,7 +131,8 @@ def measure(
     report(f"{network} for {preset}: graph and program")
     graph = network_graph(network, config.act_bits, cache)
     program = compile_graph(graph, config, batch=batch)
-    estimate = estimate_cycles(program, memory)
+    model = None if memory is None else board_model(memory, config.clock_mhz)
+    estimate = estimate_cycles(program, model)
     cycles = model_cycles = round(estimate.cycles / batch)
     by_layer: dict[str, float] = dict.fromkeys((layer.name for layer in program.layers), 0.0)
     for layer in estimate.layers:
@@ -162,13 +166,12 @@ def measure(
     )
 
 
-def _on_rtl(program: Program, count: int, memory: MemoryModel | None) -> dict:
-    from sim.simulate import simulate_program
-    from sim.verilated import MemoryTiming
+def _on_rtl(program: Program, count: int, memory: BoardMemory | None) -> dict:
+    from sim.simulate import board_timing, simulate_program
 
     shape = program.graph.input_nodes[0].shape
     x = np.random.default_rng(0).normal(size=(count, *shape)).astype(np.float32)
-    timing = MemoryTiming(**asdict(memory)) if memory is not None else None
+    timing = None if memory is None else board_timing(memory, program.config.clock_mhz)
     return simulate_program(program, x, timing=timing)
 
 
