@@ -1,12 +1,8 @@
-"""How long loads and stores take.
-
-Where the drain writes and where the array reads, in the same bank, they have to wait; while both
-are under way they share the memory behind the ports.
-"""
+"""How long loads and stores of activations take: where the drain writes and where the array reads,
+in the same bank, they have to wait."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from functools import cache
 
 import numpy as np
@@ -14,44 +10,12 @@ import numpy as np
 from hw.config import AcceleratorConfig
 from hw.memory.activations import ActivationMemory
 from hw.memory.banks import bank_of
+from hw.pace import Pace
 
-__all__ = ["DrainedWords", "Pace", "ReadWords", "loaded", "stored"]
+__all__ = ["DrainedWords", "ReadWords", "loaded", "stored"]
 
 #: Words that a store reads ahead of those that have gone on.
 _READ_AHEAD = 2 * ActivationMemory.latency
-
-
-@dataclass(frozen=True)
-class Pace:
-    """Cycles from word to word of a transfer.
-
-    alone, together : without and with a transfer in the other direction.
-    others : from when to when there are such transfers, in order; the last one may have no end yet.
-    """
-
-    alone: float
-    together: float
-    others: Sequence[tuple[float, float]] = ()
-
-    @property
-    def constant(self) -> bool:
-        return self.alone == self.together or not self.others
-
-    def end(self, begin: float, words: float) -> float:
-        """When ``words`` have come, from ``begin`` on."""
-        time = begin
-        for first, last in () if self.constant else self.others:
-            apart = max(0.0, first - time) / self.alone
-            if apart >= words:
-                break
-            words -= apart
-            time = max(time, first)
-            shared = max(0.0, last - time) / self.together
-            if shared >= words:
-                return time + words * self.together
-            words -= shared
-            time = max(time, last)
-        return time + words * self.alone
 
 
 class DrainedWords:
@@ -113,46 +77,10 @@ def loaded(
     Its beats come from ``begin`` on, at ``pace``. A word that has to wait holds up the next one's
     last beat.
     """
-    banks = _transfer_banks(config, fields)
-    if not pace.constant:
-        return _loaded_word_by_word(banks, begin, pace, drains)
-    word_cycles = pace.alone
-    count, done = len(banks), 0
-    # When the next word is there, when it can be written, and when the last one was.
-    there = tried = begin + word_cycles
-    written = begin
-    for drained in drains:
-        if drained.end <= tried:
-            continue
-        for time, mask in drained.cycles(tried - 1):
-            while tried < time and done < count:
-                # All before the drain's next cycle; one that has waited comes by itself.
-                free = 1
-                if tried == there:
-                    free = min(count - done, -int((there - time) // word_cycles))
-                written = tried + (free - 1) * word_cycles
-                done += free
-                there = tried = max(there + free * word_cycles, written + 1)
-            if tried < time + 1 and done < count:
-                if banks[done] & mask:
-                    tried = time + 1
-                else:
-                    written = tried
-                    done += 1
-                    there = tried = max(there + word_cycles, written + 1)
-            if done == count:
-                return written
-    rest = count - done - 1
-    return tried if not rest else max(there + word_cycles, tried + 1) + (rest - 1) * word_cycles
-
-
-def _loaded_word_by_word(
-    banks: list[int], begin: float, pace: Pace, drains: Iterable[DrainedWords]
-) -> float:
     drained = (cycle for words in drains if words.end > begin for cycle in words.cycles(begin))
     time, mask = next(drained, (math.inf, 0))
     there = written = begin
-    for bank in banks:
+    for bank in _transfer_banks(config, fields):
         there = written = max(pace.end(there, 1), written + 1)
         while time <= written:
             if written < time + 1 and bank & mask:

@@ -4,8 +4,8 @@ It reads the command stream and plays the four units that work side by side: com
 compute and store engine. Commands start when the one before has left the engine, what they wait for
 is complete and they have been fetched. Descriptors and loads come over one bus, in the order in
 which they were asked for. Within a command a duration follows from its counts, but for loads and
-stores of activations, which wait where the drain writes to their bank or the array reads from it,
-and share the memory behind the ports (:mod:`hw.bank_waits`).
+stores of activations, which wait where the drain writes to their bank or the array reads from it
+(:mod:`hw.bank_waits`), and for loads beside stores, which share the memory (:mod:`hw.pace`).
 """
 
 import heapq
@@ -17,13 +17,14 @@ from itertools import count
 
 from hw.array.array import array_latency
 from hw.array.svpe import pe_latency
-from hw.bank_waits import DrainedWords, Pace, ReadWords, loaded, stored
+from hw.bank_waits import DrainedWords, ReadWords, loaded, stored
 from hw.config import AcceleratorConfig
 from hw.control.fetch import check_cycles
 from hw.control.stalls import Stall
 from hw.control.transfer import word_beats
 from hw.isa import DESCRIPTOR_BYTES, Memory, Opcode, Unit, unpack
 from hw.memory.activations import ActivationMemory
+from hw.pace import Pace
 from hw.post.drain import drain_latency
 from hw.program import Program
 
@@ -291,8 +292,7 @@ class _Model:
         transfer.begin = max(transfer.ready, self.bus_free)
         if transfer.load is not None:
             self.moving[Opcode.LOAD].append((transfer.begin, math.inf))
-            if self.storing:
-                self._expect_stored()
+            self._expect_stored()
         self._expect_end()
 
     def _expect_end(self):
@@ -316,8 +316,7 @@ class _Model:
                 self.bus.popleft()
                 if transfer.load is not None:
                     self._moved_until(Opcode.LOAD, end)
-                    if self.storing:
-                        self._expect_stored()
+                    self._expect_stored()
                 if self.bus:
                     self._serve()
                 transfer.done()
@@ -424,7 +423,9 @@ class _Model:
         self._expect_loaded()
 
     def _expect_stored(self):
-        """When the store is complete, as far as it is known what the array reads."""
+        """When the store under way is complete, as far as it is known what the array reads."""
+        if self.storing is None:
+            return
         fields, begin = self.storing
         first = begin + _STORE_READ
         while self.reads and self.reads[0].end < first:
@@ -476,8 +477,7 @@ class _Model:
         self.drains.append(DrainedWords(self.config, fields, end_first + latency, interval))
         self.reads.append(ReadWords(self.config, fields, start, end_first - 1, interval))
         self._expect_loaded()
-        if self.storing:
-            self._expect_stored()
+        self._expect_stored()
         drained = self.config.drain_turns(last) * fields["chunks"]
         return end + latency + drained
 

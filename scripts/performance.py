@@ -5,7 +5,6 @@ on request, from the Verilated RTL, whose every output code is then compared wit
 Clock rates are those that a configuration asks for; nothing here has run on a board.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -173,7 +172,3 @@ def _on_rtl(program: Program, count: int, memory: BoardMemory | None) -> dict:
     x = np.random.default_rng(0).normal(size=(count, *shape)).astype(np.float32)
     timing = None if memory is None else board_timing(memory, program.config.clock_mhz)
     return simulate_program(program, x, timing=timing)
-
-
-def write_json(path: Path, measurements: list[Measurement]):
-    path.write_text(json.dumps([one.to_json() for one in measurements], indent=2) + "\n")

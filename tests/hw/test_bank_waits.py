@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hw.bank_waits import DrainedWords, Pace, ReadWords, loaded, stored
+from hw.bank_waits import DrainedWords, ReadWords, loaded, stored
 from hw.config import PRESETS
+from hw.pace import Pace
+from tests.hw.paces import paces, word_after
 
 configs = st.builds(
     replace,
@@ -27,26 +29,6 @@ transfers = st.fixed_dictionaries(
         "base_stride": st.integers(0, 50),
     }
 )
-
-
-@st.composite
-def paces(draw):
-    """Of a transfer beside others, the last of which may not have ended. All times are exact."""
-    alone = draw(st.sampled_from([1, 2]))
-    together = alone * draw(st.sampled_from([1, 2, 4]))
-    times = sorted(draw(st.sets(st.integers(0, 150), max_size=5)))
-    others = list(zip(times[::2], [*times[1::2], math.inf], strict=False))
-    return Pace(float(alone), float(together), others)
-
-
-def word_after(pace, time):
-    """When a word that begins then has come, an eighth of a cycle at a time."""
-    rest = 1.0
-    while rest > 0:
-        within = any(begin <= time < end for begin, end in pace.others)
-        rest -= 0.125 / (pace.together if within else pace.alone)
-        time += 0.125
-    return time
 
 
 def bank(config, word):
@@ -114,14 +96,6 @@ def test_every_cycle(data, config):
 def test_without_drains(begin):
     load = {"base": 3, "words": 7, "rows": 2, "base_stride": 9}
     assert loaded(PRESETS["tiny"], load, begin, Pace(2.0, 2.0), []) == begin + 28
-
-
-@given(pace=paces(), begin=st.integers(0, 100), words=st.integers(1, 30))
-def test_word_after_word(pace, begin, words):
-    time = float(begin)
-    for _ in range(words):
-        time = word_after(pace, time)
-    assert pace.end(float(begin), words) == time
 
 
 @st.composite
