@@ -1,5 +1,6 @@
 """hw.cycles: layer by layer what the RTL takes."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -14,6 +15,7 @@ from tests.hw.networks import Network, images, small_network, traced_codes
 from tests.hw.runs import compare
 
 CONFIG = VERILATED["shift_64"]
+FOUR_PORTS = replace(CONFIG, name="four_ports", axi_ports=4, axi_data_width=32)
 
 
 def streamed():
@@ -102,3 +104,26 @@ def test_loads_and_stores_share_the_memory(accelerator_model, monkeypatch, rate)
         assert layer.cycles == pytest.approx(expected, rel=0.03), layer
     monkeypatch.setattr(cycles.Pace, "end", lambda pace, begin, words: begin + words * pace.alone)
     assert estimate_cycles(program, MemoryModel(**timing)).cycles < 0.97 * result.cycles
+
+
+def test_four_ports_share_the_memory(accelerator_model, monkeypatch):
+    """As fast in relation to the ports as the ZCU102's: loads get more than half of it."""
+    graph = tiled()
+    program = compile_graph(graph, FOUR_PORTS)
+    timing = {"bytes_per_cycle": 1.07 * FOUR_PORTS.axi_beat_bits / 8}
+    result = measured(accelerator_model, program, graph, timing)
+    estimate = estimate_cycles(program, MemoryModel(**timing))
+    assert estimate.cycles == pytest.approx(result.cycles, rel=0.015)
+    monkeypatch.setattr(cycles.Pace, "end", lambda pace, begin, words: begin + words * pace.alone)
+    assert estimate_cycles(program, MemoryModel(**timing)).cycles < 0.982 * result.cycles
+
+
+def test_refresh(accelerator_model):
+    """The memory stands still for a fifth of the time."""
+    graph = streamed()
+    program = compile_graph(graph, CONFIG)
+    timing = {"refresh_every": 100, "refresh_cycles": 20}
+    result = measured(accelerator_model, program, graph, timing)
+    estimate = estimate_cycles(program, MemoryModel(paused=0.2))
+    assert estimate.cycles == pytest.approx(result.cycles, rel=0.03)
+    assert estimate_cycles(program).cycles < 0.95 * result.cycles
