@@ -1,5 +1,6 @@
 """How good a run or a graph is, on all test images, in exact arithmetic."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -71,8 +72,6 @@ def evaluate(path: Path, data: str, data_dir: Path | None = None) -> dict:
 
 def count_correct(network: nn.Module, images: LabelledImages) -> int:
     """Test images whose class a network names; it computes in float64, on a copy."""
-    import copy
-
     network = copy.deepcopy(network).double().eval()
     correct = 0
     with torch.no_grad():
