@@ -119,7 +119,7 @@ class TrainingModule(lightning.LightningModule):
 class QuantizedTraining(TrainingModule):
     """Trains a quantized network through the phases of ``schedule``.
 
-    calibration : inputs from which formats are taken at phase changes.
+    calibration : inputs from which formats and, where batch norm is folded, means are taken.
     """
 
     network: QuantNetwork
@@ -140,14 +140,11 @@ class QuantizedTraining(TrainingModule):
             return
         self._entered = step
         phase = self.schedule.phase(step)
-        before = self.schedule.phase(step - 1) if step else None
         self._enter(phase)
-        if before is None or not before.activations:
-            if phase.activations:
-                self._calibrate()
-        elif phase.folded and not before.folded:
+        if step == self.schedule.fold_step:
             self.network.estimate_means(self._inputs())
-            self._calibrate()
+        if phase.calibrate:
+            self.network.calibrate(self._inputs())
 
     def on_train_batch_end(self, outputs, batch, batch_idx: int) -> None:
         """Means follow what the folded network has learned since it was folded."""
@@ -161,9 +158,6 @@ class QuantizedTraining(TrainingModule):
 
     def _inputs(self) -> list[Tensor]:
         return [batch.to(self.device) for batch in self.calibration]
-
-    def _calibrate(self) -> None:
-        self.network.calibrate(self._inputs())
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         loss = super().training_step(batch, batch_idx)

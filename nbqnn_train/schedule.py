@@ -15,12 +15,14 @@ _RISE = 0.05
 
 @dataclass(frozen=True)
 class Phase:
-    """What :class:`nbqnn_train.quant.mode.Mode` is at one step."""
+    """What :class:`nbqnn_train.quant.mode.Mode` is at one step, and whether formats of activations
+    are chosen before it."""
 
     blend: float
     activations: bool
     folded: bool
     refresh: bool
+    calibrate: bool
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,9 @@ class Schedule:
     The first ``warmup`` of the steps has real weights and activations. Then activations are
     quantized, and lambda rises as ``1 - (1 - t)**lambda_power`` with t = 0 ... 1, to 1 for the last
     ``settle`` of the steps, where the weights stand still and biases follow. The exponents of the
-    weights stay after the first tenth of the quantized steps. In the last ``fold`` of the steps
-    batch norm is folded into requantizers, as in the exported graph.
+    weights stay after the first tenth of the quantized steps; formats of activations are chosen
+    at the beginning of that tenth and after it. In the last ``fold`` of the steps batch norm is
+    folded into requantizers, as in the exported graph.
     """
 
     steps: int
@@ -46,6 +49,11 @@ class Schedule:
         return math.floor(self.steps * self.warmup)
 
     @property
+    def exponents_step(self) -> int:
+        """First step after the share of steps in which exponents are chosen."""
+        return self.learn_step + math.floor(_REFRESHED * (self.steps - self.learn_step)) + 1
+
+    @property
     def fold_step(self) -> int:
         """First step with batch norm folded."""
         return max(self.steps - math.ceil(self.steps * self.fold), self.learn_step)
@@ -57,18 +65,16 @@ class Schedule:
 
     def phase(self, step: int) -> Phase:
         if step < self.learn_step:
-            return Phase(blend=0.0, activations=False, folded=False, refresh=False)
+            return Phase(blend=0.0, activations=False, folded=False, refresh=False, calibrate=False)
         folded = step >= self.fold_step
+        due = (step - self.learn_step) % _REFRESH_STEPS == 0
         return Phase(
             blend=self._blend(step),
             activations=True,
             folded=folded,
-            refresh=not folded and self._refreshes(step - self.learn_step),
+            refresh=not folded and due and step < self.exponents_step,
+            calibrate=step == self.learn_step or (not folded and step == self.exponents_step),
         )
-
-    def _refreshes(self, step: int) -> bool:
-        """Whether exponents are chosen at this step of the quantized ones."""
-        return step % _REFRESH_STEPS == 0 and step <= _REFRESHED * (self.steps - self.learn_step)
 
     def _blend(self, step: int) -> float:
         if step >= self.settle_step:

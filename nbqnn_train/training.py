@@ -144,7 +144,9 @@ def _training_module(config: TrainConfig, data: DataSets) -> TrainingModule:
     synchronize_batch_norm(network)
     if config.full_precision:
         return TrainingModule(network, teacher=teacher, **options)
-    calibration = calibration_batches(data.train, _CALIBRATION_IMAGES, max(batch_size, 128))
+    calibration = calibration_batches(
+        data.train, _CALIBRATION_IMAGES, max(batch_size, 128), config.seed, margin=data.margin
+    )
     return QuantizedTraining(network, teacher=teacher, calibration=calibration, **options)
 
 

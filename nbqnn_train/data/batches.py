@@ -1,7 +1,9 @@
 """Batches of a data set: the same for the same seed and epoch, also after an interruption."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -125,10 +127,13 @@ def ordered_loader(
     return DataLoader(_Batches(images), batch_size=None, sampler=sampler)
 
 
-def calibration_batches(images: LabelledImages, count: int, batch_size: int) -> list[Tensor]:
-    """The first ``count`` images, as they are."""
-    count = min(count, len(images))
-    return [
-        torch.from_numpy(images.images(slice(start, min(start + batch_size, count))))
-        for start in range(0, count, batch_size)
-    ]
+def calibration_batches(
+    images: LabelledImages, count: int, batch_size: int, seed: int, *, margin: int | None = None
+) -> list[Tensor]:
+    """The images of the first batches of a training, at least ``count`` of them or all there are.
+
+    In the training's random order, because files are often sorted by class, and with its
+    augmentation, because what is learned fits means and ranges of augmented images.
+    """
+    loader = train_loader(images, batch_size, seed, margin=margin)
+    return [batch for batch, _ in islice(loader, math.ceil(count / batch_size))]

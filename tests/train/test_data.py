@@ -106,10 +106,15 @@ def test_ordered_loader_covers_everything_once():
     assert labels.tolist() == image_set().labels.tolist()
 
 
-def test_calibration_takes_the_first_images():
-    parts = calibration_batches(image_set(), 7, 3)
-    assert [len(part) for part in parts] == [3, 3, 1]
-    assert np.array_equal(torch.cat(parts).numpy(), image_set().images(slice(7)))
+@pytest.mark.parametrize("margin", [None, 1])
+def test_calibration_sees_the_images_of_the_training(margin):
+    """Shuffled and augmented as there; as many batches as are needed, or as there are."""
+    images = image_set()
+    batches = [batch for batch, _ in train_loader(images, 4, seed=3, margin=margin)]
+    for count, taken in ((1, 1), (4, 1), (5, 2), (1000, len(batches))):
+        parts = calibration_batches(images, count, 4, 3, margin=margin)
+        assert len(parts) == taken
+        assert all(map(torch.equal, parts, batches))
 
 
 def test_normalization():

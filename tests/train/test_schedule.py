@@ -11,7 +11,7 @@ SCHEDULE = Schedule(steps=100, warmup=0.3, fold=0.25, settle=0.05, lambda_power=
 
 def test_phases():
     phases = [SCHEDULE.phase(step) for step in range(100)]
-    real = Phase(blend=0.0, activations=False, folded=False, refresh=False)
+    real = Phase(blend=0.0, activations=False, folded=False, refresh=False, calibrate=False)
     assert phases[:30] == [real] * 30
     assert all(phase.activations for phase in phases[30:])
     assert [phase.folded for phase in phases] == [False] * 75 + [True] * 25
@@ -31,12 +31,21 @@ def test_exponents_are_chosen_in_the_first_tenth_of_the_quantized_steps():
     phases = [replace(SCHEDULE, steps=1000).phase(step) for step in range(1000)]
     chosen = [step for step, phase in enumerate(phases) if phase.refresh]
     assert chosen == [300, 316, 332, 348, 364]
+    assert [step for step, phase in enumerate(phases) if phase.calibrate] == [300, 371]
+
+
+def test_formats_stay_once_batch_norm_is_folded():
+    schedule = Schedule(steps=20, warmup=0.0, fold=0.95, settle=0.2, lambda_power=3)
+    phases = [schedule.phase(step) for step in range(20)]
+    assert [phase.calibrate for phase in phases] == [True] + [False] * 19
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 7])
 def test_the_last_step_of_the_shortest_trainings_is_exported_as_it_is(steps):
     last = replace(SCHEDULE, steps=steps).phase(steps - 1)
-    assert last == Phase(blend=1.0, activations=True, folded=True, refresh=False)
+    assert last == Phase(
+        blend=1.0, activations=True, folded=True, refresh=False, calibrate=steps == 1
+    )
 
 
 def test_without_warm_up_the_first_step_is_quantized():
