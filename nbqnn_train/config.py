@@ -51,6 +51,8 @@ class TrainConfig:
     pretrained : file of full-precision weights to begin with.
     teacher : file of full-precision weights to distil from.
     teacher_model : the network that they belong to; None for the one that is trained.
+    teacher_weight : share of the loss that is the distance to the teacher, 0 ... 1; the rest is the
+        cross entropy with the labels.
     precision : of the arithmetic while training, see ``PRECISIONS``; evaluation is always exact.
     accumulate : batches whose gradients are added up for one step.
     patience : stop after so many epochs without a better accuracy of the held-out images, and
@@ -81,6 +83,7 @@ class TrainConfig:
     pretrained: Path | None = None
     teacher: Path | None = None
     teacher_model: str | None = None
+    teacher_weight: float = 0.7
     precision: str = "32"
     accumulate: int = 1
     patience: int | None = None
@@ -122,6 +125,10 @@ class TrainConfig:
             raise NbqnnError(f"Learning rate must be positive, not {self.lr!r}")
         if self.weight_decay is not None and not (0 <= self.weight_decay < math.inf):
             raise NbqnnError(f"Weight decay must not be negative, not {self.weight_decay!r}")
+        if not 0 < self.teacher_weight <= 1:
+            raise NbqnnError(
+                f"Teacher weight must be above 0 and at most 1, not {self.teacher_weight!r}"
+            )
         if self.lambda_power is not None and not 1 <= self.lambda_power <= _LARGEST_POWER:
             raise NbqnnError(
                 f"Lambda power must be in 1..{_LARGEST_POWER}, not {self.lambda_power!r}"

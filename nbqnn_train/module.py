@@ -19,7 +19,6 @@ __all__ = ["QuantizedTraining", "TrainingModule"]
 _LARGEST_STEP_GROWTH = 1e3
 _MOMENTUM = 0.9
 _TEMPERATURE = 4.0
-_TEACHER_WEIGHT = 0.7
 
 
 class TrainingModule(lightning.LightningModule):
@@ -27,6 +26,7 @@ class TrainingModule(lightning.LightningModule):
 
     schedule : of the learning rate.
     teacher : full-precision network to distil from (Hinton et al., arXiv 1503.02531), or None.
+    teacher_weight : share of the loss that it has, 0 ... 1.
     """
 
     def __init__(
@@ -38,6 +38,7 @@ class TrainingModule(lightning.LightningModule):
         classes: int,
         seed: int,
         teacher: nn.Module | None = None,
+        teacher_weight: float = 0.7,
     ):
         super().__init__()
         self.network = in_fast_layout(network)
@@ -48,6 +49,7 @@ class TrainingModule(lightning.LightningModule):
         self._teacher = (
             [] if teacher is None else [in_fast_layout(teacher.eval().requires_grad_(False))]
         )
+        self.teacher_weight = teacher_weight
         self.accuracy = MulticlassAccuracy(classes, average="micro")
 
     @property
@@ -84,7 +86,8 @@ class TrainingModule(lightning.LightningModule):
             targets = F.log_softmax(teacher(images) / _TEMPERATURE, dim=1)
         student = F.log_softmax(logits / _TEMPERATURE, dim=1)
         soft = F.kl_div(student, targets, reduction="batchmean", log_target=True)
-        return (1 - _TEACHER_WEIGHT) * loss + _TEACHER_WEIGHT * _TEMPERATURE**2 * soft
+        share = self.teacher_weight
+        return (1 - share) * loss + share * _TEMPERATURE**2 * soft
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Accuracy of the network as it would be exported."""

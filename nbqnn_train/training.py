@@ -133,6 +133,7 @@ def _training_module(config: TrainConfig, data: DataSets) -> TrainingModule:
         ),
         "classes": data.classes,
         "seed": config.seed,
+        "teacher_weight": config.teacher_weight,
     }
     if config.full_precision:
         network = float_network(config.model, data.classes, channels, config.pretrained)

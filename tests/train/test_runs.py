@@ -364,6 +364,20 @@ def test_a_teacher_takes_part(digits_weights, tmp_path):
     assert not torch.equal(runs["alone"], runs["taught"])
 
 
+@pytest.mark.parametrize("share", [0.7, 1.0])
+def test_labels_count_for_what_the_teacher_leaves(digits_weights, tmp_path, monkeypatch, share):
+    options = OPTIONS | {"epochs": 1, "lr": 1e-4, "pretrained": digits_weights}
+    taught = TrainConfig(**options, teacher=digits_weights, teacher_weight=share)
+    train(taught, tmp_path / "right")
+    digits = load_data("digits")
+    digits.train.labels[:] = (digits.train.labels + 1) % 10
+    monkeypatch.setattr("nbqnn_train.training.load_data", lambda *_: digits)
+    train(taught, tmp_path / "wrong")
+    right, wrong = (weights(tmp_path / name) for name in ("right", "wrong"))
+    same = all(torch.equal(right[name], wrong[name]) for name in right)
+    assert same == (share == 1)
+
+
 def test_a_teacher_of_another_kind(tmp_path):
     path = tmp_path / "teacher.safetensors"
     teacher = build_model("nbq_small", 10, 1)
