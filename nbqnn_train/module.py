@@ -26,7 +26,7 @@ class TrainingModule(lightning.LightningModule):
 
     schedule : of the learning rate.
     teacher : full-precision network to distil from (Hinton et al., arXiv 1503.02531), or None.
-    teacher_weight : share of the loss that it has, 0 ... 1.
+    teacher_weight : share of the loss that it has, above 0 and at most 1; without it unused.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class TrainingModule(lightning.LightningModule):
         classes: int,
         seed: int,
         teacher: nn.Module | None = None,
-        teacher_weight: float = 0.7,
+        teacher_weight: float,
     ):
         super().__init__()
         self.network = in_fast_layout(network)

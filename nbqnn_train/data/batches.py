@@ -130,7 +130,8 @@ def ordered_loader(
 def calibration_batches(
     images: LabelledImages, count: int, batch_size: int, seed: int, *, margin: int | None = None
 ) -> list[Tensor]:
-    """The images of the first batches of a training, at least ``count`` of them or all there are.
+    """The images of the first batches of a training with batches of ``batch_size``: at least
+    ``count`` images, or those of one epoch.
 
     In the training's random order, because files are often sorted by class, and with its
     augmentation, because what is learned fits means and ranges of augmented images.

@@ -39,7 +39,7 @@ def train(
         str | None, _option(_NETWORK, "Network that they belong to; by default the same.")
     ] = None,
     teacher_weight: Annotated[
-        float | None, _option(_NETWORK, "Its share of the loss, 0.7 by default; 1 needs no labels.")
+        float | None, _option(_NETWORK, "Its share of the loss, 0.7 by default; 1: no labels.")
     ] = None,
     train_images: Annotated[
         int | None, _option(_NETWORK, "Use so many of the training images.")

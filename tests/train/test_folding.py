@@ -10,6 +10,7 @@ from nbqnn_train.config import TrainConfig
 from nbqnn_train.data import load_data
 from nbqnn_train.data.batches import train_loader
 from nbqnn_train.module import QuantizedTraining
+from nbqnn_train.quant.network import QuantNetwork
 from nbqnn_train.training import train
 
 
@@ -57,6 +58,29 @@ def trained(tmp_path, monkeypatch):
         return modules[0]
 
     return run
+
+
+def test_formats_and_means_are_taken_when_the_schedule_says(trained, monkeypatch):
+    """Formats as quantization begins and as exponents stay, means as batch norm is folded and
+    last."""
+    taken = []
+    for name in ("calibrate", "estimate_means"):
+        method = getattr(QuantNetwork, name)
+
+        def recorded(network, batches, name=name, method=method):
+            taken.append((name, network.mode.blend, network.mode.folded))
+            method(network, batches)
+
+        monkeypatch.setattr(QuantNetwork, name, recorded)
+    schedule = trained(epochs=6).schedule
+    steps = [
+        ("calibrate", schedule.learn_step),
+        ("calibrate", schedule.exponents_step),
+        ("estimate_means", schedule.fold_step),
+        ("estimate_means", schedule.steps - 1),
+    ]
+    phases = [(name, schedule.phase(step)) for name, step in steps]
+    assert taken == [(name, phase.blend, phase.folded) for name, phase in phases]
 
 
 def test_means_at_the_end_are_those_of_what_was_learned(trained):
