@@ -1,5 +1,8 @@
 """One training as a Lightning module: what all share, and the phases of a quantized one."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import lightning
 import numpy as np
 import torch
@@ -19,6 +22,23 @@ __all__ = ["QuantizedTraining", "TrainingModule"]
 _LARGEST_STEP_GROWTH = 1e3
 _MOMENTUM = 0.9
 _TEMPERATURE = 4.0
+
+
+@dataclass(frozen=True)
+class ParameterGroup:
+    """Parameters with their weight decay and, by the step, the factor of their learning rate."""
+
+    parameters: list[nn.Parameter]
+    decay: float
+    rate: Callable[[int], float]
+
+
+def _weights_and_others(network: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Weights, and vectors such as biases and what batch norm learns."""
+    weights, others = [], []
+    for parameter in network.parameters():
+        (weights if parameter.dim() > 1 else others).append(parameter)
+    return weights, others
 
 
 class TrainingModule(lightning.LightningModule):
@@ -98,21 +118,24 @@ class TrainingModule(lightning.LightningModule):
             self.accuracy.update(self.network(images), labels)
         self.log("accuracy", self.accuracy, prog_bar=True, on_epoch=True, batch_size=len(labels))
 
-    def configure_optimizers(self):
-        decayed, others = [], []
-        for parameter in self.network.parameters():
-            (decayed if parameter.dim() > 1 else others).append(parameter)
-        groups = [
-            {"params": decayed, "weight_decay": self.recipe.weight_decay},
-            {"params": others, "weight_decay": 0.0},
+    def parameter_groups(self) -> list[ParameterGroup]:
+        rate = self.schedule.learning_rate
+        weights, others = _weights_and_others(self.network)
+        return [
+            ParameterGroup(weights, self.recipe.weight_decay, rate),
+            ParameterGroup(others, 0.0, rate),
         ]
+
+    def configure_optimizers(self):
+        kinds = [group for group in self.parameter_groups() if group.parameters]
+        groups = [{"params": kind.parameters, "weight_decay": kind.decay} for kind in kinds]
         if self.recipe.optimizer == "adam":
             optimizer = torch.optim.AdamW(groups, lr=self.recipe.lr)
         else:
             optimizer = torch.optim.SGD(
                 groups, lr=self.recipe.lr, momentum=_MOMENTUM, nesterov=True
             )
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.schedule.learning_rate)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, [kind.rate for kind in kinds])
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
@@ -135,6 +158,22 @@ class QuantizedTraining(TrainingModule):
     @property
     def ready(self) -> bool:
         return self.network.calibrated
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """Gamma stands still with the weights where it is part of what is projected."""
+        weights, others = _weights_and_others(self.network)
+        layers = self.network.weighted_layers().values()
+        projected = {
+            layer.norm.weight for layer in layers if layer.shift_mode and layer.norm is not None
+        }
+        still = self.schedule.weight_learning_rate
+        return [
+            ParameterGroup(weights, self.recipe.weight_decay, still),
+            ParameterGroup([p for p in others if p in projected], 0.0, still),
+            ParameterGroup(
+                [p for p in others if p not in projected], 0.0, self.schedule.learning_rate
+            ),
+        ]
 
     def on_train_batch_start(self, batch, batch_idx: int) -> None:
         super().on_train_batch_start(batch, batch_idx)

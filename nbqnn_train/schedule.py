@@ -31,10 +31,10 @@ class Schedule:
 
     The first ``warmup`` of the steps has real weights and activations. Then activations are
     quantized, and lambda rises as ``1 - (1 - t)**lambda_power`` with t = 0 ... 1, to 1 for the last
-    ``settle`` of the steps, where the weights stand still and biases follow. The exponents of the
-    weights stay after the first tenth of the quantized steps; formats of activations are chosen
-    at the beginning of that tenth and after it. In the last ``fold`` of the steps batch norm is
-    folded into requantizers, as in the exported graph.
+    ``settle`` of the steps, where the weights stand still and biases follow; their learning rate
+    falls to 0 until then. The exponents of the weights stay after the first tenth of the quantized
+    steps; formats of activations are chosen at the beginning of that tenth and after it. In the
+    last ``fold`` of the steps batch norm is folded into requantizers, as in the exported graph.
     """
 
     steps: int
@@ -84,7 +84,16 @@ class Schedule:
 
     def learning_rate(self, step: int) -> float:
         """Factor of the learning rate: a linear rise, then half a cosine down to 0."""
+        return self._learning_rate(step, self.steps)
+
+    def weight_learning_rate(self, step: int) -> float:
+        """The same for weights, 0 from the step at which they stand still."""
+        return self._learning_rate(step, self.settle_step)
+
+    def _learning_rate(self, step: int, last: int) -> float:
+        if step >= last:
+            return 0.0
         rise = max(1, math.floor(self.steps * _RISE))
         if step < rise:
             return (step + 1) / (rise + 1)
-        return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, self.steps - rise)))
+        return 0.5 * (1 + math.cos(math.pi * (step - rise) / (last - rise)))

@@ -52,9 +52,9 @@ def trained(tmp_path, monkeypatch):
         QuantizedTraining, "on_train_start", lambda self: (modules.append(self), start(self))
     )
 
-    def run(epochs):
-        options = {"model": "digits", "data": "digits", "bits": 2, "epochs": epochs}
-        train(TrainConfig(**options), tmp_path / "run")
+    def run(**options):
+        given = {"model": "digits", "data": "digits", "bits": 2, "epochs": 6}
+        train(TrainConfig(**given | options), tmp_path / "run")
         return modules[0]
 
     return run
@@ -72,7 +72,7 @@ def test_formats_and_means_are_taken_when_the_schedule_says(trained, monkeypatch
             method(network, batches)
 
         monkeypatch.setattr(QuantNetwork, name, recorded)
-    schedule = trained(epochs=6).schedule
+    schedule = trained().schedule
     steps = [
         ("calibrate", schedule.learn_step),
         ("calibrate", schedule.exponents_step),
@@ -85,7 +85,7 @@ def test_formats_and_means_are_taken_when_the_schedule_says(trained, monkeypatch
 
 def test_means_at_the_end_are_those_of_what_was_learned(trained):
     """Estimated once more, from the same images, they are the same: a batch has its own means."""
-    module = trained(epochs=6)
+    module = trained()
     norms = [op.norm for op in module.network.ops.values() if getattr(op, "norm", None) is not None]
     before = [norm.running_mean.clone() for norm in norms]
     module.network.estimate_means(module.calibration)
@@ -100,3 +100,28 @@ def test_means_and_formats_are_those_of_augmented_images(trained, monkeypatch):
     monkeypatch.setattr("nbqnn_train.training.load_data", lambda *_: digits)
     seen, _ = next(iter(train_loader(digits.train, 128, seed=0, margin=1)))
     assert torch.equal(trained(epochs=1).calibration[0], seen)
+
+
+@pytest.mark.parametrize("estimator", ["reconstructed", "ste"])
+def test_weights_stand_still_while_biases_follow(trained, monkeypatch, estimator):
+    """Momentum and weight decay would move them on, and some across the middle of two levels."""
+    settled = []
+    step = QuantizedTraining.training_step
+
+    def recorded(self, batch, batch_idx):
+        if self.global_step == self.schedule.settle_step:
+            settled.append(copy.deepcopy(self.network))
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(QuantizedTraining, "training_step", recorded)
+    network = trained(estimator=estimator).network
+    (before,) = settled
+    formats = network.formats()
+    for step in network.steps:
+        layer, old = network.ops[step.name], before.ops[step.name]
+        if step.name not in network.weighted_layers():
+            continue
+        source = formats[step.inputs[0]]
+        assert torch.equal(layer.integers(source).codes, old.integers(source).codes)
+        bias = layer.bias if layer.norm is None else layer.norm.bias
+        assert not torch.equal(bias, old.bias if old.norm is None else old.norm.bias)

@@ -60,3 +60,18 @@ def test_learning_rate_rises_and_falls():
     assert max(factors) == factors[5] == 1
     assert factors[5:] == sorted(factors[5:], reverse=True)
     assert factors[-1] == pytest.approx(0)
+
+
+def test_learning_rate_of_weights_falls_to_0_until_they_stand_still():
+    factors = [SCHEDULE.weight_learning_rate(step) for step in range(101)]
+    assert factors[:6] == [SCHEDULE.learning_rate(step) for step in range(6)]
+    assert factors[5:] == sorted(factors[5:], reverse=True)
+    assert 0 < factors[94] < 0.01
+    assert factors[95:] == [0] * 6
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 7])
+def test_weights_stand_still_at_the_end_of_the_shortest_trainings(steps):
+    schedule = replace(SCHEDULE, steps=steps)
+    factors = [schedule.weight_learning_rate(step) for step in range(steps + 1)]
+    assert [factor == 0 for factor in factors] == [False] * (steps - 1) + [True] * 2
