@@ -39,7 +39,7 @@ _SCRATCH = Recipe(
     optimizer="adam",
     warmup=0.3,
     fold=0.05,
-    settle=0.2,
+    settle=0.1,
     lambda_power=3.0,
     threads=None,
 )
