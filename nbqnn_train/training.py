@@ -100,7 +100,7 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> dict | None:
 
     checkpoint = out / CHECKPOINT if resume and (out / CHECKPOINT).is_file() else None
     if checkpoint is not None:
-        _check_checkpoint(checkpoint)
+        _check_checkpoint(checkpoint, module)
     with _quiet(), _threads(module.recipe.threads), _interrupts(trainer):
         trainer.fit(module, batches, ckpt_path=checkpoint, weights_only=True)
     if not trainer.is_global_zero:
@@ -108,12 +108,29 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> dict | None:
     return _finish(config, out, module.network.cpu(), data, trainer, started)
 
 
-def _check_checkpoint(path: Path) -> None:
+def _check_checkpoint(path: Path, module: TrainingModule) -> None:
     try:
-        torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        names = state["state_dict"].keys()
+        groups = [len(group["params"]) for group in state["optimizer_states"][0]["param_groups"]]
+    except (
+        OSError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        pickle.UnpicklingError,
+    ) as error:
         line = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise NbqnnError(f"{path} must be a checkpoint of this run: {line}") from None
+    now = [len(group.parameters) for group in module.parameter_groups() if group.parameters]
+    if names != module.state_dict().keys() or groups != now:
+        raise NbqnnError(
+            f"{path} must be a checkpoint of this version of nbqnn, with {now} parameters in the "
+            f"groups of its optimizer and the same names, not {groups}"
+        )
 
 
 def _training_module(config: TrainConfig, data: DataSets) -> TrainingModule:

@@ -156,14 +156,43 @@ def test_refused(tmp_path, monkeypatch, capfd, prepare, arguments, message):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_damaged_checkpoint(tmp_path, monkeypatch, capfd):
+def cut(checkpoint):
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+
+
+def of_one_group(checkpoint):
+    """As versions wrote it in which gamma was one of the others."""
+    state = torch.load(checkpoint, weights_only=True)
+    groups = state["optimizer_states"][0]["param_groups"]
+    groups[:] = [groups[0] | {"params": [p for group in groups for p in group["params"]]}]
+    torch.save(state, checkpoint)
+
+
+def of_other_names(checkpoint):
+    state = torch.load(checkpoint, weights_only=True)
+    state["state_dict"] = {"old." + name: value for name, value in state["state_dict"].items()}
+    torch.save(state, checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (cut, "this run: .*"),
+        (lambda checkpoint: torch.save({}, checkpoint), "this run: 'state_dict'"),
+        (
+            of_one_group,
+            r"this version of nbqnn, with \[.*\] parameters .* and the same names, not \[11\]",
+        ),
+        (of_other_names, "this version of nbqnn, with .*"),
+    ],
+)
+def test_a_damaged_checkpoint(tmp_path, monkeypatch, capfd, damage, message):
     monkeypatch.chdir(tmp_path)
     arguments = ["train", *DIGITS, "--out", "run", "--epochs", "1", "--train-images", "64"]
     assert main(arguments) == 0
     (tmp_path / "run" / "result.json").unlink()
-    checkpoint = tmp_path / "run" / "last.ckpt"
-    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    damage(tmp_path / "run" / "last.ckpt")
     capfd.readouterr()
     assert main([*arguments, "--resume"]) == 2
     err = capfd.readouterr().err
-    assert re.fullmatch(r"nbqnn: error: run/last\.ckpt must be a checkpoint of this run: .*\n", err)
+    assert re.fullmatch(rf"nbqnn: error: run/last\.ckpt must be a checkpoint of {message}\n", err)
