@@ -37,7 +37,7 @@ def test_required_bits(low, extent):
     assert bits == 1 or not -(2 ** (bits - 2)) <= low <= high <= 2 ** (bits - 2) - 1
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(case=cases())
 def test_no_value_leaves_its_bounds(case: Case):
     bounds = value_bounds(case.graph)
@@ -67,7 +67,7 @@ def _worst(node: Node, source: np.ndarray, channel: int, largest: bool) -> np.nd
     return x
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(graph=graphs(_ONE_LAYER))
 def test_worst_case_inputs_reach_the_bounds(graph: Graph):
     types = tensor_types(graph)

@@ -53,7 +53,7 @@ def test_a_convolution():
     assert rows[2].bytes == 2 * 4 + 4 + 4
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(graph=graphs())
 def test_bytes_are_those_of_the_file(graph, tmp_path_factory):
     path = tmp_path_factory.mktemp("report") / "graph.nbqnn"

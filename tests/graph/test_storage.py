@@ -76,7 +76,7 @@ def _with_header(data: bytes, change) -> bytes:
     return _sealed(data[:12] + struct.pack("<I", len(text)) + text + rest)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(case=cases())
 def test_what_is_saved_is_loaded(case: Case, tmp_path_factory):
     path = tmp_path_factory.mktemp("graphs") / "a.nbqnn"
@@ -124,7 +124,6 @@ def test_the_layout_is_the_specified_one(data):
     assert section[49:] == hashlib.sha256(data[:-32]).digest()
 
 
-@settings(deadline=None)
 @given(bits=st.integers(2, 6), count=st.integers(1, 40), seed=st.integers(0, 2**32 - 1))
 def test_packing(bits, count, seed):
     random = np.random.default_rng(seed)
@@ -328,7 +327,7 @@ def _paths(item, path=()):
         yield from _paths(child, (*path, key))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(draw=st.data())
 def test_a_changed_header_is_a_graph_or_one_clear_error(draw, tmp_path_factory):
     """Any entry of the header replaced by anything, with size and checksum put right."""
@@ -362,7 +361,7 @@ def _sealed_equal(graph: Graph, folder) -> bool:
     return (folder / "again.nbqnn").read_bytes() == (folder / "bad.nbqnn").read_bytes()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(noise=st.binary(max_size=200), keep=st.integers(0, 60))
 def test_noise_is_refused(noise, keep, tmp_path_factory):
     folder = tmp_path_factory.mktemp("noise")

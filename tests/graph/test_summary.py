@@ -13,7 +13,7 @@ from nbqnn_train.graph.summary import summarize
 from tests.graph.strategies import Space, graphs
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(graph=graphs(Space(inputs=(1, 1))))
 def test_rows_hold_the_table_the_weights_and_the_codes(graph):
     (source,) = graph.input_nodes
@@ -37,7 +37,7 @@ def test_rows_hold_the_table_the_weights_and_the_codes(graph):
     json.dumps(summary, allow_nan=False)
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(graph=graphs())
 def test_without_images_no_codes(graph):
     summary = summarize(graph)

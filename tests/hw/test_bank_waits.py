@@ -70,7 +70,7 @@ def computes(draw, config):
     return fields, interval, written
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.data(), config=configs)
 def test_every_cycle(data, config):
     drains, written, begin = [], {}, data.draw(st.integers(5, 30))
@@ -144,7 +144,7 @@ def layers(draw, config, begin):
     return fields, end_first, interval, read
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_every_read(data):
     config = replace(PRESETS["tiny"], pixels=5)

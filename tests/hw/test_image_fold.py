@@ -39,7 +39,7 @@ def axes(draw):
     return kernel, stride, padding, size, outputs, fold
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(rows=axes(), columns=axes(), channels=st.integers(1, 3), seed=st.integers(0, 1 << 30))
 def test_same_sums(rows, columns, channels, seed):
     rng = np.random.default_rng(seed)

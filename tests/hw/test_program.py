@@ -223,9 +223,7 @@ JUNK = st.recursive(
 )
 
 
-@settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), junk=JUNK)
 def test_anything_in_place_of_anything(path, content, data, junk):
     """Whatever stands wherever in the description: refused in one line, or harmless."""

@@ -69,7 +69,6 @@ def test_random_networks(accelerator_model, name):
 
     @settings(
         max_examples=100,
-        deadline=None,
         derandomize=True,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
     )

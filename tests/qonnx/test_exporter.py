@@ -43,7 +43,7 @@ def _expected(graph: Graph, images: dict[str, np.ndarray]) -> dict[str, np.ndarr
     }
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(graph=graphs(_SPACE), seed=st.integers(0, 2**32 - 1))
 def test_onnxruntime_computes_the_codes(graph, seed, tmp_path_factory):
     path = tmp_path_factory.mktemp("onnx") / "model.onnx"
@@ -63,7 +63,7 @@ def test_onnxruntime_computes_the_codes(graph, seed, tmp_path_factory):
         assert result.tolist() == values.tolist(), name
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(graph=graphs(_SPACE), seed=st.integers(0, 2**32 - 1))
 @pytest.mark.filterwarnings("ignore")
 def test_qonnx_computes_the_codes(graph, seed, tmp_path_factory):

@@ -14,7 +14,7 @@ from tests.graph.strategies import Case, Space, cases
 _SPACE = Space(weight_bits=(2, 3, 4), act_bits=(2, 3, 4, 7, 8))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(case=cases(_SPACE))
 def test_what_is_exported_is_imported(case: Case, tmp_path_factory):
     path = tmp_path_factory.mktemp("qonnx") / "model.onnx"
@@ -415,7 +415,7 @@ def test_other_files_are_refused(data, tmp_path):
         import_qonnx(tmp_path / "none.onnx")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_damaged_models_are_refused_or_imported(data, tmp_path_factory):
     """A byte here and there is another one: one clear error, or a graph."""

@@ -54,7 +54,7 @@ def bank(word):
     return place ^ 1 if row % 2 else place
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 @given(
     height=st.integers(1, 9),
     width=st.integers(1, 9),
