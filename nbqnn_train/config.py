@@ -53,6 +53,8 @@ class TrainConfig:
     teacher_model : the network that they belong to; None for the one that is trained.
     teacher_weight : share of the loss that is the distance to the teacher, 0 ... 1; the rest is the
         cross entropy with the labels.
+    clip_gradients : largest Euclidean norm of a step's gradient, to which longer ones are scaled;
+        None leaves them as they are.
     precision : of the arithmetic while training, see ``PRECISIONS``; evaluation is always exact.
     accumulate : batches whose gradients are added up for one step.
     patience : stop after so many epochs without a better accuracy of the held-out images, and
@@ -84,6 +86,7 @@ class TrainConfig:
     teacher: Path | None = None
     teacher_model: str | None = None
     teacher_weight: float = 0.7
+    clip_gradients: float | None = None
     precision: str = "32"
     accumulate: int = 1
     patience: int | None = None
@@ -125,6 +128,8 @@ class TrainConfig:
             raise NbqnnError(f"Learning rate must be positive, not {self.lr!r}")
         if self.weight_decay is not None and not (0 <= self.weight_decay < math.inf):
             raise NbqnnError(f"Weight decay must not be negative, not {self.weight_decay!r}")
+        if self.clip_gradients is not None and not (0 < self.clip_gradients < math.inf):
+            raise NbqnnError(f"Clip gradients must be positive, not {self.clip_gradients!r}")
         if not 0 < self.teacher_weight <= 1:
             raise NbqnnError(
                 f"Teacher weight must be above 0 and at most 1, not {self.teacher_weight!r}"

@@ -80,6 +80,9 @@ def train(
     optimizer: Annotated[str | None, _option(_TRAINING, "adam or sgd.")] = None,
     seed: Annotated[int | None, _option(_TRAINING, "Of all that is random; usually 0.")] = None,
     accumulate: Annotated[int | None, _option(_TRAINING, "Batches for one step.")] = None,
+    clip_gradients: Annotated[
+        float | None, _option(_TRAINING, "Largest norm of a step's gradient.")
+    ] = None,
     patience: Annotated[
         int | None, _option(_TRAINING, "Stop after so many epochs that were not better.")
     ] = None,

@@ -35,6 +35,8 @@ def config(**options) -> TrainConfig:
         ({"teacher": 1}, r"^Teacher must be a path, not 1$"),
         ({"teacher_model": "lenet5"}, r"^Teacher's weights must be given for 'lenet5'$"),
         ({"teacher_model": "no"}, r"^Model must be one of .*, not 'no'$"),
+        ({"clip_gradients": 0.0}, r"^Clip gradients must be positive, not 0\.0$"),
+        ({"clip_gradients": float("inf")}, r"^Clip gradients must be positive, not inf$"),
         ({"teacher_weight": 0}, r"^Teacher weight must be above 0 and at most 1, not 0$"),
         ({"teacher_weight": 1.5}, r"^Teacher weight must be above 0 and at most 1, not 1\.5$"),
         ({"teacher_weight": float("nan")}, r"^Teacher weight must be above 0 .*, not nan$"),

@@ -19,7 +19,7 @@ from nbqnn_train.export import export_run
 from nbqnn_train.graph import save
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.models import MODELS, build_model
-from nbqnn_train.module import TrainingModule
+from nbqnn_train.module import QuantizedTraining, TrainingModule
 from nbqnn_train.networks import float_network, load_state
 from nbqnn_train.schedule import Schedule
 from nbqnn_train.training import train
@@ -114,6 +114,23 @@ def test_dropout_after_an_interruption(tmp_path, monkeypatch):
             train(config, tmp_path / "parts")
     train(config, tmp_path / "parts", resume=True)
     assert_same_weights(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_gradients_are_clipped_to_a_norm(tmp_path, monkeypatch):
+    """Those of the step: with what makes up for the derivative of the blend."""
+    norms = []
+
+    def recorded(module, optimizer):
+        gradients = [p.grad.norm() for p in module.parameters() if p.grad is not None]
+        if gradients:  # of the step before
+            norms.append(float(torch.stack(gradients).norm()))
+
+    monkeypatch.setattr(QuantizedTraining, "on_before_zero_grad", recorded)
+    train(TrainConfig(**OPTIONS), tmp_path / "free")
+    free, norms[:] = max(norms), []
+    train(TrainConfig(**OPTIONS, clip_gradients=0.5), tmp_path / "clipped")
+    assert free > 1
+    assert max(norms) == pytest.approx(0.5, rel=1e-3)
 
 
 def test_stops_early_with_the_best_weights(tmp_path, monkeypatch, capsys):
