@@ -51,8 +51,8 @@ class TrainConfig:
     pretrained : file of full-precision weights to begin with.
     teacher : file of full-precision weights to distil from.
     teacher_model : the network that they belong to; None for the one that is trained.
-    teacher_weight : share of the loss that is the distance to the teacher, 0 ... 1; the rest is the
-        cross entropy with the labels.
+    teacher_weight : share of the loss that is the distance to the teacher, above 0 and at most 1;
+        the rest is the cross entropy with the labels.
     clip_gradients : largest Euclidean norm of a step's gradient, to which longer ones are scaled;
         None leaves them as they are.
     precision : of the arithmetic while training, see ``PRECISIONS``; evaluation is always exact.

@@ -119,6 +119,7 @@ class TrainingModule(lightning.LightningModule):
         self.log("accuracy", self.accuracy, prog_bar=True, on_epoch=True, batch_size=len(labels))
 
     def parameter_groups(self) -> list[ParameterGroup]:
+        """Weights decay, and all learn to the end."""
         rate = self.schedule.learning_rate
         weights, others = _weights_and_others(self.network)
         return [
@@ -127,7 +128,7 @@ class TrainingModule(lightning.LightningModule):
         ]
 
     def configure_optimizers(self):
-        kinds = [group for group in self.parameter_groups() if group.parameters]
+        kinds = self.parameter_groups()
         groups = [{"params": kind.parameters, "weight_decay": kind.decay} for kind in kinds]
         if self.recipe.optimizer == "adam":
             optimizer = torch.optim.AdamW(groups, lr=self.recipe.lr)

@@ -125,7 +125,7 @@ def _check_checkpoint(path: Path, module: TrainingModule) -> None:
     ) as error:
         line = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise NbqnnError(f"{path} must be a checkpoint of this run: {line}") from None
-    now = [len(group.parameters) for group in module.parameter_groups() if group.parameters]
+    now = [len(group.parameters) for group in module.parameter_groups()]
     if names != module.state_dict().keys() or groups != now:
         raise NbqnnError(
             f"{path} must be a checkpoint of this version of nbqnn, with {now} parameters in the "
