@@ -102,9 +102,13 @@ def test_means_and_formats_are_those_of_augmented_images(trained, monkeypatch):
     assert torch.equal(trained(epochs=1).calibration[0], seen)
 
 
-@pytest.mark.parametrize("estimator", ["reconstructed", "ste"])
-def test_weights_stand_still_while_biases_follow(trained, monkeypatch, estimator):
-    """Momentum and weight decay would move them on, and some across the middle of two levels."""
+@pytest.mark.parametrize(
+    ("estimator", "requant_mode"),
+    [("reconstructed", "shift"), ("ste", "shift"), ("reconstructed", "scale")],
+)
+def test_weights_stand_still_while_biases_follow(trained, monkeypatch, estimator, requant_mode):
+    """Momentum and weight decay would move them on, and some across the middle of two levels. Gamma
+    stands still where it is projected with them; as a multiplier it follows."""
     settled = []
     step = QuantizedTraining.training_step
 
@@ -114,7 +118,7 @@ def test_weights_stand_still_while_biases_follow(trained, monkeypatch, estimator
         return step(self, batch, batch_idx)
 
     monkeypatch.setattr(QuantizedTraining, "training_step", recorded)
-    network = trained(estimator=estimator).network
+    network = trained(estimator=estimator, requant_mode=requant_mode).network
     (before,) = settled
     formats = network.formats()
     for step in network.steps:
@@ -125,3 +129,6 @@ def test_weights_stand_still_while_biases_follow(trained, monkeypatch, estimator
         assert torch.equal(layer.integers(source).codes, old.integers(source).codes)
         bias = layer.bias if layer.norm is None else layer.norm.bias
         assert not torch.equal(bias, old.bias if old.norm is None else old.norm.bias)
+        if layer.norm is not None:
+            still = torch.equal(layer.norm.weight, old.norm.weight)
+            assert still == (requant_mode == "shift")

@@ -116,6 +116,20 @@ def test_dropout_after_an_interruption(tmp_path, monkeypatch):
     assert_same_weights(tmp_path / "whole", tmp_path / "parts")
 
 
+def test_a_float_network_learns_to_the_end(tmp_path, monkeypatch):
+    """Its weights do not stand still before that."""
+    rates = []
+    step = TrainingModule.training_step
+
+    def recorded(module, batch, batch_idx):
+        rates.append([group["lr"] for group in module.optimizers().param_groups])
+        return step(module, batch, batch_idx)
+
+    monkeypatch.setattr(TrainingModule, "training_step", recorded)
+    train(TrainConfig(**OPTIONS, full_precision=True), tmp_path / "run")
+    assert all(weights == others > 0 for weights, others in rates)
+
+
 def test_gradients_are_clipped_to_a_norm(tmp_path, monkeypatch):
     """Those of the step: with what makes up for the derivative of the blend."""
     norms = []
