@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.quant.build import build_network
+from nbqnn_train.quant.calibration import calibrate_network
 from nbqnn_train.quant.config import LayerConfig, QuantConfig
 from nbqnn_train.quant.network import QuantNetwork
-from nbqnn_train.tracing import Operation, trace_operations
+from nbqnn_train.quant.tracing import Operation, trace_operations
 
 __all__ = ["LayerConfig", "QuantConfig", "calibrate", "convert"]
 
@@ -49,4 +50,4 @@ def calibrate(module: QuantNetwork, batches: Iterable[Tensor]) -> None:
     """
     if not isinstance(module, QuantNetwork):
         raise TypeError(f"Module must come from convert, not be {type(module).__name__}")
-    module.calibrate(batches)
+    calibrate_network(module, batches)

@@ -2,14 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nbqnn_train.evaluation import load_run
-from nbqnn_train.finite import check_finite
 from nbqnn_train.graph.bounds import accumulator_bounds, required_bits
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.graph.fields import label
@@ -30,6 +27,7 @@ from nbqnn_train.graph.nodes import (
 )
 from nbqnn_train.graph.validate import validate
 from nbqnn_train.quant.activations import ActivationQuantizer
+from nbqnn_train.quant.finite import check_finite
 from nbqnn_train.quant.fixed import FixedConvOp
 from nbqnn_train.quant.fold import Requantization
 from nbqnn_train.quant.formats import Format
@@ -47,9 +45,8 @@ from nbqnn_train.quant.ops import (
     power_rule,
 )
 from nbqnn_train.quant.weighted import WeightedLayer
-from nbqnn_train.runs import read_run
 
-__all__ = ["export_graph", "export_run"]
+__all__ = ["export_graph"]
 
 #: Weights of 0 and 1 need no more than this.
 _COPY_WEIGHT_BITS = 2
@@ -75,12 +72,6 @@ def export_graph(module: QuantNetwork, input_shape: tuple[int, int, int]) -> Gra
     graph = _with_accumulator_widths(graph)
     validate(graph)
     return graph
-
-
-def export_run(path: Path) -> Graph:
-    """The integer graph of the run in the folder ``path``."""
-    path = Path(path)
-    return export_graph(load_run(path), read_run(path).input_shape)
 
 
 def _check_shape(shape) -> tuple[int, int, int]:

@@ -49,10 +49,10 @@ def inspect(
 
 
 def _inspect_run(path: Path, data: str | None, data_dir: Path | None, against: Path | None) -> dict:
-    from nbqnn_train.evaluation import load_run
-    from nbqnn_train.networks import quantized_network
+    from nbqnn_train.learn.networks import quantized_network
+    from nbqnn_train.learn.runs import read_run
+    from nbqnn_train.learn.trained import load_run
     from nbqnn_train.quantization_report import report_quantization
-    from nbqnn_train.runs import read_run
 
     run, network, reference = read_run(path), load_run(path), None
     if against is not None:

@@ -37,9 +37,9 @@ def ablation(
     dry: Annotated[bool, typer.Option("--dry", help="Only say what it will cost.")] = False,
 ) -> None:
     """Train with each gradient estimator, with and without the teacher, and write the table."""
-    from nbqnn_train.config import merge_config
-    from nbqnn_train.runs import CONFIG, RESULT
-    from nbqnn_train.training import train
+    from nbqnn_train.learn.config import merge_config
+    from nbqnn_train.learn.runs import CONFIG, RESULT
+    from nbqnn_train.learn.training import train
 
     base = merge_config(config, {})
     if base.teacher is None:
@@ -109,8 +109,9 @@ def _cost(config) -> tuple[int, float]:
     """Steps of one training, and seconds of one step on this machine, images included."""
     import torch
 
+    from nbqnn_train.convert import calibrate
     from nbqnn_train.data import load_data, split
-    from nbqnn_train.networks import float_network, quantized_network
+    from nbqnn_train.learn.networks import float_network, quantized_network
 
     recipe = config.recipe()
     data = split(load_data(config.data, config.data_dir), config.train_images, config.validation)
@@ -120,7 +121,7 @@ def _cost(config) -> tuple[int, float]:
     model = config.teacher_model or config.model
     teacher = float_network(model, data.classes, channels, config.teacher).eval()
     images = torch.from_numpy(data.train.images(slice(batch)))
-    network.calibrate([images])
+    calibrate(network, [images])
     times = []
     for _ in range(_TIMED_STEPS):
         started = time.perf_counter()

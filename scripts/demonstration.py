@@ -18,13 +18,13 @@ from hw.config import load_config
 from hw.files import write_text
 from hw.generate import generate
 from hw.synth import synth_yosys
-from nbqnn_train.config import TrainConfig
 from nbqnn_train.data import load_data
 from nbqnn_train.evaluation import evaluate
-from nbqnn_train.export import export_run
 from nbqnn_train.graph import save
 from nbqnn_train.graph.errors import NbqnnError
-from nbqnn_train.training import train
+from nbqnn_train.learn.config import TrainConfig
+from nbqnn_train.learn.trained import export_run
+from nbqnn_train.learn.training import train
 from scripts.output import console, progress, spinner
 from sim.simulate import simulate
 

@@ -19,8 +19,8 @@ from nbqnn_train.quant.ops import (
     InputOp,
     MaxPoolOp,
 )
+from nbqnn_train.quant.tracing import Operation
 from nbqnn_train.quant.weighted import Geometry, WeightedLayer
-from nbqnn_train.tracing import Operation
 
 __all__ = ["build_network"]
 

@@ -1,16 +1,56 @@
-"""Chooses the format of every activation from what its quantizer recorded."""
+"""Chooses formats of activations and means of batch norm from inputs alone, without labels."""
 
-from __future__ import annotations
+from collections.abc import Iterable
 
-from typing import TYPE_CHECKING
+import torch
+from torch import Tensor
 
 from nbqnn_train.quant.formats import Format
+from nbqnn_train.quant.network import QuantNetwork
 from nbqnn_train.quant.ops import AvgPoolOp, ConcatOp, InputOp
 
-if TYPE_CHECKING:
-    from nbqnn_train.quant.network import QuantNetwork
+__all__ = ["calibrate_network", "choose_formats", "estimate_means"]
 
-__all__ = ["choose_formats"]
+
+def calibrate_network(network: QuantNetwork, batches: Iterable[Tensor]) -> None:
+    """Chooses the format of every activation from real inputs (N, C, H, W)."""
+    was_training, was_calibrating = network.training, network.mode.calibrating
+    for quantizer in network.quantizers():
+        quantizer.reset()
+    network.mode.calibrating = True
+    network.eval()
+    try:
+        with torch.no_grad():
+            for batch in batches:
+                network(batch)
+    finally:
+        network.mode.calibrating = was_calibrating
+        network.train(was_training)
+    choose_formats(network)
+
+
+def estimate_means(network: QuantNetwork, batches: Iterable[Tensor]) -> None:
+    """Sets the running means of batch norm to the means over real inputs (N, C, H, W), each
+    layer with the codes of the layers before it; their scales, from which the levels of the
+    weights follow, stay."""
+    mode = network.mode
+    norms = [op.norm for op in network.ops.values() if getattr(op, "norm", None) is not None]
+    before = [norm.momentum for norm in norms]
+    folded, refresh = mode.folded, mode.refresh
+    was_training = network.training
+    mode.folded, mode.refresh = False, False
+    network.train()
+    try:
+        with torch.no_grad():
+            for number, batch in enumerate(batches, 1):
+                for norm in norms:
+                    norm.momentum = 1 / number
+                network(batch)
+    finally:
+        for norm, momentum in zip(norms, before, strict=True):
+            norm.momentum = momentum
+        mode.folded, mode.refresh = folded, refresh
+        network.train(was_training)
 
 
 def choose_formats(network: QuantNetwork) -> None:

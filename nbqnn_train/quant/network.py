@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.quant.activations import ActivationQuantizer
-from nbqnn_train.quant.calibration import choose_formats
 from nbqnn_train.quant.formats import Format
 from nbqnn_train.quant.mode import Mode
 from nbqnn_train.quant.weighted import WeightedLayer
@@ -98,47 +97,6 @@ class QuantNetwork(nn.Module):
                 if self._last_use[source] == step.name:
                     values.pop(source, None)
         return values[self.output]
-
-    # Calibration.
-
-    def calibrate(self, batches: Iterable[Tensor]) -> None:
-        """Chooses the format of every activation from real inputs (N, C, H, W)."""
-        was_training, was_calibrating = self.training, self.mode.calibrating
-        for quantizer in self.quantizers():
-            quantizer.reset()
-        self.mode.calibrating = True
-        self.eval()
-        try:
-            with torch.no_grad():
-                for batch in batches:
-                    self(batch)
-        finally:
-            self.mode.calibrating = was_calibrating
-            self.train(was_training)
-        choose_formats(self)
-
-    def estimate_means(self, batches: Iterable[Tensor]) -> None:
-        """Sets the running means of batch norm to the means over real inputs (N, C, H, W), each
-        layer with the codes of the layers before it; their scales, from which the levels of the
-        weights follow, stay."""
-        mode = self.mode
-        norms = [op.norm for op in self.ops.values() if getattr(op, "norm", None) is not None]
-        before = [norm.momentum for norm in norms]
-        folded, refresh = mode.folded, mode.refresh
-        was_training = self.training
-        mode.folded, mode.refresh = False, False
-        self.train()
-        try:
-            with torch.no_grad():
-                for number, batch in enumerate(batches, 1):
-                    for norm in norms:
-                        norm.momentum = 1 / number
-                    self(batch)
-        finally:
-            for norm, momentum in zip(norms, before, strict=True):
-                norm.momentum = momentum
-            mode.folded, mode.refresh = folded, refresh
-            self.train(was_training)
 
 
 def _recorder(trace: dict[str, Tensor], name: str) -> Callable[[str, Tensor], None]:

@@ -16,8 +16,8 @@ def export(
     qonnx: Annotated[Path | None, typer.Option(help="Also write a QONNX model.")] = None,
 ) -> None:
     """Write the trained network as an integer graph: what it computes, to the bit."""
-    from nbqnn_train.export import export_run
     from nbqnn_train.graph import save
+    from nbqnn_train.learn.trained import export_run
 
     graph = export_run(run)
     if qonnx is not None:

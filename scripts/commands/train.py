@@ -97,8 +97,8 @@ def train(
 ) -> None:
     """Learn a network with weights that are zero or signed powers of two."""
     given = dict(locals())
-    from nbqnn_train.config import merge_config
-    from nbqnn_train.training import train as run_training
+    from nbqnn_train.learn.config import merge_config
+    from nbqnn_train.learn.training import train as run_training
 
     for name in ("out", "config", "resume"):
         del given[name]

@@ -18,11 +18,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from nbqnn_train.allocation import keep_freed_memory
-from nbqnn_train.convert import QuantConfig, convert
-from nbqnn_train.layout import in_fast_layout
+from nbqnn_train.convert import QuantConfig, calibrate, convert
+from nbqnn_train.learn.allocation import keep_freed_memory
+from nbqnn_train.learn.memory_format import in_fast_layout
+from nbqnn_train.learn.phases import Schedule
 from nbqnn_train.models import build_model
-from nbqnn_train.schedule import Schedule
 from tests.benchmarks.tensor_memory import PeakMemory
 
 __all__ = ["main", "measure"]
@@ -43,7 +43,7 @@ def measure(
     labels = torch.randint(_CLASSES, (batch,), device=device)
     real = build_model(name, _CLASSES, shape[0]).to(device)
     quantized = convert(real, QuantConfig()).to(device)
-    quantized.calibrate([images])
+    calibrate(quantized, [images])
     networks = {"float": real, "quantized": quantized}
     if brevitas:
         networks["brevitas"] = _brevitas(real)

@@ -8,8 +8,8 @@ import pytest
 from onnx import numpy_helper
 
 from nbqnn_train.graph import load, save
+from nbqnn_train.learn.runs import CONFIG, WEIGHTS
 from nbqnn_train.qonnx import export_qonnx
-from nbqnn_train.runs import CONFIG, WEIGHTS
 from scripts.cli import main
 from tests.cli.networks import small_graph
 

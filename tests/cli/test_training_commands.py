@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nbqnn_train.graph import load, save
-from nbqnn_train.module import TrainingModule
+from nbqnn_train.learn.module import TrainingModule
 from scripts.cli import main
 from tests.cli.networks import small_graph
 

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from nbqnn_train.convert import QuantConfig, calibrate, convert
+from nbqnn_train.quant.calibration import estimate_means
 from nbqnn_train.quant.centering import centered, remember_mean
 
 MODES = ["shift", "scale"]
@@ -78,7 +79,7 @@ def test_estimated_means_are_those_of_all_images(mode):
     """Then the batch's mean and the running mean are the same, and so is what is computed."""
     network, images = small(mode)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    network.estimate_means([images])
+    estimate_means(network, [images])
     after = network.state_dict()
     changed = {name for name in after if not torch.equal(after[name], before[name])}
     assert {name.rsplit(".", 1)[1] for name in changed} == {"running_mean", "num_batches_tracked"}
@@ -95,7 +96,7 @@ def test_estimated_means_are_those_of_all_images(mode):
 @pytest.mark.parametrize("mode", MODES)
 def test_estimate_is_the_average_over_batches(mode):
     network, images = small(mode)
-    network.estimate_means([images[:16], images[16:32], images[32:]])
+    estimate_means(network, [images[:16], images[16:32], images[32:]])
     layer = network.ops["body_0"]
     norm = layer.norm
     assert norm.momentum == 0.1

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from nbqnn_train.config import TrainConfig
 from nbqnn_train.data import load_data
-from nbqnn_train.evaluation import evaluate, load_run
-from nbqnn_train.export import export_run
+from nbqnn_train.evaluation import evaluate
 from nbqnn_train.graph import Conv2d, Linear, Requantize, load, run, save
-from nbqnn_train.training import train
+from nbqnn_train.learn.config import TrainConfig
+from nbqnn_train.learn.trained import export_run, load_run
+from nbqnn_train.learn.training import train
 from tests.train.exactness import assert_exact
 
 CONFIG = TrainConfig(model="digits", data="digits")

@@ -5,9 +5,10 @@ import torch
 from torch import nn
 
 from nbqnn_train.convert import QuantConfig, calibrate, convert
-from nbqnn_train.export import export_graph, export_run
+from nbqnn_train.export import export_graph
 from nbqnn_train.graph import accumulator_bounds, required_bits
 from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.learn.trained import export_run
 
 
 def network(module: nn.Module, channels: int, size: int, **options):

@@ -6,12 +6,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from nbqnn_train.config import TrainConfig
 from nbqnn_train.data import load_data
 from nbqnn_train.data.batches import train_loader
-from nbqnn_train.module import QuantizedTraining
-from nbqnn_train.quant.network import QuantNetwork
-from nbqnn_train.training import train
+from nbqnn_train.learn.config import TrainConfig
+from nbqnn_train.learn.module import QuantizedTraining
+from nbqnn_train.learn.training import train
+from nbqnn_train.quant import calibration
+from nbqnn_train.quant.calibration import estimate_means
 
 
 def outputs(network, x, *, folded):
@@ -64,18 +65,18 @@ def test_formats_and_means_are_taken_when_the_schedule_says(trained, monkeypatch
     """Formats as quantization begins and as exponents stay, means as batch norm is folded and
     last."""
     taken = []
-    for name in ("calibrate", "estimate_means"):
-        method = getattr(QuantNetwork, name)
+    for name in ("calibrate_network", "estimate_means"):
+        method = getattr(calibration, name)
 
         def recorded(network, batches, name=name, method=method):
             taken.append((name, network.mode.blend, network.mode.folded))
             method(network, batches)
 
-        monkeypatch.setattr(QuantNetwork, name, recorded)
+        monkeypatch.setattr(f"nbqnn_train.learn.module.{name}", recorded)
     schedule = trained().schedule
     steps = [
-        ("calibrate", schedule.learn_step),
-        ("calibrate", schedule.exponents_step),
+        ("calibrate_network", schedule.learn_step),
+        ("calibrate_network", schedule.exponents_step),
         ("estimate_means", schedule.fold_step),
         ("estimate_means", schedule.steps - 1),
     ]
@@ -88,7 +89,7 @@ def test_means_at_the_end_are_those_of_what_was_learned(trained):
     module = trained()
     norms = [op.norm for op in module.network.ops.values() if getattr(op, "norm", None) is not None]
     before = [norm.running_mean.clone() for norm in norms]
-    module.network.estimate_means(module.calibration)
+    estimate_means(module.network, module.calibration)
     assert norms
     for norm, mean in zip(norms, before, strict=True):
         torch.testing.assert_close(norm.running_mean, mean)
@@ -97,7 +98,7 @@ def test_means_at_the_end_are_those_of_what_was_learned(trained):
 def test_means_and_formats_are_those_of_augmented_images(trained, monkeypatch):
     """From images as they are, the means cost ResNet-56 0.4 points."""
     digits = replace(load_data("digits"), margin=1)
-    monkeypatch.setattr("nbqnn_train.training.load_data", lambda *_: digits)
+    monkeypatch.setattr("nbqnn_train.learn.training.load_data", lambda *_: digits)
     seen, _ = next(iter(train_loader(digits.train, 128, seed=0, margin=1)))
     assert torch.equal(trained(epochs=1).calibration[0], seen)
 

@@ -11,8 +11,8 @@ from torch import nn
 from nbqnn_train.convert import QuantConfig, calibrate, convert
 from nbqnn_train.graph import Conv2d, Requantize
 from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.learn.networks import float_network
 from nbqnn_train.models import MODELS, build_model
-from nbqnn_train.networks import float_network
 from tests.nightly import NIGHTLY
 from tests.train.exactness import assert_exact
 

@@ -5,13 +5,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from nbqnn_train.config import TrainConfig
 from nbqnn_train.convert import convert
-from nbqnn_train.finite import check_finite
 from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.learn.config import TrainConfig
+from nbqnn_train.learn.weight_files import read_weights
 from nbqnn_train.models import build_model
+from nbqnn_train.quant.finite import check_finite
 from nbqnn_train.quant.network import QuantNetwork
-from nbqnn_train.weight_files import read_weights
 
 __all__ = ["check_images", "float_network", "load_state", "quantized_network"]
 

@@ -11,10 +11,11 @@ from torch.nn import functional as F
 from torchmetrics.classification import MulticlassAccuracy
 
 from nbqnn_train.graph.errors import NbqnnError
-from nbqnn_train.layout import in_fast_layout
+from nbqnn_train.learn.memory_format import in_fast_layout
+from nbqnn_train.learn.phases import Phase, Schedule
+from nbqnn_train.learn.recipes import Recipe
+from nbqnn_train.quant.calibration import calibrate_network, estimate_means
 from nbqnn_train.quant.network import QuantNetwork
-from nbqnn_train.recipes import Recipe
-from nbqnn_train.schedule import Phase, Schedule
 
 __all__ = ["QuantizedTraining", "TrainingModule"]
 
@@ -185,14 +186,14 @@ class QuantizedTraining(TrainingModule):
         phase = self.schedule.phase(step)
         self._enter(phase)
         if step == self.schedule.fold_step:
-            self.network.estimate_means(self._inputs())
+            estimate_means(self.network, self._inputs())
         if phase.calibrate:
-            self.network.calibrate(self._inputs())
+            calibrate_network(self.network, self._inputs())
 
     def on_train_batch_end(self, outputs, batch, batch_idx: int) -> None:
         """Means follow what the folded network has learned since it was folded."""
         if self.global_step == self.schedule.steps and self.network.mode.folded:
-            self.network.estimate_means(self._inputs())
+            estimate_means(self.network, self._inputs())
 
     def _enter(self, phase: Phase) -> None:
         mode = self.network.mode

@@ -12,20 +12,20 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from nbqnn_train.config import TrainConfig
 from nbqnn_train.data import load_data
 from nbqnn_train.data.batches import ordered_loader, train_loader
 from nbqnn_train.graph.errors import NbqnnError
-from nbqnn_train.networks import float_network, quantized_network
-from nbqnn_train.parallel import synchronize_batch_norm
-from nbqnn_train.training import train
+from nbqnn_train.learn.batch_norm import synchronize_batch_norm
+from nbqnn_train.learn.config import TrainConfig
+from nbqnn_train.learn.networks import float_network, quantized_network
+from nbqnn_train.learn.training import train
 from tests.train.test_data_files import write_cifar10
 
 SCRIPT = """
 import json, sys
 from pathlib import Path
-from nbqnn_train.config import TrainConfig
-from nbqnn_train.training import train
+from nbqnn_train.learn.config import TrainConfig
+from nbqnn_train.learn.training import train
 if __name__ == "__main__":
     options = json.loads(sys.argv[2])
     result = train(TrainConfig(**options, accelerator="cpu", devices=2), Path(sys.argv[1]))

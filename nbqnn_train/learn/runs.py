@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from nbqnn_train.config import TrainConfig, config_toml, read_config, toml_table
 from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.learn.config import TrainConfig, config_toml, read_config, toml_table
 
 __all__ = [
     "BEST",

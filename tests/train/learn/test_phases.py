@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from nbqnn_train.schedule import Phase, Schedule
+from nbqnn_train.learn.phases import Phase, Schedule
 
 SCHEDULE = Schedule(steps=100, warmup=0.3, fold=0.25, settle=0.05, lambda_power=3)
 

@@ -9,7 +9,7 @@ from plotly import graph_objects as go
 from plotly.io import to_html
 from plotly.subplots import make_subplots
 
-from nbqnn_train.histograms import bin_centers
+from nbqnn_train.learn.histograms import bin_centers
 
 __all__ = [
     "error_figure",
@@ -66,8 +66,8 @@ def learning_figure(metrics: Mapping[str, list[tuple[int, float]]]) -> go.Figure
 def histogram_figure(moments: list[dict], bits: Mapping[str, int]) -> go.Figure:
     """The share of each layer's weights along the staircase, epoch by epoch; a menu of layers.
 
-    ``moments`` are those of :class:`nbqnn_train.histograms.WeightHistograms`, ``bits`` the widths
-    of the layers' weights.
+    ``moments`` are those of :class:`~nbqnn_train.learn.histograms.WeightHistograms`, ``bits`` the
+    widths of the layers' weights.
     """
     figure = go.Figure()
     labels = [f"{moment['epoch']} (λ {moment['lambda']:.3f})" for moment in moments]

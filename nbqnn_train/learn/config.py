@@ -10,8 +10,8 @@ from pathlib import Path
 from nbqnn_train.convert import QuantConfig
 from nbqnn_train.data import check_data
 from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.learn.recipes import OPTIMIZERS, Recipe, recipe
 from nbqnn_train.models import check_model
-from nbqnn_train.recipes import OPTIMIZERS, Recipe, recipe
 
 __all__ = [
     "ACCELERATORS",
@@ -35,7 +35,9 @@ _PATHS = ("data_dir", "pretrained", "teacher")
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """Options of one training; None takes the default of the data set (:mod:`nbqnn_train.recipes`).
+    """Options of one training.
+
+    None takes the default of the data set, :mod:`nbqnn_train.learn.recipes`.
 
     model, data : names; see :mod:`nbqnn_train.models` and :mod:`nbqnn_train.data`.
     data_dir : folder with the data set's files.
@@ -44,7 +46,7 @@ class TrainConfig:
         theirs; with 0 it is that of the test images. Which ones does not depend on the seed.
     bits : of weights, 2 ... 6. act_bits : of activations, 2 ... 16.
     estimator : see :mod:`nbqnn_train.quant.estimators`.
-    lambda_power : of the rise of lambda, 1 ... 16; see :class:`nbqnn_train.schedule.Schedule`.
+    lambda_power : of the rise of lambda, 1 ... 16; see :class:`nbqnn_train.learn.phases.Schedule`.
     requant_mode, weight_exponents, percentile, overrides : see
         :class:`nbqnn_train.quant.config.QuantConfig`.
     full_precision : no quantization at all: the network to compare with, or to begin with.

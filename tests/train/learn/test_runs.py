@@ -12,26 +12,27 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from nbqnn_train.config import TrainConfig, merge_config, read_config
 from nbqnn_train.data import load_data, split
-from nbqnn_train.evaluation import count_correct, evaluate, load_run
-from nbqnn_train.export import export_run
+from nbqnn_train.evaluation import evaluate
 from nbqnn_train.graph import save
 from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.learn.accuracy import count_correct
+from nbqnn_train.learn.config import TrainConfig, merge_config, read_config
+from nbqnn_train.learn.module import QuantizedTraining, TrainingModule
+from nbqnn_train.learn.networks import float_network, load_state
+from nbqnn_train.learn.phases import Schedule
+from nbqnn_train.learn.trained import export_run, load_run
+from nbqnn_train.learn.training import train
+from nbqnn_train.learn.weight_files import read_weights
 from nbqnn_train.models import MODELS, build_model
-from nbqnn_train.module import QuantizedTraining, TrainingModule
-from nbqnn_train.networks import float_network, load_state
-from nbqnn_train.schedule import Schedule
-from nbqnn_train.training import train
-from nbqnn_train.weight_files import read_weights
 
 EPOCHS = 6
 OPTIONS = {"model": "digits", "data": "digits", "epochs": EPOCHS, "batch_size": 128}
 SCRIPT = """
 import sys
 from pathlib import Path
-from nbqnn_train.config import TrainConfig
-from nbqnn_train.training import train
+from nbqnn_train.learn.config import TrainConfig
+from nbqnn_train.learn.training import train
 train(TrainConfig(model="digits", data="digits", epochs=6, batch_size=128), Path(sys.argv[1]))
 """
 
@@ -402,7 +403,7 @@ def test_labels_count_for_what_the_teacher_leaves(digits_weights, tmp_path, monk
     train(taught, tmp_path / "right")
     digits = load_data("digits")
     digits.train.labels[:] = (digits.train.labels + 1) % 10
-    monkeypatch.setattr("nbqnn_train.training.load_data", lambda *_: digits)
+    monkeypatch.setattr("nbqnn_train.learn.training.load_data", lambda *_: digits)
     train(taught, tmp_path / "wrong")
     right, wrong = (weights(tmp_path / name) for name in ("right", "wrong"))
     same = all(torch.equal(right[name], wrong[name]) for name in right)

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from nbqnn_train.config import TrainConfig
 from nbqnn_train.convert import QuantConfig, convert
-from nbqnn_train.evaluation import load_run
-from nbqnn_train.histograms import bin_centers, histogram, staircase
-from nbqnn_train.pictures import histogram_figure, learning_figure, read_metrics
-from nbqnn_train.training import train
+from nbqnn_train.learn.config import TrainConfig
+from nbqnn_train.learn.histograms import bin_centers, histogram, staircase
+from nbqnn_train.learn.pictures import histogram_figure, learning_figure, read_metrics
+from nbqnn_train.learn.trained import load_run
+from nbqnn_train.learn.training import train
 
 LAYERS = ("features_0", "features_3", "features_7", "classifier")
 

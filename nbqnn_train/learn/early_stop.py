@@ -5,7 +5,7 @@ from pathlib import Path
 import lightning
 from lightning.pytorch.callbacks import Callback
 
-from nbqnn_train.runs import write_weights
+from nbqnn_train.learn.runs import write_weights
 
 __all__ = ["EarlyStop"]
 

@@ -19,28 +19,28 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import nn
 
-from nbqnn_train.allocation import keep_freed_memory
-from nbqnn_train.config import TrainConfig
 from nbqnn_train.data import DataSets, load_data, split
 from nbqnn_train.data.batches import calibration_batches
-from nbqnn_train.early_stop import EarlyStop
-from nbqnn_train.evaluation import count_correct
 from nbqnn_train.graph.errors import NbqnnError
-from nbqnn_train.histograms import WeightHistograms
-from nbqnn_train.module import QuantizedTraining, TrainingModule
-from nbqnn_train.networks import check_images, float_network, quantized_network
-from nbqnn_train.parallel import synchronize_batch_norm
-from nbqnn_train.pictures import (
+from nbqnn_train.learn.accuracy import count_correct
+from nbqnn_train.learn.allocation import keep_freed_memory
+from nbqnn_train.learn.batch_norm import synchronize_batch_norm
+from nbqnn_train.learn.config import TrainConfig
+from nbqnn_train.learn.data import TrainingData
+from nbqnn_train.learn.early_stop import EarlyStop
+from nbqnn_train.learn.histograms import WeightHistograms
+from nbqnn_train.learn.module import QuantizedTraining, TrainingModule
+from nbqnn_train.learn.networks import check_images, float_network, quantized_network
+from nbqnn_train.learn.phases import Schedule
+from nbqnn_train.learn.pictures import (
     error_figure,
     histogram_figure,
     learning_figure,
     pictures_page,
     read_metrics,
 )
-from nbqnn_train.progress import progress_callback
-from nbqnn_train.quant.network import QuantNetwork
-from nbqnn_train.quantization_report import quantization_errors
-from nbqnn_train.runs import (
+from nbqnn_train.learn.progress import progress_callback
+from nbqnn_train.learn.runs import (
     BEST,
     CHECKPOINT,
     PICTURES,
@@ -52,9 +52,9 @@ from nbqnn_train.runs import (
     write_text,
     write_weights,
 )
-from nbqnn_train.schedule import Schedule
-from nbqnn_train.training_data import TrainingData
-from nbqnn_train.weight_files import read_weights
+from nbqnn_train.learn.weight_files import read_weights
+from nbqnn_train.quant.network import QuantNetwork
+from nbqnn_train.quantization_report import quantization_errors
 
 __all__ = ["train"]
 

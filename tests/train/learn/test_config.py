@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from nbqnn_train.config import TrainConfig, config_toml, read_config
 from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.learn.config import TrainConfig, config_toml, read_config
 
 
 def config(**options) -> TrainConfig:

@@ -1,0 +1,1 @@
+"""Learning: the loop, its phases and settings, and what a training leaves behind."""
