@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from hw.files import write_text
+from hw.contract.files import write_text
 from nbqnn_train.graph.errors import NbqnnError
 from scripts.output import console, write_json
 

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from hw.accelerator import TOP
-from hw.config import PRESETS, AcceleratorConfig
-from hw.files import write_text
-from hw.generate import accelerator_verilog
+from hw.contract.config import AcceleratorConfig
+from hw.contract.files import write_text
+from hw.contract.presets import PRESETS
+from hw.rtl.accelerator import TOP
+from hw.rtl.generate import accelerator_verilog
 from hw.synth.area import Area, ModuleAreas
 from hw.synth.area_model import FIT_FILE, counted_area, fitted_terms
 from hw.synth.build import family_verilog

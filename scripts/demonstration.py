@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from hw.boards import find_board
+from hw.boards.devices import find_board
 from hw.compiler import compile_graph, save_program
-from hw.config import load_config
-from hw.files import write_text
-from hw.generate import generate
+from hw.contract.files import write_text
+from hw.contract.presets import load_config
+from hw.rtl.generate import generate
 from hw.synth import synth_yosys
 from nbqnn_train.data import load_data
 from nbqnn_train.evaluation import evaluate

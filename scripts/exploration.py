@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from hw.board_memory import find_memory
-from hw.boards import find_board
-from hw.config import AcceleratorConfig
+from hw.boards.devices import find_board
+from hw.boards.memories import find_memory
+from hw.contract.config import AcceleratorConfig
+from hw.contract.files import write_text
 from hw.explore import Budget, explore
-from hw.files import write_text
 from hw.synth.area_model import estimate_area
 from nbqnn_train.graph.errors import NbqnnError
 from scripts.explore_pictures import explore_sections

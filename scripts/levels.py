@@ -10,8 +10,9 @@ from typing import Annotated
 
 import typer
 
-from hw.config import PRESETS, AcceleratorConfig, load_config
-from hw.generate import accelerator_verilog
+from hw.contract.config import AcceleratorConfig
+from hw.contract.presets import PRESETS, load_config
+from hw.rtl.generate import accelerator_verilog
 from hw.synth.build import family_verilog
 from hw.synth.hierarchy import direct_instances, instance_paths, modules_of_cells
 from hw.synth.levels import MAX_CHAIN_BITS, MAX_LEVELS, ComponentLevels, logic_levels

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from hw.files import write_text
+from hw.contract.files import write_text
 
 __all__ = ["console", "progress", "spinner", "write_json"]
 

@@ -12,9 +12,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from hw.board_memory import find_memory
-from hw.boards import find_board
-from hw.config import load_config
+from hw.boards.devices import find_board
+from hw.boards.memories import find_memory
+from hw.contract.presets import load_config
 from hw.synth.area_model import estimate_area
 from nbqnn_train.graph import NbqnnError
 from scripts.output import console, spinner, write_json

@@ -1,7 +1,8 @@
 """What networks take on the configurations for the ZCU102: cycles, GOP/s, utilization.
 
-Weights are random: cycles do not depend on them. Cycles come from the model (:mod:`hw.cycles`) or,
-on request, from the Verilated RTL, whose every output code is then compared with the interpreter's.
+Weights are random: cycles do not depend on them. Cycles come from the model
+(:mod:`hw.model.cycles`) or, on request, from the Verilated RTL, whose every output code is then
+compared with the interpreter's.
 Clock rates are those that a configuration asks for; nothing here has run on a board.
 """
 
@@ -11,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from hw.board_memory import BoardMemory
 from hw.compiler import compile_graph
-from hw.config import load_config
-from hw.cycles import estimate_cycles
-from hw.estimate import board_model
-from hw.program import Program
+from hw.contract.memory_timing import BoardMemory
+from hw.contract.presets import load_config
+from hw.contract.program import Program
+from hw.model.cycles import estimate_cycles
+from hw.model.estimate import board_model
 from nbqnn_train.graph import Conv2d, Graph, NbqnnError, load, save
 
 __all__ = ["NETWORKS", "Measurement", "measure", "network_graph"]

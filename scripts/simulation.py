@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hw.board_memory import DDR4_REFRESH, find_memory
+from hw.boards.memories import DDR4_REFRESH, find_memory
 from nbqnn_train.graph.errors import NbqnnError
 from sim.serial.simulate import simulate_netlist
 from sim.simulate import TraceRequest, simulate

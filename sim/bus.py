@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from hw.accelerator import TOP
-from hw.config import AcceleratorConfig
+from hw.contract.config import AcceleratorConfig
 from hw.driver import Buffer
-from hw.generate import accelerator_verilog
+from hw.rtl.accelerator import TOP
+from hw.rtl.generate import accelerator_verilog
 from sim.verilated import MemoryTiming, VerilatedAccelerator
 
 __all__ = ["Trace", "VerilatedBus"]

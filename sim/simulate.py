@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from hw.board_memory import BoardMemory
 from hw.compiler import compile_graph
-from hw.control.stalls import Stall
-from hw.cycles import CycleEstimate, MemoryModel, estimate_cycles
+from hw.contract.causes import Stall
+from hw.contract.memory_timing import BoardMemory
+from hw.contract.program import Port, Program, load_program
 from hw.driver import Driver, RunResult, memory_bytes, run_group
-from hw.program import Port, Program, load_program
-from hw.traffic import layer_bytes
+from hw.model.cycles import CycleEstimate, MemoryModel, estimate_cycles
+from hw.model.traffic import layer_bytes
 from nbqnn_train.graph import Graph, NbqnnError, run
 from sim.bus import Trace, VerilatedBus
 from sim.verilated import MemoryTiming
@@ -149,7 +149,7 @@ def simulate_program(
         ``first_mismatch`` (None, or ``image``, ``layer``, ``channel``, ``position`` (row, column),
         ``expected``, ``actual``, and ``cycles``: begin and end of that layer in the run),
         ``cycles_per_image``, ``estimated_cycles``, ``stalls`` (cycles per image in which the array
-        stood still, by the names of :class:`hw.control.stalls.Stall`), ``estimated_stalls``,
+        stood still, by the names of :class:`hw.contract.causes.Stall`), ``estimated_stalls``,
         ``clock_mhz``, what array and memory can do at
         most (``macs_per_cycle``, ``bytes_per_cycle``), ``utilization`` (of the array, over the
         whole run) and ``layers``, each with ``name``, ``cycles``, ``estimated_cycles``, ``macs``,

@@ -19,7 +19,7 @@ LONGEST_FILE = 500
 
 
 def _module(path: Path) -> str:
-    """``hw/array/svpe.py`` -> ``hw.array.svpe``; ``hw/__init__.py`` -> ``hw``."""
+    """``hw/rtl/array/svpe.py`` -> ``hw.rtl.array.svpe``; ``hw/__init__.py`` -> ``hw``."""
     return ".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__")
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from hw.compiler import compile_graph
-from hw.config import PRESETS
-from hw.cycles import estimate_cycles
+from hw.contract.presets import PRESETS
+from hw.model.cycles import estimate_cycles
 from nbqnn_train.convert import QuantConfig, calibrate, convert
 from nbqnn_train.export import export_graph
 from nbqnn_train.graph import run, tensor_types

@@ -1,7 +1,7 @@
 """From a graph and a configuration to a program."""
 
 from hw.compiler.compile import compile_graph
-from hw.fold import CompileError
-from hw.program import Program, load_program, save_program
+from hw.compiler.errors import CompileError
+from hw.contract.program import Program, load_program, save_program
 
 __all__ = ["CompileError", "Program", "compile_graph", "load_program", "save_program"]

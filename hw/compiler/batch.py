@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
+from hw.compiler.errors import CompileError
 from hw.compiler.layer import Layer, Lowered
-from hw.fold import CompileError
 from nbqnn_train.graph import Graph, Linear
 
 __all__ = ["batched"]

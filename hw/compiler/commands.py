@@ -6,10 +6,9 @@ from dataclasses import dataclass, replace
 from hw.compiler.layouts import best_pixels
 from hw.compiler.memory import Buffer
 from hw.compiler.tiles import FilterTile, RowTile
-from hw.config import AcceleratorConfig
-from hw.control.transfer import word_beats
-from hw.isa import Compute, Memory, Region, Unit
-from hw.layout import TensorLayout
+from hw.contract.config import AcceleratorConfig
+from hw.contract.isa import Compute, Memory, Region, Unit
+from hw.contract.words import TensorLayout, word_beats
 
 __all__ = ["Home", "Place", "Strip", "compute_command", "transfers"]
 

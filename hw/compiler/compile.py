@@ -1,15 +1,15 @@
 """From a graph to a program."""
 
 from hw.compiler.batch import batched
+from hw.compiler.errors import CompileError
 from hw.compiler.layer import Lowered
 from hw.compiler.lower import lower
 from hw.compiler.schedule import Crowded, Schedule, Spill
 from hw.compiler.tiles import stream_rows
-from hw.config import AcceleratorConfig
-from hw.fold import CompileError
-from hw.isa import Unit
-from hw.program import Program
-from hw.registers import LAYERS
+from hw.contract.config import AcceleratorConfig
+from hw.contract.isa import Unit
+from hw.contract.program import Program
+from hw.contract.registers import LAYERS
 from nbqnn_train.graph import Graph, validate
 
 __all__ = ["compile_graph"]

@@ -3,10 +3,10 @@
 from math import gcd
 
 from hw.compiler.tiles import stream_tiles
-from hw.config import AcceleratorConfig
-from hw.control.transfer import word_beats
-from hw.image_fold import AxisFold, ImageFold
-from hw.isa import Memory
+from hw.contract.config import AcceleratorConfig
+from hw.contract.image_blocks import AxisFold, ImageFold
+from hw.contract.isa import Memory
+from hw.contract.words import word_beats
 
 __all__ = ["choose_fold"]
 

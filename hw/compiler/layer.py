@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from hw.compiler.views import View
-from hw.fold import ChannelParams
-from hw.image_fold import ImageFold
-from hw.isa import Unit
+from hw.contract.image_blocks import ImageFold
+from hw.contract.isa import Unit
+from hw.contract.words import ChannelParams
 
 __all__ = ["Layer", "Lowered"]
 

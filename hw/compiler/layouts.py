@@ -6,9 +6,9 @@ import numpy as np
 
 from hw.compiler.layer import Layer, Lowered
 from hw.compiler.tiles import FilterTile, layer_steps
-from hw.config import AcceleratorConfig
-from hw.layout import TensorLayout
-from hw.memory.banks import may_meet
+from hw.contract.banks import may_meet
+from hw.contract.config import AcceleratorConfig
+from hw.contract.words import TensorLayout
 
 __all__ = ["best_pixels", "choose_layouts"]
 

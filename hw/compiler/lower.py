@@ -5,18 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 
+from hw.compiler.constants import fold_requantize, identity_params
+from hw.compiler.errors import CompileError
 from hw.compiler.folding import choose_fold
 from hw.compiler.layer import Layer, Lowered
 from hw.compiler.views import View, concat_views
-from hw.config import AcceleratorConfig
-from hw.fold import (
-    CompileError,
-    fold_requantize,
-    identity_params,
-    stored_offset,
-)
-from hw.image_fold import ImageFold
-from hw.isa import Unit
+from hw.contract.config import AcceleratorConfig
+from hw.contract.image_blocks import ImageFold
+from hw.contract.isa import Unit
+from hw.contract.words import stored_offset
 from nbqnn_train.graph import (
     Add,
     AvgPool2d,

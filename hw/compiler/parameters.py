@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from hw.compiler.memory import Ring
 from hw.compiler.stream import CommandStream
 from hw.compiler.tiles import FilterTile, layer_steps
-from hw.config import AcceleratorConfig
-from hw.control.transfer import word_beats
-from hw.isa import Load, Memory, Region, Unit
+from hw.contract.config import AcceleratorConfig
+from hw.contract.isa import Load, Memory, Region, Unit
+from hw.contract.words import word_beats
 
 __all__ = ["LoadedTile", "ParameterLoader"]
 

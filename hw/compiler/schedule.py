@@ -3,16 +3,16 @@
 from itertools import product
 
 from hw.compiler.commands import Home, Place, Strip, compute_command, transfers
+from hw.compiler.errors import CompileError
 from hw.compiler.layer import Layer, Lowered
 from hw.compiler.layouts import choose_layouts
 from hw.compiler.memory import NoRoom, Scratchpad
 from hw.compiler.parameters import LoadedTile, ParameterLoader
 from hw.compiler.stream import CommandStream
 from hw.compiler.tiles import FilterTile, RowTile, filter_tiles, row_tiles, stream_rows
-from hw.config import AcceleratorConfig
-from hw.fold import CompileError
-from hw.isa import Load, Region, Store, Unit
-from hw.program import Port, Program, ProgramLayer
+from hw.contract.config import AcceleratorConfig
+from hw.contract.isa import Load, Region, Store, Unit
+from hw.contract.program import Port, Program, ProgramLayer
 from nbqnn_train.graph import Graph
 
 __all__ = ["Crowded", "Schedule", "Spill"]

@@ -2,8 +2,8 @@
 
 from bisect import bisect_right
 
-from hw.fold import CompileError
-from hw.isa import Command, Compute, End, Load, Store, pack
+from hw.compiler.errors import CompileError
+from hw.contract.isa import Command, Compute, End, Load, Store, pack
 
 __all__ = ["CommandStream"]
 

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hw.compiler.errors import CompileError
 from hw.compiler.layer import Layer
-from hw.config import AcceleratorConfig
-from hw.fold import ChannelParams, CompileError
-from hw.isa import Unit
-from hw.layout import pack_params, pack_vector_weights, pack_weights
+from hw.contract.config import AcceleratorConfig
+from hw.contract.isa import Unit
+from hw.contract.words import ChannelParams, pack_params, pack_vector_weights, pack_weights
 
 __all__ = [
     "FilterTile",

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from hw.config import AcceleratorConfig
+from hw.contract.config import AcceleratorConfig
 from nbqnn_train.graph import Clip, Concat, Graph, MaxPool2d, Requantize
 
 __all__ = ["View", "concat_views"]

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hw.control.stalls import Stall
+from hw.contract.causes import ErrorCause, Stall
+from hw.contract.isa import Region
+from hw.contract.program import Port, Program
+from hw.contract.registers import IDENTITY, REGISTERS, VERSION
 from hw.driver.bus import Bus
 from hw.driver.memory import ProgramMemory
-from hw.isa import Region
-from hw.program import Port, Program
-from hw.registers import IDENTITY, REGISTERS, VERSION, ErrorCause
 from nbqnn_train.graph import NbqnnError, quantize_input
 
 __all__ = ["AcceleratorError", "Driver", "RunResult"]
@@ -30,7 +30,7 @@ class RunResult:
     program for batches of N images. ``layer_cycles`` are the
     cycles from the end of the layer before (the first: from the start) to the end of each layer.
     ``stalls`` are the cycles without a step of the array by cause, "load", "store", "fetch",
-    "drain" and "other" (:class:`hw.control.stalls.Stall`); they and ``array_cycles`` make up
+    "drain" and "other" (:class:`hw.contract.causes.Stall`); they and ``array_cycles`` make up
     ``cycles``.
     """
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from hw.contract.registers import REGISTERS
 from hw.driver.bus import BusError
-from hw.registers import REGISTERS
 
 __all__ = ["Interrupt", "PolledInterrupt", "UioInterrupt"]
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from hw.contract.isa import Region
+from hw.contract.program import Port, Program
 from hw.driver.bus import PAGE_BYTES, Bus
-from hw.isa import Region
-from hw.program import Port, Program
 
 __all__ = ["ProgramMemory", "memory_bytes"]
 

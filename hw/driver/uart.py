@@ -6,8 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from hw.driver.bus import PAGE_BYTES, Buffer, BusError
-from hw.host.protocol import (
+from hw.contract.serial_protocol import (
     DEFAULT_BAUD,
     DIVISOR_BITS,
     HEADER_BYTES,
@@ -18,6 +17,7 @@ from hw.host.protocol import (
     Op,
     Space,
 )
+from hw.driver.bus import PAGE_BYTES, Buffer, BusError
 
 __all__ = ["SerialLine", "SerialPort", "UartBus"]
 

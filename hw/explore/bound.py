@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from math import prod
 
-from hw.config import AcceleratorConfig
+from hw.contract.config import AcceleratorConfig
 from nbqnn_train.graph import Conv2d, Graph, Linear, tensor_types
 
 __all__ = ["Work", "least_cycles", "work_of"]

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
-from hw.boards import Board
-from hw.config import AcceleratorConfig
+from hw.boards.devices import Board
+from hw.contract.config import AcceleratorConfig
 
 __all__ = ["Budget", "Candidate", "front"]
 

@@ -9,12 +9,12 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Self
 
-from hw.board_memory import BoardMemory
 from hw.compiler import CompileError, compile_graph
-from hw.config import AcceleratorConfig
-from hw.cycles import estimate_cycles
-from hw.estimate import board_model
+from hw.contract.config import AcceleratorConfig
+from hw.contract.memory_timing import BoardMemory
 from hw.explore.journal import Journal
+from hw.model.cycles import estimate_cycles
+from hw.model.estimate import board_model
 from nbqnn_train.graph import Graph, load
 
 __all__ = ["Evaluator"]

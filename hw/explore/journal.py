@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 import hw
-from hw.config import AcceleratorConfig, ConfigError
-from hw.files import write_text
+from hw.contract.config import AcceleratorConfig, ConfigError
+from hw.contract.files import write_text
 from nbqnn_train.graph.errors import NbqnnError
 
 __all__ = ["Journal"]

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
+from hw.compiler.errors import CompileError
 from hw.compiler.lower import lower
-from hw.config import AcceleratorConfig
-from hw.fold import CompileError
+from hw.contract.config import AcceleratorConfig
 from nbqnn_train.graph import Conv2d, Graph, Linear, tensor_types
 
 __all__ = ["base_config"]

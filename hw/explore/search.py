@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hw.board_memory import BoardMemory
-from hw.config import AcceleratorConfig
+from hw.compiler.errors import CompileError
+from hw.contract.config import AcceleratorConfig
+from hw.contract.memory_timing import BoardMemory
 from hw.explore.bound import Work, least_cycles, work_of
 from hw.explore.candidates import Budget, Candidate, beaten, front
 from hw.explore.evaluate import Evaluator
 from hw.explore.journal import Journal
 from hw.explore.requirements import base_config
 from hw.explore.space import grid, neighbours
-from hw.fold import CompileError
 from nbqnn_train.graph import graph_digest, load, validate
 
 __all__ = ["Exploration", "explore"]

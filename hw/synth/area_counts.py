@@ -1,12 +1,12 @@
 """Tables and registers around the array that can be counted: requantizers, drain, memories."""
 
-from hw.config import AcceleratorConfig
-from hw.control.fetch import queued_layout
-from hw.control.transfer import word_beats
-from hw.isa import DESCRIPTOR_BYTES, Memory, Opcode
-from hw.memory.activations import activation_address_bits
-from hw.post.drain import drain_registers
-from hw.post.requantizer import addend_bits, param_layout
+from hw.contract.config import AcceleratorConfig
+from hw.contract.isa import DESCRIPTOR_BYTES, Memory, Opcode
+from hw.contract.words import addend_bits, word_beats
+from hw.rtl.control.fetch import queued_layout
+from hw.rtl.memory.activations import activation_address_bits
+from hw.rtl.post.drain import drain_registers
+from hw.rtl.post.requantizer import param_layout
 from hw.synth.area import Area
 
 __all__ = ["memory_logic", "post_logic", "transfer_logic"]
@@ -36,7 +36,7 @@ def post_logic(config: AcceleratorConfig) -> Area:
 
 
 def _requantizers(config: AcceleratorConfig) -> Area:
-    """Those of one channel, a position each; as in :mod:`hw.post.requantizer`."""
+    """Those of one channel, a position each; as in :mod:`hw.rtl.post.requantizer`."""
     c = config
     width = addend_bits(c)
     # Bits of the total below its sign.
@@ -71,7 +71,7 @@ def _requantizers(config: AcceleratorConfig) -> Area:
 def memory_logic(config: AcceleratorConfig) -> Area:
     """What stands before and behind the activation memory's banks; the units' registers.
 
-    As in :mod:`hw.memory.activations` and :mod:`hw.array.vector_max`.
+    As in :mod:`hw.rtl.memory.activations` and :mod:`hw.rtl.array.vector_max`.
     """
     c = config
     word, banks = c.act_word_bits, c.banks
@@ -97,7 +97,7 @@ def memory_logic(config: AcceleratorConfig) -> Area:
 def transfer_logic(config: AcceleratorConfig) -> Area:
     """What comes from the ports on its way to memories, and goes to them; groups of positions.
 
-    As in :mod:`hw.stream.gearbox` and :mod:`hw.control`.
+    As in :mod:`hw.rtl.stream.gearbox` and :mod:`hw.control`.
     """
     c = config
     beat, act_beats = c.axi_beat_bits, word_beats(c, Memory.ACT)

@@ -13,9 +13,9 @@ from functools import cache
 from math import ceil
 from pathlib import Path
 
-from hw.array.reduction import Reduction, reduction
-from hw.config import AcceleratorConfig
-from hw.post.requantizer import param_layout
+from hw.contract.config import AcceleratorConfig
+from hw.rtl.array.reduction import Reduction, reduction
+from hw.rtl.post.requantizer import param_layout
 from hw.synth.area import Area
 from hw.synth.area_counts import memory_logic, post_logic, transfer_logic
 
@@ -24,7 +24,7 @@ __all__ = ["FIT_FILE", "array_area", "counted_area", "estimate_area", "fitted_te
 #: Resource -> term -> coefficient, under ``coefficients``; the measurements beside it.
 FIT_FILE = Path(__file__).with_name("area_fit.json")
 
-#: Filters that share a copy of the activation registers (:mod:`hw.array.array`).
+#: Filters that share a copy of the activation registers (:mod:`hw.rtl.array.array`).
 _TILE_FILTERS = 8
 #: Words of a 36-Kbit block memory -> bits of each.
 _BLOCK_WIDTH = {512: 72, 1024: 36, 2048: 18, 4096: 9, 8192: 4, 16384: 2, 32768: 1}
@@ -64,7 +64,7 @@ def _element(pe: str, lanes: int, act_bits: int, weight_bits: int, acc_bits: int
 
 
 def _product_tables(act_bits: int, weight_bits: int) -> int:
-    """Tables of :class:`hw.array.ultrascale.LaneProduct`."""
+    """Tables of :class:`hw.rtl.ultrascale.elements.LaneProduct`."""
     if weight_bits == 2:
         return ceil(act_bits / 2)
     if weight_bits == 3:
@@ -81,7 +81,7 @@ def _product_tables(act_bits: int, weight_bits: int) -> int:
 
 
 def _sum_tables(plan: Reduction, lanes: int, product_bits: int) -> int:
-    """Tables of all :class:`hw.array.ultrascale.Sum` of an element: one per bit."""
+    """Tables of all :class:`hw.rtl.ultrascale.elements.Sum` of an element: one per bit."""
     widths = [product_bits] * lanes + [plan.constant.bit_length()] * (plan.constant != 0)
     tables = 0
     for groups, sums in zip(plan.levels, plan.widths, strict=True):

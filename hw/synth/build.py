@@ -4,10 +4,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from hw.array.ultrascale import ultrascale_elements
-from hw.cells.ultrascale import ultrascale_cells
-from hw.config import AcceleratorConfig, load_config
-from hw.verilog import VerilogLibrary
+from hw.contract.config import AcceleratorConfig
+from hw.contract.presets import load_config
+from hw.rtl.ultrascale.cells import ultrascale_cells
+from hw.rtl.ultrascale.elements import ultrascale_elements
+from hw.rtl.verilog import VerilogLibrary
 from nbqnn_train.graph.errors import NbqnnError
 
 __all__ = ["Build", "family_verilog", "read_build"]

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from hw.files import write_text
+from hw.contract.files import write_text
 
 __all__ = ["cached"]
 

@@ -19,7 +19,7 @@ _INSTANCE = re.compile(r"^ +(\w+) \\?(\S+) +\($", flags=re.MULTILINE)
 
 
 def direct_instances(verilog: str) -> dict[str, Counter[str]]:
-    """Module -> module in it -> how often, in Verilog that :mod:`hw.verilog` wrote."""
+    """Module -> module in it -> how often, in Verilog that :mod:`hw.rtl.verilog` wrote."""
     bodies = dict(_MODULE.findall(verilog))
     return {
         name: Counter(used for used, _ in _INSTANCE.findall(body) if used in bodies)

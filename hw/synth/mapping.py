@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 
-from hw.files import write_text
+from hw.contract.files import write_text
 from hw.synth.cache import cached
 from hw.synth.hierarchy import direct_instances, module_texts, without_kept
 from nbqnn_train.graph.errors import NbqnnError

@@ -10,9 +10,10 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from hw.boards import BOARDS, Board
-from hw.files import write_text
-from hw.host.ulx3s import TOP, Ulx3s
+from hw.boards.devices import BOARDS, Board
+from hw.boards.ulx3s import TOP, Ulx3s
+from hw.contract.files import write_text
+from hw.rtl.verilog import emit
 from hw.synth.area import Area, ModuleAreas
 from hw.synth.build import Build, read_build
 from hw.synth.fit import check_fit, shares
@@ -21,7 +22,6 @@ from hw.synth.mapping import map_modules
 from hw.synth.nextpnr_report import read_nextpnr_report
 from hw.synth.process import run_python
 from hw.synth.yosys import ARRAY_PREFIX
-from hw.verilog import emit
 from nbqnn_train.graph.errors import NbqnnError
 
 __all__ = [

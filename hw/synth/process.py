@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from hw.files import write_text
+from hw.contract.files import write_text
 from nbqnn_train.graph.errors import NbqnnError
 
 __all__ = ["run_python", "run_tool"]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from hw.files import write_text
+from hw.contract.files import write_text
 from nbqnn_train.graph.errors import NbqnnError
 
 __all__ = ["reroot_saif"]

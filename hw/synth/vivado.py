@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from hw.boards import BOARDS, Board
-from hw.files import write_text
+from hw.boards.devices import BOARDS, Board
+from hw.contract.files import write_text
 from hw.synth.area import Area
 from hw.synth.build import Build, read_build
 from hw.synth.fit import check_fit, shares

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from hw.config import AcceleratorConfig
+from hw.contract.config import AcceleratorConfig
 from nbqnn_train.graph.errors import NbqnnError
 
 __all__ = ["WRAPPER", "VivadoTop", "read_top", "wrapper_verilog"]
@@ -28,7 +28,7 @@ class VivadoTop:
 
 
 def read_top(verilog: str, top: str) -> VivadoTop:
-    """The ports of module ``top`` in Verilog that :mod:`hw.verilog` wrote.
+    """The ports of module ``top`` in Verilog that :mod:`hw.rtl.verilog` wrote.
 
     Raises :exc:`NbqnnError` if they are not those of an accelerator.
     """

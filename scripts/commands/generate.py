@@ -18,8 +18,8 @@ def generate(
     ] = None,
 ) -> None:
     """Write the accelerator: Verilog, register map, configuration."""
-    from hw.config import load_config
-    from hw.generate import generate as run_generation
+    from hw.contract.presets import load_config
+    from hw.rtl.generate import generate as run_generation
 
     configuration = load_config(preset=preset, path=config)
     with spinner("generating"):

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from hw.files import write_text
+from hw.contract.files import write_text
 from nbqnn_train.graph.errors import NbqnnError
 from scripts.explore_pictures import explore_sections
 from scripts.pages import Section, page

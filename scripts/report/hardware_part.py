@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 from plotly import graph_objects as go
 
-from hw.config import AcceleratorConfig
+from hw.contract.config import AcceleratorConfig
 from scripts.pages import LEGEND, Section, html_table
 
 __all__ = ["build_section", "compile_section", "simulate_section", "synth_section"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from hw.host.protocol import DEFAULT_BAUD
+from hw.contract.serial_protocol import DEFAULT_BAUD
 from sim.cache import cached_folder, keep_only
 from sim.verilator import compile_model, link, tool_versions, verilate
 

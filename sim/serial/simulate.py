@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from hw.boards.ulx3s import TOP
+from hw.contract.program import load_program
 from hw.driver import Driver, UartBus
-from hw.host.ulx3s import TOP
-from hw.program import load_program
 from nbqnn_train.graph.errors import NbqnnError
 from sim.serial.board import VerilatedBoard
 from sim.serial.netlist import netlist_with_models

@@ -132,8 +132,8 @@ class VerilatedAccelerator:
     """A design with an AXI4-Lite control port, AXI4 data ports and an interrupt.
 
     The ports of the top module are ``clk``, ``rst``, ``irq``, ``s_axi_*`` (32-bit data) and
-    ``m_axi_*``, the members of :mod:`hw.axi.bus`'s signatures; several data ports, which share the
-    memory, are ``m_axi0_*``, ``m_axi1_*`` and so on. Addresses outside the memory are
+    ``m_axi_*``, the members of :mod:`hw.rtl.axi.bus`'s signatures; several data ports, which share
+    the memory, are ``m_axi0_*``, ``m_axi1_*`` and so on. Addresses outside the memory are
     answered with DECERR. Building takes from seconds to minutes, once for each Verilog text. To be
     used in a ``with`` statement or closed. Several models may run at the same time, each in a
     thread of its own: Python's global lock is not held while time passes.

@@ -11,9 +11,9 @@ import tempfile
 from pathlib import Path
 
 import hw.synth
-from hw.boards import find_board
-from hw.config import load_config
-from hw.generate import accelerator_verilog
+from hw.boards.devices import find_board
+from hw.contract.presets import load_config
+from hw.rtl.generate import accelerator_verilog
 from hw.synth.hierarchy import direct_instances
 from hw.synth.nextpnr import part_options, run_nextpnr_tool
 from hw.synth.nextpnr_report import read_nextpnr_report

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from hw.boards import find_board
+from hw.boards.devices import find_board
 from hw.compiler import compile_graph
-from hw.config import AcceleratorConfig
-from hw.cycles import estimate_cycles
-from hw.generate import generate
+from hw.contract.config import AcceleratorConfig
+from hw.model.cycles import estimate_cycles
+from hw.rtl.generate import generate
 from hw.synth import synth_yosys
 from nbqnn_train.graph import Input
 from sim.simulate import simulate_program

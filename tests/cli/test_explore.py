@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from hw.config import AcceleratorConfig, load_config
+from hw.contract.config import AcceleratorConfig
+from hw.contract.presets import load_config
 from hw.synth.area import Area
 from nbqnn_train.graph import save
 from tests.cli.networks import small_graph

@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from hw.config import load_config
+from hw.contract.presets import load_config
 from nbqnn_train.graph import Graph, Input, MaxPool2d, save
 from tests.cli.networks import small_graph
 from tests.hw.synth.reports import HIERARCHY, MET, MISSED, POWER, UTILIZATION, header

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hw.board_memory import find_memory
+from hw.boards.memories import find_memory
 from scripts import performance
 
 

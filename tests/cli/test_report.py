@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from hw.config import PRESETS
+from hw.contract.presets import PRESETS
 from nbqnn_train.graph import save
 from tests.cli.networks import small_graph
 

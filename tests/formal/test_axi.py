@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from hw.axi import bursts
-from hw.axi.read_dma import AxiReader
-from hw.axi.write_dma import AxiWriter
-from hw.verilog import emit
+from hw.rtl.axi import bursts
+from hw.rtl.axi.read_dma import AxiReader
+from hw.rtl.axi.write_dma import AxiWriter
+from hw.rtl.verilog import emit
 from tests.formal.proofs import proven
 from tests.nightly import NIGHTLY
 

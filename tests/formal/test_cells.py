@@ -3,13 +3,14 @@
 import pytest
 from amaranth.lib.wiring import In
 
-from hw.cells.addition import Addition
-from hw.cells.choice import Choice
-from hw.cells.comparison import Comparison
-from hw.cells.halving import Halving
-from hw.cells.step import Step
-from hw.cells.total import Total
-from hw.cells.ultrascale import (
+from hw.rtl.cells.addition import Addition
+from hw.rtl.cells.choice import Choice
+from hw.rtl.cells.comparison import Comparison
+from hw.rtl.cells.halving import Halving
+from hw.rtl.cells.step import Step
+from hw.rtl.cells.total import Total
+from hw.rtl.cells.union import Union
+from hw.rtl.ultrascale.cells import (
     UltrascaleAddition,
     UltrascaleChoice,
     UltrascaleComparison,
@@ -19,8 +20,7 @@ from hw.cells.ultrascale import (
     UltrascaleUnion,
     ultrascale_cells,
 )
-from hw.cells.union import Union
-from hw.verilog import emit
+from hw.rtl.verilog import emit
 from tests.formal.proofs import inverted_tables, proven
 
 CELLS = [

@@ -2,9 +2,9 @@
 
 import pytest
 
-from hw.array.svpe import Svpe, Vpe
-from hw.array.ultrascale import UltrascaleSvpe, UltrascaleVpe
-from hw.verilog import emit
+from hw.rtl.array.svpe import Svpe, Vpe
+from hw.rtl.ultrascale.elements import UltrascaleSvpe, UltrascaleVpe
+from hw.rtl.verilog import emit
 from tests.formal.proofs import equivalent, inverted_tables, proven
 from tests.nightly import NIGHTLY
 

@@ -5,9 +5,9 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.array.svpe import Svpe
-from hw.array.ultrascale import LaneProduct
-from hw.verilog import emit
+from hw.rtl.array.svpe import Svpe
+from hw.rtl.ultrascale.elements import LaneProduct
+from hw.rtl.verilog import emit
 from tests.formal.proofs import inverted_tables, proven
 from tests.nightly import NIGHTLY
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from hw.stream.fifo import StreamFifo
-from hw.stream.skid import SkidBuffer
-from hw.verilog import emit
+from hw.rtl.stream.fifo import StreamFifo
+from hw.rtl.stream.skid import SkidBuffer
+from hw.rtl.verilog import emit
 from tests.formal.proofs import proven
 
 #: Cycles after a reset that are searched: the queue full, empty and around its end again.

@@ -6,9 +6,9 @@ doubled or out of step. Bursts of up to two beats, two outstanding; depth given 
 
 import pytest
 
-from hw.axi import stripes
-from hw.axi.stripes import StripedReader, StripedWriter
-from hw.verilog import emit
+from hw.rtl.axi import stripes
+from hw.rtl.axi.stripes import StripedReader, StripedWriter
+from hw.rtl.verilog import emit
 from tests.formal.proofs import proven
 from tests.nightly import NIGHTLY
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from hw.array.ultrascale import Accumulation, Sum
-from hw.verilog import emit
+from hw.rtl.ultrascale.elements import Accumulation, Sum
+from hw.rtl.verilog import emit
 from tests.formal.proofs import inverted_tables, proven
 from tests.nightly import NIGHTLY
 

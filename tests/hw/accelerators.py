@@ -1,6 +1,6 @@
 """Small accelerators whose parameters differ in everything, so that few builds cover much."""
 
-from hw.config import AcceleratorConfig
+from hw.contract.config import AcceleratorConfig
 
 __all__ = ["BENCHED", "VERILATED"]
 

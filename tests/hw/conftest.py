@@ -2,9 +2,9 @@
 
 import pytest
 
-from hw.accelerator import TOP
-from hw.config import AcceleratorConfig
-from hw.generate import accelerator_verilog
+from hw.contract.config import AcceleratorConfig
+from hw.rtl.accelerator import TOP
+from hw.rtl.generate import accelerator_verilog
 from sim.verilated import VerilatedAccelerator
 from tests.hw.runs import Model
 

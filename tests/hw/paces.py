@@ -4,7 +4,7 @@ import math
 
 from hypothesis import strategies as st
 
-from hw.pace import Pace
+from hw.model.pace import Pace
 
 __all__ = ["paces", "word_after"]
 

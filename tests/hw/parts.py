@@ -6,7 +6,7 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
-from hw.verilog import NamedComponent, submodule
+from hw.rtl.verilog import NamedComponent, submodule
 
 __all__ = ["Parts"]
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hw.config import AcceleratorConfig
+from hw.contract.config import AcceleratorConfig
+from hw.contract.program import Program
+from hw.contract.registers import REGISTERS
 from hw.driver import Buffer, Driver, RunResult, run_group
-from hw.program import Program
-from hw.registers import REGISTERS
 from sim.verilated import MemoryTiming, VerilatedAccelerator
 
 __all__ = ["PAGE", "MemoryBus", "Model", "compare", "compare_groups", "offset"]

@@ -1,11 +1,11 @@
-"""hw.accelerator between the models of cocotbext-axi: each code against the interpreter."""
+"""hw.rtl.accelerator between the models of cocotbext-axi: each code against the interpreter."""
 
 from pathlib import Path
 
 import pytest
 
-from hw.accelerator import TOP
-from hw.generate import accelerator_verilog
+from hw.rtl.accelerator import TOP
+from hw.rtl.generate import accelerator_verilog
 from sim.runner import run_bench
 from tests.hw.accelerators import BENCHED
 

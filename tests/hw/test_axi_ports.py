@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hw.compiler import compile_graph
-from hw.config import PRESETS
+from hw.contract.presets import PRESETS
 from hw.driver import AcceleratorError
 from sim.verilated import MemoryTiming
 from tests.hw.accelerators import VERILATED

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from hw.compiler import CompileError, compile_graph, load_program, save_program
+from hw.contract.isa import DESCRIPTOR_BYTES, Memory, Opcode, unpack
 from hw.driver import run_batch
-from hw.isa import DESCRIPTOR_BYTES, Memory, Opcode, unpack
-from hw.traffic import layer_bytes
+from hw.model.traffic import layer_bytes
 from nbqnn_train.graph import (
     Add,
     AvgPool2d,

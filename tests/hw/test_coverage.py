@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from hw.accelerator import TOP
 from hw.compiler import compile_graph
-from hw.generate import accelerator_verilog
-from hw.registers import REGISTERS
+from hw.contract.registers import REGISTERS
+from hw.rtl.accelerator import TOP
+from hw.rtl.generate import accelerator_verilog
 from sim.coverage import Coverage
 from sim.verilated import MemoryTiming, VerilatedAccelerator
 from tests.hw.accelerators import VERILATED

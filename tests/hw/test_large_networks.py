@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hw.compiler import compile_graph
-from hw.isa import DESCRIPTOR_BYTES, Opcode, Region, Unit, unpack
+from hw.contract.isa import DESCRIPTOR_BYTES, Opcode, Region, Unit, unpack
 from nbqnn_train.graph import Add, Concat, Input
 from sim.verilated import MemoryTiming
 from tests.hw.accelerators import VERILATED

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 
 from hw.compiler import CompileError, compile_graph
-from hw.isa import DESCRIPTOR_BYTES, Opcode
+from hw.contract.isa import DESCRIPTOR_BYTES, Opcode
 from nbqnn_train.graph import Input, run_codes, tensor_types
 from sim.verilated import MemoryTiming
 from tests.graph.strategies import Case, Space, cases

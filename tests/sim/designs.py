@@ -4,17 +4,18 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.axi.bus import (
+from hw.contract.register_map import Access, Register, RegisterMap
+from hw.rtl.axi.bus import (
     AxiLiteSignature,
     AxiReadSignature,
     AxiWriteSignature,
     flat_members,
     flat_view,
 )
-from hw.axi.read_dma import AxiReader
-from hw.axi.registers import Access, AxiLiteRegisters, Register, RegisterMap
-from hw.axi.write_dma import AxiWriter
-from hw.verilog import submodule
+from hw.rtl.axi.read_dma import AxiReader
+from hw.rtl.axi.register_file import AxiLiteRegisters
+from hw.rtl.axi.write_dma import AxiWriter
+from hw.rtl.verilog import submodule
 
 #: Deliberate breaches of the protocol, by bits of the register ``fault``.
 FAULTS = (

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hw.verilog import emit
+from hw.rtl.verilog import emit
 from sim.runner import run_bench
 from tests.sim.designs import Copier
 

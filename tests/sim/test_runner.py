@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from hw.stream.skid import SkidBuffer
-from hw.verilog import emit
+from hw.rtl.stream.skid import SkidBuffer
+from hw.rtl.verilog import emit
 from sim.runner import BenchFailure, run_bench
 from sim.verilator import ToolError, _compiler, link, lint, verilate
 

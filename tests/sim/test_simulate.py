@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from hw.board_memory import DDR4_REFRESH, find_memory
+from hw.boards.memories import DDR4_REFRESH, find_memory
 from hw.compiler import compile_graph
-from hw.config import PRESETS
+from hw.contract.presets import PRESETS
 from nbqnn_train.graph import run
 from sim.simulate import TraceRequest, board_timing, simulate_program
 from tests.cli.networks import small_graph

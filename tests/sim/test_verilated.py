@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from hw.verilog import emit
+from hw.rtl.verilog import emit
 from sim.verilated import BusError, MemoryTiming, SimulationError, VerilatedAccelerator
 from sim.verilator import ToolError, has_headers
 from tests.sim.designs import COPIER_MAP, FAULTS, IDENTITY, Copier

@@ -8,8 +8,8 @@ import time
 import numpy as np
 import pytest
 
+from hw.contract.registers import REGISTERS
 from hw.driver import BusError, DevMemBus, PolledInterrupt, UioInterrupt
-from hw.registers import REGISTERS
 
 REGISTERS_AT, MEMORY_AT, MEMORY_BYTES = 0x2000, 0x8000, 0x4000
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from hw.compiler import compile_graph
+from hw.contract.causes import ErrorCause
+from hw.contract.isa import DESCRIPTOR_BYTES, Command, Load, Opcode, Region, pack
+from hw.contract.registers import IDENTITY
 from hw.driver import AcceleratorError, Buffer, Driver
-from hw.isa import DESCRIPTOR_BYTES, Command, Load, Opcode, Region, pack
-from hw.registers import IDENTITY, ErrorCause
 from sim.verilated import MemoryTiming
 from tests.hw.accelerators import VERILATED
 from tests.hw.networks import images, small_network, traced_codes
@@ -228,7 +229,7 @@ def test_counters_and_stamps(model):
 
 def _steps(layer):
     """Steps of a layer: taps times channel groups times groups of positions, from its commands."""
-    from hw.isa import unpack
+    from hw.contract.isa import unpack
 
     total = 0
     for descriptor in DESCRIPTORS:

@@ -6,9 +6,9 @@ import subprocess
 
 import pytest
 
-from hw.axi.register_docs import to_c_header
-from hw.axi.registers import Register
-from hw.registers import REGISTERS
+from hw.contract.register_docs import to_c_header
+from hw.contract.register_map import Register
+from hw.contract.registers import REGISTERS
 
 
 def test_every_register_and_field(tmp_path):

@@ -6,16 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hw.board_memory import BoardMemory
-from hw.boards import find_board
+from hw.boards.devices import find_board
 from hw.compiler import CompileError, compile_graph
-from hw.config import PRESETS, AcceleratorConfig
-from hw.cycles import MemoryModel, estimate_cycles
+from hw.contract.config import AcceleratorConfig
+from hw.contract.memory_timing import BoardMemory
+from hw.contract.presets import PRESETS
 from hw.explore import Budget, Candidate, explore
 from hw.explore.bound import least_cycles, work_of
 from hw.explore.candidates import beaten, front
 from hw.explore.requirements import base_config
 from hw.explore.space import grid, neighbours
+from hw.model.cycles import MemoryModel, estimate_cycles
 from nbqnn_train.graph import Input, save
 from tests.hw.networks import Network, small_network
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from hw.config import PRESETS
+from hw.contract.presets import PRESETS
 from hw.explore.journal import Journal
 from nbqnn_train.graph.errors import NbqnnError
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from hw.config import load_config
-from hw.verilog import emit
+from hw.contract.presets import load_config
+from hw.rtl.verilog import emit
 from tests.hw.synth.designs import Top
 
 

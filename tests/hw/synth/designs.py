@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hw.verilog import submodule
+from hw.rtl.verilog import submodule
 
 __all__ = ["LANES", "Element", "Elements", "Multiplier", "Storage", "Top"]
 

@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from hw.array.array import PeArray
-from hw.array.ultrascale import UltrascaleSvpe
-from hw.config import PRESETS, AcceleratorConfig
+from hw.contract.config import AcceleratorConfig
+from hw.contract.presets import PRESETS
+from hw.rtl.array.array import PeArray
+from hw.rtl.ultrascale.elements import UltrascaleSvpe
+from hw.rtl.verilog import emit
 from hw.synth.area import Area
 from hw.synth.area_model import FIT_FILE, array_area, estimate_area
 from hw.synth.hierarchy import direct_instances, instances, module_texts
-from hw.verilog import emit
 from scripts.area_fit import SAMPLES, measured_area
 from tests.nightly import NIGHTLY
 

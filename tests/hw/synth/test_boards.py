@@ -2,7 +2,7 @@
 
 import pytest
 
-from hw.boards import BOARDS, find_board
+from hw.boards.devices import BOARDS, find_board
 from hw.synth.area import CELL_AREAS
 from nbqnn_train.graph.errors import NbqnnError
 

@@ -1,8 +1,8 @@
 """Counting instances, in tables and in Verilog."""
 
+from hw.rtl.verilog import emit
 from hw.synth.hierarchy import direct_instances, instances
 from hw.synth.yosys import shared_modules
-from hw.verilog import emit
 from tests.hw.synth.designs import Top
 
 CELLS = {

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from hw.config import AcceleratorConfig
-from hw.control.walker import PositionWalker
+from hw.contract.config import AcceleratorConfig
+from hw.rtl.control.walker import PositionWalker
+from hw.rtl.verilog import emit
 from hw.synth.levels import MAX_CHAIN_BITS, MAX_LEVELS, logic_levels
 from hw.synth.mapping import mapped_netlist
-from hw.verilog import emit
 from scripts.levels import accelerator_levels
 
 COMPONENTS = {"": "top", "part": "adder"}

@@ -11,19 +11,20 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.boards import find_board
-from hw.config import ConfigError, load_config
+from hw.boards.devices import find_board
+from hw.boards.ulx3s import TOP, Ulx3s
+from hw.contract.config import ConfigError
+from hw.contract.presets import load_config
 from hw.driver import UartBus
-from hw.host.ulx3s import TOP, Ulx3s
+from hw.rtl.verilog import emit, submodule
 from hw.synth import nextpnr
 from hw.synth.area import Area
 from hw.synth.fit import check_fit
 from hw.synth.nextpnr import synth_nextpnr
 from hw.synth.nextpnr_report import read_nextpnr_report
-from hw.verilog import emit, submodule
 from nbqnn_train.graph.errors import NbqnnError
 from sim.serial import VerilatedBoard, netlist_with_models
-from tests.hw.host.designs import CLOCK_KHZ, WORDS, HostBoard
+from tests.hw.rtl.host.designs import CLOCK_KHZ, WORDS, HostBoard
 from tests.hw.synth.designs import Elements
 from tests.nightly import NIGHTLY
 
@@ -230,10 +231,10 @@ def test_reports_that_are_none(tmp_path):
 def test_digits_on_the_ulx3s(tmp_path):
     """The preset meets its clock, and a digits network of random weights runs on its netlist."""
     from hw.compiler import compile_graph, save_program
-    from hw.generate import generate
+    from hw.rtl.generate import generate
     from sim.serial import simulate_netlist
-    from tests.hw.host.networks import digits_network
     from tests.hw.networks import images
+    from tests.hw.rtl.host.networks import digits_network
 
     config = load_config(preset="ulx3s")
     generate(config, tmp_path / "build")

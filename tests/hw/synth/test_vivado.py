@@ -7,9 +7,9 @@ from collections import Counter
 
 import pytest
 
-from hw.boards import find_board
-from hw.config import load_config
-from hw.generate import accelerator_verilog
+from hw.boards.devices import find_board
+from hw.contract.presets import load_config
+from hw.rtl.generate import accelerator_verilog
 from hw.synth.vivado import run_vivado, vivado_folder, write_vivado
 from nbqnn_train.graph.errors import NbqnnError
 from sim.verilator import lint

@@ -2,11 +2,11 @@
 
 import pytest
 
-from hw.boards import find_board
+from hw.boards.devices import find_board
+from hw.rtl.verilog import emit
 from hw.synth.area import ModuleAreas
 from hw.synth.mapping import map_modules
 from hw.synth.yosys import shared_modules, synth_yosys
-from hw.verilog import emit
 from nbqnn_train.graph.errors import NbqnnError
 from tests.hw.synth.designs import Top
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from amaranth.lib.wiring import In, Out
 
-from hw.axi.bus import AxiLiteSignature, AxiReadSignature, AxiWriteSignature, flat_members
-from hw.config import load_config
+from hw.contract.presets import load_config
+from hw.rtl.axi.bus import AxiLiteSignature, AxiReadSignature, AxiWriteSignature, flat_members
 
 __all__ = ["MASTERS", "empty_build", "top_verilog"]
 
@@ -21,7 +21,7 @@ MASTERS = {
 
 
 def top_verilog(masters: tuple[str, ...], data_width: int = 128, address_width: int = 40) -> str:
-    """``nbqnn`` with these AXI masters, as :mod:`hw.verilog` would declare it."""
+    """``nbqnn`` with these AXI masters, as :mod:`hw.rtl.verilog` would declare it."""
     members = flat_members("s_axi", In(AxiLiteSignature(12)))
     directions = {name: (member.flow is not Out, member) for name, member in members.items()}
     for master in masters:

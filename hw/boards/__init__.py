@@ -1,0 +1,1 @@
+"""The boards that an accelerator is built for."""

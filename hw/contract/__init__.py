@@ -1,0 +1,1 @@
+"""What all sides of the hardware agree on, without Amaranth."""

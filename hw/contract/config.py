@@ -1,0 +1,215 @@
+"""The one object that describes an accelerator: what is generated, compiled for and simulated."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields
+
+from nbqnn_train.graph.errors import NbqnnError
+
+__all__ = [
+    "AcceleratorConfig",
+    "ConfigError",
+]
+
+
+class ConfigError(NbqnnError):
+    """A configuration that cannot be built; the message names the number and its limit."""
+
+
+def _power_of_two(value: int) -> bool:
+    return value > 0 and value & (value - 1) == 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class AcceleratorConfig:
+    """Numbers that fix the hardware.
+
+    The array does ``lanes * filters * pixels`` multiply-equivalents a cycle: each of ``filters x
+    pixels`` processing elements takes one vector of ``lanes`` input channels.
+    """
+
+    name: str
+    #: Input channels per step; also the channels in one word of the activation memory.
+    lanes: int
+    #: Output channels computed at once.
+    filters: int
+    #: Output positions computed at once; they share the weights.
+    pixels: int
+    #: Output channels requantized and written per cycle, of each of ``post_positions``.
+    post_lanes: int
+    act_bits: int = 8
+    weight_bits: int = 3
+    acc_bits: int = 24
+    #: Words (of ``lanes`` activations) in the activation memory, all banks together.
+    act_depth: int = 4096
+    #: Words (of ``lanes * filters`` weights) in the weight memory.
+    weight_depth: int = 512
+    #: Words (of ``post_lanes`` parameter sets) in the parameter memory.
+    param_depth: int = 256
+    axi_data_width: int = 64
+    axi_address_width: int = 40
+    #: AXI master ports, side by side: each carries its part of every beat (1, 2 or 4).
+    axi_ports: int = 1
+    #: Output positions requantized and written per cycle, at most ``pixels``.
+    post_positions: int = 1
+    #: "shift": powers of two selected in LUTs; "multiply": one multiplier per lane (the baseline).
+    pe: str = "shift"
+    #: "shift": no multiplier in the requantizer; "scale": one per requantizer, 16-bit factors.
+    requant: str = "shift"
+    #: Clock that the board project asks for.
+    clock_mhz: int = 250
+
+    def __post_init__(self):
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if type(value) is not field.type:
+                raise ConfigError(
+                    f"{field.name} must be of type {field.type.__name__}, not {value!r}"
+                )
+        self._check_range("lanes", 2, 256)
+        self._check_range("filters", 1, 256)
+        self._check_range("pixels", 1, 16)
+        self._check_range("post_lanes", 1, 64)
+        self._check_range("post_positions", 1, self.pixels)
+        self._check_range("act_bits", 2, 16)
+        self._check_range("weight_bits", 2, 6)
+        self._check_range("acc_bits", 8, 48)
+        self._check_range("act_depth", 2 * self.banks, 1 << 16)
+        self._check_range("weight_depth", 2, 1 << 16)
+        self._check_range("param_depth", 2, 1 << 16)
+        self._check_range("axi_address_width", 32, 64)
+        self._check_range("clock_mhz", 1, 1000)
+        self._check_choice("axi_data_width", (32, 64, 128, 256, 512))
+        self._check_choice("axi_ports", (1, 2, 4))
+        if self.axi_beat_bits > 1024:
+            raise ConfigError(
+                f"axi_ports * axi_data_width must be at most 1024, a descriptor, "
+                f"not {self.axi_ports} * {self.axi_data_width}"
+            )
+        self._check_choice("pe", ("shift", "multiply"))
+        self._check_choice("requant", ("shift", "scale"))
+        for field in ("lanes", "act_depth", "weight_depth", "param_depth"):
+            value = getattr(self, field)
+            if not _power_of_two(value):
+                raise ConfigError(f"{field} must be a power of two, not {value}")
+        for field in ("lanes", "filters"):
+            value = getattr(self, field)
+            if value % self.post_lanes:
+                raise ConfigError(
+                    f"post_lanes must divide {field} = {value}, which {self.post_lanes} does not"
+                )
+        if self.pe == "multiply" and self.weight_magnitude_bits >= self.act_bits:
+            raise ConfigError(
+                f"weight_bits must give magnitudes below 2**{self.act_bits - 1} for "
+                f"{self.act_bits}-bit multipliers, not 2**{self.weight_magnitude_bits - 1} "
+                f"(weight_bits = {self.weight_bits})"
+            )
+        if self.acc_bits < self.product_bits:
+            raise ConfigError(
+                f"acc_bits must hold one product of {self.product_bits} bits, not {self.acc_bits}"
+            )
+        if not self.name.replace("-", "").replace("_", "").isalnum():
+            raise ConfigError(f"name must be of letters, digits, '-' and '_', not {self.name!r}")
+
+    def _check_range(self, field: str, low: int, high: int):
+        value = getattr(self, field)
+        if not low <= value <= high:
+            raise ConfigError(f"{field} must be {low}...{high}, not {value}")
+
+    def _check_choice(self, field: str, allowed: tuple):
+        value = getattr(self, field)
+        if value not in allowed:
+            raise ConfigError(f"{field} must be one of {', '.join(map(str, allowed))}, not {value}")
+
+    # Derived widths -----------------------------------------------------------------------------
+
+    @property
+    def multiplies_per_cycle(self) -> int:
+        return self.lanes * self.filters * self.pixels
+
+    @property
+    def weight_magnitude_bits(self) -> int:
+        """Bits of the largest weight magnitude, 2**(2**(n-1) - 2)."""
+        return (1 << (self.weight_bits - 1)) - 1
+
+    @property
+    def weight_code_bits(self) -> int:
+        """Bits of one weight as stored: sign and index, or a two's-complement factor."""
+        return self.weight_bits if self.pe == "shift" else self.act_bits
+
+    @property
+    def product_bits(self) -> int:
+        """Bits of one lane's signed product; inversion in place of negation adds none."""
+        if self.pe == "shift":
+            return self.act_bits + self.weight_magnitude_bits - 1
+        return self.act_bits + self.weight_code_bits
+
+    @property
+    def radix_bits(self) -> int:
+        """Channel-wise sums take factors in digits of that many bits, signed with two.
+
+        Digits -1, 0, 1 and 2 make every number, if weights can be 2; otherwise they are bits.
+        """
+        return 2 if self.weight_bits > 2 else 1
+
+    @property
+    def banks(self) -> int:
+        """Banks of the activation memory: the power of two above the pixels.
+
+        Above, so that transfers find a free bank while the array reads. Which words are in which
+        bank: :mod:`hw.contract.banks`.
+        """
+        return 1 << self.pixels.bit_length()
+
+    def drain_turns(self, positions: int) -> int:
+        """Turns in which that many positions of a group are drained, ``post_positions`` in each."""
+        return -(-positions // self.post_positions)
+
+    @property
+    def axi_beat_bits(self) -> int:
+        """Bits that all ports move together in one cycle."""
+        return self.axi_ports * self.axi_data_width
+
+    @property
+    def act_word_bits(self) -> int:
+        return self.lanes * self.act_bits
+
+    @property
+    def weight_word_bits(self) -> int:
+        return self.lanes * self.filters * self.weight_code_bits
+
+    # Storage ------------------------------------------------------------------------------------
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_dict(cls, values: dict, origin: str) -> "AcceleratorConfig":
+        known = {field.name: field for field in fields(cls)}
+        for key in values:
+            if key not in known:
+                raise ConfigError(f"{origin}: unknown field {key!r}; known are {', '.join(known)}")
+        for name in ("name", "lanes", "filters", "pixels", "post_lanes"):
+            if name not in values:
+                raise ConfigError(f"{origin}: field {name!r} is missing")
+        try:
+            return cls(**values)
+        except ConfigError as error:
+            raise ConfigError(f"{origin}: {error}") from None
+
+    @property
+    def digest(self) -> int:
+        """32 bits that tell configurations apart; the hardware reports it, programs carry it."""
+        values = {
+            key: value
+            for key, value in asdict(self).items()
+            if key not in _COSMETIC and (key, value) not in _AS_BEFORE
+        }
+        text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")
+
+
+#: Fields that change neither the hardware's behaviour nor what a program must know of it.
+_COSMETIC = ("name", "clock_mhz")
+#: Values of later fields that say how it was without them.
+_AS_BEFORE = (("post_positions", 1),)

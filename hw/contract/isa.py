@@ -1,0 +1,222 @@
+"""The command stream: 128-byte descriptors that the accelerator fetches from memory.
+
+Every descriptor begins with the same head: opcode, layer, and how many commands of each engine
+must be complete before it may start. Its body belongs to the opcode. Commands of one engine run in
+order; commands of different engines overlap unless the head says otherwise. Fields are packed from
+the low bits upwards without gaps; the rest of the descriptor is zero, but for its last word, which
+makes the 32-bit sum of all words equal to :data:`CHECKSUM`.
+
+The same field table packs descriptors here and names the signals in the hardware, so that the two
+cannot differ.
+"""
+
+import enum
+from dataclasses import dataclass
+
+__all__ = [
+    "BODIES",
+    "CHECKSUM",
+    "DESCRIPTOR_BYTES",
+    "DRAIN_FIELDS",
+    "HEAD",
+    "Command",
+    "Compute",
+    "End",
+    "Load",
+    "Memory",
+    "Opcode",
+    "Region",
+    "Store",
+    "Unit",
+    "pack",
+    "unpack",
+]
+
+DESCRIPTOR_BYTES = 128
+#: ASCII "nbqn": an all-zero descriptor, as empty memory would give, is not valid.
+CHECKSUM = 0x6E62716E
+
+
+class Opcode(enum.IntEnum):
+    END = 1
+    LOAD = 2
+    COMPUTE = 3
+    STORE = 4
+
+
+class Memory(enum.IntEnum):
+    """Where a load goes."""
+
+    ACT = 0
+    WEIGHT = 1
+    PARAM = 2
+
+
+class Unit(enum.IntEnum):
+    """What a compute command runs on."""
+
+    #: Sums over all input channels.
+    ARRAY = 0
+    #: Maximum, channel by channel.
+    MAX = 1
+    #: Weighted sums, channel by channel.
+    SUM = 2
+
+
+class Region(enum.IntEnum):
+    """Windows in the host's memory; descriptors hold offsets into them, registers their bases."""
+
+    PROGRAM = 0
+    PARAMETERS = 1
+    INPUT = 2
+    OUTPUT = 3
+    SCRATCH = 4
+
+
+#: Field name -> bits, lowest first.
+HEAD = {
+    "opcode": 8,
+    #: Set on a layer's last command: its completion writes the layer's time stamp.
+    "layer_end": 8,
+    "layer": 16,
+    "wait_load": 16,
+    "wait_compute": 16,
+    "wait_store": 16,
+    "reserved": 16,
+}
+
+#: ``rows`` rows of ``words`` memory words; strides from row to row.
+_TRANSFER = {
+    "offset": 32,
+    "region": 8,
+    "memory": 8,
+    "base": 16,
+    "words": 16,
+    "rows": 16,
+    "base_stride": 16,
+    #: AXI beats of a row: ``words`` times the beats of a word.
+    "beats": 16,
+    "offset_stride": 32,
+}
+
+_COMPUTE = {
+    #: Of :class:`Unit`.
+    "unit": 8,
+    #: Output positions computed together, 1...pixels.
+    "pixels": 8,
+    #: Chunks of post_lanes channels written for each position.
+    "chunks": 8,
+    #: First chunk's place in the output word.
+    "sub": 8,
+    #: Cycles that draining one group of positions takes: pixels, post_positions at a time, times
+    #: chunks.
+    "drain_cycles": 16,
+    "filter_groups": 16,
+    #: Input channel groups, KH and KW: the steps of one output.
+    "channel_groups": 16,
+    "kernel_h": 8,
+    "kernel_w": 8,
+    "positions": 16,
+    "out_width": 16,
+    #: Word of the input that row 0, column 0 of the first window would have; wraps.
+    "in_base": 16,
+    #: Code that stands for zero in padded positions: 0 or the lowest one; only its sign counts.
+    "pad": 16,
+    "in_height": 16,
+    "in_width": 16,
+    #: Row and column of the first window's corner: minus the padding.
+    "row": 16,
+    "column": 16,
+    #: From one output position to the next, and from the last of a row to the first of the next.
+    "column_step": 16,
+    "row_step": 16,
+    "origin_wrap": 16,
+    "out_wrap": 16,
+    #: From tap to tap along a kernel row, from row to row, and to the next channel group.
+    "tap_column": 16,
+    "tap_row": 16,
+    "tap_row_origin": 16,
+    "tap_group_origin": 16,
+    #: Added to in_base for each filter group (channel groups of pooling).
+    "group_origin": 16,
+    "weight_base": 16,
+    #: 1 if every filter group has weights of its own, one group after the other.
+    "weight_step": 16,
+    "param_base": 16,
+    #: 1 if every filter group has parameters of its own.
+    "param_step": 16,
+    "out_base": 16,
+    "out_plane": 16,
+    "low": 16,
+    "high": 16,
+}
+
+#: Fields of a compute command that are needed until its last result is written.
+DRAIN_FIELDS = ("unit", "chunks", "sub", "out_plane", "param_base", "param_step", "low", "high")
+
+BODIES = {
+    Opcode.END: {},
+    Opcode.LOAD: _TRANSFER,
+    Opcode.COMPUTE: _COMPUTE,
+    Opcode.STORE: _TRANSFER,
+}
+
+
+@dataclass(kw_only=True)
+class Command:
+    """One descriptor in the making; the compiler fills in what it waits for."""
+
+    opcode = Opcode.END
+    layer: int = 0
+    layer_end: int = 0
+    wait_load: int = 0
+    wait_compute: int = 0
+    wait_store: int = 0
+    reserved: int = 0
+
+
+class End(Command):
+    """Waits for everything and ends the program."""
+
+
+def _command(name: str, opcode: Opcode, doc: str) -> type[Command]:
+    """A command class whose attributes are the fields of the opcode's body, all 0 at first."""
+    namespace = {"opcode": opcode, "__doc__": doc, "__module__": __name__}
+    namespace["__annotations__"] = dict.fromkeys(BODIES[opcode], int)
+    namespace.update(dict.fromkeys(BODIES[opcode], 0))
+    return dataclass(kw_only=True)(type(name, (Command,), namespace))
+
+
+Load = _command("Load", Opcode.LOAD, "Moves words from the host's memory into an on-chip memory.")
+Compute = _command("Compute", Opcode.COMPUTE, "Computes output positions of one layer.")
+Store = _command("Store", Opcode.STORE, "Moves activation words to the host's memory.")
+
+
+def pack(command: Command) -> bytes:
+    """The descriptor of a command. Negative numbers wrap to their field's two's complement.
+
+    Raises :exc:`ValueError` for a field whose value needs more bits than it has.
+    """
+    word, position = 0, 0
+    for name, bits in (HEAD | BODIES[command.opcode]).items():
+        value = int(getattr(command, name))
+        if not -(1 << (bits - 1)) <= value < 1 << bits:
+            raise ValueError(
+                f"Field {name} of {type(command).__name__} must fit {bits} bits, not be {value}"
+            )
+        word |= (value & ((1 << bits) - 1)) << position
+        position += bits
+    body = word.to_bytes(DESCRIPTOR_BYTES - 4, "little")
+    words = (int.from_bytes(body[i : i + 4], "little") for i in range(0, len(body), 4))
+    return body + ((CHECKSUM - sum(words)) % (1 << 32)).to_bytes(4, "little")
+
+
+def unpack(descriptor: bytes) -> dict[str, int]:
+    """The fields of a descriptor, unsigned; for reports and tests."""
+    word = int.from_bytes(descriptor, "little")
+    fields = {}
+    opcode = Opcode(descriptor[0])
+    for name, bits in (HEAD | BODIES[opcode]).items():
+        fields[name] = word & ((1 << bits) - 1)
+        word >>= bits
+    return fields

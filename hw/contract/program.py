@@ -1,0 +1,320 @@
+"""A compiled network: commands, packed weights, memory map, and the graph that it must equal."""
+
+import json
+import tempfile
+import zipfile
+from dataclasses import asdict, dataclass
+from math import prod
+from pathlib import Path
+
+from hw.contract.config import AcceleratorConfig
+from hw.contract.image_blocks import AxisFold, ImageFold
+from hw.contract.isa import DESCRIPTOR_BYTES
+from hw.contract.words import TensorLayout, stored_offset
+from nbqnn_train.graph import Graph, NbqnnError, TensorType, load, save, tensor_types, validate
+
+__all__ = ["Port", "Program", "ProgramError", "ProgramLayer", "load_program", "save_program"]
+
+_FORMAT = "nbqnn program"
+#: 3: words of the activation memory are in other banks, blocks of a folded image may overlap.
+_VERSION = 3
+#: Entries of the file and the largest size that is read.
+_ENTRIES = {
+    "program.json": 1 << 26,
+    "commands.bin": 1 << 23,
+    "parameters.bin": 1 << 31,
+    "graph": 1 << 31,
+}
+#: A program's length is a field of 16 bits.
+_MAX_COMMANDS_BYTES = ((1 << 16) - 1) * DESCRIPTOR_BYTES
+#: Fixed, so that equal programs are equal files.
+_TIME = (1980, 1, 1, 0, 0, 0)
+
+
+class ProgramError(NbqnnError):
+    """A file that is not a program, or not one for this accelerator."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Port:
+    """A tensor in the host's memory: at ``offset`` in the input, output or scratch region.
+
+    ``layout`` is that of all images of a batch, one above the other.
+    """
+
+    name: str
+    offset: int
+    layout: TensorLayout
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgramLayer:
+    """A layer as reports name it. ``output`` is the graph node whose codes it produces.
+
+    In a program for a batch a layer may come once for each image; ``image`` is None where it works
+    on all of them at once.
+    """
+
+    name: str
+    output: str
+    macs: int
+    image: int | None = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """Everything needed to run a network on one configuration.
+
+    ``fold`` is how the host lays out the image's codes before they are packed, None for as they
+    are. ``scratch_bytes`` is the size of the scratch region, in all ports' memory together.
+    ``commands`` are descriptors (:mod:`hw.contract.isa`), ``parameters`` the image of the
+    parameter region.
+    ``traced`` holds the intermediate tensors that the program also stores, in the scratch region;
+    it is empty for programs that are meant for use. A run computes ``batch`` images.
+    """
+
+    config: AcceleratorConfig
+    graph: Graph
+    commands: bytes
+    parameters: bytes
+    input: Port
+    fold: ImageFold | None
+    outputs: tuple[Port, ...]
+    traced: tuple[Port, ...]
+    scratch_bytes: int
+    layers: tuple[ProgramLayer, ...]
+    batch: int = 1
+
+    @property
+    def command_count(self) -> int:
+        return len(self.commands) // DESCRIPTOR_BYTES
+
+
+def save_program(program: Program, path: Path):
+    """Writes one file, beside its place and renamed into it. Equal programs give equal bytes."""
+    path = Path(path)
+    described = {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "config": asdict(program.config),
+        "input": asdict(program.input),
+        "fold": None if program.fold is None else asdict(program.fold),
+        "scratch_bytes": program.scratch_bytes,
+        "outputs": [asdict(port) for port in program.outputs],
+        "traced": [asdict(port) for port in program.traced],
+        "layers": [asdict(layer) for layer in program.layers],
+        "batch": program.batch,
+    }
+    if program.batch == 1:
+        # As it was before there were batches.
+        del described["batch"]
+        for layer in described["layers"]:
+            del layer["image"]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+            graph_file, archive_file = Path(folder, "graph"), Path(folder, "program")
+            save(program.graph, graph_file)
+            entries = {
+                "program.json": (json.dumps(described, indent=1) + "\n").encode(),
+                "commands.bin": program.commands,
+                "parameters.bin": program.parameters,
+                "graph": graph_file.read_bytes(),
+            }
+            with zipfile.ZipFile(archive_file, "w", zipfile.ZIP_STORED) as archive:
+                for name, content in entries.items():
+                    archive.writestr(zipfile.ZipInfo(name, _TIME), content)
+            archive_file.replace(path)
+    except OSError as error:
+        raise ProgramError(f"program {path} cannot be written: {error.strerror}") from None
+
+
+def load_program(path: Path) -> Program:
+    """Reads and checks a program; nothing in it is executed.
+
+    Raises :class:`ProgramError` for a file that is not one, is damaged or of another version.
+    """
+    path = Path(path)
+    try:
+        return _program(path, _read_entries(path))
+    except ProgramError:
+        raise
+    except OSError as error:
+        raise ProgramError(f"program {path} cannot be read: {error.strerror}") from None
+    # Besides what is wrong by name: numbers of too many digits, brackets nested too deeply.
+    except (ValueError, RecursionError) as error:
+        raise ProgramError(f"program {path} is damaged: {error}") from None
+
+
+def _program(path: Path, entries: dict[str, bytes]) -> Program:
+    described = json.loads(entries["program.json"])
+    form = _field(described, "format", str)
+    if form != _FORMAT:
+        raise ProgramError(f"{path} is not a program: format is {form!r}")
+    version = _field(described, "version", int)
+    if version != _VERSION:
+        raise ProgramError(f"program {path} must be of version {_VERSION}, not {version}")
+    config = AcceleratorConfig.from_dict(_field(described, "config", dict), "config")
+    graph = _graph(entries["graph"])
+    source, *more = (node.name for node in graph.input_nodes)
+    if more:
+        raise ValueError(f"graph must have one input, not {1 + len(more)}")
+    types = tensor_types(graph)
+    fold = _fold(described.get("fold"))
+    if fold is not None and fold.channels != types[source].shape[0]:
+        raise ValueError(f"the image's fold must be of {types[source]}, not {fold}")
+    batch = _number({"batch": 1} | described, "batch", 1, 1 << 16)
+    sizes = {name: batch * prod(type_.shape) for name, type_ in types.items()}
+    folded = sizes if fold is None else sizes | {source: batch * prod(fold.shape)}
+    ports = {
+        "input": [_port(config, types, folded, batch, _field(described, "input", dict))],
+        "outputs": [
+            _port(config, types, sizes, batch, fields)
+            for fields in _field(described, "outputs", list)
+        ],
+        "traced": [
+            _port(config, types, sizes, batch, fields)
+            for fields in _field(described, "traced", list)
+        ],
+    }
+    for what, wanted in (("input", [source]), ("outputs", [*dict.fromkeys(graph.outputs)])):
+        names = [port.name for port in ports[what]]
+        if names != wanted:
+            raise ValueError(f"{what} must be {wanted}, not {names}")
+    commands = entries["commands.bin"]
+    if len(commands) % DESCRIPTOR_BYTES or not 0 < len(commands) <= _MAX_COMMANDS_BYTES:
+        raise ValueError(
+            f"commands must be 1...{_MAX_COMMANDS_BYTES // DESCRIPTOR_BYTES} descriptors of "
+            f"{DESCRIPTOR_BYTES} bytes, not {len(commands)} bytes"
+        )
+    return Program(
+        config=config,
+        graph=graph,
+        commands=commands,
+        parameters=entries["parameters.bin"],
+        input=ports["input"][0],
+        fold=fold,
+        outputs=tuple(ports["outputs"]),
+        traced=tuple(ports["traced"]),
+        scratch_bytes=_number(described, "scratch_bytes", 0, 1 << 34),
+        layers=tuple(
+            ProgramLayer(
+                name=_field(layer, "name", str),
+                output=_field(layer, "output", str),
+                macs=_number(layer, "macs", 0, 1 << 62),
+                image=_image(layer, batch),
+            )
+            for layer in _field(described, "layers", list)
+        ),
+        batch=batch,
+    )
+
+
+def _image(layer: object, batch: int) -> int | None:
+    if batch == 1:
+        return 0
+    if isinstance(layer, dict) and layer.get("image", 0) is None:
+        return None
+    return _number(layer, "image", 0, batch - 1)
+
+
+def _graph(content: bytes) -> Graph:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "graph")
+        file.write_bytes(content)
+        try:
+            graph = load(file)
+        except NbqnnError as error:
+            # The file is one of ours, and already gone.
+            raise ValueError(str(error).replace(str(file), "graph")) from None
+    validate(graph)
+    return graph
+
+
+def _fold(fields: object) -> ImageFold | None:
+    if fields is None:
+        return None
+    axes = {
+        axis: AxisFold(
+            **{
+                name: _number(_field(fields, axis, dict), name, low, 1 << 16)
+                for name, low in (
+                    ("block", 1),
+                    ("spacing", 1),
+                    ("step", 1),
+                    ("padding", 0),
+                    ("count", 1),
+                )
+            }
+        )
+        for axis in ("rows", "columns")
+    }
+    return ImageFold(channels=_number(fields, "channels", 1, 1 << 16), **axes)
+
+
+def _port(
+    config: AcceleratorConfig,
+    types: dict[str, TensorType],
+    sizes: dict[str, int],
+    batch: int,
+    fields: dict,
+) -> Port:
+    name = _field(fields, "name", str)
+    type_ = types.get(name)
+    if type_ is None or type_.is_accumulator:
+        raise ValueError(f"port {name!r} must be an activation of the graph")
+    described = _field(fields, "layout", dict)
+    layout = TensorLayout(
+        **{key: _number(described, key, 1, 1 << 24) for key in ("channels", "height", "width")},
+        pitch=_number(described, "pitch", 1, 1 << 16),
+        offset=_number(described, "offset", 0, 1 << 16),
+    )
+    size = layout.channels * layout.height * layout.width
+    if (
+        size != sizes[name]
+        or layout.height % batch
+        or layout.offset != stored_offset(config, type_)
+    ):
+        raise ValueError(f"port {name!r} must be laid out for {type_}, not as {layout}")
+    return Port(name=name, offset=_number(fields, "offset", 0, (1 << 32) - 1), layout=layout)
+
+
+def _field(fields: object, name: str, kind: type):
+    """The field of that name, which must be there and of that kind."""
+    if not isinstance(fields, dict):
+        raise ValueError(f"{name} must be a field of a table, not of a {type(fields).__name__}")
+    if name not in fields:
+        raise ValueError(f"field {name!r} is missing")
+    if type(fields[name]) is not kind:
+        raise ValueError(
+            f"field {name!r} must be of type {kind.__name__}, not {type(fields[name]).__name__}"
+        )
+    return fields[name]
+
+
+def _number(fields: object, name: str, low: int, high: int) -> int:
+    value = _field(fields, name, int)
+    if not low <= value <= high:
+        raise ValueError(f"field {name!r} must be {low}...{high}, not {value}")
+    return value
+
+
+def _read_entries(path: Path) -> dict[str, bytes]:
+    """The file's entries; CRCs are checked by zipfile, sizes before anything is read."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            if sorted(names) != sorted(_ENTRIES):
+                raise ProgramError(
+                    f"{path} is not a program: it must hold {', '.join(_ENTRIES)}, "
+                    f"not {', '.join(map(repr, names[:8]))}"
+                )
+            for entry in archive.infolist():
+                stored = entry.compress_type == zipfile.ZIP_STORED
+                if not stored or entry.file_size > _ENTRIES[entry.filename]:
+                    raise ProgramError(f"program {path} is damaged: entry {entry.filename}")
+            return {name: archive.read(name) for name in names}
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+        if isinstance(error, ProgramError):
+            raise
+        raise ProgramError(f"{path} is not a program or is truncated: {error}") from None

@@ -1,0 +1,196 @@
+"""How long loads and stores of activations take: where the drain writes and where the array reads,
+in the same bank, they have to wait."""
+
+import math
+from collections.abc import Iterable, Iterator
+from functools import cache
+
+import numpy as np
+
+from hw.contract.banks import bank_of
+from hw.contract.config import AcceleratorConfig
+from hw.contract.timing import ACTIVATION_READ_LATENCY
+from hw.model.pace import Pace
+
+__all__ = ["DrainedWords", "ReadWords", "loaded", "stored"]
+
+#: Words that a store reads ahead of those that have gone on.
+_READ_AHEAD = 2 * ACTIVATION_READ_LATENCY
+
+
+class DrainedWords:
+    """The words that a compute command writes, cycle by cycle.
+
+    ``begin`` is when its first ones are written; groups follow each other every ``interval``
+    cycles.
+    """
+
+    def __init__(self, config: AcceleratorConfig, fields: dict, begin: float, interval: int):
+        self._config = config
+        self._fields = fields
+        self._begin = begin
+        self._interval = interval
+        self._groups = -(-fields["positions"] // fields["pixels"])
+        self._all_groups = self._groups * fields["filter_groups"]
+        self._turns = config.drain_turns(fields["pixels"])
+        self._masks = cache(self._masks_of_plane)
+        self.end = begin + self._all_groups * interval
+
+    def cycles(self, since: float) -> Iterator[tuple[float, int]]:
+        """Times from ``since`` on, in order, and the banks written then, a bit for each."""
+        chunks, sub = self._fields["chunks"], self._fields["sub"]
+        words = self._config.lanes // self._config.post_lanes
+        first = max(0, int((since - self._begin) // self._interval))
+        for number in range(first, self._all_groups):
+            filter_group, group = divmod(number, self._groups)
+            begin = self._begin + number * self._interval
+            for turn in range(self._turns):
+                for chunk in range(chunks):
+                    time = begin + turn * chunks + chunk
+                    if time >= since:
+                        plane = (sub + filter_group * chunks + chunk) // words
+                        yield time, self._masks(plane)[group][turn]
+
+    def _masks_of_plane(self, plane: int) -> list[list[int]]:
+        """For each group and turn the banks of its words in a plane."""
+        fields, together = self._fields, self._config.post_positions
+        rows, columns = np.divmod(np.arange(fields["positions"]), fields["out_width"])
+        pitch = np.int16(fields["out_wrap"]) + fields["out_width"] - 1
+        words = fields["out_base"] + plane * fields["out_plane"] + rows * pitch + columns
+        masks = np.zeros((self._groups, self._turns * together), np.int64)
+        bits = np.zeros(self._groups * fields["pixels"], np.int64)
+        bits[: len(words)] = 1 << bank_of(words, self._config.banks)
+        masks[:, : fields["pixels"]] = bits.reshape(self._groups, -1)
+        turns = masks.reshape(self._groups, self._turns, together)
+        return np.bitwise_or.reduce(turns, axis=2).tolist()
+
+
+def loaded(
+    config: AcceleratorConfig,
+    fields: dict,
+    begin: float,
+    pace: Pace,
+    drains: Iterable[DrainedWords],
+) -> float:
+    """When the last word of a load is written.
+
+    Its beats come from ``begin`` on, at ``pace``. A word that has to wait holds up the next one's
+    last beat.
+    """
+    drained = (cycle for words in drains if words.end > begin for cycle in words.cycles(begin))
+    time, mask = next(drained, (math.inf, 0))
+    there = written = begin
+    for bank in _transfer_banks(config, fields):
+        there = written = max(pace.end(there, 1), written + 1)
+        while time <= written:
+            if written < time + 1 and bank & mask:
+                written = time + 1
+            time, mask = next(drained, (math.inf, 0))
+    return written
+
+
+class ReadWords:
+    """The words that a compute command reads, step by step.
+
+    Its first step is at ``begin``, its first group's last one at ``end_first``, and the other
+    groups' last ones follow each other every ``interval`` cycles. A last step may have to wait, the
+    others do not.
+    """
+
+    def __init__(
+        self,
+        config: AcceleratorConfig,
+        fields: dict,
+        begin: float,
+        end_first: float,
+        interval: int,
+    ):
+        self._config = config
+        self._fields = fields
+        self.begin = begin
+        self._end_first = end_first
+        self._interval = interval
+        self._groups = -(-fields["positions"] // fields["pixels"])
+        all_groups = self._groups * fields["filter_groups"]
+        self._masks = cache(self._masks_of_filter_group)
+        self.end = end_first + (all_groups - 1) * interval
+
+    def banks(self, time: float) -> int:
+        """A bit for each bank that is read then, for ``begin <= time <= end``."""
+        number = max(0, math.ceil((time - self._end_first) / self._interval))
+        end = self._end_first + number * self._interval
+        begin = end - self._interval + 1 if number else self.begin
+        filter_group, group = divmod(number, self._groups)
+        steps = self._masks(filter_group)[group]
+        if time == end:
+            return steps[-1]
+        step = int(time - begin)
+        return steps[step] if step < len(steps) - 1 else 0
+
+    def _masks_of_filter_group(self, filter_group: int) -> list[list[int]]:
+        """For each group the banks of its words, step by step."""
+        f = self._fields
+        shape = (f["channel_groups"], f["kernel_h"], f["kernel_w"])
+        groups, rows, columns = np.indices(shape).reshape(3, -1)
+        across, down, deep = (_signed(f[name]) for name in _TAP_STRIDES)
+        down += (f["kernel_w"] - 1) * across
+        deep += (f["kernel_h"] - 1) * down + (f["kernel_w"] - 1) * across
+        taps = groups * deep + rows * down + columns * across
+        rows, columns = np.divmod(np.arange(f["positions"]), f["out_width"])
+        step = _signed(f["column_step"])
+        pitch = (f["out_width"] - 1) * step + _signed(f["origin_wrap"])
+        origins = f["in_base"] + filter_group * _signed(f["group_origin"])
+        origins = origins + rows * pitch + columns * step
+        words = (origins[:, None] + taps) % self._config.act_depth
+        bits = np.zeros((self._groups * f["pixels"], len(taps)), np.int64)
+        bits[: len(words)] = 1 << bank_of(words, self._config.banks)
+        return np.bitwise_or.reduce(bits.reshape(self._groups, f["pixels"], -1), axis=1).tolist()
+
+
+#: Fields that lead from a tap to the next one of its row, from a row's last to the next row, and
+#: from the last of a plane to the next.
+_TAP_STRIDES = ("tap_column", "tap_row_origin", "tap_group_origin")
+
+
+def _signed(value: int) -> int:
+    """A field of 16 bits that wraps."""
+    return int(np.int16(np.uint16(value)))
+
+
+def stored(
+    config: AcceleratorConfig,
+    fields: dict,
+    begin: float,
+    pace: Pace,
+    reads: Iterable[ReadWords],
+) -> float:
+    """When the last word of a store has gone on, at ``pace`` or more slowly.
+
+    ``begin`` is when the first one is read if its bank is free; ``reads`` are in order.
+    """
+    banks = _transfer_banks(config, fields)
+    later = iter(reads)
+    read = next(later, None)
+    gone: list[float] = []
+    time, last = begin, -math.inf
+    for number, bank in enumerate(banks):
+        if number >= _READ_AHEAD:
+            time = max(time, math.ceil(gone[number - _READ_AHEAD]))
+        while read is not None:
+            if time > read.end:
+                read = next(later, None)
+            elif time < read.begin or not read.banks(time) & bank:
+                break
+            else:
+                time += 1
+        last = max(time, pace.end(last, 1))
+        gone.append(last)
+        time += 1
+    return last
+
+
+def _transfer_banks(config: AcceleratorConfig, fields: dict) -> list[int]:
+    """A bit for the bank of each word of a load or store, in order."""
+    rows, columns = np.divmod(np.arange(fields["rows"] * fields["words"]), fields["words"])
+    words = fields["base"] + rows * fields["base_stride"] + columns
+    return (1 << bank_of(words, config.banks)).tolist()

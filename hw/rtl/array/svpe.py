@@ -1,0 +1,231 @@
+"""Shift vector processing element: a multiplier-free dot product, step by step."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.contract.timing import pe_latency
+from hw.rtl.array.reduction import reduction
+
+__all__ = [
+    "ProcessingElement",
+    "Svpe",
+    "Vpe",
+    "offset_bits",
+]
+
+
+def offset_bits(term: Value) -> Value:
+    """A signed term plus half its range, which is unsigned; unsigned ones are so already."""
+    return Cat(term[:-1], ~term[-1]) if term.shape().signed else term
+
+
+class ProcessingElement(wiring.Component):
+    """Multiplies lane by lane, sums the lanes in a tree and accumulates the steps of an output.
+
+    One step per cycle, no backpressure. Latency ``self.latency`` cycles from a step with ``last``
+    to ``acc``, which then holds until the next output is complete, so draining overlaps with the
+    next accumulation. The accumulator wraps modulo ``2**acc_bits``, which is exact
+    whenever the final sum fits.
+
+    The three kinds of logic between the registers, ``_product``, ``_sum`` and ``_accumulate``, are
+    methods of their own: :mod:`hw.rtl.ultrascale.elements` has them as explicit cells.
+
+    Parameters
+    ----------
+    lanes : int
+        Activations per step.
+    act_bits : int
+        Width of the signed activations.
+    weight_bits : int
+        Width n of the power-of-two weights.
+    code_bits : int
+        Width of one stored weight.
+    acc_bits : int
+        Width of the signed accumulator.
+    radix_bits : int
+        A step with ``grow`` multiplies what was accumulated by ``2**radix_bits`` first: factors
+        that are no power of two, digit by digit. 0 for an element without.
+
+    Members
+    -------
+    valid : ``In(1)``, this cycle carries a step
+    first, last : ``In(1)``, the step is the first or last of its output; ``last`` only with
+        ``valid``
+    grow : ``In(1)``, only with ``radix_bits``
+    act : ``In(lanes * act_bits)``, lane 0 in the low bits
+    weight : ``In(lanes * code_bits)``, lane 0 in the low bits
+    acc : ``Out(signed(acc_bits))``, registered
+    """
+
+    def __init__(
+        self,
+        *,
+        lanes: int,
+        act_bits: int,
+        weight_bits: int,
+        code_bits: int,
+        acc_bits: int,
+        radix_bits: int = 0,
+    ):
+        self.lanes = lanes
+        self.act_bits = act_bits
+        self.weight_bits = weight_bits
+        self.code_bits = code_bits
+        self.acc_bits = acc_bits
+        self.radix_bits = radix_bits
+        self.latency = pe_latency(lanes)
+        super().__init__(
+            {
+                "valid": In(1),
+                "first": In(1),
+                "last": In(1),
+                **({"grow": In(1)} if radix_bits else {}),
+                "act": In(lanes * act_bits),
+                "weight": In(lanes * code_bits),
+                "acc": Out(signed(acc_bits)),
+            }
+        )
+
+    @property
+    def radix_name(self) -> str:
+        return f"_r{self.radix_bits}" if self.radix_bits else ""
+
+    @property
+    def product_shape(self) -> Shape:
+        """Signed products, or unsigned ones: plus half their range."""
+        raise NotImplementedError
+
+    def _product(self, m: Module, platform: object, lane: int, act: Value, code: Value) -> Value:
+        """The product of one lane in ``product_shape``."""
+        raise NotImplementedError
+
+    def _sum(self, m: Module, platform: object, name: str, terms: list[Value], width: int) -> Value:
+        """The sum of two or three terms, signed ones plus half their range."""
+        return sum(map(offset_bits, terms))[:width]
+
+    def _accumulate(
+        self,
+        m: Module,
+        platform: object,
+        running: Value,
+        first: Value,
+        terms: list[Value],
+        exponent: int,
+    ) -> Value:
+        """``running``, or 0 at the first step, plus the last terms: one signed, or two.
+
+        Of two, signed ones are taken plus half their range, and ``2**exponent`` is subtracted. The
+        second one has at most ``exponent`` bits, so this is a sign bit above it.
+        """
+        if len(terms) == 2:
+            wide, narrow = map(offset_bits, terms)
+            above = Const(1 << (exponent - len(narrow)), exponent - len(narrow) + 1)
+            terms = [wide, Cat(narrow, above).as_signed()]
+        return Mux(first, 0, running) + sum(terms)
+
+    def elaborate(self, platform):
+        m = Module()
+        plan = reduction(self.lanes, self.product_shape.width, self.acc_bits)
+        terms = []
+        for lane in range(self.lanes):
+            register = Signal(self.product_shape, name=f"product_{lane}", reset_less=True)
+            act = self.act.word_select(lane, self.act_bits).as_signed()
+            code = self.weight.word_select(lane, self.code_bits)
+            m.d.sync += register.eq(self._product(m, platform, lane, act, code))
+            terms.append(register)
+        if plan.constant:
+            terms.append(Const(plan.constant))
+        for level, (groups, widths) in enumerate(zip(plan.levels, plan.widths, strict=True)):
+            sums = []
+            for index, (group, width) in enumerate(zip(groups, widths, strict=True)):
+                added = [terms[term] for term in group]
+                if len(added) == 1 and isinstance(added[0], Const):
+                    sums += added
+                    continue
+                name = f"sum_{level}_{index}"
+                shape = added[0].shape() if len(added) == 1 else width
+                register = Signal(shape, name=name, reset_less=True)
+                total = added[0]
+                if len(added) > 1:
+                    total = self._sum(m, platform, name, added, width)
+                m.d.sync += register.eq(total)
+                sums.append(register)
+            terms = sums
+
+        # The step's flags travel along with its sum.
+        stages = len(plan.levels) + 1
+        valid = Signal(stages, name="valid_stages")
+        first = Signal(stages, name="first_stages")
+        last = Signal(stages, name="last_stages")
+        m.d.sync += [
+            valid.eq(Cat(self.valid, valid)),
+            first.eq(Cat(self.first, first)),
+            last.eq(Cat(self.last, last)),
+        ]
+
+        running = Signal(signed(self.acc_bits), reset_less=True)
+        before = running
+        if self.radix_bits:
+            grow = Signal(stages, name="grow_stages")
+            m.d.sync += grow.eq(Cat(self.grow, grow))
+            grown = (running << self.radix_bits)[: self.acc_bits].as_signed()
+            before = Mux(grow[-1], grown, running)
+        total = Signal(signed(self.acc_bits))
+        terms = sorted(terms, key=len, reverse=True)
+        m.d.comb += total.eq(self._accumulate(m, platform, before, first[-1], terms, plan.exponent))
+        with m.If(valid[-1]):
+            m.d.sync += running.eq(total)
+        with m.If(last[-1]):
+            m.d.sync += self.acc.eq(total)
+        return m
+
+
+class Svpe(ProcessingElement):
+    """Lanes select zero or a shifted activation and invert it for negative weights.
+
+    A code is ``{sign, index}``: index 0 is zero, index i the magnitude ``2**(i - 1)``. A negative
+    product is the bitwise inversion, so ``acc`` is short by one for every negative weight of the
+    output: a constant of the filter that :mod:`hw.compiler.constants` adds to the bias. With 3-bit
+    codes each product bit depends on three activation bits and the code: one six-input LUT.
+    """
+
+    @property
+    def module_name(self) -> str:
+        return (
+            f"nbqnn_svpe_l{self.lanes}_a{self.act_bits}_w{self.weight_bits}_s{self.acc_bits}"
+            f"{self.radix_name}"
+        )
+
+    @property
+    def product_shape(self) -> Shape:
+        # A single lane has no tree; its product goes to the accumulator as it is.
+        width = self.act_bits + (1 << (self.weight_bits - 1)) - 2
+        return Shape(width, signed=self.lanes == 1)
+
+    def _product(self, m, platform, lane, act, code):
+        width, index, sign = self.product_shape.width, code[:-1], code[-1]
+        shifted = Mux(index.any(), (act << index)[1 : width + 1], 0)
+        product = shifted ^ sign.replicate(width)
+        return product if self.lanes == 1 else offset_bits(product.as_signed())
+
+
+class Vpe(ProcessingElement):
+    """Lanes multiply: the baseline with one multiplier (a DSP block) per lane.
+
+    A code is the weight itself in two's complement.
+    """
+
+    @property
+    def module_name(self) -> str:
+        return (
+            f"nbqnn_vpe_l{self.lanes}_a{self.act_bits}_w{self.code_bits}_s{self.acc_bits}"
+            f"{self.radix_name}"
+        )
+
+    @property
+    def product_shape(self) -> Shape:
+        return signed(self.act_bits + self.code_bits)
+
+    def _product(self, m, platform, lane, act, code):
+        return act * code.as_signed()

@@ -1,0 +1,71 @@
+"""Channel-wise maximum over the steps of an output: max pooling."""
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.contract.config import AcceleratorConfig
+from hw.rtl.cells.comparison import Comparison
+from hw.rtl.verilog import submodule
+
+__all__ = ["VectorMax"]
+
+
+class VectorMax(wiring.Component):
+    """Running maximum of ``pixels`` vectors of ``lanes`` signed activations.
+
+    Steps and flags as for :class:`~hw.rtl.array.array.PeArray`, one step per cycle, no bit growth.
+    Latency two cycles from a step with ``last`` to ``max``.
+
+    Members
+    -------
+    valid, first, last : ``In(1)``
+    act : ``In(pixels * lanes * act_bits)``
+    max : ``Out(pixels * lanes * act_bits)``, registered, holds until the next output is complete
+    """
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        self.latency = 2
+        width = config.pixels * config.act_word_bits
+        super().__init__(
+            {
+                "valid": In(1),
+                "first": In(1),
+                "last": In(1),
+                "act": In(width),
+                "max": Out(width),
+            }
+        )
+
+    @property
+    def module_name(self) -> str:
+        c = self.config
+        return f"nbqnn_vector_max_l{c.lanes}_p{c.pixels}_a{c.act_bits}"
+
+    def elaborate(self, platform):
+        m = Module()
+        bits = self.config.act_bits
+        running = Signal(len(self.act), reset_less=True)
+        # Nothing is compared in the first step, which is taken, and where there is none.
+        compares = Signal()
+        m.d.comb += compares.eq(self.valid & ~self.first)
+        for index in range(len(self.act) // bits):
+            new = self.act.word_select(index, bits)
+            old = running.word_select(index, bits)
+            comparison = Comparison(bits=bits)
+            m.submodules[f"comparison_{index}"] = submodule(platform, comparison)
+            m.d.comb += [
+                comparison.a.eq(new),
+                comparison.b.eq(old),
+                comparison.override.eq(~compares),
+                comparison.value.eq(self.valid),
+            ]
+            with m.If(comparison.result):
+                m.d.sync += old.eq(new)
+
+        complete = Signal()
+        m.d.sync += complete.eq(self.valid & self.last)
+        with m.If(complete):
+            m.d.sync += self.max.eq(running)
+        return m

@@ -1,0 +1,219 @@
+"""Cuts a request for many beats into AXI bursts."""
+
+from amaranth.hdl import Cat, Const, Module, Signal, Value
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.rtl.axi.bus import PAGE_BYTES, beat_bytes
+from hw.rtl.cells.choice import Choice
+from hw.rtl.cells.comparison import Comparison
+from hw.rtl.cells.counting import incremented
+from hw.rtl.verilog import submodule
+
+__all__ = ["BurstSplitter", "burst_layout", "check_widths", "page_bits", "request_layout"]
+
+_PAGE_SHIFT = PAGE_BYTES.bit_length() - 1
+
+
+def request_layout(address_width: int, length_width: int) -> data.StructLayout:
+    """A transfer: ``address`` of its first byte (a multiple of the beat), number of ``beats``."""
+    return data.StructLayout({"address": address_width, "beats": length_width})
+
+
+def page_bits(address_width: int) -> int:
+    """Bits of the number of a page of 4 KiB."""
+    return address_width - _PAGE_SHIFT
+
+
+def burst_layout(address_width: int) -> data.StructLayout:
+    """A burst: ``address``, ``length`` (beats less one, as in AXI), ``last`` of its request."""
+    return data.StructLayout({"address": address_width, "length": 8, "last": 1})
+
+
+class BurstSplitter(wiring.Component):
+    """Requests in, bursts out, none outside the window.
+
+    A burst ends at the next multiple of ``burst_beats`` beats at the latest, which is what keeps
+    it within a page of 4 KiB: after a first, shorter one, bursts are aligned. Latency two cycles,
+    a burst every two cycles. A request of no beats is accepted and gives no burst.
+
+    A burst lies in one page, so that comparing its page is enough to keep it within the window. One
+    that would be outside is not offered; ``outside`` says so until the request is cancelled.
+
+    Parameters
+    ----------
+    address_width : int
+        Bits of an address; addresses count bytes.
+    data_width : int
+        Bits of a beat.
+    length_width : int
+        Bits of a request's number of beats.
+    burst_beats : int
+        Most beats of a burst: a power of two up to 256, and 4 KiB.
+
+    Members
+    -------
+    request : ``In(stream.Signature(request_layout(address_width, length_width)))``
+    burst : ``Out(stream.Signature(burst_layout(address_width)))``
+    window_first, window_last : ``In(page_bits(address_width))``
+        First and last page of the window, to be changed only while idle; everything if left open.
+    offset : ``In(page_bits(address_width))``
+        Pages added to the address of every burst, after it was compared with the window.
+    outside : ``Out(1)``
+        The request in progress goes on outside the window, at ``outside_address``.
+    outside_address : ``Out(address_width)``
+        Before ``offset`` is added.
+    cancel : ``In(1)``
+        Drops the request in progress and accepts none; a burst already offered stays.
+    busy : ``Out(1)``
+        A request is in progress or a burst is offered.
+    """
+
+    def __init__(self, *, address_width: int, data_width: int, length_width: int, burst_beats: int):
+        check_widths(address_width, data_width, length_width, burst_beats)
+        self.address_width = address_width
+        self.data_width = data_width
+        self.length_width = length_width
+        self.burst_beats = burst_beats
+        super().__init__({
+            "request": In(stream.Signature(request_layout(address_width, length_width))),
+            "burst": Out(stream.Signature(burst_layout(address_width))),
+            "window_first": In(page_bits(address_width)),
+            "window_last": In(page_bits(address_width), init=-1),
+            "offset": In(page_bits(address_width)),
+            "outside": Out(1),
+            "outside_address": Out(address_width),
+            "cancel": In(1),
+            "busy": Out(1),
+        })  # fmt: skip
+
+    @property
+    def module_name(self) -> str:
+        return (
+            f"nbqnn_axi_bursts_a{self.address_width}_d{self.data_width}"
+            f"_l{self.length_width}_b{self.burst_beats}"
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        byte_bits = beat_bytes(self.data_width).bit_length() - 1
+        # An address without the bits within a beat: the page, and the beat's number in it. Apart,
+        # so that no addition is longer than a page's number.
+        beat = Signal(_PAGE_SHIFT - byte_bits)
+        page = Signal(page_bits(self.address_width))
+        next_page = Signal.like(page)
+        left = Signal(self.length_width)
+        burst_beats = Signal(range(self.burst_beats + 1))
+        to_boundary = Signal(range(self.burst_beats + 1))
+        active = Signal()
+        sized = Signal()
+        inside = Signal()
+        ends_page = Signal()
+
+        in_burst = self.burst_beats.bit_length() - 1
+        # `burst_beats` less the beats behind, in tables: a comparison follows.
+        behind, to_go = beat[:in_burst], Const(1)
+        if in_burst:
+            to_go = Cat(incremented(~behind), ~behind.any())
+        # A burst may be as long as a page.
+        last_in_page = beat[in_burst:].all() if in_burst < len(beat) else 1
+        m.d.comb += [
+            to_boundary.eq(to_go),
+            self.request.ready.eq(~active & ~self.cancel),
+            self.outside_address.eq(Cat(Const(0, byte_bits), beat, page)),
+            self.busy.eq(active | self.burst.valid),
+        ]
+        not_below, not_above = (
+            self._no_less(m, platform, name, a, b)
+            for name, a, b in (
+                ("compare_first", page, self.window_first),
+                ("compare_last", self.window_last, page),
+            )
+        )
+        m.d.sync += self.outside.eq(active & sized & ~inside & ~self.cancel)
+        with m.If(self.burst.ready):
+            m.d.sync += self.burst.valid.eq(0)
+        # A request's, or what is left of it after a burst.
+        choice = Choice(ways=2, width=len(beat) + len(page) + len(left))
+        m.submodules.choice = submodule(platform, choice)
+        beat_after, left_after = Signal.like(beat), Signal.like(left)
+        m.d.comb += [
+            beat_after.eq(beat + burst_beats),
+            left_after.eq(left - burst_beats),
+            choice.words.eq(
+                Cat(
+                    *(self.request.p.address[byte_bits:], self.request.p.beats),
+                    *(beat_after, next_page, left_after),
+                )
+            ),
+            choice.select.eq(active),
+        ]
+        moves = Signal()
+        m.d.comb += moves.eq(sized & inside & (self.burst.ready | ~self.burst.valid))
+        following = choice.chosen
+        with m.If(~active | moves):
+            m.d.sync += Cat(beat, left).eq(Cat(following[: len(beat)], following[-len(left) :]))
+        with m.If(~active | (moves & ends_page)):
+            m.d.sync += page.eq(following[len(beat) : -len(left)])
+        with m.If(~active):
+            m.d.sync += [
+                sized.eq(0),
+                active.eq(self.request.valid & self.request.ready & (self.request.p.beats != 0)),
+            ]
+        with m.Elif(~sized):
+            m.d.sync += [
+                sized.eq(1),
+                inside.eq(not_below & not_above),
+                next_page.eq(page + 1),
+                ends_page.eq(last_in_page & (left >= to_boundary)),
+            ]
+            with m.If(left < to_boundary):
+                m.d.sync += burst_beats.eq(left)
+            with m.Else():
+                m.d.sync += burst_beats.eq(to_boundary)
+        with m.Elif(moves):
+            m.d.sync += [
+                self.burst.p.address.eq(Cat(Const(0, byte_bits), beat, page + self.offset)),
+                self.burst.p.length.eq(burst_beats - 1),
+                self.burst.p.last.eq(left == burst_beats),
+                self.burst.valid.eq(1),
+                active.eq(left != burst_beats),
+                sized.eq(0),
+            ]
+        with m.If(self.cancel):
+            m.d.sync += active.eq(0)
+        return m
+
+    def _no_less(self, m: Module, platform: object, name: str, a: Value, b: Value) -> Value:
+        """Whether a >= b, for unsigned numbers of equal width."""
+        comparison = Comparison(bits=len(a) + 1)
+        m.submodules[name] = submodule(platform, comparison)
+        m.d.comb += [
+            comparison.a.eq(Cat(a, Const(0, 1))),
+            comparison.b.eq(Cat(b, Const(0, 1))),
+            # Where they are equal.
+            comparison.value.eq(1),
+        ]
+        return comparison.result
+
+
+def check_widths(address_width: int, data_width: int, length_width: int, burst_beats: int) -> None:
+    """Refuses what :class:`BurstSplitter` cannot be built for, with TypeError or ValueError."""
+    step = beat_bytes(data_width)
+    for name, value in (
+        ("Address width", address_width),
+        ("Length width", length_width),
+        ("Beats of a burst", burst_beats),
+    ):
+        if not isinstance(value, int):
+            raise TypeError(f"{name} must be an integer, not {value!r}")
+    if not 13 <= address_width <= 64:
+        raise ValueError(f"Address width must be 13..64 bits, not {address_width!r}")
+    if not 1 <= length_width <= 32:
+        raise ValueError(f"Length width must be 1..32 bits, not {length_width!r}")
+    limit = min(256, PAGE_BYTES // step)
+    if burst_beats not in [2**n for n in range(9) if 2**n <= limit]:
+        raise ValueError(
+            f"Beats of a burst must be a power of two up to {limit} for "
+            f"{data_width}-bit data, not {burst_beats!r}"
+        )

@@ -1,0 +1,203 @@
+"""A register file behind AXI4-Lite, described once for the hardware, the docs and software."""
+
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.contract.register_map import WORD_BYTES, Access, RegisterMap, Window
+from hw.rtl.axi.bus import AxiLiteSignature, Resp
+from hw.rtl.cells.choice import Choice
+from hw.rtl.cells.one_hot import number_of
+from hw.rtl.verilog import submodule
+
+__all__ = [
+    "AxiLiteRegisters",
+]
+
+#: Registers that a choice is between: as many as tables and multiplexers behind them take.
+_CHOICE = 16
+
+
+class AxiLiteRegisters(wiring.Component):
+    """An AXI4-Lite slave with the registers of a map.
+
+    All outputs are registered but for the strobes' width: an event lasts one cycle. A write takes
+    effect, and its response is given, three cycles after its address and two after its data; a read
+    is answered after four. Both sides hold one transfer at a time. Byte strobes are honoured;
+    address bits 0 and 1 are ignored. A read of an address without a register, and a write of one
+    without a writable register, are answered with SLVERR and change nothing.
+
+    Parameters
+    ----------
+    register_map : RegisterMap
+    address_width : int
+        Bits of the bus's addresses; addresses count bytes.
+    name : str
+        Ends the module's name; the same for equal maps only.
+
+    Members
+    -------
+    axi : ``In(AxiLiteSignature(address_width))``
+    NAME : ``In(width)`` for ``ro``, ``Out(width)`` for ``rw`` and ``w1c`` registers
+    NAME_set : ``In(width)``
+        Bits to set, for ``w1c`` registers; setting wins over clearing.
+    NAME_strobe, NAME_data : ``Out(1)``, ``Out(width)``
+        For ``pulse`` registers: high for one cycle after a write, and what was written.
+    NAME_address, NAME_data : ``Out(range(words))``, ``In(32)``
+        For windows: the data belongs to the address of the cycle before.
+    """
+
+    def __init__(self, register_map: RegisterMap, address_width: int, *, name: str = "registers"):
+        if not isinstance(register_map, RegisterMap):
+            raise TypeError(f"Register map must be a RegisterMap, not {register_map!r}")
+        if not isinstance(address_width, int):
+            raise TypeError(f"Address width must be an integer, not {address_width!r}")
+        if register_map.size > 2**address_width:
+            raise ValueError(
+                f"Address width must reach {register_map.size} bytes of registers, "
+                f"not {address_width!r} bits"
+            )
+        self.register_map = register_map
+        self.address_width = address_width
+        self.module_name = f"nbqnn_axi_lite_{name}"
+        members = {"axi": In(AxiLiteSignature(address_width))}
+        for register in register_map.registers:
+            name, width = register.name, register.width
+            match register.access:
+                case Access.RO:
+                    added = {name: In(width)}
+                case Access.RW:
+                    added = {name: Out(width, init=register.reset)}
+                case Access.W1C:
+                    added = {f"{name}_set": In(width), name: Out(width, init=register.reset)}
+                case Access.PULSE:
+                    added = {f"{name}_strobe": Out(1), f"{name}_data": Out(width)}
+            _add_members(members, added)
+        for window in register_map.windows:
+            _add_members(members, {
+                f"{window.name}_address": Out(range(window.words)),
+                f"{window.name}_data": In(32),
+            })  # fmt: skip
+        super().__init__(members)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        self._elaborate_writes(m)
+        self._elaborate_reads(m, platform)
+        return m
+
+    def _elaborate_writes(self, m: Module) -> None:
+        axi = self.axi
+        word = Signal(self.address_width - 2)
+        data = Signal(32)
+        strobe = Signal(4)
+        mask = Signal(32)
+        have_address, decoded = Signal(), Signal()
+        have_data = Signal()
+        write = Signal()
+        writable = [r for r in self.register_map.registers if r.access is not Access.RO]
+        chosen = Signal(max(1, len(writable)))
+        m.d.comb += [
+            axi.awready.eq(~have_address),
+            axi.wready.eq(~have_data),
+            mask.eq(Cat(bit.replicate(8) for bit in strobe)),
+            write.eq(decoded & have_data & ~axi.bvalid),
+        ]
+        m.d.sync += [
+            decoded.eq(have_address),
+            chosen.eq(Cat(word == register.offset // WORD_BYTES for register in writable)),
+        ]
+        with m.If(axi.awvalid & axi.awready):
+            m.d.sync += [have_address.eq(1), word.eq(axi.awaddr[2:])]
+        with m.If(axi.wvalid & axi.wready):
+            m.d.sync += [have_data.eq(1), data.eq(axi.wdata), strobe.eq(axi.wstrb)]
+        with m.If(axi.bready):
+            m.d.sync += axi.bvalid.eq(0)
+        with m.If(write):
+            m.d.sync += [
+                have_address.eq(0),
+                decoded.eq(0),
+                have_data.eq(0),
+                axi.bvalid.eq(1),
+                axi.bresp.eq(Mux(chosen.any(), Resp.OKAY, Resp.SLVERR)),
+            ]
+        for index, register in enumerate(writable):
+            selected = Signal(name=f"{register.name}_selected")
+            m.d.comb += selected.eq(write & chosen[index])
+            match register.access:
+                case Access.RW:
+                    value = getattr(self, register.name)
+                    # By bytes, so that strobes are enables of registers and take no tables.
+                    for byte in range(-(-register.width // 8)):
+                        bits = slice(8 * byte, min(8 * byte + 8, register.width))
+                        with m.If(selected & strobe[byte]):
+                            m.d.sync += value[bits].eq(data[bits])
+                case Access.W1C:
+                    value = getattr(self, register.name)
+                    set_ = getattr(self, f"{register.name}_set")
+                    clear = Signal(register.width, name=f"{register.name}_clear")
+                    with m.If(selected):
+                        m.d.comb += clear.eq(data & mask)
+                    m.d.sync += value.eq((value & ~clear) | set_)
+                case Access.PULSE:
+                    m.d.sync += getattr(self, f"{register.name}_strobe").eq(selected & strobe.any())
+                    with m.If(selected):
+                        m.d.sync += getattr(self, f"{register.name}_data").eq(data & mask)
+
+    def _elaborate_reads(self, m: Module, platform: object) -> None:
+        axi = self.axi
+        word = Signal(self.address_width - 2)
+        for window in self.register_map.windows:
+            address = getattr(self, f"{window.name}_address")
+            m.d.comb += address.eq(word - window.offset // WORD_BYTES)
+        # What is read, and which of it an address means: a number, as tables choose by numbers.
+        found, values = [], []
+        for item in (*self.register_map.registers, *self.register_map.windows):
+            first = item.offset // WORD_BYTES
+            if isinstance(item, Window):
+                found.append((word >= first) & (word < first + item.words))
+                value = getattr(self, f"{item.name}_data")
+            else:
+                found.append(word == first)
+                value = Const(0) if item.access is Access.PULSE else getattr(self, item.name)
+            values.append(Cat(value, Const(0, 32 - len(value))))
+        place, known = Signal(range(max(2, len(values)))), Signal()
+        choices = []
+        for first in range(0, len(values), _CHOICE):
+            words = values[first : first + _CHOICE]
+            choice = Choice(ways=_CHOICE, width=32)
+            m.submodules[f"choice_{first}"] = submodule(platform, choice)
+            m.d.comb += [choice.words.eq(Cat(*words)), choice.select.eq(place)]
+            choices.append(choice.chosen)
+        data = Array(choices)[place // _CHOICE]
+        with m.FSM(name="read"):
+            with m.State("IDLE"):
+                m.d.comb += axi.arready.eq(1)
+                m.d.sync += word.eq(axi.araddr[2:])
+                with m.If(axi.arvalid):
+                    m.next = "ADDRESS"
+            with m.State("ADDRESS"):
+                m.d.sync += [
+                    known.eq(Cat(found).any()),
+                    place.eq(number_of(found)),
+                ]
+                m.next = "DATA"
+            with m.State("DATA"):
+                m.d.sync += [
+                    axi.rvalid.eq(1),
+                    axi.rdata.eq(data),
+                    axi.rresp.eq(Mux(known, Resp.OKAY, Resp.SLVERR)),
+                ]
+                with m.If(~known):
+                    m.d.sync += axi.rdata.eq(0)
+                m.next = "RESPONSE"
+            with m.State("RESPONSE"), m.If(axi.rready):
+                m.d.sync += axi.rvalid.eq(0)
+                m.next = "IDLE"
+
+
+def _add_members(members: dict, added: dict) -> None:
+    for name, member in added.items():
+        if name in members:
+            raise ValueError(f"Register names must give members of their own, not {name!r} twice")
+        members[name] = member

@@ -1,0 +1,182 @@
+"""The compute engine: runs one layer command on the array or a channel-wise unit."""
+
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.contract.config import AcceleratorConfig
+from hw.contract.isa import Opcode, Unit
+from hw.rtl.array.array import PeArray
+from hw.rtl.array.vector_max import VectorMax
+from hw.rtl.array.vector_sum import VectorSum
+from hw.rtl.cells.counting import stepped
+from hw.rtl.cells.delay import delayed
+from hw.rtl.command_layouts import body_layout, drain_command_layout
+from hw.rtl.control.group_walker import GroupWalker
+from hw.rtl.control.sequencer import StepSequencer, drain_layout
+from hw.rtl.control.walker import PositionWalker
+from hw.rtl.memory.activations import ActivationMemory, activation_address_bits
+from hw.rtl.memory.wide import WideMemory
+from hw.rtl.post.drain import Drain
+from hw.rtl.post.requantizer import param_layout
+from hw.rtl.stream.fifo import StreamFifo
+from hw.rtl.verilog import submodule
+
+__all__ = ["ComputeEngine"]
+
+#: Groups between the sequencer and the drain: more than the array's latency can hold.
+_GROUPS_UNDER_WAY = 32
+#: Commands between the sequencer and the drain; more than one only if they have very few steps.
+_COMMANDS_WAITING = 4
+
+
+class ComputeEngine(wiring.Component):
+    """Walker, sequencer, array, channel-wise units and drain around the on-chip memories.
+
+    A command is taken as soon as the walk of the one before is over, so commands follow each other
+    on the array without a gap (``pixels + 3`` cycles where the one before ends in a group of a
+    single step). From the last step to ``done`` the latencies of memory, array and drain.
+
+    Members
+    -------
+    command : ``In(stream.Signature(body_layout(Opcode.COMPUTE)))``
+    done : ``Out(1)``, the command's results are in the activation memory
+    busy : ``Out(1)``, a command runs
+    step, held : ``Out(1)``, a cycle ago the array took a step, had positions for one
+    ``done`` comes once for each command, in their order.
+    act_* : the compute and drain ports of :class:`~hw.rtl.memory.activations.ActivationMemory`
+    weight_address, weight : read port of the weight memory
+    param_address, param : read port of the parameter memory
+    """
+
+    #: More commands than can be between acceptance and ``done``: one walks, one steps, some wait
+    #: for the drain, one drains, and one every few cycles is on its way to the memory.
+    commands_under_way = 15
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        c = config
+        bits = activation_address_bits(c)
+        super().__init__({
+            "command": In(stream.Signature(body_layout(Opcode.COMPUTE))),
+            "done": Out(1),
+            "busy": Out(1),
+            "step": Out(1),
+            "held": Out(1),
+            "act_read_valid": Out(c.pixels),
+            "act_read_padded": Out(c.pixels),
+            "act_read_address": Out(c.pixels * bits),
+            "act_pad": Out(c.act_bits),
+            "act_read_data": In(c.pixels * c.act_word_bits),
+            "act_drain_valid": Out(c.post_positions),
+            "act_drain_address": Out(c.post_positions * bits),
+            "act_drain_sub": Out(range(max(2, c.lanes // c.post_lanes))),
+            "act_drain_data": Out(c.post_positions * c.post_lanes * c.act_bits),
+            "weight_address": Out(16),
+            "weight": In(c.weight_word_bits),
+            "param_address": Out(16),
+            "param": In(c.post_lanes * param_layout(c).size),
+        })  # fmt: skip
+
+    @property
+    def module_name(self) -> str:
+        return f"nbqnn_compute_{self.config.pe}_{self.config.requant}"
+
+    def elaborate(self, platform):
+        m = Module()
+        c = self.config
+        walker = PositionWalker(c) if c.post_positions == 1 else GroupWalker(c)
+        sequencer = StepSequencer(c)
+        array, maximum, sums, drain = PeArray(c), VectorMax(c), VectorSum(c), Drain(c)
+        groups = StreamFifo(drain_layout(c), _GROUPS_UNDER_WAY)
+        commands = StreamFifo(drain_command_layout(), _COMMANDS_WAITING)
+        for name, component in (
+            ("walker", walker),
+            ("sequencer", sequencer),
+            ("array", array),
+            ("maximum", maximum),
+            ("sums", sums),
+            ("drain", drain),
+            ("groups", groups),
+            ("commands", commands),
+        ):
+            m.submodules[name] = submodule(platform, component)
+
+        command = Signal(body_layout(Opcode.COMPUTE))
+        start, walking, walked = Signal(), Signal(), Signal()
+        accepted = Signal()
+        m.d.comb += [
+            walked.eq(walker.groups.valid & walker.groups.ready & walker.groups.p.end),
+            self.command.ready.eq(~walking),
+            accepted.eq(self.command.valid & self.command.ready),
+            walker.start.eq(start),
+            walker.command.eq(command),
+            sequencer.command.eq(command),
+            self.done.eq(drain.command_done),
+        ]
+        m.d.sync += start.eq(accepted)
+        with m.If(accepted):
+            m.d.sync += [walking.eq(1), command.eq(self.command.payload)]
+        with m.Elif(walked):
+            m.d.sync += walking.eq(0)
+
+        # Commands that were taken and are not yet written.
+        under_way = Signal(range(self.commands_under_way + 1))
+        m.d.sync += under_way.eq(stepped(under_way, accepted, self.done))
+        m.d.comb += self.busy.eq(under_way != 0)
+
+        # Groups that were issued and are not yet written.
+        pending = Signal(range(_GROUPS_UNDER_WAY * 2))
+        m.d.sync += pending.eq(stepped(pending, groups.i.valid & groups.i.ready, drain.group_done))
+        m.d.comb += sequencer.pending.eq(pending != 0)
+
+        wiring.connect(m, walker.groups, sequencer.groups)
+        wiring.connect(m, sequencer.drain_commands, commands.i)
+        wiring.connect(m, commands.o, drain.commands)
+        wiring.connect(m, sequencer.drains, groups.i)
+        wiring.connect(m, groups.o, drain.drains)
+
+        m.d.comb += [
+            self.act_read_valid.eq(sequencer.read_valid),
+            self.act_read_padded.eq(sequencer.read_padded),
+            self.act_read_address.eq(sequencer.read_address),
+            self.act_pad.eq(sequencer.pad),
+            self.act_drain_valid.eq(drain.write_valid),
+            self.act_drain_address.eq(drain.write_address),
+            self.act_drain_sub.eq(drain.write_sub),
+            self.act_drain_data.eq(drain.write_data),
+            self.param_address.eq(drain.param_address),
+            drain.param.eq(self.param),
+            self.step.eq(sequencer.valid),
+            self.held.eq(sequencer.held),
+        ]
+
+        # Weights and flags wait for the activations, whose memory takes longer.
+        wait = ActivationMemory.latency
+        (address,) = delayed(
+            m, ("weight_address",), (sequencer.weight_address,), wait - WideMemory.latency
+        )
+        m.d.comb += self.weight_address.eq(address)
+        names = ("valid", "first", "last", "grow", "unit")
+        flags = delayed(m, names, [getattr(sequencer, name) for name in names], wait)
+        soon = []
+        for unit, code in ((array, Unit.ARRAY), (maximum, Unit.MAX), (sums, Unit.SUM)):
+            m.d.comb += [
+                unit.valid.eq(flags[0] & (flags[4] == code)),
+                unit.first.eq(flags[1]),
+                unit.last.eq(flags[2]),
+                unit.act.eq(self.act_read_data),
+            ]
+            # The drain is told two cycles ahead.
+            ends = (f"{code.name.lower()}_ends",)
+            soon += delayed(m, ends, (unit.valid & unit.last,), unit.latency - 2)
+        m.d.comb += [
+            array.weight.eq(self.weight),
+            sums.weight.eq(self.weight),
+            sums.grow.eq(flags[3]),
+            drain.result_soon.eq(Cat(*soon).any()),
+            drain.acc.eq(array.acc),
+            drain.max.eq(maximum.max),
+            drain.sum.eq(sums.sum),
+        ]
+        return m

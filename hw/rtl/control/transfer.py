@@ -1,0 +1,327 @@
+"""The load and store engines: rows of memory words between the host's memory and the chip."""
+
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.contract.config import AcceleratorConfig
+from hw.contract.isa import Memory, Opcode, Region
+from hw.contract.words import word_beats
+from hw.rtl.axi.bursts import request_layout
+from hw.rtl.axi.read_dma import read_data_layout
+from hw.rtl.cells.counting import stepped
+from hw.rtl.command_layouts import body_layout
+from hw.rtl.memory.activations import ActivationMemory, activation_address_bits
+from hw.rtl.post.requantizer import param_layout
+from hw.rtl.stream.fifo import StreamFifo
+from hw.rtl.stream.gearbox import Packer, Unpacker
+from hw.rtl.stream.skid import SkidBuffer
+from hw.rtl.verilog import submodule
+
+__all__ = [
+    "LENGTH_BITS",
+    "LoadEngine",
+    "RowRequester",
+    "StoreEngine",
+]
+
+#: Bits of a transfer row's number of beats.
+LENGTH_BITS = 16
+
+
+class RowRequester(wiring.Component):
+    """One request for each row of a transfer: base of the region, offset, stride.
+
+    The first three cycles after ``start``, the others two cycles after the one before was taken.
+
+    Members
+    -------
+    start : ``In(1)``, ``command`` : ``In(body_layout(Opcode.LOAD))``, which must stay as it is
+    bases : ``In(regions * address bits)``
+    request : ``Out(stream.Signature(request_layout(...)))``
+    """
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        width = config.axi_address_width
+        super().__init__({
+            "start": In(1),
+            "command": In(body_layout(Opcode.LOAD)),
+            "bases": In(len(Region) * width),
+            "request": Out(stream.Signature(request_layout(width, LENGTH_BITS))),
+        })  # fmt: skip
+
+    @property
+    def module_name(self) -> str:
+        return f"nbqnn_row_requester_a{self.config.axi_address_width}"
+
+    def elaborate(self, platform):
+        m = Module()
+        width = self.config.axi_address_width
+        # Half an address is added in one cycle, the other half and the carry in the next.
+        half = width // 2
+        low, high = self.request.p.address[:half], self.request.p.address[half:]
+        addend, carry = Signal(width), Signal()
+        rows, last = Signal(16), Signal()
+        starting, carrying = Signal(), Signal()
+        taken = Signal()
+        bases = Array(self.bases.word_select(i, width) for i in range(len(Region)))
+        m.d.comb += [
+            self.request.p.beats.eq(self.command.beats),
+            taken.eq(self.request.valid & self.request.ready),
+        ]
+        m.d.sync += [starting.eq(self.start), carrying.eq(starting | (taken & ~last))]
+        with m.If(self.start):
+            m.d.sync += [
+                rows.eq(self.command.rows),
+                self.request.p.address.eq(self.command.offset),
+                addend.eq(bases[self.command.region[: len(Region).bit_length()]]),
+            ]
+        with m.If(starting | taken):
+            m.d.sync += Cat(low, carry).eq(low + addend[:half])
+        with m.If(carrying):
+            m.d.sync += [
+                # The carry from the lowest bits goes into the sum.
+                high.eq((Cat(1, high) + Cat(carry, addend[half:]))[1:]),
+                addend.eq(self.command.offset_stride),
+                last.eq(rows == 1),
+                self.request.valid.eq(1),
+            ]
+        with m.If(taken):
+            m.d.sync += [rows.eq(rows - 1), self.request.valid.eq(0)]
+        return m
+
+
+class _TransferEngine(wiring.Component):
+    """What load and store have in common: taking a command, requesting its rows, counting words."""
+
+    def _accept(self, m: Module, platform) -> tuple[Signal, Signal, Signal]:
+        """Takes commands one at a time and requests their rows.
+
+        Returns the command, whether it is running, and a strobe in its first cycle. Whoever calls
+        ends it by lowering ``running``.
+        """
+        requester = RowRequester(self.config)
+        m.submodules.requester = submodule(platform, requester)
+        wiring.connect(m, requester.request, wiring.flipped(self.request))
+        command = Signal(body_layout(Opcode.LOAD))
+        running, start = Signal(), Signal()
+        m.d.comb += [
+            self.command.ready.eq(~running),
+            self.busy.eq(running),
+            requester.bases.eq(self.bases),
+            requester.start.eq(start),
+            requester.command.eq(command),
+        ]
+        m.d.sync += start.eq(self.command.valid & ~running)
+        with m.If(self.command.valid & ~running):
+            m.d.sync += [running.eq(1), command.eq(self.command.payload)]
+        return command, running, start
+
+    def _walk(self, m: Module, command, start, step) -> tuple[Signal, Signal, Value]:
+        """Counts the words of a command's rows, one for each ``step``.
+
+        Returns the address of the next word, whether there is one, and whether it is the last one.
+        """
+        address, row_address = Signal(16), Signal(16)
+        words, rows = Signal(16), Signal(16)
+        # Known before the word: comparisons are not on the way from ``step``.
+        last_word, last_row, more = Signal(), Signal(), Signal()
+        next_row = Signal(16)
+        m.d.comb += next_row.eq(row_address + command.base_stride)
+        with m.If(step):
+            m.d.sync += [
+                address.eq(address + 1),
+                words.eq(words - 1),
+                last_word.eq(words == 2),
+            ]
+            with m.If(last_word):
+                m.d.sync += [
+                    address.eq(next_row),
+                    row_address.eq(next_row),
+                    words.eq(command.words),
+                    last_word.eq(command.words == 1),
+                    rows.eq(rows - 1),
+                    last_row.eq(rows == 2),
+                    more.eq(~last_row),
+                ]
+        with m.If(start):
+            m.d.sync += [
+                address.eq(command.base),
+                row_address.eq(command.base),
+                words.eq(command.words),
+                last_word.eq(command.words == 1),
+                rows.eq(command.rows),
+                last_row.eq(command.rows == 1),
+                more.eq(1),
+            ]
+        return address, more, last_word & last_row
+
+
+class LoadEngine(_TransferEngine):
+    """Fills the on-chip memories: one beat per cycle, a word every ``word_beats`` cycles.
+
+    Members
+    -------
+    command : ``In(stream.Signature(body_layout(Opcode.LOAD)))``
+    done : ``Out(1)``, all words are written
+    busy : ``Out(1)``
+    bases : ``In``, as for :class:`RowRequester`
+    request, data : to and from the reader
+    act_valid, act_address, act_data, act_ready : to the activation memory
+    weight_enable, weight_address, weight_data : to the weight memory
+    param_enable, param_address, param_data : to the parameter memory
+    """
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        c = config
+        super().__init__({
+            "command": In(stream.Signature(body_layout(Opcode.LOAD))),
+            "done": Out(1),
+            "busy": Out(1),
+            "bases": In(len(Region) * c.axi_address_width),
+            "request": Out(stream.Signature(request_layout(c.axi_address_width, LENGTH_BITS))),
+            "data": In(stream.Signature(read_data_layout(c.axi_beat_bits))),
+            "act_valid": Out(1),
+            "act_address": Out(activation_address_bits(c)),
+            "act_data": Out(c.act_word_bits),
+            "act_ready": In(1),
+            "weight_enable": Out(1),
+            "weight_address": Out(16),
+            "weight_data": Out(c.weight_word_bits),
+            "param_enable": Out(1),
+            "param_address": Out(16),
+            "param_data": Out(c.post_lanes * param_layout(c).size),
+        })  # fmt: skip
+
+    @property
+    def module_name(self) -> str:
+        c = self.config
+        return f"nbqnn_load_d{c.axi_beat_bits}_l{c.lanes}_f{c.filters}_{c.pe}"
+
+    def elaborate(self, platform):
+        m = Module()
+        c = self.config
+        command, running, start = self._accept(m, platform)
+        written = Signal()
+        address, _, last = self._walk(m, command, start, written)
+        m.d.sync += self.done.eq(written & last)
+        with m.If(self.done):
+            m.d.sync += running.eq(0)
+
+        # Whether a beat can be taken depends on memories; the reader need not wait for them.
+        skid = SkidBuffer(c.axi_beat_bits)
+        m.submodules.skid = submodule(platform, skid)
+        m.d.comb += [
+            skid.i.payload.eq(self.data.p.data),
+            skid.i.valid.eq(self.data.valid),
+            self.data.ready.eq(skid.i.ready),
+        ]
+        fills = Signal(len(Memory))
+        m.d.sync += fills.eq(Mux(running & ~self.done, 1 << command.memory[:2], 0))
+
+        targets = (
+            (Memory.ACT, self.act_address, self.act_data, self.act_valid, self.act_ready),
+            (Memory.WEIGHT, self.weight_address, self.weight_data, self.weight_enable, 1),
+            (Memory.PARAM, self.param_address, self.param_data, self.param_enable, 1),
+        )
+        for memory, port_address, port_data, port_valid, port_ready in targets:
+            packer = Packer(c.axi_beat_bits, word_beats(c, memory))
+            m.submodules[f"packer_{memory.name.lower()}"] = submodule(platform, packer)
+            m.d.comb += [
+                packer.i.payload.eq(skid.o.payload),
+                port_data.eq(packer.o.payload),
+                port_address.eq(address),
+                port_valid.eq(packer.o.valid),
+                packer.o.ready.eq(port_ready),
+            ]
+            # A command's words have all left before the next command's beats arrive.
+            with m.If(fills[memory]):
+                m.d.comb += [
+                    packer.i.valid.eq(skid.o.valid),
+                    skid.o.ready.eq(packer.i.ready),
+                    written.eq(packer.o.valid & port_ready),
+                ]
+        return m
+
+
+class StoreEngine(_TransferEngine):
+    """Writes activation words to the host's memory: one beat per cycle.
+
+    Members
+    -------
+    command : ``In(stream.Signature(body_layout(Opcode.STORE)))``
+    done : ``Out(1)``, all responses have come
+    busy : ``Out(1)``
+    bases : ``In``, as for :class:`RowRequester`
+    request, data, request_done : to and from the writer
+    act_valid, act_address, act_ready, act_data : the activation memory's transfer reads
+    """
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        c = config
+        super().__init__({
+            "command": In(stream.Signature(body_layout(Opcode.STORE))),
+            "done": Out(1),
+            "busy": Out(1),
+            "bases": In(len(Region) * c.axi_address_width),
+            "request": Out(stream.Signature(request_layout(c.axi_address_width, LENGTH_BITS))),
+            "data": Out(stream.Signature(c.axi_beat_bits)),
+            "request_done": In(1),
+            "act_valid": Out(1),
+            "act_address": Out(activation_address_bits(c)),
+            "act_ready": In(1),
+            "act_data": In(c.act_word_bits),
+        })  # fmt: skip
+
+    @property
+    def module_name(self) -> str:
+        c = self.config
+        return f"nbqnn_store_d{c.axi_beat_bits}_l{c.lanes}_a{c.act_bits}"
+
+    def elaborate(self, platform):
+        m = Module()
+        c = self.config
+        command, running, start = self._accept(m, platform)
+
+        # Reads run ahead of the writer by what the buffer behind them can hold.
+        depth = 2 * ActivationMemory.latency
+        buffer = StreamFifo(c.act_word_bits, depth)
+        m.submodules.buffer = submodule(platform, buffer)
+        unpacker = Unpacker(c.axi_beat_bits, word_beats(c, Memory.ACT))
+        m.submodules.unpacker = submodule(platform, unpacker)
+        m.d.comb += [
+            unpacker.i.payload.eq(buffer.o.payload),
+            unpacker.i.valid.eq(buffer.o.valid),
+            buffer.o.ready.eq(unpacker.i.ready),
+        ]
+        wiring.connect(m, unpacker.o, wiring.flipped(self.data))
+
+        room, has_room = Signal(range(depth + 1), init=depth), Signal(init=1)
+        read, left = Signal(), Signal()
+        address, more, _ = self._walk(m, command, start, read)
+        m.d.comb += [
+            self.act_address.eq(address),
+            self.act_valid.eq(more & has_room),
+            read.eq(self.act_valid & self.act_ready),
+            left.eq(buffer.o.valid & buffer.o.ready),
+        ]
+        m.d.sync += room.eq(stepped(room, left, read))
+        with m.If(left):
+            m.d.sync += has_room.eq(1)
+        with m.Elif(read):
+            m.d.sync += has_room.eq(room != 1)
+        arriving = Signal(ActivationMemory.latency)
+        m.d.sync += arriving.eq((arriving << 1) | read)
+        m.d.comb += [buffer.i.payload.eq(self.act_data), buffer.i.valid.eq(arriving[-1])]
+        responses, last_response = Signal(16), Signal()
+        with m.If(self.request_done):
+            m.d.sync += [responses.eq(responses - 1), last_response.eq(responses == 2)]
+        with m.If(start):
+            m.d.sync += [responses.eq(command.rows), last_response.eq(command.rows == 1)]
+        m.d.sync += self.done.eq(running & self.request_done & last_response)
+        with m.If(self.done):
+            m.d.sync += running.eq(0)
+        return m

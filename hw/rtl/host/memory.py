@@ -1,0 +1,143 @@
+"""On-chip memory that an AXI4 master and the host share."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory, ReadPort, WritePort
+from amaranth.lib.wiring import In, Out
+
+from hw.rtl.axi.bus import AxiReadSignature, AxiWriteSignature, Resp
+from hw.rtl.stream.fifo import StreamFifo
+from hw.rtl.verilog import submodule
+
+__all__ = ["AxiMemory"]
+
+_WORD_BYTES = 4
+_OFFSET_BITS = 2
+#: Beats between memory and bus.
+_QUEUE = 8
+
+
+class AxiMemory(wiring.Component):
+    """Block memory behind AXI4 with 32-bit data, and a port of its own for the host.
+
+    One burst of each direction at a time, a beat per cycle; incrementing bursts only. Accesses
+    beyond the memory, which begins at address 0, are answered with DECERR and have no effect. The
+    host goes first: while it accesses the memory, a burst waits for a cycle.
+
+    Parameters
+    ----------
+    address_width : int
+    words : int
+        A power of two, 1024 or more.
+
+    Members
+    -------
+    read : ``In(AxiReadSignature(address_width, 32))``
+    write : ``In(AxiWriteSignature(address_width, 32))``
+        Strobes are not looked at: all bytes are written.
+    host_address : ``In(range(words))``
+    host_read, host_write : ``In(1)``, not both at once
+    host_write_data : ``In(32)``
+    host_read_data : ``Out(32)``, from two cycles after ``host_read`` until the next one
+    """
+
+    def __init__(self, *, address_width: int, words: int):
+        if words < 1024 or words & (words - 1):
+            raise ValueError(f"Words must be a power of two from 1024, not {words!r}")
+        self.address_width = address_width
+        self.words = words
+        super().__init__({
+            "read": In(AxiReadSignature(address_width, 8 * _WORD_BYTES)),
+            "write": In(AxiWriteSignature(address_width, 8 * _WORD_BYTES)),
+            "host_address": In(range(words)),
+            "host_read": In(1),
+            "host_write": In(1),
+            "host_write_data": In(32),
+            "host_read_data": Out(32),
+        })  # fmt: skip
+
+    @property
+    def module_name(self) -> str:
+        return f"nbqnn_axi_memory_a{self.address_width}_w{self.words}"
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.cells = cells = Memory(shape=32, depth=self.words, init=[])
+        self._elaborate_reads(m, platform, cells.read_port())
+        self._elaborate_writes(m, cells.write_port())
+        return m
+
+    def _elaborate_reads(self, m: Module, platform: object, port: ReadPort) -> None:
+        axi = self.read
+        queue = StreamFifo(data.StructLayout({"data": 32, "last": 1}), _QUEUE)
+        m.submodules.queue = submodule(platform, queue)
+        # From the address to the last beat's departure; up to the last beat's start.
+        busy, issuing = Signal(), Signal()
+        word, left, beyond = Signal(range(self.words)), Signal(8), Signal()
+        # Beats in the queue or on the way there.
+        pending = Signal(range(_QUEUE + 1))
+        issue, leave = Signal(), Signal()
+        # Stages: the memory's own register, then one for the long way from it.
+        host = Signal()
+        valid, last = Signal(2), Signal(2)
+        m.d.comb += [
+            issue.eq(issuing & (pending != _QUEUE) & ~self.host_read),
+            leave.eq(axi.rvalid & axi.rready),
+            port.en.eq(1),
+            port.addr.eq(Mux(self.host_read, self.host_address, word)),
+            queue.i.valid.eq(valid[1]),
+            queue.i.p.last.eq(last[1]),
+            axi.arready.eq(~busy),
+            axi.rvalid.eq(queue.o.valid),
+            axi.rdata.eq(queue.o.p.data),
+            axi.rlast.eq(queue.o.p.last),
+            axi.rresp.eq(Mux(beyond, Resp.DECERR, Resp.OKAY)),
+            queue.o.ready.eq(axi.rready),
+        ]
+        m.d.sync += [
+            host.eq(self.host_read),
+            valid.eq(Cat(issue, valid[0])),
+            last.eq(Cat(left == 0, last[0])),
+            queue.i.p.data.eq(port.data),
+            pending.eq(pending + issue - leave),
+        ]
+        with m.If(host):
+            m.d.sync += self.host_read_data.eq(port.data)
+        with m.If(issue):
+            m.d.sync += [word.eq(word + 1), left.eq(left - 1), issuing.eq(left != 0)]
+        with m.If(leave & axi.rlast):
+            m.d.sync += busy.eq(0)
+        with m.If(axi.arvalid & axi.arready):
+            m.d.sync += [
+                *(busy.eq(1), issuing.eq(1), left.eq(axi.arlen), axi.rid.eq(axi.arid)),
+                word.eq(axi.araddr >> _OFFSET_BITS),
+                beyond.eq(self._is_beyond(axi.araddr)),
+            ]
+
+    def _elaborate_writes(self, m: Module, port: WritePort) -> None:
+        axi = self.write
+        busy, word, beyond = Signal(), Signal(range(self.words)), Signal()
+        taken = Signal()
+        m.d.comb += [
+            axi.awready.eq(~busy & ~axi.bvalid),
+            axi.wready.eq(busy & ~self.host_write),
+            taken.eq(axi.wvalid & axi.wready),
+            port.addr.eq(Mux(self.host_write, self.host_address, word)),
+            port.data.eq(Mux(self.host_write, self.host_write_data, axi.wdata)),
+            port.en.eq(self.host_write | (taken & ~beyond)),
+            axi.bresp.eq(Mux(beyond, Resp.DECERR, Resp.OKAY)),
+        ]
+        with m.If(axi.bready):
+            m.d.sync += axi.bvalid.eq(0)
+        with m.If(taken):
+            m.d.sync += [word.eq(word + 1), busy.eq(~axi.wlast), axi.bvalid.eq(axi.wlast)]
+        with m.If(axi.awvalid & axi.awready):
+            m.d.sync += [
+                *(busy.eq(1), axi.bid.eq(axi.awid)),
+                word.eq(axi.awaddr >> _OFFSET_BITS),
+                beyond.eq(self._is_beyond(axi.awaddr)),
+            ]
+
+    def _is_beyond(self, address: Value) -> Value:
+        # No burst crosses a multiple of 4 KiB, so its first address decides for all its beats.
+        return (address >> (self.words * _WORD_BYTES).bit_length() - 1) != 0

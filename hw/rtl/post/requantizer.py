@@ -1,0 +1,214 @@
+"""Accumulators to activations: scale, shift with rounding, saturate."""
+
+from functools import reduce
+from operator import or_
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.contract.config import AcceleratorConfig
+from hw.contract.timing import requantizer_latency
+from hw.contract.words import PRE_SHIFT, SHIFT_BITS, addend_bits, param_fields
+from hw.rtl.cells.addition import Addition
+from hw.rtl.cells.choice import Choice
+from hw.rtl.cells.comparison import Comparison
+from hw.rtl.cells.halving import Halving
+from hw.rtl.verilog import submodule
+
+__all__ = [
+    "Requantizer",
+    "param_layout",
+]
+
+#: Bits that a table compares with the sign, if a condition allows.
+_TOGETHER = 4
+#: Conditions that a table takes.
+_EXCESSES = 6
+
+
+def param_layout(config: AcceleratorConfig) -> data.StructLayout:
+    """Parameters of one channel; ``addend`` carries bias, rounding and all folded constants."""
+    return data.StructLayout(param_fields(config) | {"addend": signed(addend_bits(config))})
+
+
+class Requantizer(wiring.Component):
+    """``code = clip((acc * scale + addend) >> shift, low, high)``: a channel, several positions.
+
+    ``scale`` is ``2**PRE_SHIFT`` in shift mode and the channel's multiplier in scale mode. With the
+    addend that :mod:`hw.compiler.constants` gives, this is
+    :class:`nbqnn_train.graph.nodes.Requantize` to the
+    bit. One accumulator of each position per cycle, latency ``self.latency`` cycles, no
+    backpressure; the sum has one bit more than its operands and cannot overflow.
+
+    Parameters
+    ----------
+    positions : int
+    terms : int
+        An accumulator comes as the OR of so many numbers. With up to five, that is free.
+
+    Members
+    -------
+    acc : ``In(positions * terms * acc_bits)``, signed, the terms of a position beside each other
+    param : ``In(param_layout(config))``
+    low, high : ``In(signed(act_bits))``, ``self.limits_after`` cycles after the accumulator
+    code : ``Out(positions * act_bits)``, signed, registered
+    """
+
+    def __init__(self, config: AcceleratorConfig, *, positions: int = 1, terms: int = 1):
+        self.config = config
+        self.positions = positions
+        self.terms = terms
+        self.latency = requantizer_latency(config)
+        #: Where they are compared: before the last two.
+        self.limits_after = self.latency - 2
+        super().__init__({
+            "acc": In(positions * terms * config.acc_bits),
+            "param": In(param_layout(config)),
+            "low": In(signed(config.act_bits)),
+            "high": In(signed(config.act_bits)),
+            "code": Out(positions * config.act_bits),
+        })  # fmt: skip
+
+    @property
+    def module_name(self) -> str:
+        c = self.config
+        return (
+            f"nbqnn_requantizer_{c.requant}_s{c.acc_bits}_a{c.act_bits}"
+            f"_x{self.positions}_t{self.terms}"
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        c = self.config
+        width = addend_bits(c)
+        shift_bits = min(SHIFT_BITS, width.bit_length())
+        addend, shift = self.param.addend, self.param.shift
+        if c.requant == "scale":
+            # These wait for the products.
+            addend = Signal(signed(width), reset_less=True)
+            shift = Signal(SHIFT_BITS, name="shift_of_product", reset_less=True)
+            m.d.sync += [addend.eq(self.param.addend), shift.eq(self.param.shift)]
+        # Only the sign is left of a total shifted by its width or more.
+        beyond = shift[shift_bits:].any()
+        amount = Signal(shift_bits, name="shift", reset_less=True)
+        m.d.sync += amount.eq(shift[:shift_bits])
+        # That is the registers' set and reset, which take no tables.
+        with m.If(beyond):
+            m.d.sync += amount.eq(~0)
+        # Two bits of the amount at a time, the high ones first: the lower one's place, and for
+        # each number whether it is no less than these bits.
+        stages = []
+        for top in range(shift_bits - 1, -1, -2):
+            low_bit = max(0, top - 1)
+            steps = shift[low_bit : top + 1]
+            reached = Signal((1 << len(steps)) - 1, name=f"reached_{low_bit}", reset_less=True)
+            m.d.sync += reached.eq(Cat(steps <= i for i in range(len(reached))))
+            with m.If(beyond):
+                m.d.sync += reached.eq(0)
+            stages.append((low_bit, amount[low_bit : top + 1], reached))
+        low, high = Signal.like(self.low, reset_less=True), Signal.like(self.high, reset_less=True)
+        m.d.sync += [low.eq(self.low), high.eq(self.high)]
+
+        terms = [self.acc.word_select(i, c.acc_bits) for i in range(self.positions * self.terms)]
+        for position in range(self.positions):
+
+            def register(shape, name, position=position):
+                return Signal(shape, name=_numbered(name, position), reset_less=True)
+
+            own = terms[position * self.terms :][: self.terms]
+            total = register(signed(width + 1), "total")
+            if c.requant == "shift":
+                addition = Addition(width=width - PRE_SHIFT, count=self.terms, bits=c.acc_bits)
+                m.submodules[_numbered("addition", position)] = submodule(platform, addition)
+                m.d.comb += [
+                    addition.addend.eq(addend[PRE_SHIFT:]),
+                    addition.terms.eq(Cat(*own)),
+                ]
+                m.d.sync += total.eq(Cat(addend[:PRE_SHIFT], addition.total))
+            else:
+                acc = reduce(or_, own).as_signed()
+                scaled = register(signed(width), "scaled")
+                m.d.sync += [scaled.eq(acc * self.param.multiplier), total.eq(addend + scaled)]
+
+            shifted, excess = self._shifted(m, platform, total, stages, position)
+            value = register(signed(c.act_bits), "value")
+            # Which of the parts above the value have a bit that differs from the sign.
+            excesses = register(len(excess), "excesses")
+            negative = value[-1]
+            m.d.sync += [value.eq(Cat(shifted, total[-1])), excesses.eq(Cat(excess))]
+
+            kept = register(signed(c.act_bits), "kept")
+            # Whatever is outside of the codes is on the sign's side of both limits.
+            below, not_above = register(1, "below"), register(1, "not_above")
+            for name, a, b, result in (
+                ("compare_low", self.low, value, below),
+                ("compare_high", self.high, value, not_above),
+            ):
+                comparison = Comparison(bits=c.act_bits)
+                m.submodules[_numbered(name, position)] = submodule(platform, comparison)
+                m.d.comb += [
+                    comparison.a.eq(a),
+                    comparison.b.eq(b),
+                    comparison.override.eq(excesses.any()),
+                    # Equal to a limit it may count as beyond: the code is the same.
+                    comparison.value.eq(negative),
+                ]
+                m.d.sync += result.eq(comparison.result)
+            m.d.sync += [
+                kept.eq(value),
+                self.code.word_select(position, c.act_bits).eq(
+                    Mux(below, low, Mux(not_above, kept, high))
+                ),
+            ]
+        return m
+
+    def _shifted(
+        self,
+        m: Module,
+        platform: object,
+        total: Value,
+        stages: list[tuple[int, Value, Value]],
+        position: int,
+    ) -> tuple[Value, list[Value]]:
+        """The low bits of ``total >> amount``, as many as a code has below its sign.
+
+        Beside them conditions for one of the bits above to differ from the sign. Only bits that
+        can still reach the output are shifted.
+        """
+        sign = total[-1]
+        value, excess = total[:-1], []
+        for low, steps, reached in stages:
+            width = self.config.act_bits - 1 + (1 << low) - 1
+            moved = Signal(width, name=_numbered(f"moved_{low}", position))
+            if len(value) == width + 1:
+                halving = Halving(width=width)
+                m.submodules[_numbered(f"halving_{low}", position)] = submodule(platform, halving)
+                m.d.comb += [
+                    halving.value.eq(value),
+                    halving.halve.eq(steps),
+                    moved.eq(halving.result),
+                ]
+            else:
+                choice = Choice(ways=1 << len(steps), width=width)
+                m.submodules[_numbered(f"choice_{low}", position)] = submodule(platform, choice)
+                extended = Cat(value, sign.replicate(width + (choice.ways << low)))
+                m.d.comb += [
+                    choice.words.eq(Cat(extended[i << low :][:width] for i in range(choice.ways))),
+                    choice.select.eq(steps),
+                    moved.eq(choice.chosen),
+                ]
+            for i in range(1 << len(steps)):
+                # Above the part that is kept, unless the amount is larger than this.
+                part = value[width + (i << low) : width + (i + 1 << low)]
+                stays = reached[i] if i < len(reached) else Const(1)
+                for first in range(0, len(part), _TOGETHER):
+                    bits = part[first : first + _TOGETHER]
+                    excess.append((bits != sign.replicate(len(bits))) & stays)
+            value = moved
+        # No more than one table takes in the next cycle.
+        return value, [*excess[: _EXCESSES - 1], Cat(excess[_EXCESSES - 1 :]).any()]
+
+
+def _numbered(name: str, number: int) -> str:
+    return f"{name}_{number}" if number else name

@@ -1,0 +1,86 @@
+"""A queue of stream payloads in memory."""
+
+from amaranth.hdl import Module, Mux, ShapeLike, Signal, Value
+from amaranth.lib import stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from hw.rtl.cells.counting import incremented, stepped
+from hw.rtl.stream.names import shape_name
+
+__all__ = ["StreamFifo"]
+
+
+class StreamFifo(wiring.Component):
+    """First in, first out; every output comes from a register, the payload from the memory's.
+
+    Latency two cycles when empty, one word per cycle. ``i.valid`` and ``o.ready`` may come late in
+    a cycle: two tables lie behind them, one in what they do to the outputs.
+
+    Parameters
+    ----------
+    shape : ShapeLike
+        Shape of the payload.
+    depth : int
+        Words it can hold, 3 or more: one in the output register, the others in memory.
+
+    Members
+    -------
+    i : ``In(stream.Signature(shape))``
+    o : ``Out(stream.Signature(shape))``
+    empty : ``Out(1)``
+        It holds no word.
+    """
+
+    def __init__(self, shape: ShapeLike, depth: int):
+        if not isinstance(depth, int):
+            raise TypeError(f"Depth must be an integer, not {depth!r}")
+        if depth < 3:
+            raise ValueError(f"Depth must be 3 or more, not {depth!r}")
+        self.shape = shape
+        self.depth = depth
+        super().__init__({
+            "i": In(stream.Signature(shape)),
+            "o": Out(stream.Signature(shape)),
+            "empty": Out(1),
+        })  # fmt: skip
+
+    @property
+    def module_name(self) -> str:
+        return f"nbqnn_fifo_{shape_name(self.shape)}_d{self.depth}"
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        words = self.depth - 1
+        width = len(Value.cast(self.i.payload))
+        m.submodules.memory = memory = Memory(shape=width, depth=words, init=[])
+        write_port, read_port = memory.write_port(), memory.read_port()
+
+        # Of the memory alone: words in it, whether there is room and whether there is one.
+        count = Signal(range(words + 1))
+        room, some = Signal(init=1), Signal()
+        write, read = Signal(), Signal()
+        m.d.comb += [
+            write.eq(self.i.valid & room),
+            read.eq(some & (self.o.ready | ~self.o.valid)),
+            self.i.ready.eq(room),
+            self.empty.eq(~some & ~self.o.valid),
+        ]
+        m.d.sync += [
+            count.eq(stepped(count, write, read)),
+            # Written so that `i.valid` and `o.ready` are only one table away.
+            room.eq(read | (room & ~(self.i.valid & (count == words - 1)))),
+            some.eq(write | (some & ~((self.o.ready | ~self.o.valid) & (count == 1)))),
+            self.o.valid.eq(some | (self.o.valid & ~self.o.ready)),
+        ]
+
+        for port, moved in ((write_port, write), (read_port, read)):
+            address = Signal(range(words), name="written" if port is write_port else "taken")
+            m.d.comb += [port.addr.eq(address), port.en.eq(moved)]
+            with m.If(moved):
+                m.d.sync += address.eq(Mux(address == words - 1, 0, incremented(address)))
+        m.d.comb += [
+            write_port.data.eq(self.i.payload),
+            Value.cast(self.o.payload).eq(read_port.data),
+        ]
+        return m

@@ -1,0 +1,134 @@
+"""Between streams of narrow beats and of wide words, little end first."""
+
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.rtl.cells.counting import incremented
+
+__all__ = ["Packer", "Unpacker"]
+
+
+class Packer(wiring.Component):
+    """Gathers beats into words; the first beat is the word's lowest bits.
+
+    A beat per cycle without gaps. The word is offered one cycle after its last beat.
+
+    Parameters
+    ----------
+    beat_width : int
+        Bits of a beat.
+    beats : int
+        Beats of a word, 1 or more.
+
+    Members
+    -------
+    i : ``In(stream.Signature(beat_width))``
+    o : ``Out(stream.Signature(beat_width * beats))``
+    clear : ``In(1)``
+        Forgets the beats and the word it holds.
+    """
+
+    def __init__(self, beat_width: int, beats: int):
+        _check(beat_width, beats)
+        self.beat_width = beat_width
+        self.beats = beats
+        super().__init__({
+            "i": In(stream.Signature(beat_width)),
+            "o": Out(stream.Signature(beat_width * beats)),
+            "clear": In(1),
+        })  # fmt: skip
+
+    @property
+    def module_name(self) -> str:
+        return f"nbqnn_packer_w{self.beat_width}_n{self.beats}"
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        # All beats of the word but the last go here; the last completes it in the output.
+        # (Never of zero width, which Verilog does not have.)
+        gathered = Signal(self.beat_width * max(1, self.beats - 1), reset_less=True)
+        count = Signal(range(max(2, self.beats)))
+        before_last = self.beat_width * (self.beats - 1)
+        # Whether the next beat is the word's last: known a beat before.
+        last = Signal(init=self.beats == 1)
+        m.d.comb += self.i.ready.eq(~last | self.o.ready | ~self.o.valid)
+        with m.If(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
+        with m.If(self.i.valid & self.i.ready):
+            with m.If(last):
+                m.d.sync += [
+                    count.eq(0),
+                    last.eq(self.beats == 1),
+                    self.o.payload.eq(Cat(gathered[:before_last], self.i.payload)),
+                    self.o.valid.eq(1),
+                ]
+            with m.Else():
+                m.d.sync += [
+                    count.eq(incremented(count)),
+                    last.eq(count == self.beats - 2),
+                    gathered.word_select(count, self.beat_width).eq(self.i.payload),
+                ]
+        with m.If(self.clear):
+            m.d.sync += [count.eq(0), last.eq(self.beats == 1), self.o.valid.eq(0)]
+        return m
+
+
+class Unpacker(wiring.Component):
+    """Splits words into beats, the word's lowest bits first.
+
+    A beat per cycle without gaps; the first one cycle after its word.
+
+    Parameters
+    ----------
+    beat_width : int
+        Bits of a beat.
+    beats : int
+        Beats of a word, 1 or more.
+
+    Members
+    -------
+    i : ``In(stream.Signature(beat_width * beats))``
+    o : ``Out(stream.Signature(beat_width))``
+    clear : ``In(1)``
+        Forgets the word it holds.
+    """
+
+    def __init__(self, beat_width: int, beats: int):
+        _check(beat_width, beats)
+        self.beat_width = beat_width
+        self.beats = beats
+        super().__init__({
+            "i": In(stream.Signature(beat_width * beats)),
+            "o": Out(stream.Signature(beat_width)),
+            "clear": In(1),
+        })  # fmt: skip
+
+    @property
+    def module_name(self) -> str:
+        return f"nbqnn_unpacker_w{self.beat_width}_n{self.beats}"
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        word = Signal(self.beat_width * self.beats, reset_less=True)
+        left = Signal(range(self.beats + 1))
+        m.d.comb += [
+            self.o.payload.eq(word[: self.beat_width]),
+            self.o.valid.eq(left != 0),
+            self.i.ready.eq((left == 0) | ((left == 1) & self.o.ready)),
+        ]
+        with m.If(self.o.valid & self.o.ready):
+            m.d.sync += [word.eq(word >> self.beat_width), left.eq(left - 1)]
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += [word.eq(self.i.payload), left.eq(self.beats)]
+        with m.If(self.clear):
+            m.d.sync += left.eq(0)
+        return m
+
+
+def _check(beat_width: int, beats: int) -> None:
+    for name, value in (("Beat width", beat_width), ("Beats", beats)):
+        if not isinstance(value, int):
+            raise TypeError(f"{name} must be an integer, not {value!r}")
+        if value < 1:
+            raise ValueError(f"{name} must be 1 or more, not {value!r}")

@@ -1,0 +1,60 @@
+"""A register in a stream that cuts the paths of valid, payload and ready."""
+
+from amaranth.hdl import Cat, Module, ShapeLike, Signal, Value
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.rtl.cells.choice import Choice
+from hw.rtl.stream.names import shape_name
+from hw.rtl.verilog import submodule
+
+__all__ = ["SkidBuffer"]
+
+
+class SkidBuffer(wiring.Component):
+    """Two words of buffer; every output comes from a register.
+
+    Latency one cycle, one word per cycle.
+
+    Parameters
+    ----------
+    shape : ShapeLike
+        Shape of the payload.
+
+    Members
+    -------
+    i : ``In(stream.Signature(shape))``
+    o : ``Out(stream.Signature(shape))``
+    """
+
+    def __init__(self, shape: ShapeLike):
+        self.shape = shape
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+
+    @property
+    def module_name(self) -> str:
+        return f"nbqnn_skid_{shape_name(self.shape)}"
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        # `ready` was given for one more word than the output can take: the second register.
+        spare = Signal(self.shape, reset_less=True)
+        ready = Signal(init=1)
+        choice = Choice(ways=2, width=len(Value.cast(spare)))
+        m.submodules.choice = submodule(platform, choice)
+        m.d.comb += [
+            self.i.ready.eq(ready),
+            choice.words.eq(Cat(spare, self.i.payload)),
+            choice.select.eq(ready),
+        ]
+        with m.If(self.o.ready | ~self.o.valid):
+            m.d.sync += [
+                self.o.valid.eq(self.i.valid | ~ready),
+                ready.eq(1),
+                Value.cast(self.o.payload).eq(choice.chosen),
+            ]
+        with m.Elif(self.i.valid & ready):
+            m.d.sync += ready.eq(0)
+        with m.If(ready):
+            m.d.sync += spare.eq(self.i.payload)
+        return m

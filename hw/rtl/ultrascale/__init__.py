@@ -1,0 +1,1 @@
+"""The cells of UltraScale+, placed explicitly."""

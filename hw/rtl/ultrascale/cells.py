@@ -1,0 +1,262 @@
+"""The cells' logic for UltraScale+, as explicit tables, carry chains and multiplexers.
+
+Synthesis shares no table between two functions and uses no multiplexer behind tables by itself.
+These modules take the place of those with the same names, as those of
+:mod:`hw.rtl.ultrascale.elements` do.
+"""
+
+import re
+
+from amaranth.hdl import Cat, Instance, Module, Signal
+
+from hw.rtl.cells.addition import Addition
+from hw.rtl.cells.choice import Choice
+from hw.rtl.cells.comparison import Comparison
+from hw.rtl.cells.halving import Halving
+from hw.rtl.cells.step import Step
+from hw.rtl.cells.total import Total
+from hw.rtl.cells.union import Union
+from hw.rtl.ultrascale.elements import Sum
+from hw.rtl.ultrascale.tables import BitFunction, carry_chain, dual_table, place_tables
+
+__all__ = [
+    "UltrascaleAddition",
+    "UltrascaleChoice",
+    "UltrascaleComparison",
+    "UltrascaleHalving",
+    "UltrascaleStep",
+    "UltrascaleTotal",
+    "UltrascaleUnion",
+    "ultrascale_cells",
+]
+
+#: Terms that fit a table of an addition.
+_TERMS = 5
+#: Words that one table chooses from.
+_TABLE_WAYS = 4
+#: Ways of which a table has two bits, or one, or for which there are multiplexers behind tables.
+_EXPLICIT_WAYS = (2, 4, 8, 16)
+
+
+class UltrascaleAddition(Addition):
+    """:class:`Addition`, the addend's bits on the carry chain's own inputs."""
+
+    def elaborate(self, platform):
+        m = Module()
+        select, carry = [], []
+        for bit in range(self.width + 1):
+            own, shared = min(bit, self.width - 1), min(bit, self.bits - 1)
+            inputs = {"addend": self.addend[own]} | {
+                f"term{i}": self.terms[i * self.bits + shared] for i in range(self.count)
+            }
+
+            def parity(values):
+                return values["addend"] ^ any(values[f"term{i}"] for i in range(self.count))
+
+            select.append(Signal(name=f"select_{bit}"))
+            carry.append(self.addend[own])
+            place_tables(m, f"bit_{bit}", [BitFunction(select[-1], inputs, parity)])
+        total, _ = carry_chain(m, Cat(*select), Cat(*carry))
+        m.d.comb += self.total.eq(total)
+        return m
+
+
+class UltrascaleComparison(Comparison):
+    """:class:`Comparison`, one table for two bits."""
+
+    def elaborate(self, platform):
+        m = Module()
+        select, greater = [], []
+        for low in range(0, self.bits, 2):
+            high = min(low + 2, self.bits)
+            bits = range(low, high)
+            inputs = {f"{name}{i}": getattr(self, name)[i] for i in bits for name in "ab"}
+
+            def number(values, name, bits=bits):
+                # The sign bit counts negatively.
+                return sum(
+                    values[f"{name}{i}"] << i - bits[0] for i in bits if i != self.bits - 1
+                ) - sum(values[f"{name}{i}"] << i - bits[0] for i in bits if i == self.bits - 1)
+
+            def equal(values, number=number):
+                return values["override"] | (number(values, "a") == number(values, "b"))
+
+            def larger(values, number=number):
+                return int(number(values, "a") > number(values, "b"))
+
+            select.append(Signal(name=f"select_{low}"))
+            greater.append(Signal(name=f"greater_{low}"))
+            dual_table(
+                m,
+                f"bits_{low}",
+                BitFunction(select[-1], inputs | {"override": self.override}, equal),
+                BitFunction(greater[-1], inputs, larger),
+            )
+        _, carry = carry_chain(m, Cat(*select), Cat(*greater), self.value)
+        m.d.comb += self.result.eq(carry)
+        return m
+
+
+class UltrascaleChoice(Choice):
+    """:class:`Choice` of 4 words in a table, then multiplexers; of 2 words, two bits in one."""
+
+    def elaborate(self, platform):
+        m = Module()
+        if self.ways == 2:
+            self._pairs(m)
+        else:
+            self._multiplexers(m)
+        return m
+
+    def _pairs(self, m: Module) -> None:
+        functions = []
+        for bit in range(self.width):
+            inputs = {f"word{i}_{bit}": self.words[i * self.width + bit] for i in range(2)}
+
+            def chosen(values, bit=bit):
+                return values[f"word{values['select']}_{bit}"]
+
+            functions.append(
+                BitFunction(self.chosen[bit], inputs | {"select": self.select}, chosen)
+            )
+        for low in range(0, self.width, 2):
+            place_tables(m, f"bits_{low}", functions[low : low + 2])
+
+    def _multiplexers(self, m: Module) -> None:
+        for bit in range(self.width):
+            level = []
+            for first in range(0, self.ways, _TABLE_WAYS):
+                inputs = {
+                    f"word{i}": self.words[(first + i) * self.width + bit]
+                    for i in range(_TABLE_WAYS)
+                } | {f"select{i}": self.select[i] for i in range(2)}
+                level.append(Signal(name=f"bit_{bit}_from_{first}"))
+                function = BitFunction(
+                    level[-1],
+                    inputs,
+                    lambda values: values[f"word{values['select0'] + 2 * values['select1']}"],
+                )
+                place_tables(m, f"bit_{bit}_{first}", [function])
+            for stage, cell in enumerate(("MUXF7", "MUXF8")):
+                if len(level) == 1:
+                    break
+                outputs = []
+                for pair in range(0, len(level), 2):
+                    outputs.append(Signal(name=f"bit_{bit}_stage_{stage}_{pair}"))
+                    m.submodules[f"mux_{bit}_{stage}_{pair}"] = Instance(
+                        cell,
+                        i_I0=level[pair],
+                        i_I1=level[pair + 1],
+                        i_S=self.select[2 + stage],
+                        o_O=outputs[-1],
+                    )
+                level = outputs
+            m.d.comb += self.chosen[bit].eq(level[0])
+
+
+class UltrascaleHalving(Halving):
+    """:class:`Halving`, two neighbours in a table."""
+
+    def elaborate(self, platform):
+        m = Module()
+        for low in range(0, self.width, 2):
+            functions = []
+            for bit in range(low, min(low + 2, self.width)):
+                inputs = {f"value{i}": self.value[i] for i in (bit, bit + 1)}
+
+                def half(values, bit=bit):
+                    return values[f"value{bit + values['halve']}"]
+
+                functions.append(
+                    BitFunction(self.result[bit], inputs | {"halve": self.halve}, half)
+                )
+            place_tables(m, f"bits_{low}", functions)
+        return m
+
+
+class UltrascaleStep(Step):
+    """:class:`Step`, the value's bits on the carry chain's own inputs."""
+
+    def elaborate(self, platform):
+        m = Module()
+        select = Signal(self.width)
+        for bit in range(self.width):
+            inputs = {
+                "value": self.value[bit],
+                "step0": self.steps[bit],
+                "step1": self.steps[self.width + bit],
+                "second": self.second,
+            }
+
+            def parity(values):
+                return values["value"] ^ values[f"step{values['second']}"]
+
+            place_tables(m, f"bit_{bit}", [BitFunction(select[bit], inputs, parity)])
+        total, _ = carry_chain(m, select, self.value)
+        m.d.comb += self.total.eq(total)
+        return m
+
+
+class UltrascaleTotal(Total):
+    """:class:`Total` as the sum of three in an element of the array."""
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.sum = cell = Sum(terms=((self.width, False),) * 3, width=self.width)
+        m.d.comb += [
+            getattr(cell, f"term_{i}").eq(self.terms.word_select(i, self.width)) for i in range(3)
+        ]
+        m.d.comb += self.total.eq(cell.total)
+        return m
+
+
+class UltrascaleUnion(Union):
+    """:class:`Union`, two parts in a table."""
+
+    def elaborate(self, platform):
+        m = Module()
+        for bit in range(self.width):
+            common = {f"common{i}": self.common[i * self.width + bit] for i in range(self.terms)}
+            functions = []
+            for part in range(self.count):
+                own = part * self.width + bit
+
+                def combined(values, part=part):
+                    either = any(values[f"common{i}"] for i in range(self.terms))
+                    return int(either or (values["enable"] and values[f"part{part}"]))
+
+                inputs = common | {"enable": self.enable, f"part{part}": self.parts[own]}
+                functions.append(BitFunction(self.combined[own], inputs, combined))
+            place_tables(m, f"bit_{bit}", functions)
+        return m
+
+
+def ultrascale_cells(
+    verilog: str,
+) -> list[Addition | Choice | Comparison | Halving | Step | Total | Union]:
+    """The explicit forms of the cells that are modules in the Verilog text."""
+
+    def sizes(module: str) -> list[tuple[int, ...]]:
+        found = re.findall(rf"^module {module}\(", verilog, flags=re.MULTILINE)
+        return [tuple(map(int, match if isinstance(match, tuple) else (match,))) for match in found]
+
+    return [
+        *(
+            UltrascaleAddition(width=width, count=count, bits=bits)
+            for width, count, bits in sizes(r"nbqnn_addition_w(\d+)_t(\d+)_b(\d+)")
+            if count <= _TERMS
+        ),
+        *(UltrascaleComparison(bits=bits) for (bits,) in sizes(r"nbqnn_comparison_a(\d+)")),
+        *(UltrascaleHalving(width=width) for (width,) in sizes(r"nbqnn_halving_w(\d+)")),
+        *(UltrascaleStep(width=width) for (width,) in sizes(r"nbqnn_step_w(\d+)")),
+        *(UltrascaleTotal(width=width) for (width,) in sizes(r"nbqnn_total_w(\d+)")),
+        *(
+            UltrascaleChoice(ways=ways, width=width)
+            for ways, width in sizes(r"nbqnn_choice_n(\d+)_w(\d+)")
+            if ways in _EXPLICIT_WAYS
+        ),
+        *(
+            UltrascaleUnion(terms=terms, count=count, width=width)
+            for terms, count, width in sizes(r"nbqnn_union_t(\d+)_n(\d+)_w(\d+)")
+        ),
+    ]

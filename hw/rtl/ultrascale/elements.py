@@ -1,0 +1,359 @@
+"""Processing elements for UltraScale+, their logic as explicit tables and carry chains.
+
+Same registers, same results as in :mod:`hw.rtl.array.svpe`, fewer tables: a row of tables with its
+carry chain adds three numbers in place of two, and tables with few inputs are two in one. Synthesis
+finds neither by itself. These modules take the place of those with the same names in the
+accelerator's Verilog; simulators and other families read the originals.
+"""
+
+from amaranth.hdl import Cat, Const, Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.contract.config import AcceleratorConfig
+from hw.rtl.array.svpe import ProcessingElement, Svpe, Vpe
+from hw.rtl.ultrascale.tables import BitFunction, carry_chain, dual_table, place_tables
+from hw.rtl.verilog import submodule
+
+__all__ = [
+    "Accumulation",
+    "LaneProduct",
+    "Sum",
+    "UltrascaleSvpe",
+    "UltrascaleVpe",
+    "ultrascale_elements",
+]
+
+#: Wider codes shift in stages, one for each bit of the index.
+_DIRECT_WEIGHT_BITS = 3
+
+
+class LaneProduct(wiring.Component):
+    """An activation times a power of two, or zero: the logic of one lane, without registers.
+
+    Codes of up to three bits select in one level of tables, wider ones shift in stages, by one,
+    two, four and so on, with two bits in each table.
+
+    Parameters
+    ----------
+    act_bits, weight_bits : int
+    offset : bool
+        The product's top bit is inverted: half its range is added.
+
+    Members
+    -------
+    act : ``In(act_bits)``, code : ``In(weight_bits)``, product : ``Out``, as in :class:`Svpe`
+    """
+
+    def __init__(self, *, act_bits: int, weight_bits: int, offset: bool):
+        self.act_bits = act_bits
+        self.weight_bits = weight_bits
+        self.offset = offset
+        self.width = act_bits + (1 << (weight_bits - 1)) - 2
+        super().__init__({
+            "act": In(act_bits), "code": In(weight_bits), "product": Out(self.width)
+        })  # fmt: skip
+
+    @property
+    def module_name(self) -> str:
+        kind = "offset" if self.offset else "signed"
+        return f"nbqnn_product_a{self.act_bits}_w{self.weight_bits}_{kind}"
+
+    def elaborate(self, platform):
+        m = Module()
+        if self.weight_bits <= _DIRECT_WEIGHT_BITS:
+            self._select(m)
+        else:
+            self._shift(m)
+        return m
+
+    def _inverted(self, bit: int) -> int:
+        """Whether a bit of the product of a positive weight is inverted."""
+        return int(self.offset and bit == self.width - 1)
+
+    def _select(self, m: Module) -> None:
+        """Every bit of the product from the activation's bits that may come to it."""
+        index_bits = self.weight_bits - 1
+        codes = {f"code{i}": self.code[i] for i in range(self.weight_bits)}
+        functions = []
+        for bit in range(self.width):
+            # Index of the weight -> bit of the activation.
+            sources = {
+                index: min(bit - index + 1, self.act_bits - 1)
+                for index in range(1, 1 << index_bits)
+                if bit - index + 1 >= 0
+            }
+
+            def value(values, bit=bit, sources=sources):
+                index = sum(values[f"code{i}"] << i for i in range(index_bits))
+                chosen = values[f"act{sources[index]}"] if index in sources else 0
+                return chosen ^ values[f"code{index_bits}"] ^ self._inverted(bit)
+
+            acts = {f"act{source}": self.act[source] for source in sources.values()}
+            functions.append(BitFunction(self.product[bit], acts | codes, value))
+        place_tables(m, "bit", functions)
+
+    def _shift(self, m: Module) -> None:
+        """By the index, stage by stage; the result without its lowest bit is the product."""
+        index_bits = self.weight_bits - 1
+        codes = {f"code{i}": self.code[i] for i in range(index_bits)}
+        nonzero = Signal()
+        value, shifted = self.act, Signal(self.act_bits + 1, name="stage_0")
+
+        def lowest(values):
+            return values["act0"] & ~values["code0"] & int(any(values[name] for name in codes))
+
+        # The lowest bit does not use the other function: the two share a table.
+        place_tables(
+            m,
+            "lowest",
+            [
+                BitFunction(
+                    nonzero, codes, lambda values: int(any(values[name] for name in codes))
+                ),
+                BitFunction(shifted[0], {"act0": self.act[0]} | codes, lowest),
+            ],
+        )
+        for stage in range(index_bits):
+            last, shift = stage == index_bits - 1, 1 << stage
+            top = len(value) - 1
+            functions = []
+            for bit in range(int(stage == 0 or last), len(value) + shift):
+                stays, moves = min(bit, top), min(bit - shift, top)
+                if stays == moves and stage and not last:
+                    m.d.comb += shifted[bit].eq(value[top])
+                    continue
+                inputs = {f"from{i}": value[i] for i in (stays, moves) if i >= 0}
+                inputs["move"] = self.code[stage]
+                if stage == 0:
+                    inputs["nonzero"] = nonzero
+                if last:
+                    inputs["sign"] = self.code[-1]
+
+                def chosen(values, stays=stays, moves=moves, stage=stage, bit=bit, last=last):
+                    source = moves if values["move"] else stays
+                    result = values[f"from{source}"] if source >= 0 else 0
+                    if stage == 0:
+                        result &= values["nonzero"]
+                    if last:
+                        result ^= values["sign"] ^ self._inverted(bit - 1)
+                    return result
+
+                functions.append(BitFunction(shifted[bit - last], inputs, chosen))
+            place_tables(m, f"stage_{stage}", functions)
+            value = shifted
+            if not last:
+                final = stage + 2 == index_bits
+                width = len(value) + (shift << 1)
+                shifted = self.product if final else Signal(width, name=f"stage_{stage + 1}")
+
+
+class _Operand:
+    """One number to add, as bits of tables' inputs.
+
+    Parameters
+    ----------
+    name : of its bits
+    value : the bits
+    inverted : the top one is inverted
+    gate : a bit that makes the number zero
+    ones_from : bits from here upwards are set
+    """
+
+    def __init__(self, name, value, *, inverted=False, gate=None, ones_from=None):
+        self._name = name
+        self._value = value
+        self._inverted = inverted
+        self._gate = gate
+        self._ones_from = ones_from
+
+    def at(self, bit: int):
+        """Inputs and function of the number's bit, ``None`` where it is constantly zero."""
+        if bit >= len(self._value):
+            if self._ones_from is None or bit < self._ones_from:
+                return None
+            return {}, lambda values: 1
+        name, gated = f"{self._name}{bit}", self._gate is not None
+        inverted = self._inverted and bit == len(self._value) - 1
+        inputs = {name: self._value[bit]}
+        if gated:
+            inputs["gate"] = self._gate
+        return inputs, lambda values: (values[name] ^ inverted) & ~(gated and values["gate"]) & 1
+
+
+def _add(m: Module, operands: list[_Operand], total: Signal) -> None:
+    """The sum of two or three numbers, one table per bit.
+
+    The majority of a bit's operands goes to the table of the next bit, which adds it to that bit's
+    operands without a carry; the carry chain adds what is left over of these two rows.
+    """
+    width = len(total)
+    select, below_bits = [], []
+    below = None
+    for bit in range(width):
+        present = [found for operand in operands if (found := operand.at(bit))]
+        inputs = {name: value for own, _ in present for name, value in own.items()}
+        functions = [function for _, function in present]
+        if below is not None:
+            inputs["below"] = below
+
+        def parity(values, functions=functions, carried=below is not None):
+            ones = sum(function(values) for function in functions)
+            return (ones + (values["below"] if carried else 0)) & 1
+
+        def majority(values, functions=functions):
+            return int(sum(function(values) for function in functions) >= 2)
+
+        if not inputs:
+            break
+        select.append(Signal(name=f"select_{bit}"))
+        below_bits.append(Const(0, 1) if below is None else below)
+        o6 = BitFunction(select[-1], inputs, parity)
+        if len(functions) >= 2 and bit + 1 < width:
+            below = Signal(name=f"majority_{bit}")
+            own = {name: value for name, value in inputs.items() if name != "below"}
+            dual_table(m, f"bit_{bit}", o6, BitFunction(below, own, majority))
+        else:
+            below = None
+            place_tables(m, f"bit_{bit}", [o6])
+    sums, carry = carry_chain(m, Cat(*select), Cat(*below_bits))
+    m.d.comb += total.eq(Cat(sums, carry))
+
+
+class Sum(wiring.Component):
+    """Two or three numbers added, one table per bit, without registers.
+
+    Parameters
+    ----------
+    terms : tuple of (bits, signed)
+        The widest first. Signed ones are taken plus half their range.
+    width : int
+        Bits of the sum, no more than it needs.
+
+    Members
+    -------
+    term_0, term_1, term_2 : ``In``, total : ``Out(width)``
+    """
+
+    def __init__(self, *, terms: tuple[tuple[int, bool], ...], width: int):
+        self.terms = terms
+        self.width = width
+        members = {f"term_{i}": In(bits) for i, (bits, _) in enumerate(terms)}
+        super().__init__(members | {"total": Out(width)})
+
+    @property
+    def module_name(self) -> str:
+        names = "_".join(f"{'s' if signed_ else 'u'}{bits}" for bits, signed_ in self.terms)
+        return f"nbqnn_sum_{names}_to_{self.width}"
+
+    def elaborate(self, platform):
+        m = Module()
+        operands = [
+            _Operand(f"term{i}_", getattr(self, f"term_{i}"), inverted=signed_)
+            for i, (_, signed_) in enumerate(self.terms)
+        ]
+        _add(m, operands, self.total)
+        return m
+
+
+class Accumulation(wiring.Component):
+    """A running sum, or 0 at the first step, plus two terms less ``2**exponent``; no registers.
+
+    Parameters
+    ----------
+    terms : two of (bits, signed)
+        Signed ones are taken plus half their range; the second has at most ``exponent`` bits.
+    exponent : int
+    acc_bits : int
+        The result is modulo ``2**acc_bits``.
+
+    Members
+    -------
+    running : ``In(acc_bits)``, first : ``In(1)``, term_0, term_1 : ``In``
+    total : ``Out(acc_bits)``
+    """
+
+    def __init__(self, *, terms: tuple[tuple[int, bool], ...], exponent: int, acc_bits: int):
+        self.terms = terms
+        self.exponent = exponent
+        self.acc_bits = acc_bits
+        members = {f"term_{i}": In(bits) for i, (bits, _) in enumerate(terms)}
+        super().__init__(
+            {"running": In(acc_bits), "first": In(1)} | members | {"total": Out(acc_bits)}
+        )
+
+    @property
+    def module_name(self) -> str:
+        names = "_".join(f"{'s' if signed_ else 'u'}{bits}" for bits, signed_ in self.terms)
+        return f"nbqnn_accumulation_{names}_e{self.exponent}_s{self.acc_bits}"
+
+    def elaborate(self, platform):
+        m = Module()
+        wide, narrow = (signed_ for _, signed_ in self.terms)
+        operands = [
+            _Operand("running", self.running, gate=self.first),
+            _Operand("wide", self.term_0, inverted=wide),
+            # Subtracting a power of two is adding all bits from there upwards.
+            _Operand("narrow", self.term_1, inverted=narrow, ones_from=self.exponent),
+        ]
+        _add(m, operands, self.total)
+        return m
+
+
+def _kinds(terms: list) -> tuple[tuple[int, bool], ...]:
+    return tuple((len(term), term.shape().signed) for term in terms)
+
+
+class _UltrascaleElement(ProcessingElement):
+    """Sums and accumulator of a processing element as explicit cells."""
+
+    def _sum(self, m, platform, name, terms, width):
+        terms = sorted(terms, key=len, reverse=True)
+        cell = Sum(terms=_kinds(terms), width=width)
+        m.submodules[f"add_{name}"] = submodule(platform, cell)
+        m.d.comb += [getattr(cell, f"term_{i}").eq(term) for i, term in enumerate(terms)]
+        return cell.total
+
+    def _accumulate(self, m, platform, running, first, terms, exponent):
+        if len(terms) == 1:
+            # Two operands: nothing that synthesis would not find.
+            return super()._accumulate(m, platform, running, first, terms, exponent)
+        cell = Accumulation(terms=_kinds(terms), exponent=exponent, acc_bits=self.acc_bits)
+        m.submodules.accumulation = submodule(platform, cell)
+        m.d.comb += [cell.running.eq(running), cell.first.eq(first)]
+        m.d.comb += [getattr(cell, f"term_{i}").eq(term) for i, term in enumerate(terms)]
+        return cell.total
+
+
+class UltrascaleSvpe(_UltrascaleElement, Svpe):
+    """:class:`Svpe` in explicit cells."""
+
+    def _product(self, m, platform, lane, act, code):
+        cell = LaneProduct(
+            act_bits=self.act_bits,
+            weight_bits=self.weight_bits,
+            offset=not self.product_shape.signed,
+        )
+        m.submodules[f"lane_{lane}"] = submodule(platform, cell)
+        m.d.comb += [cell.act.eq(act), cell.code.eq(code)]
+        return cell.product.as_signed() if self.product_shape.signed else cell.product
+
+
+class UltrascaleVpe(_UltrascaleElement, Vpe):
+    """:class:`Vpe` with its additions in explicit cells."""
+
+
+def ultrascale_elements(config: AcceleratorConfig) -> list[ProcessingElement]:
+    """The configuration's processing elements: those of the array and of the channel-wise sums."""
+    element = UltrascaleSvpe if config.pe == "shift" else UltrascaleVpe
+    return [
+        element(
+            lanes=lanes,
+            act_bits=config.act_bits,
+            weight_bits=config.weight_bits,
+            code_bits=config.weight_code_bits,
+            acc_bits=config.acc_bits,
+            radix_bits=radix_bits,
+        )
+        for lanes, radix_bits in ((config.lanes, 0), (1, config.radix_bits))
+    ]

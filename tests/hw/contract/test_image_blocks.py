@@ -1,0 +1,107 @@
+"""hw.contract.image_blocks: the convolution over blocks computes the same sums."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hw.compiler.folding import choose_fold
+from hw.contract.image_blocks import AxisFold, ImageFold
+from hw.contract.presets import PRESETS
+
+
+def convolved(x, weight, stride, dilation, size):
+    """Sums (Cout, *size) of ``x`` (C, H, W), which is padded already."""
+    _, _, kernel_h, kernel_w = weight.shape
+    sums = np.zeros((len(weight), *size), np.int64)
+    for y, x_out in np.ndindex(*size):
+        for j, k in np.ndindex(kernel_h, kernel_w):
+            row, column = y * stride[0] + j * dilation[0], x_out * stride[1] + k * dilation[1]
+            sums[:, y, x_out] += weight[:, :, j, k] @ x[:, row, column]
+    return sums
+
+
+@st.composite
+def axes(draw):
+    """(kernel, stride, padding, size, outputs, fold): any that the class allows."""
+    kernel, stride = draw(st.integers(1, 7)), draw(st.integers(1, 4))
+    padding = draw(st.integers(0, kernel - 1))
+    size = draw(st.integers(max(1, kernel - padding), 12))
+    outputs = draw(st.integers(1, (size + padding - kernel) // stride + 1))
+    block = draw(st.integers(1, 8))
+    spacing = draw(st.integers(1, block))
+    steps = [step for step in range(1, stride + 1) if not stride % step and not spacing % step]
+    step = draw(st.sampled_from(steps))
+    taps = next(n for n in range(1, 8) if (n - 1) * spacing + block >= kernel)
+    count = ((outputs - 1) * stride + (taps - 1) * spacing) // step + 1
+    fold = AxisFold(block=block, spacing=spacing, step=step, padding=padding, count=count)
+    assert fold.taps(kernel) == taps
+    return kernel, stride, padding, size, outputs, fold
+
+
+@settings(max_examples=200)
+@given(rows=axes(), columns=axes(), channels=st.integers(1, 3), seed=st.integers(0, 1 << 30))
+def test_same_sums(rows, columns, channels, seed):
+    rng = np.random.default_rng(seed)
+    kernel, stride, padding, size, outputs, folds = zip(rows, columns, strict=True)
+    x = rng.integers(-128, 128, (channels, *size))
+    weight = rng.integers(-4, 5, (2, channels, *kernel))
+    # Strides may leave the last rows out; outputs fewer than possible leave out more.
+    ends = [max(0, 8 * 12 - low - high) for low, high in zip(padding, size, strict=True)]
+    padded = np.pad(x, [(0, 0), *zip(padding, ends, strict=True)])
+    fold = ImageFold(channels=channels, rows=folds[0], columns=folds[1])
+    folded = fold.apply(x)
+    assert folded.shape == fold.shape
+    over_blocks = fold.fold_weight(weight)
+    assert np.abs(over_blocks).sum() == np.abs(weight).sum()
+    geometry = fold.geometry(stride)
+    assert np.array_equal(
+        convolved(folded, over_blocks, geometry["stride"], geometry["dilation"], outputs),
+        convolved(padded, weight, stride, (1, 1), outputs),
+    )
+
+
+def test_every_weight_in_one_block():
+    """Three blocks of three, two apart: the next block has what two have in common."""
+    fold = AxisFold(block=3, spacing=2, step=2, padding=3, count=114)
+    assert fold.kernel_positions(7).tolist() == [[0, 1, -1], [2, 3, -1], [4, 5, 6]]
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "outputs", "kernel", "stride", "padding", "taps", "words"),
+    [
+        # Seven columns and three rows fill 63 of 64 lanes.
+        ("zcu102-8bit", 224, 112, 7, 2, 3, 3, 114 * 112),
+        # Four blocks of 7 × 3 would do with eight taps, but for four times the words.
+        ("zcu102-8bit", 224, 55, 11, 4, 2, 9, 57 * 57),
+        # A word for each output.
+        ("zcu102-8bit", 224, 224, 3, 1, 1, 1, 224 * 224),
+        ("zcu102-16bit", 224, 112, 7, 2, 3, 7, 229 * 112),
+    ],
+)
+def test_choice(name, size, outputs, kernel, stride, padding, taps, words):
+    """Of ResNet-50, AlexNet and VGG-16; and 7 × 7 where 10 positions fit a word."""
+    fold = choose_fold(
+        PRESETS[name],
+        in_shape=(3, size, size),
+        out_shape=(64, outputs, outputs),
+        kernel=(kernel, kernel),
+        stride=(stride, stride),
+        padding=(padding,) * 4,
+    )
+    assert fold.rows.taps(kernel) * fold.columns.taps(kernel) == taps
+    assert fold.shape[1] * fold.shape[2] == words
+
+
+def test_no_fold_for_many_channels():
+    assert (
+        choose_fold(
+            PRESETS["tiny"],
+            in_shape=(5, 8, 8),
+            out_shape=(8, 8, 8),
+            kernel=(3, 3),
+            stride=(1, 1),
+            padding=(1, 1, 1, 1),
+        )
+        is None
+    )
