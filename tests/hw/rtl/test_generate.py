@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 FILES = ["hw.json", "nbqnn_registers.h", "registers.md", "rtl/nbqnn.v"]
 _GENERATE = """
 import sys
-from hw.contract.config import PRESETS
+from hw.contract.presets import PRESETS
 from hw.rtl.generate import generate
 generate(PRESETS["tiny"], sys.argv[1])
 """
