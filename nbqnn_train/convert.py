@@ -2,14 +2,14 @@
 
 import copy
 import fnmatch
-from collections.abc import Iterable
 
-from torch import Tensor, nn
+from torch import nn
 
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.quant.build import build_network
 from nbqnn_train.quant.calibration import calibrate_network
 from nbqnn_train.quant.config import LayerConfig, QuantConfig
+from nbqnn_train.quant.inputs import Batches, checked_inputs
 from nbqnn_train.quant.network import QuantNetwork
 from nbqnn_train.quant.tracing import Operation, trace_operations
 
@@ -43,11 +43,13 @@ def _check_patterns(config: QuantConfig, operations: list[Operation]) -> None:
             )
 
 
-def calibrate(module: QuantNetwork, batches: Iterable[Tensor]) -> None:
+def calibrate(module: QuantNetwork, batches: Batches) -> None:
     """Chooses the format of every activation of a converted module from real inputs.
 
-    ``batches`` holds inputs (N, C, H, W); a few hundred images are plenty.
+    ``batches`` holds inputs (N, C, H, W), or pairs of inputs and labels as a ``DataLoader`` gives
+    them; a few hundred images are plenty. Raises :class:`NbqnnError` where there is no batch, or
+    for one that is not of finite real numbers or does not fit the network.
     """
     if not isinstance(module, QuantNetwork):
         raise TypeError(f"Module must come from convert, not be {type(module).__name__}")
-    calibrate_network(module, batches)
+    calibrate_network(module, checked_inputs(module, batches))

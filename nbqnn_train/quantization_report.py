@@ -2,31 +2,19 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 from nbqnn_train.export import export_graph
 from nbqnn_train.graph.summary import summarize
-from nbqnn_train.quant.fixed import FixedConvOp
 from nbqnn_train.quant.network import QuantNetwork
-from nbqnn_train.quant.norm import NormOp
-from nbqnn_train.quant.ops import (
-    AddOp,
-    AvgPoolOp,
-    ClipOp,
-    ConcatOp,
-    FlattenOp,
-    InputOp,
-    MaxPoolOp,
-)
+from nbqnn_train.quant.real import real_values
 from nbqnn_train.quant.weighted import WeightedLayer
 from nbqnn_train.quant.weights import power_of_two
 
-__all__ = ["float_values", "quantization_errors", "report_quantization"]
+__all__ = ["quantization_errors", "report_quantization"]
 
 
 def report_quantization(
@@ -94,7 +82,7 @@ def _activation_errors(
     for batch in batches:
         x = torch.from_numpy(batch).double()
         quantized = network.trace(x)
-        for step, real in float_values(reference, x).items():
+        for step, real in real_values(reference, x).items():
             # An operation with an accumulator gives its activation a name of its own.
             name = step + ".out" if step + ".out" in quantized else step
             difference = float((quantized[name] - real).square().sum())
@@ -102,53 +90,3 @@ def _activation_errors(
             norms[name] = norms.get(name, 0.0) + float(real.square().sum())
     for name, difference in differences.items():
         yield name, _relative(difference, norms[name])
-
-
-def float_values(network: QuantNetwork, x: Tensor) -> dict[str, Tensor]:
-    """The value of each step of ``network`` without any quantization, by the step's key.
-
-    Weights are those before projection, averages are exact, batch norm has its running statistics.
-    """
-    values: dict[str, Tensor] = {}
-    with torch.no_grad():
-        for step in network.steps:
-            op = network.ops[step.name]
-            inputs = [values[source] for source in step.inputs] or [x]
-            values[step.name] = _REAL[type(op)](op, *inputs)
-    return values
-
-
-def _normalized(norm: nn.Module, value: Tensor) -> Tensor:
-    return F.batch_norm(
-        value, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps
-    )
-
-
-def _weighted(op: WeightedLayer, value: Tensor) -> Tensor:
-    if op.geometry is None:
-        value = F.linear(value, op.weight, op.bias)
-    else:
-        value = op.geometry.convolve(value, op.weight)
-        if op.bias is not None:
-            value = value + op.bias[:, None, None]
-    return op.out.clamp(value if op.norm is None else _normalized(op.norm, value))
-
-
-def _average(op: AvgPoolOp, value: Tensor) -> Tensor:
-    kernel, stride = op.windows(*value.shape[2:])
-    return op.out.clamp(F.avg_pool2d(value, kernel, stride, op.padding))
-
-
-#: Each operation in full precision.
-_REAL: dict[type[nn.Module], Callable[..., Tensor]] = {
-    InputOp: lambda op, value: value,
-    WeightedLayer: _weighted,
-    FixedConvOp: lambda op, value: op.copied(value),
-    NormOp: lambda op, value: op.out.clamp(_normalized(op.norm, value)),
-    ClipOp: lambda op, value: value.clamp(*op.limits),
-    MaxPoolOp: lambda op, value: F.max_pool2d(value, op.kernel, op.stride, op.padding),
-    AvgPoolOp: _average,
-    AddOp: lambda op, a, b: op.out.clamp(a + b),
-    ConcatOp: lambda op, *values: torch.cat(values, dim=1),
-    FlattenOp: lambda op, value: value.flatten(1),
-}

@@ -19,6 +19,18 @@ _SAMPLES = 1 << 15
 _FINER = 6
 
 
+def _stride(count: int) -> int:
+    """The least step without a divisor in common with ``count`` that takes at most ``_SAMPLES``.
+
+    With one, as of a map's width, it would take some of the columns (rows, channels) again and
+    again, and the others never.
+    """
+    stride = max(1, -(-count // _SAMPLES))
+    while math.gcd(stride, count) > 1:
+        stride += 1
+    return stride
+
+
 class ActivationQuantizer(nn.Module):
     """``code = clip(floor(value / 2**exponent + 1/2), low, high)`` with an exponent for the whole
     tensor.
@@ -127,7 +139,7 @@ class ActivationQuantizer(nn.Module):
         flat = value.detach().flatten().float()
         if not torch.isfinite(flat).all():
             raise NbqnnError("Calibration data must give finite activations, not nan or inf")
-        sample = flat[:: -(-flat.numel() // _SAMPLES)]
+        sample = flat[:: _stride(flat.numel())]
         self._samples.append(torch.cat([sample, flat.amin()[None], flat.amax()[None]]))
 
     def recorded_negative(self) -> bool:

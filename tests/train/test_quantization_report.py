@@ -10,7 +10,8 @@ from torch import nn
 from nbqnn_train.convert import QuantConfig, calibrate, convert
 from nbqnn_train.export import export_graph
 from nbqnn_train.graph import run
-from nbqnn_train.quantization_report import float_values, report_quantization
+from nbqnn_train.quant.real import real_values
+from nbqnn_train.quantization_report import report_quantization
 from tests.train.random_networks import random_images, randomized
 from tests.train.test_exactness import MODES, Everything
 
@@ -27,7 +28,7 @@ def test_full_precision_is_the_module_before_conversion(mode):
     x = torch.from_numpy(X).double()
     with torch.no_grad():
         expected = module(x)
-    torch.testing.assert_close(float_values(network, x)[network.output], expected)
+    torch.testing.assert_close(real_values(network, x)[network.output], expected)
 
 
 def rows(module: nn.Module, config: QuantConfig, batches, reference=None) -> dict[str, dict]:
