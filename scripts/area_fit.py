@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from hw.boards.presets import PRESETS
 from hw.contract.config import AcceleratorConfig
 from hw.contract.files import write_text
-from hw.contract.presets import PRESETS
 from hw.rtl.accelerator import TOP
 from hw.rtl.generate import accelerator_verilog
 from hw.synth.area import Area, ModuleAreas

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from hw.boards.devices import find_board
+from hw.boards.presets import load_config
+from hw.boards.registry import find_board
 from hw.compiler import compile_graph, save_program
 from hw.contract.files import write_text
-from hw.contract.presets import load_config
 from hw.rtl.generate import generate
 from hw.synth import synth_yosys
 from nbqnn_train.data import load_data

@@ -4,8 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from hw.boards.devices import find_board
-from hw.boards.memories import find_memory
+from hw.boards.registry import BOARDS, find_board
 from hw.contract.config import AcceleratorConfig
 from hw.contract.files import write_text
 from hw.explore import Budget, explore
@@ -20,8 +19,8 @@ BEST = "best.toml"
 PICTURES = "explore.html"
 #: What a search that was stopped goes on with.
 _JOURNAL = "cycles.jsonl"
-#: The boards whose cells the area model was measured with.
-_BOARDS = ("zcu102",)
+#: The family whose cells the area model was measured with.
+_FAMILY = "xcup"
 
 
 def run_exploration(
@@ -50,8 +49,9 @@ def run_exploration(
         ``ff``, ``bram36``, ``dsp``, ``pareto``.
     """
     target = find_board(board)
-    if board not in _BOARDS:
-        raise NbqnnError(f"board for explore must be one of {', '.join(_BOARDS)}, not {board!r}")
+    able = [one.name for one in BOARDS.values() if one.family == _FAMILY and one.memory]
+    if board not in able:
+        raise NbqnnError(f"board for explore must be one of {', '.join(able)}, not {board!r}")
     if pe not in ("shift", "multiply"):
         raise NbqnnError(f"pe must be one of shift, multiply, not {pe!r}")
     budget = Budget.of(target, lut_percent / 100, bram_percent / 100)
@@ -59,7 +59,7 @@ def run_exploration(
         graph,
         board,
         budget,
-        find_memory(board),
+        target.memory,
         estimate_area,
         pe=pe,
         clock_mhz=clock_mhz,

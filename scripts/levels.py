@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
+from hw.boards.presets import PRESETS, load_config
 from hw.contract.config import AcceleratorConfig
-from hw.contract.presets import PRESETS, load_config
 from hw.rtl.generate import accelerator_verilog
 from hw.synth.build import family_verilog
 from hw.synth.hierarchy import direct_instances, instance_paths, modules_of_cells

@@ -12,9 +12,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from hw.boards.devices import find_board
-from hw.boards.memories import find_memory
-from hw.contract.presets import load_config
+from hw.boards.presets import load_config
+from hw.boards.registry import find_board, find_memory
 from hw.synth.area_model import estimate_area
 from nbqnn_train.graph import NbqnnError
 from scripts.output import console, spinner, write_json

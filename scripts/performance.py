@@ -12,12 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
+from hw.boards.presets import load_config
 from hw.compiler import compile_graph
-from hw.contract.memory_timing import BoardMemory
-from hw.contract.presets import load_config
+from hw.contract.memory_timing import BoardMemory, MemoryTiming
 from hw.contract.program import Program
 from hw.model.cycles import estimate_cycles
-from hw.model.estimate import board_model
 from nbqnn_train.graph import Conv2d, Graph, NbqnnError, load, save
 
 __all__ = ["NETWORKS", "Measurement", "measure", "network_graph"]
@@ -131,8 +130,8 @@ def measure(
     report(f"{network} for {preset}: graph and program")
     graph = network_graph(network, config.act_bits, cache)
     program = compile_graph(graph, config, batch=batch)
-    model = None if memory is None else board_model(memory, config.clock_mhz)
-    estimate = estimate_cycles(program, model)
+    timing = None if memory is None else memory.timing(config.clock_mhz)
+    estimate = estimate_cycles(program, timing)
     cycles = model_cycles = round(estimate.cycles / batch)
     by_layer: dict[str, float] = dict.fromkeys((layer.name for layer in program.layers), 0.0)
     for layer in estimate.layers:
@@ -140,7 +139,7 @@ def measure(
     mismatches = 0
     if rtl_images:
         report(f"{network} for {preset}: {rtl_images} images on the RTL")
-        result = _on_rtl(program, rtl_images, memory)
+        result = _on_rtl(program, rtl_images, timing)
         cycles, mismatches = round(result["cycles_per_image"]), result["mismatches"]
         by_layer = {layer["name"]: layer["cycles"] for layer in result["layers"]}
     # Of the first image, which stands for all.
@@ -166,10 +165,9 @@ def measure(
     )
 
 
-def _on_rtl(program: Program, count: int, memory: BoardMemory | None) -> dict:
-    from sim.simulate import board_timing, simulate_program
+def _on_rtl(program: Program, count: int, timing: MemoryTiming | None) -> dict:
+    from sim.simulate import simulate_program
 
     shape = program.graph.input_nodes[0].shape
     x = np.random.default_rng(0).normal(size=(count, *shape)).astype(np.float32)
-    timing = None if memory is None else board_timing(memory, program.config.clock_mhz)
     return simulate_program(program, x, timing=timing)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hw.boards.memories import DDR4_REFRESH, find_memory
+from hw.boards.registry import find_memory
+from hw.contract.memory_timing import DDR4_REFRESH
 from nbqnn_train.graph.errors import NbqnnError
 from sim.serial.simulate import simulate_netlist
 from sim.simulate import TraceRequest, simulate

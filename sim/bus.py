@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hw.contract.config import AcceleratorConfig
+from hw.contract.memory_timing import MemoryTiming
 from hw.driver import Buffer
 from hw.rtl.accelerator import TOP
 from hw.rtl.generate import accelerator_verilog
-from sim.verilated import MemoryTiming, VerilatedAccelerator
+from sim.verilated import VerilatedAccelerator
 
 __all__ = ["Trace", "VerilatedBus"]
 

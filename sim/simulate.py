@@ -8,19 +8,17 @@ import numpy as np
 
 from hw.compiler import compile_graph
 from hw.contract.causes import Stall
-from hw.contract.memory_timing import BoardMemory
+from hw.contract.memory_timing import BoardMemory, MemoryTiming
 from hw.contract.program import Port, Program, load_program
 from hw.driver import Driver, RunResult, memory_bytes, run_group
-from hw.model.cycles import CycleEstimate, MemoryModel, estimate_cycles
+from hw.model.cycles import CycleEstimate, estimate_cycles
 from hw.model.traffic import layer_bytes
 from nbqnn_train.graph import Graph, NbqnnError, run
 from sim.bus import Trace, VerilatedBus
-from sim.verilated import MemoryTiming
 from sim.verilated.build import check_trace
 
 __all__ = [
     "TraceRequest",
-    "board_timing",
     "checked_images",
     "compare_images",
     "first_difference",
@@ -76,17 +74,6 @@ class TraceRequest:
         return Trace(path=self.path, form=self.form, begin=begin, end=end)
 
 
-def board_timing(memory: BoardMemory, clock_mhz: int) -> MemoryTiming:
-    """A board's memory, as the simulator has it."""
-    return MemoryTiming(
-        read_latency=memory.read_latency(clock_mhz),
-        write_latency=memory.write_latency(clock_mhz),
-        bytes_per_cycle=memory.bytes_per_cycle(clock_mhz),
-        refresh_every=round(memory.refresh_every_ns * clock_mhz / 1000),
-        refresh_cycles=-(-memory.refresh_ns * clock_mhz // 1000),
-    )
-
-
 def open_driver(
     program: Program,
     timing: MemoryTiming | None = None,
@@ -115,7 +102,7 @@ def simulate(
 ) -> dict:
     """:func:`simulate_program` of a program file, with a board's memory at the program's clock."""
     program = load_program(path)
-    timing = None if memory is None else board_timing(memory, program.config.clock_mhz)
+    timing = None if memory is None else memory.timing(program.config.clock_mhz)
     return simulate_program(program, x, timing=timing, traces=traces, progress=progress)
 
 
@@ -172,7 +159,7 @@ def simulate_program(
     for request in traces if results else ():
         window = request.window(program, results[traced // program.batch])
         _write_trace(program, _group(program, x, traced), window, timing)
-    result = summary(program, results, len(wrong), mismatch, _estimate(program, timing))
+    result = summary(program, results, len(wrong), mismatch, estimate_cycles(program, timing))
     ports = program.config.axi_beat_bits / 8
     result["bytes_per_cycle"] = min(timing.bytes_per_cycle or ports, ports)
     return result
@@ -194,17 +181,6 @@ def _write_trace(program: Program, images: np.ndarray, trace: Trace, timing: Mem
         beside.replace(trace.path)
     finally:
         beside.unlink(missing_ok=True)
-
-
-def _estimate(program: Program, timing: MemoryTiming) -> CycleEstimate:
-    every = timing.refresh_every
-    model = MemoryModel(
-        read_latency=timing.read_latency,
-        write_latency=timing.write_latency,
-        bytes_per_cycle=timing.bytes_per_cycle,
-        paused=timing.refresh_cycles / every if every else 0.0,
-    )
-    return estimate_cycles(program, model)
 
 
 def checked_images(program: Program, x: np.ndarray) -> np.ndarray:

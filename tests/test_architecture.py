@@ -83,6 +83,23 @@ for name in {modules!r}:
     assert done.returncode == 0, done.stderr
 
 
+def test_a_board_needs_no_amaranth():
+    """What a computer beside the FPGA runs, and what is known of boards, loads with it blocked."""
+    packages = ("hw.contract", "hw.compiler", "hw.model", "hw.driver", "hw.boards")
+    shells = "hw.boards.shells"
+    names = (_module(path) for path in SOURCES)
+    modules = [name for name in names if name.startswith(packages) and not name.startswith(shells)]
+    program = f"""
+import importlib, sys
+for name in ("amaranth", "cocotb", "pyosys", "rich", "torch", "typer"):
+    sys.modules[name] = None
+for name in {modules!r}:
+    importlib.import_module(name)
+"""
+    done = _python(program)
+    assert done.returncode == 0, done.stderr
+
+
 def test_nothing_is_unpickled():
     """A file from anyone must at worst be refused."""
     readers = ("load", "loads", "Unpickler", "open")

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from hw.boards.presets import PRESETS
 from hw.compiler import compile_graph
-from hw.contract.presets import PRESETS
 from hw.model.cycles import estimate_cycles
 from nbqnn_train.convert import QuantConfig, calibrate, convert
 from nbqnn_train.export import export_graph

@@ -1,21 +1,72 @@
-"""How fast the memory behind the ports is, as the cycle model and the simulator see it."""
+"""How fast the memory behind the AXI ports is, for the cycle model and the simulator alike."""
 
 from dataclasses import dataclass
 
-__all__ = ["BoardMemory"]
+__all__ = ["DDR4_REFRESH", "BoardMemory", "MemoryTiming"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryTiming:
+    """A memory in cycles of the accelerator.
+
+    The cycle model counts with latencies, bandwidth and refresh. The rest only a simulated memory
+    does: it takes no more than ``outstanding`` bursts, and pauses at random.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A value is out of its range; the message has both.
+    """
+
+    #: From a read's address to its first beat, 1 or more.
+    read_latency: int = 32
+    #: From a write's last beat to its response, 1 or more.
+    write_latency: int = 16
+    #: Bursts that each direction of a port accepts before the first is complete.
+    outstanding: int = 16
+    #: Bytes moved per cycle, both directions and all ports together; 0 for as much as they carry.
+    bytes_per_cycle: float = 0.0
+    #: The memory moves nothing for the last ``refresh_cycles`` of every ``refresh_every`` cycles.
+    refresh_every: int = 0
+    refresh_cycles: int = 0
+    #: Chance of a pause, on every channel and in every cycle, 0 to below 1.
+    stall_rate: float = 0.0
+    #: Of the pauses.
+    seed: int = 1
+
+    def __post_init__(self):
+        for name in ("read_latency", "write_latency", "outstanding"):
+            value = getattr(self, name)
+            if not isinstance(value, int):
+                raise TypeError(f"{name} must be an integer, not {value!r}")
+            if not 1 <= value < 2**31:
+                raise ValueError(f"{name} must be in 1..{2**31 - 1}, not {value!r}")
+        if not (0 <= self.refresh_cycles < self.refresh_every < 2**31 or not self.refresh_cycles):
+            raise ValueError(
+                f"refresh_cycles must be in 0..{self.refresh_every}, below refresh_every, "
+                f"not {self.refresh_cycles!r}"
+            )
+        if not 0 <= self.stall_rate < 1:
+            raise ValueError(f"stall_rate must be in 0..1, below 1, not {self.stall_rate!r}")
+        if not 0 <= self.bytes_per_cycle <= 2**20:
+            raise ValueError(f"bytes_per_cycle must be in 0..{2**20}, not {self.bytes_per_cycle!r}")
+
+    @property
+    def paused(self) -> float:
+        """Share of the cycles in which nothing moves, for refresh."""
+        return self.refresh_cycles / self.refresh_every if self.refresh_every else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class BoardMemory:
     """A memory in units of time, which a clock turns into cycles.
 
-    bytes_per_s : all ports and both directions together.
+    bytes_per_s : all ports and both directions together; 0 for as much as the ports carry.
     read_ns, write_ns : from a read's address to its first beat, from a write's last beat to its
         response.
     refresh_every_ns, refresh_ns : how often it stands still, and how long; 0 for never.
     """
 
-    name: str
     bytes_per_s: float
     read_ns: float
     write_ns: float
@@ -28,13 +79,16 @@ class BoardMemory:
                 f"refresh_ns must be 0...{self.refresh_every_ns}, not {self.refresh_ns!r}"
             )
 
-    def bytes_per_cycle(self, clock_mhz: int) -> float:
-        return self.bytes_per_s / (clock_mhz * 1e6)
+    def timing(self, clock_mhz: int) -> MemoryTiming:
+        """In cycles of that clock. Latencies are 1 or more."""
+        return MemoryTiming(
+            read_latency=max(1, round(self.read_ns * clock_mhz / 1000)),
+            write_latency=max(1, round(self.write_ns * clock_mhz / 1000)),
+            bytes_per_cycle=self.bytes_per_s / (clock_mhz * 1e6),
+            refresh_every=round(self.refresh_every_ns * clock_mhz / 1000),
+            refresh_cycles=-(-self.refresh_ns * clock_mhz // 1000),
+        )
 
-    def read_latency(self, clock_mhz: int) -> int:
-        """Cycles, 1 or more."""
-        return max(1, round(self.read_ns * clock_mhz / 1000))
 
-    def write_latency(self, clock_mhz: int) -> int:
-        """Cycles, 1 or more."""
-        return max(1, round(self.write_ns * clock_mhz / 1000))
+#: The pauses of DDR4, as fields of :class:`BoardMemory`: JEDEC JESD79-4, parts of 8 Gbit.
+DDR4_REFRESH = {"refresh_every_ns": 7800, "refresh_ns": 350}

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
-from hw.boards.devices import Board
+from hw.boards.board import Board
 from hw.contract.config import AcceleratorConfig
 
 __all__ = ["Budget", "Candidate", "front"]

@@ -14,7 +14,6 @@ from hw.contract.config import AcceleratorConfig
 from hw.contract.memory_timing import BoardMemory
 from hw.explore.journal import Journal
 from hw.model.cycles import estimate_cycles
-from hw.model.estimate import board_model
 from nbqnn_train.graph import Graph, load
 
 __all__ = ["Evaluator"]
@@ -86,4 +85,4 @@ def _cycles(config: AcceleratorConfig) -> int | str:
         program = compile_graph(_graph, config, pack=False)
     except CompileError as error:
         return str(error)
-    return estimate_cycles(program, board_model(_memory, config.clock_mhz)).cycles
+    return estimate_cycles(program, _memory.timing(config.clock_mhz)).cycles

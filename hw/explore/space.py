@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 
+from hw.boards.presets import PRESETS
 from hw.contract.config import AcceleratorConfig, ConfigError
-from hw.contract.presets import PRESETS
 
 __all__ = ["grid", "neighbours"]
 

@@ -19,6 +19,7 @@ from itertools import count
 from hw.contract.causes import Stall
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import DESCRIPTOR_BYTES, Memory, Opcode, Unit, unpack
+from hw.contract.memory_timing import MemoryTiming
 from hw.contract.program import Program
 from hw.contract.timing import (
     ACTIVATION_READ_LATENCY,
@@ -29,9 +30,9 @@ from hw.contract.timing import (
 )
 from hw.contract.words import word_beats
 from hw.model.bank_waits import DrainedWords, ReadWords, loaded, stored
-from hw.model.pace import Pace
+from hw.model.pace import Pace, beat_cycles
 
-__all__ = ["CycleEstimate", "LayerEstimate", "MemoryModel", "estimate_cycles"]
+__all__ = ["CycleEstimate", "LayerEstimate", "estimate_cycles"]
 
 #: Descriptors that are fetched ahead, and commands that wait in each engine's queue.
 _FETCHED_AHEAD = 2
@@ -52,37 +53,6 @@ _STEP = 1
 #: the memory's own latency.
 _STORE_READ = 3
 _STORE_END = ACTIVATION_READ_LATENCY + 15 - _STORE_READ
-#: Beats a cycle that stores get of a memory that loads could use up.
-_LEAST_WRITTEN = 1e-3
-
-
-@dataclass(frozen=True, kw_only=True)
-class MemoryModel:
-    """Memory behind the AXI ports, in cycles of the accelerator."""
-
-    read_latency: int = 32
-    write_latency: int = 16
-    #: All ports and both directions together; 0 for as much as the ports carry.
-    bytes_per_cycle: float = 0.0
-    #: Share of the cycles in which nothing moves.
-    paused: float = 0.0
-
-    def beat_cycles(self, config: AcceleratorConfig) -> dict[Opcode, tuple[float, float]]:
-        """Cycles from beat to beat of loads and of stores, all ports together: alone, and while
-        there are as many beats as can be in the other direction.
-
-        Ports are given what there is in turn, each one's read before its write: reads are half a
-        port's beat ahead.
-        """
-        most = self.bytes_per_cycle / (config.axi_beat_bits / 8) or 2.0
-        reads = min(1.0, most, most / 2 + 1 / (2 * config.axi_ports))
-        writes = min(1.0, max(most - reads, _LEAST_WRITTEN))
-        moving = 1 - self.paused
-        alone = 1 / (min(1.0, most) * moving)
-        return {
-            Opcode.LOAD: (alone, 1 / (reads * moving)),
-            Opcode.STORE: (alone, 1 / (writes * moving)),
-        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,9 +94,9 @@ class CycleEstimate:
         return {name: sum(layer.waiting.get(name, 0) for layer in self.layers) for name in names}
 
 
-def estimate_cycles(program: Program, memory: MemoryModel | None = None) -> CycleEstimate:
+def estimate_cycles(program: Program, memory: MemoryTiming | None = None) -> CycleEstimate:
     """The cycles of one run: of all images of the program's batch."""
-    return _Model(program, memory or MemoryModel()).run()
+    return _Model(program, memory or MemoryTiming()).run()
 
 
 @dataclass(eq=False)
@@ -143,11 +113,11 @@ class _Transfer:
 
 
 class _Model:
-    def __init__(self, program: Program, memory: MemoryModel):
+    def __init__(self, program: Program, memory: MemoryTiming):
         self.program = program
         self.config = program.config
         self.memory = memory
-        self.beat_cycles = memory.beat_cycles(self.config)
+        self.beat_cycles = beat_cycles(self.config, memory)
         self.commands = [
             unpack(program.commands[at : at + DESCRIPTOR_BYTES])
             for at in range(0, len(program.commands), DESCRIPTOR_BYTES)

@@ -2,20 +2,10 @@
 
 from hw.contract.memory_timing import BoardMemory
 from hw.contract.program import Program
-from hw.model.cycles import MemoryModel, estimate_cycles
+from hw.model.cycles import estimate_cycles
 from hw.model.traffic import layer_bytes
 
-__all__ = ["board_model", "estimate_program"]
-
-
-def board_model(memory: BoardMemory, clock_mhz: int) -> MemoryModel:
-    """A board's memory, as the cycle model has it."""
-    return MemoryModel(
-        read_latency=memory.read_latency(clock_mhz),
-        write_latency=memory.write_latency(clock_mhz),
-        bytes_per_cycle=memory.bytes_per_cycle(clock_mhz),
-        paused=memory.refresh_ns / memory.refresh_every_ns if memory.refresh_every_ns else 0.0,
-    )
+__all__ = ["estimate_program"]
 
 
 def estimate_program(program: Program, memory: BoardMemory) -> dict:
@@ -34,8 +24,8 @@ def estimate_program(program: Program, memory: BoardMemory) -> dict:
         of one image; of a layer that runs for each image of a batch, their mean.
     """
     config, batch = program.config, program.batch
-    model = board_model(memory, config.clock_mhz)
-    estimate = estimate_cycles(program, model)
+    timing = memory.timing(config.clock_mhz)
+    estimate = estimate_cycles(program, timing)
     layers: dict[str, dict] = {}
     for layer, moved in zip(estimate.layers, layer_bytes(program), strict=True):
         parts = {
@@ -68,6 +58,6 @@ def estimate_program(program: Program, memory: BoardMemory) -> dict:
         "written_bytes": round(estimate.written_bytes / batch),
         "utilization": macs / (cycles * config.multiplies_per_cycle),
         "macs_per_cycle": config.multiplies_per_cycle,
-        "bytes_per_cycle": min(model.bytes_per_cycle or ports, ports),
+        "bytes_per_cycle": min(timing.bytes_per_cycle or ports, ports),
         "layers": list(layers.values()),
     }

@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from hw.boards.presets import load_config
 from hw.contract.config import AcceleratorConfig
-from hw.contract.presets import load_config
 from hw.rtl.ultrascale.cells import ultrascale_cells
 from hw.rtl.ultrascale.elements import ultrascale_elements
 from hw.rtl.verilog import VerilogLibrary

@@ -1,6 +1,6 @@
 """Whether an accelerator fits a board."""
 
-from hw.boards.devices import Board
+from hw.boards.board import Board
 from hw.synth.area import Area
 from nbqnn_train.graph.errors import NbqnnError
 

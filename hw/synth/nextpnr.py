@@ -10,8 +10,8 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from hw.boards.devices import BOARDS, Board
-from hw.boards.ulx3s import TOP, Ulx3s
+from hw.boards.board import Board
+from hw.boards.registry import BOARDS
 from hw.contract.files import write_text
 from hw.rtl.verilog import emit
 from hw.synth.area import Area, ModuleAreas
@@ -74,21 +74,22 @@ def synth_nextpnr(
         Not a build, or one of another version; another family of boards; a part does not fit; a
         tool is missing or fails.
     """
-    if board.family != "ecp5":
-        able = [name for name, known in BOARDS.items() if known.family == "ecp5"]
+    shell = board.shell
+    if board.family != "ecp5" or shell is None:
+        able = [known.name for known in BOARDS.values() if known.family == "ecp5" and known.shell]
         raise NbqnnError(f"board for nextpnr must be one of {', '.join(able)}, not {board.name!r}")
     tool_version = _version()
     design = read_build(build)
-    text = emit(Ulx3s(design.config))
+    text = emit(shell.build(design.config))
     _check_modules(design, text)
     folder = nextpnr_folder(design.path, board)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "top.v", text)
 
     progress("Yosys")
-    cells = _synthesize(folder, progress)
+    cells = _synthesize(folder, shell.top, progress)
     # Before place and route, which says less clearly what is missing, and later.
-    check_fit(ModuleAreas(cells, board.family).of(TOP), board)
+    check_fit(ModuleAreas(cells, board.family).of(shell.top), board)
     array = array_area(design, board, folder / "array.log")
 
     progress("nextpnr")
@@ -157,11 +158,13 @@ def _check_modules(design: Build, text: str) -> None:
             )
 
 
-def _synthesize(folder: Path, progress: Callable[[str], None]) -> dict[str, dict[str, int]]:
+def _synthesize(
+    folder: Path, top: str, progress: Callable[[str], None]
+) -> dict[str, dict[str, int]]:
     """Yosys from ``top.v`` to the netlist; module -> cell -> how many of them."""
     passes = [
         "read_verilog top.v",
-        f"synth_ecp5 -top {TOP} -json netlist.json",
+        f"synth_ecp5 -top {top} -json netlist.json",
         f"write_verilog -noattr {NETLIST}",
         "tee -q -o cells.json stat -json",
     ]
@@ -192,7 +195,7 @@ def _synthesize(folder: Path, progress: Callable[[str], None]) -> dict[str, dict
 def _place_and_route(
     folder: Path, board: Board, clock_mhz: int, progress: Callable[[str], None]
 ) -> None:
-    write_text(folder / "pins.lpf", (_HERE / f"{board.name}.lpf").read_text(encoding="utf-8"))
+    write_text(folder / "pins.lpf", board.constraints.read_text(encoding="utf-8"))
 
     def step(line: str) -> None:
         if _STEP.match(line):

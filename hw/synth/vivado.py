@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from hw.boards.devices import BOARDS, Board
+from hw.boards.board import Board
+from hw.boards.registry import BOARDS
 from hw.contract.files import write_text
 from hw.synth.area import Area
 from hw.synth.build import Build, read_build
@@ -92,7 +93,7 @@ def write_vivado(
         contents["build.tcl"] = _script("vivado_quick.tcl")
     else:
         contents["rtl/nbqnn_axi.v"] = wrapper_verilog(top, design.config)
-        contents["board.xdc"] = _script("vivado_board.xdc")
+        contents["board.xdc"] = board.constraints.read_text(encoding="utf-8")
         contents["build.tcl"] = _script("vivado_project.tcl")
     place = folder / "activity.saif"
     place.unlink(missing_ok=True)

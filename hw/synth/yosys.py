@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from hw.boards.devices import Board
+from hw.boards.board import Board
 from hw.synth.area import Area, ModuleAreas
 from hw.synth.build import read_build
 from hw.synth.hierarchy import direct_instances, instances, modules_of_cells

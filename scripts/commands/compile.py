@@ -28,7 +28,7 @@ def compile_(
 
     The cycles that it will take are those of the cycle model.
     """
-    from hw.boards.memories import find_memory
+    from hw.boards.registry import find_memory
     from hw.compiler import compile_graph, save_program
     from hw.model.estimate import estimate_program
     from hw.synth.build import read_build

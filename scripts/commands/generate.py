@@ -18,7 +18,7 @@ def generate(
     ] = None,
 ) -> None:
     """Write the accelerator: Verilog, register map, configuration."""
-    from hw.contract.presets import load_config
+    from hw.boards.presets import load_config
     from hw.rtl.generate import generate as run_generation
 
     configuration = load_config(preset=preset, path=config)

@@ -44,7 +44,7 @@ def synth(
     json: JsonOption = None,
 ) -> None:
     """Area, and routed timing where the tool gives it; exit code 1 if the clock is not met."""
-    from hw.boards.devices import find_board
+    from hw.boards.registry import find_board
     from hw.synth import Area, read_vivado, run_vivado, synth_nextpnr, synth_yosys, write_vivado
     from hw.synth.fit import check_fit
     from hw.synth.vivado import VIVADO_COMMAND

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from hw.boards.presets import load_config
 from hw.contract.config import ConfigError
-from hw.contract.presets import load_config
 from nbqnn_train.graph import Graph, NbqnnError, load
 
 __all__ = ["Found", "find_results"]

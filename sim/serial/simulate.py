@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hw.boards.ulx3s import TOP
+from hw.boards.registry import BOARDS
 from hw.contract.program import load_program
 from hw.driver import Driver, UartBus
 from nbqnn_train.graph.errors import NbqnnError
@@ -44,11 +44,15 @@ def simulate_netlist(
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not text"
         raise NbqnnError(f"netlist {str(netlist)!r} cannot be read: {reason}") from None
-    if f"\nmodule {TOP}(" not in text:
-        raise NbqnnError(f"netlist {str(netlist)!r} must hold module {TOP}, but does not")
+    tops = [board.shell.top for board in BOARDS.values() if board.shell is not None]
+    top = next((name for name in tops if f"\nmodule {name}(" in text), None)
+    if top is None:
+        raise NbqnnError(
+            f"netlist {str(netlist)!r} must hold module {' or '.join(tops)}, but does not"
+        )
     clock_hz = program.config.clock_mhz * 1_000_000
     models = netlist_with_models(text)
-    with VerilatedBoard(models, TOP, clock_hz=clock_hz, optimize="-O1") as board:
+    with VerilatedBoard(models, top, clock_hz=clock_hz, optimize="-O1") as board:
         bus = UartBus(board, baud=clock_hz // _DIVISOR, time_limit_s=_TIME_LIMIT_S)
         results, wrong = compare_images(Driver(bus, program), program, x, progress)
     mismatch = None

@@ -2,10 +2,9 @@
 
 from sim.verilated.accelerator import (
     BusError,
-    MemoryTiming,
     SimulationError,
     Statistics,
     VerilatedAccelerator,
 )
 
-__all__ = ["BusError", "MemoryTiming", "SimulationError", "Statistics", "VerilatedAccelerator"]
+__all__ = ["BusError", "SimulationError", "Statistics", "VerilatedAccelerator"]

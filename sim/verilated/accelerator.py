@@ -10,9 +10,10 @@ from typing import Self
 
 import numpy as np
 
+from hw.contract.memory_timing import MemoryTiming
 from sim.verilated.build import TRACES, build_library
 
-__all__ = ["BusError", "MemoryTiming", "SimulationError", "Statistics", "VerilatedAccelerator"]
+__all__ = ["BusError", "SimulationError", "Statistics", "VerilatedAccelerator"]
 
 _RESET_CYCLES = 8
 #: Cycles after which a register access without a response has failed.
@@ -29,44 +30,6 @@ class SimulationError(RuntimeError):
 
 class BusError(SimulationError):
     """A register access was answered with an error response."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class MemoryTiming:
-    """How the memory behind the AXI ports behaves."""
-
-    #: Cycles from a read's address to its first beat, 1 or more.
-    read_latency: int = 32
-    #: Cycles from a write's last beat to its response, 1 or more.
-    write_latency: int = 16
-    #: Bursts that each direction of a port accepts before the first is complete.
-    outstanding: int = 16
-    #: Bytes moved per cycle, both directions and all ports together; 0 for as much as they carry.
-    bytes_per_cycle: float = 0.0
-    #: The memory moves nothing for the last ``refresh_cycles`` of every ``refresh_every`` cycles.
-    refresh_every: int = 0
-    refresh_cycles: int = 0
-    #: Chance of a pause, on every channel and in every cycle, 0 to below 1.
-    stall_rate: float = 0.0
-    #: Of the pauses.
-    seed: int = 1
-
-    def __post_init__(self):
-        for name in ("read_latency", "write_latency", "outstanding"):
-            value = getattr(self, name)
-            if not isinstance(value, int):
-                raise TypeError(f"{name} must be an integer, not {value!r}")
-            if not 1 <= value < 2**31:
-                raise ValueError(f"{name} must be in 1..{2**31 - 1}, not {value!r}")
-        if not (0 <= self.refresh_cycles < self.refresh_every < 2**31 or not self.refresh_cycles):
-            raise ValueError(
-                f"refresh_cycles must be in 0..{self.refresh_every}, below refresh_every, "
-                f"not {self.refresh_cycles!r}"
-            )
-        if not 0 <= self.stall_rate < 1:
-            raise ValueError(f"stall_rate must be in 0..1, below 1, not {self.stall_rate!r}")
-        if not 0 <= self.bytes_per_cycle <= 2**20:
-            raise ValueError(f"bytes_per_cycle must be in 0..{2**20}, not {self.bytes_per_cycle!r}")
 
 
 @dataclass(frozen=True)

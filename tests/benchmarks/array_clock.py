@@ -11,8 +11,8 @@ import tempfile
 from pathlib import Path
 
 import hw.synth
-from hw.boards.devices import find_board
-from hw.contract.presets import load_config
+from hw.boards.presets import load_config
+from hw.boards.registry import find_board
 from hw.rtl.generate import accelerator_verilog
 from hw.synth.hierarchy import direct_instances
 from hw.synth.nextpnr import part_options, run_nextpnr_tool

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hw.boards.devices import find_board
+from hw.boards.registry import find_board
 from hw.compiler import compile_graph
 from hw.contract.config import AcceleratorConfig
 from hw.model.cycles import estimate_cycles

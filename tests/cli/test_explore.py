@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from hw.boards.presets import load_config
 from hw.contract.config import AcceleratorConfig
-from hw.contract.presets import load_config
 from hw.synth.area import Area
 from nbqnn_train.graph import save
 from tests.cli.networks import small_graph
@@ -63,7 +63,7 @@ def test_the_best_is_written_and_all_are_in_the_json(nbqnn, graph, area, tmp_pat
 @pytest.mark.parametrize(
     ("pattern", "arguments"),
     [
-        ("board must be one of zcu102, ulx3s, not 'zcu999'", ["--board", "zcu999"]),
+        ("board must be one of ulx3s, zcu102, not 'zcu999'", ["--board", "zcu999"]),
         ("board for explore must be one of zcu102, not 'ulx3s'", ["--board", "ulx3s"]),
         (
             "pe must be one of shift, multiply, not 'divide'",

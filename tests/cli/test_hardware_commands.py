@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from hw.contract.presets import load_config
+from hw.boards.presets import load_config
 from nbqnn_train.graph import Graph, Input, MaxPool2d, save
 from tests.cli.networks import small_graph
 from tests.hw.synth.reports import HIERARCHY, MET, MISSED, POWER, UTILIZATION, header
@@ -71,7 +71,7 @@ def test_generate_refuses_a_file_that_is_no_toml(refused, tmp_path):
 
 def test_synth_refuses_an_unknown_board(refused, build):
     refused(
-        "board must be one of zcu102, ulx3s, not 'zcu999'",
+        "board must be one of ulx3s, zcu102, not 'zcu999'",
         *["synth", build, "--tool", "yosys", "--board", "zcu999"],
     )
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hw.boards.memories import find_memory
+from hw.boards.registry import find_memory
 from scripts import performance
 
 

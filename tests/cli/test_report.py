@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from hw.contract.presets import PRESETS
+from hw.boards.presets import PRESETS
 from nbqnn_train.graph import save
 from tests.cli.networks import small_graph
 

@@ -286,3 +286,16 @@ def test_an_overflow_is_caught_even_if_the_proof_were_wrong(monkeypatch):
         GraphError, match=r"'sum': values reach 1020\.\.1020; 8 bits hold -128\.\.127"
     ):
         run_codes(graph, np.array([[255]]))
+
+
+@pytest.mark.parametrize(
+    ("multiplier", "shift", "refused"),
+    [(0, 0, False), (1, 62, False), (-1, 0, True), (1, -1, True), (1, 63, True)],
+)
+def test_ends_of_what_the_requantizer_takes(multiplier, shift, refused):
+    if refused:
+        with pytest.raises(GraphError, match=r"multipliers from 0 and shifts in 0\.\.62$"):
+            requantize(5, multiplier, 0, shift, -128, 127)
+    else:
+        # 5 / 2**62 is below one half.
+        assert requantize(5, multiplier, 0, shift, -128, 127) == 0

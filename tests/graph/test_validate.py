@@ -379,3 +379,25 @@ print(run(graph, np.float32([[-4, 11]])).tolist())
         check=False,
     )
     assert (result.stdout, result.stderr) == ("[[0, 9]]\n", "")
+
+
+@pytest.mark.parametrize(
+    ("shapes", "largest"),
+    [(((1 << 15, 1, 1), (1 << 15, 1, 1)), 1 << 16), (((1 << 23,), (1 << 23,)), 1 << 24)],
+    ids=["maps", "vectors"],
+)
+def test_most_channels_of_a_concatenation(shapes, largest):
+    """As many as a tensor may have, and not one more."""
+
+    def joined(*operands: tuple[int, ...]) -> Graph:
+        inputs = [
+            Input(name=name, shape=shape, bits=8, signed=True, exponent=0)
+            for name, shape in zip("abc", operands, strict=False)
+        ]
+        join = Concat(name="join", operands=tuple(node.name for node in inputs))
+        return Graph(nodes=(*inputs, join), outputs=("join",))
+
+    assert tensor_types(joined(*shapes))["join"].shape == (largest, *shapes[0][1:])
+    message = f"^Concat 'join': output must have at most {largest} channels, not {largest + 1}$"
+    with pytest.raises(GraphError, match=message):
+        tensor_types(joined(*shapes, (1, *shapes[0][1:])))

@@ -9,10 +9,10 @@ import numpy as np
 from hw.compiler import compile_graph
 from hw.contract.causes import ErrorCause
 from hw.contract.isa import BODIES, CHECKSUM, DESCRIPTOR_BYTES, HEAD, Opcode, Region
+from hw.contract.memory_timing import MemoryTiming
 from hw.contract.program import Program
 from hw.driver import AcceleratorError, Driver, memory_bytes
 from nbqnn_train.graph import Graph, Input, MaxPool2d
-from sim.verilated import MemoryTiming
 from tests.hw.networks import Network, images, traced_codes
 from tests.hw.runs import MemoryBus, Model, compare, offset
 

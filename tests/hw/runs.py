@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from hw.contract.config import AcceleratorConfig
+from hw.contract.memory_timing import MemoryTiming
 from hw.contract.program import Program
 from hw.contract.registers import REGISTERS
 from hw.driver import Buffer, Driver, RunResult, run_group
-from sim.verilated import MemoryTiming, VerilatedAccelerator
+from sim.verilated import VerilatedAccelerator
 
 __all__ = ["PAGE", "MemoryBus", "Model", "compare", "compare_groups", "offset"]
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from hw.boards.presets import PRESETS
 from hw.compiler import compile_graph
-from hw.contract.presets import PRESETS
+from hw.contract.memory_timing import MemoryTiming
 from hw.driver import AcceleratorError
-from sim.verilated import MemoryTiming
 from tests.hw.accelerators import VERILATED
 from tests.hw.networks import images, small_network, traced_codes
 from tests.hw.runs import compare, offset

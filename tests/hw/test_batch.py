@@ -10,6 +10,7 @@ import pytest
 
 from hw.compiler import CompileError, compile_graph, load_program, save_program
 from hw.contract.isa import DESCRIPTOR_BYTES, Memory, Opcode, unpack
+from hw.contract.memory_timing import MemoryTiming
 from hw.driver import run_batch
 from hw.model.traffic import layer_bytes
 from nbqnn_train.graph import (
@@ -24,7 +25,6 @@ from nbqnn_train.graph import (
     NbqnnError,
 )
 from sim.simulate import simulate_program
-from sim.verilated import MemoryTiming
 from tests.hw.accelerators import VERILATED
 from tests.hw.networks import Network, images, small_network, traced_codes
 from tests.hw.runs import compare_groups

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from hw.compiler import compile_graph
+from hw.contract.memory_timing import MemoryTiming
 from hw.contract.registers import REGISTERS
 from hw.rtl.accelerator import TOP
 from hw.rtl.generate import accelerator_verilog
 from sim.coverage import Coverage
-from sim.verilated import MemoryTiming, VerilatedAccelerator
+from sim.verilated import VerilatedAccelerator
 from tests.hw.accelerators import VERILATED
 from tests.hw.faults import KINDS, FaultBench
 from tests.hw.networks import images, small_network, traced_codes

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from hw.contract.presets import PRESETS
+from hw.boards.presets import PRESETS
 from tests.hw.faults import KINDS, FaultBench
 from tests.nightly import NIGHTLY
 

@@ -7,8 +7,8 @@ import pytest
 
 from hw.compiler import compile_graph
 from hw.contract.isa import DESCRIPTOR_BYTES, Opcode, Region, Unit, unpack
+from hw.contract.memory_timing import MemoryTiming
 from nbqnn_train.graph import Add, Concat, Input
-from sim.verilated import MemoryTiming
 from tests.hw.accelerators import VERILATED
 from tests.hw.networks import Network, images, traced_codes
 from tests.hw.runs import compare

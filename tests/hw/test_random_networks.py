@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from hw.compiler import CompileError, compile_graph
 from hw.contract.isa import DESCRIPTOR_BYTES, Opcode
+from hw.contract.memory_timing import MemoryTiming
 from nbqnn_train.graph import Input, run_codes, tensor_types
-from sim.verilated import MemoryTiming
 from tests.graph.strategies import Case, Space, cases
 from tests.hw.accelerators import VERILATED
 from tests.hw.networks import Network, images, small_network, traced_codes

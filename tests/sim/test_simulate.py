@@ -6,11 +6,12 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from hw.boards.memories import DDR4_REFRESH, find_memory
+from hw.boards.presets import PRESETS
+from hw.boards.registry import find_memory
 from hw.compiler import compile_graph
-from hw.contract.presets import PRESETS
+from hw.contract.memory_timing import DDR4_REFRESH
 from nbqnn_train.graph import run
-from sim.simulate import TraceRequest, board_timing, simulate_program
+from sim.simulate import TraceRequest, simulate_program
 from tests.cli.networks import small_graph
 
 
@@ -55,8 +56,8 @@ def test_windows_of_signals():
 
 
 def test_memory_of_a_board_in_cycles():
-    timing = board_timing(replace(find_memory("zcu102"), **DDR4_REFRESH), 250)
+    timing = replace(find_memory("zcu102"), **DDR4_REFRESH).timing(250)
     assert (timing.read_latency, timing.write_latency) == (32, 16)
     assert timing.bytes_per_cycle == 17.1e9 / 250e6
     assert (timing.refresh_every, timing.refresh_cycles) == (1950, 88)
-    assert board_timing(find_memory("zcu102"), 250).refresh_cycles == 0
+    assert find_memory("zcu102").timing(250).refresh_cycles == 0

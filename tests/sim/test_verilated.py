@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from hw.contract.memory_timing import MemoryTiming
 from hw.rtl.verilog import emit
-from sim.verilated import BusError, MemoryTiming, SimulationError, VerilatedAccelerator
+from sim.verilated import BusError, SimulationError, VerilatedAccelerator
 from sim.verilator import ToolError, has_headers
 from tests.sim.designs import COPIER_MAP, FAULTS, IDENTITY, Copier
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hw.boards.ulx3s import MEMORY_BYTES, TOP, Ulx3s
+from hw.boards.registry import find_board
+from hw.boards.shells.ulx3s import MEMORY_BYTES, Ulx3s
 from hw.compiler import compile_graph
 from hw.driver import AcceleratorError, BusError, Driver, UartBus
 from hw.rtl.verilog import emit
@@ -18,6 +19,7 @@ from tests.hw.rtl.host.networks import two_layers
 CONFIG = replace(VERILATED["least_32"], clock_mhz=50)
 GRAPH = two_layers(act_bits=CONFIG.act_bits, weight_bits=CONFIG.weight_bits)
 PROGRAM = compile_graph(GRAPH, CONFIG)
+TOP = find_board("ulx3s").shell.top
 IMAGES = images(GRAPH, 2)
 EXPECTED = traced_codes(GRAPH, IMAGES)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hw.boards.presets import PRESETS
 from hw.compiler import CompileError, compile_graph, save_program
 from hw.contract.isa import DESCRIPTOR_BYTES, Opcode, unpack
-from hw.contract.presets import PRESETS
 from nbqnn_train.graph import (
     Clip,
     Conv2d,

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
+from hw.boards.presets import PRESETS
 from hw.compiler.constants import fold_requantize, identity_params
 from hw.compiler.errors import CompileError
-from hw.contract.presets import PRESETS
 from hw.contract.words import PRE_SHIFT, addend_bits, stored_offset
 from nbqnn_train.graph import Requantize, TensorType, requantize
 
@@ -124,13 +124,15 @@ def test_multipliers_that_shift_mode_does_not_have(multiplier):
         fold_requantize(PRESETS["tiny"], "conv", node, np.zeros(2, int), *ends, 0)
 
 
-def test_addends_that_do_not_fit():
+@pytest.mark.parametrize("below", [0, 16])
+def test_addends_that_do_not_fit(below):
+    """Also where the largest addend that fits would give the right code at one of the ends."""
     node = Requantize(
         name="r",
         input="x",
         multiplier=[1],
-        # 16 below zero, 17 from zero on.
-        bias=[(1 << 40) + (1 << 35)],
+        # One code below zero, the next one from zero on.
+        bias=[(below << 36) + (1 << 35)],
         shift=[36],
         bits=8,
         signed=True,

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hw.boards.presets import PRESETS
 from hw.compiler import compile_graph, layouts
 from hw.compiler.layouts import choose_layouts
 from hw.compiler.lower import lower
 from hw.contract.isa import DESCRIPTOR_BYTES, Opcode, unpack
-from hw.contract.presets import PRESETS
 from nbqnn_train.graph import Add, Input, MaxPool2d
 from tests.hw.networks import Network
 

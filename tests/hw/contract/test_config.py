@@ -5,8 +5,8 @@ from dataclasses import asdict, fields, replace
 
 import pytest
 
+from hw.boards.presets import PRESETS, load_config
 from hw.contract.config import AcceleratorConfig, ConfigError
-from hw.contract.presets import PRESETS, load_config
 
 TINY = PRESETS["tiny"]
 LEAST = {"name": "x", "lanes": 4, "filters": 4, "pixels": 1, "post_lanes": 4}

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hw.boards.presets import PRESETS
 from hw.compiler.folding import choose_fold
 from hw.contract.image_blocks import AxisFold, ImageFold
-from hw.contract.presets import PRESETS
 
 
 def convolved(x, weight, stride, dilation, size):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hw.contract.presets import PRESETS
+from hw.boards.presets import PRESETS
 from hw.contract.words import (
     ChannelParams,
     TensorLayout,

@@ -8,9 +8,9 @@ import pytest
 from hw.compiler import compile_graph
 from hw.contract.causes import ErrorCause
 from hw.contract.isa import DESCRIPTOR_BYTES, Command, Load, Opcode, Region, pack
+from hw.contract.memory_timing import MemoryTiming
 from hw.contract.registers import IDENTITY
 from hw.driver import AcceleratorError, Buffer, Driver
-from sim.verilated import MemoryTiming
 from tests.hw.accelerators import VERILATED
 from tests.hw.networks import images, small_network, traced_codes
 from tests.hw.runs import PAGE, compare, offset

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from hw.compiler import compile_graph
+from hw.contract.memory_timing import MemoryTiming
 from hw.contract.registers import IDENTITY
 from hw.driver import AcceleratorError, BusError, Driver, PynqBus, run_batch
-from sim.verilated import MemoryTiming
 from tests.hw.accelerators import VERILATED
 from tests.hw.networks import images, small_network, traced_codes
 

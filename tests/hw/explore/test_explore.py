@@ -6,21 +6,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hw.boards.devices import find_board
+from hw.boards.presets import PRESETS
+from hw.boards.registry import find_board
 from hw.compiler import CompileError, compile_graph
 from hw.contract.config import AcceleratorConfig
-from hw.contract.memory_timing import BoardMemory
-from hw.contract.presets import PRESETS
+from hw.contract.memory_timing import BoardMemory, MemoryTiming
 from hw.explore import Budget, Candidate, explore
 from hw.explore.bound import least_cycles, work_of
 from hw.explore.candidates import beaten, front
 from hw.explore.requirements import base_config
 from hw.explore.space import grid, neighbours
-from hw.model.cycles import MemoryModel, estimate_cycles
+from hw.model.cycles import estimate_cycles
 from nbqnn_train.graph import Input, save
 from tests.hw.networks import Network, small_network
 
-MEMORY = BoardMemory(name="test", bytes_per_s=10e9, read_ns=100, write_ns=50)
+MEMORY = BoardMemory(bytes_per_s=10e9, read_ns=100, write_ns=50)
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def test_everything_is_within_the_budget_and_has_the_models_figures(graph, found
     assert cycles == sorted(cycles)
     # By another way: the whole program, with its weights.
     best = found.best
-    model = MemoryModel(read_latency=25, write_latency=12, bytes_per_cycle=40)
+    model = MemoryTiming(read_latency=25, write_latency=12, bytes_per_cycle=40)
     assert estimate_cycles(compile_graph(graph, best.config), model).cycles == best.cycles
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from hw.contract.presets import PRESETS
+from hw.boards.presets import PRESETS
 from hw.explore.journal import Journal
 from nbqnn_train.graph.errors import NbqnnError
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hw.contract.presets import PRESETS
+from hw.boards.presets import PRESETS
 from hw.model.bank_waits import DrainedWords, ReadWords, loaded, stored
 from hw.model.pace import Pace
 from tests.hw.paces import paces, word_after

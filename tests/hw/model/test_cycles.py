@@ -6,10 +6,10 @@ from itertools import pairwise
 import pytest
 
 from hw.compiler import compile_graph
+from hw.contract.memory_timing import MemoryTiming
 from hw.model import cycles
-from hw.model.cycles import MemoryModel, estimate_cycles
+from hw.model.cycles import estimate_cycles
 from nbqnn_train.graph import Input
-from sim.verilated import MemoryTiming
 from tests.hw.accelerators import VERILATED
 from tests.hw.networks import Network, images, small_network, traced_codes
 from tests.hw.runs import compare
@@ -61,7 +61,7 @@ def test_every_layer(accelerator_model, network, timing):
     )
     program = compile_graph(graph, CONFIG)
     result = measured(accelerator_model, program, graph, timing)
-    estimate = estimate_cycles(program, MemoryModel(**timing))
+    estimate = estimate_cycles(program, MemoryTiming(**timing))
     assert estimate.cycles == pytest.approx(result.cycles, rel=0.01)
     for layer, expected in zip(estimate.layers, result.layer_cycles, strict=True):
         # A descriptor that comes sooner or later moves cycles from a layer to the next.
@@ -98,12 +98,12 @@ def test_loads_and_stores_share_the_memory(accelerator_model, monkeypatch, rate)
     program = compile_graph(graph, CONFIG)
     timing = {"bytes_per_cycle": rate * CONFIG.axi_beat_bits / 8}
     result = measured(accelerator_model, program, graph, timing)
-    estimate = estimate_cycles(program, MemoryModel(**timing))
+    estimate = estimate_cycles(program, MemoryTiming(**timing))
     assert estimate.cycles == pytest.approx(result.cycles, rel=0.02)
     for layer, expected in zip(estimate.layers, result.layer_cycles, strict=True):
         assert layer.cycles == pytest.approx(expected, rel=0.03), layer
     monkeypatch.setattr(cycles.Pace, "end", lambda pace, begin, words: begin + words * pace.alone)
-    assert estimate_cycles(program, MemoryModel(**timing)).cycles < 0.97 * result.cycles
+    assert estimate_cycles(program, MemoryTiming(**timing)).cycles < 0.97 * result.cycles
 
 
 def test_four_ports_share_the_memory(accelerator_model, monkeypatch):
@@ -112,10 +112,10 @@ def test_four_ports_share_the_memory(accelerator_model, monkeypatch):
     program = compile_graph(graph, FOUR_PORTS)
     timing = {"bytes_per_cycle": 1.07 * FOUR_PORTS.axi_beat_bits / 8}
     result = measured(accelerator_model, program, graph, timing)
-    estimate = estimate_cycles(program, MemoryModel(**timing))
+    estimate = estimate_cycles(program, MemoryTiming(**timing))
     assert estimate.cycles == pytest.approx(result.cycles, rel=0.015)
     monkeypatch.setattr(cycles.Pace, "end", lambda pace, begin, words: begin + words * pace.alone)
-    assert estimate_cycles(program, MemoryModel(**timing)).cycles < 0.982 * result.cycles
+    assert estimate_cycles(program, MemoryTiming(**timing)).cycles < 0.982 * result.cycles
 
 
 def test_refresh(accelerator_model):
@@ -124,6 +124,6 @@ def test_refresh(accelerator_model):
     program = compile_graph(graph, CONFIG)
     timing = {"refresh_every": 100, "refresh_cycles": 20}
     result = measured(accelerator_model, program, graph, timing)
-    estimate = estimate_cycles(program, MemoryModel(paused=0.2))
+    estimate = estimate_cycles(program, MemoryTiming(refresh_every=10, refresh_cycles=2))
     assert estimate.cycles == pytest.approx(result.cycles, rel=0.03)
     assert estimate_cycles(program).cycles < 0.95 * result.cycles

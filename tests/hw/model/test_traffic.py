@@ -2,8 +2,8 @@
 
 import pytest
 
+from hw.boards.presets import PRESETS
 from hw.compiler import compile_graph
-from hw.contract.presets import PRESETS
 from hw.model.cycles import estimate_cycles
 from hw.model.traffic import layer_bytes
 from hw.rtl.post.requantizer import param_layout

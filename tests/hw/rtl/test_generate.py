@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hw.contract.presets import PRESETS, load_config
+from hw.boards.presets import PRESETS, load_config
 from hw.rtl.generate import accelerator_verilog, generate
 from nbqnn_train.graph import NbqnnError
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 FILES = ["hw.json", "nbqnn_registers.h", "registers.md", "rtl/nbqnn.v"]
 _GENERATE = """
 import sys
-from hw.contract.presets import PRESETS
+from hw.boards.presets import PRESETS
 from hw.rtl.generate import generate
 generate(PRESETS["tiny"], sys.argv[1])
 """

@@ -12,7 +12,7 @@ from pyslang import SourceManager
 from pyslang.ast import Compilation
 from pyslang.syntax import SyntaxTree
 
-from hw.contract.presets import PRESETS
+from hw.boards.presets import PRESETS
 from hw.rtl.accelerator import TOP
 from hw.rtl.generate import accelerator_verilog
 from hw.synth import yosys

@@ -7,10 +7,10 @@ from amaranth.sim import Simulator
 
 from hw.compiler import compile_graph
 from hw.contract.causes import Stall
-from hw.model.cycles import MemoryModel, estimate_cycles
+from hw.contract.memory_timing import MemoryTiming
+from hw.model.cycles import estimate_cycles
 from hw.rtl.control.stalls import StallCauses
 from nbqnn_train.graph import Flatten, Input
-from sim.verilated import MemoryTiming
 from tests.hw.accelerators import VERILATED
 from tests.hw.networks import Network, images, small_network, traced_codes
 from tests.hw.runs import compare
@@ -98,7 +98,7 @@ def test_stalls_of_a_layer(accelerator_model, kind, timing, most):
     result = compare(driver, x[0], traced_codes(graph, x)[0])
     stalls = result.stalls
     assert max(stalls, key=stalls.get) == most, stalls
-    estimate = estimate_cycles(program, MemoryModel(**timing))
+    estimate = estimate_cycles(program, MemoryTiming(**timing))
     model = estimate.stalls
     assert sum(layer.array for layer in estimate.layers) + sum(model.values()) == pytest.approx(
         estimate.cycles, abs=len(model)

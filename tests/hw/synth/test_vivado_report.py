@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hw.boards.devices import find_board
-from hw.contract.presets import load_config
+from hw.boards.presets import load_config
+from hw.boards.registry import find_board
 from hw.synth.area import Area
 from hw.synth.vivado import read_vivado, run_vivado, write_vivado
 from hw.synth.vivado_report import (

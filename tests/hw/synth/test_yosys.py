@@ -2,7 +2,7 @@
 
 import pytest
 
-from hw.boards.devices import find_board
+from hw.boards.registry import find_board
 from hw.rtl.verilog import emit
 from hw.synth.area import ModuleAreas
 from hw.synth.mapping import map_modules

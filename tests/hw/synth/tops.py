@@ -6,7 +6,7 @@ from pathlib import Path
 
 from amaranth.lib.wiring import In, Out
 
-from hw.contract.presets import load_config
+from hw.boards.presets import load_config
 from hw.rtl.axi.bus import AxiLiteSignature, AxiReadSignature, AxiWriteSignature, flat_members
 
 __all__ = ["MASTERS", "empty_build", "top_verilog"]

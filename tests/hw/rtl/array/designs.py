@@ -3,7 +3,7 @@
 from dataclasses import replace
 from itertools import product
 
-from hw.contract.presets import PRESETS
+from hw.boards.presets import PRESETS
 from hw.rtl.array.array import PeArray
 from hw.rtl.array.svpe import Svpe, Vpe
 from hw.rtl.array.vector_max import VectorMax

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from hw.contract.presets import PRESETS
+from hw.boards.presets import PRESETS
 from hw.rtl.control.group_walker import GroupWalker
 from hw.rtl.control.sequencer import StepSequencer
 from hw.rtl.control.walker import PositionWalker

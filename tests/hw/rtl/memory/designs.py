@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from hw.contract.presets import PRESETS
+from hw.boards.presets import PRESETS
 from hw.rtl.memory.activations import ActivationMemory
 from hw.rtl.memory.wide import WideMemory
 from tests.hw.parts import Parts

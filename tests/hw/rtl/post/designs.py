@@ -3,7 +3,7 @@
 from dataclasses import replace
 from itertools import product
 
-from hw.contract.presets import PRESETS
+from hw.boards.presets import PRESETS
 from hw.rtl.post.drain import Drain
 from hw.rtl.post.requantizer import Requantizer
 from tests.hw.parts import Parts

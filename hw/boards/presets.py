@@ -1,0 +1,44 @@
+"""Configurations that have a name, and those that are read from files."""
+
+import json
+import tomllib
+from pathlib import Path
+
+from hw.boards.registry import BOARDS
+from hw.contract.config import AcceleratorConfig, ConfigError
+from hw.contract.presets import SMALL_PRESETS
+
+__all__ = ["PRESETS", "load_config"]
+
+#: Those of no board, then those of the boards.
+PRESETS = {
+    config.name: config
+    for config in (*SMALL_PRESETS, *(one for board in BOARDS.values() for one in board.presets))
+}
+
+
+def load_config(preset: str | None = None, path: Path | None = None) -> AcceleratorConfig:
+    """The configuration of that preset name, or of that TOML or JSON file (exactly one of the two).
+
+    Raises :exc:`ConfigError` for an unknown preset, an unreadable file or values that do not fit.
+    """
+    if (preset is None) == (path is None):
+        raise ConfigError("a configuration needs either a preset or a file")
+    if preset is not None:
+        if preset not in PRESETS:
+            raise ConfigError(f"preset must be one of {', '.join(PRESETS)}, not {preset!r}")
+        return PRESETS[preset]
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not text"
+        raise ConfigError(f"configuration {path} cannot be read: {reason}") from None
+    try:
+        values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        kind = "JSON" if path.suffix == ".json" else "TOML"
+        raise ConfigError(f"configuration {path} is not {kind}: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"configuration {path} must hold fields, not a {type(values).__name__}")
+    return AcceleratorConfig.from_dict(values, str(path))

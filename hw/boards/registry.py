@@ -1,0 +1,39 @@
+"""Boards by name: those that this folder holds."""
+
+import pkgutil
+from importlib import import_module
+
+import hw.boards
+from hw.boards.board import Board
+from hw.contract.memory_timing import BoardMemory
+from nbqnn_train.graph.errors import NbqnnError
+
+__all__ = ["BOARDS", "find_board", "find_memory"]
+
+#: Modules beside the boards.
+_OTHERS = ("board", "presets", "registry", "shells")
+
+
+def _boards() -> dict[str, Board]:
+    names = sorted(module.name for module in pkgutil.iter_modules(hw.boards.__path__))
+    modules = (import_module(f"hw.boards.{name}") for name in names if name not in _OTHERS)
+    return {board.name: board for board in (module.BOARD for module in modules)}
+
+
+#: Name -> board, in the order of their names.
+BOARDS = _boards()
+
+
+def find_board(name: str) -> Board:
+    """The board of that name; :exc:`NbqnnError` naming the known ones for any other."""
+    if name not in BOARDS:
+        raise NbqnnError(f"board must be one of {', '.join(BOARDS)}, not {name!r}")
+    return BOARDS[name]
+
+
+def find_memory(name: str) -> BoardMemory:
+    """The memory of the board of that name; :exc:`NbqnnError` for a board that has none."""
+    able = [board.name for board in BOARDS.values() if board.memory is not None]
+    if name not in able:
+        raise NbqnnError(f"memory must be one of {', '.join(able)}, not {name!r}")
+    return BOARDS[name].memory

@@ -1,0 +1,60 @@
+"""AMD's ZCU102: Zynq UltraScale+ with four ports from the FPGA into the processors' DDR4."""
+
+from pathlib import Path
+
+from hw.boards.board import Board
+from hw.contract.config import AcceleratorConfig
+from hw.contract.memory_timing import BoardMemory
+
+__all__ = ["BOARD"]
+
+#: What the configurations have in common.
+_COMMON = {
+    "filters": 32,
+    "post_lanes": 32,
+    "act_depth": 32768,
+    "weight_depth": 1024,
+    "param_depth": 512,
+    "axi_data_width": 128,
+    "axi_ports": 4,
+    # As far as the processor's memory goes: its upper part ends below 64 GiB.
+    "axi_address_width": 36,
+}
+
+#: AMD DS891, XCZU9EG.
+BOARD = Board(
+    name="zcu102",
+    part="xczu9eg-ffvb1156-2-e",
+    family="xcup",
+    lut=274_080,
+    ff=548_160,
+    bram36=912,
+    dsp=2_520,
+    constraints=Path(__file__).with_suffix(".xdc"),
+    # 64 bits of DDR4-2133 behind the processor system: its peak. The latencies are assumptions of
+    # ours (32 and 16 cycles at 250 MHz), nobody has measured them.
+    memory=BoardMemory(bytes_per_s=17.1e9, read_ns=128, write_ns=64),
+    presets=(
+        # Four positions drained a cycle: residual networks have many outputs of few steps.
+        AcceleratorConfig(
+            name="zcu102-8bit", lanes=64, pixels=5, post_positions=4, acc_bits=24, **_COMMON
+        ),
+        AcceleratorConfig(
+            name="zcu102-16bit",
+            lanes=32,
+            act_bits=16,
+            acc_bits=32,
+            **_COMMON | {"filters": 64, "pixels": 3},
+        ),
+        # The baseline with 16-bit multipliers: as many as 2,520 DSP blocks leave room for, next to
+        # those of the channel-wise sums.
+        AcceleratorConfig(
+            name="zcu102-vpe16",
+            lanes=32,
+            act_bits=16,
+            acc_bits=40,
+            pe="multiply",
+            **_COMMON | {"filters": 24, "pixels": 3, "post_lanes": 8, "weight_depth": 512},
+        ),
+    ),
+)
