@@ -4,9 +4,17 @@ from dataclasses import replace
 
 from hw.compiler.errors import CompileError
 from hw.compiler.layer import Layer, Lowered
+from hw.contract.program import MAX_BATCH
+from hw.contract.registers import LAYERS
 from nbqnn_train.graph import Graph, Linear
 
-__all__ = ["batched"]
+__all__ = ["batched", "check_batch"]
+
+
+def check_batch(batch: int) -> None:
+    """Raises :class:`CompileError` for a number of images that no program can be for."""
+    if not isinstance(batch, int) or not 1 <= batch <= MAX_BATCH:
+        raise CompileError(f"batch must be 1...{MAX_BATCH} images, not {batch!r}")
 
 
 def batched(graph: Graph, lowered: Lowered, batch: int) -> Lowered:
@@ -15,12 +23,19 @@ def batched(graph: Graph, lowered: Lowered, batch: int) -> Lowered:
     Linear layers, and all that reads what they have computed, run once, with the images as the
     positions of one map: a linear layer is a convolution that steps from image to image, so its
     weights are needed once. The layers before them run image after image.
+
+    Raises :class:`CompileError` for more layers than the accelerator has time stamps.
     """
-    if not isinstance(batch, int) or batch < 1:
-        raise CompileError(f"batch must be 1 or more images, not {batch!r}")
+    single, together = list(lowered.layers), []
+    if batch > 1:
+        single, together = _divide(graph, lowered)
+    # Before the layers of each image are made, which could be very many.
+    count = batch * len(single) + len(together)
+    if count > LAYERS:
+        images = f" for a batch of {batch} images" if batch > 1 else ""
+        raise CompileError(f"a graph of {count} layers{images}; at most {LAYERS} fit")
     if batch == 1:
         return lowered
-    single, together = _divide(graph, lowered)
     return replace(
         lowered,
         layers=(

@@ -1,7 +1,6 @@
 """From a graph to a program."""
 
-from hw.compiler.batch import batched
-from hw.compiler.errors import CompileError
+from hw.compiler.batch import batched, check_batch
 from hw.compiler.layer import Lowered
 from hw.compiler.lower import lower
 from hw.compiler.schedule import Crowded, Schedule, Spill
@@ -9,7 +8,6 @@ from hw.compiler.tiles import stream_rows
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Unit
 from hw.contract.program import Program
-from hw.contract.registers import LAYERS
 from nbqnn_train.graph import Graph, validate
 
 __all__ = ["compile_graph"]
@@ -37,6 +35,7 @@ def compile_graph(
 
     Raises :class:`CompileError` naming the layer, the number and the limit that do not fit.
     """
+    check_batch(batch)
     validate(graph)
     copied: frozenset[str] = frozenset()
     spilled: frozenset[str] | None = None
@@ -45,11 +44,6 @@ def compile_graph(
     while True:
         if lowered is None:
             lowered = batched(graph, lower(graph, config, copied), batch)
-        if len(lowered.layers) > LAYERS:
-            images = f" for a batch of {batch} images" if batch > 1 else ""
-            raise CompileError(
-                f"a graph of {len(lowered.layers)} layers{images}; at most {LAYERS} fit"
-            )
         if spilled is None:
             spilled = _streamed(graph, config, lowered)
         try:

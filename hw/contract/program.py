@@ -13,8 +13,18 @@ from hw.contract.isa import DESCRIPTOR_BYTES
 from hw.contract.words import TensorLayout, stored_offset
 from nbqnn_train.graph import Graph, NbqnnError, TensorType, load, save, tensor_types, validate
 
-__all__ = ["Port", "Program", "ProgramError", "ProgramLayer", "load_program", "save_program"]
+__all__ = [
+    "MAX_BATCH",
+    "Port",
+    "Program",
+    "ProgramError",
+    "ProgramLayer",
+    "load_program",
+    "save_program",
+]
 
+#: Images of a run: linear layers have them as positions, a field of 16 bits.
+MAX_BATCH = (1 << 16) - 1
 _FORMAT = "nbqnn program"
 #: 3: words of the activation memory are in other banks, blocks of a folded image may overlap.
 _VERSION = 3
@@ -163,7 +173,7 @@ def _program(path: Path, entries: dict[str, bytes]) -> Program:
     fold = _fold(described.get("fold"))
     if fold is not None and fold.channels != types[source].shape[0]:
         raise ValueError(f"the image's fold must be of {types[source]}, not {fold}")
-    batch = _number({"batch": 1} | described, "batch", 1, 1 << 16)
+    batch = _number({"batch": 1} | described, "batch", 1, MAX_BATCH)
     sizes = {name: batch * prod(type_.shape) for name, type_ in types.items()}
     folded = sizes if fold is None else sizes | {source: batch * prod(fold.shape)}
     ports = {

@@ -1,6 +1,7 @@
 """Programs for batches: every code of every image, weights of linear layers once, refusals."""
 
 import re
+import time
 import zipfile
 from collections import Counter
 from dataclasses import replace
@@ -179,14 +180,21 @@ def test_a_batch_of_one_is_no_batch(tmp_path):
 
 def test_what_does_not_fit():
     graph = GRAPHS["deep"]
-    for batch in (0, -1, 1.5):
-        with pytest.raises(CompileError, match=f"^batch must be 1 or more images, not {batch!r}$"):
+    for batch in (0, -1, 1.5, 1 << 16, 100_000_000):
+        with pytest.raises(
+            CompileError, match=rf"^batch must be 1\.\.\.65535 images, not {batch!r}$"
+        ):
             compile_graph(graph, CONFIG, batch=batch)
     with pytest.raises(
         CompileError,
         match=r"^a graph of 306 layers for a batch of 150 images; at most 256 fit$",
     ):
         compile_graph(graph, CONFIG, batch=150)
+    # Said before anything is made for each of the images.
+    started = time.monotonic()
+    with pytest.raises(CompileError, match=r"for a batch of 65535 images; at most 256 fit$"):
+        compile_graph(graph, CONFIG, batch=65_535)
+    assert time.monotonic() - started < 5
     # Two rows of one image, whatever the batch.
     graph = GRAPHS["pooled"]
     for batch in (1, 5):
@@ -203,7 +211,7 @@ def test_damaged_batches(tmp_path):
     path = tmp_path / "program"
     save_program(compile_graph(GRAPHS["pooled"], CONFIG, batch=2), path)
     for old, new, message in (
-        (b'"batch": 2', b'"batch": 0', "field 'batch' must be 1...65536, not 0"),
+        (b'"batch": 2', b'"batch": 0', "field 'batch' must be 1...65535, not 0"),
         (b'"batch": 2', b'"batch": 3', "port 'image' must be laid out for"),
         (b'"image": 1', b'"image": 2', "field 'image' must be 0...1, not 2"),
     ):
