@@ -25,13 +25,13 @@ class ErrorCause(enum.IntEnum):
 
 
 class CommandFault(enum.IntEnum):
-    """Why a command stream was refused; also the register's value."""
+    """Why a command stream was refused; the numbers are those of :class:`ErrorCause`."""
 
-    NONE = 0
-    CHECKSUM = 1
-    OPCODE = 2
+    NONE = ErrorCause.NONE
+    CHECKSUM = ErrorCause.CHECKSUM
+    OPCODE = ErrorCause.OPCODE
     #: The program's last descriptor was not an END.
-    LENGTH = 3
+    LENGTH = ErrorCause.LENGTH
 
 
 class Stall(enum.IntEnum):

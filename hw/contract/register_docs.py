@@ -1,6 +1,6 @@
 """A register map as a Markdown table for people and as a C header for software."""
 
-from hw.contract.register_map import Access, Field, Register, RegisterMap, Window
+from hw.contract.register_map import Access, Field, Register, RegisterArray, RegisterMap
 
 __all__ = ["to_c_header", "to_markdown"]
 
@@ -9,7 +9,7 @@ def to_markdown(register_map: RegisterMap) -> str:
     """Tables of the registers and of their fields, in the order of their addresses."""
     lines = ["| offset | name | access | bits | reset | meaning |", "|---|---|---|---|---|---|"]
     for item in _by_address(register_map):
-        if isinstance(item, Window):
+        if isinstance(item, RegisterArray):
             last = item.offset + 4 * (item.words - 1)
             cells = (
                 f"`{item.offset:#06x}`…`{last:#06x}`",
@@ -58,7 +58,7 @@ def to_c_header(register_map: RegisterMap, prefix: str) -> str:
     for item in _by_address(register_map):
         name = f"{prefix}_{item.name.upper()}"
         lines.append(f"#define {name} 0x{item.offset:04x}u{_comment(item.doc)}")
-        if isinstance(item, Window):
+        if isinstance(item, RegisterArray):
             lines.append(f"#define {name}_WORDS {item.words}u")
         for part in _fields(item):
             mask = (2**part.width - 1) << part.offset
@@ -69,11 +69,11 @@ def to_c_header(register_map: RegisterMap, prefix: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _by_address(register_map: RegisterMap) -> list[Register | Window]:
-    return sorted((*register_map.registers, *register_map.windows), key=lambda item: item.offset)
+def _by_address(register_map: RegisterMap) -> list[Register | RegisterArray]:
+    return sorted((*register_map.registers, *register_map.arrays), key=lambda item: item.offset)
 
 
-def _fields(item: Register | Window) -> tuple[Field, ...]:
+def _fields(item: Register | RegisterArray) -> tuple[Field, ...]:
     return item.fields if isinstance(item, Register) else ()
 
 

@@ -3,8 +3,9 @@
 import enum
 import re
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
-__all__ = ["WORD_BYTES", "Access", "Field", "Register", "RegisterMap", "Window"]
+__all__ = ["WORD_BYTES", "Access", "Field", "Register", "RegisterArray", "RegisterMap"]
 
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -29,7 +30,7 @@ class Access(enum.Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Field:
-    """Some bits of a register, for the docs and the C header."""
+    """Some bits of a register."""
 
     name: str
     #: Lowest bit.
@@ -37,10 +38,15 @@ class Field:
     width: int = 1
     doc: str = ""
 
+    @property
+    def mask(self) -> int:
+        """Ones in the field's place in the register."""
+        return (2**self.width - 1) << self.offset
+
 
 @dataclass(frozen=True, kw_only=True)
 class Register:
-    """One word of the map."""
+    """One word of the map; software packs and unpacks its fields by their names."""
 
     name: str
     #: Byte address, a multiple of 4.
@@ -54,7 +60,7 @@ class Register:
     fields: tuple[Field, ...] = ()
 
     def __post_init__(self):
-        _check_place(self.name, self.offset)
+        _check_address(self.name, self.offset)
         if not isinstance(self.access, Access):
             raise TypeError(
                 f"Access of register {self.name} must be an Access, not {self.access!r}"
@@ -75,18 +81,47 @@ class Register:
             )
         used = 0
         for item in self.fields:
-            mask = (2**item.width - 1) << item.offset
-            if item.width < 1 or mask >> self.width or mask & used:
+            if item.width < 1 or item.mask >> self.width or item.mask & used:
                 raise ValueError(
                     f"Field {item.name} of register {self.name} must have bits of "
                     f"its own in 0..{self.width - 1}, not {item.width} from "
                     f"{item.offset}"
                 )
-            used |= mask
+            used |= item.mask
+        if self.fields and self.reset & ~used:
+            raise ValueError(
+                f"Reset value of register {self.name} must be of its fields, not {self.reset:#x}"
+            )
+
+    def pack(self, **values: int) -> int:
+        """The register's word with these values in its fields and zeros everywhere else.
+
+        Raises :exc:`ValueError` for a field that there is not, or a value that does not fit.
+        """
+        known = {item.name: item for item in self.fields}
+        word = 0
+        for name, value in values.items():
+            if name not in known:
+                raise ValueError(
+                    f"Field of register {self.name} must be one of {', '.join(known)}, not {name!r}"
+                )
+            if value not in range(2 ** known[name].width):
+                raise ValueError(
+                    f"Field {name} of register {self.name} must be 0..{2 ** known[name].width - 1},"
+                    f" not {value!r}"
+                )
+            word |= value << known[name].offset
+        return word
+
+    def unpack(self, word: int) -> SimpleNamespace:
+        """The values of all fields in the register's word, as attributes."""
+        return SimpleNamespace(
+            **{item.name: (word & item.mask) >> item.offset for item in self.fields}
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Window:
+class RegisterArray:
     """A synchronous memory that software reads as consecutive words."""
 
     name: str
@@ -96,22 +131,25 @@ class Window:
     doc: str = ""
 
     def __post_init__(self):
-        _check_place(self.name, self.offset)
+        _check_address(self.name, self.offset)
         if not isinstance(self.words, int) or self.words < 2:
-            raise ValueError(f"Words of window {self.name} must be 2 or more, not {self.words!r}")
+            raise ValueError(f"Words of array {self.name} must be 2 or more, not {self.words!r}")
 
 
 @dataclass(frozen=True)
 class RegisterMap:
-    """All registers and windows of a device; names and addresses must not overlap."""
+    """All registers and arrays of a device; names and addresses must not overlap.
+
+    Each is an attribute of the map by its name: ``REGISTERS.control``.
+    """
 
     registers: tuple[Register, ...]
-    windows: tuple[Window, ...] = field(default=())
+    arrays: tuple[RegisterArray, ...] = field(default=())
 
     def __post_init__(self):
         names = {}
         words = {}
-        for item in (*self.registers, *self.windows):
+        for item in (*self.registers, *self.arrays):
             if item.name in names:
                 raise ValueError(f"Register names must differ, not be {item.name!r} twice")
             names[item.name] = item
@@ -123,20 +161,29 @@ class RegisterMap:
                     )
                 words[offset] = item.name
 
-    def __getitem__(self, name: str) -> Register | Window:
-        """The register or window of that name."""
-        for item in (*self.registers, *self.windows):
+    def __getitem__(self, name: str) -> Register | RegisterArray:
+        """The register or array of that name."""
+        for item in (*self.registers, *self.arrays):
             if item.name == name:
                 return item
         raise KeyError(name)
 
+    def __getattr__(self, name: str) -> Register | RegisterArray:
+        # Copying asks for such names while the map has no registers yet.
+        if name.startswith("_") or name in ("registers", "arrays"):
+            raise AttributeError(name)
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"there is no register {name!r}") from None
+
     @property
     def size(self) -> int:
         """Bytes from address 0 to the end of the last register."""
-        return max(item.offset + _size(item) for item in (*self.registers, *self.windows))
+        return max(item.offset + _size(item) for item in (*self.registers, *self.arrays))
 
 
-def _check_place(name: str, offset: int) -> None:
+def _check_address(name: str, offset: int) -> None:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ValueError(
             f"Register name must be lower-case letters, digits and underscores, not {name!r}"
@@ -147,5 +194,5 @@ def _check_place(name: str, offset: int) -> None:
         )
 
 
-def _size(item: Register | Window) -> int:
-    return WORD_BYTES * item.words if isinstance(item, Window) else WORD_BYTES
+def _size(item: Register | RegisterArray) -> int:
+    return WORD_BYTES * item.words if isinstance(item, RegisterArray) else WORD_BYTES

@@ -1,8 +1,8 @@
 """The register map: once, for the hardware, the driver, the docs and the C header."""
 
-from hw.contract.causes import Stall
+from hw.contract.causes import ErrorCause, Stall
 from hw.contract.isa import Region
-from hw.contract.register_map import Access, Field, Register, RegisterMap, Window
+from hw.contract.register_map import Access, Field, Register, RegisterArray, RegisterMap
 
 __all__ = [
     "IDENTITY",
@@ -43,6 +43,16 @@ def _region(index: int, region: Region) -> tuple[Register, Register]:
     return _address(f"{name}_base", 0x040 + 8 * index, doc)
 
 
+_CAUSES = {
+    ErrorCause.CHECKSUM: "checksum",
+    ErrorCause.OPCODE: "opcode",
+    ErrorCause.LENGTH: "no END",
+    ErrorCause.READ: "read error",
+    ErrorCause.WRITE: "write error",
+    ErrorCause.BUSY: "start while busy",
+    ErrorCause.WINDOW: "outside the window",
+}
+
 _STALLS = {
     Stall.LOAD: "the next command waited for a load, or for room in the queue of loads.",
     Stall.STORE: "the next command waited for a store, or for room in the queue of stores; behind "
@@ -56,7 +66,7 @@ _STALLS = {
 
 REGISTERS = RegisterMap(
     registers=(
-        Register(name="identity", offset=0x000, access=Access.RO, doc='0x4E42514E, "NBQN".'),
+        Register(name="identity", offset=0x000, access=Access.RO, doc=f'0x{IDENTITY:X}, "NBQN".'),
         Register(
             name="version",
             offset=0x004,
@@ -131,8 +141,7 @@ REGISTERS = RegisterMap(
             offset=0x020,
             access=Access.RO,
             width=4,
-            doc="1 checksum, 2 opcode, 3 no END, 4 read error, 5 write error, 6 start while busy, "
-            "7 outside the window.",
+            doc=", ".join(f"{cause} {meaning}" for cause, meaning in _CAUSES.items()) + ".",
         ),
         Register(
             name="error_index",
@@ -219,8 +228,8 @@ REGISTERS = RegisterMap(
             for cause in Stall
         ),
     ),
-    windows=(
-        Window(
+    arrays=(
+        RegisterArray(
             name="layer_cycles",
             offset=0x400,
             words=LAYERS,

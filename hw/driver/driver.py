@@ -14,8 +14,8 @@ from nbqnn_train.graph import NbqnnError, quantize_input
 
 __all__ = ["AcceleratorError", "Driver", "RunResult"]
 
-_START, _RESET = 1, 2
-_DONE, _ERROR = 1, 2
+_EVENTS = REGISTERS.irq_status.pack(done=1, error=1)
+_MAJOR_VERSION = REGISTERS.version.unpack(VERSION).major
 
 
 class AcceleratorError(NbqnnError):
@@ -65,7 +65,7 @@ class Driver:
         self._write_address("window_first", self._memory.first)
         self._write_address("window_last", self._memory.last)
         self._write("program_length", program.command_count)
-        self._write("irq_enable", _DONE | _ERROR)
+        self._write("irq_enable", REGISTERS.irq_enable.pack(done=1, error=1))
 
     @property
     def program(self) -> Program:
@@ -98,12 +98,12 @@ class Driver:
         codes = codes.reshape(layout.channels, layout.height, layout.width)
         self._memory.write(Region.INPUT, layout.pack(program.config, codes))
 
-        self._write("irq_status", _DONE | _ERROR)
-        self._write("control", _START)
+        self._write("irq_status", _EVENTS)
+        self._write("control", REGISTERS.control.pack(start=1))
         in_time = self._bus.wait()
-        status = self._read("irq_status")
-        self._write("irq_status", _DONE | _ERROR)
-        if not in_time or status & _ERROR:
+        event = REGISTERS.irq_status.unpack(self._read("irq_status"))
+        self._write("irq_status", _EVENTS)
+        if not in_time or event.error:
             cause = ErrorCause(self._read("error_cause"))
             index = self._read("error_index")
             address = self._read("error_address_low") | self._read("error_address_high") << 32
@@ -115,7 +115,7 @@ class Driver:
             raise AcceleratorError(f"the run ended with {what} at {where}")
 
         stamps = [
-            self._bus.read(REGISTERS["layer_cycles"].offset + 4 * layer)
+            self._bus.read(REGISTERS.layer_cycles.offset + 4 * layer)
             for layer in range(len(program.layers))
         ]
         return RunResult(
@@ -136,19 +136,20 @@ class Driver:
 
     def reset(self) -> None:
         """Stops what runs; open AXI transfers are completed first."""
-        self._write("control", _RESET)
+        self._write("control", REGISTERS.control.pack(reset=1))
         for _ in range(1000):
-            if not self._read("status") & 1:
+            if not REGISTERS.status.unpack(self._read("status")).busy:
                 return
         raise AcceleratorError("the accelerator stays busy after a reset")
 
     def _check_identity(self):
-        identity, version = self._read("identity"), self._read("version")
+        identity = self._read("identity")
+        version = REGISTERS.version.unpack(self._read("version")).major
         if identity != IDENTITY:
             raise AcceleratorError(f"register identity must be {IDENTITY:#x}, not {identity:#x}")
-        if version >> 16 != VERSION >> 16:
+        if version != _MAJOR_VERSION:
             raise AcceleratorError(
-                f"the accelerator must be of version {VERSION >> 16}, not {version >> 16}"
+                f"the accelerator must be of version {_MAJOR_VERSION}, not {version}"
             )
         digest, wanted = self._read("digest"), self._program.config.digest
         if digest != wanted:

@@ -41,7 +41,7 @@ class PolledInterrupt:
     def wait(self, time_limit_s: float) -> bool:
         deadline = time.monotonic() + time_limit_s
         pause = _SHORTEST_S
-        while not self._read(REGISTERS["irq_status"].offset):
+        while not self._read(REGISTERS.irq_status.offset):
             if time.monotonic() > deadline:
                 return False
             time.sleep(pause)

@@ -153,10 +153,12 @@ class Accelerator(wiring.Component):
         start, reset = Signal(), Signal()
         failure = Signal(ErrorCause)
         m.d.comb += [
-            start.eq(registers.control_strobe & registers.control_data[0] & ~running & ~abort),
-            reset.eq(registers.control_strobe & registers.control_data[1]),
+            start.eq(registers.control_strobe & registers.control_data.start & ~running & ~abort),
+            reset.eq(registers.control_strobe & registers.control_data.reset),
             core.start.eq(start),
-            registers.status.eq(Cat(running | abort, done, error)),
+            registers.status.busy.eq(running | abort),
+            registers.status.done.eq(done),
+            registers.status.error.eq(error),
             registers.error_cause.eq(cause),
             registers.error_index.eq(index),
             registers.error_address_low.eq(error_address[:32]),
@@ -188,8 +190,8 @@ class Accelerator(wiring.Component):
             # Nothing would be fetched, and nothing end.
             with m.Elif(no_program):
                 m.d.comb += failure.eq(ErrorCause.LENGTH)
-        with m.If(registers.control_strobe & registers.control_data[0] & (running | abort)):
-            m.d.comb += registers.irq_status_set[1].eq(1)
+        with m.If(registers.control_strobe & registers.control_data.start & (running | abort)):
+            m.d.comb += registers.irq_status_set.error.eq(1)
             # What made the accelerator abort says more.
             with m.If(running | (cause == ErrorCause.NONE)):
                 m.d.sync += [cause.eq(ErrorCause.BUSY), index.eq(core.index)]
@@ -200,7 +202,7 @@ class Accelerator(wiring.Component):
             m.d.sync += [abort.eq(0), quiet.eq(0), ending.eq(0)]
             with m.If(ending):
                 m.d.sync += [running.eq(0), done.eq(1)]
-                m.d.comb += registers.irq_status_set[0].eq(1)
+                m.d.comb += registers.irq_status_set.done.eq(1)
         with m.If(running & core.done):
             m.d.sync += [abort.eq(1), ending.eq(1)]
         with m.If(failure != ErrorCause.NONE):
@@ -213,7 +215,7 @@ class Accelerator(wiring.Component):
                 error_address.eq(failure_address),
                 index.eq(core.index),
             ]
-            m.d.comb += registers.irq_status_set[1].eq(1)
+            m.d.comb += registers.irq_status_set.error.eq(1)
         with m.If(start):
             m.d.sync += [running.eq(1), done.eq(0), error.eq(0), cause.eq(ErrorCause.NONE)]
         with m.If(reset):
@@ -225,17 +227,20 @@ class Accelerator(wiring.Component):
                 cause.eq(ErrorCause.NONE),
                 abort.eq(1),
             ]
-        m.d.sync += self.irq.eq((registers.irq_status & registers.irq_enable).any())
+        events, enabled = registers.irq_status, registers.irq_enable
+        m.d.sync += self.irq.eq((events.done & enabled.done) | (events.error & enabled.error))
 
         # What the accelerator is, and how it spends its time.
         m.d.comb += [
             registers.identity.eq(IDENTITY),
             registers.version.eq(VERSION),
             registers.digest.eq(c.digest),
-            registers.axi_shape.eq(c.axi_ports | data_width << 8),
-            registers.array_shape.eq(
-                c.lanes | c.filters << 10 | c.pixels << 20 | int(c.pe == "multiply") << 26
-            ),
+            registers.axi_shape.ports.eq(c.axi_ports),
+            registers.axi_shape.data_width.eq(data_width),
+            registers.array_shape.lanes.eq(c.lanes),
+            registers.array_shape.filters.eq(c.filters),
+            registers.array_shape.pixels.eq(c.pixels),
+            registers.array_shape.multiply.eq(c.pe == "multiply"),
         ]
         for name, event in (
             ("cycles", 1),

@@ -1,21 +1,32 @@
 """A register file behind AXI4-Lite, described once for the hardware, the docs and software."""
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
-from amaranth.lib import wiring
+from amaranth.hdl import Array, Cat, Const, Module, Mux, ShapeLike, Signal, Value, unsigned
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.contract.register_map import WORD_BYTES, Access, RegisterMap, Window
+from hw.contract.register_map import WORD_BYTES, Access, Register, RegisterArray, RegisterMap
 from hw.rtl.axi.bus import AxiLiteSignature, Resp
 from hw.rtl.cells.choice import Choice
 from hw.rtl.cells.one_hot import number_of
 from hw.rtl.verilog import submodule
 
-__all__ = [
-    "AxiLiteRegisters",
-]
+__all__ = ["AxiLiteRegisters", "register_shape"]
 
 #: Registers that a choice is between: as many as tables and multiplexers behind them take.
 _CHOICE = 16
+
+
+def register_shape(register: Register) -> ShapeLike:
+    """The layout of a register's fields, or its bits if it has none."""
+    if not register.fields:
+        return unsigned(register.width)
+    fields = {field.name: data.Field(field.width, field.offset) for field in register.fields}
+    return data.FlexibleLayout(register.width, fields)
+
+
+def _reset(register: Register) -> int | dict[str, int]:
+    """The register's value after reset, as its shape takes it."""
+    return vars(register.unpack(register.reset)) if register.fields else register.reset
 
 
 class AxiLiteRegisters(wiring.Component):
@@ -38,13 +49,13 @@ class AxiLiteRegisters(wiring.Component):
     Members
     -------
     axi : ``In(AxiLiteSignature(address_width))``
-    NAME : ``In(width)`` for ``ro``, ``Out(width)`` for ``rw`` and ``w1c`` registers
-    NAME_set : ``In(width)``
+    NAME : ``In(register_shape(...))`` for ``ro``, ``Out(...)`` for ``rw`` and ``w1c`` registers
+    NAME_set : ``In(register_shape(...))``
         Bits to set, for ``w1c`` registers; setting wins over clearing.
-    NAME_strobe, NAME_data : ``Out(1)``, ``Out(width)``
+    NAME_strobe, NAME_data : ``Out(1)``, ``Out(register_shape(...))``
         For ``pulse`` registers: high for one cycle after a write, and what was written.
     NAME_address, NAME_data : ``Out(range(words))``, ``In(32)``
-        For windows: the data belongs to the address of the cycle before.
+        For arrays: the data belongs to the address of the cycle before.
     """
 
     def __init__(self, register_map: RegisterMap, address_width: int, *, name: str = "registers"):
@@ -62,23 +73,27 @@ class AxiLiteRegisters(wiring.Component):
         self.module_name = f"nbqnn_axi_lite_{name}"
         members = {"axi": In(AxiLiteSignature(address_width))}
         for register in register_map.registers:
-            name, width = register.name, register.width
+            name, shape, init = register.name, register_shape(register), _reset(register)
             match register.access:
                 case Access.RO:
-                    added = {name: In(width)}
+                    added = {name: In(shape)}
                 case Access.RW:
-                    added = {name: Out(width, init=register.reset)}
+                    added = {name: Out(shape, init=init)}
                 case Access.W1C:
-                    added = {f"{name}_set": In(width), name: Out(width, init=register.reset)}
+                    added = {f"{name}_set": In(shape), name: Out(shape, init=init)}
                 case Access.PULSE:
-                    added = {f"{name}_strobe": Out(1), f"{name}_data": Out(width)}
+                    added = {f"{name}_strobe": Out(1), f"{name}_data": Out(shape)}
             _add_members(members, added)
-        for window in register_map.windows:
+        for array in register_map.arrays:
             _add_members(members, {
-                f"{window.name}_address": Out(range(window.words)),
-                f"{window.name}_data": In(32),
+                f"{array.name}_address": Out(range(array.words)),
+                f"{array.name}_data": In(32),
             })  # fmt: skip
         super().__init__(members)
+
+    def _bits(self, member: str) -> Value:
+        """A member without its layout."""
+        return Value.cast(getattr(self, member))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -126,15 +141,15 @@ class AxiLiteRegisters(wiring.Component):
             m.d.comb += selected.eq(write & chosen[index])
             match register.access:
                 case Access.RW:
-                    value = getattr(self, register.name)
+                    value = self._bits(register.name)
                     # By bytes, so that strobes are enables of registers and take no tables.
                     for byte in range(-(-register.width // 8)):
                         bits = slice(8 * byte, min(8 * byte + 8, register.width))
                         with m.If(selected & strobe[byte]):
                             m.d.sync += value[bits].eq(data[bits])
                 case Access.W1C:
-                    value = getattr(self, register.name)
-                    set_ = getattr(self, f"{register.name}_set")
+                    value = self._bits(register.name)
+                    set_ = self._bits(f"{register.name}_set")
                     clear = Signal(register.width, name=f"{register.name}_clear")
                     with m.If(selected):
                         m.d.comb += clear.eq(data & mask)
@@ -142,34 +157,34 @@ class AxiLiteRegisters(wiring.Component):
                 case Access.PULSE:
                     m.d.sync += getattr(self, f"{register.name}_strobe").eq(selected & strobe.any())
                     with m.If(selected):
-                        m.d.sync += getattr(self, f"{register.name}_data").eq(data & mask)
+                        m.d.sync += self._bits(f"{register.name}_data").eq(data & mask)
 
     def _elaborate_reads(self, m: Module, platform: object) -> None:
         axi = self.axi
         word = Signal(self.address_width - 2)
-        for window in self.register_map.windows:
-            address = getattr(self, f"{window.name}_address")
-            m.d.comb += address.eq(word - window.offset // WORD_BYTES)
+        for array in self.register_map.arrays:
+            address = getattr(self, f"{array.name}_address")
+            m.d.comb += address.eq(word - array.offset // WORD_BYTES)
         # What is read, and which of it an address means: a number, as tables choose by numbers.
         found, values = [], []
-        for item in (*self.register_map.registers, *self.register_map.windows):
+        for item in (*self.register_map.registers, *self.register_map.arrays):
             first = item.offset // WORD_BYTES
-            if isinstance(item, Window):
+            if isinstance(item, RegisterArray):
                 found.append((word >= first) & (word < first + item.words))
                 value = getattr(self, f"{item.name}_data")
             else:
                 found.append(word == first)
-                value = Const(0) if item.access is Access.PULSE else getattr(self, item.name)
+                value = Const(0) if item.access is Access.PULSE else self._bits(item.name)
             values.append(Cat(value, Const(0, 32 - len(value))))
-        place, known = Signal(range(max(2, len(values)))), Signal()
+        number, known = Signal(range(max(2, len(values)))), Signal()
         choices = []
         for first in range(0, len(values), _CHOICE):
             words = values[first : first + _CHOICE]
             choice = Choice(ways=_CHOICE, width=32)
             m.submodules[f"choice_{first}"] = submodule(platform, choice)
-            m.d.comb += [choice.words.eq(Cat(*words)), choice.select.eq(place)]
+            m.d.comb += [choice.words.eq(Cat(*words)), choice.select.eq(number)]
             choices.append(choice.chosen)
-        data = Array(choices)[place // _CHOICE]
+        data = Array(choices)[number // _CHOICE]
         with m.FSM(name="read"):
             with m.State("IDLE"):
                 m.d.comb += axi.arready.eq(1)
@@ -179,7 +194,7 @@ class AxiLiteRegisters(wiring.Component):
             with m.State("ADDRESS"):
                 m.d.sync += [
                     known.eq(Cat(found).any()),
-                    place.eq(number_of(found)),
+                    number.eq(number_of(found)),
                 ]
                 m.next = "DATA"
             with m.State("DATA"):

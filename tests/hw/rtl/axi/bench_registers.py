@@ -9,7 +9,7 @@ from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiResp
 from sim.streams import cycles, start
 from tests.hw.rtl.axi.designs import REGISTER_MAP
 
-ADDRESS = {item.name: item.offset for item in (*REGISTER_MAP.registers, *REGISTER_MAP.windows)}
+ADDRESS = {item.name: item.offset for item in (*REGISTER_MAP.registers, *REGISTER_MAP.arrays)}
 
 
 class Bench:

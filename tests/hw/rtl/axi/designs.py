@@ -4,7 +4,7 @@ from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.contract.register_map import Access, Field, Register, RegisterMap, Window
+from hw.contract.register_map import Access, Field, Register, RegisterArray, RegisterMap
 from hw.rtl.axi.arbiter import ReadArbiter
 from hw.rtl.axi.bursts import request_layout
 from hw.rtl.axi.bus import (
@@ -136,7 +136,7 @@ REGISTER_MAP = RegisterMap(
         Register(name="base", offset=0x0C, access=Access.RW, reset=0x1234_5678, doc="Where."),
         Register(name="mask", offset=0x14, access=Access.RW, width=9),
     ),
-    (Window(name="stamps", offset=0x40, words=12, doc="When."),),
+    (RegisterArray(name="stamps", offset=0x40, words=12, doc="When."),),
 )
 
 

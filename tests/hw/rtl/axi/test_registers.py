@@ -1,6 +1,7 @@
 # amaranth: UnusedElaboratable=no
 """The register map: its checks, the register file, docs and header."""
 
+import copy
 import shutil
 import subprocess
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hw.contract.register_docs import to_c_header, to_markdown
-from hw.contract.register_map import Access, Field, Register, RegisterMap, Window
+from hw.contract.register_map import Access, Field, Register, RegisterArray, RegisterMap
 from hw.rtl.axi.register_file import AxiLiteRegisters
 from hw.rtl.verilog import emit
 from sim.runner import run_bench
@@ -46,6 +47,11 @@ def test_lint(tmp_path):
             r"Field f of register r must have bits of its own in 0\.\.3, not 2 from 3",
         ),
         (
+            {"width": 4, "reset": 5, "fields": (Field(name="f", offset=0, width=2),)},
+            ValueError,
+            r"Reset value of register r must be of its fields, not 0x5",
+        ),
+        (
             {"fields": (Field(name="f", offset=0, width=2), Field(name="g", offset=1))},
             ValueError,
             "Field g of register r must have bits of its own",
@@ -57,13 +63,37 @@ def test_refused_registers(changes, error, message):
         register(**changes)
 
 
+def test_fields_by_name():
+    """Packing and unpacking against the bits as they are written out in the map."""
+    control = REGISTER_MAP.control
+    assert control.pack(start=1, mode=0b1010) == 0b1010_0000_0001
+    assert control.pack(mode=1) == 0x100
+    assert control.pack() == 0
+    assert vars(control.unpack(0xFFFF_F5F0)) == {"start": 0, "mode": 5}
+    assert REGISTER_MAP.stamps.words == 12
+    assert copy.deepcopy(REGISTER_MAP) == REGISTER_MAP
+
+
+def test_refused_fields():
+    with pytest.raises(
+        ValueError, match=r"^Field of register control must be one of start, mode, "
+    ):
+        REGISTER_MAP.control.pack(stop=1)
+    with pytest.raises(
+        ValueError, match=r"^Field mode of register control must be 0\.\.15, not 16$"
+    ):
+        REGISTER_MAP.control.pack(mode=16)
+    with pytest.raises(AttributeError, match=r"^there is no register 'controls'$"):
+        REGISTER_MAP.controls.pack()
+
+
 def test_refused_maps():
     with pytest.raises(ValueError, match=r"^Register names must differ, not be 'r' twice$"):
         RegisterMap((register(), register(offset=4)))
     with pytest.raises(ValueError, match=r"^Register w must have an offset .* 0x8, which is r's$"):
-        RegisterMap((register(offset=8),), (Window(name="w", offset=0, words=3),))
-    with pytest.raises(ValueError, match=r"^Words of window w must be 2 or more, not 1$"):
-        Window(name="w", offset=0, words=1)
+        RegisterMap((register(offset=8),), (RegisterArray(name="w", offset=0, words=3),))
+    with pytest.raises(ValueError, match=r"^Words of array w must be 2 or more, not 1$"):
+        RegisterArray(name="w", offset=0, words=1)
     with pytest.raises(ValueError, match=r"^Address width must reach 112 bytes .*, not 6 bits$"):
         AxiLiteRegisters(REGISTER_MAP, 6)
 

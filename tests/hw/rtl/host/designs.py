@@ -4,7 +4,7 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.contract.register_map import Access, Register, RegisterMap, Window
+from hw.contract.register_map import Access, Register, RegisterArray, RegisterMap
 from hw.rtl.axi.bus import AxiReadSignature, AxiWriteSignature, flat_members, flat_view
 from hw.rtl.axi.register_file import AxiLiteRegisters
 from hw.rtl.host.bridge import CONTROL_ADDRESS_BITS, Bridge
@@ -24,7 +24,7 @@ REGISTER_MAP = RegisterMap(
         Register(name="base", offset=0x4, access=Access.RW, reset=0x1234),
         Register(name="irq", offset=0x8, access=Access.RW, width=1),
     ),
-    (Window(name="stamps", offset=0x40, words=8),),
+    (RegisterArray(name="stamps", offset=0x40, words=8),),
 )
 
 
