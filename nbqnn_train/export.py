@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from nbqnn_train.graph.bounds import accumulator_bounds, required_bits
+from nbqnn_train.graph.checks import label
 from nbqnn_train.graph.errors import NbqnnError
-from nbqnn_train.graph.fields import label
 from nbqnn_train.graph.limits import ACC_BITS
 from nbqnn_train.graph.nodes import (
     Add,

@@ -30,6 +30,7 @@ from nbqnn_train.graph import (
     TensorType,
     tensor_types,
 )
+from nbqnn_train.graph.operators import OPERATORS
 
 __all__ = ["lower"]
 
@@ -103,6 +104,8 @@ class _Lowering:
         refused = []
         for node in self.graph.nodes:
             kind = type(node).__name__
+            if type(node) in OPERATORS:
+                refused.append(f"{node.name} ({kind})")
             if isinstance(node, _SUMMING) and self.users[node.name] != 1:
                 refused.append(f"{node.name} ({kind} with {self.users[node.name]} readers)")
         if len(self.graph.input_nodes) != 1:

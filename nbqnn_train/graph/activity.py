@@ -7,6 +7,7 @@ import numpy as np
 
 from .interpreter import requantize, run
 from .nodes import Conv2d, Graph, Input, Linear, Requantize
+from .operators import ConvTranspose2d
 
 __all__ = ["Activity", "activity", "weight_histogram"]
 
@@ -59,7 +60,7 @@ def activity(graph: Graph, x: np.ndarray | Mapping[str, np.ndarray]) -> list[Act
     return rows
 
 
-def weight_histogram(node: Conv2d | Linear) -> dict[int, int]:
+def weight_histogram(node: Conv2d | Linear | ConvTranspose2d) -> dict[int, int]:
     """How often each weight occurs: 0 and signed powers of two."""
     weights, counts = np.unique(node.weight, return_counts=True)
     return {int(w): int(n) for w, n in zip(weights, counts, strict=True)}

@@ -19,10 +19,18 @@ from math import prod
 
 import numpy as np
 
-from .infer import window_output
+from .geometry import window_output
 from .nodes import Conv2d, Linear, Requantize
 
-__all__ = ["convolve", "exact_dtype", "multiply", "rescale", "weight_matrix", "windows"]
+__all__ = [
+    "convolve",
+    "correlate",
+    "exact_dtype",
+    "multiply",
+    "rescale",
+    "weight_matrix",
+    "windows",
+]
 
 #: Accumulators that are requantized in one go: what fits the cache.
 _BLOCK = 1 << 14
@@ -88,6 +96,19 @@ def windows(
 def convolve(node: Conv2d, matrix: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Accumulators (N, Cout, OH, OW) of ``x`` (N, Cin, H, W), in the type of ``matrix``."""
     kernel = node.weight.shape[2:]
+    return correlate(matrix, x, kernel, node.stride, node.padding, node.dilation)
+
+
+def correlate(
+    matrix: np.ndarray,
+    x: np.ndarray,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int, int, int],
+    dilation: tuple[int, int],
+) -> np.ndarray:
+    """Sums (N, Cout, OH, OW) of ``x`` (N, Cin, H, W) with weights as :func:`weight_matrix` has
+    them."""
     groups, outputs, depth = matrix.shape
     parts = []
     batch = 1
@@ -96,9 +117,9 @@ def convolve(node: Conv2d, matrix: np.ndarray, x: np.ndarray) -> np.ndarray:
         view = windows(
             x[start : start + batch].astype(matrix.dtype, copy=False),
             kernel,
-            node.stride,
-            node.padding,
-            node.dilation,
+            stride,
+            padding,
+            dilation,
         )
         positions = view.shape[4:]
         columns = view.reshape(view.shape[0], groups, depth, positions[0] * positions[1])

@@ -16,9 +16,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from . import limits
+from .checks import label
 from .errors import GraphError
-from .fields import label
 from .infer import tensor_types
+from .intervals import Interval, Step, ends, joined, weighted
 from .nodes import (
     Add,
     AvgPool2d,
@@ -33,6 +34,7 @@ from .nodes import (
     Requantize,
     TensorType,
 )
+from .operators import OPERATORS
 
 __all__ = [
     "NodeBounds",
@@ -43,8 +45,6 @@ __all__ = [
     "value_bounds",
 ]
 
-#: Weights that are looked at in one go.
-_BLOCK = 1 << 16
 #: Flatten keeps one interval per feature up to this length and one for the whole vector beyond, so
 #: that a few bytes of an untrusted file cannot ask for a large allocation.
 _MAX_INTERVALS = 1 << 20
@@ -62,27 +62,6 @@ class NodeBounds:
 
     low: int
     high: int
-    partial: tuple[int, int] | None = None
-    wide: tuple[int, int] | None = None
-    magnitude: int = 0
-
-
-@dataclass(frozen=True)
-class _Interval:
-    """Smallest and largest code per channel: arrays of C entries, or of one for all."""
-
-    low: np.ndarray
-    high: np.ndarray
-
-    def expand(self, channels: int) -> "_Interval":
-        return _Interval(np.broadcast_to(self.low, channels), np.broadcast_to(self.high, channels))
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Step:
-    """What one node adds to the walk over the graph."""
-
-    values: _Interval
     partial: tuple[int, int] | None = None
     wide: tuple[int, int] | None = None
     magnitude: int = 0
@@ -138,10 +117,11 @@ def graph_bounds(graph: Graph, types: dict[str, TensorType] | None = None) -> di
     if types is None:
         types = tensor_types(graph)
     readers = Counter(source for node in graph.nodes for source in node.inputs)
-    alive: dict[str, _Interval] = {}
+    alive: dict[str, Interval] = {}
     bounds = {}
     for node in graph.nodes:
-        step = _RULES[type(node)](node, types, *(alive[source] for source in node.inputs))
+        rule = _RULES.get(type(node)) or OPERATORS[type(node)].bound
+        step = rule(node, types, *(alive[source] for source in node.inputs))
         bounds[node.name] = NodeBounds(
             low=int(step.values.low.min()),
             high=int(step.values.high.max()),
@@ -157,137 +137,79 @@ def graph_bounds(graph: Graph, types: dict[str, TensorType] | None = None) -> di
     return bounds
 
 
-def _dot(weight: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """``weight @ codes`` without rounding; weight (O, I) is not negative, codes (I,)."""
-    largest = int(weight.max()) * max(abs(int(codes.min())), abs(int(codes.max())))
-    if largest * weight.shape[1] < 1 << 63:
-        return weight @ codes
-    return weight.astype(object) @ codes.astype(object)
-
-
-def _span(plus: np.ndarray, minus: np.ndarray, low: np.ndarray, high: np.ndarray) -> _Interval:
-    """Ends of ``(plus - minus) @ codes``: a positive weight turns low into low, a negative high."""
-    return _Interval(
-        _dot(plus, low) - _dot(minus, high),
-        _dot(plus, high) - _dot(minus, low),
-    )
-
-
-def _joined(parts: list[_Interval]) -> _Interval:
-    return _Interval(
-        np.concatenate([part.low for part in parts]),
-        np.concatenate([part.high for part in parts]),
-    )
-
-
-def _weighted(node: Conv2d | Linear, source: _Interval, padded: bool) -> _Step:
-    """Sums of products, output channel by output channel."""
-    weight = node.weight.reshape(*node.weight.shape[:2], -1)
-    groups = node.groups if isinstance(node, Conv2d) else 1
-    outputs, inputs = weight.shape[0] // groups, weight.shape[1]
-    source = source.expand(groups * inputs)
-    below, above = np.minimum(source.low, 0), np.maximum(source.high, 0)
-    largest = np.maximum(-below, above)
-    values, partials, magnitude = [], [], 0
-    # As many rows at a time as stay in the cache.
-    step = max(1, _BLOCK // weight[0].size)
-    for group in range(groups):
-        taps = slice(group * inputs, (group + 1) * inputs)
-        end = (group + 1) * outputs
-        for start in range(group * outputs, end, step):
-            rows = weight[start : min(start + step, end)]
-            # All taps of one input channel share its interval, so they are added up first; below
-            # 2**63 because a weight has at most 2**30 and a file no 2**33 of them.
-            plus = np.maximum(rows, 0).sum(axis=2)
-            minus = plus - rows.sum(axis=2)
-            partials.append(_span(plus, minus, below[taps], above[taps]))
-            if not padded:
-                values.append(_span(plus, minus, source.low[taps], source.high[taps]))
-            magnitude = max(magnitude, int(_dot(plus + minus, largest[taps]).max()))
-    partial = _joined(partials)
-    # A padded tap contributes 0, so any subset of the terms can be the whole sum.
-    return _Step(
-        values=partial if padded else _joined(values), partial=_ends(partial), magnitude=magnitude
-    )
-
-
-def _ends(interval: _Interval) -> tuple[int, int]:
-    return int(interval.low.min()), int(interval.high.max())
-
-
-def _input(node: Input, types: dict[str, TensorType]) -> _Step:
+def _input(node: Input, types: dict[str, TensorType]) -> Step:
     code = types[node.name]
-    return _Step(values=_Interval(np.array([code.low]), np.array([code.high])))
+    return Step(values=Interval(np.array([code.low]), np.array([code.high])))
 
 
-def _conv(node: Conv2d, types: dict[str, TensorType], source: _Interval) -> _Step:
-    return _weighted(node, source, any(node.padding))
+def _conv(node: Conv2d, types: dict[str, TensorType], source: Interval) -> Step:
+    return weighted(node.weight, node.groups, source, any(node.padding))
 
 
-def _linear(node: Linear, types: dict[str, TensorType], source: _Interval) -> _Step:
-    return _weighted(node, source, False)
+def _linear(node: Linear, types: dict[str, TensorType], source: Interval) -> Step:
+    return weighted(node.weight, 1, source, False)
 
 
-def _same(node: MaxPool2d, types: dict[str, TensorType], source: _Interval) -> _Step:
-    return _Step(values=source)
+def _same(node: MaxPool2d, types: dict[str, TensorType], source: Interval) -> Step:
+    return Step(values=source)
 
 
-def _avg_pool(node: AvgPool2d, types: dict[str, TensorType], source: _Interval) -> _Step:
+def _avg_pool(node: AvgPool2d, types: dict[str, TensorType], source: Interval) -> Step:
     # Below 2**57: a kernel of at most 2**32 positions, a multiplier of at most 2**8, codes of 16
     # bits.
     factor = node.kernel[0] * node.kernel[1] * int(node.multiplier)
     below, above = np.minimum(source.low, 0), np.maximum(source.high, 0)
-    partial = _Interval(below * factor, above * factor)
-    values = partial if any(node.padding) else _Interval(source.low * factor, source.high * factor)
+    partial = Interval(below * factor, above * factor)
+    values = partial if any(node.padding) else Interval(source.low * factor, source.high * factor)
     # Every position at its larger end.
-    magnitude = max(abs(end) for end in _ends(partial))
-    return _Step(values=values, partial=_ends(partial), magnitude=magnitude)
+    magnitude = max(abs(end) for end in ends(partial))
+    return Step(values=values, partial=ends(partial), magnitude=magnitude)
 
 
-def _add(node: Add, types: dict[str, TensorType], a: _Interval, b: _Interval) -> _Step:
+def _add(node: Add, types: dict[str, TensorType], a: Interval, b: Interval) -> Step:
     (low_a, high_a), (low_b, high_b) = (
         (x.low << int(s), x.high << int(s)) for x, s in zip((a, b), node.shifts, strict=True)
     )
-    partial = _Interval(
+    partial = Interval(
         np.minimum(low_a, 0) + np.minimum(low_b, 0), np.maximum(high_a, 0) + np.maximum(high_b, 0)
     )
     magnitude = int((np.maximum(-low_a, high_a) + np.maximum(-low_b, high_b)).max())
-    values = _Interval(low_a + low_b, high_a + high_b)
-    return _Step(values=values, partial=_ends(partial), magnitude=magnitude)
+    values = Interval(low_a + low_b, high_a + high_b)
+    return Step(values=values, partial=ends(partial), magnitude=magnitude)
 
 
-def _concat(node: Concat, types: dict[str, TensorType], *sources: _Interval) -> _Step:
+def _concat(node: Concat, types: dict[str, TensorType], *sources: Interval) -> Step:
     lows = {int(end) for source in sources for end in (source.low.min(), source.low.max())}
     highs = {int(end) for source in sources for end in (source.high.min(), source.high.max())}
     if len(lows) == len(highs) == 1 or types[node.name].shape[0] > _MAX_INTERVALS:
-        return _Step(values=_Interval(np.array([min(lows)]), np.array([max(highs)])))
+        return Step(values=Interval(np.array([min(lows)]), np.array([max(highs)])))
     parts = [
         source.expand(types[name].shape[0])
         for name, source in zip(node.operands, sources, strict=True)
     ]
-    return _Step(values=_joined(parts))
+    return Step(values=joined(parts))
 
 
-def _flatten(node: Flatten, types: dict[str, TensorType], source: _Interval) -> _Step:
+def _flatten(node: Flatten, types: dict[str, TensorType], source: Interval) -> Step:
     features = types[node.name].shape[0]
     if source.low.size == 1:
-        return _Step(values=source)
+        return Step(values=source)
     if features > _MAX_INTERVALS:
-        low, high = _ends(source)
-        return _Step(values=_Interval(np.array([low]), np.array([high])))
+        low, high = ends(source)
+        return Step(values=Interval(np.array([low]), np.array([high])))
     repeat = features // source.low.size
-    return _Step(values=_Interval(np.repeat(source.low, repeat), np.repeat(source.high, repeat)))
+    return Step(values=Interval(np.repeat(source.low, repeat), np.repeat(source.high, repeat)))
 
 
-def _clip(node: Clip, types: dict[str, TensorType], source: _Interval) -> _Step:
-    return _Step(
-        values=_Interval(
+def _clip(node: Clip, types: dict[str, TensorType], source: Interval) -> Step:
+    return Step(
+        values=Interval(
             np.clip(source.low, node.low, node.high), np.clip(source.high, node.low, node.high)
         )
     )
 
 
-def _requantize(node: Requantize, types: dict[str, TensorType], source: _Interval) -> _Step:
+def _requantize(node: Requantize, types: dict[str, TensorType], source: Interval) -> Step:
     source = source.expand(node.multiplier.size)
     # Python integers: whether the sum fits 64 bits is what is to be found out.
     ends = []
@@ -306,7 +228,7 @@ def _requantize(node: Requantize, types: dict[str, TensorType], source: _Interva
         np.array([min(max(v >> s, node.low), node.high) for v, s in zip(end, shifts, strict=True)])
         for end in ends
     )
-    return _Step(values=_Interval(low, high), wide=(min(ends[0]), max(ends[1])))
+    return Step(values=Interval(low, high), wide=(min(ends[0]), max(ends[1])))
 
 
 _RULES = {

@@ -3,8 +3,10 @@
 from math import prod
 
 from . import limits
+from .checks import check_activation, feature_map, label
 from .errors import GraphError
-from .fields import check_fields, label
+from .fields import check_fields
+from .geometry import window_output
 from .nodes import (
     Add,
     AvgPool2d,
@@ -20,18 +22,9 @@ from .nodes import (
     Requantize,
     TensorType,
 )
+from .operators import OPERATORS
 
-__all__ = ["node_type", "tensor_types", "window_output"]
-
-
-def window_output(
-    size: int, kernel: int, stride: int, padding: tuple[int, int], dilation: int = 1
-) -> int:
-    """Positions that a window takes along one dimension; below 1 where it does not fit.
-
-    ``floor((size + before + after - dilation * (kernel - 1) - 1) / stride) + 1``
-    """
-    return (size + sum(padding) - dilation * (kernel - 1) - 1) // stride + 1
+__all__ = ["node_type", "tensor_types"]
 
 
 def tensor_types(graph: Graph) -> dict[str, TensorType]:
@@ -62,7 +55,8 @@ def node_type(node: Node, *sources: TensorType) -> TensorType:
     For those who build a graph node by node.
     """
     check_fields(node)
-    inferred = _RULES[type(node)](node, *sources)
+    rule = _RULES.get(type(node)) or OPERATORS[type(node)].infer
+    inferred = rule(node, *sources)
     if prod(inferred.shape) > limits.MAX_ELEMENTS:
         raise GraphError(
             f"{label(node)}: a tensor must hold at most {limits.MAX_ELEMENTS} elements, "
@@ -80,24 +74,9 @@ def _explain_missing(graph: Graph, node: Node, source: str) -> None:
     raise GraphError(f"{label(node)}: input {source!r} is not a node of the graph")
 
 
-def _activation(node: Node, source: TensorType, name: str) -> None:
-    if source.is_accumulator:
-        raise GraphError(
-            f"{label(node)}: input {name!r} holds accumulators; a Requantize must come between"
-        )
-
-
-def _feature_map(node: Node, source: TensorType) -> tuple[int, int, int]:
-    if len(source.shape) != 3:
-        raise GraphError(
-            f"{label(node)}: input {node.inputs[0]!r} must have shape (C, H, W), not {source.shape}"
-        )
-    return source.shape
-
-
 def _windows(node: Conv2d | MaxPool2d | AvgPool2d, source: TensorType) -> tuple[int, int]:
     """Height and width of what a window makes of ``source``."""
-    _, height, width = _feature_map(node, source)
+    _, height, width = feature_map(node, source)
     top, left, bottom, right = node.padding
     if isinstance(node, Conv2d):
         kernel, dilation = node.weight.shape[2:], node.dilation
@@ -137,8 +116,8 @@ def _infer_input(node: Input) -> TensorType:
 
 
 def _infer_conv(node: Conv2d, source: TensorType) -> TensorType:
-    _activation(node, source, node.input)
-    channels = _feature_map(node, source)[0]
+    check_activation(node, source, node.input)
+    channels = feature_map(node, source)[0]
     expected = node.weight.shape[1] * node.groups
     if channels != expected:
         raise GraphError(
@@ -150,7 +129,7 @@ def _infer_conv(node: Conv2d, source: TensorType) -> TensorType:
 
 
 def _infer_linear(node: Linear, source: TensorType) -> TensorType:
-    _activation(node, source, node.input)
+    check_activation(node, source, node.input)
     if source.shape != (node.weight.shape[1],):
         raise GraphError(
             f"{label(node)}: weight {node.weight.shape} takes {node.weight.shape[1]} features, "
@@ -161,7 +140,7 @@ def _infer_linear(node: Linear, source: TensorType) -> TensorType:
 
 
 def _infer_max_pool(node: MaxPool2d, source: TensorType) -> TensorType:
-    _activation(node, source, node.input)
+    check_activation(node, source, node.input)
     size = _windows(node, source)
     return TensorType(
         shape=(source.shape[0], *size),
@@ -172,7 +151,7 @@ def _infer_max_pool(node: MaxPool2d, source: TensorType) -> TensorType:
 
 
 def _infer_avg_pool(node: AvgPool2d, source: TensorType) -> TensorType:
-    _activation(node, source, node.input)
+    check_activation(node, source, node.input)
     size = _windows(node, source)
     channels = source.shape[0]
     exponent = (source.exponent - int(node.shift),) * channels
@@ -180,8 +159,8 @@ def _infer_avg_pool(node: AvgPool2d, source: TensorType) -> TensorType:
 
 
 def _infer_add(node: Add, a: TensorType, b: TensorType) -> TensorType:
-    _activation(node, a, node.operands[0])
-    _activation(node, b, node.operands[1])
+    check_activation(node, a, node.operands[0])
+    check_activation(node, b, node.operands[1])
     if a.shape != b.shape:
         raise GraphError(
             f"{label(node)}: operands must have equal shapes, not {a.shape} and {b.shape}"
@@ -198,7 +177,7 @@ def _infer_add(node: Add, a: TensorType, b: TensorType) -> TensorType:
 
 def _infer_concat(node: Concat, *sources: TensorType) -> TensorType:
     for name, source in zip(node.operands, sources, strict=True):
-        _activation(node, source, name)
+        check_activation(node, source, name)
     first = sources[0]
     for name, source in zip(node.operands, sources, strict=True):
         for what, a, b in (
@@ -228,8 +207,8 @@ def _infer_concat(node: Concat, *sources: TensorType) -> TensorType:
 
 
 def _infer_flatten(node: Flatten, source: TensorType) -> TensorType:
-    _activation(node, source, node.input)
-    features = prod(_feature_map(node, source))
+    check_activation(node, source, node.input)
+    features = prod(feature_map(node, source))
     if features > limits.MAX_FEATURES:
         raise GraphError(
             f"{label(node)}: output must have at most {limits.MAX_FEATURES} "
@@ -241,7 +220,7 @@ def _infer_flatten(node: Flatten, source: TensorType) -> TensorType:
 
 
 def _infer_clip(node: Clip, source: TensorType) -> TensorType:
-    _activation(node, source, node.input)
+    check_activation(node, source, node.input)
     if node.low < source.low or node.high > source.high:
         raise GraphError(
             f"{label(node)}: low and high must lie in {source.low}..{source.high}, the range of "

@@ -13,8 +13,8 @@ import numpy as np
 
 from .arithmetic import convolve, exact_dtype, multiply, rescale, weight_matrix, windows
 from .bounds import NodeBounds
+from .checks import label
 from .errors import GraphError
-from .fields import label
 from .nodes import (
     Add,
     AvgPool2d,
@@ -30,6 +30,7 @@ from .nodes import (
     Requantize,
     TensorType,
 )
+from .operators import OPERATORS
 from .validate import check_graph
 
 __all__ = ["quantize_input", "requantize", "run", "run_codes"]
@@ -98,17 +99,20 @@ def run_codes(
     readers = Counter(source for node in graph.nodes for source in node.inputs)
     readers.update(graph.outputs)
     values: dict[str, np.ndarray] = {}
-    batch = None
+    batch = _batch(graph, codes)
     for node in graph.nodes:
         if isinstance(node, Input):
             value = _checked_codes(node, plan.types[node.name], codes[node.name])
-            if batch not in (None, value.shape[0]):
+            if value.shape[0] != batch:
                 raise GraphError(
                     f"{label(node)}: every input must hold {batch} images, not {value.shape[0]}"
                 )
-            batch = value.shape[0]
         else:
-            value = _STEPS[type(node)](node, plan, *(values[source] for source in node.inputs))
+            operands = [values[source] for source in node.inputs]
+            if type(node) in _STEPS:
+                value = _STEPS[type(node)](node, plan, *operands)
+            else:
+                value = _operate(node, plan, batch, operands)
         values[node.name] = value
         if not trace:
             for source in node.inputs:
@@ -195,6 +199,19 @@ def _by_name(graph: Graph, given) -> dict[str, np.ndarray]:
     if set(given) != set(names):
         raise GraphError(f"Images must be given for the inputs {names}, not for {list(given)}")
     return {name: np.asarray(given[name]) for name in names}
+
+
+def _batch(graph: Graph, codes: Mapping[str, np.ndarray]) -> int:
+    """Images in the first input that has a batch; others are compared with it."""
+    return next((len(codes[node.name]) for node in graph.input_nodes if codes[node.name].ndim), 0)
+
+
+def _operate(node: Node, plan: _Plan, batch: int, operands: list[np.ndarray]) -> np.ndarray:
+    """What an operator of :mod:`nbqnn_train.graph.operators` makes of its operands."""
+    source = plan.types[node.inputs[0]] if node.inputs else None
+    dtype = plan.dtypes[node.name]
+    value = OPERATORS[type(node)].step(node, source, dtype, batch, *operands)
+    return _accumulators(node, plan, value) if plan.types[node.name].is_accumulator else value
 
 
 def _check_shape(node: Input, x: np.ndarray) -> None:

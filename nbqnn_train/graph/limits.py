@@ -9,12 +9,14 @@ __all__ = [
     "BIAS",
     "DILATION",
     "EXPONENT",
+    "FACTOR",
     "KERNEL",
     "MAX_DIMENSION",
     "MAX_ELEMENTS",
     "MAX_FEATURES",
     "MAX_NAME",
     "MAX_NODES",
+    "MAX_OPERANDS",
     "MULTIPLIER",
     "PADDING",
     "REQUANT_SHIFT",
@@ -40,6 +42,10 @@ ADD_SHIFT = (0, 31)
 #: One over the window's size is ``multiplier / 2**shift``.
 AVG_MULTIPLIER = (1, 1 << 8)
 AVG_SHIFT = (0, 31)
+#: Operands of a Sum.
+MAX_OPERANDS = 64
+#: Factors of resizing, and sizes of the blocks of pixel shuffles.
+FACTOR = (1, 1 << 8)
 #: Windows.
 KERNEL = (1, 1 << 16)
 STRIDE = (1, 1 << 16)

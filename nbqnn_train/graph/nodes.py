@@ -35,6 +35,7 @@ __all__ = [
     "Node",
     "Requantize",
     "TensorType",
+    "Unary",
 ]
 
 
@@ -110,7 +111,7 @@ class Node:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Unary(Node):
+class Unary(Node):
     """A node that reads one tensor."""
 
     input: str
@@ -135,7 +136,7 @@ class Input(Node):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Conv2d(_Unary):
+class Conv2d(Unary):
     """Two-dimensional cross-correlation, zero padded; no bias (it lives in the requantizer).
 
     ``acc[o, y, x] = sum over i, j, k of weight[o, i, j, k]
@@ -161,7 +162,7 @@ class Conv2d(_Unary):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Linear(_Unary):
+class Linear(Unary):
     """``acc[o] = sum over i of weight[o, i] * in[i]``; weights as in Conv2d, shape (Fout, Fin)."""
 
     weight: np.ndarray
@@ -171,7 +172,7 @@ class Linear(_Unary):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class MaxPool2d(_Unary):
+class MaxPool2d(Unary):
     """Largest code in each window. Padding never wins: padded positions do not take part.
 
     Padding is (top, left, bottom, right), each smaller than the kernel in its direction. Every
@@ -184,7 +185,7 @@ class MaxPool2d(_Unary):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class AvgPool2d(_Unary):
+class AvgPool2d(Unary):
     """``acc = multiplier * (sum of the window)``; padded positions count as code 0.
 
     ``multiplier / 2**shift`` stands for one over the window's size: the accumulator's exponent is
@@ -229,12 +230,12 @@ class Concat(Node):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Flatten(_Unary):
+class Flatten(Unary):
     """``(C, H, W)`` to ``(C*H*W,)`` in row-major order."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Clip(_Unary):
+class Clip(Unary):
     """``min(max(code, low), high)`` in the input's format, which must hold ``low`` and ``high``."""
 
     low: int
@@ -242,7 +243,7 @@ class Clip(_Unary):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Requantize(_Unary):
+class Requantize(Unary):
     """``code = clip((acc * multiplier + bias + half) >> shift, low, high)``, per channel.
 
     ``half`` is ``2**(shift - 1)`` for a positive shift and 0 for shift 0, so ties round towards

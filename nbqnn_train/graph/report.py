@@ -1,12 +1,13 @@
 """What a graph consists of, node by node: sizes, widths and costs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import prod
 
 import numpy as np
 
 from .bounds import required_bits
-from .nodes import Conv2d, Graph, Linear, Requantize
+from .nodes import Conv2d, Graph, Linear, Node, TensorType
+from .operators import ConvTranspose2d
 from .packing import packed_size
 from .storage import array_encoding
 from .validate import check_graph
@@ -24,7 +25,8 @@ class NodeReport:
     needed_bits : width that is proved to suffice, None where there is none.
     weight_bits : width of the weight codes, None where there are none.
     zeros : share of the weights that are zero, 0...1, None where there are none.
-    macs : multiplications by a weight per image; padded positions count, zero weights too.
+    macs : multiplications by a weight per image; padded positions count, zero weights too, but not
+        the zeros between the positions of a transposed convolution.
     bytes : what the node's arrays take in the graph's file.
     """
 
@@ -47,7 +49,7 @@ def describe(graph: Graph) -> list[NodeReport]:
     rows = []
     for node in graph.nodes:
         code, bound = types[node.name], bounds[node.name]
-        weighted = isinstance(node, (Conv2d, Linear))
+        weighted = isinstance(node, (Conv2d, Linear, ConvTranspose2d))
         rows.append(
             NodeReport(
                 name=node.name,
@@ -59,19 +61,25 @@ def describe(graph: Graph) -> list[NodeReport]:
                 needed_bits=required_bits(*bound.partial) if code.is_accumulator else None,
                 weight_bits=int(node.weight_bits) if weighted else None,
                 zeros=float(np.mean(node.weight == 0)) if weighted else None,
-                macs=prod(code.shape[1:]) * node.weight.size if weighted else 0,
+                macs=_macs(node, types) if weighted else 0,
                 bytes=_bytes(node),
             )
         )
     return rows
 
 
-def _bytes(node) -> int:
-    arrays = ()
+def _macs(node: Node, types: dict[str, TensorType]) -> int:
+    if isinstance(node, ConvTranspose2d):  # every position of the input meets every weight
+        return prod(types[node.input].shape[1:]) * node.weight.size
+    return prod(types[node.name].shape[1:]) * node.weight.size
+
+
+def _bytes(node: Node) -> int:
     total = 0
-    if isinstance(node, (Conv2d, Linear)):
-        arrays = (node.weight_exponent,)
-        total = packed_size(node.weight.size, node.weight_bits)
-    elif isinstance(node, Requantize):
-        arrays = (node.multiplier, node.bias, node.shift)
-    return total + sum(values.size * array_encoding(values).itemsize for values in arrays)
+    for field in fields(node):
+        values = getattr(node, field.name)
+        if field.name == "weight":
+            total += packed_size(values.size, node.weight_bits)
+        elif field.type is np.ndarray:
+            total += values.size * array_encoding(values).itemsize
+    return total

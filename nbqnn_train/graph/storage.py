@@ -28,6 +28,7 @@ import numpy as np
 from . import nodes as node_types
 from .errors import GraphError
 from .nodes import Graph, Node
+from .operators import OPERATORS
 from .packing import pack_weights, packed_size, unpack_weights
 from .validate import validate
 
@@ -44,8 +45,8 @@ _INTEGERS = {f"i{size}": np.dtype(f"<i{size}") for size in (1, 2, 4, 8)}
 _KINDS = {
     kind.__name__: kind
     for kind in (getattr(node_types, name) for name in node_types.__all__)
-    if issubclass(kind, Node) and kind is not Node
-}
+    if issubclass(kind, Node) and kind not in (Node, node_types.Unary)
+} | {kind.__name__: kind for kind in OPERATORS}
 
 
 def save(graph: Graph, path: str | os.PathLike) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from .activity import activity, weight_histogram
 from .nodes import Conv2d, Graph, Linear
+from .operators import ConvTranspose2d
 from .report import describe
 
 __all__ = ["summarize"]
@@ -27,7 +28,7 @@ def summarize(graph: Graph, batches: Iterable[np.ndarray] = ()) -> dict:
     """
     nodes = {row.name: asdict(row) for row in describe(graph)}
     for node in graph.nodes:
-        if isinstance(node, (Conv2d, Linear)):
+        if isinstance(node, (Conv2d, Linear, ConvTranspose2d)):
             nodes[node.name]["weights"] = weight_histogram(node)
     images = 0
     clipped: Counter[tuple[str, str]] = Counter()

@@ -1,8 +1,8 @@
 """Is a graph one that the interpreter and the hardware can take?"""
 
 from .bounds import NodeBounds, graph_bounds, required_bits
+from .checks import label
 from .errors import GraphError
-from .fields import label
 from .infer import tensor_types
 from .nodes import Graph, TensorType
 

@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 
 from nbqnn_train.graph.bounds import NodeBounds, graph_bounds
+from nbqnn_train.graph.checks import label
 from nbqnn_train.graph.errors import GraphError
-from nbqnn_train.graph.fields import label
 from nbqnn_train.graph.infer import tensor_types
 from nbqnn_train.graph.nodes import (
     Add,
@@ -93,7 +93,10 @@ class _Exporter(Writer):
                     f"not {exponent}"
                 )
         sources = [self.tensors[source] for source in node.inputs]
-        self.tensors[node.name] = getattr(self, f"_{type(node).__name__.lower()}")(node, *sources)
+        rule = getattr(self, f"_{type(node).__name__.lower()}", None)
+        if rule is None:
+            raise GraphError(f"{label(node)}: must be a node that QONNX export has, not this kind")
+        self.tensors[node.name] = rule(node, *sources)
 
     def _activation(self, node: Node, rounded: Tensor, low: int, high: int, name: str) -> Tensor:
         """From rounded codes of any size to the activation ``name``."""

@@ -21,7 +21,10 @@ from nbqnn_train.graph import (
     Linear,
     MaxPool2d,
     Requantize,
+    Table,
+    tensor_types,
 )
+from tests.graph.operator_reference import reference_operator, reference_table
 
 __all__ = ["reference_codes", "reference_input", "reference_trace"]
 
@@ -45,10 +48,13 @@ def reference_input(node: Input, x: np.ndarray) -> np.ndarray:
 
 def reference_trace(graph: Graph, codes: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Codes of every node for one image, as object arrays without a batch."""
-    values = {}
+    values, types = {}, tensor_types(graph)
     for node in graph.nodes:
         if isinstance(node, Input):
             values[node.name] = np.array(codes[node.name], dtype=object)
+        elif isinstance(node, Table):
+            code = types[node.input]
+            values[node.name] = reference_table(node, code.low, code.bits, values[node.input])
         else:
             values[node.name] = reference_codes(node, *(values[name] for name in node.inputs))
     return values
@@ -86,7 +92,7 @@ def _pool(node, x, reduce):
 
 def reference_codes(node, *operands):
     """What ``node`` makes of its operands."""
-    x = operands[0]
+    x = operands[0] if operands else None
     match node:
         case Conv2d():
             rows, columns = _grid(node, x.shape, node.weight.shape[2:], node.dilation)
@@ -134,4 +140,4 @@ def reference_codes(node, *operands):
                 # For shift 0 there is nothing to round, and floor(value + 1/2) is value.
                 out[at] = min(max(floor(value + Fraction(1, 2)), node.low), node.high)
             return out
-    raise AssertionError(node)
+    return reference_operator(node, *operands)

@@ -30,25 +30,21 @@ from nbqnn_train.graph import (
     value_bounds,
 )
 from nbqnn_train.graph.limits import max_weight
+from nbqnn_train.graph.operators import OPERATORS
+from tests.graph.operator_strategies import OperatorGrowth
 
-__all__ = ["Case", "Space", "cases", "graphs", "input_codes"]
+__all__ = ["BASIC", "Case", "Space", "cases", "graphs", "input_codes"]
+
+
+#: What the accelerator and the exchange formats have beside sums of products.
+BASIC = (Conv2d, Linear, MaxPool2d, AvgPool2d, Add, Concat, Flatten, Clip, Requantize)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
     """What random graphs may hold; by default all that the contract knows, in small shapes."""
 
-    kinds: tuple[type[Node], ...] = (
-        Conv2d,
-        Linear,
-        MaxPool2d,
-        AvgPool2d,
-        Add,
-        Concat,
-        Flatten,
-        Clip,
-        Requantize,
-    )
+    kinds: tuple[type[Node], ...] = (*BASIC, *OPERATORS)
     ops: tuple[int, int] = (1, 6)
     inputs: tuple[int, int] = (1, 2)
     channels: tuple[int, int] = (1, 5)
@@ -78,7 +74,7 @@ def _within(bounds: tuple[int, int]) -> st.SearchStrategy[int]:
     return st.integers(*bounds)
 
 
-class _Builder:
+class _Builder(OperatorGrowth):
     """A graph that grows node by node; every tensor that nothing reads becomes an output."""
 
     def __init__(self, draw, space: Space):
@@ -190,7 +186,8 @@ class _Builder:
         if kind is Linear and len(code.shape) == 3:
             source = self.append(Flatten, input=source)
             code = self.type_of(source)
-        getattr(self, f"_{kind.__name__.lower()}")(source, code)
+        grow = getattr(self, f"_{kind.__name__.lower()}", None) or self.growth(kind)
+        grow(source, code)
 
     def _conv2d(self, source, code):
         draw, space = self.draw, self.space

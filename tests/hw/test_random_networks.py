@@ -11,7 +11,7 @@ from hw.compiler import CompileError, compile_graph
 from hw.contract.isa import DESCRIPTOR_BYTES, Opcode
 from hw.contract.memory_timing import MemoryTiming
 from nbqnn_train.graph import Input, run_codes, tensor_types
-from tests.graph.strategies import Case, Space, cases
+from tests.graph.strategies import BASIC, Case, Space, cases
 from tests.hw.accelerators import VERILATED
 from tests.hw.networks import Network, images, small_network, traced_codes
 from tests.hw.runs import compare, compare_groups
@@ -30,6 +30,7 @@ REFUSALS = (
 def space(config):
     """Graphs that mostly fit."""
     return Space(
+        kinds=BASIC,
         inputs=(1, 1),
         channels=(1, 2 * max(config.lanes, config.filters) + 1),
         size=(1, 7),

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from nbqnn_train.graph import Graph, GraphError, Input, Linear, Requantize, run, tensor_types
 from nbqnn_train.qonnx import export_qonnx
-from tests.graph.strategies import Space, graphs
+from tests.graph.strategies import BASIC, Space, graphs
 
 _BATCH = 2
 #: Weights of more than 4 bits soon leave what float32 can sum.
-_SPACE = Space(weight_bits=(2, 3, 4))
+_SPACE = Space(kinds=BASIC, weight_bits=(2, 3, 4))
 
 
 def _images(graph: Graph, seed: int) -> dict[str, np.ndarray]:

@@ -8,10 +8,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from nbqnn_train.graph import GraphError, run_codes, tensor_types
 from nbqnn_train.qonnx import export_qonnx, import_qonnx
-from tests.graph.strategies import Case, Space, cases
+from tests.graph.strategies import BASIC, Case, Space, cases
 
 #: 8-bit activations and narrow weights: sums that the exporter need not cut into digits.
-_SPACE = Space(weight_bits=(2, 3, 4), act_bits=(2, 3, 4, 7, 8))
+_SPACE = Space(kinds=BASIC, weight_bits=(2, 3, 4), act_bits=(2, 3, 4, 7, 8))
 
 
 @settings(max_examples=80)

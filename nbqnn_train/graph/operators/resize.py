@@ -1,0 +1,134 @@
+"""Larger maps: every position several times, or sums of its neighbours."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .. import limits
+from ..checks import check_activation, check_int, check_ints, feature_map, label, short
+from ..errors import GraphError
+from ..intervals import Interval, Step, ends
+from ..nodes import TensorType, Unary
+from .operator import Operator
+
+__all__ = ["RESIZE", "Bilinear2d", "Upsample2d", "bilinear_taps"]
+
+#: Factors of Bilinear2d along one axis.
+_BILINEAR = (1, 2, 4, 8)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Upsample2d(Unary):
+    """Nearest: ``out[c, y, x] = in[c, y div factor_v, x div factor_h]``.
+
+    factor : (vertical, horizontal), at least 1.
+    """
+
+    factor: tuple[int, int]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Bilinear2d(Unary):
+    """Linear between the centres of positions (half-pixel, corners not aligned), along both axes.
+
+    Along an axis with factor f, output position y lies at ``(2*y + 1 - f) / (2*f)`` of the input.
+    With ``p = (2*y + 1 - f) div 2*f`` and ``r = (2*y + 1 - f) mod 2*f`` it takes the position p
+    ``2*f - r`` times and p + 1 ``r`` times; positions outside are the nearest one inside. The
+    accumulator is the sum over both axes; its exponent is the input's less ``log2(2*f)`` of each
+    axis with ``f > 1``. An axis with factor 1 stays as it is. All of it is exact; the Requantize
+    that follows rounds.
+
+    factor : (vertical, horizontal), each 1, 2, 4 or 8.
+    """
+
+    factor: tuple[int, int]
+    acc_bits: int
+
+
+def bilinear_taps(size: int, factor: int) -> tuple[np.ndarray, np.ndarray]:
+    """Positions (size * factor, 2) that outputs along an axis take, and how often, both int64."""
+    if factor == 1:
+        rows = np.arange(size)
+        return np.stack([rows, rows], axis=1), np.tile([1, 0], (size, 1))
+    at = 2 * np.arange(size * factor) + 1 - factor
+    first, rest = at // (2 * factor), at % (2 * factor)
+    positions = np.clip(np.stack([first, first + 1], axis=1), 0, size - 1)
+    return positions, np.stack([2 * factor - rest, rest], axis=1)
+
+
+def _larger(node: Unary, source: TensorType) -> tuple[int, int, int]:
+    check_activation(node, source, node.input)
+    channels, *sizes = feature_map(node, source)
+    sizes = [size * int(factor) for size, factor in zip(sizes, node.factor, strict=True)]
+    if max(sizes) > limits.MAX_DIMENSION:
+        raise GraphError(
+            f"{label(node)}: output must be at most {limits.MAX_DIMENSION} high and wide, "
+            f"not {tuple(sizes)}"
+        )
+    return (channels, *sizes)
+
+
+def _check_upsample(node: Upsample2d) -> None:
+    check_ints(node, "factor", 2, limits.FACTOR)
+
+
+def _infer_upsample(node: Upsample2d, source: TensorType) -> TensorType:
+    return replace(source, shape=_larger(node, source))
+
+
+def _bound_upsample(node: Upsample2d, types, source: Interval) -> Step:
+    return Step(values=source)
+
+
+def _step_upsample(node: Upsample2d, source: TensorType, dtype, batch: int, x) -> np.ndarray:
+    return x.repeat(node.factor[0], axis=2).repeat(node.factor[1], axis=3)
+
+
+def _check_bilinear(node: Bilinear2d) -> None:
+    check_ints(node, "factor", 2, limits.FACTOR)
+    if not set(node.factor) <= set(_BILINEAR):
+        raise GraphError(
+            f"{label(node)}: factor must be of {', '.join(map(str, _BILINEAR))}, "
+            f"not {short(node.factor)}"
+        )
+    check_int(node, "acc_bits", limits.ACC_BITS)
+
+
+def _gain(node: Bilinear2d) -> int:
+    """How often an output takes positions of the input, in all."""
+    return int(np.prod([2 * factor if factor > 1 else 1 for factor in node.factor]))
+
+
+def _infer_bilinear(node: Bilinear2d, source: TensorType) -> TensorType:
+    shape = _larger(node, source)
+    exponent = source.exponent - (_gain(node).bit_length() - 1)
+    return TensorType(
+        shape=shape, bits=int(node.acc_bits), signed=True, exponent=(exponent,) * shape[0]
+    )
+
+
+def _bound_bilinear(node: Bilinear2d, types, source: Interval) -> Step:
+    low, high = source.low * _gain(node), source.high * _gain(node)
+    partial = ends(Interval(np.minimum(low, 0), np.maximum(high, 0)))
+    return Step(values=Interval(low, high), partial=partial, magnitude=max(-partial[0], partial[1]))
+
+
+def _step_bilinear(node: Bilinear2d, source: TensorType, dtype, batch: int, x) -> np.ndarray:
+    x = x.astype(dtype, copy=False)
+    for axis, factor in ((2, node.factor[0]), (3, node.factor[1])):
+        positions, counts = bilinear_taps(x.shape[axis], int(factor))
+        shape = [1, 1, 1, 1]
+        shape[axis] = -1
+        first, second = (counts[:, tap].astype(dtype).reshape(shape) for tap in (0, 1))
+        x = x.take(positions[:, 0], axis) * first + x.take(positions[:, 1], axis) * second
+    return x
+
+
+RESIZE = {
+    Upsample2d: Operator(
+        check=_check_upsample, infer=_infer_upsample, bound=_bound_upsample, step=_step_upsample
+    ),
+    Bilinear2d: Operator(
+        check=_check_bilinear, infer=_infer_bilinear, bound=_bound_bilinear, step=_step_bilinear
+    ),
+}
