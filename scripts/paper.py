@@ -23,7 +23,7 @@ from scripts.tables import plain_table
 __all__ = ["main"]
 
 #: Errors in percent that were measured with 3-bit weights and 8-bit activations; how is in
-#: nbqnn_train/RESULTS.md. Training takes hours, so it is not done again here.
+#: docs/results/training.md. Training takes hours, so it is not done again here.
 _ACCURACY = Path(__file__).with_name("accuracy.json")
 #: What the paper states: rise of the error by 3 bits, and error from scratch, on CIFAR-10.
 _PAPER_RISE, _PAPER_SCRATCH = 0.54, 7.59
@@ -152,7 +152,7 @@ def _networks(measured: list[Measurement]) -> Table:
 def _accuracy(measured: list[dict]) -> Table:
     table = plain_table(
         *("network, data", "float", "3 bits", "rise", "training"),
-        title="Error in percent, measured earlier (nbqnn_train/RESULTS.md)",
+        title="Error in percent, measured earlier (docs/results/training.md)",
     )
     for one in measured:
         full = one.get("float_error")

@@ -38,6 +38,8 @@ CHECKSUM = 0x6E62716E
 
 
 class Opcode(enum.IntEnum):
+    """What a descriptor asks for."""
+
     END = 1
     LOAD = 2
     COMPUTE = 3

@@ -36,6 +36,7 @@ from hw.rtl.verilog import submodule
 
 __all__ = ["TOP", "Accelerator", "data_ports"]
 
+#: Name of the top module.
 TOP = "nbqnn"
 _CONTROL_ADDRESS_BITS = 12
 _OUTSTANDING = 8

@@ -126,7 +126,10 @@ def run_codes(
 
 
 def quantize_input(node: Input, x: np.ndarray) -> np.ndarray:
-    """Codes, int64, of real input ``x`` (N, *shape): to the nearest step, ties up, saturated."""
+    """Codes, int64, of the real input ``x`` in shape ``(N, *shape)``.
+
+    Rounds to the nearest step, ties up, and saturates.
+    """
     x = np.asarray(x)
     if x.dtype.kind != "f":
         raise GraphError(f"{label(node)}: images must be float32, not {x.dtype}")

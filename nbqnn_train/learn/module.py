@@ -17,7 +17,7 @@ from nbqnn_train.learn.recipes import Recipe
 from nbqnn_train.quant.calibration import calibrate_network, estimate_means
 from nbqnn_train.quant.network import QuantNetwork
 
-__all__ = ["QuantizedTraining", "TrainingModule"]
+__all__ = ["ParameterGroup", "QuantizedTraining", "TrainingModule"]
 
 #: Steps grow by at most this factor while the blend's derivative shrinks.
 _LARGEST_STEP_GROWTH = 1e3

@@ -10,8 +10,7 @@ How each step is exact:
 
 - a convolution or product runs in float32 on operands whose sums of absolute values stay within
   2**24 steps; wider activations are cut into digits first, and the digits' sums added in float64;
-- a requantizer runs in float32 where its sums stay within 2**24 and in float64 where they stay
-within
+- a requantizer runs in float32 where its sums stay within 2**24, in float64 where they stay within
   2**53, and rounds with ``Floor``;
 - average pooling is a depthwise convolution with the weight ``multiplier * 2**-shift``.
 """

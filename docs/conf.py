@@ -1,0 +1,60 @@
+"""Configuration of the documentation, which ``scripts/docs`` builds. Every warning is an error."""
+
+import os
+import sys
+from importlib.metadata import version as version_of
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
+# Pages that are executed run `nbqnn` in processes of their own, from this checkout.
+os.environ["PYTHONPATH"] = str(ROOT)
+
+project = "nbqnn"
+author = "the nbqnn authors"
+release = version_of("nbqnn")
+
+extensions = [
+    "myst_nb",  # pages in Markdown; those that are notebooks are executed
+    "sphinx.ext.autodoc",
+    "extensions.reference",  # tables and pages that are made from the code
+]
+exclude_patterns = ["_build", "extensions"]
+
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+
+# Outputs in the pages are those of a run: one that fails fails the build.
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 120
+nb_execution_in_temp = True
+nb_execution_show_tb = True
+nb_merge_streams = True
+
+autodoc_member_order = "bysource"
+autodoc_default_options = {"members": True}
+autodoc_inherit_docstrings = False  # Lightning's are not ours
+autodoc_typehints_format = "short"
+add_module_names = False
+autodoc_preserve_defaults = True
+
+# Other libraries' names are not looked up: the build needs no network.
+_OTHERS = (
+    *("amaranth", "cocotb", "collections", "fractions", "lightning", "numpy", "onnx", "os"),
+    *("pathlib", "plotly", "pynq", "torch", "typing"),
+)
+nitpicky = True
+nitpick_ignore_regex = [
+    ("py:.*", rf"({'|'.join(_OTHERS)})\..*"),
+    ("py:.*", "Path|Tensor"),
+    ("py:.*", r".*\._\w+"),  # private classes in signatures
+]
+python_use_unqualified_type_names = True
+
+html_theme = "furo"
+html_title = "nbqnn"
+html_show_copyright = False
+html_static_path = ["static"]
+html_css_files = ["pages.css"]
+html_theme_options = {"top_of_page_buttons": []}
