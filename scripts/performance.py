@@ -133,9 +133,8 @@ def measure(
     timing = None if memory is None else memory.timing(config.clock_mhz)
     estimate = estimate_cycles(program, timing)
     cycles = model_cycles = round(estimate.cycles / batch)
-    by_layer: dict[str, float] = dict.fromkeys((layer.name for layer in program.layers), 0.0)
-    for layer in estimate.layers:
-        by_layer[layer.name] += layer.cycles / batch
+    per_image = program.per_image({"cycles": layer.cycles} for layer in estimate.layers)
+    by_layer = {name: values["cycles"] for name, values in per_image.items()}
     mismatches = 0
     if rtl_images:
         report(f"{network} for {preset}: {rtl_images} images on the RTL")

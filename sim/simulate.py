@@ -11,7 +11,8 @@ from hw.contract.causes import Stall
 from hw.contract.memory_timing import BoardMemory, MemoryTiming
 from hw.contract.program import Port, Program, load_program
 from hw.driver import Driver, RunResult, memory_bytes, run_group
-from hw.model.cycles import CycleEstimate, estimate_cycles
+from hw.model.cycles import estimate_cycles
+from hw.model.results import CycleEstimate
 from hw.model.traffic import layer_bytes
 from nbqnn_train.graph import Graph, NbqnnError, run
 from sim.bus import Trace, VerilatedBus
@@ -305,16 +306,21 @@ def summary(
     """What :func:`simulate_program` returns, from the runs; estimates only where there are any."""
     rate, batch = program.config.multiplies_per_cycle, program.batch
     cycles = float(np.mean([result.cycles for result in results])) / batch if results else 0.0
-    per_layer = np.mean([result.layer_cycles for result in results], axis=0) if results else ()
-    # Of a layer that runs for each image, all runs together.
     layers: dict[str, dict] = {}
-    for index, layer in enumerate(program.layers if results else ()):
-        values = layers.setdefault(layer.name, {"name": layer.name, "cycles": 0.0, "macs": 0})
-        values["cycles"] += float(per_layer[index]) / batch
-        values["macs"] += layer.macs
-    for values in layers.values():
-        values["macs"] //= batch
-        values["utilization"] = values["macs"] / (values["cycles"] * rate)
+    if results:
+        per_layer = np.mean([result.layer_cycles for result in results], axis=0)
+        per_image = program.per_image(
+            {"cycles": float(taken), "macs": layer.macs}
+            for layer, taken in zip(program.layers, per_layer, strict=True)
+        )
+        for name, values in per_image.items():
+            macs, taken = int(values["macs"]), values["cycles"]
+            layers[name] = {
+                "name": name,
+                "cycles": taken,
+                "macs": macs,
+                "utilization": macs / (taken * rate),
+            }
     estimates = {}
     if estimate is not None:
         estimates = {
@@ -323,12 +329,12 @@ def summary(
                 cause: round(stalled / batch) for cause, stalled in estimate.stalls.items()
             },
         }
-        moved = layer_bytes(program)
+        per_image = program.per_image(
+            {"estimated_cycles": layer.cycles, "bytes": moved}
+            for layer, moved in zip(estimate.layers, layer_bytes(program), strict=True)
+        )
         for name, values in layers.items():
-            passes = [at for at, layer in enumerate(program.layers) if layer.name == name]
-            modelled = sum(estimate.layers[at].cycles for at in passes)
-            values["estimated_cycles"] = round(modelled / batch)
-            values["bytes"] = round(sum(moved[at] for at in passes) / batch)
+            values |= {field: round(value) for field, value in per_image[name].items()}
     macs = sum(layer.macs for layer in program.layers) / batch
     return {
         "images": sum(len(next(iter(result.outputs.values()))) for result in results),

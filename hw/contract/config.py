@@ -16,6 +16,11 @@ class ConfigError(NbqnnError):
     """A configuration that cannot be built; the message names the number and its limit."""
 
 
+#: Ports of a module have at most 65,536 bits together in the hardware description that writes the
+#: Verilog. What is left is for parameters and control.
+_MOST_BITS = 60_000
+
+
 def _power_of_two(value: int) -> bool:
     return value > 0 and value & (value - 1) == 0
 
@@ -107,6 +112,18 @@ class AcceleratorConfig:
         if self.acc_bits < self.product_bits:
             raise ConfigError(
                 f"acc_bits must hold one product of {self.product_bits} bits, not {self.acc_bits}"
+            )
+        results = self.pixels * ((self.filters + self.lanes) * self.acc_bits + self.act_word_bits)
+        if results > _MOST_BITS:
+            raise ConfigError(
+                f"pixels * ((filters + lanes) * acc_bits + lanes * act_bits) must be at most "
+                f"{_MOST_BITS}, the bits of a step's results, not {results}"
+            )
+        operands = self.weight_word_bits + self.pixels * self.act_word_bits
+        if operands > _MOST_BITS:
+            raise ConfigError(
+                f"lanes * (filters * weight bits + pixels * act_bits) must be at most "
+                f"{_MOST_BITS}, the bits of a step's operands, not {operands}"
             )
         if not self.name.replace("-", "").replace("_", "").isalnum():
             raise ConfigError(f"name must be of letters, digits, '-' and '_', not {self.name!r}")

@@ -1,13 +1,12 @@
 """The command stream: 128-byte descriptors that the accelerator fetches from memory.
 
 Every descriptor begins with the same head: opcode, layer, and how many commands of each engine
-must be complete before it may start. Its body belongs to the opcode. Commands of one engine run in
-order; commands of different engines overlap unless the head says otherwise. Fields are packed from
-the low bits upwards without gaps; the rest of the descriptor is zero, but for its last word, which
+must be complete before it starts. The opcode says what its body is. Commands of one engine run in
+order. Commands of different engines overlap, unless the head says otherwise. Fields are packed from
+the low bits upwards, without gaps. The rest of the descriptor is zero, except for the last word: it
 makes the 32-bit sum of all words equal to :data:`CHECKSUM`.
 
-The same field table packs descriptors here and names the signals in the hardware, so that the two
-cannot differ.
+One table of fields packs descriptors here and names the signals in the hardware.
 """
 
 import enum
@@ -29,6 +28,7 @@ __all__ = [
     "Store",
     "Unit",
     "pack",
+    "read_commands",
     "unpack",
 ]
 
@@ -66,7 +66,7 @@ class Unit(enum.IntEnum):
 
 
 class Region(enum.IntEnum):
-    """Windows in the host's memory; descriptors hold offsets into them, registers their bases."""
+    """Parts of the host's memory. Descriptors hold offsets into them, registers their bases."""
 
     PROGRAM = 0
     PARAMETERS = 1
@@ -166,7 +166,7 @@ BODIES = {
 
 @dataclass(kw_only=True)
 class Command:
-    """One descriptor in the making; the compiler fills in what it waits for."""
+    """One descriptor: head and body as attributes."""
 
     opcode = Opcode.END
     layer: int = 0
@@ -175,6 +175,10 @@ class Command:
     wait_compute: int = 0
     wait_store: int = 0
     reserved: int = 0
+
+    def waits_for(self, engine: Opcode) -> int:
+        """How many commands of that engine must be complete before this one starts."""
+        return getattr(self, f"wait_{engine.name.lower()}")
 
 
 class End(Command):
@@ -192,6 +196,9 @@ def _command(name: str, opcode: Opcode, doc: str) -> type[Command]:
 Load = _command("Load", Opcode.LOAD, "Moves words from the host's memory into an on-chip memory.")
 Compute = _command("Compute", Opcode.COMPUTE, "Computes output positions of one layer.")
 Store = _command("Store", Opcode.STORE, "Moves activation words to the host's memory.")
+
+
+_COMMANDS = {kind.opcode: kind for kind in (End, Load, Compute, Store)}
 
 
 def pack(command: Command) -> bytes:
@@ -213,12 +220,23 @@ def pack(command: Command) -> bytes:
     return body + ((CHECKSUM - sum(words)) % (1 << 32)).to_bytes(4, "little")
 
 
-def unpack(descriptor: bytes) -> dict[str, int]:
-    """The fields of a descriptor, unsigned; for reports and tests."""
+def unpack(descriptor: bytes) -> Command:
+    """The command of a descriptor. Its numbers are unsigned, as the hardware holds them.
+
+    Raises :exc:`ValueError` for an unknown opcode.
+    """
     word = int.from_bytes(descriptor, "little")
-    fields = {}
     opcode = Opcode(descriptor[0])
+    fields = {}
     for name, bits in (HEAD | BODIES[opcode]).items():
         fields[name] = word & ((1 << bits) - 1)
         word >>= bits
-    return fields
+    del fields["opcode"]
+    return _COMMANDS[opcode](**fields)
+
+
+def read_commands(stream: bytes) -> list[Command]:
+    """The commands of a program's descriptors, in order."""
+    return [
+        unpack(stream[at : at + DESCRIPTOR_BYTES]) for at in range(0, len(stream), DESCRIPTOR_BYTES)
+    ]

@@ -3,6 +3,7 @@
 import json
 import tempfile
 import zipfile
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
@@ -98,6 +99,22 @@ class Program:
     @property
     def command_count(self) -> int:
         return len(self.commands) // DESCRIPTOR_BYTES
+
+    def per_image(self, values: Iterable[Mapping[str, float]]) -> dict[str, dict[str, float]]:
+        """Layer's name -> its values of an image.
+
+        ``values`` has a mapping for each entry of ``layers``. A layer that runs for each image of
+        the batch has several; they are added, and the sums divided by ``batch``.
+        """
+        sums: dict[str, dict[str, float]] = {}
+        for layer, one in zip(self.layers, values, strict=True):
+            total = sums.setdefault(layer.name, dict.fromkeys(one, 0))
+            for name, value in one.items():
+                total[name] += value
+        return {
+            layer: {name: value / self.batch for name, value in total.items()}
+            for layer, total in sums.items()
+        }
 
 
 def save_program(program: Program, path: Path):

@@ -1,19 +1,44 @@
-"""Cycles that the components take: what the RTL is built to, and the cycle model counts with."""
+"""Sizes and latencies of the components, for the RTL and the cycle model alike.
+
+Figures below ``# Paths`` go through several components. They follow from how those are built and
+are kept true by the tests that compare the model with the RTL.
+"""
 
 from hw.contract.config import AcceleratorConfig
+from hw.contract.isa import Unit
 
 __all__ = [
     "ACTIVATION_READ_LATENCY",
     "ADDER_TERMS",
+    "BURST_BEATS",
     "CHECKSUM_WORDS",
+    "DESCRIPTORS_AHEAD",
+    "DONE_CYCLES",
+    "FETCH_REQUEST_CYCLES",
+    "FIRST_GROUP_CYCLES",
     "LAST_TERMS",
+    "LOAD_REQUEST_CYCLES",
+    "LOAD_WRITE_CYCLES",
+    "OUTSTANDING_BURSTS",
+    "QUEUED_COMMANDS",
+    "QUEUE_CYCLES",
+    "READ_PATH_CYCLES",
+    "REQUEST_INTERVAL",
+    "SECTION_FILTERS",
+    "START_CYCLES",
+    "STEP_CYCLES",
+    "STORE_AHEAD",
+    "STORE_END_CYCLES",
+    "STORE_READ_CYCLES",
     "array_latency",
     "check_cycles",
     "drain_latency",
     "pe_latency",
     "requantizer_latency",
+    "result_latency",
     "sum_stages",
     "tree_levels",
+    "unit_latency",
 ]
 
 #: From the address of a word of the activation memory to the word.
@@ -24,6 +49,43 @@ ADDER_TERMS = 3
 LAST_TERMS = 2
 #: Words of a descriptor that are added in one cycle.
 CHECKSUM_WORDS = 4
+#: Descriptors asked for and not yet handed to an engine.
+DESCRIPTORS_AHEAD = 2
+#: Commands that wait in the queue of each engine.
+QUEUED_COMMANDS = 4
+#: Words that a store reads ahead of those that have gone on: two round trips of the memory.
+STORE_AHEAD = 2 * ACTIVATION_READ_LATENCY
+#: Bursts of each direction of an AXI port under way at once, and beats of the longest.
+OUTSTANDING_BURSTS = 8
+BURST_BEATS = 16
+#: Filters that share a copy of the activation registers in front of the array.
+SECTION_FILTERS = 8
+
+# Paths
+
+#: From the cycle in which counting begins back to the one in which START is written.
+START_CYCLES = 4
+#: From a descriptor's turn to its request on the bus, and from a load's command to its own.
+FETCH_REQUEST_CYCLES = 2
+LOAD_REQUEST_CYCLES = 4
+#: From one request on the bus to the next.
+REQUEST_INTERVAL = 3
+#: From a request to its first beat, without the memory's own latency.
+READ_PATH_CYCLES = 9
+#: From a command that is handed on to the engine's end of the queue.
+QUEUE_CYCLES = 3
+#: From a load's last beat to the on-chip memory.
+LOAD_WRITE_CYCLES = 1
+#: From a compute command to its first group, without a cycle for each of the group's positions.
+FIRST_GROUP_CYCLES = 3
+#: From a step to the unit's first register, without the activation memory.
+STEP_CYCLES = 1
+#: From a store's command to its first read, and from its last read to the end of the store, without
+#: the memory's own latency.
+STORE_READ_CYCLES = 3
+STORE_END_CYCLES = ACTIVATION_READ_LATENCY + 12
+#: From the last command's completion to the interrupt.
+DONE_CYCLES = 6
 
 
 def tree_levels(lanes: int) -> int:
@@ -44,6 +106,23 @@ def pe_latency(lanes: int) -> int:
 def array_latency(config: AcceleratorConfig) -> int:
     """Cycles from a step with ``last`` to ``acc``: the tile's registers and the element."""
     return pe_latency(config.lanes) + 1
+
+
+def unit_latency(config: AcceleratorConfig, unit: Unit) -> int:
+    """Cycles from a unit's last step to its result."""
+    match unit:
+        case Unit.ARRAY:
+            return array_latency(config)
+        case Unit.SUM:
+            return pe_latency(1)
+        case Unit.MAX:
+            return 2
+
+
+def result_latency(config: AcceleratorConfig, unit: Unit) -> int:
+    """Cycles from the read of a group's last step to the write of its first result."""
+    inside = unit_latency(config, unit)
+    return STEP_CYCLES + ACTIVATION_READ_LATENCY + inside + drain_latency(config)
 
 
 def requantizer_latency(config: AcceleratorConfig) -> int:

@@ -1,5 +1,7 @@
-"""How long loads and stores of activations take: where the drain writes and where the array reads,
-in the same bank, they have to wait."""
+"""How long loads and stores of activations take beside the array.
+
+A load waits where the drain writes to the same bank, a store where the array reads from it.
+"""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -9,13 +11,11 @@ import numpy as np
 
 from hw.contract.banks import bank_of
 from hw.contract.config import AcceleratorConfig
-from hw.contract.timing import ACTIVATION_READ_LATENCY
+from hw.contract.isa import Compute, Load, Store
+from hw.contract.timing import STORE_AHEAD
 from hw.model.pace import Pace
 
 __all__ = ["DrainedWords", "ReadWords", "loaded", "stored"]
-
-#: Words that a store reads ahead of those that have gone on.
-_READ_AHEAD = 2 * ACTIVATION_READ_LATENCY
 
 
 class DrainedWords:
@@ -25,20 +25,20 @@ class DrainedWords:
     cycles.
     """
 
-    def __init__(self, config: AcceleratorConfig, fields: dict, begin: float, interval: int):
+    def __init__(self, config: AcceleratorConfig, command: Compute, begin: float, interval: int):
         self._config = config
-        self._fields = fields
+        self._command = command
         self._begin = begin
         self._interval = interval
-        self._groups = -(-fields["positions"] // fields["pixels"])
-        self._all_groups = self._groups * fields["filter_groups"]
-        self._turns = config.drain_turns(fields["pixels"])
+        self._groups = -(-command.positions // command.pixels)
+        self._all_groups = self._groups * command.filter_groups
+        self._turns = config.drain_turns(command.pixels)
         self._masks = cache(self._masks_of_plane)
         self.end = begin + self._all_groups * interval
 
     def cycles(self, since: float) -> Iterator[tuple[float, int]]:
         """Times from ``since`` on, in order, and the banks written then, a bit for each."""
-        chunks, sub = self._fields["chunks"], self._fields["sub"]
+        chunks, sub = self._command.chunks, self._command.sub
         words = self._config.lanes // self._config.post_lanes
         first = max(0, int((since - self._begin) // self._interval))
         for number in range(first, self._all_groups):
@@ -53,21 +53,21 @@ class DrainedWords:
 
     def _masks_of_plane(self, plane: int) -> list[list[int]]:
         """For each group and turn the banks of its words in a plane."""
-        fields, together = self._fields, self._config.post_positions
-        rows, columns = np.divmod(np.arange(fields["positions"]), fields["out_width"])
-        pitch = np.int16(fields["out_wrap"]) + fields["out_width"] - 1
-        words = fields["out_base"] + plane * fields["out_plane"] + rows * pitch + columns
+        command, together = self._command, self._config.post_positions
+        rows, columns = np.divmod(np.arange(command.positions), command.out_width)
+        pitch = np.int16(command.out_wrap) + command.out_width - 1
+        words = command.out_base + plane * command.out_plane + rows * pitch + columns
         masks = np.zeros((self._groups, self._turns * together), np.int64)
-        bits = np.zeros(self._groups * fields["pixels"], np.int64)
+        bits = np.zeros(self._groups * command.pixels, np.int64)
         bits[: len(words)] = 1 << bank_of(words, self._config.banks)
-        masks[:, : fields["pixels"]] = bits.reshape(self._groups, -1)
+        masks[:, : command.pixels] = bits.reshape(self._groups, -1)
         turns = masks.reshape(self._groups, self._turns, together)
         return np.bitwise_or.reduce(turns, axis=2).tolist()
 
 
 def loaded(
     config: AcceleratorConfig,
-    fields: dict,
+    command: Load,
     begin: float,
     pace: Pace,
     drains: Iterable[DrainedWords],
@@ -80,7 +80,7 @@ def loaded(
     drained = (cycle for words in drains if words.end > begin for cycle in words.cycles(begin))
     time, mask = next(drained, (math.inf, 0))
     there = written = begin
-    for bank in _transfer_banks(config, fields):
+    for bank in _transfer_banks(config, command):
         there = written = max(pace.end(there, 1), written + 1)
         while time <= written:
             if written < time + 1 and bank & mask:
@@ -100,18 +100,18 @@ class ReadWords:
     def __init__(
         self,
         config: AcceleratorConfig,
-        fields: dict,
+        command: Compute,
         begin: float,
         end_first: float,
         interval: int,
     ):
         self._config = config
-        self._fields = fields
+        self._command = command
         self.begin = begin
         self._end_first = end_first
         self._interval = interval
-        self._groups = -(-fields["positions"] // fields["pixels"])
-        all_groups = self._groups * fields["filter_groups"]
+        self._groups = -(-command.positions // command.pixels)
+        all_groups = self._groups * command.filter_groups
         self._masks = cache(self._masks_of_filter_group)
         self.end = end_first + (all_groups - 1) * interval
 
@@ -129,22 +129,22 @@ class ReadWords:
 
     def _masks_of_filter_group(self, filter_group: int) -> list[list[int]]:
         """For each group the banks of its words, step by step."""
-        f = self._fields
-        shape = (f["channel_groups"], f["kernel_h"], f["kernel_w"])
+        c = self._command
+        shape = (c.channel_groups, c.kernel_h, c.kernel_w)
         groups, rows, columns = np.indices(shape).reshape(3, -1)
-        across, down, deep = (_signed(f[name]) for name in _TAP_STRIDES)
-        down += (f["kernel_w"] - 1) * across
-        deep += (f["kernel_h"] - 1) * down + (f["kernel_w"] - 1) * across
+        across, down, deep = (_signed(getattr(c, name)) for name in _TAP_STRIDES)
+        down += (c.kernel_w - 1) * across
+        deep += (c.kernel_h - 1) * down + (c.kernel_w - 1) * across
         taps = groups * deep + rows * down + columns * across
-        rows, columns = np.divmod(np.arange(f["positions"]), f["out_width"])
-        step = _signed(f["column_step"])
-        pitch = (f["out_width"] - 1) * step + _signed(f["origin_wrap"])
-        origins = f["in_base"] + filter_group * _signed(f["group_origin"])
+        rows, columns = np.divmod(np.arange(c.positions), c.out_width)
+        step = _signed(c.column_step)
+        pitch = (c.out_width - 1) * step + _signed(c.origin_wrap)
+        origins = c.in_base + filter_group * _signed(c.group_origin)
         origins = origins + rows * pitch + columns * step
         words = (origins[:, None] + taps) % self._config.act_depth
-        bits = np.zeros((self._groups * f["pixels"], len(taps)), np.int64)
+        bits = np.zeros((self._groups * c.pixels, len(taps)), np.int64)
         bits[: len(words)] = 1 << bank_of(words, self._config.banks)
-        return np.bitwise_or.reduce(bits.reshape(self._groups, f["pixels"], -1), axis=1).tolist()
+        return np.bitwise_or.reduce(bits.reshape(self._groups, c.pixels, -1), axis=1).tolist()
 
 
 #: Fields that lead from a tap to the next one of its row, from a row's last to the next row, and
@@ -159,7 +159,7 @@ def _signed(value: int) -> int:
 
 def stored(
     config: AcceleratorConfig,
-    fields: dict,
+    command: Store,
     begin: float,
     pace: Pace,
     reads: Iterable[ReadWords],
@@ -168,14 +168,14 @@ def stored(
 
     ``begin`` is when the first one is read if its bank is free; ``reads`` are in order.
     """
-    banks = _transfer_banks(config, fields)
+    banks = _transfer_banks(config, command)
     later = iter(reads)
     read = next(later, None)
     gone: list[float] = []
     time, last = begin, -math.inf
     for number, bank in enumerate(banks):
-        if number >= _READ_AHEAD:
-            time = max(time, math.ceil(gone[number - _READ_AHEAD]))
+        if number >= STORE_AHEAD:
+            time = max(time, math.ceil(gone[number - STORE_AHEAD]))
         while read is not None:
             if time > read.end:
                 read = next(later, None)
@@ -189,8 +189,8 @@ def stored(
     return last
 
 
-def _transfer_banks(config: AcceleratorConfig, fields: dict) -> list[int]:
+def _transfer_banks(config: AcceleratorConfig, command: Load | Store) -> list[int]:
     """A bit for the bank of each word of a load or store, in order."""
-    rows, columns = np.divmod(np.arange(fields["rows"] * fields["words"]), fields["words"])
-    words = fields["base"] + rows * fields["base_stride"] + columns
+    rows, columns = np.divmod(np.arange(command.rows * command.words), command.words)
+    words = command.base + rows * command.base_stride + columns
     return (1 << bank_of(words, config.banks)).tolist()

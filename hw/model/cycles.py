@@ -1,97 +1,41 @@
-"""How many cycles a program will take, before any RTL runs: a model of engines and their waits.
+"""How many cycles a program takes, before any RTL runs: a model of engines and their waits.
 
-It reads the command stream and plays the four units that work side by side: command fetch, load,
-compute and store engine. Commands start when the one before has left the engine, what they wait for
-is complete and they have been fetched. Descriptors and loads come over one bus, in the order in
-which they were asked for. Within a command a duration follows from its counts, but for loads and
-stores of activations, which wait where the drain writes to their bank or the array reads from it
-(:mod:`hw.model.bank_waits`), and for loads beside stores, which share the memory
-(:mod:`hw.model.pace`).
+The model reads the command stream and plays the four units that work side by side: command fetch,
+load engine, compute engine and store engine. A command starts when three things are true: the
+engine is free, the command has been fetched, and what it waits for is complete. Descriptors and
+loads come over one bus, in the order in which they were asked for.
+
+The counts of a command say how long it takes. Two things add to that. Loads and stores of
+activations wait for their banks (:mod:`hw.model.bank_waits`). Loads and stores that move at the
+same time share the memory (:mod:`hw.model.pace`).
 """
 
-import heapq
 import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import count
 
-from hw.contract.causes import Stall
-from hw.contract.config import AcceleratorConfig
-from hw.contract.isa import DESCRIPTOR_BYTES, Memory, Opcode, Unit, unpack
+from hw.contract import timing
+from hw.contract.isa import (
+    DESCRIPTOR_BYTES,
+    Command,
+    Compute,
+    Load,
+    Memory,
+    Opcode,
+    Store,
+    Unit,
+    read_commands,
+)
 from hw.contract.memory_timing import MemoryTiming
 from hw.contract.program import Program
-from hw.contract.timing import (
-    ACTIVATION_READ_LATENCY,
-    array_latency,
-    check_cycles,
-    drain_latency,
-    pe_latency,
-)
 from hw.contract.words import word_beats
 from hw.model.bank_waits import DrainedWords, ReadWords, loaded, stored
 from hw.model.pace import Pace, beat_cycles
+from hw.model.results import CycleEstimate, LayerEstimate
+from hw.model.timeline import Timeline
 
-__all__ = ["CycleEstimate", "LayerEstimate", "estimate_cycles"]
-
-#: Descriptors that are fetched ahead, and commands that wait in each engine's queue.
-_FETCHED_AHEAD = 2
-_QUEUE = 4
-#: Cycles from start, as far as they are counted, to the first request; through a queue; and from a
-#: load's last beat to the memory.
-_START, _QUEUED, _PACK = -4, 3, 1
-#: From a descriptor's turn and from a load's command to the bus, and from there back without the
-#: memory's own latency.
-_FETCH_REQUEST, _LOAD_REQUEST, _BACK = 2, 4, 9
-#: Cycles between two requests over the bus.
-_REQUESTS = 3
-#: From a command to its first group, less the positions of that group.
-_WALK = 3
-#: From a group's last step to its unit's first register.
-_STEP = 1
-#: From a store's command to its first read, and from its last one to where it is written, without
-#: the memory's own latency.
-_STORE_READ = 3
-_STORE_END = ACTIVATION_READ_LATENCY + 15 - _STORE_READ
-
-
-@dataclass(frozen=True, kw_only=True)
-class LayerEstimate:
-    """One layer. ``cycles`` run from the end of the layer before (in order of completion).
-
-    ``array`` are steps; ``load`` and ``store`` cycles in which those engines work for the layer.
-    ``waiting`` are the cycles in which the array stood still before and in the layer, and behind
-    the last one, by the names of :class:`hw.contract.causes.Stall`. All layers' ``array`` and
-    ``waiting`` make up the run's cycles but for rounding.
-    """
-
-    name: str
-    macs: int
-    cycles: int
-    array: int
-    load: int
-    store: int
-    waiting: dict[str, int]
-
-    def utilization(self, config: AcceleratorConfig) -> float:
-        """Nominal multiply-accumulates per lane and cycle."""
-        return self.macs / (max(1, self.cycles) * config.multiplies_per_cycle)
-
-
-@dataclass(frozen=True, kw_only=True)
-class CycleEstimate:
-    """A whole run, from start to done."""
-
-    cycles: int
-    layers: tuple[LayerEstimate, ...]
-    read_bytes: int
-    written_bytes: int
-
-    @property
-    def stalls(self) -> dict[str, int]:
-        """Cycles in which the array stood still, by cause, of all layers."""
-        names = [cause.name.lower() for cause in Stall]
-        return {name: sum(layer.waiting.get(name, 0) for layer in self.layers) for name in names}
+__all__ = ["estimate_cycles"]
 
 
 def estimate_cycles(program: Program, memory: MemoryTiming | None = None) -> CycleEstimate:
@@ -101,49 +45,43 @@ def estimate_cycles(program: Program, memory: MemoryTiming | None = None) -> Cyc
 
 @dataclass(eq=False)
 class _Transfer:
-    """What was asked for over the bus: a descriptor, or a load with its fields."""
+    """What was asked for over the bus: a descriptor, or a load with its command."""
 
     beats: int
     done: Callable[[], None]
-    load: dict | None = None
+    load: Load | None = None
     #: When its first beat can be there at the earliest, when it comes, and when the last one has.
     ready: float = 0.0
     begin: float = 0.0
     end: float = 0.0
 
 
-class _Model:
+class _Model(Timeline):
     def __init__(self, program: Program, memory: MemoryTiming):
+        super().__init__(now=-timing.START_CYCLES)
         self.program = program
         self.config = program.config
         self.memory = memory
         self.beat_cycles = beat_cycles(self.config, memory)
-        self.commands = [
-            unpack(program.commands[at : at + DESCRIPTOR_BYTES])
-            for at in range(0, len(program.commands), DESCRIPTOR_BYTES)
-        ]
+        self.commands = read_commands(program.commands)
         self.layers = [
             {"array": 0, "load": 0.0, "store": 0.0, "waiting": {}} for _ in program.layers
         ]
         self.ends = [0.0] * len(program.layers)
         self.moved = {Opcode.LOAD: 0, Opcode.STORE: 0}
-        #: What happens, in the order of time and then of entry.
-        self.events: list[tuple[float, int, Callable[[], None]]] = []
-        self.entries = count()
-        self.now = float(_START)
         #: When each engine's commands were complete, when it is free, and its queue: commands and
         #: when they have come through it.
         self.finished: dict[Opcode, list[float]] = {
             opcode: [] for opcode in (Opcode.LOAD, Opcode.COMPUTE, Opcode.STORE)
         }
         self.free = dict.fromkeys(self.finished, 0.0)
-        self.queues: dict[Opcode, deque[tuple[float, dict]]] = {
+        self.queues: dict[Opcode, deque[tuple[float, Command]]] = {
             opcode: deque() for opcode in self.finished
         }
         #: Descriptors that were asked for; those that have come and when they have been checked;
         #: when the last one was handed on, and since when the next one's queue is full.
         self.asked = 0
-        self.checked: deque[tuple[float, dict]] = deque()
+        self.checked: deque[tuple[float, Command]] = deque()
         self.handed = 0.0
         self.blocked: float | None = None
         #: What was asked for over the bus, in this order; when the last time, and when the last
@@ -153,18 +91,18 @@ class _Model:
         self.bus_free = 0.0
         #: What was written not long ago or will be.
         self.drains: deque[DrainedWords] = deque()
-        #: What was read not long ago or will be, and the store that is under way: fields, its
+        #: What was read not long ago or will be, and the store that is under way: command, its
         #: first read, and when it will be complete.
         self.reads: deque[ReadWords] = deque()
-        self.storing: tuple[dict, float] | None = None
+        self.storing: tuple[Store, float] | None = None
         self.stored = 0.0
         #: From when to when loads and stores were moved not long ago or will be.
         self.moving: dict[Opcode, deque[tuple[float, float]]] = {
             opcode: deque() for opcode in self.moved
         }
-        self.array = array_latency(self.config)
+        self._latency = {unit: timing.result_latency(self.config, unit) for unit in Unit}
         #: From a descriptor's last beat to its queue.
-        self.check = check_cycles(self.config)
+        self.check = timing.check_cycles(self.config)
         #: What the array does and waits for is known until then; the last group's last step, how
         #: far the next one's must be from it, and its unit.
         self.stepped = self.group_end = 0.0
@@ -175,13 +113,11 @@ class _Model:
         self.descriptor_beats = DESCRIPTOR_BYTES * 8 // self.config.axi_beat_bits
 
     def run(self) -> CycleEstimate:
-        for _ in range(_FETCHED_AHEAD):
-            self._at(_START, self._fetch)
-        while self.events:
-            self.now, _, happen = heapq.heappop(self.events)
-            happen()
+        for _ in range(timing.DESCRIPTORS_AHEAD):
+            self.at(-timing.START_CYCLES, self._fetch)
+        self.play()
         last = {opcode: max(ends, default=0.0) for opcode, ends in self.finished.items()}
-        done = max([self.handed, *last.values()]) + 6
+        done = max([self.handed, *last.values()]) + timing.DONE_CYCLES
         if self.layers:
             waits = [("fetch", self.handed), ("store", last[Opcode.STORE]), ("other", done)]
             self._wait(self.layers[-1]["waiting"], waits)
@@ -207,41 +143,38 @@ class _Model:
             )
             before = end
 
-    def _at(self, time: float, happen: Callable[[], None]):
-        heapq.heappush(self.events, (max(time, self.now), next(self.entries), happen))
-
     # Command fetch --------------------------------------------------------------------------------
 
     def _fetch(self):
         """Asks for the next descriptor."""
         if self.asked == len(self.commands):
             return
-        fields = self.commands[self.asked]
+        command = self.commands[self.asked]
         self.asked += 1
 
         def arrived():
-            self.checked.append((self.now + self.check, fields))
+            self.checked.append((self.now + self.check, command))
             self._hand_on()
 
         transfer = _Transfer(self.descriptor_beats, arrived)
-        self._at(self.now + _FETCH_REQUEST, lambda: self._ask(transfer))
+        self.at(self.now + timing.FETCH_REQUEST_CYCLES, lambda: self._ask(transfer))
 
     def _hand_on(self):
         """Hands the next descriptor to its engine's queue, as soon as there is room."""
         if not self.checked:
             return
-        checked, fields = self.checked[0]
+        checked, command = self.checked[0]
         ready = max(checked, self.handed + self.check - 1)
         if ready > self.now:
-            self._at(ready, self._hand_on)
+            self.at(ready, self._hand_on)
             return
-        opcode = Opcode(fields["opcode"])
+        opcode = command.opcode
         if opcode is not Opcode.END:
-            if len(self.queues[opcode]) == _QUEUE:
+            if len(self.queues[opcode]) == timing.QUEUED_COMMANDS:
                 self.blocked = self.now if self.blocked is None else self.blocked
                 return
-            self.queues[opcode].append((self.now + _QUEUED, fields))
-            self._at(self.now + _QUEUED, lambda: self._start(opcode))
+            self.queues[opcode].append((self.now + timing.QUEUE_CYCLES, command))
+            self.at(self.now + timing.QUEUE_CYCLES, lambda: self._start(opcode))
             self._fetch()
         if self.blocked is not None and self.now > self.blocked:
             self.full.append((opcode.name.lower(), self.blocked, self.now))
@@ -253,8 +186,8 @@ class _Model:
     # The bus of descriptors and loads -------------------------------------------------------------
 
     def _ask(self, transfer: _Transfer):
-        self.requested = max(self.now, self.requested + _REQUESTS)
-        transfer.ready = self.requested + self.memory.read_latency + _BACK
+        self.requested = max(self.now, self.requested + timing.REQUEST_INTERVAL)
+        transfer.ready = self.requested + self.memory.read_latency + timing.READ_PATH_CYCLES
         self.bus.append(transfer)
         if len(self.bus) == 1:
             self._serve()
@@ -271,7 +204,7 @@ class _Model:
     def _expect_end(self):
         """When the first transfer's last beat comes, as far as it is known what the drain does."""
         transfer = self.bus[0]
-        if transfer.load is not None and transfer.load["memory"] == Memory.ACT:
+        if transfer.load is not None and transfer.load.memory == Memory.ACT:
             while self.drains and self.drains[0].end < transfer.begin:
                 self.drains.popleft()
             beats = word_beats(self.config, Memory.ACT)
@@ -294,7 +227,7 @@ class _Model:
                     self._serve()
                 transfer.done()
 
-        self._at(end, served)
+        self.at(end, served)
 
     def _expect_loaded(self):
         """Again, of a load whose beats come."""
@@ -320,10 +253,10 @@ class _Model:
         queue = self.queues[opcode]
         if not queue:
             return
-        visible, fields = queue[0]
+        visible, command = queue[0]
         waits = [("fetch", visible)]
         for engine, ends in self.finished.items():
-            number = fields[f"wait_{engine.name.lower()}"]
+            number = command.waits_for(engine)
             if number > len(ends):
                 return
             if number:
@@ -333,27 +266,27 @@ class _Model:
         if begin > self.now:
             # Of the engine that is not free nothing is known: it starts the next one itself.
             if begin < math.inf:
-                self._at(begin, lambda: self._start(opcode))
+                self.at(begin, lambda: self._start(opcode))
             return
         queue.popleft()
-        layer = fields["layer"]
+        layer = command.layer
         match opcode:
             case Opcode.LOAD:
-                self._load(fields)
+                self._load(command)
             case Opcode.COMPUTE:
                 self._wait(self.layers[layer]["waiting"], waits)
-                end = self._compute(fields)
+                end = self._compute(command)
                 self.ends[layer] = end
-                self._at(end, lambda: self._complete(opcode))
-                self._at(self.free[opcode] + 1, lambda: self._start(opcode))
+                self.at(end, lambda: self._complete(opcode))
+                self.at(self.free[opcode] + 1, lambda: self._start(opcode))
             case Opcode.STORE:
-                self._store(fields)
-        self._at(self.now + 1, self._hand_on)
+                self._store(command)
+        self.at(self.now + 1, self._hand_on)
 
     def _complete(self, opcode: Opcode):
         self.finished[opcode].append(self.now)
         for engine in self.finished:
-            self._at(self.now + 1, lambda engine=engine: self._start(engine))
+            self.at(self.now + 1, lambda engine=engine: self._start(engine))
 
     def _wait(self, waiting: dict[str, float], waits: list[tuple[str, float]]):
         """Adds what the array stands still for, one thing after the other, since its last step."""
@@ -371,27 +304,27 @@ class _Model:
                 now = until
         self.stepped = now
 
-    def _load(self, fields: dict):
+    def _load(self, command: Load):
         begin = self.now
-        beats = fields["rows"] * fields["beats"]
+        beats = command.rows * command.beats
         self.moved[Opcode.LOAD] += beats
         self.free[Opcode.LOAD] = math.inf
 
         def loaded():
-            self._at(self.now + _PACK, written)
+            self.at(self.now + timing.LOAD_WRITE_CYCLES, written)
 
         def written():
-            self._moved(Opcode.LOAD, fields, begin)
+            self._moved(Opcode.LOAD, command, begin)
 
-        transfer = _Transfer(beats, loaded, fields)
-        self._at(begin + _LOAD_REQUEST, lambda: self._ask(transfer))
+        transfer = _Transfer(beats, loaded, command)
+        self.at(begin + timing.LOAD_REQUEST_CYCLES, lambda: self._ask(transfer))
 
-    def _store(self, fields: dict):
+    def _store(self, command: Store):
         begin = self.now
-        self.moved[Opcode.STORE] += fields["rows"] * fields["beats"]
+        self.moved[Opcode.STORE] += command.rows * command.beats
         self.free[Opcode.STORE] = math.inf
-        self.storing = fields, begin
-        self.moving[Opcode.STORE].append((begin + _STORE_READ, math.inf))
+        self.storing = command, begin
+        self.moving[Opcode.STORE].append((begin + timing.STORE_READ_CYCLES, math.inf))
         self._expect_stored()
         self._expect_loaded()
 
@@ -399,13 +332,13 @@ class _Model:
         """When the store under way is complete, as far as it is known what the array reads."""
         if self.storing is None:
             return
-        fields, begin = self.storing
-        first = begin + _STORE_READ
+        command, begin = self.storing
+        first = begin + timing.STORE_READ_CYCLES
         while self.reads and self.reads[0].end < first:
             self.reads.popleft()
-        pace = self._pace(Opcode.STORE, fields["beats"] / fields["words"], first)
-        last = stored(self.config, fields, first, pace, self.reads)
-        end = self.stored = pace.end(last, 1) + _STORE_END + self.memory.write_latency
+        pace = self._pace(Opcode.STORE, command.beats / command.words, first)
+        last = stored(self.config, command, first, pace, self.reads)
+        end = self.stored = pace.end(last, 1) + timing.STORE_END_CYCLES + self.memory.write_latency
 
         def complete():
             # Unless it takes longer by now.
@@ -413,47 +346,43 @@ class _Model:
                 self.storing = None
                 self._moved_until(Opcode.STORE, last)
                 self._expect_loaded()
-                self._moved(Opcode.STORE, fields, begin)
+                self._moved(Opcode.STORE, command, begin)
 
-        self._at(end, complete)
+        self.at(end, complete)
 
-    def _moved(self, opcode: Opcode, fields: dict, begin: float):
+    def _moved(self, opcode: Opcode, command: Load | Store, begin: float):
         if self.layers:
-            self.layers[fields["layer"]][opcode.name.lower()] += self.now - begin
+            self.layers[command.layer][opcode.name.lower()] += self.now - begin
         self.free[opcode] = self.now
         self._complete(opcode)
 
-    def _compute(self, fields: dict) -> float:
+    def _compute(self, command: Compute) -> float:
         """When the results are written; steps and stalls of the array are added to the layer."""
-        layer = self.layers[fields["layer"]]
-        pixels, drain = fields["pixels"], fields["drain_cycles"]
-        steps = fields["channel_groups"] * fields["kernel_h"] * fields["kernel_w"]
-        groups = -(-fields["positions"] // pixels)
-        total = groups * fields["filter_groups"]
+        layer = self.layers[command.layer]
+        pixels, drain = command.pixels, command.drain_cycles
+        steps = command.channel_groups * command.kernel_h * command.kernel_w
+        groups = -(-command.positions // pixels)
+        total = groups * command.filter_groups
         interval = max(steps, drain)
-        unit = Unit(fields["unit"])
-        first = self.now + _WALK + pixels
+        unit = Unit(command.unit)
+        first = self.now + timing.FIRST_GROUP_CYCLES + pixels
         # Units of another latency wait until everything is written.
-        written = self.group_end + self._latency(self.unit) + self.spacing
+        written = self.group_end + self._latency[self.unit] + self.spacing
         start = max(first, self.stepped, written if unit is not self.unit else 0.0)
         self._wait(layer["waiting"], [("other", first), ("drain", start)])
         # The first group's last step keeps its distance from the group before.
         end_first = max(start + steps, self.group_end + self.spacing)
-        last = fields["positions"] - (groups - 1) * pixels
+        last = command.positions - (groups - 1) * pixels
         end = end_first + (total - 1) * interval
         self._wait(layer["waiting"], [("drain", end - total * steps)])
         self.free[Opcode.COMPUTE] = end - interval if total > 1 else start
         self.stepped = self.group_end = end
         self.spacing, self.unit = drain, unit
         layer["array"] += total * steps
-        latency = self._latency(unit)
-        self.drains.append(DrainedWords(self.config, fields, end_first + latency, interval))
-        self.reads.append(ReadWords(self.config, fields, start, end_first - 1, interval))
+        latency = self._latency[unit]
+        self.drains.append(DrainedWords(self.config, command, end_first + latency, interval))
+        self.reads.append(ReadWords(self.config, command, start, end_first - 1, interval))
         self._expect_loaded()
         self._expect_stored()
-        drained = self.config.drain_turns(last) * fields["chunks"]
+        drained = self.config.drain_turns(last) * command.chunks
         return end + latency + drained
-
-    def _latency(self, unit: Unit) -> int:
-        inside = {Unit.ARRAY: self.array, Unit.SUM: pe_latency(1), Unit.MAX: 2}[unit]
-        return _STEP + ACTIVATION_READ_LATENCY + inside + drain_latency(self.config)

@@ -26,9 +26,8 @@ def estimate_program(program: Program, memory: BoardMemory) -> dict:
     config, batch = program.config, program.batch
     timing = memory.timing(config.clock_mhz)
     estimate = estimate_cycles(program, timing)
-    layers: dict[str, dict] = {}
-    for layer, moved in zip(estimate.layers, layer_bytes(program), strict=True):
-        parts = {
+    per_image = program.per_image(
+        {
             "cycles": layer.cycles,
             "array": layer.array,
             "stall": sum(layer.waiting.values()),
@@ -37,14 +36,13 @@ def estimate_program(program: Program, memory: BoardMemory) -> dict:
             "macs": layer.macs,
             "bytes": moved,
         }
-        values = layers.setdefault(layer.name, {"name": layer.name} | dict.fromkeys(parts, 0))
-        for name, value in parts.items():
-            values[name] += value
-    for values in layers.values():
-        for name in values.keys() - {"name"}:
-            values[name] = round(values[name] / batch)
+        for layer, moved in zip(estimate.layers, layer_bytes(program), strict=True)
+    )
+    layers = []
+    for layer, sums in per_image.items():
+        values = {name: round(value) for name, value in sums.items()}
         possible = max(1, values["cycles"]) * config.multiplies_per_cycle
-        values["utilization"] = values["macs"] / possible
+        layers.append({"name": layer, **values, "utilization": values["macs"] / possible})
     cycles = estimate.cycles / batch
     macs = sum(layer.macs for layer in estimate.layers) / batch
     ports = config.axi_beat_bits / 8
@@ -59,5 +57,5 @@ def estimate_program(program: Program, memory: BoardMemory) -> dict:
         "utilization": macs / (cycles * config.multiplies_per_cycle),
         "macs_per_cycle": config.multiplies_per_cycle,
         "bytes_per_cycle": min(timing.bytes_per_cycle or ports, ports),
-        "layers": list(layers.values()),
+        "layers": layers,
     }

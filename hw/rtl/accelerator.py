@@ -19,6 +19,7 @@ from hw.contract.causes import CommandFault, ErrorCause, Stall
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Region
 from hw.contract.registers import IDENTITY, LAYERS, REGISTERS, VERSION
+from hw.contract.timing import OUTSTANDING_BURSTS
 from hw.rtl.axi.arbiter import ReadArbiter
 from hw.rtl.axi.bursts import page_bits
 from hw.rtl.axi.bus import (
@@ -39,7 +40,6 @@ __all__ = ["TOP", "Accelerator", "data_ports"]
 #: Name of the top module.
 TOP = "nbqnn"
 _CONTROL_ADDRESS_BITS = 12
-_OUTSTANDING = 8
 
 
 def data_ports(config: AcceleratorConfig) -> tuple[str, ...]:
@@ -86,7 +86,7 @@ class Accelerator(wiring.Component):
         width, data_width = c.axi_address_width, c.axi_data_width
         registers = AxiLiteRegisters(REGISTERS, _CONTROL_ADDRESS_BITS)
         transfer = {"address_width": width, "length_width": LENGTH_BITS}
-        ports = {"ports": c.axi_ports, "data_width": data_width, "outstanding": _OUTSTANDING}
+        ports = {"ports": c.axi_ports, "data_width": data_width, "outstanding": OUTSTANDING_BURSTS}
         reader = StripedReader(**transfer, **ports)
         writer = StripedWriter(**transfer, **ports)
         arbiter = ReadArbiter(**transfer, data_width=c.axi_beat_bits, requesters=2)

@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from hw.contract.causes import CommandFault, Stall
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Opcode, Region
+from hw.contract.timing import QUEUED_COMMANDS
 from hw.rtl.axi.bursts import request_layout
 from hw.rtl.axi.read_dma import read_data_layout
 from hw.rtl.cells.comparison import Comparison
@@ -21,8 +22,6 @@ from hw.rtl.stream.fifo import StreamFifo
 from hw.rtl.verilog import submodule
 
 __all__ = ["Core"]
-
-_QUEUE_DEPTH = 4
 
 
 class Core(wiring.Component):
@@ -106,7 +105,7 @@ class Core(wiring.Component):
         idle = Signal(len(ENGINES))
         for index, opcode in enumerate(ENGINES):
             engine = engines[opcode]
-            queue = StreamFifo(queued_layout(opcode), _QUEUE_DEPTH)
+            queue = StreamFifo(queued_layout(opcode), QUEUED_COMMANDS)
             m.submodules[f"queue_{opcode.name.lower()}"] = submodule(platform, queue)
             wiring.connect(m, fetched[opcode], queue.i)
             head = queue.o.p.head

@@ -14,6 +14,7 @@ from math import ceil
 from pathlib import Path
 
 from hw.contract.config import AcceleratorConfig
+from hw.contract.timing import BURST_BEATS, OUTSTANDING_BURSTS, SECTION_FILTERS
 from hw.rtl.array.reduction import Reduction, reduction
 from hw.rtl.post.requantizer import param_layout
 from hw.synth.area import Area
@@ -24,14 +25,11 @@ __all__ = ["FIT_FILE", "array_area", "counted_area", "estimate_area", "fitted_te
 #: Resource -> term -> coefficient, under ``coefficients``; the measurements beside it.
 FIT_FILE = Path(__file__).with_name("area_fit.json")
 
-#: Filters that share a copy of the activation registers (:mod:`hw.rtl.array.array`).
-_TILE_FILTERS = 8
 #: Words of a 36-Kbit block memory -> bits of each.
 _BLOCK_WIDTH = {512: 72, 1024: 36, 2048: 18, 4096: 9, 8192: 4, 16384: 2, 32768: 1}
 #: Memories of up to so many words are in tables: eight of them hold 64 words of seven bits.
 _TABLE_WORDS = 64
-#: Beats that wait for the array's memories, behind each port, with three bits of their own.
-_BUFFER_WORDS = 128
+#: Bits of a beat in a port's buffer beside its data.
 _BUFFER_FLAGS = 3
 #: The layers' time stamps.
 _STAMP_BLOCKS = 0.5
@@ -99,7 +97,7 @@ def array_area(config: AcceleratorConfig) -> Area:
     c = config
     element = _element(c.pe, c.lanes, c.act_bits, c.weight_bits, c.acc_bits)
     elements = c.filters * c.pixels
-    tiles = ceil(c.filters / _TILE_FILTERS)
+    tiles = ceil(c.filters / SECTION_FILTERS)
     copies = tiles if tiles >= _OFTEN else 1
     registers = copies * (c.pixels * c.act_word_bits + 3) + c.weight_word_bits
     return Area(
@@ -122,7 +120,7 @@ def counted_area(config: AcceleratorConfig) -> Area:
         (c.banks * c.lanes // c.post_lanes, c.post_lanes * c.act_bits, c.act_depth // c.banks),
         (1, c.weight_word_bits, c.weight_depth),
         (1, c.post_lanes * param_layout(c).size, c.param_depth),
-        (c.axi_ports, c.axi_data_width + _BUFFER_FLAGS, _BUFFER_WORDS),
+        (c.axi_ports, c.axi_data_width + _BUFFER_FLAGS, OUTSTANDING_BURSTS * BURST_BEATS),
     ):
         if depth <= _TABLE_WORDS:
             lut += number * 8 * ceil(width / 7)

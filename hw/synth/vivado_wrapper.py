@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 from hw.contract.config import AcceleratorConfig
+from hw.contract.timing import BURST_BEATS, OUTSTANDING_BURSTS
 from nbqnn_train.graph.errors import NbqnnError
 
 __all__ = ["WRAPPER", "VivadoTop", "read_top", "wrapper_verilog"]
@@ -14,8 +15,6 @@ _PORT = re.compile(r"^  (input|output)(?: \[(\d+):0\])? (\w+);", flags=re.MULTIL
 _MASTER = re.compile(r"(m_axi\d*)_(aw|w|b|ar|r)\w+$")
 _SLAVE = "s_axi"
 _INTERFACE = "xilinx.com:interface:aximm:1.0"
-#: Of the accelerator: bursts each way at once, and beats of the longest.
-_OUTSTANDING, _BURST_BEATS = 8, 16
 
 
 @dataclass(frozen=True)
@@ -115,9 +114,9 @@ def _parameters(bus: str, config: AcceleratorConfig) -> str:
         "ID_WIDTH": 1,
         "READ_WRITE_MODE": "READ_WRITE",
         "SUPPORTS_NARROW_BURST": 0,
-        "MAX_BURST_LENGTH": _BURST_BEATS,
-        "NUM_READ_OUTSTANDING": _OUTSTANDING,
-        "NUM_WRITE_OUTSTANDING": _OUTSTANDING,
+        "MAX_BURST_LENGTH": BURST_BEATS,
+        "NUM_READ_OUTSTANDING": OUTSTANDING_BURSTS,
+        "NUM_WRITE_OUTSTANDING": OUTSTANDING_BURSTS,
     }
     return ", ".join([f"XIL_INTERFACENAME {bus}", *(f"{k} {v}" for k, v in values.items())])
 

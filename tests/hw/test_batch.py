@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hw.compiler import CompileError, compile_graph, load_program, save_program
-from hw.contract.isa import DESCRIPTOR_BYTES, Memory, Opcode, unpack
+from hw.contract.isa import Load, Memory, read_commands
 from hw.contract.memory_timing import MemoryTiming
 from hw.driver import run_batch
 from hw.model.traffic import layer_bytes
@@ -121,11 +121,10 @@ def test_every_kind_of_layer(accelerator_model, name, batch):
 def weight_bytes(program):
     """What is loaded for the layers' weights and parameters, by layer."""
     loaded = Counter()
-    for at in range(0, len(program.commands), DESCRIPTOR_BYTES):
-        fields = unpack(program.commands[at : at + DESCRIPTOR_BYTES])
-        if fields["opcode"] == Opcode.LOAD and fields["memory"] != Memory.ACT:
-            name = program.layers[fields["layer"]].name
-            loaded[name] += fields["rows"] * fields["beats"] * program.config.axi_beat_bits // 8
+    for command in read_commands(program.commands):
+        if isinstance(command, Load) and command.memory != Memory.ACT:
+            name = program.layers[command.layer].name
+            loaded[name] += command.rows * command.beats * program.config.axi_beat_bits // 8
     return loaded
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hw.compiler import compile_graph
-from hw.contract.isa import DESCRIPTOR_BYTES, Opcode, Region, Unit, unpack
+from hw.contract.isa import Compute, Load, Region, Store, Unit, read_commands
 from hw.contract.memory_timing import MemoryTiming
 from nbqnn_train.graph import Add, Concat, Input
 from tests.hw.accelerators import VERILATED
@@ -14,11 +14,6 @@ from tests.hw.networks import Network, images, traced_codes
 from tests.hw.runs import compare
 
 CONFIG = VERILATED["shift_64"]
-
-
-def commands(program):
-    at = range(0, len(program.commands), DESCRIPTOR_BYTES)
-    return [unpack(program.commands[i : i + DESCRIPTOR_BYTES]) for i in at]
 
 
 def exact(model, program, graph, **timing):
@@ -93,9 +88,9 @@ def test_steps_of_sums(accelerator_model, shifts):
     graph = net.requantize("out", 8, True).graph()
     program = compile_graph(graph, CONFIG, traced=True)
     steps = {
-        fields["channel_groups"] * fields["kernel_h"] * fields["kernel_w"]
-        for fields in commands(program)
-        if fields["opcode"] == Opcode.COMPUTE and fields["unit"] == Unit.SUM
+        command.channel_groups * command.kernel_h * command.kernel_w
+        for command in read_commands(program.commands)
+        if isinstance(command, Compute) and command.unit == Unit.SUM
     }
     digits = [1 if shift < 3 else 2 if shift < 5 else 3 for shift in shifts]
     alone = max(digits) == 1 or sorted(digits) == [1, 2]
@@ -114,8 +109,8 @@ def test_maps_through_the_host_memory(accelerator_model, depth):
     net.conv("three", (6, 9, 4, 3), 3, stride=(2, 1), padding=(2, 0, 1, 1))
     graph = net.requantize("out", 8, True).graph()
     program = compile_graph(graph, replace(CONFIG, act_depth=depth), traced=True)
-    through = [c for c in commands(program) if c["opcode"] == Opcode.LOAD]
-    assert any(c["region"] == Region.SCRATCH for c in through) == (depth < 512)
+    through = [c for c in read_commands(program.commands) if isinstance(c, Load)]
+    assert any(c.region == Region.SCRATCH for c in through) == (depth < 512)
     exact(accelerator_model(CONFIG), program, graph, seed=depth, write_latency=1000)
 
 
@@ -146,16 +141,16 @@ def test_what_is_loaded_back_has_been_stored():
         net.requantize(f"map{layer}", 8, False)
     beat = CONFIG.axi_beat_bits // 8
 
-    def spans(fields):
-        starts = range(fields["rows"])
-        starts = [fields["offset"] + row * fields["offset_stride"] for row in starts]
-        return [(start, start + fields["beats"] * beat) for start in starts]
+    def spans(command):
+        starts = range(command.rows)
+        starts = [command.offset + row * command.offset_stride for row in starts]
+        return [(start, start + command.beats * beat) for start in starts]
 
     for depth in (256, 512, 1024):
         program = compile_graph(net.graph(), replace(CONFIG, act_depth=depth))
-        scratch = [c for c in commands(program) if c.get("region") == Region.SCRATCH]
-        stores = [c for c in commands(program) if c["opcode"] == Opcode.STORE]
-        loads = [c for c in scratch if c["opcode"] == Opcode.LOAD]
+        scratch = [c for c in read_commands(program.commands) if c.get("region") == Region.SCRATCH]
+        stores = [c for c in read_commands(program.commands) if isinstance(c, Store)]
+        loads = [c for c in scratch if isinstance(c, Load)]
         assert loads
         for load in loads:
             for store in stores[load["wait_store"] :]:

@@ -5,14 +5,11 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import AcceleratorConfig
-from hw.contract.timing import array_latency
+from hw.contract.timing import SECTION_FILTERS, array_latency
 from hw.rtl.array.svpe import Svpe, Vpe
 from hw.rtl.verilog import submodule
 
 __all__ = ["ArrayTile", "PeArray", "processing_element"]
-
-#: Filters served by one copy of the activation registers: bounds their fan-out.
-_TILE_FILTERS = 8
 
 
 def processing_element(
@@ -131,9 +128,9 @@ class PeArray(wiring.Component):
         c = self.config
         filter_bits = c.lanes * c.weight_code_bits
         accs = [[] for _ in range(c.pixels)]
-        for start in range(0, c.filters, _TILE_FILTERS):
-            tile = ArrayTile(c, min(_TILE_FILTERS, c.filters - start))
-            m.submodules[f"tile_{start // _TILE_FILTERS}"] = submodule(platform, tile)
+        for start in range(0, c.filters, SECTION_FILTERS):
+            tile = ArrayTile(c, min(SECTION_FILTERS, c.filters - start))
+            m.submodules[f"tile_{start // SECTION_FILTERS}"] = submodule(platform, tile)
             m.d.comb += [
                 tile.valid.eq(self.valid),
                 tile.first.eq(self.first),

@@ -4,6 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.contract.timing import BURST_BEATS
 from hw.rtl.axi.bursts import BurstSplitter, check_widths, page_bits, request_layout
 from hw.rtl.axi.bus import CACHE_NORMAL, AxiWriteSignature, Burst, beat_bytes
 from hw.rtl.cells.counting import incremented, stepped
@@ -71,7 +72,7 @@ class AxiWriter(wiring.Component):
         data_width: int,
         outstanding: int,
         length_width: int,
-        burst_beats: int = 16,
+        burst_beats: int = BURST_BEATS,
     ):
         if not isinstance(outstanding, int):
             raise TypeError(f"Outstanding bursts must be an integer, not {outstanding!r}")

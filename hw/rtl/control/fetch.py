@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from hw.contract.causes import CommandFault
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import BODIES, CHECKSUM, DESCRIPTOR_BYTES, HEAD, Opcode
-from hw.contract.timing import CHECKSUM_WORDS, sum_stages
+from hw.contract.timing import CHECKSUM_WORDS, DESCRIPTORS_AHEAD, sum_stages
 from hw.rtl.axi.bursts import request_layout
 from hw.rtl.axi.read_dma import read_data_layout
 from hw.rtl.cells.counting import stepped
@@ -24,9 +24,6 @@ __all__ = ["ENGINES", "CommandFetch", "queued_layout"]
 
 #: Engines in the order in which vectors of them are laid out.
 ENGINES = (Opcode.LOAD, Opcode.COMPUTE, Opcode.STORE)
-
-#: Descriptors asked for and not yet handed on.
-_AHEAD = 2
 
 
 def queued_layout(opcode: Opcode) -> data.StructLayout:
@@ -92,7 +89,7 @@ class CommandFetch(wiring.Component):
         beats = DESCRIPTOR_BYTES * 8 // c.axi_beat_bits
         # Room for all that is asked for: a descriptor that waits for its queue must not hold up
         # the loads behind it, which may be what the queue is waiting for.
-        buffer = StreamFifo(c.axi_beat_bits, max(3, _AHEAD * beats))
+        buffer = StreamFifo(c.axi_beat_bits, max(3, DESCRIPTORS_AHEAD * beats))
         m.submodules.buffer = submodule(platform, buffer)
         packer = Packer(c.axi_beat_bits, beats)
         m.submodules.packer = submodule(platform, packer)
@@ -100,7 +97,7 @@ class CommandFetch(wiring.Component):
         # Request: as many as there are descriptors, one ahead of the one in hand.
         unrequested = Signal(16)
         fetching = Signal()
-        ahead = Signal(range(_AHEAD + 1))
+        ahead = Signal(range(DESCRIPTORS_AHEAD + 1))
         taken = Signal()
         asked = Signal()
         # Half an address is added in one cycle, the carry to the other half in the next.
@@ -122,7 +119,7 @@ class CommandFetch(wiring.Component):
                 self.request.valid.eq(0),
             ]
         # No request follows another in the next cycle: `carry` comes first.
-        with m.Elif(fetching & (ahead != _AHEAD) & (unrequested != 0)):
+        with m.Elif(fetching & (ahead != DESCRIPTORS_AHEAD) & (unrequested != 0)):
             m.d.sync += self.request.valid.eq(1)
         with m.If(carry):
             m.d.sync += address[half:].eq(address[half:] + 1)

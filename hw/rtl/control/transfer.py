@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Memory, Opcode, Region
+from hw.contract.timing import STORE_AHEAD
 from hw.contract.words import word_beats
 from hw.rtl.axi.bursts import request_layout
 from hw.rtl.axi.read_dma import read_data_layout
@@ -287,8 +288,7 @@ class StoreEngine(_TransferEngine):
         command, running, start = self._accept(m, platform)
 
         # Reads run ahead of the writer by what the buffer behind them can hold.
-        depth = 2 * ActivationMemory.latency
-        buffer = StreamFifo(c.act_word_bits, depth)
+        buffer = StreamFifo(c.act_word_bits, STORE_AHEAD)
         m.submodules.buffer = submodule(platform, buffer)
         unpacker = Unpacker(c.axi_beat_bits, word_beats(c, Memory.ACT))
         m.submodules.unpacker = submodule(platform, unpacker)
@@ -299,7 +299,7 @@ class StoreEngine(_TransferEngine):
         ]
         wiring.connect(m, unpacker.o, wiring.flipped(self.data))
 
-        room, has_room = Signal(range(depth + 1), init=depth), Signal(init=1)
+        room, has_room = Signal(range(STORE_AHEAD + 1), init=STORE_AHEAD), Signal(init=1)
         read, left = Signal(), Signal()
         address, more, _ = self._walk(m, command, start, read)
         m.d.comb += [

@@ -8,7 +8,7 @@ from hw.boards.presets import PRESETS
 from hw.compiler import compile_graph
 from hw.compiler.commands import Home, Place, Strip, transfers
 from hw.compiler.memory import Buffer
-from hw.contract.isa import DESCRIPTOR_BYTES, Opcode, Region, unpack
+from hw.contract.isa import Compute, Region, read_commands
 from hw.contract.words import TensorLayout
 from nbqnn_train.graph import Input
 from tests.hw.networks import Network
@@ -35,9 +35,8 @@ def test_the_only_tile_of_a_layer_has_all_of_its_rows():
     net.add(Input, "image", shape=(8, 5, 4), bits=8, signed=True, exponent=0)
     net.conv("conv", (8, 8, 3, 3), 3, padding=(1, 1, 1, 1)).requantize("out", 8, True)
     program = compile_graph(net.graph(), PRESETS["tiny"])
-    at = range(0, len(program.commands), DESCRIPTOR_BYTES)
-    commands = [unpack(program.commands[i : i + DESCRIPTOR_BYTES]) for i in at]
-    (compute,) = (fields for fields in commands if fields["opcode"] == Opcode.COMPUTE)
-    assert compute["positions"] == 5 * 4
+    commands = read_commands(program.commands)
+    (compute,) = (command for command in commands if isinstance(command, Compute))
+    assert compute.positions == 5 * 4
     # The first window begins one row and one column before the map.
-    assert (compute["row"], compute["column"]) == ((1 << 16) - 1, (1 << 16) - 1)
+    assert (compute.row, compute.column) == ((1 << 16) - 1, (1 << 16) - 1)

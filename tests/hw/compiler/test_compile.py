@@ -10,7 +10,7 @@ import pytest
 
 from hw.boards.presets import PRESETS
 from hw.compiler import CompileError, compile_graph, save_program
-from hw.contract.isa import DESCRIPTOR_BYTES, Opcode, unpack
+from hw.contract.isa import Compute, Opcode, read_commands
 from nbqnn_train.graph import (
     Clip,
     Conv2d,
@@ -184,22 +184,18 @@ def test_commands_of_a_program(name):
         act_bits=config.act_bits, weight_bits=config.weight_bits, scale=config.requant == "scale"
     )
     program = compile_graph(graph, config, traced=True)
-    commands = [
-        unpack(program.commands[at : at + DESCRIPTOR_BYTES])
-        for at in range(0, len(program.commands), DESCRIPTOR_BYTES)
-    ]
+    commands = read_commands(program.commands)
     assert program.command_count == len(commands)
-    assert [fields["opcode"] for fields in commands].index(Opcode.END) == len(commands) - 1
+    assert [command.opcode for command in commands].index(Opcode.END) == len(commands) - 1
     counts = dict.fromkeys((Opcode.LOAD, Opcode.COMPUTE, Opcode.STORE), 0)
     ends = []
-    for fields in commands[:-1]:
-        opcode = Opcode(fields["opcode"])
+    for command in commands[:-1]:
         for other, count in counts.items():
-            assert fields[f"wait_{other.name.lower()}"] <= count
-        counts[opcode] += 1
-        if opcode is Opcode.COMPUTE:
-            assert fields["layer"] == len(ends)
-            ends += [fields["layer"]] * fields["layer_end"]
+            assert command.waits_for(other) <= count
+        counts[command.opcode] += 1
+        if isinstance(command, Compute):
+            assert command.layer == len(ends)
+            ends += [command.layer] * command.layer_end
     assert ends == list(range(len(program.layers)))
     # What a concatenation makes on its way is not of the graph.
     nodes = {node.name for node in graph.nodes}

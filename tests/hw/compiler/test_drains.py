@@ -11,7 +11,7 @@ from hw.boards.presets import PRESETS
 from hw.compiler import compile_graph, layouts
 from hw.compiler.layouts import choose_layouts
 from hw.compiler.lower import lower
-from hw.contract.isa import DESCRIPTOR_BYTES, Opcode, unpack
+from hw.contract.isa import Compute, read_commands
 from nbqnn_train.graph import Add, Input, MaxPool2d
 from tests.hw.networks import Network
 
@@ -19,33 +19,32 @@ SMALL = replace(PRESETS["tiny"], pixels=5, act_depth=4096)
 
 
 def computes(program):
-    at = range(0, len(program.commands), DESCRIPTOR_BYTES)
-    commands = [unpack(program.commands[i : i + DESCRIPTOR_BYTES]) for i in at]
-    return [command for command in commands if command["opcode"] == Opcode.COMPUTE]
+    commands = read_commands(program.commands)
+    return [command for command in commands if isinstance(command, Compute)]
 
 
 def turns(command, positions):
     """Words that are written in the same cycle, turn after turn."""
-    words, word = [], command["out_base"]
-    for position in range(command["positions"]):
+    words, word = [], command.out_base
+    for position in range(command.positions):
         words.append(word)
-        last = (position + 1) % command["out_width"] == 0
-        word += command["out_wrap"] if last else 1
-    for group in range(0, len(words), command["pixels"]):
-        end = min(group + command["pixels"], len(words))
+        last = (position + 1) % command.out_width == 0
+        word += command.out_wrap if last else 1
+    for group in range(0, len(words), command.pixels):
+        end = min(group + command.pixels, len(words))
         for first in range(group, end, positions):
             yield words[first : min(first + positions, end)]
 
 
 def groups(command):
     """Words that are read in the same cycle, group after group, of the first tap."""
-    words, word = [], command["in_base"]
-    for position in range(command["positions"]):
+    words, word = [], command.in_base
+    for position in range(command.positions):
         words.append(word)
-        last = (position + 1) % command["out_width"] == 0
-        word += command["origin_wrap"] if last else command["column_step"]
-    for first in range(0, len(words), command["pixels"]):
-        yield words[first : first + command["pixels"]]
+        last = (position + 1) % command.out_width == 0
+        word += command.origin_wrap if last else command.column_step
+    for first in range(0, len(words), command.pixels):
+        yield words[first : first + command.pixels]
 
 
 def bank(word):
@@ -72,7 +71,7 @@ def test_together_in_different_banks(height, width, stride, positions, depth):
     net.add(MaxPool2d, "pool", kernel=(3, 3), stride=stride, padding=(1, 1, 1, 1))
     config = replace(SMALL, post_positions=positions, act_depth=depth)
     for command in computes(compile_graph(net.graph(), config)):
-        assert command["drain_cycles"] == -(-command["pixels"] // positions) * command["chunks"]
+        assert command.drain_cycles == -(-command.pixels // positions) * command.chunks
         for words in turns(command, positions):
             assert len({bank(word) for word in words}) == len(words), (command, words)
         # Every tap is that far from the first one, so any base must do.
@@ -108,7 +107,7 @@ def test_full_turns_where_the_drain_is_slow(positions, pixels):
     graph = net.requantize("b", 8, True).graph()
     config = replace(SMALL, post_positions=positions, post_lanes=8)
     one, *_, nine = computes(compile_graph(graph, config))
-    assert (one["pixels"], nine["pixels"]) == (pixels, 5)
+    assert (one.pixels, nine.pixels) == (pixels, 5)
 
 
 @pytest.mark.parametrize(("depth", "pixels"), [(2048, 2), (4096, 5)])
@@ -121,4 +120,4 @@ def test_gaps_only_where_there_is_room(depth, pixels):
     config = replace(SMALL, act_depth=depth, post_lanes=8, post_positions=5)
     program = compile_graph(graph, config)
     assert program.scratch_bytes == 0
-    assert [command["pixels"] for command in computes(program)] == [5, pixels]
+    assert [command.pixels for command in computes(program)] == [5, pixels]

@@ -17,6 +17,7 @@ from hw.contract.isa import (
     Opcode,
     Store,
     pack,
+    read_commands,
     unpack,
 )
 from hw.rtl.command_layouts import body_layout, head_layout
@@ -28,13 +29,13 @@ KINDS = {Opcode.END: End, Opcode.LOAD: Load, Opcode.COMPUTE: Compute, Opcode.STO
 def commands(draw):
     """A command with all fields drawn, negative numbers included, and their unsigned values."""
     kind = draw(st.sampled_from(list(KINDS.values())))
-    command, expected = kind(), {"opcode": kind.opcode}
+    command, expected = kind(), kind()
     for name, bits in (HEAD | BODIES[kind.opcode]).items():
         if name == "opcode":
             continue
         value = draw(st.integers(-(1 << bits - 1), (1 << bits) - 1))
         setattr(command, name, value)
-        expected[name] = value % (1 << bits)
+        setattr(expected, name, value % (1 << bits))
     return command, expected
 
 
@@ -44,6 +45,7 @@ def test_there_and_back(drawn):
     descriptor = pack(command)
     assert len(descriptor) == DESCRIPTOR_BYTES
     assert unpack(descriptor) == expected
+    assert read_commands(2 * descriptor) == [expected, expected]
     assert sum(struct.unpack("<32I", descriptor)) % (1 << 32) == CHECKSUM
 
 

@@ -7,7 +7,16 @@ import pytest
 
 from hw.compiler import compile_graph
 from hw.contract.causes import ErrorCause
-from hw.contract.isa import DESCRIPTOR_BYTES, Command, Load, Opcode, Region, pack
+from hw.contract.isa import (
+    DESCRIPTOR_BYTES,
+    Command,
+    Compute,
+    Load,
+    Opcode,
+    Region,
+    pack,
+    read_commands,
+)
 from hw.contract.memory_timing import MemoryTiming
 from hw.contract.registers import IDENTITY
 from hw.driver import AcceleratorError, Buffer, Driver
@@ -229,15 +238,13 @@ def test_counters_and_stamps(model):
 
 def _steps(layer):
     """Steps of a layer: taps times channel groups times groups of positions, from its commands."""
-    from hw.contract.isa import unpack
 
     total = 0
-    for descriptor in DESCRIPTORS:
-        fields = unpack(descriptor)
-        if fields["opcode"] == Opcode.COMPUTE and fields["layer"] == layer:
-            groups = -(-fields["positions"] // fields["pixels"])
-            taps = fields["kernel_h"] * fields["kernel_w"] * fields["channel_groups"]
-            total += groups * taps * fields["filter_groups"]
+    for command in read_commands(PROGRAM.commands):
+        if isinstance(command, Compute) and command.layer == layer:
+            groups = -(-command.positions // command.pixels)
+            taps = command.kernel_h * command.kernel_w * command.channel_groups
+            total += groups * taps * command.filter_groups
     return total
 
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw.boards.presets import PRESETS
+from hw.contract.isa import Compute, Load, Store
 from hw.model.bank_waits import DrainedWords, ReadWords, loaded, stored
 from hw.model.pace import Pace
 from tests.hw.paces import paces, word_after
@@ -21,14 +22,14 @@ configs = st.builds(
 )
 
 
-transfers = st.fixed_dictionaries(
-    {
-        "base": st.integers(0, 99),
-        "words": st.integers(1, 40),
-        "rows": st.integers(1, 3),
-        "base_stride": st.integers(0, 50),
-    }
-)
+def transfers(kind):
+    return st.builds(
+        kind,
+        base=st.integers(0, 99),
+        words=st.integers(1, 40),
+        rows=st.integers(1, 3),
+        base_stride=st.integers(0, 50),
+    )
 
 
 def bank(config, word):
@@ -38,7 +39,7 @@ def bank(config, word):
 
 @st.composite
 def computes(draw, config):
-    """Fields of a command, its interval, and (time, banks) of all that it writes from 0 on."""
+    """A command, its interval, and (time, banks) of all that it writes from 0 on."""
     pixels, width = draw(st.integers(1, 5)), draw(st.integers(1, 7))
     chunks, words = draw(st.integers(1, 3)), config.lanes // config.post_lanes
     fields = {
@@ -67,7 +68,7 @@ def computes(draw, config):
                     written.setdefault(time, set()).add(bank(config, word + plane))
             begin += interval
         first_chunk += chunks
-    return fields, interval, written
+    return Compute(**fields), interval, written
 
 
 @settings(max_examples=100)
@@ -75,17 +76,17 @@ def computes(draw, config):
 def test_every_cycle(data, config):
     drains, written, begin = [], {}, data.draw(st.integers(5, 30))
     for _ in range(data.draw(st.integers(0, 3))):
-        fields, interval, own = data.draw(computes(config))
-        drained = DrainedWords(config, fields, float(begin), interval)
+        command, interval, own = data.draw(computes(config))
+        drained = DrainedWords(config, command, float(begin), interval)
         drains.append(drained)
         written |= {begin + time: banks for time, banks in own.items()}
         begin = int(drained.end) + data.draw(st.integers(0, 20))
-    load = data.draw(transfers)
+    load = data.draw(transfers(Load))
     start, pace = data.draw(st.integers(0, 40)), data.draw(paces())
     there = word_after(pace, start)
-    for row in range(load["rows"]):
-        for column in range(load["words"]):
-            place, time = bank(config, load["base"] + row * load["base_stride"] + column), there
+    for row in range(load.rows):
+        for column in range(load.words):
+            place, time = bank(config, load.base + row * load.base_stride + column), there
             while place in written.get(math.floor(time), ()):
                 time = math.floor(time) + 1
             there = max(word_after(pace, there), time + 1)
@@ -94,13 +95,13 @@ def test_every_cycle(data, config):
 
 @pytest.mark.parametrize("begin", [0.0, 1000.0])
 def test_without_drains(begin):
-    load = {"base": 3, "words": 7, "rows": 2, "base_stride": 9}
+    load = Load(base=3, words=7, rows=2, base_stride=9)
     assert loaded(PRESETS["tiny"], load, begin, Pace(2.0, 2.0), []) == begin + 28
 
 
 @st.composite
 def layers(draw, config, begin):
-    """Fields of a command, the first group's end, the interval, and the banks read at each time."""
+    """A command, the first group's end, the interval, and the banks read at each time."""
     pixels, width = draw(st.integers(1, 5)), draw(st.integers(1, 7))
     stride, pitch, plane, dilation = (draw(st.integers(1, 70)) for _ in range(4))
     kernel_h, kernel_w, deep = (draw(st.integers(1, 3)) for _ in range(3))
@@ -141,7 +142,7 @@ def layers(draw, config, begin):
                     word += row * pitch + column * stride + tap
                     read.setdefault(at, set()).add(bank(config, word % config.act_depth))
             time, end = end + 1, end + interval
-    return fields, end_first, interval, read
+    return Compute(**fields), end_first, interval, read
 
 
 @settings(max_examples=100)
@@ -150,18 +151,18 @@ def test_every_read(data):
     config = replace(PRESETS["tiny"], pixels=5)
     reads, read, begin = [], {}, data.draw(st.integers(0, 30))
     for _ in range(data.draw(st.integers(0, 3))):
-        fields, end_first, interval, own = data.draw(layers(config, begin))
-        reads.append(ReadWords(config, fields, float(begin), float(end_first), interval))
+        command, end_first, interval, own = data.draw(layers(config, begin))
+        reads.append(ReadWords(config, command, float(begin), float(end_first), interval))
         assert reads[-1].end == max(own)
         read |= own
         begin = max(own) + 1 + data.draw(st.integers(0, 20))
-    store = data.draw(transfers)
+    store = data.draw(transfers(Store))
     time, pace = data.draw(st.integers(0, 40)), data.draw(paces())
     gone = []
     start = time
-    for row in range(store["rows"]):
-        for column in range(store["words"]):
-            place = bank(config, store["base"] + row * store["base_stride"] + column)
+    for row in range(store.rows):
+        for column in range(store.words):
+            place = bank(config, store.base + row * store.base_stride + column)
             # The buffer holds eight words.
             time = max([time, *(math.ceil(left) for left in gone[-8:-7])])
             while place in read.get(time, ()):

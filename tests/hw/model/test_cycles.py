@@ -74,7 +74,7 @@ def test_loads_wait_for_banks(accelerator_model, monkeypatch):
     program = compile_graph(graph, CONFIG)
     result = measured(accelerator_model, program, graph, {})
     monkeypatch.setattr(
-        cycles, "loaded", lambda config, load, begin, pace, drains: pace.end(begin, load["words"])
+        cycles, "loaded", lambda config, load, begin, pace, drains: pace.end(begin, load.words)
     )
     assert estimate_cycles(program).cycles < 0.97 * result.cycles
 
@@ -86,7 +86,7 @@ def test_stores_wait_for_banks(accelerator_model, monkeypatch):
     result = measured(accelerator_model, program, graph, {})
     assert estimate_cycles(program).cycles == pytest.approx(result.cycles, rel=0.01)
     monkeypatch.setattr(
-        cycles, "stored", lambda config, store, begin, pace, reads: pace.end(begin, store["words"])
+        cycles, "stored", lambda config, store, begin, pace, reads: pace.end(begin, store.words)
     )
     assert estimate_cycles(program).cycles < 0.97 * result.cycles
 

@@ -1,0 +1,47 @@
+"""What the cycle model says of a run: all of it, and layer by layer."""
+
+from dataclasses import dataclass
+
+from hw.contract.causes import Stall
+from hw.contract.config import AcceleratorConfig
+
+__all__ = ["CycleEstimate", "LayerEstimate"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerEstimate:
+    """One layer. ``cycles`` run from the end of the layer before (in order of completion).
+
+    ``array`` are steps; ``load`` and ``store`` cycles in which those engines work for the layer.
+    ``waiting`` are the cycles in which the array stood still before and in the layer, and behind
+    the last one, by the names of :class:`hw.contract.causes.Stall`. All layers' ``array`` and
+    ``waiting`` make up the run's cycles but for rounding.
+    """
+
+    name: str
+    macs: int
+    cycles: int
+    array: int
+    load: int
+    store: int
+    waiting: dict[str, int]
+
+    def utilization(self, config: AcceleratorConfig) -> float:
+        """Nominal multiply-accumulates per lane and cycle."""
+        return self.macs / (max(1, self.cycles) * config.multiplies_per_cycle)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CycleEstimate:
+    """A whole run, from start to done."""
+
+    cycles: int
+    layers: tuple[LayerEstimate, ...]
+    read_bytes: int
+    written_bytes: int
+
+    @property
+    def stalls(self) -> dict[str, int]:
+        """Cycles in which the array stood still, by cause, of all layers."""
+        names = [cause.name.lower() for cause in Stall]
+        return {name: sum(layer.waiting.get(name, 0) for layer in self.layers) for name in names}
