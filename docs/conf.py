@@ -42,7 +42,7 @@ autodoc_preserve_defaults = True
 # Other libraries' names are not looked up: the build needs no network.
 _OTHERS = (
     *("amaranth", "cocotb", "collections", "fractions", "lightning", "numpy", "onnx", "os"),
-    *("pathlib", "plotly", "pynq", "torch", "typing"),
+    *("pathlib", "plotly", "pynq", "torch", "types", "typing"),
 )
 nitpicky = True
 nitpick_ignore_regex = [

@@ -15,7 +15,14 @@ PACKAGES = ("nbqnn_train", "hw", "sim", "scripts")
 #: Come with a board's system; what imports them says so where they are missing.
 ON_BOARDS = ("pynq",)
 SOURCES = sorted(path for package in PACKAGES for path in (REPOSITORY / package).rglob("*.py"))
-LONGEST_FILE = 500
+#: Lines of a file; CONTRIBUTING says the same.
+LONGEST_FILE = 400
+#: Longer ones that are still to be split. Nothing is ever added here.
+STILL_TOO_LONG = {
+    "hw/compiler/lower.py",
+    "hw/compiler/schedule.py",
+    "nbqnn_train/quant/tracing.py",
+}
 
 
 def _module(path: Path) -> str:
@@ -116,9 +123,17 @@ def test_nothing_is_unpickled():
 
 
 def test_no_file_outgrows_one_concept():
-    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in SOURCES}
-    too_long = {str(path): n for path, n in lengths.items() if n > LONGEST_FILE}
-    assert not too_long, f"split them; at most {LONGEST_FILE} lines: {too_long}"
+    lengths = {
+        path.relative_to(REPOSITORY).as_posix(): len(path.read_text("utf-8").splitlines())
+        for path in SOURCES
+    }
+    too_long = {path: n for path, n in lengths.items() if n > LONGEST_FILE}
+    new = {path: n for path, n in too_long.items() if path not in STILL_TOO_LONG}
+    assert not new, f"split them; at most {LONGEST_FILE} lines: {new}"
+    split = STILL_TOO_LONG - set(too_long)
+    assert not split, f"short enough now; take them from STILL_TOO_LONG: {split}"
+    contributing = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert f"at most {LONGEST_FILE} lines" in contributing
 
 
 def test_every_dependency_is_pinned_and_says_what_for():

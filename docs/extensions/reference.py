@@ -104,7 +104,7 @@ def _configuration() -> str:
 
 
 def _presets() -> str:
-    from hw.contract.presets import PRESETS
+    from hw.boards.presets import PRESETS
     from hw.synth.area_model import estimate_area
 
     rows = []
@@ -122,13 +122,12 @@ def _presets() -> str:
 
 
 def _boards() -> str:
-    from hw.boards.devices import BOARDS
-    from hw.boards.memories import BOARD_MEMORIES
+    from hw.boards.registry import BOARDS
 
     rows = []
     for name, board in BOARDS.items():
-        memory = BOARD_MEMORIES.get(name)
-        bandwidth = "" if memory is None else f"{memory.bytes_per_s / 1e9:.3g} GB/s"
+        memory = board.memory
+        bandwidth = "on the chip" if memory is None else f"{memory.bytes_per_s / 1e9:.3g} GB/s"
         holds = (f"{board.lut:,}", f"{board.ff:,}", f"{board.bram36:g}", board.dsp)
         rows.append((f"`{name}`", f"`{board.part}`", *holds, bandwidth))
     return _table(("board", "part", "LUT", "FF", "BRAM36", "DSP", "memory"), rows)
@@ -240,7 +239,7 @@ def _write_pages(app: Sphinx) -> None:
         text = [page, "=" * len(page), ""]
         for module, is_package in sorted(modules, key=lambda one: not one[1]):
             if is_package:
-                text += [f".. automodule:: {module}", "   :no-members:", ""]
+                text += [f".. automodule:: {module}", "   :ignore-module-all:", ""]
             else:
                 text += [module, "-" * len(module), "", f".. automodule:: {module}", ""]
         _write_if_new(folder / f"{page}.rst", "\n".join(text))

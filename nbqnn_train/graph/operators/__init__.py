@@ -45,6 +45,7 @@ __all__ = [
     "Upsample2d",
 ]
 
+#: Kind of node -> what is known of it.
 OPERATORS: dict[type[Node], Operator] = {
     **TABLE,
     **SUMS,
