@@ -29,16 +29,13 @@ from cocotbext.axi import (
     MemoryRegion,
 )
 
+from hw.driver import BusError
 from sim.streams import start
 
-__all__ = ["BusError", "CocotbAccelerator"]
+__all__ = ["CocotbAccelerator"]
 
 _REGISTER_TIMEOUT_US = 20
 _MOST_PORTS = 4
-
-
-class BusError(RuntimeError):
-    """A register access was answered with an error response."""
 
 
 class _FaultyRegion(MemoryRegion):

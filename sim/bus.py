@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from hw.contract.config import AcceleratorConfig
 from hw.contract.memory_timing import MemoryTiming
-from hw.driver import Buffer
+from hw.driver import Buffer, Pages
 from hw.rtl.accelerator import TOP
 from hw.rtl.generate import accelerator_verilog
 from sim.verilated import VerilatedAccelerator
@@ -66,7 +68,7 @@ class VerilatedBus:
             trace=None if trace is None else trace.form,
         )
         self._max_cycles = max_cycles
-        self._allocated = 0
+        self._pages = Pages(len(self.model.memory), "the simulated memory")
 
     def __enter__(self) -> "VerilatedBus":
         return self
@@ -85,11 +87,10 @@ class VerilatedBus:
         self.model.write(offset, value)
 
     def allocate(self, size: int) -> Buffer:
-        start = self._allocated
-        self._allocated += -(-size // _PAGE) * _PAGE
-        if self._allocated > len(self.model.memory):
-            raise AssertionError(f"{self._allocated} bytes of {len(self.model.memory)} allocated")
-        return Buffer(self.model.memory[start : self._allocated], self.model.memory_base + start)
+        begin, end = self._pages.take(size)
+        array = self.model.memory[begin:end]
+        array[:] = 0
+        return _ModelBuffer(self._pages, array, begin, self.model.memory_base)
 
     def wait(self) -> bool:
         trace, self._trace = self._trace, None
@@ -101,3 +102,15 @@ class VerilatedBus:
             self.model.stop_trace()
         self.model.run(self._max_cycles)
         return self.model.irq
+
+
+class _ModelBuffer(Buffer):
+    """Part of the model's memory itself."""
+
+    def __init__(self, pages: Pages, array: np.ndarray, begin: int, base: int):
+        super().__init__(array, base + begin)
+        self._pages = pages
+        self._begin = begin
+
+    def free(self) -> None:
+        self._pages.give_back(self._begin)

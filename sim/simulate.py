@@ -10,7 +10,7 @@ from hw.compiler import compile_graph
 from hw.contract.causes import Stall
 from hw.contract.memory_timing import BoardMemory, MemoryTiming
 from hw.contract.program import Port, Program, load_program
-from hw.driver import Driver, RunResult, memory_bytes, run_group
+from hw.driver import Driver, RunResult, memory_bytes
 from hw.model.cycles import estimate_cycles
 from hw.model.results import CycleEstimate
 from hw.model.traffic import layer_bytes
@@ -178,7 +178,7 @@ def _write_trace(program: Program, images: np.ndarray, trace: Trace, timing: Mem
     try:
         bus, driver = open_driver(program, timing, trace=replace(trace, path=beside))
         with bus:
-            run_group(driver, images)
+            driver.run(images)
         beside.replace(trace.path)
     finally:
         beside.unlink(missing_ok=True)
@@ -206,7 +206,7 @@ def compare_images(
         expected = _expected(program.graph, x[start : start + step], program.outputs)
         for begin in range(start, min(start + step, len(x)), program.batch):
             group = _group(program, x, begin)
-            result = run_group(driver, group)
+            result = driver.run(group)
             results.append(result)
             for index in range(len(group)):
                 if any(
@@ -240,7 +240,7 @@ def _locate(
     traced = replace(traced, parameters=program.parameters)
     bus, driver = open_driver(traced, timing)
     with bus:
-        codes = run_group(driver, _group(program, x, index)).traced
+        codes = driver.run(_group(program, x, index)).traced
     layers = {layer.name: layer.output for layer in traced.layers if layer.output in codes}
     place = index % program.batch
     candidates = [(name, output, codes[output][place]) for name, output in layers.items()]

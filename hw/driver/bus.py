@@ -13,14 +13,22 @@ PAGE_BYTES = 4096
 
 
 class BusError(NbqnnError):
-    """A bus that is not there, does not answer, or answers with an error."""
+    """A bus that is not there, does not answer, answers with an error, or has no memory left."""
 
 
 class Buffer:
-    """Contiguous memory that the accelerator reaches: its bytes, and the address of the first.
+    """Contiguous memory that the accelerator reaches.
 
-    ``array`` is the host's view, uint8. Where that is not the accelerator's memory itself (a cache
-    or a serial line is between them), the two methods carry bytes over.
+    The host works on ``array``. A cache or a serial line may be between ``array`` and the memory
+    of the accelerator: ``to_device`` and ``from_device`` carry bytes over. A plain ``Buffer`` is
+    the memory itself, so that they have nothing to do.
+
+    Parameters
+    ----------
+    array : numpy.ndarray of uint8, one axis
+        The host's view.
+    address : int
+        The accelerator's address of the first byte, a multiple of :data:`PAGE_BYTES`.
     """
 
     def __init__(self, array: np.ndarray, address: int):
@@ -28,10 +36,13 @@ class Buffer:
         self.address = address
 
     def to_device(self, offset: int, size: int) -> None:
-        """Makes the accelerator see ``size`` bytes from ``offset`` as ``array`` has them."""
+        """The accelerator then reads ``size`` bytes from ``offset`` as ``array`` has them."""
 
     def from_device(self, offset: int, size: int) -> None:
-        """Makes ``array`` show ``size`` bytes from ``offset`` as the accelerator left them."""
+        """``array`` then has ``size`` bytes from ``offset`` as the accelerator wrote them."""
+
+    def free(self) -> None:
+        """Gives the memory back. The buffer must not be used afterwards."""
 
 
 class Bus(Protocol):
@@ -49,12 +60,16 @@ class Bus(Protocol):
         ...
 
     def allocate(self, size: int) -> Buffer:
-        """``size`` bytes at a multiple of :data:`PAGE_BYTES`.
+        """A buffer of at least ``size`` bytes; its address is a multiple of :data:`PAGE_BYTES`.
 
-        The array is zero; what the accelerator sees there is anything until it is carried over.
+        The array is zero. No cache holds a changed byte of it: what the accelerator writes later
+        stays. The accelerator may see any bytes there until they are carried over.
         """
         ...
 
     def wait(self) -> bool:
-        """Waits until the interrupt is high; False if it is not within the bus's time limit."""
+        """Waits until the interrupt is high; False if it is not within the bus's time limit.
+
+        It may return True too early. The driver looks at the registers.
+        """
         ...

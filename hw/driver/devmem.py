@@ -1,26 +1,24 @@
 """An accelerator in the programmable logic beside the processors that run this: plain Linux."""
 
-import mmap
-import os
 from pathlib import Path
 
 import numpy as np
 
-from hw.driver.bus import PAGE_BYTES, Buffer, BusError
+from hw.driver.barrier import memory_barrier
+from hw.driver.bus import Buffer
 from hw.driver.interrupt import Interrupt, PolledInterrupt
+from hw.driver.mapped import MappedRegisters, map_bytes
+from hw.driver.pages import Pages
 
 __all__ = ["DevMemBus"]
-
-_REGISTERS_BYTES = 4096
 
 
 class DevMemBus:
     """A :class:`hw.driver.Bus` through ``/dev/mem``, for Linux without PYNQ (PetaLinux).
 
-    The memory is a range that the device tree reserves; with ``O_SYNC`` it is mapped without
-    caches, so nothing has to be written back. It must not have ``no-map``: it would then be device
-    memory, in which ordinary copies fault on 64-bit ARM. Needs root, and a kernel without
-    ``CONFIG_STRICT_DEVMEM``.
+    The memory is a range that the device tree reserves. With ``O_SYNC`` it is mapped without
+    caches. The range must not have ``no-map``: it would then be device memory, in which ordinary
+    copies fault on 64-bit ARM. Needs root, and a kernel without ``CONFIG_STRICT_DEVMEM``.
 
     Parameters
     ----------
@@ -40,7 +38,7 @@ class DevMemBus:
     Raises
     ------
     BusError
-        The device cannot be opened or mapped.
+        The device cannot be opened or mapped, or the processor is of an unknown kind.
     """
 
     def __init__(
@@ -53,46 +51,46 @@ class DevMemBus:
         time_limit_s: float = 10.0,
         device: Path | str = "/dev/mem",
     ):
-        try:
-            file = os.open(device, os.O_RDWR | os.O_SYNC)
-        except OSError as error:
-            raise BusError(f"memory {str(device)!r} cannot be opened: {error.strerror}") from None
-        try:
-            mapped = mmap.mmap(file, _REGISTERS_BYTES, offset=registers)
-            self._memory = mmap.mmap(file, memory_bytes, offset=memory)
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise BusError(
-                f"memory {str(device)!r} cannot be mapped at {registers:#x} "
-                f"and {memory:#x}: {reason}"
-            ) from None
-        finally:
-            os.close(file)
-        # Words, so that every access is one of 32 bits.
-        self._registers = np.frombuffer(mapped, np.uint32)
+        self._barrier = memory_barrier()
+        self._registers = MappedRegisters(device, registers)
+        self._memory = map_bytes(device, memory, memory_bytes)
         self._address = memory
-        self._allocated = 0
+        self._pages = Pages(memory_bytes, "the reserved memory")
         self._interrupt = interrupt or PolledInterrupt(self.read)
         self._time_limit_s = time_limit_s
 
     def read(self, offset: int) -> int:
-        return int(self._registers[offset // 4])
+        return self._registers.read(offset)
 
     def write(self, offset: int, value: int) -> None:
-        self._registers[offset // 4] = value
+        self._registers.write(offset, value)
 
     def allocate(self, size: int) -> Buffer:
-        begin = self._allocated
-        end = begin + -(-size // PAGE_BYTES) * PAGE_BYTES
-        if end > len(self._memory):
-            raise BusError(
-                f"the reserved memory must hold {end} bytes of buffers so far, "
-                f"but has {len(self._memory)}"
-            )
-        self._allocated = end
+        begin, end = self._pages.take(size)
         array = np.frombuffer(self._memory, np.uint8, end - begin, begin)
         array[:] = 0
-        return Buffer(array, self._address + begin)
+        self._barrier()
+        return _UncachedBuffer(self, array, begin)
 
     def wait(self) -> bool:
         return self._interrupt.wait(self._time_limit_s)
+
+
+class _UncachedBuffer(Buffer):
+    """Memory without caches: only the order of accesses is to be kept."""
+
+    def __init__(self, bus: DevMemBus, array: np.ndarray, begin: int):
+        super().__init__(array, bus._address + begin)
+        self._bus = bus
+        self._begin = begin
+
+    def to_device(self, offset: int, size: int) -> None:
+        # The store that starts the accelerator must not overtake these bytes.
+        self._bus._barrier()
+
+    def from_device(self, offset: int, size: int) -> None:
+        # Loads of results must not be done before the load that said they are there.
+        self._bus._barrier()
+
+    def free(self) -> None:
+        self._bus._pages.give_back(self._begin)

@@ -1,6 +1,7 @@
 """Loads a program, runs images, reads results, counters and errors."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import TracebackType
 
 import numpy as np
 
@@ -12,10 +13,16 @@ from hw.driver.bus import Bus
 from hw.driver.memory import ProgramMemory
 from nbqnn_train.graph import NbqnnError, quantize_input
 
-__all__ = ["AcceleratorError", "Driver", "RunResult"]
+__all__ = ["AcceleratorError", "Driver", "RunResult", "reset_accelerator"]
 
 _EVENTS = REGISTERS.irq_status.pack(done=1, error=1)
+_DONE_EVENT = REGISTERS.irq_status.pack(done=1)
+_DONE_STATE = REGISTERS.status.pack(done=1)
 _MAJOR_VERSION = REGISTERS.version.unpack(VERSION).major
+#: Interrupts without an event that are passed over: they are of an earlier run.
+_STALE_INTERRUPTS = 3
+#: Looks at the status register in which a reset must be over.
+_RESET_LOOKS = 1000
 
 
 class AcceleratorError(NbqnnError):
@@ -26,12 +33,11 @@ class AcceleratorError(NbqnnError):
 class RunResult:
     """One run: codes by output name, and the counters' values in cycles.
 
-    ``outputs`` and ``traced`` hold int64 arrays of the shape (C, H, W), or (N, C, H, W) of a
-    program for batches of N images. ``layer_cycles`` are the
-    cycles from the end of the layer before (the first: from the start) to the end of each layer.
-    ``stalls`` are the cycles without a step of the array by cause, "load", "store", "fetch",
-    "drain" and "other" (:class:`hw.contract.causes.Stall`); they and ``array_cycles`` make up
-    ``cycles``.
+    ``outputs`` and ``traced`` hold int64 arrays (N, C, H, W) of the N images that were given.
+    ``layer_cycles`` are the cycles from the end of the layer before (the first: from the start) to
+    the end of each layer. ``stalls`` are the cycles without a step of the array by cause, "load",
+    "store", "fetch", "drain" and "other" (:class:`hw.contract.causes.Stall`); they and
+    ``array_cycles`` make up ``cycles``.
     """
 
     outputs: dict[str, np.ndarray]
@@ -45,80 +51,110 @@ class RunResult:
     layer_cycles: tuple[int, ...]
 
 
-class Driver:
-    """One accelerator with one program.
+def reset_accelerator(bus: Bus) -> None:
+    """Stops what runs; open AXI transfers are completed first.
 
-    Raises :class:`AcceleratorError` when nothing answers as nbqnn of this version, or the
-    program was compiled for another configuration.
+    Raises :class:`AcceleratorError` if the accelerator stays busy.
+    """
+    bus.write(REGISTERS.control.offset, REGISTERS.control.pack(reset=1))
+    for _ in range(_RESET_LOOKS):
+        if not REGISTERS.status.unpack(bus.read(REGISTERS.status.offset)).busy:
+            return
+    raise AcceleratorError("the accelerator stays busy after a reset")
+
+
+class Driver:
+    """One accelerator with one program; to be closed, or used in a ``with`` statement.
+
+    The program's memory is one buffer of the bus. The accelerator is told to access nothing
+    outside it, whatever the program says.
+
+    Parameters
+    ----------
+    bus : Bus
+    program : Program
+
+    Raises
+    ------
+    AcceleratorError
+        Nothing answers as nbqnn of this version, the program was compiled for another
+        configuration, or the accelerator is busy.
+    BusError
+        The bus has no memory that fits the program and the accelerator's addresses.
     """
 
     def __init__(self, bus: Bus, program: Program):
         self._bus = bus
         self._program = program
         self._check_identity()
+        self._check_idle()
         self._memory = ProgramMemory(bus, program)
-        self._memory.write(Region.PROGRAM, program.commands)
-        self._memory.write(Region.PARAMETERS, program.parameters)
-        for region, base in self._memory.bases.items():
-            self._write_address(f"{region.name.lower()}_base", base)
-        self._write_address("stripe", self._memory.stripe)
-        self._write_address("window_first", self._memory.first)
-        self._write_address("window_last", self._memory.last)
-        self._write("program_length", program.command_count)
-        self._write("irq_enable", REGISTERS.irq_enable.pack(done=1, error=1))
+        try:
+            self._load()
+        except BaseException:
+            self._memory.free()
+            raise
+        self._open = True
+
+    def __enter__(self) -> "Driver":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stops the accelerator and gives its memory back; does nothing the second time.
+
+        If the accelerator cannot be stopped, :class:`AcceleratorError` is raised and the memory
+        stays taken.
+        """
+        if not self._open:
+            return
+        if REGISTERS.status.unpack(self._read("status")).busy:
+            self.reset()
+        self._open = False
+        self._memory.free()
 
     @property
     def program(self) -> Program:
         """The program that runs."""
         return self._program
 
-    def run(self, image: np.ndarray) -> RunResult:
-        """Runs one image (C, H, W) or (F,), float32 in the units the network was trained on.
+    def run(self, images: np.ndarray) -> RunResult:
+        """Runs images, float32 in the units the network was trained on.
 
-        A program for batches of N takes (N, C, H, W) or (N, F), another number of images is refused
-        by :exc:`NbqnnError`. Raises :class:`AcceleratorError` with the cause when the run ends with
-        an error or not in time; the accelerator is reset and can be used again.
+        ``images`` are (N, C, H, W), or (N, F) if the network takes vectors; N is from 1 to the
+        program's batch. One image may come without its axis N. All images of the batch are
+        computed: the last one given stands for those that are missing.
+
+        Raises
+        ------
+        NbqnnError
+            The images do not fit the program.
+        AcceleratorError
+            The accelerator is busy, or the run ended with an error or not in time; the message
+            has the cause. After an error the accelerator is reset and can be used again.
         """
-        program = self._program
-        node = program.graph.input_nodes[0]
-        images = np.asarray(image, np.float32)
-        if program.batch == 1:
-            images = images[None]
-        elif images.ndim != 1 + len(node.shape) or len(images) != program.batch:
-            raise NbqnnError(
-                f"Images must be {program.batch} together, the program's batch, "
-                f"not of shape {images.shape}"
-            )
-        codes = quantize_input(node, images)
-        if program.fold is not None:
-            codes = np.stack([program.fold.apply(one) for one in codes])
-        layout = program.input.layout
-        # One above the other.
-        codes = codes.reshape(program.batch, layout.channels, -1, layout.width).swapaxes(0, 1)
-        codes = codes.reshape(layout.channels, layout.height, layout.width)
-        self._memory.write(Region.INPUT, layout.pack(program.config, codes))
-
+        if not self._open:
+            raise ValueError("The driver must be open, it has been closed")
+        images = self._images(images)
+        self._write_input(images)
+        self._check_idle()
         self._write("irq_status", _EVENTS)
         self._write("control", REGISTERS.control.pack(start=1))
-        in_time = self._bus.wait()
-        event = REGISTERS.irq_status.unpack(self._read("irq_status"))
-        self._write("irq_status", _EVENTS)
-        if not in_time or event.error:
-            cause = ErrorCause(self._read("error_cause"))
-            index = self._read("error_index")
-            address = self._read("error_address_low") | self._read("error_address_high") << 32
-            self.reset()
-            what = f"error {cause.name}" if in_time else "no interrupt in time"
-            where = f"command {index}"
-            if in_time and cause in (ErrorCause.READ, ErrorCause.WRITE, ErrorCause.WINDOW):
-                where += f", address {address:#x}"
-            raise AcceleratorError(f"the run ended with {what} at {where}")
+        self._wait_for_end()
 
+        program = self._program
         stamps = [
             self._bus.read(REGISTERS.layer_cycles.offset + 4 * layer)
             for layer in range(len(program.layers))
         ]
-        return RunResult(
+        result = RunResult(
             outputs=self._unpack(Region.OUTPUT, program.outputs),
             traced=self._unpack(Region.SCRATCH, program.traced),
             cycles=self._read("cycles"),
@@ -133,16 +169,91 @@ class Driver:
                 end - begin for begin, end in zip([0, *stamps], stamps, strict=False)
             ),
         )
+        given = len(images)
+        return replace(
+            result,
+            outputs={name: codes[:given] for name, codes in result.outputs.items()},
+            traced={name: codes[:given] for name, codes in result.traced.items()},
+        )
 
     def reset(self) -> None:
-        """Stops what runs; open AXI transfers are completed first."""
-        self._write("control", REGISTERS.control.pack(reset=1))
-        for _ in range(1000):
-            if not REGISTERS.status.unpack(self._read("status")).busy:
-                return
-        raise AcceleratorError("the accelerator stays busy after a reset")
+        """Stops what runs, as :func:`reset_accelerator`."""
+        reset_accelerator(self._bus)
 
-    def _check_identity(self):
+    def _load(self) -> None:
+        """Puts the program into its memory and tells the accelerator where that is."""
+        program, memory = self._program, self._memory
+        memory.write(Region.PROGRAM, program.commands)
+        memory.write(Region.PARAMETERS, program.parameters)
+        for region, base in memory.bases.items():
+            self._write_address(f"{region.name.lower()}_base", base)
+        self._write_address("stripe", memory.stripe)
+        self._write_address("window_first", memory.first)
+        self._write_address("window_last", memory.last)
+        self._write("program_length", program.command_count)
+        self._write("irq_enable", REGISTERS.irq_enable.pack(done=1, error=1))
+
+    def _images(self, images: np.ndarray) -> np.ndarray:
+        """The images with their axis N."""
+        shape = self._program.graph.input_nodes[0].shape
+        images = np.asarray(images, np.float32)
+        if images.ndim == len(shape):
+            images = images[None]
+        if images.ndim > len(shape) and not 1 <= len(images) <= self._program.batch:
+            raise NbqnnError(
+                f"images must be 1...{self._program.batch}, the program's batch, not {len(images)}"
+            )
+        return images
+
+    def _write_input(self, images: np.ndarray) -> None:
+        program = self._program
+        codes = quantize_input(program.graph.input_nodes[0], images)
+        if program.fold is not None:
+            codes = np.stack([program.fold.apply(one) for one in codes])
+        codes = codes[np.minimum(np.arange(program.batch), len(codes) - 1)]
+        layout = program.input.layout
+        # One above the other.
+        codes = codes.reshape(program.batch, layout.channels, -1, layout.width).swapaxes(0, 1)
+        codes = codes.reshape(layout.channels, layout.height, layout.width)
+        self._memory.write(Region.INPUT, layout.pack(program.config, codes))
+
+    def _wait_for_end(self) -> None:
+        """Returns when the status register says that the run is done.
+
+        An interrupt alone says nothing: it may be of an earlier run, or of another device.
+        """
+        for _ in range(_STALE_INTERRUPTS):
+            in_time = self._bus.wait()
+            events = self._read("irq_status")
+            if events or not in_time:
+                break
+        status = self._read("status")
+        if in_time and events == _DONE_EVENT and status == _DONE_STATE:
+            self._write("irq_status", _EVENTS)
+            return
+        what = f"error {self._cause()}"
+        if not in_time:
+            what = "no interrupt in time"
+        elif not REGISTERS.irq_status.unpack(events).error:
+            what = f"an interrupt, but not done (status {status:#x})"
+        where = f"command {self._read('error_index')}"
+        if in_time and self._cause() in ("READ", "WRITE", "WINDOW"):
+            address = self._read("error_address_low") | self._read("error_address_high") << 32
+            where += f", address {address:#x}"
+        message = f"the run ended with {what} at {where}"
+        self._write("irq_status", _EVENTS)
+        try:
+            self.reset()
+        except AcceleratorError as error:
+            raise AcceleratorError(f"{message}; {error}") from None
+        raise AcceleratorError(message)
+
+    def _cause(self) -> str:
+        cause = self._read("error_cause")
+        names = {known.value: known.name for known in ErrorCause}
+        return names.get(cause, str(cause))
+
+    def _check_identity(self) -> None:
         identity = self._read("identity")
         version = REGISTERS.version.unpack(self._read("version")).major
         if identity != IDENTITY:
@@ -158,24 +269,39 @@ class Driver:
                 f"the accelerator has {digest:#010x}"
             )
 
+    def _check_idle(self) -> None:
+        if REGISTERS.status.unpack(self._read("status")).busy:
+            raise AcceleratorError(
+                "the accelerator must be idle, but is busy with another run; "
+                "remedy: hw.driver.reset_accelerator, if that run is nobody's"
+            )
+
     def _unpack(self, region: Region, ports: tuple[Port, ...]) -> dict[str, np.ndarray]:
+        """Codes (N, C, H, W) of the whole batch, by name."""
         config, batch = self._program.config, self._program.batch
         unpacked = {}
         for port in ports:
             layout = port.layout
             content = self._memory.read(region, port.offset, layout.host_bytes(config))
             codes = layout.unpack(config, content)
-            if batch > 1:
-                codes = codes.reshape(layout.channels, batch, -1, layout.width).swapaxes(0, 1)
+            codes = codes.reshape(layout.channels, batch, -1, layout.width).swapaxes(0, 1)
             unpacked[port.name] = codes
         return unpacked
 
     def _read(self, name: str) -> int:
         return self._bus.read(REGISTERS[name].offset)
 
-    def _write_address(self, name: str, value: int):
+    def _write_address(self, name: str, value: int) -> None:
+        bits = self._program.config.axi_address_width
+        if value >> bits:
+            raise AcceleratorError(f"address {name} must have {bits} bits, not be {value:#x}")
         self._write(f"{name}_low", value & 0xFFFFFFFF)
         self._write(f"{name}_high", value >> 32)
 
-    def _write(self, name: str, value: int):
-        self._bus.write(REGISTERS[name].offset, value)
+    def _write(self, name: str, value: int) -> None:
+        register = REGISTERS[name]
+        if value >> register.width:
+            raise AcceleratorError(
+                f"register {name} must have {register.width} bits, not be {value:#x}"
+            )
+        self._bus.write(register.offset, value)

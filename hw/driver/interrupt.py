@@ -64,8 +64,11 @@ class UioInterrupt:
             ) from None
 
     def wait(self, time_limit_s: float) -> bool:
-        # Linux masks the interrupt whenever it comes; writing 1 lets the next one through. As it is
-        # a level, one that is high already comes at once.
+        # An interrupt of an earlier run that was waited for in vain: it is not the one to wait for.
+        while select.select([self._file], [], [], 0)[0]:
+            os.read(self._file, 4)
+        # Linux masks the interrupt whenever it comes; writing 1 lets the next one through. The
+        # interrupt is a level: if it is high, it comes at once, so that none is lost above.
         os.write(self._file, struct.pack("=I", 1))
         readable, _, _ = select.select([self._file], [], [], time_limit_s)
         if not readable:

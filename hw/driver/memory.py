@@ -1,10 +1,10 @@
-"""The memory of one program: all regions in one block, cut into a stripe for each AXI port."""
+"""The memory of one program: one buffer that holds all regions, in a stripe for each AXI port."""
 
 import numpy as np
 
 from hw.contract.isa import Region
 from hw.contract.program import Port, Program
-from hw.driver.bus import PAGE_BYTES, Bus
+from hw.driver.bus import PAGE_BYTES, Buffer, Bus, BusError
 
 __all__ = ["ProgramMemory", "memory_bytes"]
 
@@ -36,8 +36,24 @@ def _places(program: Program) -> dict[Region, tuple[int, int]]:
     return places
 
 
+def _check_buffer(buffer: Buffer, size: int, address_bits: int) -> None:
+    if len(buffer.array) < size:
+        raise BusError(f"the bus must give a buffer of {size} bytes, not of {len(buffer.array)}")
+    if buffer.address % PAGE_BYTES:
+        raise BusError(
+            f"the bus must give a buffer at a multiple of {PAGE_BYTES}, not at {buffer.address:#x}"
+        )
+    if not 0 <= buffer.address <= (1 << address_bits) - size:
+        raise BusError(
+            f"the bus must give a buffer that ends at {(1 << address_bits) - 1:#x} or below "
+            f"(axi_address_width = {address_bits}), "
+            f"not {size} bytes at {buffer.address:#x}; remedy: memory at lower addresses, or a "
+            "configuration with more address bits"
+        )
+
+
 class ProgramMemory:
-    """Regions of bytes as the program numbers them, wherever they lie.
+    """The regions of one program, in one buffer of the bus.
 
     A region's bytes go through the ports in turn, ``axi_data_width // 8`` at a time: that is how
     the accelerator cuts its beats. With one port a region is contiguous.
@@ -45,9 +61,15 @@ class ProgramMemory:
     Parameters
     ----------
     bus : Bus
-        Gives the block.
+        Gives the buffer.
     program : Program
         Says how large the regions are; they are rounded up to pages of every port.
+
+    Raises
+    ------
+    BusError
+        The buffer is too small, does not begin at a page, or does not end within the addresses of
+        the accelerator (``axi_address_width`` bits). It is given back.
 
     Attributes
     ----------
@@ -62,18 +84,32 @@ class ProgramMemory:
     def __init__(self, bus: Bus, program: Program):
         ports = program.config.axi_ports
         size = memory_bytes(program)
+        if size > 1 << program.config.axi_address_width:
+            raise BusError(
+                f"the program needs {size} bytes of memory, more than the accelerator's addresses "
+                f"reach (axi_address_width = {program.config.axi_address_width})"
+            )
         self._step = program.config.axi_data_width // 8
         self._places = _places(program)
         self.stripe = size // ports
-        self._block = bus.allocate(size)
-        self.first = self._block.address
+        self._buffer = bus.allocate(size)
+        try:
+            _check_buffer(self._buffer, size, program.config.axi_address_width)
+        except BusError:
+            self._buffer.free()
+            raise
+        self.first = self._buffer.address
         self.bases = {region: self.first + start for region, (start, _) in self._places.items()}
-        self._stripes = self._block.array[:size].reshape(ports, self.stripe)
+        self._stripes = self._buffer.array[:size].reshape(ports, self.stripe)
 
     @property
     def last(self) -> int:
         """The last address of the first stripe."""
         return self.first + self.stripe - 1
+
+    def free(self) -> None:
+        """Gives the buffer back to the bus; the accelerator must be idle."""
+        self._buffer.free()
 
     def write(self, region: Region, content: bytes | np.ndarray) -> None:
         """Fills a region from its beginning; zeros complete the last beat."""
@@ -85,13 +121,13 @@ class ProgramMemory:
         beats = whole.reshape(-1, len(self._stripes), self._step).transpose(1, 0, 2)
         self._stripes[:, begin:end] = beats.reshape(len(self._stripes), -1)
         for port in range(len(self._stripes)):
-            self._block.to_device(port * self.stripe + begin, end - begin)
+            self._buffer.to_device(port * self.stripe + begin, end - begin)
 
     def read(self, region: Region, offset: int, size: int) -> np.ndarray:
         """uint8 (size,), a copy; ``offset`` and ``size`` are multiples of a beat of all ports."""
         begin, end = self._range(region, offset, size)
         for port in range(len(self._stripes)):
-            self._block.from_device(port * self.stripe + begin, end - begin)
+            self._buffer.from_device(port * self.stripe + begin, end - begin)
         beats = self._stripes[:, begin:end].reshape(len(self._stripes), -1, self._step)
         return beats.transpose(1, 0, 2).flatten()
 

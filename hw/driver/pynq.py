@@ -80,23 +80,33 @@ class PynqBus:
                 f"{whole} bytes of contiguous memory must be free, but are not ({error}); "
                 "remedy: a larger cma= on the kernel's command line"
             ) from None
+        made = _PynqBuffer(memory)
         memory[:] = 0
-        return _PynqBuffer(memory)
+        # A dirty line that is evicted later would overwrite what the accelerator wrote.
+        made.to_device(0, whole)
+        return made
 
     def wait(self) -> bool:
         return self._interrupt.wait(self._time_limit_s)
 
 
 class _PynqBuffer(Buffer):
-    """Memory of PYNQ, which the processors' caches may hold a part of."""
+    """Memory of PYNQ, which the processors' caches may hold a part of.
+
+    PYNQ up to 3.0 synchronizes the bytes of the part that is asked. Later versions, those over
+    pyxrt, always synchronize the whole buffer. Both are right here: while the accelerator runs, no
+    byte of the buffer is dirty in a cache, so that nothing is lost by invalidating more.
+    """
 
     def __init__(self, memory: Any):
         super().__init__(np.asarray(memory), memory.device_address)
         self._memory = memory
 
     def to_device(self, offset: int, size: int) -> None:
-        # A part of PYNQ's array knows its place, and only its bytes are written back.
         self._memory[offset : offset + size].flush()
 
     def from_device(self, offset: int, size: int) -> None:
         self._memory[offset : offset + size].invalidate()
+
+    def free(self) -> None:
+        self._memory.freebuffer()

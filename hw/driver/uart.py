@@ -1,4 +1,4 @@
-"""An accelerator behind a serial line: :mod:`hw.host` from the computer's side."""
+"""An accelerator behind a serial line: the computer's side of :mod:`hw.rtl.host`."""
 
 import struct
 import time
@@ -17,7 +17,8 @@ from hw.contract.serial_protocol import (
     Op,
     Space,
 )
-from hw.driver.bus import PAGE_BYTES, Buffer, BusError
+from hw.driver.bus import Buffer, BusError
+from hw.driver.pages import Pages
 
 __all__ = ["SerialLine", "SerialPort", "UartBus"]
 
@@ -112,11 +113,11 @@ class UartBus:
     def __init__(self, line: SerialLine, *, baud: int | None = None, time_limit_s: float = 10.0):
         self._line = line
         self._time_limit_s = time_limit_s
-        self._allocated = 0
         line.set_baud(DEFAULT_BAUD)
         line.send_break()
         self.clock_hz = 1000 * self._host(HostRegister.CLOCK_KHZ)
         self.memory_bytes = self._host(HostRegister.MEMORY_BYTES)
+        self._pages = Pages(self.memory_bytes, "the board's memory")
         if baud is not None:
             self._set_baud(baud)
 
@@ -127,14 +128,7 @@ class UartBus:
         self._write_words(Space.REGISTERS.base + offset, struct.pack("<I", value))
 
     def allocate(self, size: int) -> Buffer:
-        begin = self._allocated
-        end = begin + -(-size // PAGE_BYTES) * PAGE_BYTES
-        if end > self.memory_bytes:
-            raise BusError(
-                f"the board's memory must hold {end} bytes of buffers so far, "
-                f"but has {self.memory_bytes}"
-            )
-        self._allocated = end
+        begin, end = self._pages.take(size)
         return _UartBuffer(self, np.zeros(end - begin, np.uint8), begin)
 
     def wait(self) -> bool:
@@ -219,6 +213,9 @@ class _UartBuffer(Buffer):
         begin, end = _whole_words(offset, size)
         content = self._bus.read_memory(self.address + begin, end - begin)
         self.array[begin:end] = np.frombuffer(content, np.uint8)
+
+    def free(self) -> None:
+        self._bus._pages.give_back(self.address)
 
 
 def _whole_words(offset: int, size: int) -> tuple[int, int]:

@@ -11,9 +11,10 @@ from typing import Self
 import numpy as np
 
 from hw.contract.memory_timing import MemoryTiming
+from hw.driver import BusError
 from sim.verilated.build import TRACES, build_library
 
-__all__ = ["BusError", "SimulationError", "Statistics", "VerilatedAccelerator"]
+__all__ = ["SimulationError", "Statistics", "VerilatedAccelerator"]
 
 _RESET_CYCLES = 8
 #: Cycles after which a register access without a response has failed.
@@ -26,10 +27,6 @@ _PORTS = (1, 2, 4)
 
 class SimulationError(RuntimeError):
     """The design broke the AXI protocol or did not answer; the message names the cycle."""
-
-
-class BusError(SimulationError):
-    """A register access was answered with an error response."""
 
 
 @dataclass(frozen=True)

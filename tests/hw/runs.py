@@ -9,7 +9,7 @@ from hw.contract.config import AcceleratorConfig
 from hw.contract.memory_timing import MemoryTiming
 from hw.contract.program import Program
 from hw.contract.registers import REGISTERS
-from hw.driver import Buffer, Driver, RunResult, run_group
+from hw.driver import Buffer, Driver, Pages, RunResult
 from sim.verilated import VerilatedAccelerator
 
 __all__ = ["PAGE", "MemoryBus", "Model", "compare", "compare_groups", "offset"]
@@ -29,15 +29,15 @@ class MemoryBus:
         self.read = accelerator.read
         self.write = accelerator.write
         self.max_cycles = max_cycles
-        self.allocated = 0
+        self.pages = Pages(len(accelerator.memory), "the model's memory")
 
     def allocate(self, size: int) -> Buffer:
-        start = self.allocated
-        self.allocated += -(-size // PAGE) * PAGE
-        assert self.allocated <= len(self.accelerator.memory)
-        part = self.accelerator.memory[start : self.allocated]
+        begin, end = self.pages.take(size)
+        part = self.accelerator.memory[begin:end]
         part[:] = 0
-        return Buffer(part, self.accelerator.memory_base + start)
+        made = Buffer(part, self.accelerator.memory_base + begin)
+        made.free = lambda: self.pages.give_back(begin)
+        return made
 
     def wait(self) -> bool:
         self.accelerator.run(self.max_cycles)
@@ -73,7 +73,7 @@ def compare_groups(
     results = []
     for begin in range(0, len(images), batch):
         group = images[begin : begin + batch]
-        result = run_group(driver, group)
+        result = driver.run(group)
         assert result.array_cycles + sum(result.stalls.values()) == result.cycles
         for name, codes in {**result.traced, **result.outputs}.items():
             wanted = expected[begin : begin + len(group)]
@@ -90,7 +90,7 @@ def compare(driver: Driver, image: np.ndarray, expected: dict[str, np.ndarray]) 
 
     Every cycle is one of a step or of a stall with its cause.
     """
-    result = driver.run(image)
+    result = driver.run(image[None])
     assert result.array_cycles + sum(result.stalls.values()) == result.cycles
     for name, codes in {**result.traced, **result.outputs}.items():
         wanted = expected[name].reshape(codes.shape)

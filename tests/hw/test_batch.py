@@ -161,8 +161,13 @@ def test_runs_of_the_driver(accelerator_model, tmp_path):
     for name, codes in result.outputs.items():
         wanted = np.stack([one[name] for one in expected])
         assert np.array_equal(codes, wanted.reshape(codes.shape))
-    for wrong, shape in ((x[:3], "(3, 4, 6, 6)"), (x[0], "(4, 6, 6)")):
-        message = f"Images must be 4 together, the program's batch, not of shape {shape}"
+    # Fewer than the batch, and one without its axis: as many results as images.
+    for few in (x[:3], x[:1], x[0]):
+        for name, codes in driver.run(few).outputs.items():
+            assert len(codes) == few.size // x[0].size
+            assert np.array_equal(codes, result.outputs[name][: len(codes)])
+    for wrong in (x[:5], x[:0]):
+        message = f"images must be 1...4, the program's batch, not {len(wrong)}"
         with pytest.raises(NbqnnError, match=f"^{re.escape(message)}$"):
             driver.run(wrong)
 

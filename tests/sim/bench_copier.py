@@ -6,7 +6,8 @@ import cocotb
 import numpy as np
 from cocotb.task import bridge
 
-from sim.accelerator_bench import BusError, CocotbAccelerator
+from hw.driver import BusError
+from sim.accelerator_bench import CocotbAccelerator
 from tests.sim.designs import COPIER_MAP, IDENTITY
 
 OFFSET = {register.name: register.offset for register in COPIER_MAP.registers}

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from hw.contract.memory_timing import MemoryTiming
+from hw.driver import BusError
 from hw.rtl.verilog import emit
-from sim.verilated import BusError, SimulationError, VerilatedAccelerator
+from sim.verilated import SimulationError, VerilatedAccelerator
 from sim.verilator import ToolError, has_headers
 from tests.sim.designs import COPIER_MAP, FAULTS, IDENTITY, Copier
 

@@ -100,7 +100,9 @@ def test_programs_of_others(board):
     with pytest.raises(AcceleratorError, match=r"^the program is for configuration .* \(other\)"):
         Driver(connect(board), other)
     large = replace(PROGRAM, parameters=bytes(MEMORY_BYTES))
-    message = rf"^the board's memory must hold \d+ bytes of buffers so far, but has {MEMORY_BYTES}$"
+    message = (
+        rf"^the board's memory must have \d+ bytes free in one piece, but has {MEMORY_BYTES} of"
+    )
     with pytest.raises(BusError, match=message):
         Driver(connect(board), large)
 

@@ -10,6 +10,7 @@ import pytest
 
 from hw.contract.registers import REGISTERS
 from hw.driver import BusError, DevMemBus, PolledInterrupt, UioInterrupt
+from hw.driver.barrier import memory_barrier
 
 REGISTERS_AT, MEMORY_AT, MEMORY_BYTES = 0x2000, 0x8000, 0x4000
 
@@ -45,16 +46,41 @@ def test_registers_and_memory(device):
     content = np.frombuffer(device.read_bytes(), np.uint8)
     assert content[REGISTERS_AT + 0x14 :][:4].tobytes() == struct.pack("<I", 0xDEADBEEF)
     assert content[MEMORY_AT + 0x2000 :][:4].tolist() == [1, 2, 3, 4]
-    message = "^the reserved memory must hold 20480 bytes of buffers so far, but has 16384$"
+    message = (
+        "^the reserved memory must have 8192 bytes free in one piece, but has 4096 of 16384 free$"
+    )
     with pytest.raises(BusError, match=message):
         opened.allocate(0x2000)
+    first.free()
+    first.free()
+    assert opened.allocate(0x1800).address == MEMORY_AT
+
+
+def test_a_barrier_before_and_after_every_run(device, monkeypatch):
+    """Stores reach memory before the store that starts; results are loaded after the wait."""
+    order = []
+    opened = bus(device)
+    barrier = opened._barrier
+    monkeypatch.setattr(opened, "_barrier", lambda: (order.append("barrier"), barrier()))
+    buffer = opened.allocate(100)
+    order.append("input")
+    buffer.to_device(0, 100)
+    order.append("result")
+    buffer.from_device(0, 100)
+    assert order == ["barrier", "input", "barrier", "result", "barrier"]
+    monkeypatch.setattr("platform.machine", lambda: "m68k")
+    memory_barrier.cache_clear()
+    with pytest.raises(BusError, match=r"^the processor must be one of .*, not 'm68k'$"):
+        memory_barrier()
 
 
 def test_devices_that_cannot_be_used(device, tmp_path):
     with pytest.raises(BusError, match=r"^memory '.*none' cannot be opened: No such file"):
         bus(tmp_path / "none")
     (tmp_path / "short").write_bytes(b"")
-    with pytest.raises(BusError, match=r"^memory '.*short' cannot be mapped at 0x2000 and 0x8000:"):
+    with pytest.raises(
+        BusError, match=r"^memory '.*short' cannot be mapped at 0x2000, 4096 bytes:"
+    ):
         bus(tmp_path / "short")
 
 
@@ -87,6 +113,9 @@ def test_uio(tmp_path, monkeypatch):
     # It was taken: the next wait is for another one.
     assert not interrupt.wait(0.01)
     assert written == [struct.pack("=I", 1)] * 3
+    # One that came after a wait in vain is not taken for the next one.
+    os.writev(other, [struct.pack("=II", 4, 5)])
+    assert not interrupt.wait(0.01)
     monkeypatch.undo()
     os.close(other)
     interrupt.close()

@@ -1,6 +1,7 @@
 """The PYNQ bus over a stand-in for PYNQ whose registers and memory are the Verilated accelerator's.
 
-The stand-in's buffers are copies, as a cache is: what is not carried over is not seen.
+The stand-in's buffers are copies, as a cache is: what is not carried over is not seen. A byte that
+was stored and not flushed is dirty, and lands in memory whenever the cache likes.
 """
 
 import sys
@@ -29,19 +30,42 @@ class CachedBuffer(np.ndarray):
 
     def __array_finalize__(self, whole):
         self.far = getattr(whole, "far", None)
-        self.base_pointer = getattr(whole, "base_pointer", None)
+        self.whole = getattr(whole, "whole", None)
+        self.dirty = getattr(whole, "dirty", None)
         self.device_address = getattr(whole, "device_address", None)
+        self.freed = getattr(whole, "freed", None)
 
     @property
-    def _device_part(self):
-        offset = self.__array_interface__["data"][0] - self.base_pointer
-        return self.far[offset : offset + self.nbytes]
+    def _place(self):
+        if self.whole_buffer:
+            return slice(0, self.whole.nbytes)
+        begin = self.__array_interface__["data"][0] - self.whole.__array_interface__["data"][0]
+        return slice(begin, begin + self.nbytes)
+
+    #: Whether all of a buffer is synchronized whichever part is asked, as later versions do.
+    whole_buffer = False
+
+    def __setitem__(self, key, value):
+        super().__setitem__(key, value)
+        self.dirty[self._place][key] = True
 
     def flush(self):
-        self._device_part[:] = np.asarray(self)
+        place = self._place
+        self.far[place] = self.whole[place]
+        self.dirty[place] = False
 
     def invalidate(self):
-        np.asarray(self)[:] = self._device_part
+        place = self._place
+        self.whole[place] = self.far[place]
+        self.dirty[place] = False
+
+    def evict(self):
+        """Dirty bytes go to memory."""
+        self.far[: len(self.dirty)][self.dirty] = self.whole[self.dirty]
+        self.dirty[:] = False
+
+    def freebuffer(self):
+        self.freed.append(self.device_address)
 
 
 class Overlay:
@@ -61,7 +85,9 @@ def pynq(accelerator_model, monkeypatch):
     accelerator.clear_faults()
     accelerator.set_timing(MemoryTiming())
     # Time passes with every look at a register, as on the board.
-    watched = SimpleNamespace(accelerator=accelerator, dead=False, frozen=False)
+    watched = SimpleNamespace(
+        accelerator=accelerator, dead=False, frozen=False, buffers=[], freed=[]
+    )
 
     class Registers:
         def __init__(self, base, length):
@@ -72,6 +98,9 @@ def pynq(accelerator_model, monkeypatch):
                 return 0xFFFFFFFF
             if not watched.frozen:
                 accelerator.run(200, until_interrupt=False)
+            if accelerator.irq:
+                # The worst time: results are in memory and have not been looked at.
+                watched.buffers[-1].evict()
             return accelerator.read(offset)
 
         def write(self, offset, value):
@@ -81,9 +110,10 @@ def pynq(accelerator_model, monkeypatch):
         if shape[0] > len(accelerator.memory):
             raise RuntimeError("Failed to allocate memory")
         array = np.full(shape, 0xEE, dtype).view(CachedBuffer)
-        array.far = accelerator.memory
-        array.base_pointer = array.__array_interface__["data"][0]
+        array.far, array.whole = accelerator.memory, np.asarray(array)
+        array.dirty, array.freed = np.zeros(shape, bool), watched.freed
         array.device_address = accelerator.memory_base
+        watched.buffers.append(array)
         return array
 
     module = ModuleType("pynq")
@@ -92,8 +122,10 @@ def pynq(accelerator_model, monkeypatch):
     return watched
 
 
-def test_a_batch(pynq, tmp_path):
+@pytest.mark.parametrize("whole_buffer", [False, True])
+def test_a_batch(pynq, tmp_path, monkeypatch, whole_buffer):
     """Loaded from its file; every output code of every image is the interpreter's."""
+    monkeypatch.setattr(CachedBuffer, "whole_buffer", whole_buffer)
     path = tmp_path / "nbqnn.xsa"
     path.touch()
     pynq.accelerator.memory[:] = 0xAA
@@ -106,6 +138,11 @@ def test_a_batch(pynq, tmp_path):
         wanted = np.stack([expected[name] for expected in EXPECTED])
         assert np.array_equal(codes, wanted.reshape(codes.shape))
     assert all(run.cycles > 0 for run in result.runs)
+    driver.close()
+    driver.close()
+    assert pynq.freed == [pynq.accelerator.memory_base]
+    with pytest.raises(ValueError, match=r"^The driver must be open"):
+        driver.run(IMAGES[0])
     with pytest.raises(ValueError, match=r"^Images must be one or more, not none$"):
         run_batch(driver, IMAGES[:0])
 

@@ -77,8 +77,11 @@ def test_one_buffer_is_all_that_fits(bus):
     buffer.array[:] = 0
     buffer.from_device(99, 304)
     assert np.array_equal(buffer.array[100:400], content[100:400])
-    with pytest.raises(BusError, match=r"must hold 8192 bytes of buffers so far, but has 4096$"):
+    message = "must have 4096 bytes free in one piece, but has 0 of 4096 free$"
+    with pytest.raises(BusError, match=message):
         bus.allocate(1)
+    buffer.free()
+    assert bus.allocate(1).address == 0
 
 
 @pytest.mark.parametrize(

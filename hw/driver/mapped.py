@@ -1,0 +1,57 @@
+"""Registers and memory that Linux maps into the process."""
+
+import mmap
+import os
+from pathlib import Path
+
+import numpy as np
+
+from hw.driver.bus import BusError
+
+__all__ = ["MappedRegisters", "map_bytes"]
+
+_REGISTERS_BYTES = 4096
+
+
+def map_bytes(device: Path | str, offset: int, size: int, *, cached: bool = False) -> mmap.mmap:
+    """``size`` bytes of a device from ``offset``, a multiple of the page size.
+
+    Unless ``cached``, the device is opened with ``O_SYNC``. The map lasts as long as it is used.
+    Raises :class:`BusError` if the device cannot be opened or mapped there.
+    """
+    try:
+        file = os.open(device, os.O_RDWR | (0 if cached else os.O_SYNC))
+    except OSError as error:
+        raise BusError(f"memory {str(device)!r} cannot be opened: {error.strerror}") from None
+    try:
+        return mmap.mmap(file, size, offset=offset)
+    except (OSError, ValueError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise BusError(
+            f"memory {str(device)!r} cannot be mapped at {offset:#x}, {size} bytes: {reason}"
+        ) from None
+    finally:
+        os.close(file)
+
+
+class MappedRegisters:
+    """The accelerator's registers.
+
+    ``MappedRegisters("/dev/mem", 0xA0000000)`` takes a physical address.
+    ``MappedRegisters("/dev/uio4")`` takes the first map of a UIO device; map N of it is at N pages.
+
+    Raises :class:`BusError` if the device cannot be opened or mapped.
+    """
+
+    def __init__(self, device: Path | str = "/dev/mem", offset: int = 0):
+        mapped = map_bytes(device, offset, _REGISTERS_BYTES)
+        # Words, so that every access is one of 32 bits.
+        self._words = np.frombuffer(mapped, np.uint32)
+
+    def read(self, offset: int) -> int:
+        """The register at a byte offset."""
+        return int(self._words[offset // 4])
+
+    def write(self, offset: int, value: int) -> None:
+        """Writes the register at a byte offset."""
+        self._words[offset // 4] = value

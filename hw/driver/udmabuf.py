@@ -1,0 +1,123 @@
+"""An accelerator beside the processors that run this: Linux with the u-dma-buf module."""
+
+from pathlib import Path
+
+import numpy as np
+
+from hw.driver.bus import Buffer, BusError
+from hw.driver.interrupt import Interrupt, PolledInterrupt
+from hw.driver.mapped import MappedRegisters, map_bytes
+from hw.driver.pages import Pages
+
+__all__ = ["UDmaBufBus"]
+
+#: What u-dma-buf synchronizes is a multiple of this.
+_LINE_BYTES = 16
+#: In a synchronizing write: both directions, and the bit that says "do it".
+_SYNCHRONIZE = 0 << 2 | 1
+
+
+class UDmaBufBus:
+    """A :class:`hw.driver.Bus` over one buffer of u-dma-buf, with caches.
+
+    Needs no root where the devices and the buffer's files in ``sys`` may be written.
+
+    Parameters
+    ----------
+    registers : MappedRegisters
+        E.g. ``MappedRegisters("/dev/uio4")``.
+    buffer : str
+        Name of the buffer, e.g. ``udmabuf0``.
+    interrupt : Interrupt, optional
+        How to wait; registers are polled if there is none.
+    time_limit_s : float
+        Longest wait for the interrupt.
+    devices, sys : Path
+        Where the buffer's device and its attributes are.
+
+    Raises
+    ------
+    BusError
+        The buffer is not there or cannot be mapped.
+    """
+
+    def __init__(
+        self,
+        registers: MappedRegisters,
+        *,
+        buffer: str = "udmabuf0",
+        interrupt: Interrupt | None = None,
+        time_limit_s: float = 10.0,
+        devices: Path | str = "/dev",
+        sys: Path | str = "/sys/class/u-dma-buf",
+    ):
+        self._registers = registers
+        self._attributes = Path(sys, buffer)
+        self._address = self._attribute("phys_addr")
+        size = self._attribute("size")
+        self._memory = map_bytes(Path(devices, buffer), 0, size, cached=True)
+        # Its offset and size in a synchronizing write have 32 bits.
+        self._pages = Pages(min(size, 1 << 32), f"buffer {buffer!r}")
+        self._interrupt = interrupt or PolledInterrupt(self.read)
+        self._time_limit_s = time_limit_s
+
+    def read(self, offset: int) -> int:
+        return self._registers.read(offset)
+
+    def write(self, offset: int, value: int) -> None:
+        self._registers.write(offset, value)
+
+    def allocate(self, size: int) -> Buffer:
+        begin, end = self._pages.take(size)
+        array = np.frombuffer(self._memory, np.uint8, end - begin, begin)
+        array[:] = 0
+        made = _CachedBuffer(self, array, begin)
+        made.to_device(0, end - begin)
+        return made
+
+    def wait(self) -> bool:
+        return self._interrupt.wait(self._time_limit_s)
+
+    def _attribute(self, name: str) -> int:
+        file = self._attributes / name
+        try:
+            return int(file.read_text(), 0)
+        except OSError as error:
+            raise BusError(
+                f"u-dma-buf file {str(file)!r} cannot be read: {error.strerror}; remedy: "
+                "load the module u-dma-buf with a buffer of that name"
+            ) from None
+        except ValueError:
+            raise BusError(f"u-dma-buf file {str(file)!r} must hold a number") from None
+
+    def _synchronize(self, attribute: str, begin: int, end: int) -> None:
+        begin = begin // _LINE_BYTES * _LINE_BYTES
+        size = -(-(end - begin) // _LINE_BYTES) * _LINE_BYTES
+        value = begin << 32 | size | _SYNCHRONIZE
+        file = self._attributes / attribute
+        try:
+            file.write_text(f"{value:#018x}")
+        except OSError as error:
+            raise BusError(
+                f"u-dma-buf file {str(file)!r} cannot be written: {error.strerror}"
+            ) from None
+
+
+class _CachedBuffer(Buffer):
+    """Part of the mapped buffer, which the processors' caches may hold a part of."""
+
+    def __init__(self, bus: UDmaBufBus, array: np.ndarray, begin: int):
+        super().__init__(array, bus._address + begin)
+        self._bus = bus
+        self._begin = begin
+
+    def to_device(self, offset: int, size: int) -> None:
+        begin = self._begin + offset
+        self._bus._synchronize("sync_for_device", begin, begin + size)
+
+    def from_device(self, offset: int, size: int) -> None:
+        begin = self._begin + offset
+        self._bus._synchronize("sync_for_cpu", begin, begin + size)
+
+    def free(self) -> None:
+        self._bus._pages.give_back(self._begin)
