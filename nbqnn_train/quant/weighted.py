@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nbqnn_train.quant.activations import ActivationQuantizer
-from nbqnn_train.quant.centering import centered, remember_mean
+from nbqnn_train.quant.centering import TINY, centered, remember_mean
 from nbqnn_train.quant.estimators import estimator
 from nbqnn_train.quant.fold import (
     MULTIPLIER_LOG2_SHIFT_MODE,
@@ -249,6 +249,35 @@ class WeightedLayer(nn.Module):
     def folded_weight(self) -> Tensor:
         """What is projected: the latent weights with their part of batch norm, float64."""
         return self.weight.double() * self._per_channel(self._fold(self._gain(torch.float64)))
+
+    def set_codes(self, codes: Tensor, exponent: Tensor) -> None:
+        """Makes the latent weights those that are projected to ``codes * 2**exponent``.
+
+        codes : in the shape of the weights, float64. exponent : (Cout,) int64. Where gamma is zero
+        the weights are zero, whatever the codes.
+        """
+        with torch.no_grad():
+            levels = codes.double() * self._per_channel(power_of_two(exponent, torch.float64))
+            fold = self._fold(self._gain(torch.float64))
+            levels = levels / self._per_channel(torch.where(fold == 0, 1.0, fold))
+            self.weight.copy_(levels)
+            self.exponent.copy_(exponent)
+
+    def add_to_output(self, amount: Tensor) -> None:
+        """Adds ``amount`` (Cout,) to the outputs, in units of what projected weights give.
+
+        Batch norm subtracts a mean that is less by that; without it the bias takes it up. A layer
+        that has neither gets a bias.
+        """
+        with torch.no_grad():
+            if self.norm is not None:
+                fold = self._fold(self._gain(torch.float64))
+                change = torch.where(fold.abs() < TINY, 0.0, amount / fold)
+                self.norm.running_mean -= change.to(self.norm.running_mean)
+                return
+            if self.bias is None:
+                self.bias = nn.Parameter(self.weight.new_zeros(len(self.weight)))
+            self.bias += amount.to(self.bias)
 
     def _integers(self, source: Format) -> IntegerLayer:
         gain = self._gain(torch.float64)

@@ -1,7 +1,6 @@
 """The whole way of the digits: trained, exported, evaluated, to the bit."""
 
 import json
-import math
 import re
 import shutil
 import subprocess
@@ -91,15 +90,24 @@ def test_evaluations_agree(trained, graph_file):
 
 
 def test_folding_costs_no_accuracy(trained):
-    """With real activations and biases PyTorch is no better by more than 1 point."""
+    """With real activations and biases PyTorch is no better by more than 1 point.
+
+    Of the test images as they are and moved by a pixel in each direction: of 360 alone, four that
+    are a close call would be more than a point.
+    """
     network = load_run(trained)
     data = load_data("digits")
-    images, labels = torch.from_numpy(data.test.images()), data.test.labels
-    network.train()
-    network.mode.folded = True
-    for quantizer in network.quantizers():
-        quantizer.mode.activations = False
-    with torch.no_grad():
-        real = float((network(images).numpy().argmax(1) == labels).mean())
-    assert not math.isnan(real)
-    assert evaluate(trained, "digits")["accuracy"] >= real - 0.01
+    images = torch.from_numpy(data.test.images())
+    moves = ((0, 0), (1, 2), (-1, 2), (1, 3), (-1, 3))
+    images = torch.cat([images.roll(shift, axis) if axis else images for shift, axis in moves])
+    labels = np.tile(data.test.labels, len(moves))
+
+    def accuracy(outputs):
+        return float((outputs.detach().numpy().argmax(1) == labels).mean())
+
+    exact = accuracy(network.double()(images.double()))
+    network.float().train()
+    network.mode.folded, network.mode.activations = True, False
+    real = accuracy(network(images))
+    assert exact > 0.7
+    assert exact >= real - 0.01

@@ -1,0 +1,110 @@
+"""What the rounding of a layer's weights needs to know of its inputs: means and second moments."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from nbqnn_train.quant.weighted import WeightedLayer
+
+__all__ = ["Moments", "input_moments"]
+
+#: Positions of all maps together that the moments are taken over; a layer has few hundred weights
+#: per output, so more positions tell little more.
+_POSITIONS = 1 << 17
+#: Values of the patches that are in memory at a time.
+_VALUES = 1 << 24
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Of G groups with R outputs and K inputs each, float64, over all positions of all images.
+
+    The layer sees ``q`` (K) where it would see ``f`` without any quantization, and its real weights
+    ``W`` (R, K) would give ``W f``.
+
+    mean : (G, K) of q. covariance : (G, K, K) of q.
+    error : (G, R), the mean of ``W (f - q)``. slope : (G, R, K), the covariance of that with q.
+    """
+
+    mean: Tensor
+    covariance: Tensor
+    error: Tensor
+    slope: Tensor
+
+
+def input_moments(
+    layer: WeightedLayer,
+    weight: Tensor,
+    quantized: list[Tensor],
+    real: list[Tensor],
+    generator: torch.Generator,
+) -> Moments:
+    """The moments of ``layer`` with the real weights ``weight`` (G, R, K).
+
+    quantized, real : the layer's inputs (N, ...) with and without quantization, batch by batch.
+    generator : draws the positions, where there are more than are needed.
+    """
+    groups, rows, columns = weight.shape
+    images = sum(len(batch) for batch in real)
+    single = weight.to(real[0].dtype)
+    count = 0
+    square = weight.new_zeros(groups, columns, columns)
+    slope = weight.new_zeros(groups, rows, columns)
+    mean, error = weight.new_zeros(groups, columns), weight.new_zeros(groups, rows)
+    for seen, wanted in zip(quantized, real, strict=True):
+        places = _positions(layer, seen, max(1, _POSITIONS // images), generator)
+        per_image = max(1, groups * columns * (1 if places is None else len(places)))
+        step = max(1, _VALUES // per_image)
+        for start in range(0, len(seen), step):
+            part = slice(start, start + step)
+            q = _patches(layer, seen[part], places)
+            missing = (_patches(layer, wanted[part], places) - q) @ single.mT
+            count += q.shape[1]
+            square += (q.mT @ q).double()
+            slope += (missing.mT @ q).double()
+            mean += q.sum(dim=1, dtype=torch.float64)
+            error += missing.sum(dim=1, dtype=torch.float64)
+    mean, error = mean / count, error / count
+    return Moments(
+        mean=mean,
+        covariance=square / count - mean[:, :, None] * mean[:, None],
+        error=error,
+        slope=slope / count - error[:, :, None] * mean[:, None],
+    )
+
+
+def _windows(layer: WeightedLayer, value: Tensor) -> Tensor:
+    """A view (N, C, OH, OW, KH, KW) of what each output position sees."""
+    geometry = layer.geometry
+    top, left, bottom, right = geometry.padding
+    value = F.pad(value, (left, right, top, bottom))
+    for axis in (0, 1):
+        reach = (layer.weight.shape[2 + axis] - 1) * geometry.dilation[axis] + 1
+        value = value.unfold(2 + axis, reach, geometry.stride[axis])
+    return value[..., :: geometry.dilation[0], :: geometry.dilation[1]]
+
+
+def _positions(
+    layer: WeightedLayer, value: Tensor, most: int, generator: torch.Generator
+) -> Tensor | None:
+    """At most ``most`` output positions of a map, counted row by row; None for a linear layer."""
+    if layer.geometry is None:
+        return None
+    height, width = _windows(layer, value[:1]).shape[2:4]
+    return torch.randperm(height * width, generator=generator)[:most].sort().values
+
+
+def _patches(layer: WeightedLayer, value: Tensor, places: Tensor | None) -> Tensor:
+    """What the outputs of each group at ``places`` are computed from: (G, S, K)."""
+    if places is None:
+        return value[None]
+    windows = _windows(layer, value)
+    places = places.to(value.device)
+    width = windows.shape[3]
+    taken = windows[:, :, places // width, places % width]  # (N, C, S, KH, KW)
+    count, channels, positions, *kernel = taken.shape
+    groups = layer.geometry.groups
+    taken = taken.reshape(count, groups, channels // groups, positions, *kernel)
+    return taken.permute(1, 0, 3, 2, 4, 5).reshape(groups, count * positions, -1)

@@ -1,0 +1,96 @@
+"""Rounds the weights of a network layer by layer, with inputs as the layers before give them."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from nbqnn_train.quant.moments import Moments, input_moments
+from nbqnn_train.quant.network import QuantNetwork
+from nbqnn_train.quant.real import real_value
+from nbqnn_train.quant.rounding import round_weights
+from nbqnn_train.quant.weighted import WeightedLayer
+from nbqnn_train.quant.weights import power_of_two
+
+__all__ = ["round_network"]
+
+#: How much the real weights may move to make up for errors of earlier layers: a share of the mean
+#: variance of a layer's inputs that is added to each of them.
+_RIDGE = 0.01
+
+
+def round_network(
+    network: QuantNetwork,
+    batches: list[Tensor],
+    generator: torch.Generator,
+    progress: Callable[[str], None],
+) -> None:
+    """Moves the weights of ``network`` to levels, in place, and its offsets so that means stay.
+
+    Each layer's outputs are to be those of the network without quantization, from inputs as the
+    quantized layers before it give them (as in Li et al., *GPTAQ*, arXiv 2504.02692): first the
+    real weights are fitted to that, then they are rounded (:mod:`nbqnn_train.quant.rounding`), then
+    the mean of each output is restored (Nagel et al., arXiv 1906.04721, section 4.2).
+
+    network : its activations calibrated; the weights real.
+    batches : inputs; values of them all are in memory for every step that is still needed.
+    progress : called with the name of each layer that is done.
+    """
+    formats = network.formats()
+    last_use = {source: step.name for step in network.steps for source in step.inputs}
+    real: dict[str, list[Tensor]] = {}
+    quantized: dict[str, list[Tensor]] = {}
+    network.eval()
+    with torch.no_grad():
+        for step in network.steps:
+            op = network.ops[step.name]
+            wanted = _inputs(real, step.inputs, batches)
+            seen = _inputs(quantized, step.inputs, batches)
+            sources = [formats[source] for source in step.inputs]
+            real[step.name] = [real_value(op, inputs) for inputs in wanted]
+            if isinstance(op, WeightedLayer):
+                _round_layer(op, [x for (x,) in seen], [x for (x,) in wanted], generator)
+                progress(step.name)
+            quantized[step.name] = [op(inputs, sources, None) for inputs in seen]
+            for source in set(step.inputs):
+                if last_use[source] == step.name:
+                    del real[source], quantized[source]
+
+
+def _inputs(
+    values: dict[str, list[Tensor]], sources: tuple[str, ...], batches: list[Tensor]
+) -> list[list[Tensor]]:
+    """What an operation reads, batch by batch."""
+    if not sources:
+        return [[batch] for batch in batches]
+    return [list(inputs) for inputs in zip(*(values[source] for source in sources), strict=True)]
+
+
+def _round_layer(
+    layer: WeightedLayer, quantized: list[Tensor], real: list[Tensor], generator: torch.Generator
+) -> None:
+    groups = 1 if layer.geometry is None else layer.geometry.groups
+    weight = layer.folded_weight()
+    weight = weight.reshape(groups, len(weight) // groups, -1)
+    moments = input_moments(layer, weight, quantized, real, generator)
+    codes, exponent = round_weights(
+        _fitted(weight, moments),
+        moments.covariance,
+        layer.bits,
+        codes=layer.estimator.codes,
+        per_tensor=layer.per_tensor,
+    )
+    levels = codes * power_of_two(exponent, torch.float64)[..., None]
+    lost = (weight - levels) @ moments.mean[..., None] + moments.error[..., None]
+    layer.set_codes(codes.reshape(layer.weight.shape), exponent.flatten())
+    layer.add_to_output(lost.flatten())
+
+
+def _fitted(weight: Tensor, moments: Moments) -> Tensor:
+    """Real weights whose outputs from quantized inputs are nearest to those wanted."""
+    covariance = moments.covariance
+    ridge = _RIDGE * covariance.diagonal(dim1=1, dim2=2).mean(dim=1)
+    ridge = torch.where(ridge > 0, ridge, 1.0)
+    identity = torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
+    damped = covariance + ridge[:, None, None] * identity
+    return weight + torch.linalg.solve(damped, moments.slope.mT).mT

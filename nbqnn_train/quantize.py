@@ -1,0 +1,166 @@
+"""Post-training quantization: a trained network and some inputs, without labels, in minutes."""
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from nbqnn_train.convert import QuantConfig, convert
+from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.quant.calibration import calibrate_network, estimate_means
+from nbqnn_train.quant.finite import check_finite
+from nbqnn_train.quant.inputs import Batches, checked_inputs
+from nbqnn_train.quant.network import QuantNetwork
+from nbqnn_train.quant.real import real_values
+from nbqnn_train.quant.sequential import round_network
+
+__all__ = ["quantize"]
+
+#: With fewer inputs nothing can be held out, and moments say nothing.
+_FEWEST = 16
+#: Of so many inputs one is held out to choose between ways to finish.
+_HELD_OUT = 8
+#: Inputs computed at a time.
+_BATCH = 32
+#: How names of what is added to outputs end.
+_OFFSETS = ("bias", "running_mean")
+
+#: Steps done, of how many, and what was done last.
+Progress = Callable[[int, int, str], None]
+
+
+def quantize(
+    module: nn.Module,
+    batches: Batches,
+    config: QuantConfig,
+    *,
+    images: int = 1024,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> QuantNetwork:
+    """A quantized copy of a trained ``module``, in evaluation mode: what is exported, to the bit.
+
+    Weights are rounded layer by layer, each with the inputs that the quantized layers before it
+    give and so that errors make up for each other; means are restored, and formats of activations
+    chosen beside the final weights. No labels are used, and no gradients. A layer with neither bias
+    nor batch norm gets a bias.
+
+    batches : inputs (N, C, H, W), or pairs of inputs and labels as a ``DataLoader`` gives them, as
+        the network was trained with; a few hundred plain ones are plenty.
+    images : at most so many are read; their activations are in memory together.
+    seed : of the positions in maps that are looked at. Equal arguments give equal results.
+    progress : called after each layer, and after what follows.
+
+    Raises :class:`NbqnnError` where ``module`` cannot be converted, a weight or an input is not
+    finite, an input does not fit the network or is not of real numbers, or there are fewer than 16.
+    """
+    if type(seed) is not int or not 0 <= seed < 1 << 32:
+        raise NbqnnError(f"Seed must be in 0..{(1 << 32) - 1}, not {seed!r}")
+    network = convert(module, config)
+    _check_weights(network)
+    _unshare(network)
+    inputs = _read(network, batches, images)
+    report = _Report(progress, len(network.weighted_layers()) + 2)
+    held_out = inputs[::_HELD_OUT].split(_BATCH)
+    kept = torch.arange(len(inputs)) % _HELD_OUT != 0
+    seen = list(inputs[kept].split(_BATCH))
+    wanted = [real_values(network, part)[network.output] for part in held_out]
+    network.mode.blend = 0.0  # formats of real weights' outputs
+    calibrate_network(network, seen)
+    network.mode.blend, network.mode.refresh = 1.0, False
+    report("formats")
+    offsets = _offsets(network)
+    round_network(network, seen, torch.Generator().manual_seed(seed), report)
+    _finish(network, seen, offsets, list(zip(held_out, wanted, strict=True)))
+    report("means")
+    return network.eval()
+
+
+class _Report:
+    """Counts what is done for a :data:`Progress`."""
+
+    def __init__(self, progress: Progress | None, total: int):
+        self.progress, self.total, self.done = progress, total, 0
+
+    def __call__(self, what: str) -> None:
+        self.done += 1
+        if self.progress is not None:
+            self.progress(self.done, self.total, what)
+
+
+def _check_weights(network: QuantNetwork) -> None:
+    for name, op in network.ops.items():
+        for part, tensor in op.state_dict().items():
+            check_finite(f"Layer {name!r}: {part}", tensor)
+
+
+def _unshare(network: QuantNetwork) -> None:
+    """Gives every layer weights of its own: inputs differ, so does what is best for them."""
+    for op in network.ops.values():
+        if getattr(op, "norm", None) is not None:
+            op.norm = copy.deepcopy(op.norm)
+    for layer in network.weighted_layers().values():
+        layer.weight = copy.deepcopy(layer.weight)
+        layer.bias = copy.deepcopy(layer.bias)
+
+
+def _read(network: QuantNetwork, batches: Batches, most: int) -> Tensor:
+    if type(most) is not int or most < _FEWEST:
+        raise NbqnnError(f"Images to quantize with must be at least {_FEWEST}, not {most!r}")
+    parts, count = [], 0
+    for part in checked_inputs(network, batches):
+        parts.append(part)
+        count += len(part)
+        if count >= most:
+            break
+    if count < _FEWEST:
+        raise NbqnnError(f"Images to quantize with must be at least {_FEWEST}, not {count}")
+    return torch.cat(parts)[:most]
+
+
+def _offsets(network: QuantNetwork) -> dict[str, Tensor]:
+    """What is added to the outputs of layers, or subtracted as a mean."""
+    state = network.state_dict()
+    return {name: tensor.clone() for name, tensor in state.items() if name.endswith(_OFFSETS)}
+
+
+def _set_offsets(network: QuantNetwork, offsets: dict[str, Tensor]) -> None:
+    """Sets them; a bias that is not among ``offsets`` becomes zero."""
+    for name, tensor in network.state_dict().items():
+        if name.endswith(_OFFSETS):
+            tensor.copy_(offsets.get(name, torch.zeros_like(tensor)))
+
+
+def _finish(
+    network: QuantNetwork,
+    seen: list[Tensor],
+    before: dict[str, Tensor],
+    held_out: list[tuple[Tensor, Tensor]],
+) -> None:
+    """Keeps those offsets with which outputs of inputs held out are nearest to the wanted ones.
+
+    They are those that restored each layer's means, those from ``before``, and means of batch norm
+    as the quantized network has them.
+    """
+    calibrate_network(network, seen)
+    candidates = [_offsets(network), before]
+    if any(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) for m in network.modules()):
+        estimate_means(network, seen)
+        candidates.append(_offsets(network))
+    errors = []
+    for offsets in candidates:
+        _set_offsets(network, offsets)
+        errors.append(_distance(network.eval(), held_out))
+    best = errors.index(min(errors))
+    _set_offsets(network, candidates[best])
+    if best:  # other offsets, other ranges
+        calibrate_network(network, seen)
+
+
+def _distance(network: QuantNetwork, held_out: list[tuple[Tensor, Tensor]]) -> float:
+    """Sum of squares of what outputs are off."""
+    with torch.no_grad():
+        return sum(
+            float((network(x) - wanted).square().sum(dtype=torch.float64)) for x, wanted in held_out
+        )
