@@ -17,7 +17,7 @@ __all__ = ["calibration_batches", "ordered_loader", "train_loader"]
 
 @dataclass(frozen=True)
 class _Batch:
-    """A batch of all processes together, and which of its images are this process's."""
+    """A batch of all processes together, and the share of this process."""
 
     indices: np.ndarray
     rank: int = 0
@@ -53,9 +53,12 @@ class _Batches(Dataset):
 def _augmented(
     images: np.ndarray, margin: int, top: np.ndarray, left: np.ndarray, mirrored: np.ndarray
 ) -> np.ndarray:
-    """Moved by up to ``margin`` pixels and mirrored, each image in its own way; new pixels are 0.
+    """Moves images by up to ``margin`` pixels and mirrors them, each in its own way.
 
-    top, left : (N,), 0 ... 2 * margin. mirrored : (N,), bool.
+    New pixels are 0.
+
+    top, left : (N,), 0 ... 2 * margin.
+    mirrored : (N,), bool.
     """
     count, _, height, width = images.shape
     padding = ((0, 0), (0, 0), (margin, margin), (margin, margin))
@@ -66,7 +69,7 @@ def _augmented(
 
 
 class _EpochSampler(Sampler):
-    """A new order each epoch; a smaller last batch is left out where there is more than one."""
+    """A new order each epoch. A smaller last batch is left out, unless it is the only one."""
 
     def __init__(
         self, count: int, batch_size: int, seed: int, margin: int | None, rank: int, world: int
@@ -130,11 +133,10 @@ def ordered_loader(
 def calibration_batches(
     images: LabelledImages, count: int, batch_size: int, seed: int, *, margin: int | None = None
 ) -> list[Tensor]:
-    """The images of the first batches of a training with batches of ``batch_size``: at least
-    ``count`` images, or those of one epoch.
+    """The images of a training's first batches: at least ``count`` images, or those of one epoch.
 
-    In the training's random order, because files are often sorted by class, and with its
-    augmentation, because what is learned fits means and ranges of augmented images.
+    They come in the training's random order, because files are often sorted by class. They are
+    augmented as there, because what is learned fits means and ranges of augmented images.
     """
     loader = train_loader(images, batch_size, seed, margin=margin)
     return [batch for batch, _ in islice(loader, math.ceil(count / batch_size))]

@@ -10,7 +10,7 @@ from nbqnn_train.graph.errors import NbqnnError
 
 __all__ = ["cifar10", "cifar100"]
 
-#: Of ImageNet: the common pretrained files for CIFAR were trained with them.
+#: ImageNet's means and deviations: the common pretrained files for CIFAR were trained with them.
 _MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 _STD = np.array([0.229, 0.224, 0.225], np.float32)
 
@@ -23,9 +23,9 @@ def cifar10(data_dir: Path | None) -> DataSets:
 
 
 def cifar100(data_dir: Path | None) -> DataSets:
-    """``train`` and ``test`` in ``data_dir`` or in the folder ``cifar-100-python`` in it; the 100
-    fine
-    labels."""
+    """``train`` and ``test`` in ``data_dir`` or in the folder ``cifar-100-python`` in it.
+
+    Labels are the 100 fine ones."""
     return _read("cifar100", data_dir, "cifar-100-python", ["train"], "test", "fine_labels", 100)
 
 

@@ -11,12 +11,14 @@ from nbqnn_train.data.images import DataSets, ImageSet
 __all__ = ["digits"]
 
 _TEST_IMAGES = 360
-#: Of the split alone: it is the same whatever the seed of a training.
+#: Seed of the split alone: it is the same whatever the seed of a training.
 _SPLIT_SEED = 0
 
 
 def digits(data_dir: Path | None = None) -> DataSets:
-    """8 x 8 images in 0 ... 1 (steps of 1/16); a fixed, stratified split with 360 test images.
+    """8 x 8 images in 0 ... 1, in steps of 1/16.
+
+    The split is fixed and stratified, with 360 test images.
 
     ``data_dir`` is not needed: the images are part of the installed package.
     """

@@ -13,7 +13,7 @@ from nbqnn_train.graph.errors import NbqnnError
 __all__ = ["FolderImages", "folder"]
 
 _SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
-#: Images are scaled so that their shorter side has this length, and cut to the square inside.
+#: The shorter side of an image is scaled to this length. The square inside is what counts.
 _SHORT_SIDE = 256
 _SIZE = 224
 _MEAN = 255 * np.array([0.485, 0.456, 0.406], np.float32)

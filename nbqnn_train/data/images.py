@@ -66,8 +66,8 @@ class DataSets:
     """The training and the test images of one data set.
 
     input_shape : (C, H, W)
-    margin : training images are mirrored half of the time and moved by up to so many pixels;
-        None for images that may not be mirrored.
+    margin : pixels by which training images are moved, at most; half of them are mirrored. None for
+        images that may not be mirrored.
     validation : images held out of the training images, or None.
     """
 

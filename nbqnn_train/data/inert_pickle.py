@@ -1,8 +1,8 @@
 """Reads the data in a pickle without running anything of it.
 
 Opcodes come from the standard library's disassembler. Names of classes and functions, and calls to
-them, become inert :class:`Call` objects; nothing is ever imported or called. What CIFAR's Python
-batches consist of is understood: dictionaries, lists, tuples, strings, numbers and NumPy arrays of
+them, become inert :class:`Call` objects. Nothing is ever imported or called. It understands what
+CIFAR's Python batches consist of: dictionaries, lists, tuples, strings, numbers and NumPy arrays of
 bytes.
 """
 
@@ -22,7 +22,10 @@ class InertPickleError(ValueError):
 
 @dataclass
 class Call:
-    """A call that the pickle asks for and that was not made; ``arguments`` None is a mere name."""
+    """A call that the pickle asks for and that was not made.
+
+    With ``arguments`` None it is a mere name.
+    """
 
     name: str
     arguments: tuple | None = None

@@ -10,7 +10,7 @@ from nbqnn_train.graph.errors import NbqnnError
 
 __all__ = ["Selection", "split"]
 
-#: Of the split alone: it is the same whatever the seed of a training, so that trainings compare.
+#: Seed of the split alone: it is the same whatever the seed of a training, so that they compare.
 _SEED = 0
 
 
@@ -40,11 +40,10 @@ class Selection:
 
 
 def split(data: DataSets, train_images: int | None, validation: int) -> DataSets:
-    """``data`` with ``validation`` of its training images held out, and of the others only
-    ``train_images`` (all for None).
+    """``data`` with ``validation`` training images held out, and ``train_images`` of the others.
 
-    Both are random choices, always the same ones; the images held out do not depend on how many
-    of the others are used. Raises :class:`NbqnnError` where there are not so many.
+    None uses all others. Both are random choices, always the same ones. The images held out do not
+    depend on ``train_images``. Raises :class:`NbqnnError` if there are fewer.
     """
     if not validation and train_images is None:
         return data

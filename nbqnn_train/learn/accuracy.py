@@ -17,7 +17,10 @@ _BATCH = 32
 
 
 def count_correct(network: nn.Module, images: LabelledImages) -> int:
-    """Test images whose class a network names; it computes in float64, on a copy."""
+    """The number of images whose class a network names rightly.
+
+    A copy of the network computes in float64.
+    """
     network = copy.deepcopy(network).double().eval()
     correct = 0
     with torch.no_grad():
@@ -29,7 +32,10 @@ def count_correct(network: nn.Module, images: LabelledImages) -> int:
 
 
 def count_correct_graph(graph: Graph, images: LabelledImages) -> int:
-    """Test images whose class a graph names. Of equal largest outputs the first one counts."""
+    """The number of images whose class a graph names rightly.
+
+    The class is the first of the largest outputs.
+    """
     correct = 0
     for start in range(0, len(images), _BATCH):
         part = slice(start, start + _BATCH)

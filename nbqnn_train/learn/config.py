@@ -28,7 +28,7 @@ PRECISIONS = ("32", "bf16-mixed", "16-mixed")
 ACCELERATORS = ("auto", "cpu", "gpu")
 #: Tables of a run's configuration that say where it came from; they are not options.
 _RECORDS = ("network", "source", "versions")
-#: From there on lambda is 1 within a few steps.
+#: Above it λ is 1 within a few steps.
 _LARGEST_POWER = 16
 _PATHS = ("data_dir", "pretrained", "teacher")
 
@@ -41,12 +41,13 @@ class TrainConfig:
 
     model, data : names; see :mod:`nbqnn_train.models` and :mod:`nbqnn_train.data`.
     data_dir : folder with the data set's files.
-    train_images : of the training images use so many; None uses all.
-    validation : so many of the training images are held out, and the accuracy after each epoch is
-        theirs; with 0 it is that of the test images. Which ones does not depend on the seed.
-    bits : of weights, 2 ... 6. act_bits : of activations, 2 ... 16.
+    train_images : the number of training images that are used; None uses all.
+    validation : the number of training images that are held out. The accuracy after each epoch is
+        theirs, or that of the test images with 0. Which images does not depend on the seed.
+    bits : of weights, 2 ... 6.
+    act_bits : of activations, 2 ... 16.
     estimator : see :mod:`nbqnn_train.quant.estimators`.
-    lambda_power : of the rise of lambda, 1 ... 16; see :class:`nbqnn_train.learn.phases.Schedule`.
+    lambda_power : how λ rises, 1 ... 16; see :class:`nbqnn_train.learn.phases.Schedule`.
     requant_mode, weight_exponents, percentile, overrides : see
         :class:`nbqnn_train.quant.config.QuantConfig`.
     full_precision : no quantization at all: the network to compare with, or to begin with.
@@ -55,12 +56,13 @@ class TrainConfig:
     teacher_model : the network that they belong to; None for the one that is trained.
     teacher_weight : share of the loss that is the distance to the teacher, above 0 and at most 1;
         the rest is the cross entropy with the labels.
-    clip_gradients : largest Euclidean norm of a step's gradient, to which longer ones are scaled;
-        None leaves them as they are.
+    clip_gradients : largest Euclidean norm of a step's gradient. Longer gradients are scaled down
+        to it; None leaves them as they are.
     precision : of the arithmetic while training, see ``PRECISIONS``; evaluation is always exact.
     accumulate : batches whose gradients are added up for one step.
-    patience : stop after so many epochs without a better accuracy of the held-out images, and
-        keep the weights of the best epoch; None trains all epochs and keeps the last weights.
+    patience : the training stops after so many epochs without a better accuracy of the held-out
+        images, and keeps the weights of the best epoch. None trains all epochs and keeps the last
+        weights.
     accelerator, devices, nodes : what to compute on; ``batch_size`` counts the images of a batch on
         all devices together.
     """
@@ -188,7 +190,7 @@ class TrainConfig:
         return recipe(self.data, fine_tune=self.pretrained is not None, **given)
 
 
-#: By what the annotation of an option contains: how to say it, and Python's types for it.
+#: What the annotation of an option contains -> how to say it, and Python's types for it.
 _KINDS = {
     "Mapping": ("a table", Mapping),
     "Path": ("a path", (str, Path)),
@@ -220,7 +222,7 @@ def toml_table(values: Mapping) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A basic string of TOML; it has JSON's escapes, and forbids one character that JSON allows."""
+    """A basic string of TOML. Its escapes are JSON's; it forbids one character that JSON allows."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
@@ -257,10 +259,10 @@ def _read_table(path: Path) -> dict:
 
 
 def merge_config(path: Path | None, given: Mapping) -> TrainConfig:
-    """The options of a file's table ``[train]``, if there is a file, and those ``given``, which
-    win.
+    """Joins the options of a file's table ``[train]``, if there is a file, with those ``given``.
 
-    The configuration of a run is such a file too. Paths in it are relative to the working folder.
+    Those ``given`` win. The configuration of a run is such a file too. Paths in it are relative to
+    the working folder.
     """
     table = {} if path is None else _read_table(path)
     table |= {name: value for name, value in given.items() if value is not None}
@@ -277,8 +279,7 @@ def merge_config(path: Path | None, given: Mapping) -> TrainConfig:
 def read_config(path: Path) -> TrainConfig:
     """The options in the ``[train]`` table of a run's ``config.toml``.
 
-    Files and folders that it names need not exist any more: what it describes has been read
-    already.
+    Files and folders that it names need not exist any more: they have been read already.
     """
     table = _read_table(path)
     if not {"model", "data"} <= table.keys():

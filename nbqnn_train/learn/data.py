@@ -15,7 +15,8 @@ _VALIDATION_BATCH = 256
 class TrainingData(lightning.LightningDataModule):
     """Batches of ``batch_size`` over all processes; each process loads its share.
 
-    After an epoch the images held out count, or the test images where there are none.
+    The accuracy after an epoch is that of the images held out, or of the test images if there are
+    none.
     """
 
     def __init__(self, data: DataSets, batch_size: int, seed: int):

@@ -13,8 +13,8 @@ __all__ = ["EarlyStop"]
 class EarlyStop(Callback):
     """Stops after ``patience`` epochs without a better accuracy of the held-out images.
 
-    Epochs before activations are quantized have no accuracy, and do not count. The weights of the
-    best epoch go into ``best``. What has been seen is part of the checkpoint.
+    Epochs before activations are quantized have no accuracy and do not count. The weights of the
+    best epoch go into the file ``best``. The checkpoint holds which epoch was the best.
     """
 
     def __init__(self, patience: int, best: Path):

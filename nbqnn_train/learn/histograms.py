@@ -13,14 +13,14 @@ from nbqnn_train.quant.weights import best_exponent, largest_log2, power_of_two
 
 __all__ = ["WeightHistograms", "bin_centers", "histogram", "staircase"]
 
-#: At most so many moments are kept of a long training.
+#: Moments that are kept of a long training, at most.
 _MOMENTS = 60
 
 
 def staircase(value: Tensor) -> Tensor:
-    """Weights in steps to positions where the levels 0, 1, 2, 4, 8 are at 0, 1, 2, 3, 4.
+    """Maps weights, in units of their step, so that the levels 0, 1, 2, 4, 8 are at 0, 1, 2, 3, 4.
 
-    Linear up to 1, logarithmic beyond, odd.
+    The map is odd: linear up to 1 and logarithmic beyond.
     """
     magnitude = value.abs()
     return torch.copysign(torch.where(magnitude < 1, magnitude, 1 + magnitude.log2()), value)
@@ -34,8 +34,9 @@ def bin_centers(bits: int) -> list[float]:
 
 
 def histogram(layer: WeightedLayer, blend: float) -> list[int]:
-    """How many of a layer's weights, as training computes with them, are nearest to each of the
-    :func:`bin_centers`; what lies beyond counts at the end."""
+    """Counts the weights of a layer, as training computes with them, by the nearest bin center.
+
+    The centers are those of :func:`bin_centers`. Weights beyond the last one count there."""
     with torch.no_grad():
         folded, exponent = layer.folded_weight(), layer.exponent
         if blend == 0:  # training does not choose exponents yet
@@ -52,10 +53,10 @@ def histogram(layer: WeightedLayer, blend: float) -> list[int]:
 
 
 class WeightHistograms(Callback):
-    """Histograms of all layers after each epoch (after some, where there are many).
+    """Histograms of all layers after each epoch, or after some of many epochs.
 
-    moments : for each, ``epoch`` (from 1), ``lambda`` and by layer the counts. They are part of the
-        checkpoint, so a resumed training has those from before.
+    moments : for each its ``epoch`` (from 1), its ``lambda`` and the counts by layer. The
+        checkpoint holds them, so a resumed training has those from before.
     """
 
     def __init__(self):

@@ -5,15 +5,15 @@ from torch import nn
 
 __all__ = ["in_fast_layout"]
 
-#: With fewer channels side by side, what is done channel by channel fills no vector register.
+#: Fewer channels side by side do not fill a vector register.
 _FEW_CHANNELS = 16
 
 
 def in_fast_layout(network: nn.Module) -> nn.Module:
-    """``network``, its convolutions' weights moved to the layout in which a step takes least time.
+    """``network``, with its convolutions' weights in the order in which a step takes least time.
 
-    Channels last, which outputs take over from weights, unless a convolution has few channels.
-    Values stay as they are.
+    That is channels last, unless a convolution has few channels. Outputs take the order over from
+    weights. Values stay as they are.
     """
     convolutions = [weight for weight in network.parameters() if weight.dim() == 4]
     few = any(len(weight) < _FEW_CHANNELS for weight in convolutions)

@@ -47,7 +47,7 @@ class TrainingModule(lightning.LightningModule):
 
     schedule : of the learning rate.
     teacher : full-precision network to distil from (Hinton et al., arXiv 1503.02531), or None.
-    teacher_weight : share of the loss that it has, above 0 and at most 1; without it unused.
+    teacher_weight : the teacher's share of the loss, above 0 and at most 1; unused without one.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class TrainingModule(lightning.LightningModule):
         self.log("accuracy", self.accuracy, prog_bar=True, on_epoch=True, batch_size=len(labels))
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """Weights decay, and all learn to the end."""
+        """Weights decay, others do not. All learn to the end."""
         rate = self.schedule.learning_rate
         weights, others = _weights_and_others(self.network)
         return [
@@ -147,7 +147,7 @@ class TrainingModule(lightning.LightningModule):
 class QuantizedTraining(TrainingModule):
     """Trains a quantized network through the phases of ``schedule``.
 
-    calibration : inputs from which formats and, where batch norm is folded, means are taken.
+    calibration : inputs from which formats are taken, and means when batch norm is folded.
     """
 
     network: QuantNetwork
@@ -162,7 +162,7 @@ class QuantizedTraining(TrainingModule):
         return self.network.calibrated
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """Gamma stands still with the weights where it is part of what is projected."""
+        """Gamma stands still with the weights if it is projected with them."""
         weights, others = _weights_and_others(self.network)
         layers = self.network.weighted_layers().values()
         projected = {
@@ -191,7 +191,7 @@ class QuantizedTraining(TrainingModule):
             calibrate_network(self.network, self._inputs())
 
     def on_train_batch_end(self, outputs, batch, batch_idx: int) -> None:
-        """Means follow what the folded network has learned since it was folded."""
+        """Takes means again at the end: biases have learned since batch norm was folded."""
         if self.global_step == self.schedule.steps and self.network.mode.folded:
             estimate_means(self.network, self._inputs())
 
@@ -209,7 +209,7 @@ class QuantizedTraining(TrainingModule):
         return loss
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Lets steps grow as the derivative 1 - lambda of the blend shrinks."""
+        """Lets steps grow as the derivative 1 - λ of the blend shrinks."""
         mode = self.network.mode
         if mode.blend == 1:
             return

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 __all__ = ["Phase", "Schedule"]
 
-#: Training steps between two choices of the weights' exponents.
+#: Training steps from one choice of the weights' exponents to the next.
 _REFRESH_STEPS = 16
 #: Share of the quantized steps, at their beginning, in which exponents are chosen anew.
 _REFRESHED = 0.1
@@ -15,8 +15,9 @@ _RISE = 0.05
 
 @dataclass(frozen=True)
 class Phase:
-    """What :class:`nbqnn_train.quant.mode.Mode` is at one step, and whether formats of activations
-    are chosen before it."""
+    """What :class:`nbqnn_train.quant.mode.Mode` is at one step.
+
+    calibrate : whether formats of activations are chosen before the step."""
 
     blend: float
     activations: bool
@@ -29,12 +30,17 @@ class Phase:
 class Schedule:
     """What happens over ``steps`` steps.
 
-    The first ``warmup`` of the steps has real weights and activations. Then activations are
-    quantized, and lambda rises as ``1 - (1 - t)**lambda_power`` with t = 0 ... 1, to 1 for the last
-    ``settle`` of the steps, where the weights stand still and biases follow; their learning rate
-    falls to 0 until then. The exponents of the weights stay after the first tenth of the quantized
-    steps; formats of activations are chosen at the beginning of that tenth and after it. In the
-    last ``fold`` of the steps batch norm is folded into requantizers, as in the exported graph.
+    Each share is one of all steps.
+
+    1. The first ``warmup`` of the steps has real weights and activations.
+    2. Then activations are quantized, and λ rises as ``1 - (1 - t)**lambda_power``, t = 0 ... 1.
+    3. In the last ``settle`` of the steps λ is 1: weights stand still and biases follow. The
+       learning rate of weights falls to 0 before.
+    4. In the last ``fold`` of the steps batch norm is folded into requantizers, as in the exported
+       graph.
+
+    The exponents of weights are chosen in the first tenth of the quantized steps. Formats of
+    activations are chosen at the beginning of that tenth and at its end.
     """
 
     steps: int
@@ -60,7 +66,7 @@ class Schedule:
 
     @property
     def settle_step(self) -> int:
-        """First step with lambda = 1."""
+        """First step with λ = 1."""
         return max(self.steps - math.ceil(self.steps * self.settle), self.learn_step)
 
     def phase(self, step: int) -> Phase:

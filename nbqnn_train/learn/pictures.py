@@ -26,7 +26,7 @@ _CURVES = ("loss", "accuracy", "lambda", "lr")
 def read_metrics(folder: Path) -> dict[str, list[tuple[int, float]]]:
     """(step, value) of every quantity in the CSV logs of a run, by name.
 
-    A training that was resumed has several logs; where they overlap the later one counts.
+    A training that was resumed has several logs. Where they overlap, the later one counts.
     """
     curves: dict[str, dict[int, float]] = {}
     files = sorted(folder.glob("version_*/metrics.csv"), key=lambda f: int(f.parent.name[8:]))
@@ -45,7 +45,7 @@ def read_metrics(folder: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def learning_figure(metrics: Mapping[str, list[tuple[int, float]]]) -> go.Figure:
-    """Loss, accuracy after each epoch, lambda and learning rate over the steps."""
+    """Loss, accuracy after each epoch, λ and learning rate over the steps."""
     shown = [name for name in _CURVES if metrics.get(name)]
     figure = make_subplots(rows=len(shown), cols=1, shared_xaxes=True, vertical_spacing=0.04)
     for row, name in enumerate(shown, 1):
@@ -83,7 +83,7 @@ def histogram_figure(moments: list[dict], bits: Mapping[str, int]) -> go.Figure:
             name=name,
             visible=number == 0,
             colorscale="Blues",
-            # Late, nearly all weights share a few positions: the rest would be white.
+            # Late in a training nearly all weights share a few positions: the rest would be white.
             zmax=0.25,
             zmin=0,
             hovertemplate="epoch %{x}<br>position %{y}<br>share %{z:.2%}",

@@ -13,10 +13,10 @@ class Recipe:
 
     lr : the largest learning rate; it rises over the first 5 % of the steps and falls as a cosine.
     warmup : share of the steps with real weights and activations.
-    fold, settle : shares of the steps, at the end, with batch norm folded and with lambda = 1; see
-        :class:`nbqnn_train.learn.phases.Schedule`.
-    lambda_power : how fast lambda rises at first; see there.
-    threads : of one operation on the CPU; tensors of a few kilobytes lose by being shared.
+    fold : share of the steps, at the end, with batch norm folded.
+    settle : share of the steps, at the end, with λ = 1.
+    lambda_power : how fast λ rises at first; see :class:`nbqnn_train.learn.phases.Schedule`.
+    threads : of one operation on the CPU. Sharing out tensors of a few kilobytes costs time.
     """
 
     epochs: int

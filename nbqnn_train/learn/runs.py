@@ -40,7 +40,7 @@ WEIGHTS = "weights.safetensors"
 RESULT = "result.json"
 PICTURES = "pictures.html"
 _PACKAGES = ("nbqnn", "torch", "lightning", "numpy", "safetensors")
-#: Options that say where something is computed or lies; a resumed run may have others.
+#: Options that say where something is computed or lies. A resumed run may have others.
 _MAY_DIFFER = ("accelerator", "data_dir", "devices", "nodes")
 
 
@@ -74,8 +74,8 @@ class Run:
 def open_run(out: Path, run: Run, resume: bool) -> None:
     """Prepares the folder of a run.
 
-    A new run must not exist yet. A resumed one must, and have been started with the same options;
-    only where its data lies and what computes it may differ.
+    A new run must not exist yet. A resumed run must exist, and have been started with the same
+    options: only the data's folder and what computes may differ.
     """
     if not resume:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -112,8 +112,9 @@ def _config_text(run: Run) -> str:
 
 
 def _commit() -> str | None:
-    """The commit that the package's own sources are at, where they are a git checkout; ``-dirty``
-    where they have changed since."""
+    """The commit of the package's own sources, if they are a git checkout.
+
+    It ends with ``-dirty`` if they have changed since."""
     here = Path(__file__).resolve()
     tracked = _git(here.parent, "ls-files", "--error-unmatch", here.name)
     return tracked and _git(

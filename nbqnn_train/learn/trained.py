@@ -1,4 +1,4 @@
-"""What a training left behind: its network, and the integer graph of it."""
+"""What a training left behind: its network, and that network's integer graph."""
 
 from pathlib import Path
 

@@ -59,7 +59,7 @@ from nbqnn_train.quantization_report import quantization_errors
 __all__ = ["train"]
 
 _CALIBRATION_IMAGES = 1024
-#: Values of the images that errors of layers are drawn for: 64 images of CIFAR.
+#: Values in the images from which errors of layers are computed: 64 images of CIFAR.
 _PICTURE_PIXELS = 64 * 3 * 32 * 32
 
 
@@ -67,18 +67,18 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> dict | None:
     """Trains as ``config`` says, into the folder ``out``; returns what ``out/result.json`` holds.
 
     The folder gets the configuration, the Lightning checkpoint of the last epoch, logs for
-    TensorBoard and as CSV, the final weights, pictures as HTML, and the result: ``accuracy``
-    (0 ... 1, of the network as it is exported, on all test images), ``images``, ``epochs``,
-    ``seed``, ``seconds`` (of this call). Weights in full precision can be those that another
-    training begins with.
+    TensorBoard and as CSV, the final weights, pictures as HTML, and the result. The result has
+    ``accuracy`` (0 ... 1, of the network as it is exported, on all test images), ``images``,
+    ``epochs``, ``seed`` and ``seconds`` (of this call).
 
-    With ``resume`` an interrupted run goes on after its last complete epoch and ends with the
+    With ``resume`` an interrupted run goes on after its last complete epoch. It ends with the
     weights that it would have had without the interruption.
 
-    Where several processes train, the first one writes and returns the result, others None.
+    Of several processes that train together the first one writes and returns the result. The others
+    return None.
 
-    Raises :class:`NbqnnError` for bad input before anything is written, and for a loss that is not
-    finite, which leaves the last checkpoint.
+    Raises :class:`NbqnnError` for bad input before anything is written. For a loss that is not
+    finite it is raised too; the last checkpoint stays.
     """
     started = time.monotonic()
     out = Path(out)
@@ -207,7 +207,7 @@ def _trainer(config: TrainConfig, out: Path) -> lightning.Trainer:
 
 @contextmanager
 def _interrupts(trainer: lightning.Trainer) -> Iterator[None]:
-    """Lets interrupts through, which Lightning turns into an exit and ignores from then on."""
+    """Lets interrupts through. Lightning would exit at the first and ignore the others."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
@@ -263,7 +263,7 @@ def _pictures(out: Path, network: nn.Module, data: DataSets, trainer: lightning.
 
 @contextmanager
 def _threads(count: int | None) -> Iterator[None]:
-    """At most ``count`` threads for one operation on the CPU; what a training sets is set back."""
+    """At most ``count`` threads for one operation on the CPU; afterwards as many as before."""
     before = torch.get_num_threads()
     deterministic = torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(min(before, count or before))

@@ -14,11 +14,9 @@ __all__ = ["read_weights"]
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Named tensors of a ``.safetensors`` file, or of a ``.pth``/``.pt`` file that holds tensors
-    alone.
+    """Named tensors of a ``.safetensors`` file, or of a ``.pth`` or ``.pt`` file of tensors alone.
 
-    Raises :class:`NbqnnError` for anything else; a pickle that asks for more than tensors is
-    refused.
+    Raises :class:`NbqnnError` for anything else, and for a pickle that asks for more than tensors.
     """
     if path.suffix == ".safetensors":
         try:

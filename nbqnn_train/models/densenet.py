@@ -51,7 +51,7 @@ class DenseNet(nn.Module):
     growth : channels that each layer adds.
     blocks : layers of each dense block.
     stem : output channels of the first convolution.
-    large : whether images are those of ImageNet, so that the stem shrinks them by 4.
+    large : whether the stem shrinks images by 4, as for ImageNet.
     """
 
     def __init__(

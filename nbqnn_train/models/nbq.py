@@ -11,10 +11,11 @@ _PLAN = (1, 1, "pool", 2, 2, "pool", 4, 4)
 class NBQ(nn.Module):
     """Six 3 x 3 convolutions with batch norm, and a linear layer; 1.15 million parameters.
 
-    The paper states 1.2 million parameters and uniform 3 x 3 kernels for its T-BQ-NN; the number of
+    (N, C, H, W) to (N, classes), for H and W that are multiples of 4.
+
+    The paper states 1.2 million parameters and uniform 3 x 3 kernels for its T-BQ-NN. The number of
     layers and their widths are ours. Channel counts are multiples of 64, and global averaging of an
-    8 x 8 map is a shift. (N, C, H, W) to (N, classes), for H and W that are multiples of 4. A
-    quarter of the ``width`` has 73,000 parameters.
+    8 x 8 map is a shift. A quarter of the ``width`` has 73,000 parameters.
     """
 
     def __init__(self, classes: int = 10, channels: int = 3, width: int = 64):
