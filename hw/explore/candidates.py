@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from hw.boards.board import Board
 from hw.contract.config import AcceleratorConfig
 
-__all__ = ["Budget", "Candidate", "front"]
+__all__ = ["Budget", "Candidate", "beaten", "front", "in_order"]
 
 #: Two configurations within that share of each other's cost count as equal in a front.
 _SAME = 0.01
@@ -82,6 +82,15 @@ class Candidate:
         }
 
 
+def in_order(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """The fastest first; of those that cost the same the one with the smallest memories."""
+
+    def words(config: AcceleratorConfig) -> int:
+        return config.act_depth + config.weight_depth + config.param_depth
+
+    return sorted(candidates, key=lambda c: (c.costs, words(c.config), c.config.digest))
+
+
 def front(candidates: Iterable[Candidate]) -> list[Candidate]:
     """The candidates that no other equals or beats in time, tables and memories; fastest first.
 
@@ -89,7 +98,7 @@ def front(candidates: Iterable[Candidate]) -> list[Candidate]:
     as well, or there would be very many.
     """
     chosen: list[Candidate] = []
-    for candidate in sorted(candidates, key=lambda c: (c.costs, c.config.digest)):
+    for candidate in in_order(candidates):
         if not beaten(candidate.costs, chosen):
             chosen.append(candidate)
     return chosen

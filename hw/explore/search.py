@@ -1,8 +1,9 @@
 """Finds the configurations that are worth having: area first, then cycles, then their neighbours.
 
-What does not fit the board is never compiled, nor what could not be better than something known
-even if its array never waited. From the rest of a coarse grid on, the search goes on to the
-neighbours of the best, until there are no new ones.
+A configuration that does not fit the board is never compiled. Neither is one that could not be
+better than a known one even if its array never waited. The search begins with a coarse grid, whose
+arrays have the largest memories that fit. The best get the smallest memories that cost no cycles;
+then come their neighbours, until there are no new ones.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,11 +14,11 @@ from hw.compiler.errors import CompileError
 from hw.contract.config import AcceleratorConfig
 from hw.contract.memory_timing import BoardMemory
 from hw.explore.bound import Work, least_cycles, work_of
-from hw.explore.candidates import Budget, Candidate, beaten, front
+from hw.explore.candidates import Budget, Candidate, beaten, front, in_order
 from hw.explore.evaluate import Evaluator
 from hw.explore.journal import Journal
 from hw.explore.requirements import base_config
-from hw.explore.space import grid, neighbours
+from hw.explore.space import LEAST_DEPTHS, grid, neighbours
 from nbqnn_train.graph import graph_digest, load, validate
 
 __all__ = ["Exploration", "explore"]
@@ -27,7 +28,8 @@ __all__ = ["Exploration", "explore"]
 _ROUND = 16
 #: Configurations whose neighbours are looked at together.
 _TOGETHER = 4
-_DEEPEST = 1 << 16
+#: Share of all compilations that is kept for making memories smaller in the end.
+_TRIMMING = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +114,7 @@ def explore(
         except KeyboardInterrupt:
             if not search.found:
                 raise
-        found = sorted(search.found, key=lambda c: (c.costs, c.config.digest))
+        found = in_order(search.found)
         return Exploration(
             candidates=tuple(found),
             front=tuple(front(found)),
@@ -139,7 +141,9 @@ class _Search:
         self.evaluator = evaluator
         self.most = most
         self.progress = progress
-        self.found: list[Candidate] = []
+        #: Those that run, in the order in which they were compiled.
+        self.by_config: dict[AcceleratorConfig, Candidate] = {}
+        self.trimmed: set[AcceleratorConfig] = set()
         self.areas: dict[AcceleratorConfig, object] = {}
         self.compared: set[AcceleratorConfig] = set()
         self.compiled = 0
@@ -150,9 +154,9 @@ class _Search:
         waiting = []
         for memories in shapes:
             fitting = [next(filter(self.fits, depths), None) for depths in memories]
-            configs = [self.deepened(config) for config in fitting if config is not None]
+            configs = list(dict.fromkeys(config for config in fitting if config is not None))
             if configs:
-                waiting.append(list(dict.fromkeys(configs)))
+                waiting.append(configs)
         # A preset may be of the grid. Small arrays first: the large must be faster than those.
         waiting = list({configs[0]: configs for configs in waiting}.values())
         waiting.sort(key=lambda configs: self.area_of(configs[0]).lut)
@@ -169,38 +173,64 @@ class _Search:
             waiting = again + waiting
 
     def refine(self, board: str) -> None:
-        """The neighbours of the best, and of those that are best then; the fastest first."""
+        """Smaller memories for the best, then their neighbours; the fastest first.
+
+        This goes on with those that are best then.
+        """
         done: set[AcceleratorConfig] = set()
-        while self.compiled < self.most:
+        most = round((1 - _TRIMMING) * self.most)
+        while self.compiled < most:
             left = [c.config for c in front(self.found) if c.config not in done]
             if not left:
                 break
             chosen = left[:_TOGETHER]
-            done.update(chosen)
-            self.add([near for config in chosen for near in neighbours(config, board)])
+            small = self.trim(chosen)
+            done.update(chosen, small)
+            self.add((near for config in small for near in neighbours(config, board)), most)
+        while left := [c.config for c in front(self.found) if c.config not in self.trimmed]:
+            if self.compiled >= self.most:
+                break
+            self.trim(left[:_ROUND])
 
-    def add(self, configs: Iterable[AcceleratorConfig]) -> None:
-        """Evaluates those that are new and may be good."""
-        new = {
-            config
-            for config in map(self.deepened, configs)
-            if config not in self.compared and self.fits(config)
-        }
+    def trim(self, configs: list[AcceleratorConfig]) -> list[AcceleratorConfig]:
+        """The same arrays with the smallest memories that cost no cycles.
+
+        One memory after the other, by bisection. They are as far as they come if the search ends.
+        """
+        small = list(configs)
+        for field, least in LEAST_DEPTHS.items():
+            # Depths are powers of two: too small, and deep enough.
+            low = [max(least(config), 2).bit_length() - 2 for config in small]
+            high = [getattr(config, field).bit_length() - 1 for config in small]
+            while any(a + 1 < b for a, b in zip(low, high, strict=True)):
+                room = self.most - self.compiled
+                open_ = [i for i in range(len(small)) if low[i] + 1 < high[i]][:room]
+                if not open_:
+                    return small
+                middle = {i: (low[i] + high[i]) // 2 for i in open_}
+                tried = {i: replace(small[i], **{field: 1 << at}) for i, at in middle.items()}
+                self.evaluate([c for c in dict.fromkeys(tried.values()) if c not in self.compared])
+                for i, config in tried.items():
+                    found = self.by_config.get(config)
+                    if found is None or found.cycles > self.by_config[small[i]].cycles:
+                        low[i] = middle[i]
+                    else:
+                        high[i], small[i] = middle[i], config
+        self.trimmed.update(configs, small)
+        return small
+
+    def add(self, configs: Iterable[AcceleratorConfig], most: int) -> None:
+        """Evaluates those that are new and may be good, up to ``most`` compilations."""
+        new = {c for c in configs if c not in self.compared and self.fits(c)}
         waiting = sorted(new, key=lambda c: (least_cycles(self.work, c), c.digest))
-        while waiting and self.compiled < self.most:
-            count = min(_ROUND, self.most - self.compiled)
+        while waiting and self.compiled < most:
+            count = min(_ROUND, most - self.compiled)
             now, waiting = waiting[:count], waiting[count:]
             self.evaluate([config for config in now if self.may_be_good(config)])
 
-    def deepened(self, config: AcceleratorConfig) -> AcceleratorConfig:
-        """The same with the depth that memories have anyway, as blocks have a least depth."""
-        for field in ("act_depth", "weight_depth", "param_depth"):
-            while (depth := 2 * getattr(config, field)) <= _DEEPEST:
-                deeper = replace(config, **{field: depth})
-                if self.area_of(deeper).bram36 > self.area_of(config).bram36:
-                    break
-                config = deeper
-        return config
+    @property
+    def found(self) -> list[Candidate]:
+        return list(self.by_config.values())
 
     def area_of(self, config: AcceleratorConfig):
         if config not in self.areas:
@@ -227,15 +257,13 @@ class _Search:
                 self.reason = cycles
                 continue
             area = self.area_of(config)
-            self.found.append(
-                Candidate(
-                    config=config,
-                    cycles=cycles,
-                    macs=self.macs,
-                    lut=area.lut,
-                    ff=area.ff,
-                    bram36=area.bram36,
-                    dsp=area.dsp,
-                )
+            self.by_config[config] = Candidate(
+                config=config,
+                cycles=cycles,
+                macs=self.macs,
+                lut=area.lut,
+                ff=area.ff,
+                bram36=area.bram36,
+                dsp=area.dsp,
             )
         return ran

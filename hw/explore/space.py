@@ -1,19 +1,21 @@
 """The configurations that are considered: a grid to begin with, and the neighbours of each."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import product
 
 from hw.boards.presets import PRESETS
 from hw.contract.config import AcceleratorConfig, ConfigError
 
-__all__ = ["grid", "neighbours"]
+__all__ = ["LEAST_DEPTHS", "grid", "neighbours"]
 
 _LANES = (8, 16, 32, 64, 128)
 _FILTERS = (8, 16, 24, 32, 40, 48, 64, 80, 96, 128)
 _PIXELS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16)
 _POST_LANES = (1, 2, 4, 8, 16, 32, 64)
 _POST_POSITIONS = (1, 2, 3, 4, 5, 6)
+#: Words of the smaller memories are in tables anyway.
+_LEAST_PARAM_DEPTH = 64
 _DEPTHS = tuple(1 << bits for bits in range(8, 17))
 _PORTS = (1, 2, 4)
 #: Steps of each field; what is not in a list is not considered. More than the fewest parameters
@@ -27,6 +29,12 @@ _STEPS = {
     "act_depth": _DEPTHS,
     "weight_depth": _DEPTHS,
     "axi_ports": _PORTS,
+}
+#: Memory -> its least depth in a configuration.
+LEAST_DEPTHS: dict[str, Callable[[AcceleratorConfig], int]] = {
+    "act_depth": lambda config: max(_DEPTHS[0], 2 * config.banks),
+    "weight_depth": lambda config: _DEPTHS[0],
+    "param_depth": lambda config: _LEAST_PARAM_DEPTH,
 }
 #: The grid's, coarse: the search refines around what is good.
 _GRID_FILTERS = (8, 16, 32, 64, 128)

@@ -254,3 +254,22 @@ def test_without_weights_the_commands_are_the_same(graph):
     assert bare.commands == whole.commands
     assert whole.parameters
     assert not bare.parameters
+
+
+def test_memories_are_no_larger_than_the_network_needs(graph, file):
+    """Of every configuration worth having: half of a memory would cost cycles, or cannot be."""
+    found = search(file, lut=20_000, most=150, processes=2)
+    assert found.compiled < 150, "every front member must have been trimmed"
+    timing = MEMORY.timing(250)
+    for candidate in found.front:
+        config = candidate.config
+        assert config.act_depth <= 4096, config
+        for field, least in (("act_depth", 256), ("weight_depth", 256), ("param_depth", 64)):
+            if (depth := getattr(config, field)) == least:
+                continue
+            half = replace(config, **{field: depth // 2})
+            try:
+                cycles = estimate_cycles(compile_graph(graph, half), timing).cycles
+            except CompileError:
+                continue
+            assert cycles > candidate.cycles, (field, config)
