@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+import tomli_w
+
 from hw.boards.registry import BOARDS, find_board
-from hw.contract.config import AcceleratorConfig
 from hw.contract.files import write_text
 from hw.explore import Budget, explore
 from hw.synth.area_model import estimate_area
@@ -81,7 +82,7 @@ def run_exploration(
             for candidate in found.candidates
         ],
     }
-    write_text(out / BEST, _toml(found.best.config))
+    write_text(out / BEST, tomli_w.dumps(asdict(found.best.config)))
     title = f"Configurations of {board} for {graph.name}"
     note = (
         f"Cycles by the compiler and its cycle model, area by a model fitted to syntheses; "
@@ -90,10 +91,3 @@ def run_exploration(
     )
     write_text(out / PICTURES, page(title, explore_sections(result), note))
     return result
-
-
-def _toml(config: AcceleratorConfig) -> str:
-    return "".join(
-        f'{name} = "{value}"\n' if isinstance(value, str) else f"{name} = {value}\n"
-        for name, value in asdict(config).items()
-    )

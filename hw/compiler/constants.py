@@ -1,4 +1,4 @@
-"""Constants that the compiler folds into the requantizer, so that the array needs no correction.
+"""Constants that are merged into the requantizer's addend, so that the array needs no correction.
 
 The memories hold signed codes. An unsigned activation x that needs all ``act_bits`` bits is stored
 as ``x - offset`` with ``offset = 2**(act_bits - 1)``; everything else as it is (offset 0).
@@ -20,8 +20,8 @@ from hw.contract.words import PRE_SHIFT, ChannelParams, addend_bits
 from nbqnn_train.graph import Requantize
 
 __all__ = [
-    "fold_requantize",
     "identity_params",
+    "requantize_params",
 ]
 
 
@@ -35,7 +35,7 @@ def identity_params(config: AcceleratorConfig, channels: int) -> ChannelParams:
     )
 
 
-def fold_requantize(
+def requantize_params(
     config: AcceleratorConfig,
     layer: str,
     node: Requantize,

@@ -1,11 +1,11 @@
-"""What a graph becomes: layers, each a pass of the compute engine, and tensors between them."""
+"""What a graph becomes: layers, each a job of the compute engine, and tensors between them."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from hw.compiler.views import View
-from hw.contract.image_blocks import ImageFold
+from hw.contract.image_blocks import ImageBlocks
 from hw.contract.isa import Unit
 from hw.contract.words import ChannelParams
 
@@ -14,15 +14,17 @@ __all__ = ["Layer", "Lowered"]
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
-    """One pass of the compute engine over a whole tensor.
+    """One job of the compute engine: a whole tensor from one or two others.
 
-    ``weight`` is (Cout, Cin, KH, KW) for the array, None for the maximum unit. Channel-wise sums
-    have (C, T, KH, KW), or (1, T, KH, KW) if all channels share it: the window is gone over T
-    times, one digit of a factor each. Their ``sources`` may be two tensors; the kernel is then
-    (2, 1), one row for each, or (1, 1) and T is 2, each time for one of them. ``low``, ``high``
-    and ``pad`` are stored codes. ``macs`` counts nominal multiply-accumulates: those of the
-    mathematical operation, padding included. ``image`` is the image of the batch that it computes,
-    None for all of them at once, which are then rows of ``out_shape``.
+    weight : (Cout, Cin, KH, KW) for the array, None for the maximum unit. Channel-wise sums have
+        (C, T, KH, KW), or (1, T, KH, KW) if all channels share it: there are T passes over the
+        window, one for each digit of a factor.
+    sources : one tensor, or two for channel-wise sums. With two the kernel is (2, 1), a row for
+        each, or (1, 1): T is 2 then, a pass for each.
+    low, high, pad : stored codes.
+    macs : nominal multiply-accumulates: those of the mathematical operation, padding included.
+    image : the image of the batch that the layer computes; None for all of them at once, which are
+        then rows of ``out_shape``.
     """
 
     name: str
@@ -58,10 +60,11 @@ class Layer:
 class Lowered:
     """Layers in order, and the tensors between them.
 
-    ``shapes`` and ``offsets`` are those of all stored tensors, ``aliases`` says which of them a
-    flattened tensor is. ``views`` are the tensors that are part of a larger one. ``fold`` is how
-    the host lays out the input, None for as it is. ``shapes`` are those of all ``batch`` images
-    one above the other; ``whole`` tensors are on the chip with the rows of all of them.
+    shapes, offsets : of all stored tensors. The ``batch`` images stand one above the other.
+    aliases : flattened tensor -> the stored tensor that it is.
+    views : tensors that are part of a larger one.
+    blocks : how the host lays out the input; None for as it is.
+    whole : tensors that are on the chip with the rows of all images, if at all.
     """
 
     layers: tuple[Layer, ...]
@@ -69,7 +72,7 @@ class Lowered:
     offsets: dict[str, int]
     aliases: dict[str, str]
     views: dict[str, View]
-    fold: ImageFold | None
+    blocks: ImageBlocks | None
     batch: int = 1
     whole: frozenset[str] = frozenset()
 

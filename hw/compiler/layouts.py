@@ -24,22 +24,22 @@ def choose_layouts(
     # Operands of one addition are read with the same steps, so they have the same pitch; so do
     # the parts of a tensor.
     together = {name: {name} for name in lowered.shapes}
-    parts = [{name, view.root} for name, view in lowered.views.items()]
-    for names in [set(layer.sources) for layer in lowered.layers] + parts:
+    members = [{name, view.root} for name, view in lowered.views.items()]
+    for names in [set(layer.sources) for layer in lowered.layers] + members:
         merged = set().union(*(together[name] for name in names))
         together.update(dict.fromkeys(merged, merged))
     pitches: dict[frozenset[str], int] = {}
     layouts = {}
     for name, (channels, height, width) in lowered.shapes.items():
-        group = frozenset(together[name])
-        if group not in pitches:
+        same_pitch = frozenset(together[name])
+        if same_pitch not in pitches:
             # Every image's layers are alike.
             readers = [
-                layer for layer in lowered.layers if layer.source in group and not layer.image
+                layer for layer in lowered.layers if layer.source in same_pitch and not layer.image
             ]
-            drained = any(layer.target in group for layer in lowered.layers)
-            gaps = 1 if group & narrow else 2 * config.banks
-            pitches[group] = max(
+            drained = any(layer.target in same_pitch for layer in lowered.layers)
+            gaps = 1 if same_pitch & narrow else 2 * config.banks
+            pitches[same_pitch] = max(
                 (
                     pitch
                     for pitch in range(width, width + gaps)
@@ -54,25 +54,27 @@ def choose_layouts(
             channels=channels,
             height=height,
             width=width,
-            pitch=pitches[group],
+            pitch=pitches[same_pitch],
             offset=lowered.offsets[name],
         )
     return layouts
 
 
-def best_pixels(config: AcceleratorConfig, part: FilterTile, positions: int, pitch: int) -> int:
+def best_pixels(
+    config: AcceleratorConfig, filter_tile: FilterTile, positions: int, pitch: int
+) -> int:
     """Positions at once with which the array is done first; the more, the fewer reads of weights.
 
     Where groups wait for their drain, full turns of ``post_positions`` may be faster than full
     groups.
     """
-    steps = layer_steps(config, part.layer)
+    steps = layer_steps(config, filter_tile.layer)
 
     def cycles(pixels: int) -> int:
-        interval = max(steps, config.drain_turns(pixels) * part.chunks)
+        interval = max(steps, config.drain_turns(pixels) * filter_tile.chunks)
         return -(-positions // pixels) * interval
 
-    counts = {min(count, positions) for count in _pixel_counts(config, part.layer, pitch)}
+    counts = {min(count, positions) for count in _pixel_counts(config, filter_tile.layer, pitch)}
     return min(sorted(counts, reverse=True), key=cycles)
 
 

@@ -82,7 +82,7 @@ class Scratchpad:
         self._past.append(buffer)
 
 
-class _Tile(NamedTuple):
+class _Span(NamedTuple):
     """Words ``start`` to before ``end``, free after ``reader`` compute commands."""
 
     start: int
@@ -102,7 +102,7 @@ class Ring:
         self.depth = depth
         self._next = 0
         #: By their places, which do not overlap.
-        self._tiles: list[_Tile] = []
+        self._spans: list[_Span] = []
         self._count = 0
 
     def allocate(self, words: int, reader: int) -> tuple[int, int]:
@@ -111,22 +111,22 @@ class Ring:
             raise AssertionError(f"tile of {words} words in a memory of {self.depth}")
         # Where the least has to be waited for; at best behind the last one, or behind one that has
         # been there for long.
-        choices = [(self._next, -2), (0, -1), *((tile.end, tile.number) for tile in self._tiles)]
+        choices = [(self._next, -2), (0, -1), *((span.end, span.number) for span in self._spans)]
         wait, _, start = min(
             (self._wait(start, words), number, start)
             for start, number in choices
             if start + words <= self.depth
         )
-        self._tiles[self._within(start, words)] = [_Tile(start, start + words, reader, self._count)]
+        self._spans[self._within(start, words)] = [_Span(start, start + words, reader, self._count)]
         self._next = start + words
         self._count += 1
         return start, wait
 
     def _wait(self, start: int, words: int) -> int:
-        return max((tile.reader for tile in self._tiles[self._within(start, words)]), default=0)
+        return max((span.reader for span in self._spans[self._within(start, words)]), default=0)
 
     def _within(self, start: int, words: int) -> slice:
         """The tiles that overlap a place."""
-        first = bisect_right(self._tiles, start, key=lambda tile: tile.end)
-        end = bisect_left(self._tiles, start + words, key=lambda tile: tile.start)
+        first = bisect_right(self._spans, start, key=lambda span: span.end)
+        end = bisect_left(self._spans, start + words, key=lambda span: span.start)
         return slice(first, end)

@@ -1,4 +1,4 @@
-"""Weights and requantizer parameters: their image in the host's memory and their loads."""
+"""Weights and params: how they lie in the host's memory, and their loads."""
 
 from dataclasses import dataclass
 
@@ -24,7 +24,7 @@ class LoadedTile:
 
 
 class ParameterLoader:
-    """Gives filter tiles places in the weight and parameter memories and in the program."""
+    """Gives filter tiles places in the weight memory, the param memory and the program."""
 
     def __init__(self, config: AcceleratorConfig, stream: CommandStream):
         self._config = config
@@ -37,7 +37,7 @@ class ParameterLoader:
         self._bytes = 0
 
     def _words(self, tile: FilterTile) -> tuple[int, int]:
-        """Words of a tile's weights and parameters."""
+        """Words of a tile's weights and of its params."""
         layer = tile.layer
         steps = 0 if layer.unit is Unit.MAX else layer_steps(self._config, layer)
         weights = steps * (1 if layer.shared_weight else tile.filter_groups)
@@ -46,9 +46,9 @@ class ParameterLoader:
             params = -(-len(layer.params.addend) // self._config.post_lanes)
         return weights, params
 
-    def fit(self, parts: list[FilterTile]) -> bool:
+    def fit(self, tiles: list[FilterTile]) -> bool:
         """Whether tiles fit in half of the memories, so that they may stay while others come."""
-        weights, params = (sum(words) for words in zip(*map(self._words, parts), strict=True))
+        weights, params = (sum(words) for words in zip(*map(self._words, tiles), strict=True))
         config = self._config
         return weights <= config.weight_depth // 2 and params <= config.param_depth // 2
 

@@ -13,8 +13,8 @@ from hw.contract.words import ChannelParams, pack_params, pack_vector_weights, p
 __all__ = [
     "FilterTile",
     "RowTile",
+    "filter_group_width",
     "filter_tiles",
-    "group_width",
     "layer_steps",
     "row_tiles",
     "stream_rows",
@@ -48,9 +48,9 @@ class FilterTile:
     chunks: int
 
     def pack(self, config: AcceleratorConfig) -> tuple[np.ndarray, np.ndarray]:
-        """Words of the weight memory (none for pooling) and of the parameter memory, as bytes."""
+        """Words of the weight memory (none for pooling) and of the param memory, as bytes."""
         layer = self.layer
-        width = group_width(config, layer)
+        width = filter_group_width(config, layer)
         channels = slice(self.channel, self.channel + self.filter_groups * width)
         if layer.weight is None:
             weights = np.zeros((0, 0), np.uint8)
@@ -77,7 +77,7 @@ class RowTile:
     in_end: int
 
 
-def group_width(config: AcceleratorConfig, layer: Layer) -> int:
+def filter_group_width(config: AcceleratorConfig, layer: Layer) -> int:
     """Output channels of a filter group."""
     return config.filters if layer.unit is Unit.ARRAY else config.lanes
 
@@ -98,7 +98,7 @@ def filter_tiles(config: AcceleratorConfig, layer: Layer) -> list[FilterTile]:
     Raises :class:`CompileError` for a filter group that does not fit the memory.
     """
     outputs = layer.out_shape[0]
-    width = group_width(config, layer)
+    width = filter_group_width(config, layer)
     steps = 0 if layer.unit is Unit.MAX else layer_steps(config, layer)
     if steps > config.weight_depth:
         raise CompileError(

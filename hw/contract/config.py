@@ -150,8 +150,8 @@ class AcceleratorConfig:
         return (1 << (self.weight_bits - 1)) - 1
 
     @property
-    def weight_code_bits(self) -> int:
-        """Bits of one weight as stored: sign and index, or a two's-complement factor."""
+    def stored_weight_bits(self) -> int:
+        """Bits of a weight's stored code: sign and index, or a two's-complement factor."""
         return self.weight_bits if self.pe == "shift" else self.act_bits
 
     @property
@@ -159,7 +159,7 @@ class AcceleratorConfig:
         """Bits of one lane's signed product; inversion in place of negation adds none."""
         if self.pe == "shift":
             return self.act_bits + self.weight_magnitude_bits - 1
-        return self.act_bits + self.weight_code_bits
+        return self.act_bits + self.stored_weight_bits
 
     @property
     def radix_bits(self) -> int:
@@ -193,7 +193,7 @@ class AcceleratorConfig:
 
     @property
     def weight_word_bits(self) -> int:
-        return self.lanes * self.filters * self.weight_code_bits
+        return self.lanes * self.filters * self.stored_weight_bits
 
     # Storage ------------------------------------------------------------------------------------
 

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["AxisFold", "ImageFold"]
+__all__ = ["AxisBlocks", "ImageBlocks"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class AxisFold:
-    """One axis of a folding: block j begins at position ``j * step - padding``.
+class AxisBlocks:
+    """One axis of an image in blocks: block j begins at position ``j * stride - padding``.
 
-    ``step`` divides ``spacing``, which is at most ``block`` where there are several taps.
+    ``stride`` divides ``spacing``, which is at most ``block`` where there are several taps.
     """
 
     #: Positions in a block.
@@ -26,7 +26,7 @@ class AxisFold:
     #: From one tap of the convolution over blocks to the next.
     spacing: int
     #: From one block to the next.
-    step: int
+    stride: int
     #: Zeros before the first position.
     padding: int
     #: Blocks.
@@ -48,21 +48,21 @@ class AxisFold:
 
     def gather(self, size: int) -> np.ndarray:
         """Positions (count, block) of the ``size`` there are; -1 stands for a zero."""
-        index = np.arange(self.count)[:, None] * self.step + np.arange(self.block) - self.padding
+        index = np.arange(self.count)[:, None] * self.stride + np.arange(self.block) - self.padding
         return np.where((index >= 0) & (index < size), index, -1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageFold:
+class ImageBlocks:
     """How the host lays out an image of (channels, H, W)."""
 
     channels: int
-    rows: AxisFold
-    columns: AxisFold
+    rows: AxisBlocks
+    columns: AxisBlocks
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Of the folded image: (block rows * block columns * channels, H', W')."""
+        """Of the image in blocks: (block rows * block columns * channels, H', W')."""
         depth = self.rows.block * self.columns.block * self.channels
         return depth, self.rows.count, self.columns.count
 
@@ -76,7 +76,7 @@ class ImageFold:
         blocks = padded[:, rows][:, :, :, columns]
         return np.ascontiguousarray(blocks.transpose(2, 4, 0, 1, 3)).reshape(self.shape)
 
-    def fold_weight(self, weight: np.ndarray) -> np.ndarray:
+    def block_weight(self, weight: np.ndarray) -> np.ndarray:
         """Weights (Cout, channels, KH, KW) of the convolution over blocks: (Cout, C', KH', KW')."""
         outputs, channels, kernel_h, kernel_w = weight.shape
         # The last row and column of zeros are for positions of none.
@@ -92,6 +92,6 @@ class ImageFold:
         """Stride and dilation of the convolution over blocks."""
         axes = (self.rows, self.columns)
         return {
-            "stride": tuple(s // axis.step for s, axis in zip(stride, axes, strict=True)),
-            "dilation": tuple(axis.spacing // axis.step for axis in axes),
+            "stride": tuple(s // axis.stride for s, axis in zip(stride, axes, strict=True)),
+            "dilation": tuple(axis.spacing // axis.stride for axis in axes),
         }

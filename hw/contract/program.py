@@ -9,7 +9,7 @@ from math import prod
 from pathlib import Path
 
 from hw.contract.config import AcceleratorConfig
-from hw.contract.image_blocks import AxisFold, ImageFold
+from hw.contract.image_blocks import AxisBlocks, ImageBlocks
 from hw.contract.isa import DESCRIPTOR_BYTES
 from hw.contract.words import TensorLayout, stored_offset
 from nbqnn_train.graph import Graph, NbqnnError, TensorType, load, save, tensor_types, validate
@@ -27,8 +27,8 @@ __all__ = [
 #: Images of a run: linear layers have them as positions, a field of 16 bits.
 MAX_BATCH = (1 << 16) - 1
 _FORMAT = "nbqnn program"
-#: 3: words of the activation memory are in other banks, blocks of a folded image may overlap.
-_VERSION = 3
+#: 4: the image may lie in blocks, in a field of that name.
+_VERSION = 4
 #: Entries of the file and the largest size that is read.
 _ENTRIES = {
     "program.json": 1 << 26,
@@ -76,12 +76,13 @@ class ProgramLayer:
 class Program:
     """Everything needed to run a network on one configuration.
 
-    ``fold`` is how the host lays out the image's codes before they are packed, None for as they
-    are. ``scratch_bytes`` is the size of the scratch region, in all ports' memory together.
-    ``commands`` are descriptors (:mod:`hw.contract.isa`), ``parameters`` the image of the
-    parameter region.
-    ``traced`` holds the intermediate tensors that the program also stores, in the scratch region;
-    it is empty for programs that are meant for use. A run computes ``batch`` images.
+    commands : descriptors (:mod:`hw.contract.isa`).
+    parameters : the content of the region ``PARAMETERS``.
+    blocks : how the host lays out the image's codes before they are packed; None for as they are.
+    traced : intermediate tensors that the program stores too, in the scratch region. Programs that
+        are meant for use have none.
+    scratch_bytes : size of the scratch region, in all ports' memory together.
+    batch : images of a run.
     """
 
     config: AcceleratorConfig
@@ -89,7 +90,7 @@ class Program:
     commands: bytes
     parameters: bytes
     input: Port
-    fold: ImageFold | None
+    blocks: ImageBlocks | None
     outputs: tuple[Port, ...]
     traced: tuple[Port, ...]
     scratch_bytes: int
@@ -125,7 +126,7 @@ def save_program(program: Program, path: Path):
         "version": _VERSION,
         "config": asdict(program.config),
         "input": asdict(program.input),
-        "fold": None if program.fold is None else asdict(program.fold),
+        "blocks": None if program.blocks is None else asdict(program.blocks),
         "scratch_bytes": program.scratch_bytes,
         "outputs": [asdict(port) for port in program.outputs],
         "traced": [asdict(port) for port in program.traced],
@@ -180,21 +181,24 @@ def _program(path: Path, entries: dict[str, bytes]) -> Program:
         raise ProgramError(f"{path} is not a program: format is {form!r}")
     version = _field(described, "version", int)
     if version != _VERSION:
-        raise ProgramError(f"program {path} must be of version {_VERSION}, not {version}")
+        raise ProgramError(
+            f"program {path} must be of version {_VERSION}, not {version}; "
+            "remedy: compile its graph again"
+        )
     config = AcceleratorConfig.from_dict(_field(described, "config", dict), "config")
     graph = _graph(entries["graph"])
     source, *more = (node.name for node in graph.input_nodes)
     if more:
         raise ValueError(f"graph must have one input, not {1 + len(more)}")
     types = tensor_types(graph)
-    fold = _fold(described.get("fold"))
-    if fold is not None and fold.channels != types[source].shape[0]:
-        raise ValueError(f"the image's fold must be of {types[source]}, not {fold}")
+    blocks = _blocks(described.get("blocks"))
+    if blocks is not None and blocks.channels != types[source].shape[0]:
+        raise ValueError(f"the image's blocks must be of {types[source]}, not {blocks}")
     batch = _number({"batch": 1} | described, "batch", 1, MAX_BATCH)
     sizes = {name: batch * prod(type_.shape) for name, type_ in types.items()}
-    folded = sizes if fold is None else sizes | {source: batch * prod(fold.shape)}
+    blocked = sizes if blocks is None else sizes | {source: batch * prod(blocks.shape)}
     ports = {
-        "input": [_port(config, types, folded, batch, _field(described, "input", dict))],
+        "input": [_port(config, types, blocked, batch, _field(described, "input", dict))],
         "outputs": [
             _port(config, types, sizes, batch, fields)
             for fields in _field(described, "outputs", list)
@@ -220,7 +224,7 @@ def _program(path: Path, entries: dict[str, bytes]) -> Program:
         commands=commands,
         parameters=entries["parameters.bin"],
         input=ports["input"][0],
-        fold=fold,
+        blocks=blocks,
         outputs=tuple(ports["outputs"]),
         traced=tuple(ports["traced"]),
         scratch_bytes=_number(described, "scratch_bytes", 0, 1 << 34),
@@ -258,17 +262,17 @@ def _graph(content: bytes) -> Graph:
     return graph
 
 
-def _fold(fields: object) -> ImageFold | None:
+def _blocks(fields: object) -> ImageBlocks | None:
     if fields is None:
         return None
     axes = {
-        axis: AxisFold(
+        axis: AxisBlocks(
             **{
                 name: _number(_field(fields, axis, dict), name, low, 1 << 16)
                 for name, low in (
                     ("block", 1),
                     ("spacing", 1),
-                    ("step", 1),
+                    ("stride", 1),
                     ("padding", 0),
                     ("count", 1),
                 )
@@ -276,7 +280,7 @@ def _fold(fields: object) -> ImageFold | None:
         )
         for axis in ("rows", "columns")
     }
-    return ImageFold(channels=_number(fields, "channels", 1, 1 << 16), **axes)
+    return ImageBlocks(channels=_number(fields, "channels", 1, 1 << 16), **axes)
 
 
 def _port(

@@ -6,7 +6,7 @@ import numpy as np
 
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Memory
-from nbqnn_train.graph import TensorType
+from nbqnn_train.graph import TensorType, packing
 
 __all__ = [
     "MULTIPLIER_BITS",
@@ -20,7 +20,7 @@ __all__ = [
     "pack_weights",
     "param_fields",
     "stored_offset",
-    "weight_codes",
+    "stored_weights",
     "word_beats",
 ]
 
@@ -124,13 +124,14 @@ def word_beats(config: AcceleratorConfig, memory: Memory) -> int:
     return -(-bits // config.axi_beat_bits)
 
 
-def weight_codes(config: AcceleratorConfig, weight: np.ndarray) -> np.ndarray:
-    """Weights (0 or signed powers of two) as the unsigned codes that the array's lanes take."""
+def stored_weights(config: AcceleratorConfig, weight: np.ndarray) -> np.ndarray:
+    """Weights (0 or signed powers of two) as the array's lanes take them: stored codes, unsigned.
+
+    Shift elements take sign and index, as the graph's file has them; multipliers take factors.
+    """
     if config.pe == "multiply":
-        return weight & ((1 << config.weight_code_bits) - 1)
-    magnitude = np.abs(weight)
-    index = np.where(magnitude == 0, 0, np.log2(np.maximum(magnitude, 1)).astype(np.int64) + 1)
-    return index | ((weight < 0).astype(np.int64) << (config.weight_bits - 1))
+        return weight & ((1 << config.stored_weight_bits) - 1)
+    return packing.stored_weights(weight, config.weight_bits).astype(np.int64)
 
 
 def pack_weights(config: AcceleratorConfig, weight: np.ndarray) -> np.ndarray:
@@ -143,11 +144,11 @@ def pack_weights(config: AcceleratorConfig, weight: np.ndarray) -> np.ndarray:
     outputs, inputs, kernel_h, kernel_w = weight.shape
     filter_groups, groups = -(-outputs // filters), -(-inputs // lanes)
     padded = np.zeros((filter_groups * filters, groups * lanes, kernel_h, kernel_w), np.int64)
-    padded[:outputs, :inputs] = weight_codes(config, weight)
+    padded[:outputs, :inputs] = stored_weights(config, weight)
     words = padded.reshape(filter_groups, filters, groups, lanes, kernel_h, kernel_w)
     words = words.transpose(0, 2, 4, 5, 1, 3).reshape(-1, filters * lanes)
     word_bytes = _word_bytes(config, Memory.WEIGHT)
-    return _pack_words(words, config.weight_code_bits, word_bytes).reshape(-1, word_bytes)
+    return _pack_words(words, config.stored_weight_bits, word_bytes).reshape(-1, word_bytes)
 
 
 def pack_vector_weights(config: AcceleratorConfig, weight: np.ndarray) -> np.ndarray:
@@ -160,10 +161,10 @@ def pack_vector_weights(config: AcceleratorConfig, weight: np.ndarray) -> np.nda
     channels, *steps = weight.shape
     groups = -(-channels // lanes)
     padded = np.zeros((groups * lanes, *steps), np.int64)
-    padded[: lanes if channels == 1 else channels] = weight_codes(config, weight)
+    padded[: lanes if channels == 1 else channels] = stored_weights(config, weight)
     words = padded.reshape(groups, lanes, -1).transpose(0, 2, 1).reshape(-1, lanes)
     word_bytes = _word_bytes(config, Memory.WEIGHT)
-    return _pack_words(words, config.weight_code_bits, word_bytes).reshape(-1, word_bytes)
+    return _pack_words(words, config.stored_weight_bits, word_bytes).reshape(-1, word_bytes)
 
 
 def pack_params(config: AcceleratorConfig, params: ChannelParams) -> np.ndarray:

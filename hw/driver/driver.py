@@ -208,8 +208,8 @@ class Driver:
     def _write_input(self, images: np.ndarray) -> None:
         program = self._program
         codes = quantize_input(program.graph.input_nodes[0], images)
-        if program.fold is not None:
-            codes = np.stack([program.fold.apply(one) for one in codes])
+        if program.blocks is not None:
+            codes = np.stack([program.blocks.apply(one) for one in codes])
         codes = codes[np.minimum(np.arange(program.batch), len(codes) - 1)]
         layout = program.input.layout
         # One above the other.

@@ -3,8 +3,6 @@
 import json
 import os
 import re
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,8 +10,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from hw.contract.files import write_text
-from hw.synth.cache import cached
 from hw.synth.hierarchy import direct_instances, module_texts, without_kept
+from hw.tools.cache import cached_json
+from hw.tools.process import first_error, run_python
 from nbqnn_train.graph.errors import NbqnnError
 
 __all__ = ["YosysError", "map_modules", "mapped_netlist"]
@@ -25,6 +24,7 @@ _STATISTICS = "tee -q -o {} stat -json"
 _NETLIST = "write_json {}"
 #: Bookkeeping cells of Yosys that stand for no hardware.
 _NOT_HARDWARE = ("$scopeinfo",)
+_WORKER = Path(__file__).with_name("yosys_process.py")
 _PASS = re.compile(r"^\d[\d.]* Executing (.*?)(?: \(.*| pass.*|\.)?$")
 
 
@@ -69,7 +69,7 @@ def map_modules(
             return {"cells": found, "version": " ".join(output["creator"].split()[:2])}
 
         logs[unit] = f"Module {unit} was mapped before.\n"
-        return cached([version("pyosys"), text, *passes], run)
+        return cached_json("yosys", [version("pyosys"), text, *passes], run)
 
     # The longest first: nothing shall be waited for at the end.
     order = sorted(parts, key=lambda unit: -len(parts[unit][0]))
@@ -131,34 +131,14 @@ def _run(
         script = Path(folder) / "passes.json"
         commands = [f'read_verilog "{source}"', *before, last.format(f'"{written}"')]
         script.write_text(json.dumps(commands), encoding="utf-8")
-        lines, code = _process(script, progress)
+
+        def step(line: str) -> None:
+            if match := _PASS.match(line):
+                progress(match[1])
+
+        code, lines = run_python("Yosys", [_WORKER, script], progress=step, allowed=None)
         log = "".join(lines).replace(str(source), f"{top}.v")
         if code != 0:
-            errors = [line for line in lines if "ERROR:" in line] or lines[-1:] or [f"exit {code}"]
-            message = errors[0].replace(str(source), f"{top}.v").strip()
+            message = first_error(lines).replace(str(source), f"{top}.v")
             raise YosysError(f"Yosys must accept the Verilog, but says: {message}", log)
         return json.loads(written.read_text(encoding="utf-8")), log
-
-
-def _process(script: Path, progress: Callable[[str], None]) -> tuple[list[str], int]:
-    """Runs the process to its end; all it printed, and its exit code."""
-    worker = Path(__file__).with_name("yosys_process.py")
-    lines = []
-    with subprocess.Popen(
-        # -P: the folder of the worker is no place to import from.
-        [sys.executable, "-P", str(worker), str(script)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-    ) as process:
-        try:
-            for line in process.stdout:
-                lines.append(line)
-                if match := _PASS.match(line):
-                    progress(match[1])
-        except BaseException:
-            process.kill()
-            raise
-    return lines, process.returncode

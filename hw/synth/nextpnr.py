@@ -20,8 +20,8 @@ from hw.synth.fit import check_fit, shares
 from hw.synth.hierarchy import direct_instances
 from hw.synth.mapping import map_modules
 from hw.synth.nextpnr_report import read_nextpnr_report
-from hw.synth.process import run_python
 from hw.synth.yosys import ARRAY_PREFIX
+from hw.tools.process import run_python
 from nbqnn_train.graph.errors import NbqnnError
 
 __all__ = [

@@ -16,7 +16,6 @@ from hw.contract.files import write_text
 from hw.synth.area import Area
 from hw.synth.build import Build, read_build
 from hw.synth.fit import check_fit, shares
-from hw.synth.process import run_tool
 from hw.synth.saif import reroot_saif
 from hw.synth.vivado_report import (
     read_hierarchy,
@@ -27,6 +26,7 @@ from hw.synth.vivado_report import (
 )
 from hw.synth.vivado_wrapper import WRAPPER, VivadoTop, read_top, wrapper_verilog
 from hw.synth.yosys import ARRAY_PREFIX
+from hw.tools.process import ToolError, first_error, run_tool
 from nbqnn_train.graph.errors import NbqnnError
 
 __all__ = [
@@ -129,8 +129,7 @@ def run_vivado(
         allowed=(0, 1),
     )
     if code and not (folder / "reports" / "summary.txt").is_file():
-        errors = [line for line in lines if "error" in line.lower()] or lines[-1:] or ["no message"]
-        raise NbqnnError(f"Vivado ended with code {code}: {errors[0].strip()}")
+        raise ToolError(f"Vivado ended with code {code}: {first_error(lines)}")
     return read_vivado(build, board, quick=quick)
 
 

@@ -1,7 +1,7 @@
-"""Weight codes as bits: a sign and an index of ``weight_bits - 1`` bits, 0 for zero, i for 2**(i -
-1).
+"""Weights as they are stored: a sign and an index of ``weight_bits - 1`` bits.
 
-Code w of a weight is ``sign << (weight_bits - 1) | index``. Weight number j in row-major order
+Index 0 is zero, index i is ``2**(i - 1)``. The stored code of a weight is
+``sign << (weight_bits - 1) | index``. Weight number j in row-major order
 occupies bits ``j * weight_bits`` and up of the section, seen as one little-endian number; bits left
 over in the last byte are 0. A sign without an index (negative zero) does not exist.
 """
@@ -10,7 +10,7 @@ import numpy as np
 
 from .errors import GraphError
 
-__all__ = ["pack_weights", "packed_size", "unpack_weights", "weight_codes"]
+__all__ = ["pack_weights", "packed_size", "stored_weights", "unpack_weights"]
 
 
 def packed_size(count: int, weight_bits: int) -> int:
@@ -18,8 +18,8 @@ def packed_size(count: int, weight_bits: int) -> int:
     return (count * weight_bits + 7) // 8
 
 
-def weight_codes(weight: np.ndarray, weight_bits: int) -> np.ndarray:
-    """Codes, uint8, of weights that are 0 or signed powers of two."""
+def stored_weights(weight: np.ndarray, weight_bits: int) -> np.ndarray:
+    """Stored codes, uint8, of weights that are 0 or signed powers of two."""
     # frexp gives m * 2**e with 0.5 <= m < 1, so e is log2 + 1 for a power of two and 0 for 0.
     index = np.frexp(np.abs(weight).astype(np.float64))[1].astype(np.uint8)
     return index | (weight < 0).astype(np.uint8) << (weight_bits - 1)
@@ -27,7 +27,7 @@ def weight_codes(weight: np.ndarray, weight_bits: int) -> np.ndarray:
 
 def pack_weights(weight: np.ndarray, weight_bits: int) -> bytes:
     """The section that holds ``weight``, any shape, each 0 or a signed power of two in range."""
-    codes = weight_codes(weight, weight_bits).reshape(-1)
+    codes = stored_weights(weight, weight_bits).reshape(-1)
     # Eight codes fill exactly weight_bits bytes.
     groups = np.zeros((-(-codes.size // 8), 8), dtype=np.uint64)
     groups.reshape(-1)[: codes.size] = codes

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from hw.contract.serial_protocol import DEFAULT_BAUD
-from sim.cache import cached_folder, keep_only
+from hw.tools.cache import cached_folder, keep_only
 from sim.verilator import compile_model, link, tool_versions, verilate
 
 __all__ = ["VerilatedBoard"]

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from sim.cache import cached_folder, keep_only
+from hw.tools.cache import cached_folder, keep_only
 from sim.verilator import ToolError, compile_model, has_headers, link, tool_versions, verilate
 
 __all__ = ["TRACES", "build_library", "check_trace"]

@@ -17,8 +17,8 @@ from hw.rtl.generate import accelerator_verilog
 from hw.synth.hierarchy import direct_instances
 from hw.synth.nextpnr import part_options, run_nextpnr_tool
 from hw.synth.nextpnr_report import read_nextpnr_report
-from hw.synth.process import run_python
 from hw.synth.yosys import ARRAY_PREFIX
+from hw.tools.process import run_python
 
 CLOCK_MHZ = 150
 _YOSYS = Path(hw.synth.__file__).parent / "yosys_process.py"

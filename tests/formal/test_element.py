@@ -12,12 +12,12 @@ from tests.nightly import NIGHTLY
 DEPTH = 7
 
 
-def options(lanes, act_bits, weight_bits, acc_bits, code_bits=None):
+def options(lanes, act_bits, weight_bits, acc_bits, stored_bits=None):
     return {
         "lanes": lanes,
         "act_bits": act_bits,
         "weight_bits": weight_bits,
-        "code_bits": code_bits or weight_bits,
+        "stored_bits": stored_bits or weight_bits,
         "acc_bits": acc_bits,
     }
 
@@ -29,7 +29,7 @@ ELEMENTS = {
     "l5_a4_w4": (Svpe, UltrascaleSvpe, options(5, 4, 4, 16)),
     "l9_a4_w2": (Svpe, UltrascaleSvpe, options(9, 4, 2, 12)),
     "l1_a8_w3": (Svpe, UltrascaleSvpe, options(1, 8, 3, 16)),
-    "v_l4_a4": (Vpe, UltrascaleVpe, options(4, 4, 2, 12, code_bits=4)),
+    "v_l4_a4": (Vpe, UltrascaleVpe, options(4, 4, 2, 12, stored_bits=4)),
 }
 
 
@@ -51,12 +51,12 @@ def test_a_different_table_is_found(tmp_path):
 def claim(element):
     """Verilog that adds up all products of a step at once and delays the results."""
     lanes, act_bits, acc_bits = element.lanes, element.act_bits, element.acc_bits
-    code_bits, delay = element.code_bits, element.latency - 1
+    stored_bits, delay = element.stored_bits, element.latency - 1
     products = []
     for lane in range(lanes):
         act = f"$signed(act[{lane * act_bits} +: {act_bits}])"
-        index = f"weight[{lane * code_bits} +: {code_bits - 1}]"
-        sign = f"weight[{lane * code_bits + code_bits - 1}]"
+        index = f"weight[{lane * stored_bits} +: {stored_bits - 1}]"
+        sign = f"weight[{lane * stored_bits + stored_bits - 1}]"
         products.append(
             f"  wire signed [{acc_bits - 1}:0] p{lane} = {index} == 0 ? 0 : "
             f"({act} <<< ({index} - 1));\n"
@@ -65,7 +65,7 @@ def claim(element):
     return f"""
 module claim(
   input clk, input rst, input valid, input first, input last,
-  input [{lanes * act_bits - 1}:0] act, input [{lanes * code_bits - 1}:0] weight
+  input [{lanes * act_bits - 1}:0] act, input [{lanes * stored_bits - 1}:0] weight
 );
   wire [{acc_bits - 1}:0] acc;
   {element.module_name} element(

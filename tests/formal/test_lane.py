@@ -25,7 +25,7 @@ class Lane(wiring.Component):
             lanes=lanes,
             act_bits=act_bits,
             weight_bits=weight_bits,
-            code_bits=weight_bits,
+            stored_bits=weight_bits,
             acc_bits=40,
         )
         self.element._MustUse__silence = True

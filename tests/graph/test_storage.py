@@ -21,7 +21,7 @@ from nbqnn_train.graph import (
     run_codes,
     save,
 )
-from nbqnn_train.graph.packing import pack_weights, packed_size, unpack_weights, weight_codes
+from nbqnn_train.graph.packing import pack_weights, packed_size, stored_weights, unpack_weights
 from tests.graph.strategies import Case, cases
 
 _PREFIX = 16
@@ -134,7 +134,7 @@ def test_packing(bits, count, seed):
             for i, s in zip(index, random.choice([-1, 1], count), strict=True)
         ]
     )
-    codes = weight_codes(weight, bits)
+    codes = stored_weights(weight, bits)
     assert codes.tolist() == [
         (i if w >= 0 else i + 2 ** (bits - 1)) for i, w in zip(index, weight, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""What the compiler does for size and speed: folded images, free concatenations, tiles of rows."""
+"""What the compiler does for size and speed: blocks, free concatenations, tiles of rows."""
 
 from dataclasses import replace
 
@@ -37,14 +37,14 @@ def exact(model, program, graph, **timing):
         (1, (4, 2), (3, 1), (3, 0, 0, 0), (10, 5)),
     ],
 )
-def test_folded_images(accelerator_model, channels, kernel, stride, padding, size):
+def test_images_in_blocks(accelerator_model, channels, kernel, stride, padding, size):
     net = Network(seed=channels)
     net.add(Input, "image", shape=(channels, *size), bits=8, signed=False, exponent=0)
     net.conv("first", (5, channels, *kernel), 3, stride=stride, padding=padding)
     graph = net.requantize("out", 8, True).graph()
     program = compile_graph(graph, CONFIG)
-    assert program.fold is not None
-    assert 1 < program.fold.shape[0] <= CONFIG.lanes
+    assert program.blocks is not None
+    assert 1 < program.blocks.shape[0] <= CONFIG.lanes
     exact(accelerator_model(CONFIG), program, graph)
 
 

@@ -57,7 +57,7 @@ def test_a_module_that_cannot_be_imported(tmp_path):
 
 
 def test_bad_verilog(tmp_path):
-    with pytest.raises(ToolError, match=r"^verilator_bin failed with code 1: %Error: design\.v:1:"):
+    with pytest.raises(ToolError, match=r"^verilator_bin ended with code 1: %Error: design\.v:1:"):
         verilate("module top(;", "top", tmp_path)
 
 

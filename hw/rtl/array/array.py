@@ -21,7 +21,7 @@ def processing_element(
         lanes=lanes or config.lanes,
         act_bits=config.act_bits,
         weight_bits=config.weight_bits,
-        code_bits=config.weight_code_bits,
+        stored_bits=config.stored_weight_bits,
         acc_bits=config.acc_bits,
         radix_bits=radix_bits,
     )
@@ -33,7 +33,7 @@ def _ports(config: AcceleratorConfig, filters: int) -> dict:
         "first": In(1),
         "last": In(1),
         "act": In(config.pixels * config.act_word_bits),
-        "weight": In(filters * config.lanes * config.weight_code_bits),
+        "weight": In(filters * config.lanes * config.stored_weight_bits),
         "acc": Out(filters * config.pixels * config.acc_bits),
     }
 
@@ -82,7 +82,7 @@ class ArrayTile(wiring.Component):
                     element.first.eq(first),
                     element.last.eq(last),
                     element.act.eq(act.word_select(pixel, c.act_word_bits)),
-                    element.weight.eq(weight.word_select(filter_, c.lanes * c.weight_code_bits)),
+                    element.weight.eq(weight.word_select(filter_, c.lanes * c.stored_weight_bits)),
                 ]
                 elements.append(element)
         by_pixel = [
@@ -106,7 +106,7 @@ class PeArray(wiring.Component):
     valid, first, last : ``In(1)``, as :class:`~hw.rtl.array.svpe.Svpe`;
         ``last`` counts with ``valid``
     act : ``In(pixels * lanes * act_bits)``, pixel 0 in the low bits
-    weight : ``In(filters * lanes * code_bits)``, filter 0 in the low bits
+    weight : ``In(filters * lanes * stored_bits)``, filter 0 in the low bits
     acc : ``Out(pixels * filters * acc_bits)``, pixel-major: filter 0 of pixel 0 in the low bits
     """
 
@@ -126,7 +126,7 @@ class PeArray(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         c = self.config
-        filter_bits = c.lanes * c.weight_code_bits
+        filter_bits = c.lanes * c.stored_weight_bits
         accs = [[] for _ in range(c.pixels)]
         for start in range(0, c.filters, SECTION_FILTERS):
             tile = ArrayTile(c, min(SECTION_FILTERS, c.filters - start))

@@ -39,7 +39,7 @@ class ProcessingElement(wiring.Component):
         Width of the signed activations.
     weight_bits : int
         Width n of the power-of-two weights.
-    code_bits : int
+    stored_bits : int
         Width of one stored weight.
     acc_bits : int
         Width of the signed accumulator.
@@ -54,7 +54,7 @@ class ProcessingElement(wiring.Component):
         ``valid``
     grow : ``In(1)``, only with ``radix_bits``
     act : ``In(lanes * act_bits)``, lane 0 in the low bits
-    weight : ``In(lanes * code_bits)``, lane 0 in the low bits
+    weight : ``In(lanes * stored_bits)``, lane 0 in the low bits
     acc : ``Out(signed(acc_bits))``, registered
     """
 
@@ -64,14 +64,14 @@ class ProcessingElement(wiring.Component):
         lanes: int,
         act_bits: int,
         weight_bits: int,
-        code_bits: int,
+        stored_bits: int,
         acc_bits: int,
         radix_bits: int = 0,
     ):
         self.lanes = lanes
         self.act_bits = act_bits
         self.weight_bits = weight_bits
-        self.code_bits = code_bits
+        self.stored_bits = stored_bits
         self.acc_bits = acc_bits
         self.radix_bits = radix_bits
         self.latency = pe_latency(lanes)
@@ -82,7 +82,7 @@ class ProcessingElement(wiring.Component):
                 "last": In(1),
                 **({"grow": In(1)} if radix_bits else {}),
                 "act": In(lanes * act_bits),
-                "weight": In(lanes * code_bits),
+                "weight": In(lanes * stored_bits),
                 "acc": Out(signed(acc_bits)),
             }
         )
@@ -131,7 +131,7 @@ class ProcessingElement(wiring.Component):
         for lane in range(self.lanes):
             register = Signal(self.product_shape, name=f"product_{lane}", reset_less=True)
             act = self.act.word_select(lane, self.act_bits).as_signed()
-            code = self.weight.word_select(lane, self.code_bits)
+            code = self.weight.word_select(lane, self.stored_bits)
             m.d.sync += register.eq(self._product(m, platform, lane, act, code))
             terms.append(register)
         if plan.constant:
@@ -219,13 +219,13 @@ class Vpe(ProcessingElement):
     @property
     def module_name(self) -> str:
         return (
-            f"nbqnn_vpe_l{self.lanes}_a{self.act_bits}_w{self.code_bits}_s{self.acc_bits}"
+            f"nbqnn_vpe_l{self.lanes}_a{self.act_bits}_w{self.stored_bits}_s{self.acc_bits}"
             f"{self.radix_name}"
         )
 
     @property
     def product_shape(self) -> Shape:
-        return signed(self.act_bits + self.code_bits)
+        return signed(self.act_bits + self.stored_bits)
 
     def _product(self, m, platform, lane, act, code):
         return act * code.as_signed()

@@ -26,7 +26,7 @@ class VectorSum(wiring.Component):
     -------
     valid, first, last, grow : ``In(1)``
     act : ``In(pixels * lanes * act_bits)``
-    weight : ``In(lanes * code_bits)``
+    weight : ``In(lanes * stored_bits)``
     sum : ``Out(pixels * lanes * acc_bits)``, registered, holds until the next output is complete
     """
 
@@ -39,7 +39,7 @@ class VectorSum(wiring.Component):
             "last": In(1),
             "grow": In(1),
             "act": In(config.pixels * config.act_word_bits),
-            "weight": In(config.lanes * config.weight_code_bits),
+            "weight": In(config.lanes * config.stored_weight_bits),
             "sum": Out(config.pixels * config.lanes * config.acc_bits),
         })  # fmt: skip
 
@@ -68,7 +68,7 @@ class VectorSum(wiring.Component):
                 element.last.eq(last),
                 element.grow.eq(self.grow),
                 element.act.eq(self.act.word_select(index, c.act_bits)),
-                element.weight.eq(self.weight.word_select(index % c.lanes, c.weight_code_bits)),
+                element.weight.eq(self.weight.word_select(index % c.lanes, c.stored_weight_bits)),
             ]
             elements.append(element)
         m.d.comb += self.sum.eq(Cat(element.acc for element in elements))

@@ -28,7 +28,7 @@ _EXCESSES = 6
 
 
 def param_layout(config: AcceleratorConfig) -> data.StructLayout:
-    """Parameters of one channel; ``addend`` carries bias, rounding and all folded constants."""
+    """Params of one channel. ``addend`` holds bias, rounding and all merged constants."""
     return data.StructLayout(param_fields(config) | {"addend": signed(addend_bits(config))})
 
 

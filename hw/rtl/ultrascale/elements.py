@@ -351,7 +351,7 @@ def ultrascale_elements(config: AcceleratorConfig) -> list[ProcessingElement]:
             lanes=lanes,
             act_bits=config.act_bits,
             weight_bits=config.weight_bits,
-            code_bits=config.weight_code_bits,
+            stored_bits=config.stored_weight_bits,
             acc_bits=config.acc_bits,
             radix_bits=radix_bits,
         )

@@ -6,9 +6,9 @@ import pytest
 
 from hw.boards.presets import PRESETS
 from hw.compiler import compile_graph
-from hw.compiler.commands import Home, Place, Strip, transfers
+from hw.compiler.commands import ChipPlace, HostPlace, Strip, transfers
 from hw.compiler.memory import Buffer
-from hw.contract.isa import Compute, Region, read_commands
+from hw.contract.isa import Compute, Load, Region, read_commands
 from hw.contract.words import TensorLayout
 from nbqnn_train.graph import Input
 from tests.hw.networks import Network
@@ -22,11 +22,11 @@ def test_transfers_have_no_more_beats_than_a_field_can_say(height):
     """At the largest number of beats in a row, and one row of the map above it."""
     layout = TensorLayout(channels=8, height=height, width=128, pitch=128, offset=0)
     strip = Strip(Buffer(0, height * 128), layout, 0, height)
-    home = Home(Region.INPUT, 0)
-    found = list(transfers(TWO_BEATS, layout, Place(strip, 0), 0, height, home))
-    assert all(fields["beats"] == 2 * fields["words"] < 1 << 16 for fields in found)
-    assert sum(fields["rows"] * fields["words"] for fields in found) == height * 128
-    assert [fields["rows"] for fields in found] == [1 if height == 255 else height]
+    host_place = HostPlace(Region.INPUT, 0)
+    found = list(transfers(TWO_BEATS, Load, layout, ChipPlace(strip, 0), 0, height, host_place))
+    assert all(load.beats == 2 * load.words < 1 << 16 for load in found)
+    assert sum(load.rows * load.words for load in found) == height * 128
+    assert [load.rows for load in found] == [1 if height == 255 else height]
 
 
 def test_the_only_tile_of_a_layer_has_all_of_its_rows():

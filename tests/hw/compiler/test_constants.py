@@ -8,7 +8,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from hw.boards.presets import PRESETS
-from hw.compiler.constants import fold_requantize, identity_params
+from hw.compiler.constants import identity_params, requantize_params
 from hw.compiler.errors import CompileError
 from hw.contract.words import PRE_SHIFT, addend_bits, stored_offset
 from nbqnn_train.graph import Requantize, TensorType, requantize
@@ -75,7 +75,7 @@ def test_exact(drawn):
     type_ = TensorType(shape=(1,), bits=node.bits, signed=node.signed, exponent=0)
     offset = stored_offset(config, type_)
     try:
-        params = fold_requantize(config, "conv", node, correction, lows, highs, offset)
+        params = requantize_params(config, "conv", node, correction, lows, highs, offset)
     except CompileError as error:
         assert "layer conv: addend" in str(error), error
         event("refused")
@@ -121,7 +121,7 @@ def test_multipliers_that_shift_mode_does_not_have(multiplier):
         f"with requant = shift, not {multiplier}$"
     )
     with pytest.raises(CompileError, match=message):
-        fold_requantize(PRESETS["tiny"], "conv", node, np.zeros(2, int), *ends, 0)
+        requantize_params(PRESETS["tiny"], "conv", node, np.zeros(2, int), *ends, 0)
 
 
 @pytest.mark.parametrize("below", [0, 16])
@@ -142,7 +142,7 @@ def test_addends_that_do_not_fit(below):
     )
     message = r"^layer conv: addend \d+ of channel 0 must fit 25 bits \(acc_bits = 20\)$"
     with pytest.raises(CompileError, match=message):
-        fold_requantize(
+        requantize_params(
             PRESETS["tiny"], "conv", node, np.zeros(1, int), np.array([-5]), np.array([5]), 0
         )
 
@@ -164,7 +164,7 @@ def test_channels_that_hardly_do_anything(code):
         high=255,
     )
     ends = np.array([-10_112]), np.array([10_033])
-    params = fold_requantize(config, "conv", node, np.zeros(1, int), *ends, 128)
+    params = requantize_params(config, "conv", node, np.zeros(1, int), *ends, 128)
     for acc in (*ends[0], -1, 0, 1, *ends[1]):
         assert emulate(config, params, 0, int(acc), -128, 127) + 128 == code
 

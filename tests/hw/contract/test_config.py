@@ -191,8 +191,8 @@ def test_derived_widths():
     assert asdict(config)["weight_bits"] == 3
     assert config.multiplies_per_cycle == 48
     # 8 bits, shifted by up to 2.
-    assert (config.weight_code_bits, config.product_bits) == (3, 10)
+    assert (config.stored_weight_bits, config.product_bits) == (3, 10)
     factors = replace(config, pe="multiply")
-    assert (factors.weight_code_bits, factors.product_bits) == (8, 16)
+    assert (factors.stored_weight_bits, factors.product_bits) == (8, 16)
     assert config.act_word_bits == 32
     assert (config.weight_word_bits, factors.weight_word_bits) == (48, 128)

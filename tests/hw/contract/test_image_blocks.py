@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw.boards.presets import PRESETS
-from hw.compiler.folding import choose_fold
-from hw.contract.image_blocks import AxisFold, ImageFold
+from hw.compiler.blocks import choose_blocks
+from hw.contract.image_blocks import AxisBlocks, ImageBlocks
 
 
 def convolved(x, weight, stride, dilation, size):
@@ -23,7 +23,7 @@ def convolved(x, weight, stride, dilation, size):
 
 @st.composite
 def axes(draw):
-    """(kernel, stride, padding, size, outputs, fold): any that the class allows."""
+    """(kernel, stride, padding, size, outputs, blocks): any that the class allows."""
     kernel, stride = draw(st.integers(1, 7)), draw(st.integers(1, 4))
     padding = draw(st.integers(0, kernel - 1))
     size = draw(st.integers(max(1, kernel - padding), 12))
@@ -34,37 +34,37 @@ def axes(draw):
     step = draw(st.sampled_from(steps))
     taps = next(n for n in range(1, 8) if (n - 1) * spacing + block >= kernel)
     count = ((outputs - 1) * stride + (taps - 1) * spacing) // step + 1
-    fold = AxisFold(block=block, spacing=spacing, step=step, padding=padding, count=count)
-    assert fold.taps(kernel) == taps
-    return kernel, stride, padding, size, outputs, fold
+    blocks = AxisBlocks(block=block, spacing=spacing, stride=step, padding=padding, count=count)
+    assert blocks.taps(kernel) == taps
+    return kernel, stride, padding, size, outputs, blocks
 
 
 @settings(max_examples=200)
 @given(rows=axes(), columns=axes(), channels=st.integers(1, 3), seed=st.integers(0, 1 << 30))
 def test_same_sums(rows, columns, channels, seed):
     rng = np.random.default_rng(seed)
-    kernel, stride, padding, size, outputs, folds = zip(rows, columns, strict=True)
+    kernel, stride, padding, size, outputs, axes = zip(rows, columns, strict=True)
     x = rng.integers(-128, 128, (channels, *size))
     weight = rng.integers(-4, 5, (2, channels, *kernel))
     # Strides may leave the last rows out; outputs fewer than possible leave out more.
     ends = [max(0, 8 * 12 - low - high) for low, high in zip(padding, size, strict=True)]
     padded = np.pad(x, [(0, 0), *zip(padding, ends, strict=True)])
-    fold = ImageFold(channels=channels, rows=folds[0], columns=folds[1])
-    folded = fold.apply(x)
-    assert folded.shape == fold.shape
-    over_blocks = fold.fold_weight(weight)
+    blocks = ImageBlocks(channels=channels, rows=axes[0], columns=axes[1])
+    blocked = blocks.apply(x)
+    assert blocked.shape == blocks.shape
+    over_blocks = blocks.block_weight(weight)
     assert np.abs(over_blocks).sum() == np.abs(weight).sum()
-    geometry = fold.geometry(stride)
+    geometry = blocks.geometry(stride)
     assert np.array_equal(
-        convolved(folded, over_blocks, geometry["stride"], geometry["dilation"], outputs),
+        convolved(blocked, over_blocks, geometry["stride"], geometry["dilation"], outputs),
         convolved(padded, weight, stride, (1, 1), outputs),
     )
 
 
 def test_every_weight_in_one_block():
     """Three blocks of three, two apart: the next block has what two have in common."""
-    fold = AxisFold(block=3, spacing=2, step=2, padding=3, count=114)
-    assert fold.kernel_positions(7).tolist() == [[0, 1, -1], [2, 3, -1], [4, 5, 6]]
+    blocks = AxisBlocks(block=3, spacing=2, stride=2, padding=3, count=114)
+    assert blocks.kernel_positions(7).tolist() == [[0, 1, -1], [2, 3, -1], [4, 5, 6]]
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_every_weight_in_one_block():
 )
 def test_choice(name, size, outputs, kernel, stride, padding, taps, words):
     """Of ResNet-50, AlexNet and VGG-16; and 7 × 7 where 10 positions fit a word."""
-    fold = choose_fold(
+    blocks = choose_blocks(
         PRESETS[name],
         in_shape=(3, size, size),
         out_shape=(64, outputs, outputs),
@@ -89,13 +89,13 @@ def test_choice(name, size, outputs, kernel, stride, padding, taps, words):
         stride=(stride, stride),
         padding=(padding,) * 4,
     )
-    assert fold.rows.taps(kernel) * fold.columns.taps(kernel) == taps
-    assert fold.shape[1] * fold.shape[2] == words
+    assert blocks.rows.taps(kernel) * blocks.columns.taps(kernel) == taps
+    assert blocks.shape[1] * blocks.shape[2] == words
 
 
 def test_no_fold_for_many_channels():
     assert (
-        choose_fold(
+        choose_blocks(
             PRESETS["tiny"],
             in_shape=(5, 8, 8),
             out_shape=(8, 8, 8),

@@ -144,7 +144,10 @@ LAYOUT = ("input", "layout")
     ("change", "message"),
     [
         (setting("format", to="another"), ".* is not a program: format is 'another'"),
-        (setting("version", to=2), "program .* must be of version 3, not 2"),
+        (
+            setting("version", to=3),
+            "program .* must be of version 4, not 3; remedy: compile its graph again",
+        ),
         (setting("version", to="1"), ".* damaged: field 'version' must be of type int, not str"),
         (removing("config"), "program .* is damaged: field 'config' is missing"),
         (removing("layers"), "program .* is damaged: field 'layers' is missing"),

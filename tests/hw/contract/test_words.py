@@ -15,7 +15,7 @@ from hw.contract.words import (
     pack_params,
     pack_vector_weights,
     pack_weights,
-    weight_codes,
+    stored_weights,
 )
 from nbqnn_train.graph.limits import max_weight
 
@@ -117,14 +117,14 @@ def test_codes_of_all_weights(weight_bits):
     config = replace(PRESETS["tiny"], weight_bits=weight_bits, acc_bits=48)
     powers = [1 << i for i in range(max_weight(weight_bits).bit_length())]
     assert len(powers) == (1 << weight_bits - 1) - 1
-    codes = weight_codes(config, np.array([0, *powers, *(-p for p in powers)]))
+    codes = stored_weights(config, np.array([0, *powers, *(-p for p in powers)]))
     negative = [(1 << weight_bits - 1) | i for i in range(1, len(powers) + 1)]
     assert codes.tolist() == [*range(len(powers) + 1), *negative]
 
 
 def test_factors():
     config = replace(PRESETS["tiny"], pe="multiply", acc_bits=24)
-    assert weight_codes(config, np.array([0, 1, -1, 64, -64])).tolist() == [0, 1, 255, 64, 192]
+    assert stored_weights(config, np.array([0, 1, -1, 64, -64])).tolist() == [0, 1, 255, 64, 192]
 
 
 @given(config=configs, channels=st.integers(1, 9), seed=st.integers(0, 1 << 30))

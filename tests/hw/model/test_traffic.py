@@ -30,7 +30,7 @@ def test_bytes_by_hand():
     weights, params = 24, 4 * -(-4 * param_layout(program.config).size // 32)
     image = program.input.layout.host_bytes(program.config)
     result = program.outputs[0].layout.host_bytes(program.config)
-    steps = 9 if program.fold is None else -(-9 // program.fold.shape[0])
+    steps = 9 if program.blocks is None else -(-9 // program.blocks.shape[0])
     assert layer_bytes(program) == [
         # 4 of 8 filters, so one set of four.
         image + steps * weights + params,

@@ -47,7 +47,7 @@ def test_tables_of_an_element_are_counted_exactly(lanes, act_bits, acc_bits, wei
         lanes=lanes,
         act_bits=act_bits,
         weight_bits=weight_bits,
-        code_bits=weight_bits,
+        stored_bits=weight_bits,
         acc_bits=acc_bits,
     )
     config = replace(

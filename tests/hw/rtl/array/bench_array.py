@@ -100,7 +100,7 @@ def weight_table(kind, options):
     bits = options["weight_bits"]
     if kind == "v":
         values = [0] + [sign << shift for sign in (1, -1) for shift in range(2 ** (bits - 1) - 1)]
-        return {value & ((1 << options["code_bits"]) - 1): (value, 0) for value in values}
+        return {value & ((1 << options["stored_bits"]) - 1): (value, 0) for value in values}
     table = {}
     for code in range(1 << bits):
         index, negative = code % (1 << bits - 1), code >> (bits - 1)
@@ -122,7 +122,7 @@ async def dot_products(dut, name):
     """Sums less one for every inverted product, modulo the accumulator's width."""
     options = ELEMENTS[name]
     lanes, bits, acc_bits = options["lanes"], options["act_bits"], options["acc_bits"]
-    code_bits = options["code_bits"]
+    stored_bits = options["stored_bits"]
     table = weight_table(name[0], options)
     codes = list(table)
     bench = Steps(dut, name, "acc", 0.0, pe_latency(lanes))
@@ -142,7 +142,7 @@ async def dot_products(dut, name):
         expected.append(wrapped((acts * weights).sum() - inverted, acc_bits))
         await bench.output(
             [
-                {"act": joined(act, bits), "weight": joined(code, code_bits)}
+                {"act": joined(act, bits), "weight": joined(code, stored_bits)}
                 for act, code in zip(acts, chosen, strict=True)
             ]
         )
@@ -155,7 +155,7 @@ async def dot_products(dut, name):
 async def arrays(dut, name, gap_rate):
     """Every filter meets every pixel, and nothing else."""
     c = ARRAYS[name]
-    options = {"weight_bits": c.weight_bits, "code_bits": c.weight_code_bits}
+    options = {"weight_bits": c.weight_bits, "stored_bits": c.stored_weight_bits}
     table = weight_table("s" if c.pe == "shift" else "v", options)
     bench = Steps(dut, f"array_{name}", "acc", gap_rate, pe_latency(c.lanes) + 1)
     await bench.begin()
@@ -173,7 +173,7 @@ async def arrays(dut, name, gap_rate):
             [
                 {
                     "act": joined(act.reshape(-1), c.act_bits),
-                    "weight": joined(code.reshape(-1), c.weight_code_bits),
+                    "weight": joined(code.reshape(-1), c.stored_weight_bits),
                 }
                 for act, code in zip(acts, codes, strict=True)
             ]
@@ -203,7 +203,7 @@ async def maxima(dut, name, gap_rate):
 async def sums(dut, name, gap_rate):
     """Every channel has its own weight, every pixel its own sum."""
     c = SUMS[name]
-    options = {"weight_bits": c.weight_bits, "code_bits": c.weight_code_bits}
+    options = {"weight_bits": c.weight_bits, "stored_bits": c.stored_weight_bits}
     table = weight_table("s" if c.pe == "shift" else "v", options)
     bench = Steps(dut, f"sum_{name}", "sum", gap_rate, pe_latency(1))
     await bench.begin()
@@ -220,7 +220,7 @@ async def sums(dut, name, gap_rate):
             [
                 {
                     "act": joined(act.reshape(-1), c.act_bits),
-                    "weight": joined(code, c.weight_code_bits),
+                    "weight": joined(code, c.stored_weight_bits),
                 }
                 for act, code in zip(acts, codes, strict=True)
             ]

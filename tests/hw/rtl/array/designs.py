@@ -18,7 +18,7 @@ ELEMENTS = {
         "lanes": lanes,
         "act_bits": act_bits,
         "weight_bits": weight_bits,
-        "code_bits": weight_bits,
+        "stored_bits": weight_bits,
         "acc_bits": acc_bits,
     }
     for (act_bits, acc_bits), weight_bits, lanes in product(
@@ -28,9 +28,15 @@ ELEMENTS = {
     if lanes == 4 or act_bits == 8 or weight_bits == 3
 } | {
     # A tree with an odd number of terms at two of its levels, in a narrow accumulator.
-    "s_a5_w3_l5": {"lanes": 5, "act_bits": 5, "weight_bits": 3, "code_bits": 3, "acc_bits": 9},
-    "v_a8_w4_l4": {"lanes": 4, "act_bits": 8, "weight_bits": 4, "code_bits": 8, "acc_bits": 20},
-    "v_a16_w3_l9": {"lanes": 9, "act_bits": 16, "weight_bits": 3, "code_bits": 16, "acc_bits": 36},
+    "s_a5_w3_l5": {"lanes": 5, "act_bits": 5, "weight_bits": 3, "stored_bits": 3, "acc_bits": 9},
+    "v_a8_w4_l4": {"lanes": 4, "act_bits": 8, "weight_bits": 4, "stored_bits": 8, "acc_bits": 20},
+    "v_a16_w3_l9": {
+        "lanes": 9,
+        "act_bits": 16,
+        "weight_bits": 3,
+        "stored_bits": 16,
+        "acc_bits": 36,
+    },
 }  # fmt: skip
 
 _TINY = PRESETS["tiny"]

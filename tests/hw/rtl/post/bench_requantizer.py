@@ -1,4 +1,4 @@
-"""cocotb cases for the requantizer: with folded parameters it is the interpreter's requantize."""
+"""cocotb cases for the requantizer: with its params it is the interpreter's requantize."""
 
 import random
 from collections import defaultdict, deque
@@ -8,7 +8,7 @@ import numpy as np
 from cocotb.triggers import RisingEdge
 
 from hw.compiler import CompileError
-from hw.compiler.constants import fold_requantize
+from hw.compiler.constants import requantize_params
 from hw.contract.timing import requantizer_latency
 from hw.contract.words import addend_bits
 from nbqnn_train.graph import Requantize, requantize
@@ -102,7 +102,7 @@ async def matches_interpreter(dut, name):
         half = 1 << config.act_bits - 1
         offset = half if node.high >= half else 0
         try:
-            params = fold_requantize(config, "r", node, correction, lows, highs, offset)
+            params = requantize_params(config, "r", node, correction, lows, highs, offset)
         except CompileError:
             refused += 1
             continue

@@ -1,15 +1,22 @@
-"""sim.cache: built once, complete or not there, one builder at a time."""
+"""hw.tools.cache: built once, complete or not there, one builder at a time."""
 
-import fcntl
 import os
 import subprocess
 import sys
 import time
 
 import pytest
+from filelock import FileLock
 
+from hw.tools.cache import (
+    cache_folder,
+    cache_limit,
+    cached_folder,
+    cached_json,
+    keep_only,
+    prune,
+)
 from nbqnn_train.graph import NbqnnError
-from sim.cache import cache_folder, cache_limit, cached_folder, keep_only, prune
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +63,7 @@ def test_processes_wait_for_each_other(tmp_path):
     code = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from sim.cache import cached_folder\n"
+        "from hw.tools.cache import cached_folder\n"
         "def build(folder):\n"
         "    with open(sys.argv[1], 'a') as log: log.write('built\\n')\n"
         "    time.sleep(0.3)\n"
@@ -112,8 +119,7 @@ def test_builds_prune(monkeypatch):
 
 def test_what_is_being_built_again_stays():
     folder = filled("kind", 300)
-    with (cache_folder() / f".{folder.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(cache_folder() / f".{folder.name}.lock"):
         assert prune(0, in_use_s=100) == []
     assert prune(0, in_use_s=100) == [folder]
 
@@ -129,7 +135,7 @@ def test_pruning_and_using_at_the_same_time():
     """Whoever asks for a folder gets it complete, whatever others remove meanwhile."""
     code = (
         "import sys\n"
-        "from sim.cache import cached_folder, prune\n"
+        "from hw.tools.cache import cached_folder, prune\n"
         "build = lambda folder: (folder / 'file').write_text('done')\n"
         "for turn in range(60):\n"
         "    kind = f'kind{(turn * int(sys.argv[1])) % 5}'\n"
@@ -150,3 +156,18 @@ def test_keep_only(tmp_path):
         (tmp_path / name).write_text(name)
     keep_only(tmp_path, "b")
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+def test_json_is_made_once_and_again_when_damaged():
+    made = []
+
+    def make():
+        made.append(len(made))
+        return {"number": len(made)}
+
+    assert cached_json("found", ("a",), make) == {"number": 1}
+    assert cached_json("found", ("a",), make) == {"number": 1}
+    (folder,) = (path for path in cache_folder().iterdir() if path.is_dir())
+    (folder / "result.json").write_text('{"num')
+    assert cached_json("found", ("a",), make) == {"number": 2}
+    assert len(made) == 2

@@ -4,8 +4,8 @@ It holds at most ``$NBQNN_CACHE_GB`` (4 unless set): after a build, the folders 
 longest ago go until it does. What was used within the last hours stays, since it may be in use.
 """
 
-import fcntl
 import hashlib
+import json
 import os
 import shutil
 import tempfile
@@ -14,22 +14,25 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+from platformdirs import user_cache_path
+
 from nbqnn_train.graph.errors import NbqnnError
 
-__all__ = ["cache_folder", "cache_limit", "cached_folder", "keep_only", "prune"]
+__all__ = ["cache_folder", "cache_limit", "cached_folder", "cached_json", "keep_only", "prune"]
 
 _DEFAULT_GB = 4.0
+_RESULT = "result.json"
 #: A model that a process loaded stays valid when its file goes; one that it is about to load does
 #: not, nor one that is being built.
 _IN_USE_S = 6 * 3600
 
 
 def cache_folder() -> Path:
-    """Where built simulators are kept: ``$NBQNN_CACHE``, or ``nbqnn`` in the user's cache."""
+    """Where everything is kept: ``$NBQNN_CACHE``, or ``nbqnn`` in the user's cache."""
     if folder := os.environ.get("NBQNN_CACHE"):
         return Path(folder).expanduser().absolute()
-    user_cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(user_cache) / "nbqnn"
+    return user_cache_path("nbqnn", appauthor=False)
 
 
 def cache_limit() -> int:
@@ -71,8 +74,7 @@ def cached_folder(kind: str, parts: Iterable[str | bytes], build: Callable[[Path
         return folder
     limit = cache_limit()
     root.mkdir(parents=True, exist_ok=True)
-    with (root / f".{folder.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(_lock_file(folder)):
         if _use(folder):
             return folder
         unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=root))
@@ -84,6 +86,29 @@ def cached_folder(kind: str, parts: Iterable[str | bytes], build: Callable[[Path
             raise
     prune(limit)
     return folder
+
+
+def cached_json(kind: str, parts: Iterable[str | bytes], make: Callable[[], dict]) -> dict:
+    """``make()``, or what it returned for the same ``parts`` before, maybe in another process.
+
+    What is in the cache is plain JSON. A file that is damaged is made again.
+    """
+
+    def build(folder: Path) -> None:
+        (folder / _RESULT).write_text(json.dumps(make()), encoding="utf-8")
+
+    parts = tuple(parts)
+    path = cached_folder(kind, parts, build) / _RESULT
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        shutil.rmtree(path.parent, ignore_errors=True)
+        path = cached_folder(kind, parts, build) / _RESULT
+        return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _lock_file(folder: Path) -> Path:
+    return folder.parent / f".{folder.name}.lock"
 
 
 def _use(folder: Path) -> bool:
@@ -128,16 +153,14 @@ def prune(limit: int, in_use_s: float = _IN_USE_S) -> list[Path]:
 
 def _remove(root: Path, folder: Path, used: float) -> bool:
     """Takes a folder's name away, unless somebody builds it or has used it since."""
-    lock_file = root / f".{folder.name}.lock"
-    with lock_file.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    try:
+        with FileLock(_lock_file(folder), blocking=False):
             if folder.stat().st_mtime != used:
                 return False
             gone = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=root))
             folder.rename(gone)
-        except OSError:
-            return False
+    except (OSError, Timeout):
+        return False
     shutil.rmtree(gone, ignore_errors=True)
     return True
 

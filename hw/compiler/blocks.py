@@ -1,17 +1,17 @@
-"""Chooses how many positions of the image are folded into the first layer's input channels."""
+"""Chooses the blocks of positions in which the host lays out the image for the first layer."""
 
 from math import gcd
 
 from hw.compiler.tiles import stream_tiles
 from hw.contract.config import AcceleratorConfig
-from hw.contract.image_blocks import AxisFold, ImageFold
+from hw.contract.image_blocks import AxisBlocks, ImageBlocks
 from hw.contract.isa import Memory
 from hw.contract.words import word_beats
 
-__all__ = ["choose_fold"]
+__all__ = ["choose_blocks"]
 
 
-def choose_fold(
+def choose_blocks(
     config: AcceleratorConfig,
     *,
     in_shape: tuple[int, int, int],
@@ -19,13 +19,14 @@ def choose_fold(
     kernel: tuple[int, int],
     stride: tuple[int, int],
     padding: tuple[int, int, int, int],
-) -> ImageFold | None:
-    """The folding with the fewest cycles to load the image and compute the layer, or None.
+) -> ImageBlocks | None:
+    """The blocks with the fewest cycles to load the image and compute the layer.
 
-    The image is streamed: the strip of one tile is loaded while another is computed, so the longer
-    of the two counts in full and the other one for one tile. Rows that two tiles read are loaded
-    twice. Of foldings that take as long it is the one with the fewest words. One whose blocks need
-    more than one word is not tried: words are what a step reads.
+    None if the image as it is takes no longer. Of blocks that take as long, those with the fewest
+    words. Blocks of more than one word are not tried: a step reads one word.
+
+    The strip of one tile is loaded while another is computed. So the longer of the two counts in
+    full, the other for one tile. Rows that two tiles read are loaded twice.
     """
     channels, out_h, out_w = out_shape
     filter_groups = -(-channels // config.filters)
@@ -41,43 +42,43 @@ def choose_fold(
         load = words * word_beats(config, Memory.ACT)
         return max(compute, load) + min(compute, load) // tiles, words
 
-    word_groups = -(-in_shape[0] // config.lanes)
+    channel_groups = -(-in_shape[0] // config.lanes)
     best = cost(
-        word_groups * kernel[0] * kernel[1],
+        channel_groups * kernel[0] * kernel[1],
         in_shape[1],
         kernel[0] - stride[0],
-        word_groups * in_shape[2],
+        channel_groups * in_shape[2],
     )
-    fold = None
-    for rows in _axis_folds(kernel[0], stride[0], padding[0], out_h):
+    blocks = None
+    for rows in _axis_blocks(kernel[0], stride[0], padding[0], out_h):
         # Rows of a window less those that the next one is further down.
-        window = (rows.taps(kernel[0]) - 1) * rows.spacing // rows.step + 1
-        shared_rows = window - stride[0] // rows.step
-        for columns in _axis_folds(kernel[1], stride[1], padding[1], out_w):
+        window = (rows.taps(kernel[0]) - 1) * rows.spacing // rows.stride + 1
+        shared_rows = window - stride[0] // rows.stride
+        for columns in _axis_blocks(kernel[1], stride[1], padding[1], out_w):
             if rows.block * columns.block * in_shape[0] > config.lanes:
                 continue
             steps = rows.taps(kernel[0]) * columns.taps(kernel[1])
             found = cost(steps, rows.count, shared_rows, columns.count)
             if found < best:
-                best, fold = found, ImageFold(channels=in_shape[0], rows=rows, columns=columns)
-    return fold
+                best, blocks = found, ImageBlocks(channels=in_shape[0], rows=rows, columns=columns)
+    return blocks
 
 
-def _axis_folds(kernel: int, stride: int, padding: int, outputs: int) -> list[AxisFold]:
+def _axis_blocks(kernel: int, stride: int, padding: int, outputs: int) -> list[AxisBlocks]:
     """For every block and number of taps the fewest blocks."""
-    folds: dict[tuple[int, int], AxisFold] = {}
+    found: dict[tuple[int, int], AxisBlocks] = {}
     for block in range(1, max(kernel, stride) + 1):
         for spacing in range(1, block + 1):
             taps = 1 + -(-max(0, kernel - block) // spacing)
             # With one tap only every stride-th position begins a block.
             step = stride if taps == 1 else gcd(stride, spacing)
-            fold = AxisFold(
+            blocks = AxisBlocks(
                 block=block,
                 spacing=step if taps == 1 else spacing,
-                step=step,
+                stride=step,
                 padding=padding,
                 count=((outputs - 1) * stride + (taps - 1) * spacing) // step + 1,
             )
-            if fold.count < folds.get((block, taps), fold).count or (block, taps) not in folds:
-                folds[block, taps] = fold
-    return list(folds.values())
+            if blocks.count < found.get((block, taps), blocks).count or (block, taps) not in found:
+                found[block, taps] = blocks
+    return list(found.values())

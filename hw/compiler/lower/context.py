@@ -1,0 +1,78 @@
+"""What is known of a graph while it is lowered."""
+
+from collections import Counter
+
+from hw.compiler.errors import CompileError
+from hw.compiler.layer import Layer
+from hw.compiler.views import View
+from hw.contract.config import AcceleratorConfig
+from hw.contract.image_blocks import ImageBlocks
+from hw.contract.words import stored_offset
+from nbqnn_train.graph import Conv2d, Graph, Linear, Node, tensor_types
+
+__all__ = ["Context", "as_map"]
+
+
+def as_map(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Channels, height and width. A vector is a map of one position."""
+    return shape if len(shape) == 3 else (shape[0], 1, 1)
+
+
+class Context:
+    """The graph, the configuration, and the tensors and layers so far.
+
+    types : of all nodes; a concatenation's intermediate results join them.
+    users : node's name -> how many nodes read it.
+    shapes, offsets : of the stored tensors.
+    aliases : flattened tensor -> the tensor whose memory it is.
+    views : tensors that are part of a larger one.
+    blocks : how the host lays out the image; None for as it is.
+    """
+
+    def __init__(self, graph: Graph, config: AcceleratorConfig):
+        self.graph = graph
+        self.config = config
+        self.types = tensor_types(graph)
+        self.users = Counter(name for node in graph.nodes for name in node.inputs)
+        self.layers: list[Layer] = []
+        self.shapes: dict[str, tuple[int, int, int]] = {}
+        self.offsets: dict[str, int] = {}
+        self.aliases: dict[str, str] = {}
+        self.views: dict[str, View] = {}
+        self.blocks: ImageBlocks | None = None
+
+    def add_tensor(self, name: str) -> None:
+        """The result of that node is stored."""
+        type_ = self.types[name]
+        self.shapes[name] = as_map(type_.shape)
+        self.offsets[name] = stored_offset(self.config, type_)
+
+    def memory_of(self, name: str) -> str:
+        """The stored tensor behind a node."""
+        return self.aliases.get(name, name)
+
+    def source(self, node: Node, name: str) -> str:
+        """The stored tensor behind an operand that a channel-wise layer reads as it is.
+
+        Raises :class:`CompileError` for a flattened map, whose channels are others.
+        """
+        source = self.memory_of(name)
+        if self.shapes[source] != as_map(self.types[name].shape):
+            raise CompileError(
+                f"layer {node.name}: {type(node).__name__} of a flattened map of "
+                f"{self.shapes[source]} is not supported; put it before the flattening"
+            )
+        return source
+
+    def positions(self, node: Node) -> int:
+        """Of a stored tensor."""
+        _, height, width = self.shapes[node.name]
+        return height * width
+
+    def check_weight_bits(self, node: Conv2d | Linear) -> None:
+        """Raises :class:`CompileError` for weights that the configuration has no code for."""
+        if node.weight_bits > self.config.weight_bits:
+            raise CompileError(
+                f"layer {node.name}: {node.weight_bits}-bit weights must be of at most weight_bits "
+                f"= {self.config.weight_bits} of the configuration"
+            )

@@ -1,0 +1,123 @@
+"""Layers of the array: convolutions, linear layers, and concatenations that have to copy."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from hw.compiler.blocks import choose_blocks
+from hw.compiler.layer import Layer
+from hw.compiler.lower.context import Context
+from hw.compiler.lower.sums import summing_layer
+from hw.contract.isa import Unit
+from hw.contract.words import stored_offset
+from nbqnn_train.graph import Concat, Conv2d, Input, Linear, Requantize
+
+__all__ = ["concatenation", "dot_products", "geometry"]
+
+
+def dot_products(context: Context, node: Conv2d | Linear, requantize: Requantize) -> Layer:
+    """Sums over all input channels."""
+    context.check_weight_bits(node)
+    source = context.memory_of(node.input)
+    if isinstance(node, Linear):
+        # The kernel covers the whole map, so flattening costs nothing.
+        weight, window = node.weight.reshape(len(node.weight), *context.shapes[source]), {}
+    else:
+        weight, window = _dense(node), geometry(node)
+        if _may_block(context, node):
+            context.blocks = choose_blocks(
+                context.config,
+                in_shape=context.shapes[source],
+                out_shape=context.shapes[requantize.name],
+                kernel=node.weight.shape[2:],
+                stride=node.stride,
+                padding=node.padding,
+            )
+        if context.blocks is not None and source == context.graph.input_nodes[0].name:
+            context.shapes[source] = context.blocks.shape
+            weight = context.blocks.block_weight(node.weight)
+            window = context.blocks.geometry(node.stride)
+    return summing_layer(
+        context,
+        node,
+        requantize,
+        (source,),
+        Unit.ARRAY,
+        weight,
+        macs=node.weight.size * context.positions(requantize),
+        **window,
+    )
+
+
+def concatenation(context: Context, node: Concat) -> None:
+    """Adds the layers of a concatenation that copies, and what lies between them.
+
+    They add two operands at a time. Weights of zero and one move the channels to where they belong.
+    """
+    joined = node.operands[0]
+    for position, operand in enumerate(node.operands[1:], start=2):
+        last = position == len(node.operands)
+        target = node.name if last else f"{node.name}.{position}"
+        sources = (context.source(node, joined), context.source(node, operand))
+        first, second = (context.shapes[source][0] for source in sources)
+        shape = (first + second, *context.shapes[sources[0]][1:])
+        weight = np.zeros((shape[0], max(first, second), 2, 1), np.int64)
+        weight[np.arange(first), np.arange(first), 0] = 1
+        weight[first + np.arange(second), np.arange(second), 1] = 1
+        type_ = replace(context.types[node.name], shape=shape)
+        context.types[target], context.shapes[target] = type_, shape
+        context.offsets[target] = stored_offset(context.config, type_)
+        channels = np.ones(shape[0], np.int64)
+        unchanged = Requantize(
+            name=target,
+            input=target,
+            multiplier=channels,
+            bias=0 * channels,
+            shift=0 * channels,
+            bits=type_.bits,
+            signed=type_.signed,
+            exponent=type_.exponent,
+            low=type_.low,
+            high=type_.high,
+        )
+        context.layers.append(
+            summing_layer(
+                context,
+                replace(node, name=target, operands=(joined, operand)),
+                unchanged,
+                sources,
+                Unit.ARRAY,
+                weight,
+            )
+        )
+        joined = target
+
+
+def geometry(node: Conv2d) -> dict:
+    """How the window of a convolution moves, as fields of a layer."""
+    return {"stride": node.stride, "padding": node.padding, "dilation": node.dilation}
+
+
+def _may_block(context: Context, node: Conv2d) -> bool:
+    """Whether this convolution alone reads the image, so that the host may lay it out in blocks."""
+    return (
+        isinstance(context.graph[node.input], Input)
+        and context.users[node.input] == 1
+        and node.input not in context.graph.outputs
+        and node.groups == 1
+        and node.dilation == (1, 1)
+    )
+
+
+def _dense(node: Conv2d) -> np.ndarray:
+    """The weights with zeros for the channels of other groups: (Cout, Cin, KH, KW)."""
+    if node.groups == 1:
+        return node.weight
+    outputs, inputs, kernel_h, kernel_w = node.weight.shape
+    dense = np.zeros((outputs, inputs * node.groups, kernel_h, kernel_w), np.int64)
+    per_group = outputs // node.groups
+    for group in range(node.groups):
+        rows = slice(group * per_group, (group + 1) * per_group)
+        columns = slice(group * inputs, (group + 1) * inputs)
+        dense[rows, columns] = node.weight[rows]
+    return dense

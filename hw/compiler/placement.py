@@ -1,0 +1,264 @@
+"""Where tensors lie: in the activation memory, whole or as strips, and in the host's memory."""
+
+from hw.compiler.commands import HostPlace, Strip
+from hw.compiler.errors import CompileError
+from hw.compiler.layer import Layer, Lowered
+from hw.compiler.layouts import choose_layouts
+from hw.compiler.memory import NoRoom, Scratchpad
+from hw.compiler.tiles import RowTile, row_tiles, stream_rows
+from hw.contract.config import AcceleratorConfig
+from hw.contract.isa import Region, Unit
+from hw.contract.program import Port
+from nbqnn_train.graph import Graph
+
+__all__ = ["Crowded", "Placement", "Spill", "Uses"]
+
+#: (Root, image) -> index of the last layer that reads it, or writes it if none does.
+Uses = dict[tuple[str, int | None], int]
+
+#: Alignment of what lies in the host's memory: a page, and any AXI burst.
+_ALIGN = 4096
+
+
+class Spill(Exception):
+    """A tensor that has to lie in the host's memory."""
+
+    def __init__(self, root: str):
+        super().__init__(root)
+        self.root = root
+
+
+class Crowded(Exception):
+    """Tensors that compete for the memory and have gaps between their rows."""
+
+    def __init__(self, roots: frozenset[str]):
+        super().__init__(*sorted(roots))
+        self.roots = roots
+
+
+class Placement:
+    """Tensors and their places.
+
+    spilled : roots that lie in the host's memory.
+    narrow : tensors whose rows follow each other without gaps.
+    layouts : of all stored tensors.
+    resident : root -> its strip, of what is on the chip.
+    host_places : tensor -> where it lies in the host's memory.
+
+    What does not fit raises :class:`Crowded` if others must be narrow, :class:`Spill` if another
+    has to go to the host's memory, :class:`CompileError` if nothing helps.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        config: AcceleratorConfig,
+        lowered: Lowered,
+        spilled: frozenset[str],
+        narrow: frozenset[str],
+    ):
+        self.graph = graph
+        self.config = config
+        self.lowered = lowered
+        self.spilled = spilled
+        self.scratchpad = Scratchpad(config.act_depth)
+        self.layouts = choose_layouts(config, lowered, narrow)
+        self.resident: dict[str, Strip] = {}
+        self.host_places: dict[str, list[HostPlace]] = {}
+
+    # The host's memory ----------------------------------------------------------------------------
+
+    def ports(self, names: list[str]) -> list[Port]:
+        """Tensors one after the other in one region."""
+        ports, offset = [], 0
+        for name in names:
+            memory = self.lowered.memory_of(name)
+            ports.append(Port(name=name, offset=offset, layout=self.layouts[memory]))
+            offset += self._aligned_bytes(memory)
+        return ports
+
+    def place_on_host(self, outputs: list[Port], traced: list[Port]) -> int:
+        """Fills ``host_places``; the bytes of the scratch region."""
+        self.host_places[self.source] = [HostPlace(Region.INPUT, 0)]
+        for region, ports in ((Region.OUTPUT, outputs), (Region.SCRATCH, traced)):
+            for port in ports:
+                self.host_places.setdefault(self.lowered.memory_of(port.name), []).append(
+                    HostPlace(region, port.offset)
+                )
+        scratch_bytes = sum(
+            self._aligned_bytes(self.lowered.memory_of(port.name)) for port in traced
+        )
+        for name in sorted(self.spilled - set(self.host_places)):
+            self.host_places[name] = [HostPlace(Region.SCRATCH, scratch_bytes)]
+            scratch_bytes += self._aligned_bytes(name)
+        return scratch_bytes
+
+    def _aligned_bytes(self, name: str) -> int:
+        align = _ALIGN * self.config.axi_ports
+        return -(-self.layouts[name].host_bytes(self.config) // align) * align
+
+    # The chip -------------------------------------------------------------------------------------
+
+    @property
+    def source(self) -> str:
+        """The graph's input."""
+        return self.graph.input_nodes[0].name
+
+    def root(self, name: str) -> str:
+        """The tensor that a stored tensor is a view of; it may be itself."""
+        return self.lowered.view(name).root
+
+    def rows(self, root: str, image: int | None) -> tuple[int, int]:
+        """The first row of an image, and how many rows it has. None stands for all images."""
+        height = self.layouts[root].height
+        if image is None:
+            return 0, height
+        height //= self.lowered.batch
+        return image * height, height
+
+    def instance(self, root: str, image: int | None) -> tuple[str, int | None]:
+        """What is on the chip of a tensor while ``image`` is worked on: that image or all."""
+        return root, None if root in self.lowered.whole else image
+
+    def make_resident(self, root: str, image: int | None) -> Strip:
+        """A place for all rows of an image."""
+        try:
+            buffer = self.scratchpad.allocate(self._words(root))
+        except NoRoom:
+            raise self._no_room(root) from None
+        first, rows = self.rows(*self.instance(root, image))
+        self.resident[root] = Strip(buffer, self.layouts[root], first, rows)
+        return self.resident[root]
+
+    def free_unused(self, uses: Uses, index: int) -> None:
+        """Frees the place of what layer ``index`` has used last."""
+        for (root, _), last in uses.items():
+            if last == index and root in self.resident:
+                self.scratchpad.free(self.resident.pop(root).buffer)
+
+    def make_target(self, index: int, layer: Layer, uses: Uses) -> None:
+        """A place for a layer's result, if it has none yet: a source's own where that goes."""
+        target = self.root(layer.target)
+        if target in self.spilled or target in self.resident:
+            return
+        reused = self._in_place(index, layer, target, uses)
+        if reused is not None:
+            self.resident[target] = self.resident.pop(reused)
+        else:
+            self.make_resident(target, layer.image)
+
+    def cut(
+        self, layer: Layer, moving: list[str], target: str | None
+    ) -> tuple[list[RowTile], list[dict[str, Strip]], list[Strip | None]]:
+        """Row tiles of a layer, and two strips for each tensor that is not on the chip.
+
+        ``moving`` are the roots that it reads from the host's memory, ``target`` is the one that it
+        writes there, if it does. Returns tiles, the strips of ``moving`` and those of the target;
+        tiles take the strips in turn.
+        """
+        height = layer.out_shape[1]
+        _, in_height = self.rows(self.root(layer.source), layer.image)
+        most = stream_rows(self.config, layer)
+        sizes = [-(-height // count) for count in range(-(-height // most), height + 1)]
+        # Two strips in turn, so that one is moved while the other is computed; at worst only one.
+        for rows, copies in (*((rows, 2) for rows in dict.fromkeys(sizes)), (1, 1)):
+            tiles = row_tiles(layer, in_height, rows)
+            in_rows = max(tile.in_end - tile.in_first for tile in tiles)
+            strip_rows = dict.fromkeys(moving, in_rows)
+            if target is not None:
+                strip_rows[target] = rows
+            strips: list[dict[str, Strip]] = [{} for _ in range(min(copies, len(tiles)))]
+            if self._allocate_strips(strip_rows, strips):
+                break
+        else:
+            if set(self.resident) - self.spilled:
+                raise self._no_room()
+            words = sum(
+                self.layouts[root].groups(self.config) * count * self.layouts[root].pitch
+                for root, count in strip_rows.items()
+            )
+            raise CompileError(
+                f"layer {layer.name}: {words} words of input and output for one row must fit "
+                f"act_depth = {self.config.act_depth}, which is short by "
+                f"{words - self.config.act_depth}"
+            )
+        sources = [{root: strip[root] for root in moving} for strip in strips]
+        targets = (
+            [strip[target] for strip in strips]
+            if target is not None
+            else [self.resident[self.root(layer.target)]]
+        )
+        return tiles, sources, targets
+
+    def last_uses(self, arrivals: set[int]) -> Uses:
+        """``arrivals`` are the layers before which the input comes."""
+        uses = {
+            self.instance(self.source, layer.image): index
+            for index, layer in enumerate(self.lowered.layers)
+            if index in arrivals
+        }
+        for index, layer in enumerate(self.lowered.layers):
+            for name in (layer.target, *layer.sources):
+                uses[self.instance(self.root(name), layer.image)] = index
+        return uses
+
+    def _words(self, root: str) -> int:
+        """What a tensor takes on the chip."""
+        _, rows = self.rows(*self.instance(root, 0))
+        layout = self.layouts[root]
+        return layout.groups(self.config) * rows * layout.pitch
+
+    def _in_place(self, index: int, layer: Layer, target: str, uses: Uses) -> str | None:
+        """A source whose words may be overwritten as soon as they have been read."""
+        window = layer.kernel == (1, 1) or len(layer.sources) == 2
+        same = layer.stride == (1, 1) and not any(layer.padding)
+        if layer.unit is Unit.ARRAY or not (window and same) or target != layer.target:
+            return None
+        for name in layer.sources:
+            root = self.root(name)
+            layouts = self.layouts[name], self.layouts[target]
+            if (
+                root == name
+                and root in self.resident
+                and uses[self.instance(root, layer.image)] == index
+                and self._words(root) == self._words(target)
+                and layouts[0].words(self.config) == layouts[1].words(self.config)
+                and layouts[0].pitch == layouts[1].pitch
+                and name not in self.lowered.views
+                and target not in self.lowered.views
+            ):
+                return root
+        return None
+
+    def _allocate_strips(self, sizes: dict[str, int], strips: list[dict[str, Strip]]) -> bool:
+        """Fills ``strips``; or leaves the memory as it was and returns False."""
+        for strip in strips:
+            for root, rows in sizes.items():
+                layout = self.layouts[root]
+                words = layout.groups(self.config) * rows * layout.pitch
+                try:
+                    strip[root] = Strip(self.scratchpad.allocate(words), layout)
+                except NoRoom:
+                    for made in (made for strip in strips for made in strip.values()):
+                        self.scratchpad.free(made.buffer)
+                    return False
+        return True
+
+    def _no_room(self, *wanted: str) -> Exception:
+        """What to raise. Gaps cost less than the way to the host's memory and back."""
+        competing = {*self.resident, *wanted} - self.spilled
+        layouts = {root: self.layouts[root] for root in competing}
+        padded = frozenset(root for root in competing if layouts[root].pitch > layouts[root].width)
+        return Crowded(padded) if padded else Spill(self._victim(sorted(competing)))
+
+    def _victim(self, candidates: list[str]) -> str:
+        """The largest of the tensors that compete for the memory."""
+        if len(self.host_places[self.source]) > 1:
+            # An input that is also an output is stored from the chip.
+            candidates = [root for root in candidates if root != self.source]
+        if not candidates:
+            raise CompileError(
+                f"layer {self.source}: {self._words(self.source)} words of an input that "
+                f"is also an output must fit act_depth = {self.config.act_depth}"
+            )
+        return max(candidates, key=self._words)

@@ -1,0 +1,1 @@
+"""Programs of others that are run, and what they made, kept."""
