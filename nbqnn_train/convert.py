@@ -1,6 +1,5 @@
 """From a module of floats to a module of powers of two."""
 
-import copy
 import fnmatch
 
 from torch import nn
@@ -11,27 +10,49 @@ from nbqnn_train.quant.calibration import calibrate_network
 from nbqnn_train.quant.config import LayerConfig, QuantConfig
 from nbqnn_train.quant.inputs import Batches, checked_inputs
 from nbqnn_train.quant.network import QuantNetwork
-from nbqnn_train.quant.tracing import Operation, trace_operations
+from nbqnn_train.quant.origin import Origin
+from nbqnn_train.quant.reading.example import read_without_example
+from nbqnn_train.quant.reading.operations import Operation
+from nbqnn_train.quant.reading.program import Example, private_copy
+from nbqnn_train.quant.reading.read import read_network
+from nbqnn_train.quant.reading.refusals import NetworkRefused, Refusal
+from nbqnn_train.quant.self_check import check_network
 
-__all__ = ["LayerConfig", "QuantConfig", "calibrate", "convert"]
+__all__ = ["LayerConfig", "NetworkRefused", "QuantConfig", "Refusal", "calibrate", "convert"]
 
 
-def convert(module: nn.Module, config: QuantConfig) -> QuantNetwork:
+def convert(module: nn.Module, config: QuantConfig, example=None) -> QuantNetwork:
     """A quantized copy of ``module``, with its weights; ``module`` stays as it is.
 
     Convolution and linear layers become one unit with the batch norm and ReLU that follow them. The
     result trains like any module; call :func:`calibrate` before its activations are quantized.
+    Without quantization it computes what ``module`` does in evaluation: that is checked here, on
+    noise. ``notes`` of the result says what else was noticed.
 
-    Raises :class:`NbqnnError` where the module cannot be traced, or with every operation that is
-    not supported, by module path; or for a pattern of ``config.overrides`` that matches no layer.
+    example : an input with the batch in front; a tuple of arguments or a dict of keyword arguments
+        where the module takes several. Without one, sizes that fit are tried; inputs of other sizes
+        are right or refused when they come.
+
+    Raises :class:`NetworkRefused` with everything that is not supported, where, and what helps
+    (``refusals``); :class:`NbqnnError` for weights that are no numbers, and for a pattern of
+    ``config.overrides`` that matches no layer.
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"Module must be a torch.nn.Module, not {module!r}")
     if not isinstance(config, QuantConfig):
         raise TypeError(f"Configuration must be a QuantConfig, not {config!r}")
-    operations = trace_operations(copy.deepcopy(module))
-    _check_patterns(config, operations)
-    return build_network(operations, config)
+    device = next((p.device for p in module.parameters()), None)
+    private = private_copy(module).cpu()
+    if example is None:
+        example, reading = read_without_example(private)
+    else:
+        example = Example.of(example)
+        reading = read_network(private, example)
+    _check_patterns(config, reading.operations)
+    network = build_network(reading, config)
+    network.origin = Origin(private, example, reading)
+    check_network(network)
+    return network if device is None else network.to(device)
 
 
 def _check_patterns(config: QuantConfig, operations: list[Operation]) -> None:

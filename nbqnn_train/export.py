@@ -1,6 +1,6 @@
 """From a trained quantized network to the integer graph."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -41,6 +41,7 @@ from nbqnn_train.quant.ops import (
     FlattenOp,
     InputOp,
     MaxPoolOp,
+    TrainingOp,
     average_multiplier,
     power_rule,
 )
@@ -48,16 +49,22 @@ from nbqnn_train.quant.weighted import WeightedLayer
 
 __all__ = ["export_graph"]
 
+Shape = tuple[int, ...]
+Shapes = tuple[Shape, ...]
 #: Weights of 0 and 1 need no more than this.
 _COPY_WEIGHT_BITS = 2
 
 
-def export_graph(module: QuantNetwork, input_shape: tuple[int, int, int]) -> Graph:
-    """The integer graph of a calibrated network for inputs of ``input_shape`` (C, H, W).
+def export_graph(module: QuantNetwork, input_shape: Shape | Shapes | None = None) -> Graph:
+    """The integer graph of a calibrated network for inputs of ``input_shape``.
 
-    Its nodes bear the names of the network's operations; where one operation becomes an accumulator
-    and a requantizer, the requantizer's name ends in ``.out``. Accumulators get the narrowest width
-    that provably never overflows.
+    input_shape : without the batch, (C, H, W), (C, L) for series, which the graph holds as maps of
+        height 1, or (F,); for several inputs a sequence of shapes, or a dict by the names of the
+        graph's inputs. By default what the module was converted with.
+
+    The graph's nodes bear the names of the network's operations; where one operation becomes an
+    accumulator and a requantizer, the requantizer's name ends in ``.out``. Accumulators get the
+    narrowest width that provably never overflows.
 
     Raises :class:`NbqnnError` where the network is not calibrated, a weight is NaN or infinite, the
     shape does not fit, or an accumulator could need more than 48 bits (layer, bound and width are
@@ -68,17 +75,33 @@ def export_graph(module: QuantNetwork, input_shape: tuple[int, int, int]) -> Gra
     for name, op in module.ops.items():
         for part, tensor in op.state_dict().items():
             check_finite(f"Layer {name!r}: {part}", tensor)
-    graph = _Exporter(module, _check_shape(input_shape)).export()
+    graph = _Exporter(module, _check_shapes(module, input_shape)).export()
     graph = _with_accumulator_widths(graph)
     validate(graph)
     return graph
 
 
-def _check_shape(shape) -> tuple[int, int, int]:
-    shape = tuple(shape)
-    if len(shape) != 3 or not all(isinstance(size, int) and size > 0 for size in shape):
-        raise NbqnnError(f"Input shape must be three positive integers (C, H, W), not {shape!r}")
-    return shape
+def _check_shapes(module: QuantNetwork, given) -> Shapes:
+    """The shapes of all inputs, in order."""
+    read = module.reading.inputs
+    if given is None:
+        return tuple(read.values())
+    if isinstance(given, Mapping):
+        if set(given) != set(read):
+            raise NbqnnError(
+                f"Input shapes must be given for {', '.join(read)}, not {', '.join(given)}"
+            )
+        shapes = [given[name] for name in read]
+    else:
+        several = len(read) > 1
+        shapes = list(given) if several else [given]
+    for shape in shapes:
+        sizes = tuple(shape) if isinstance(shape, Sequence) else (shape,)
+        if not 1 <= len(sizes) <= 3 or not all(type(s) is int and s > 0 for s in sizes):
+            raise NbqnnError(
+                f"Input shape must be positive integers, (C, H, W), (C, L) or (F,), not {shape!r}"
+            )
+    return tuple(tuple(shape) for shape in shapes)
 
 
 def _with_accumulator_widths(graph: Graph) -> Graph:
@@ -104,10 +127,10 @@ def _numpy(tensor: Tensor) -> np.ndarray:
 
 
 class _Exporter:
-    def __init__(self, network: QuantNetwork, input_shape: tuple[int, int, int]):
+    def __init__(self, network: QuantNetwork, input_shapes: Shapes):
         self.network = network
         self.formats = network.formats()
-        self.shapes = _value_shapes(network, input_shape)
+        self.shapes = _value_shapes(network, input_shapes)
         self.nodes: list[Node] = []
         #: The node that holds each step's value.
         self.names: dict[str, str] = {}
@@ -116,8 +139,8 @@ class _Exporter:
         for step in self.network.steps:
             op = self.network.ops[step.name]
             self.names[step.name] = _RULES[type(op)](self, step, op)
-        output = self.names[self.network.output]
-        return Graph(nodes=tuple(self.nodes), outputs=(output,))
+        outputs = tuple(self.names[key] for key in self.network.outputs)
+        return Graph(nodes=tuple(self.nodes), outputs=outputs)
 
     def _put(self, node: Node) -> str:
         self.nodes.append(node)
@@ -256,19 +279,21 @@ class _Exporter:
         return self._put(Clip(name=step.name, input=self._input(step), low=low, high=high))
 
     def max_pool(self, step: Step, op: MaxPoolOp) -> str:
+        kernel, stride, padding = op.window.at(*self.shapes[step.inputs[0]][1:])
         node = MaxPool2d(
             name=step.name,
             input=self._input(step),
-            kernel=op.kernel,
-            stride=op.stride,
-            padding=op.padding * 2,
+            kernel=kernel,
+            stride=stride,
+            padding=padding,
         )
         return self._put(node)
 
     def avg_pool(self, step: Step, op: AvgPoolOp) -> str:
         shape = self.shapes[step.inputs[0]]
-        kernel, stride = op.windows(*shape[1:])
-        if op.is_copy(kernel, stride) and self.formats[step.inputs[0]] == op.out.format:
+        kernel, stride, padding = op.window.at(*shape[1:])
+        same = self.formats[step.inputs[0]] == op.out.format
+        if op.is_copy(kernel, stride, padding) and same:
             return self._input(step)
         multiplier, shift = average_multiplier(kernel[0] * kernel[1])
         self._put(
@@ -277,7 +302,7 @@ class _Exporter:
                 input=self._input(step),
                 kernel=kernel,
                 stride=stride,
-                padding=op.padding * 2,
+                padding=padding,
                 multiplier=multiplier,
                 shift=shift,
                 acc_bits=ACC_BITS[1],
@@ -315,6 +340,10 @@ class _Exporter:
             return self._input(step)
         return self._put(Flatten(name=step.name, input=self._input(step)))
 
+    def training(self, step: Step, op: TrainingOp) -> str:
+        """Dropout and its kin do nothing in evaluation."""
+        return self._input(step)
+
 
 _RULES: dict[type[nn.Module], Callable] = {
     InputOp: _Exporter.input,
@@ -327,14 +356,13 @@ _RULES: dict[type[nn.Module], Callable] = {
     AddOp: _Exporter.add,
     ConcatOp: _Exporter.concat,
     FlattenOp: _Exporter.flatten,
+    TrainingOp: _Exporter.training,
 }
 
 
-def _value_shapes(
-    network: QuantNetwork, input_shape: tuple[int, int, int]
-) -> dict[str, tuple[int, ...]]:
+def _value_shapes(network: QuantNetwork, input_shapes: Shapes) -> dict[str, Shape]:
     """Shape of each step's value without the batch; the network computes a zero image."""
-    shapes: dict[str, tuple[int, ...]] = {}
+    shapes: dict[str, Shape] = {}
 
     def remember(name: str) -> Callable:
         def hook(module, inputs, output):
@@ -344,19 +372,20 @@ def _value_shapes(
 
     hooks = [op.register_forward_hook(remember(name)) for name, op in network.ops.items()]
     was_training = network.training
-    parameter = next(network.parameters(), torch.zeros(()))
-    zeros = torch.zeros(1, *input_shape, dtype=parameter.dtype, device=parameter.device)
     try:
         with torch.no_grad():
-            network.eval()(zeros)
+            network.eval().compute_like(input_shapes)
     except NbqnnError:
         raise
     except RuntimeError as error:  # what torch raises where shapes do not fit
-        raise NbqnnError(
-            f"Input shape {input_shape} must fit the network: {str(error).splitlines()[0]}"
-        ) from None
+        raise _unfit(input_shapes, str(error).splitlines()[0]) from None
     finally:
         network.train(was_training)
         for hook in hooks:
             hook.remove()
     return shapes
+
+
+def _unfit(shapes: Shapes, reason: str) -> NbqnnError:
+    shown = " and ".join(map(str, shapes))
+    return NbqnnError(f"Input shape {shown} must fit the network: {reason}")

@@ -1,10 +1,12 @@
-"""Fuses traced operations into the units of a quantized network."""
+"""Fuses what was read of a network into the units of a quantized one."""
 
 import math
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from nbqnn_train.quant.activations import ActivationQuantizer
+from nbqnn_train.quant.affine import AffineNorm
 from nbqnn_train.quant.config import LayerConfig, QuantConfig
 from nbqnn_train.quant.fixed import FixedConvOp
 from nbqnn_train.quant.mode import Mode
@@ -18,40 +20,49 @@ from nbqnn_train.quant.ops import (
     FlattenOp,
     InputOp,
     MaxPoolOp,
+    TrainingOp,
 )
-from nbqnn_train.quant.tracing import Operation
+from nbqnn_train.quant.reading.operations import Operation, Reading
 from nbqnn_train.quant.weighted import Geometry, WeightedLayer
+from nbqnn_train.quant.window import Window
 
 __all__ = ["build_network"]
 
 _NO_LIMITS = (-math.inf, math.inf)
 
 
-def build_network(operations: list[Operation], config: QuantConfig) -> QuantNetwork:
-    """The quantized network of ``operations``, which are in topological order."""
-    return _Builder(operations, config).build()
+def build_network(reading: Reading, config: QuantConfig) -> QuantNetwork:
+    """The quantized network of what was read.
+
+    Parameters that the module uses twice are one parameter here, too.
+    """
+    return _Builder(reading, config).build()
 
 
 class _Builder:
-    def __init__(self, operations: list[Operation], config: QuantConfig):
-        self.operations = operations
+    def __init__(self, reading: Reading, config: QuantConfig):
+        self.reading = reading
         self.config = config
         self.mode = Mode()
-        self.users: dict[str, list[Operation]] = {o.name: [] for o in operations}
-        for operation in operations:
+        self.users: dict[str, list[Operation]] = {o.name: [] for o in reading.operations}
+        for operation in reading.operations:
             for source in operation.inputs:
                 self.users[source].append(operation)
-        #: Traced operations that became part of an earlier unit, and the key of that unit.
+        self.outputs = {output.name for output in reading.outputs}
+        #: Operations that became part of an earlier unit, and the key of that unit.
         self.absorbed: dict[str, str] = {}
         self.ops: dict[str, nn.Module] = {}
         self.steps: list[Step] = []
+        #: Parameters and norms by what they were made of: what is shared stays shared.
+        self.parameters: dict[tuple, nn.Parameter] = {}
+        self.norms: dict[int, nn.Module] = {}
 
     def build(self) -> QuantNetwork:
-        for operation in self.operations:
+        for operation in self.reading.operations:
             if operation.name not in self.absorbed:
                 getattr(self, f"_{operation.kind}")(operation)
-        output = self._key(self.operations[-1].name)
-        return QuantNetwork(self.ops, self.steps, output, self.mode)
+        outputs = tuple(self._key(output.name) for output in self.reading.outputs)
+        return QuantNetwork(self.ops, self.steps, outputs, self.mode, self.reading)
 
     def _key(self, name: str) -> str:
         return self.absorbed.get(name, name)
@@ -59,12 +70,13 @@ class _Builder:
     def _emit(self, operation: Operation, op: nn.Module) -> None:
         self.ops[operation.name] = op
         inputs = tuple(self._key(source) for source in operation.inputs)
-        self.steps.append(Step(operation.name, inputs))
+        last = [name for name, key in self.absorbed.items() if key == operation.name]
+        self.steps.append(Step(operation.name, inputs, last[-1] if last else operation.name))
 
-    def _absorb_next(self, last: Operation, into: Operation, kind: str) -> Operation | None:
-        """The operation after ``last`` where it is of ``kind`` and nothing else reads ``last``."""
+    def _absorb_next(self, last: Operation, into: Operation, *kinds: str) -> Operation | None:
+        """The operation after ``last`` where it is of ``kinds`` and nothing else needs ``last``."""
         users = self.users[last.name]
-        if len(users) != 1 or users[0].kind != kind:
+        if len(users) != 1 or users[0].kind not in kinds or last.name in self.outputs:
             return None
         self.absorbed[users[0].name] = into.name
         return users[0]
@@ -78,16 +90,57 @@ class _Builder:
             layer.act_bits, self.mode, limits=limits, percentile=layer.percentile
         )
 
+    def _parameter(self, tensor: Tensor | None, shape: tuple[int, ...] | None = None):
+        """A latent parameter with the values of ``tensor``; the same one for the same tensor."""
+        if tensor is None:
+            return None
+        shape = tuple(tensor.shape) if shape is None else shape
+        key = id(tensor), shape
+        if key not in self.parameters:
+            values = tensor.detach().clone().reshape(shape)
+            self.parameters[key] = nn.Parameter(values, _learns(tensor))
+        return self.parameters[key]
+
+    def _norm_of(self, operation: Operation) -> nn.Module:
+        if operation.kind == "affine":
+            return self._affine_of(operation)
+        tensors = operation.tensors
+        key = id(tensors["mean"])
+        if key not in self.norms:
+            self.norms[key] = self._batch_norm(operation)
+        return self.norms[key]
+
+    def _batch_norm(self, operation: Operation) -> nn.Module:
+        tensors, settings = operation.tensors, operation.settings
+        kind = nn.BatchNorm2d if len(operation.shape) == 3 else nn.BatchNorm1d
+        norm = kind(len(tensors["mean"]), settings["eps"], settings["momentum"], affine=False)
+        norm.affine = tensors["weight"] is not None
+        norm.weight = self._parameter(tensors["weight"])
+        norm.bias = self._parameter(tensors["bias"])
+        norm.running_mean = tensors["mean"].detach().clone()
+        norm.running_var = tensors["var"].detach().clone()
+        if tensors["tracked"] is not None:
+            norm.num_batches_tracked = tensors["tracked"].detach().clone()
+        return norm
+
+    def _affine_of(self, operation: Operation) -> AffineNorm:
+        def kept(tensor: Tensor | None) -> Tensor | None:
+            if isinstance(tensor, nn.Parameter):
+                return self._parameter(tensor)
+            return None if tensor is None else tensor.to(torch.get_default_dtype())
+
+        tensors = operation.tensors
+        return AffineNorm(operation.shape[0], kept(tensors["scale"]), kept(tensors["offset"]))
+
+    # Kinds of operations.
+
     def _input(self, operation: Operation) -> None:
         self._emit(operation, InputOp(self._quantizer(self.config)))
 
     def _conv(self, operation: Operation) -> None:
-        module = operation.module
+        settings = operation.settings
         geometry = Geometry(
-            tuple(module.stride),
-            tuple(operation.settings["padding"]),
-            tuple(module.dilation),
-            module.groups,
+            settings["stride"], settings["padding"], settings["dilation"], settings["groups"]
         )
         self._weighted(operation, geometry)
 
@@ -96,12 +149,13 @@ class _Builder:
 
     def _weighted(self, operation: Operation, geometry: Geometry | None) -> None:
         layer = self.config.for_layer(operation.path)
-        norm = self._absorb_next(operation, operation, "norm")
+        norm = self._absorb_next(operation, operation, "norm", "affine")
         limits = self._absorb_relu(norm or operation, operation)
+        tensors = operation.tensors
         unit = WeightedLayer(
-            operation.module.weight,
-            operation.module.bias,
-            None if norm is None else norm.module,
+            self._parameter(tensors["weight"], operation.settings["weight_shape"]),
+            self._parameter(tensors["bias"]),
+            None if norm is None else self._norm_of(norm),
             geometry=geometry,
             bits=layer.weight_bits,
             out=self._quantizer(layer, limits),
@@ -117,20 +171,22 @@ class _Builder:
             self.config.for_layer(operation.path), self._absorb_relu(operation, operation)
         )
         shift_mode = self.config.requant_mode == "shift"
-        self._emit(operation, NormOp(operation.module, out, shift_mode=shift_mode))
+        self._emit(operation, NormOp(self._norm_of(operation), out, shift_mode=shift_mode))
+
+    def _affine(self, operation: Operation) -> None:
+        self._norm(operation)
 
     def _relu(self, operation: Operation) -> None:
         self._emit(operation, ClipOp(operation.settings["limits"]))
 
     def _max_pool(self, operation: Operation) -> None:
-        self._emit(operation, MaxPoolOp(**operation.settings))
+        self._emit(operation, MaxPoolOp(_window(operation)))
 
     def _avg_pool(self, operation: Operation) -> None:
         out = self._quantizer(
             self.config.for_layer(operation.path), self._absorb_relu(operation, operation)
         )
-        path = operation.path or operation.name
-        self._emit(operation, AvgPoolOp(out, path=path, **operation.settings))
+        self._emit(operation, AvgPoolOp(out, _window(operation)))
 
     def _add(self, operation: Operation) -> None:
         limits = self._absorb_relu(operation, operation)
@@ -142,6 +198,20 @@ class _Builder:
     def _flatten(self, operation: Operation) -> None:
         self._emit(operation, FlattenOp())
 
-    def _shortcut(self, operation: Operation) -> None:
-        module = operation.module
-        self._emit(operation, FixedConvOp(module.channels, module.padding, module.stride))
+    def _select(self, operation: Operation) -> None:
+        settings = operation.settings
+        channels = operation.shape[0] - sum(settings["channels"])
+        op = FixedConvOp(channels, settings["channels"], settings["stride"], settings["padding"])
+        self._emit(operation, op)
+
+    def _training(self, operation: Operation) -> None:
+        self._emit(operation, TrainingOp(operation.module, self.mode))
+
+
+def _learns(tensor: Tensor) -> bool:
+    """Whether a latent parameter learns: constants that stand for weights do."""
+    return tensor.requires_grad if isinstance(tensor, nn.Parameter) else True
+
+
+def _window(operation: Operation) -> Window:
+    return Window(**operation.settings, path=operation.path or operation.name)

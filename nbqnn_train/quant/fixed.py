@@ -1,4 +1,4 @@
-"""Convolution with given weights of 0 and 1: moves and pads channels, exactly."""
+"""Convolution with given weights of 0 and 1: moves and pads channels and positions, exactly."""
 
 import torch
 from torch import Tensor, nn
@@ -10,21 +10,38 @@ __all__ = ["FixedConvOp"]
 
 
 class FixedConvOp(nn.Module):
-    """Every ``stride``-th row and column, between ``padding`` channels of zeros on either side; the
-    format of the input is kept.
+    """Every ``stride``-th row and column of a map with zeros around it, between channels of zeros
+    on either side; the format of the input is kept.
 
-    weight : (Cout, Cin, 1, 1), at most a single 1 per output channel and else zeros: the same as a
-        convolution with ``geometry``, as the exported graph has it. Here values are copied, which
-        takes less time.
+    weight : (Cout, Cin / groups, 1, 1), at most a single 1 per output channel and else zeros: the
+        same as a convolution with ``geometry``, as the exported graph has it. Here values are
+        copied, which takes less time.
+
+    Parameters
+    ----------
+    channels : of the input.
+    added : channels of zeros before and after them.
+    stride : (vertical, horizontal).
+    padding : zeros around the map, (top, left, bottom, right).
     """
 
-    def __init__(self, channels: int, padding: int, stride: int):
+    def __init__(
+        self,
+        channels: int,
+        added: tuple[int, int],
+        stride: tuple[int, int] = (1, 1),
+        padding: tuple[int, int, int, int] = (0, 0, 0, 0),
+    ):
         super().__init__()
-        self.padding = padding
-        self.geometry = Geometry((stride, stride))
-        weight = torch.zeros(channels + 2 * padding, channels, 1, 1)
-        for channel in range(channels):
-            weight[channel + padding, channel] = 1
+        self.added = added
+        groups = 1 if any(added) else channels
+        self.geometry = Geometry(stride, padding, groups=groups)
+        if groups == channels:
+            weight = torch.ones(channels, 1, 1, 1)
+        else:
+            weight = torch.zeros(channels + sum(added), channels, 1, 1)
+            for channel in range(channels):
+                weight[channel + added[0], channel] = 1
         self.register_buffer("weight", weight, persistent=False)
 
     def forward(self, values, sources, record=None) -> Tensor:
@@ -35,6 +52,9 @@ class FixedConvOp(nn.Module):
         return result
 
     def copied(self, value: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, C + 2 * padding, ceil(H / stride), ceil(W / stride))."""
+        """(N, C, H, W) with zeros around, every ``stride``-th row and column, channels added."""
+        top, left, bottom, right = self.geometry.padding
+        if any(self.geometry.padding):
+            value = F.pad(value, (left, right, top, bottom))
         rows, columns = self.geometry.stride
-        return F.pad(value[:, :, ::rows, ::columns], (0, 0, 0, 0, self.padding, self.padding))
+        return F.pad(value[:, :, ::rows, ::columns], (0, 0, 0, 0, *self.added))

@@ -5,11 +5,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.quant.activations import ActivationQuantizer
 from nbqnn_train.quant.formats import Format
 from nbqnn_train.quant.mode import Mode
+from nbqnn_train.quant.origin import Origin
+from nbqnn_train.quant.reading.operations import Reading
 from nbqnn_train.quant.weighted import WeightedLayer
 
 __all__ = ["QuantNetwork", "Step"]
@@ -17,45 +20,126 @@ __all__ = ["QuantNetwork", "Step"]
 
 @dataclass(frozen=True)
 class Step:
-    """One operation: its key among the network's operations and the keys that it reads."""
+    """One operation: its key among the network's operations and the keys that it reads.
+
+    last : name of the last operation of the module that it computes, of those that it fuses.
+    """
 
     name: str
     inputs: tuple[str, ...]
+    last: str
 
 
 class QuantNetwork(nn.Module):
     """What :func:`nbqnn_train.convert.convert` makes of a module.
 
     In training mode it computes what its :class:`Mode` says. In evaluation mode it always computes
-    the exported graph: to the bit when its values are float64 (``network.double()``).
+    the exported graph: to the bit when its values are float64 (``network.double()``). It takes the
+    inputs of the module and returns what the module returns, in the same nesting and shapes.
 
     Parameters
     ----------
-    ops : operations by key; the first step's is an :class:`InputOp`.
+    ops : operations by key; the first ones take the inputs.
     steps : in topological order.
-    output : key of the step whose value is the network's.
+    outputs : keys of the steps whose values the network returns.
+    reading : what was read of the module.
+
+    Attributes
+    ----------
+    final : for each output what the module applies last and the network leaves out: "none",
+        "softmax", "log_softmax", "sigmoid" or "argmax".
+    notes : what was noticed while the module was read, one line each.
     """
 
-    def __init__(self, ops: dict[str, nn.Module], steps: list[Step], output: str, mode: Mode):
+    def __init__(
+        self,
+        ops: dict[str, nn.Module],
+        steps: list[Step],
+        outputs: tuple[str, ...],
+        mode: Mode,
+        reading: Reading,
+    ):
         super().__init__()
         self.ops = nn.ModuleDict(ops)
         self.steps = tuple(steps)
-        self.output = output
+        self.outputs = outputs
         self.mode = mode
+        self.reading = reading
+        self.final = tuple(output.final for output in reading.outputs)
+        self.notes = tuple(reading.notes)
+        #: Where the network comes from; set by what converts it.
+        self.origin: Origin | None = None
         self._last_use = {source: step.name for step in steps for source in step.inputs}
-        self._last_use[output] = ""
+        self._last_use |= dict.fromkeys(outputs, "")
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self._run(x, None)
+    @property
+    def output(self) -> str:
+        """Key of the step whose value is the (first) output."""
+        return self.outputs[0]
 
-    def trace(self, x: Tensor) -> dict[str, Tensor]:
+    def forward(self, *args, **kwargs):
+        tensors, arrangements = self._taken(args, kwargs)
+        results = self._arranged(self._run(tensors, None), arrangements)
+        return pytree.tree_unflatten(results, self.reading.out_spec)
+
+    def trace(self, *args, **kwargs) -> dict[str, Tensor]:
         """Real values of every node of the exported graph, by its name; in evaluation mode."""
         if self.training:
             raise RuntimeError("Network must be in evaluation mode to be traced")
         values: dict[str, Tensor] = {}
         with torch.no_grad():
-            self._run(x, values)
+            self._run(self.tensors(*args, **kwargs), values)
         return values
+
+    def compute_like(self, shapes: tuple[tuple[int, ...], ...]) -> None:
+        """Computes one input of zeros of ``shapes``, which leave out the batch."""
+        parameter = next(self.parameters(), torch.zeros(()))
+        zeros = [
+            torch.zeros(1, *shape, dtype=parameter.dtype, device=parameter.device)
+            for shape in shapes
+        ]
+        self._arrangements(shapes)
+        self._run(self._named(zeros), None)
+
+    def tensors(self, *args, **kwargs) -> dict[str, Tensor]:
+        """The inputs by the key of the step that takes them, in the shape that it has.
+
+        Raises :class:`NbqnnError` where they are not what the module takes, or of a size for which
+        the module computes something else than what was read.
+        """
+        return self._taken(args, kwargs)[0]
+
+    def returned(
+        self, values: dict[str, Tensor], shapes: tuple[tuple[int, ...], ...]
+    ) -> list[Tensor]:
+        """The outputs, flat, from the values of the steps for inputs of ``shapes``."""
+        return self._arranged(values, self._arrangements(shapes))
+
+    def _arrangements(self, shapes: tuple[tuple[int, ...], ...]) -> list[tuple]:
+        if self.origin is not None:
+            return self.origin.arrangements(self, shapes)
+        return [output.arrangement for output in self.reading.outputs]
+
+    def _taken(self, args: tuple, kwargs: dict) -> tuple[dict[str, Tensor], list[tuple]]:
+        """Inputs by key, and how the outputs are arranged for inputs of this size."""
+        given, spec = pytree.tree_flatten((args, kwargs))
+        found = [leaf for leaf in given if isinstance(leaf, Tensor)]
+        names = list(self.reading.inputs)
+        if len(found) != len(names) or (len(names) > 1 and spec != self.reading.in_spec):
+            raise NbqnnError(
+                f"Network must be given {len(names)} tensors as the module is ({', '.join(names)}),"
+                f" not {len(found)}"
+            )
+        shapes = tuple(tuple(tensor.shape[1:]) for tensor in found)
+        arrangements = self._arrangements(shapes)
+        return self._named(found), arrangements
+
+    def _named(self, given: list[Tensor]) -> dict[str, Tensor]:
+        """Inputs by key, series as maps of height 1."""
+        return {
+            name: tensor.unsqueeze(2) if tensor.dim() == 3 else tensor
+            for name, tensor in zip(self.reading.inputs, given, strict=True)
+        }
 
     def formats(self) -> dict[str, Format]:
         """The format of each step's value, by the step's key."""
@@ -79,14 +163,24 @@ class QuantNetwork(nn.Module):
     def calibrated(self) -> bool:
         return all(quantizer.calibrated for quantizer in self.quantizers())
 
-    def _run(self, x: Tensor, trace: dict[str, Tensor] | None) -> Tensor:
+    def run_steps(self, tensors: dict[str, Tensor], compute: Callable) -> dict[str, Tensor]:
+        """All values by the steps' keys; ``compute(op, *inputs)`` gives each."""
+        values: dict[str, Tensor] = {}
+        for step in self.steps:
+            inputs = [values[source] for source in step.inputs] or [tensors[step.name]]
+            values[step.name] = compute(self.ops[step.name], *inputs)
+        return values
+
+    def _run(
+        self, tensors: dict[str, Tensor], trace: dict[str, Tensor] | None
+    ) -> dict[str, Tensor]:
         calibrated = self.calibrated
         if not (calibrated or self.training or self.mode.calibrating):
             raise NbqnnError("Network must be calibrated before it is evaluated")
         known = self.formats() if calibrated else {}
         values: dict[str, Tensor] = {}
         for step in self.steps:
-            inputs = [values[source] for source in step.inputs] or [x]
+            inputs = [values[source] for source in step.inputs] or [tensors[step.name]]
             sources = [known.get(source) for source in step.inputs]
             record = None if trace is None else _recorder(trace, step.name)
             values[step.name] = self.ops[step.name](inputs, sources, record)
@@ -96,7 +190,19 @@ class QuantNetwork(nn.Module):
             for source in step.inputs:
                 if self._last_use[source] == step.name:
                     values.pop(source, None)
-        return values[self.output]
+        return values
+
+    def _arranged(self, values: dict[str, Tensor], arrangements: list[tuple]) -> list[Tensor]:
+        results = []
+        for key, arrangement in zip(self.outputs, arrangements, strict=True):
+            value = values[key]
+            for kind, argument in arrangement:
+                if kind == "permute":
+                    value = value.permute(0, *(d + 1 for d in argument))
+                else:
+                    value = value.squeeze(2) if kind == "series" else value.reshape(-1, *argument)
+            results.append(value)
+        return results
 
 
 def _recorder(trace: dict[str, Tensor], name: str) -> Callable[[str, Tensor], None]:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from nbqnn_train.quant.activations import ActivationQuantizer
+from nbqnn_train.quant.affine import AffineNorm
 from nbqnn_train.quant.centering import TINY, centered, remember_mean
 from nbqnn_train.quant.fold import (
     MULTIPLIER_LOG2_SHIFT_MODE,
@@ -41,7 +42,11 @@ class NormOp(nn.Module):
     """
 
     def __init__(
-        self, norm: nn.BatchNorm1d | nn.BatchNorm2d, out: ActivationQuantizer, *, shift_mode: bool
+        self,
+        norm: nn.BatchNorm1d | nn.BatchNorm2d | AffineNorm,
+        out: ActivationQuantizer,
+        *,
+        shift_mode: bool,
     ):
         super().__init__()
         self.norm = norm
@@ -81,7 +86,7 @@ class NormOp(nn.Module):
         used = torch.sign(gain.detach()) * self._magnitude(gain, source)
         used = used + gain - gain.detach()
         scaled = value * _per_channel(used, value)
-        if mode.folded or mode.calibrating:
+        if mode.folded or mode.calibrating or isinstance(self.norm, AffineNorm):
             return self.out(scaled + _per_channel(self._offset(used), value))
         result, mean = centered(scaled, self.norm.bias)
         remember_mean(self.norm, mean, used)

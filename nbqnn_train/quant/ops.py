@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.quant.activations import ActivationQuantizer
 from nbqnn_train.quant.fold import MULTIPLIER_LOG2_SHIFT_MODE, Requantization
 from nbqnn_train.quant.formats import Format, fake_quantize
 from nbqnn_train.quant.max_pooling import max_pool
+from nbqnn_train.quant.mode import Mode
 from nbqnn_train.quant.weights import power_of_two
+from nbqnn_train.quant.window import Window
 
 __all__ = [
     "AddOp",
@@ -27,8 +28,10 @@ __all__ = [
     "FlattenOp",
     "InputOp",
     "MaxPoolOp",
+    "TrainingOp",
     "average_multiplier",
     "power_rule",
+    "window_sums",
 ]
 
 
@@ -84,13 +87,30 @@ class ClipOp(nn.Module):
 class MaxPoolOp(nn.Module):
     """Largest value of each window; padding never wins."""
 
-    def __init__(self, kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]):
+    def __init__(self, window: Window):
         super().__init__()
-        self.kernel, self.stride, self.padding = kernel, stride, padding
+        self.window = window
 
     def forward(self, values, sources, record=None) -> Tensor:
         (value,) = values
-        return max_pool(value, self.kernel, self.stride, self.padding)
+        kernel, stride, (top, left, bottom, right) = self.window.at(*value.shape[2:])
+        if (top, left) == (bottom, right) and 2 * top <= kernel[0] and 2 * left <= kernel[1]:
+            return max_pool(value, kernel, stride, (top, left))
+        padded = F.pad(value, (left, right, top, bottom), value=-math.inf)
+        return max_pool(padded, kernel, stride, (0, 0))
+
+
+class TrainingOp(nn.Module):
+    """What is active in training only, such as dropout; elsewhere it gives back what it gets."""
+
+    def __init__(self, module: nn.Module, mode: Mode):
+        super().__init__()
+        self.module = module
+        self.mode = mode
+
+    def forward(self, values, sources, record=None) -> Tensor:
+        (value,) = values
+        return self.module(value) if self.training and not self.mode.calibrating else value
 
 
 class FlattenOp(nn.Module):
@@ -113,53 +133,39 @@ def average_multiplier(window: int) -> tuple[int, int]:
     return multiplier, shift
 
 
-class AvgPoolOp(nn.Module):
-    """Mean of each window; ``kernel`` None means that the output has ``size`` (adaptive pooling).
+def window_sums(value: Tensor, kernel, stride, padding: tuple[int, int, int, int]) -> Tensor:
+    """Sums over windows of (N, C, H, W); padding (top, left, bottom, right) counts as zeros."""
+    top, left, bottom, right = padding
+    if any(padding):
+        value = F.pad(value, (left, right, top, bottom))
+    return F.avg_pool2d(value, kernel, stride, divisor_override=1)
 
-    A map that already has the size passes as it is, as in AlexNet and VGG.
+
+class AvgPoolOp(nn.Module):
+    """Mean of each window.
+
+    A map that already has the size asked for passes as it is, as in AlexNet and VGG.
     Windows that are no power of two use the integer approximation of one over their size that
     the graph holds, in training too. Padding counts as zeros.
     """
 
-    def __init__(
-        self,
-        out: ActivationQuantizer,
-        *,
-        kernel: tuple[int, int] | None,
-        stride: tuple[int, int] | None = None,
-        padding: tuple[int, int] = (0, 0),
-        size: tuple[int, int] | None = None,
-        path: str,
-    ):
+    def __init__(self, out: ActivationQuantizer, window: Window):
         super().__init__()
         self.out = out
-        self.kernel, self.stride, self.padding, self.size = kernel, stride, padding, size
-        self.path = path
+        self.window = window
         #: Whether the last map that came by was already of the size asked for.
         self.copies = False
 
-    def windows(self, height: int, width: int) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Kernel and stride for a map of this size."""
-        if self.kernel is not None:
-            return self.kernel, self.stride
-        if height % self.size[0] or width % self.size[1]:
-            raise NbqnnError(
-                f"{self.path}: adaptive pooling to {self.size[0]} x {self.size[1]} must divide the "
-                f"feature map, not {height} x {width}"
-            )
-        kernel = height // self.size[0], width // self.size[1]
-        return kernel, kernel
-
     def forward(self, values, sources, record=None) -> Tensor:
         (value,), (source,) = values, sources
-        kernel, stride = self.windows(*value.shape[2:])
-        self.copies = self.is_copy(kernel, stride)
+        kernel, stride, padding = self.window.at(*value.shape[2:])
+        self.copies = self.is_copy(kernel, stride, padding)
         if self.copies and (source is None or source == self.out.format):
             if self.out.mode.calibrating:
                 self.out.observe(value)
             return value
         multiplier, shift = average_multiplier(kernel[0] * kernel[1])
-        total = F.avg_pool2d(value, kernel, stride, self.padding, divisor_override=1)
+        total = window_sums(value, kernel, stride, padding)
         acc = total * (multiplier / (1 << shift))
         if self.out.mode.calibrating or self.training:
             return self.out(acc)
@@ -169,11 +175,13 @@ class AvgPoolOp(nn.Module):
         bound = kernel[0] * kernel[1] * multiplier * source.magnitude
         return rescale(acc, exponent, bound, self.out)
 
-    def is_copy(self, kernel: tuple[int, int], stride: tuple[int, int]) -> bool:
+    def is_copy(
+        self, kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, ...]
+    ) -> bool:
         """Whether every window is one position and nothing is clipped, so that nothing changes."""
         return (
             kernel == stride == (1, 1)
-            and self.padding == (0, 0)
+            and not any(padding)
             and self.out.limits == (-math.inf, math.inf)
         )
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nbqnn_train.quant.activations import ActivationQuantizer
+from nbqnn_train.quant.affine import AffineNorm
 from nbqnn_train.quant.centering import TINY, centered, remember_mean
 from nbqnn_train.quant.estimators import estimator
 from nbqnn_train.quant.fold import (
@@ -59,6 +60,10 @@ class IntegerLayer:
     requantization: Requantization
 
 
+def _parameter(tensor: Tensor) -> nn.Parameter:
+    return tensor if isinstance(tensor, nn.Parameter) else nn.Parameter(tensor.detach().clone())
+
+
 class WeightedLayer(nn.Module):
     """``requantize(norm(conv(x)))`` with power-of-two weights; a linear layer where ``geometry`` is
     None.
@@ -70,7 +75,7 @@ class WeightedLayer(nn.Module):
 
     Parameters
     ----------
-    weight : (Cout, Cin / groups, KH, KW) or (Fout, Fin)
+    weight : (Cout, Cin / groups, KH, KW) or (Fout, Fin); a parameter is shared, others are copied.
     bias : (Cout,) or None
     norm : batch norm over the output channels, or None
     """
@@ -79,7 +84,7 @@ class WeightedLayer(nn.Module):
         self,
         weight: Tensor,
         bias: Tensor | None,
-        norm: nn.BatchNorm1d | nn.BatchNorm2d | None,
+        norm: nn.BatchNorm1d | nn.BatchNorm2d | AffineNorm | None,
         *,
         geometry: Geometry | None,
         bits: int,
@@ -90,8 +95,8 @@ class WeightedLayer(nn.Module):
         estimator_name: str = "reconstructed",
     ):
         super().__init__()
-        self.weight = nn.Parameter(weight.detach().clone())
-        self.bias = None if bias is None else nn.Parameter(bias.detach().clone())
+        self.weight = _parameter(weight)
+        self.bias = None if bias is None else _parameter(bias)
         self.norm = norm
         self.geometry = geometry
         self.bits = bits
@@ -201,7 +206,8 @@ class WeightedLayer(nn.Module):
         out = self._linear(value, weight)
         if not self.shift_mode:
             out = out * self._on_output(gain.abs())
-        if self.norm is not None and not mode.folded and not mode.calibrating:
+        follows = self.norm is not None and not isinstance(self.norm, AffineNorm)
+        if follows and not mode.folded and not mode.calibrating:
             out, mean = centered(out, self.norm.bias)
             remember_mean(self.norm, mean, gain, self.bias)
             return self.out(out, overwrite=True)

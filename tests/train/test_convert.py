@@ -19,20 +19,6 @@ class Block(nn.Module):
         return F.relu(self.norm(self.conv(x)))
 
 
-class Odd(nn.Module):
-    """Several things that have no integer form."""
-
-    def __init__(self):
-        super().__init__()
-        self.body = nn.Sequential(Block(), nn.Sigmoid())
-        self.up = nn.Upsample(scale_factor=2)
-        self.pool = nn.MaxPool2d(2, ceil_mode=True)
-
-    def forward(self, x):
-        x = torch.tanh(self.body(x)) * 2
-        return self.pool(self.up(x)).softmax(1)
-
-
 def test_fusion():
     network = convert(nn.Sequential(Block(), nn.Flatten(), nn.Linear(16, 3)), QuantConfig())
     assert [type(network.ops[step.name]).__name__ for step in network.steps] == [
@@ -51,80 +37,6 @@ def test_the_module_stays_as_it_is():
     network.train()(torch.rand(4, 2, 4, 4)).sum().backward()
     assert all(torch.equal(before[name], tensor) for name, tensor in module.state_dict().items())
     assert all(parameter.grad is None for parameter in module.parameters())
-
-
-def test_everything_unsupported_is_named_at_once():
-    with pytest.raises(NbqnnError) as caught:
-        convert(Odd(), QuantConfig())
-    message = str(caught.value)
-    assert "\n" not in message
-    for expected in (
-        "body.1 (Sigmoid)",
-        "the module itself (tanh)",
-        "the module itself (mul)",
-        "up (Upsample)",
-        "pool (max pooling with ceil_mode, return_indices or dilation)",
-        "the module itself (Tensor.softmax)",
-    ):
-        assert expected in message
-
-
-class Branching(nn.Module):
-    def forward(self, x):
-        return x if x.sum() > 0 else -x
-
-
-class TwoInputs(nn.Module):
-    def forward(self, x, y):
-        return x + y
-
-
-class Twice(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(2, 2, 1)
-
-    def forward(self, x):
-        return self.conv(self.conv(x))
-
-
-class Tuple(nn.Module):
-    def forward(self, x):
-        return x, x
-
-
-class AddNumber(nn.Module):
-    def forward(self, x):
-        return x + 1
-
-
-class Reshape(nn.Module):
-    def forward(self, x):
-        return x.view(x.size(0), 2, -1)
-
-
-@pytest.mark.parametrize(
-    ("module", "message"),
-    [
-        (Branching(), "Branching must be traceable by torch.fx"),
-        (TwoInputs(), "a second input"),
-        (Twice(), r"conv \(Conv2d that is called more than once\)"),
-        (Tuple(), "an output that is not one tensor"),
-        (AddNumber(), "an operand that is no tensor of the network, 1"),
-        (Reshape(), "a change of shape to"),
-        (nn.Conv2d(1, 1, 3, padding_mode="reflect"), "padding mode 'reflect'"),
-        (nn.Sequential(nn.BatchNorm2d(2, track_running_stats=False)), "without running statistics"),
-        (nn.Sequential(nn.AdaptiveAvgPool2d((None, 1))), "keeps a size"),
-        (nn.Sequential(nn.AvgPool2d(3, padding=1, count_include_pad=False)), "not counted"),
-        (nn.Sequential(nn.Flatten(0)), "flatten of dimensions 0 to -1"),
-        (nn.Sequential(nn.Conv1d(1, 1, 1)), r"0 \(Conv1d\)"),
-    ],
-)
-def test_refused(module, message):
-    if isinstance(module, nn.Conv2d):
-        module = nn.Sequential(module)
-    with pytest.raises(NbqnnError, match=message):
-        convert(module, QuantConfig())
 
 
 def test_overrides_by_pattern():

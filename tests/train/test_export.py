@@ -23,9 +23,9 @@ def test_uncalibrated():
         export_graph(convert(nn.Sequential(nn.Conv2d(1, 1, 1)), QuantConfig()), (1, 4, 4))
 
 
-@pytest.mark.parametrize("shape", [(4, 4), (1, 0, 4), (1, 4, "4"), (1, 4, 4, 4)])
+@pytest.mark.parametrize("shape", [(), (1, 0, 4), (1, 4, "4"), (1, 4, 4, 4)])
 def test_bad_shapes(shape):
-    with pytest.raises(NbqnnError, match="Input shape must be three positive integers"):
+    with pytest.raises(NbqnnError, match="Input shape must be positive integers"):
         export_graph(network(nn.Sequential(nn.Conv2d(1, 1, 1)), 1, 4), shape)
 
 
@@ -56,7 +56,7 @@ def test_weights_that_are_no_numbers(part, value, place):
 
 def test_adaptive_pooling_must_divide():
     module = network(nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Conv2d(1, 1, 1)), 1, 4)
-    with pytest.raises(NbqnnError, match=r"0: adaptive pooling to 2 x 2 must divide .* not 5 x 5"):
+    with pytest.raises(NbqnnError, match=r"fit the network: adaptive pooling of 5 x 5 to 2 x 2"):
         export_graph(module, (1, 5, 5))
 
 

@@ -1,0 +1,1 @@
+"""Reading a PyTorch module: what it computes, as operations that can be quantized."""

@@ -1,0 +1,241 @@
+"""What a module does with an example, as operators in order: ``torch.export`` and its errors."""
+
+import copy
+import logging
+import re
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, fx, nn
+from torch.utils import _pytree as pytree
+
+from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.quant.finite import check_finite
+from nbqnn_train.quant.reading.aliases import is_plain
+from nbqnn_train.quant.reading.refusals import NetworkRefused, Refusal
+from nbqnn_train.quant.reading.training_only import kept_for_training, mark_functional_dropout
+
+__all__ = ["BATCH", "Example", "Program", "private_copy", "program_of", "quiet", "source_of"]
+
+#: Images of the example that is read: a number that is rarely a size of anything else, so that what
+#: takes it for a constant is noticed.
+BATCH = 7
+_TORCH = str(Path(torch.__file__).parent)
+_PACKAGE = str(Path(__file__).parents[2])
+_LONGEST_REASON = 160
+
+
+@dataclass(frozen=True)
+class Example:
+    """The arguments of one call of a module; tensors have the batch in front."""
+
+    args: tuple
+    kwargs: dict
+
+    @classmethod
+    def of(cls, example) -> "Example":
+        """From a tensor, a tuple or list of arguments or a dict of keyword arguments."""
+        if isinstance(example, Example):
+            return example
+        if isinstance(example, Tensor):
+            return cls((example,), {})
+        if isinstance(example, dict):
+            return cls((), dict(example))
+        if isinstance(example, (tuple, list)):
+            return cls(tuple(example), {})
+        raise TypeError(
+            f"Example must be a tensor, a tuple of arguments or a dict of keyword arguments, "
+            f"not {type(example).__name__}"
+        )
+
+    def leaves(self) -> list:
+        return pytree.tree_leaves((self.args, self.kwargs))
+
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Of its tensors, without the batch."""
+        return tuple(tuple(leaf.shape[1:]) for leaf in self.leaves() if isinstance(leaf, Tensor))
+
+    def shaped(self, shapes: tuple[tuple[int, ...], ...]) -> "Example":
+        """With tensors of other shapes, given without the batch."""
+        remaining = iter(shapes)
+        return self.map(lambda tensor: tensor.new_zeros(BATCH, *next(remaining)))
+
+    def map(self, change) -> "Example":
+        """With ``change`` applied to every tensor."""
+        args, kwargs = pytree.tree_map_only(Tensor, change, (self.args, self.kwargs))
+        return Example(args, kwargs)
+
+
+@dataclass(frozen=True)
+class Program:
+    """Operators in order, and the tensors of the module that they read.
+
+    graph : placeholders, operators and one output.
+    tensors : of the module by the name of the placeholder; ``paths`` where the module has them.
+    inputs : names of the placeholders of the example's tensors.
+    modules : by path; ``training`` those that do something in training only, by their key.
+    """
+
+    graph: fx.Graph
+    tensors: dict[str, Tensor]
+    paths: dict[str, str]
+    inputs: list[str]
+    in_spec: object
+    out_spec: object
+    modules: dict[str, nn.Module]
+    training: dict[int, nn.Module]
+
+
+def private_copy(module: nn.Module) -> nn.Module:
+    """A copy in evaluation mode that shares nothing with ``module``, in float32 or float64.
+
+    Weights that are computed beforehand (pruning, weight norm) are copied as they are. Raises
+    :class:`NbqnnError` for weights that are no numbers, or not there yet.
+    """
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
+            raise NbqnnError(
+                f"{name} must have a shape; remedy: run the network once on an example before it "
+                "is converted"
+            )
+        if tensor.is_complex() or tensor.is_quantized:
+            raise NbqnnError(f"{name} must hold real numbers, not {tensor.dtype}")
+        check_finite(f"Weights of {type(module).__name__}: {name}", tensor.detach())
+    memo = {}
+    for part in module.modules():
+        for value in vars(part).values():
+            if isinstance(value, Tensor) and not value.is_leaf:
+                memo[id(value)] = value.detach().clone()
+    try:
+        copied = copy.deepcopy(module, memo)
+    except Exception as error:  # whatever the module's own parts raise
+        raise NbqnnError(
+            f"{type(module).__name__} must be copyable with copy.deepcopy: {_first_line(error)}"
+        ) from None
+    kinds = {t.dtype for t in copied.parameters() if t.is_floating_point()}
+    if kinds - {torch.float32, torch.float64} or len(kinds) > 1:
+        copied = copied.float()
+    return copied.eval()
+
+
+def program_of(module: nn.Module, example: Example) -> Program:
+    """The program of ``module``, which is a private copy, for inputs like ``example``.
+
+    In-place operations are resolved. Raises :class:`NetworkRefused` where the module cannot be
+    read.
+    """
+    dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
+
+    def stretched(tensor: Tensor) -> Tensor:
+        kind = dtype if tensor.is_floating_point() else tensor.dtype
+        return torch.zeros(BATCH, *tensor.shape[1:], dtype=kind)
+
+    if not example.shapes() or any(
+        leaf.dim() < 2 for leaf in example.leaves() if isinstance(leaf, Tensor)
+    ):
+        raise NbqnnError(
+            "Example must hold tensors with the batch in front, such as (N, C, H, W), not "
+            f"shapes {[tuple(t.shape) for t in example.leaves() if isinstance(t, Tensor)]}"
+        )
+    example = example.map(stretched)
+    try:
+        with quiet(), kept_for_training(module) as training:
+            exported = torch.export.export(module, example.args, example.kwargs)
+            mark_functional_dropout(exported.graph, training)
+            exported.graph_module.recompile()
+            if not is_plain(exported.graph):
+                exported = exported.run_decompositions({})
+    except Exception as error:  # torch.export raises whatever the exported code raises
+        raise NetworkRefused(type(module).__name__, [_unreadable(error)]) from None
+    signature = exported.graph_signature
+    state = exported.state_dict
+    tensors: dict[str, Tensor] = {}
+    paths = {
+        **signature.inputs_to_parameters,
+        **signature.inputs_to_buffers,
+        **signature.inputs_to_lifted_tensor_constants,
+    }
+    for name, target in paths.items():
+        found = _attribute(module, target)
+        tensors[name] = found if found is not None else state.get(target)
+        if tensors[name] is None:
+            tensors[name] = exported.constants[target]
+    return Program(
+        exported.graph,
+        tensors,
+        paths,
+        [name for name in signature.user_inputs if isinstance(name, str)],
+        exported.call_spec.in_spec,
+        exported.call_spec.out_spec,
+        dict(module.named_modules()),
+        training,
+    )
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without what PyTorch says about shapes that do not fit, which is said here in one line."""
+    logger = logging.getLogger("torch")
+    level = logger.level
+    names = ("torch._subclasses.fake_tensor", "torch.export", "torch._export")
+    parts = [logging.getLogger(name) for name in names]
+    levels = [part.level for part in parts]
+    for part in (logger, *parts):
+        part.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+        for part, before in zip(parts, levels, strict=True):
+            part.setLevel(before)
+
+
+def _attribute(module: nn.Module, target: str) -> Tensor | None:
+    for part in target.split("."):
+        module = getattr(module, part, None)
+    return module if isinstance(module, Tensor) else None
+
+
+def source_of(stack_trace: str | None) -> str:
+    """ "file:line" of the innermost call outside of PyTorch in a node's stack trace."""
+    frames = re.findall(r'File "([^"]+)", line (\d+)', stack_trace or "")
+    for file, line in reversed(frames):
+        if not file.startswith((_TORCH, _PACKAGE, "<")):
+            return f"{Path(file).name}:{line}"
+    return ""
+
+
+def _unreadable(error: Exception) -> Refusal:
+    frames = traceback.extract_tb(error.__traceback__)
+    source = ""
+    for frame in reversed(frames):
+        if not frame.filename.startswith((_TORCH, _PACKAGE, "<")):
+            source = f"{Path(frame.filename).name}:{frame.lineno}"
+            break
+    kind = type(error).__name__
+    if "DataDependent" in kind or "data-dependent" in str(error) or "Guard" in kind:
+        return Refusal(
+            "module",
+            "",
+            source,
+            "",
+            "what is computed depends on values (a Python condition on a tensor)",
+            "let the module compute the same for every input",
+        )
+    if isinstance(error, NetworkRefused):
+        return error.refusals[0]
+    remedy = "check that the module runs on the example, in evaluation mode"
+    return Refusal("module", "", source, "", f"it cannot be read: {_first_line(error)}", remedy)
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    line = lines[0].strip()
+    return line if len(line) <= _LONGEST_REASON else line[: _LONGEST_REASON - 1] + "…"

@@ -1,0 +1,23 @@
+"""From a module to what is read of it."""
+
+from torch import nn
+
+# The files of rules fill the reader's table when they are imported.
+from nbqnn_train.quant.reading import elementwise, layers, shapes, windows  # noqa: F401
+from nbqnn_train.quant.reading.operations import Reading
+from nbqnn_train.quant.reading.program import Example
+from nbqnn_train.quant.reading.reader import read_at
+from nbqnn_train.quant.reading.simplify import simplify
+
+__all__ = ["read_network"]
+
+
+def read_network(module: nn.Module, example: Example) -> Reading:
+    """What ``module`` computes for inputs like ``example``.
+
+    ``module`` is a private copy in evaluation mode. Raises
+    :class:`~nbqnn_train.quant.reading.refusals.NetworkRefused` with all that is not supported.
+    """
+    reading = read_at(module, example)
+    simplify(reading, type(module).__name__)
+    return reading

@@ -1,0 +1,442 @@
+"""Reads a module, through ``torch.export``, as a list of the operations of quantized networks."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, fx, nn
+from torch.utils import _pytree as pytree
+
+from nbqnn_train.quant.reading.aliases import Aliases, is_in_place
+from nbqnn_train.quant.reading.operations import Operation, Output, Reading
+from nbqnn_train.quant.reading.program import BATCH, Example, Program, program_of, source_of
+from nbqnn_train.quant.reading.refusals import NetworkRefused, Refusal, Unsupported
+from nbqnn_train.quant.reading.remedies import unsupported_operator
+from nbqnn_train.quant.reading.training_only import acts_in_training, marked_key
+from nbqnn_train.quant.reading.values import Constant, Value, canonical
+
+__all__ = ["RULES", "Reader", "read_at", "rule"]
+
+#: By operator (its overload packet) how it is read: a function of the reader, the node and the
+#: operator's arguments by name, that gives a value. The files of rules fill it.
+RULES: dict[object, Callable] = {}
+#: Names of arguments that Python has a meaning for.
+_RENAMED = {"self": "operand", "input": "operand", "min": "low", "max": "high"}
+
+
+def rule(*names: str) -> Callable:
+    """Registers a function as how the ATen operators of these names are read."""
+
+    def register(function: Callable) -> Callable:
+        for name in names:
+            RULES[getattr(torch.ops.aten, name)] = function
+        return function
+
+    return register
+
+
+def read_at(module: nn.Module, example: Example) -> Reading:
+    """What ``module``, which is a private copy, computes for inputs like ``example``.
+
+    Raises :class:`NetworkRefused` with everything that is not supported.
+    """
+    return Reader(type(module).__name__, program_of(module, example)).read()
+
+
+class Reader:
+    """Visits the nodes of a program in order."""
+
+    def __init__(self, network: str, program: Program):
+        self.network = network
+        self.program = program
+        self.operations: dict[str, Operation] = {}
+        self.values: dict[fx.Node, object] = {}
+        self.finals: dict[fx.Node, str] = {}
+        self.refusals: list[Refusal] = []
+        self.notes: list[str] = []
+        self.rounded = False
+        self.aliases = Aliases()
+        #: Operations that stand for what was refused; what follows from them is not reported.
+        self.refused: set[str] = set()
+        self._flattened: dict[str, str] = {}
+
+    def read(self) -> Reading:
+        live = _live(self.program.graph)
+        inputs: dict[str, tuple[int, ...]] = {}
+        outputs: list[Output] = []
+        for node in self.program.graph.nodes:
+            if node.op == "placeholder":
+                self._placeholder(node, inputs)
+            elif node.op == "output":
+                outputs = self._outputs(node)
+            elif node in live:
+                self._visit(node)
+            self.aliases.visit(node)
+        if self.refusals:
+            raise NetworkRefused(self.network, self.refusals)
+        program = self.program
+        return Reading(
+            self._needed(outputs),
+            outputs,
+            inputs,
+            program.in_spec,
+            program.out_spec,
+            self.notes,
+            self.rounded,
+        )
+
+    # Nodes.
+
+    def _placeholder(self, node: fx.Node, inputs: dict) -> None:
+        if node.name in self.program.tensors:
+            tensor = self.program.tensors[node.name]
+            learned = isinstance(tensor, nn.Parameter) and tensor.requires_grad
+            self.values[node] = Constant(tensor, self.program.paths[node.name], learned)
+            return
+        found = node.meta.get("val")
+        if not isinstance(found, Tensor):
+            return
+        shape = tuple(found.shape[1:])
+        inputs[node.name] = shape
+        self.values[node] = self._guarded(node, lambda: self._input(node, found, shape))
+
+    def _input(self, node: fx.Node, tensor: Tensor, shape: tuple[int, ...]) -> Value:
+        if not tensor.is_floating_point():
+            raise Unsupported(
+                f"an input of {str(tensor.dtype).removeprefix('torch.')}",
+                "give the network real numbers",
+                "input",
+            )
+        if len(shape) not in (1, 2, 3):
+            raise Unsupported(
+                f"an input with {len(shape)} dimensions beside the batch",
+                "vectors (F,), series (C, L) and maps (C, H, W) are read",
+                "input",
+            )
+        return self.emit(node, "input", (), canonical(shape), base=shape)
+
+    def _visit(self, node: fx.Node) -> None:
+        operands = [self.values.get(arg) for arg in node.all_input_nodes]
+        if any(isinstance(operand, (Value, tuple)) for operand in operands):
+            value = self._guarded(node, lambda: self._apply(node))
+        else:
+            value = self._computed(node)
+        if is_in_place(node):
+            for other in self.aliases.same_tensor(node.args[0]):
+                self.values[other] = value
+        self.values[node] = value
+
+    def _guarded(self, node: fx.Node, read: Callable):
+        """What ``read`` gives; where it refuses, a stand-in, so that reading goes on."""
+        before = self._refused_operand(node)
+        try:
+            return read()
+        except Unsupported as error:
+            if not before or error.kind == "operation":
+                self._refuse(node, error)
+        return self._stand_in(node)
+
+    def _refused_operand(self, node: fx.Node) -> bool:
+        values = [self.values.get(arg) for arg in node.all_input_nodes]
+        return any(isinstance(v, Value) and v.name in self.refused for v in values)
+
+    def _refuse(self, node: fx.Node, error: Unsupported) -> None:
+        name = "" if node.op != "call_function" else operator_name(node)
+        self.refusals.append(
+            Refusal(
+                error.kind, self.path(node), self.source(node), name, error.reason, error.remedy
+            )
+        )
+
+    def _stand_in(self, node: fx.Node):
+        found = node.meta.get("val")
+        if isinstance(found, (tuple, list)):
+            return tuple(self._stand_in_for(node, part) for part in found)
+        return self._stand_in_for(node, found)
+
+    def _stand_in_for(self, node: fx.Node, tensor) -> Value | None:
+        if not isinstance(tensor, Tensor):
+            return None
+        shape = tuple(tensor.shape[1:])
+        value = self.emit(node, "refused", (), canonical(shape), base=shape)
+        self.refused.add(value.name)
+        return value
+
+    def _apply(self, node: fx.Node):
+        key = marked_key(node)
+        if key is not None:
+            return self._training_only(node, key)
+        if getattr(node.target, "__name__", "") == "getitem":
+            whole, index = self.values[node.args[0]], node.args[1]
+            if isinstance(whole, tuple):
+                return whole[index]
+            if index == 0:
+                return whole
+            raise Unsupported(f"the second result of {operator_name(node.args[0])}")
+        read = RULES.get(getattr(node.target, "overloadpacket", None))
+        if read is None:
+            raise unsupported_operator(operator_name(node))
+        value = read(self, node, **self.arguments(node))
+        found = node.meta["val"]
+        found = found[0] if isinstance(found, (tuple, list)) else found
+        if found.shape[:1] != (BATCH,) and node not in self.finals:
+            raise Unsupported(
+                "a change of shape that mixes images", "keep the batch in front", "shape"
+            )
+        return value
+
+    def _training_only(self, node: fx.Node, key: int) -> Value:
+        module = self.program.training[key]
+        value = self.value(node.args[0])
+        if not acts_in_training(module, (BATCH, *value.shape)):
+            return value
+        if value.steps or value.order is not None or canonical(value.shape) != self.shape(value):
+            value = self.vector(value) if len(value.shape) == 1 else self.map(value)
+        out = self.emit(node, "training", (value.name,), self.shape(value), base=value.base)
+        self.operations[out.name].module = module
+        return out
+
+    def _computed(self, node: fx.Node):
+        """A constant, from parameters and buffers; not a tensor where the node gives none."""
+        if not isinstance(node.meta.get("val"), Tensor):
+            return self._other(node)
+        operands = [self.values.get(arg) for arg in node.all_input_nodes]
+        learned = any(isinstance(o, Constant) and o.learned for o in operands)
+
+        def tensor(arg):
+            found = self.values.get(arg)
+            if not isinstance(found, Constant):
+                return found
+            return found.tensor.detach().clone() if is_in_place(node) else found.tensor.detach()
+
+        try:
+            args, kwargs = fx.map_arg((node.args, node.kwargs), tensor)
+            with torch.no_grad():
+                return Constant(
+                    node.target(*args, **kwargs), learned=learned, source=self.source(node)
+                )
+        except Exception as error:  # whatever the operator raises
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            self._refuse(node, Unsupported(f"a constant that cannot be computed: {reason[0]}"))
+            return None
+
+    def _other(self, node: fx.Node):
+        """What gives no tensor: an assertion about sizes, a result of several constants."""
+        operands = [self.values.get(arg) for arg in node.all_input_nodes]
+        if not operands or any(not isinstance(o, Constant) for o in operands):
+            return None
+        args, kwargs = fx.map_arg(
+            (node.args, node.kwargs), lambda arg: self.values[arg].tensor.detach()
+        )
+        found = node.target(*args, **kwargs)
+        return Constant(found, source=self.source(node))
+
+    def _outputs(self, node: fx.Node) -> list[Output]:
+        outputs = []
+        for result in pytree.tree_leaves(node.args[0]):
+            value = self.values.get(result) if isinstance(result, fx.Node) else None
+            if not isinstance(value, Value):
+                self.refusals.append(
+                    Refusal(
+                        "output",
+                        "",
+                        "",
+                        "",
+                        "an output that is not computed from the input",
+                        "return tensors that the network computes, nothing else",
+                    )
+                )
+                continue
+            final = self.finals.get(result, "none")
+            if value.plain and len(value.base) == 1:
+                value = self.vector(value)
+            outputs.append(Output(value.name, self._arrangement(value), final))
+        return outputs
+
+    def _arrangement(self, value: Value) -> tuple:
+        """What leads to the output; nothing where it is what the operation gives."""
+        if value.plain and value.base == self.shape(value):
+            return ()
+        if value.plain and canonical(value.base) == self.shape(value):
+            return (("series", ()),)
+        return value.arrangement()
+
+    def _needed(self, outputs: list[Output]) -> list[Operation]:
+        """The operations that the outputs depend on, and the inputs."""
+        needed = {output.name for output in outputs}
+        for operation in reversed(self.operations.values()):
+            if operation.name in needed:
+                needed.update(operation.inputs)
+        kept = [o for o in self.operations.values() if o.name in needed or o.kind == "input"]
+        return kept
+
+    # For rules.
+
+    def arguments(self, node: fx.Node) -> dict:
+        """Arguments by the names that the operator gives them, defaults included; ``self`` and
+        ``input`` are called ``operand``, ``min`` and ``max`` ``low`` and ``high``."""
+        bound = {}
+        for place, argument in enumerate(node.target._schema.arguments):
+            name = _RENAMED.get(argument.name, argument.name)
+            if place < len(node.args):
+                bound[name] = node.args[place]
+            elif argument.name in node.kwargs:
+                bound[name] = node.kwargs[argument.name]
+            elif argument.has_default_value():
+                bound[name] = argument.default_value
+        return bound
+
+    def value(self, argument) -> Value:
+        found = self.values.get(argument) if isinstance(argument, fx.Node) else None
+        if not isinstance(found, Value):
+            raise Unsupported(
+                "a constant where a value of the network is expected",
+                "compute with what the network computes from its input",
+            )
+        return found
+
+    def is_value(self, argument) -> bool:
+        return isinstance(argument, fx.Node) and isinstance(self.values.get(argument), Value)
+
+    def constant(self, argument) -> Constant | None:
+        """The constant that an argument stands for; None for None."""
+        if argument is None:
+            return None
+        found = self.values.get(argument) if isinstance(argument, fx.Node) else None
+        if isinstance(found, Constant):
+            return found
+        if isinstance(argument, (int, float)):
+            return Constant(torch.tensor(float(argument)))
+        raise Unsupported(
+            "weights that are computed from the input",
+            "use weights that are the same for every image",
+            "weights",
+        )
+
+    def shape(self, value: Value) -> tuple[int, ...]:
+        """In which the quantized network holds it."""
+        return self.operations[value.name].shape
+
+    def map(self, value: Value) -> Value:
+        """The value as a map (C, H, W), or a series (C, L)."""
+        if not value.plain:
+            raise Unsupported(
+                "a map whose dimensions are in another order",
+                "keep (N, C, H, W); permute only what leaves the order of elements alone",
+                "shape",
+            )
+        if canonical(value.base) != self.shape(value):
+            raise Unsupported(
+                f"a change of shape from {_sized(self.shape(value))} to {_sized(value.base)}",
+                "only flattening a map and taking it back is supported",
+                "shape",
+            )
+        return value
+
+    def vector(self, value: Value) -> Value:
+        """The value as a vector (F,), flattened where it is a map."""
+        features = value.size
+        if not value.plain or max(value.base, default=1) != features:
+            raise Unsupported(
+                f"a linear layer on the last of the dimensions {_sized(value.shape)}",
+                "flatten to (N, F), or use a convolution of 1 x 1",
+                "shape",
+            )
+        if len(self.shape(value)) == 1:
+            return value
+        name = self._flattened.get(value.name)
+        if name is None:
+            source = self.operations[value.name]
+            name = self._unique(value.flat)
+            self.operations[name] = Operation(
+                "flatten",
+                name,
+                [value.name],
+                source.path,
+                source.source,
+                "flatten",
+                shape=(features,),
+            )
+            self._flattened[value.name] = name
+        return Value(name, value.base, flat=value.flat)
+
+    def emit(
+        self,
+        node: fx.Node,
+        kind: str,
+        inputs: tuple[str, ...],
+        shape: tuple[int, ...],
+        *,
+        base: tuple[int, ...] | None = None,
+        tensors: dict | None = None,
+        plain: bool = True,
+        **settings,
+    ) -> Value:
+        """Adds an operation; ``shape`` is how its value is held, ``base`` how the module sees it;
+        ``plain`` says that the node's elements are in the value's order."""
+        name = self._unique(self.base_name(node))
+        self.operations[name] = Operation(
+            kind,
+            name,
+            list(inputs),
+            self.path(node),
+            self.source(node),
+            operator_name(node) if node.op == "call_function" else "",
+            node.name if plain else "",
+            shape,
+            settings,
+            tensors or {},
+        )
+        return Value(name, shape if base is None else base)
+
+    def note(self, node: fx.Node, text: str) -> None:
+        place = Refusal("", self.path(node), self.source(node), "", "").place
+        self.notes.append(f"{place}: {text}")
+
+    def path(self, node: fx.Node) -> str:
+        """Of the innermost module in whose forward the node is computed."""
+        stack = node.meta.get("nn_module_stack") or {}
+        path = next(reversed(stack.values()), ("",))[0] if stack else ""
+        return path.partition("@")[0]
+
+    def source(self, node: fx.Node) -> str:
+        return source_of(node.meta.get("stack_trace"))
+
+    def base_name(self, node: fx.Node) -> str:
+        """A name for what a node computes: that of its module, or of its operator."""
+        if node.op == "placeholder":
+            return node.name
+        path = self.path(node)
+        module = self.program.modules.get(path)
+        leaf = path and module is not None and not any(True for _ in module.children())
+        if not leaf:
+            return operator_name(node)
+        name = "".join(c if c.isalnum() else "_" for c in path)
+        return f"_{name}" if name[0].isdigit() else name
+
+    def _unique(self, base: str) -> str:
+        name, number = base, 0
+        while name in self.operations:
+            number += 1
+            name = f"{base}_{number}"
+        return name
+
+
+def operator_name(node: fx.Node) -> str:
+    """The name of the operator of a node, as ``torch.nn.functional`` has it where it can."""
+    packet = getattr(node.target, "overloadpacket", None)
+    name = getattr(packet, "__name__", None) or getattr(node.target, "__name__", str(node.target))
+    return name.rstrip("_").removeprefix("_")
+
+
+def _sized(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _live(graph: fx.Graph) -> set[fx.Node]:
+    """Nodes that the outputs depend on; what is done in place may be one of them."""
+    live: set[fx.Node] = set()
+    for node in reversed(graph.nodes):
+        if node.op == "output" or node in live or is_in_place(node):
+            live.add(node)
+            live.update(node.all_input_nodes)
+    return live

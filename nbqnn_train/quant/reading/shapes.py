@@ -1,0 +1,87 @@
+"""How changes of shape are read, and what changes nothing."""
+
+import torch
+from torch import fx
+
+from nbqnn_train.quant.reading.program import BATCH
+from nbqnn_train.quant.reading.reader import Reader, rule
+from nbqnn_train.quant.reading.refusals import Unsupported
+from nbqnn_train.quant.reading.values import Value
+
+__all__ = []
+
+
+@rule(
+    "view",
+    "reshape",
+    "flatten",
+    "unflatten",
+    "squeeze",
+    "unsqueeze",
+    "_unsafe_view",
+    "view_as",
+    "reshape_as",
+    "expand",
+    "select",
+)
+def _view(reader: Reader, node: fx.Node, operand, **_) -> Value:
+    value = reader.value(operand)
+    after = node.meta["val"]
+    if after.shape[:1] != (BATCH,) or after[0].numel() != value.size:
+        name = node.target.overloadpacket.__name__
+        if name in ("select", "expand"):
+            raise Unsupported(
+                f"{name} of a part of a value" if name == "select" else "a value that is repeated",
+                "compute the parts with layers of their own, or return the whole",
+            )
+        raise Unsupported(
+            "a change of shape that mixes images",
+            "flatten with x.flatten(1): the batch stays in front",
+            "shape",
+        )
+    return value.viewed(tuple(after.shape[1:]), reader.base_name(node))
+
+
+def _reordered(reader: Reader, node: fx.Node, operand, order: list[int]) -> Value:
+    if order[0] != 0:
+        raise Unsupported("a permutation that moves the batch", "keep the batch in front", "shape")
+    return reader.value(operand).permuted(tuple(d - 1 for d in order[1:]))
+
+
+@rule("permute")
+def _permute(reader: Reader, node: fx.Node, operand, dims) -> Value:
+    return _reordered(reader, node, operand, [d % len(dims) for d in dims])
+
+
+@rule("transpose", "swapaxes")
+def _transpose(reader: Reader, node: fx.Node, operand, **dims) -> Value:
+    rank = node.meta["val"].dim()
+    a, b = (d % rank for d in dims.values())
+    order = list(range(rank))
+    order[a], order[b] = b, a
+    return _reordered(reader, node, operand, order)
+
+
+@rule("movedim", "moveaxis")
+def _movedim(reader: Reader, node: fx.Node, operand, source, destination) -> Value:
+    rank = node.meta["val"].dim()
+    # Sizes that tell the dimensions apart, moved by PyTorch itself.
+    moved = torch.empty(tuple(range(1, rank + 1)), device="meta").movedim(source, destination)
+    return _reordered(reader, node, operand, [size - 1 for size in moved.shape])
+
+
+@rule("clone", "contiguous", "detach", "detach_", "alias", "lift_fresh_copy", "lift_fresh")
+def _same(reader: Reader, node: fx.Node, operand, **_) -> Value:
+    return reader.value(operand)
+
+
+@rule("to", "_to_copy", "type_as")
+def _cast(reader: Reader, node: fx.Node, operand, **_) -> Value:
+    before = node.args[0].meta["val"].dtype
+    after = node.meta["val"].dtype
+    if before != after:
+        shown = str(after).removeprefix("torch.")
+        raise Unsupported(
+            f"a conversion to {shown}", "leave the type of numbers to the quantized network"
+        )
+    return reader.value(operand)

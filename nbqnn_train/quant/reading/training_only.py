@@ -1,0 +1,140 @@
+"""Keeps what is active in training only (dropout and its kin), which evaluation does not show.
+
+The graph of a module in evaluation mode holds nothing of it. So modules without parameters that
+give back what they get are marked while the graph is recorded, and calls of dropout as a function
+are found among the operators.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, fx, nn
+
+__all__ = [
+    "FunctionalDropout",
+    "acts_in_training",
+    "kept_for_training",
+    "mark_functional_dropout",
+    "marked_key",
+]
+
+aten = torch.ops.aten
+_DROPOUTS = {
+    aten.dropout: "dropout",
+    aten.feature_dropout: "feature_dropout",
+    aten.alpha_dropout: "alpha_dropout",
+    aten.feature_alpha_dropout: "feature_alpha_dropout",
+    aten.dropout_: "dropout",
+    aten.feature_dropout_: "feature_dropout",
+    aten.alpha_dropout_: "alpha_dropout",
+    aten.feature_alpha_dropout_: "feature_alpha_dropout",
+}
+
+
+@torch.library.custom_op("nbqnn::training_only", mutates_args=())
+def _training_only(value: Tensor, key: int) -> Tensor:
+    return value.clone()
+
+
+@_training_only.register_fake
+def _(value: Tensor, key: int) -> Tensor:
+    return torch.empty_like(value)
+
+
+class FunctionalDropout(nn.Module):
+    """``torch.nn.functional.dropout`` or one of its forms, as a module.
+
+    form : "dropout", "feature_dropout" (whole channels), "alpha_dropout" or
+        "feature_alpha_dropout".
+    """
+
+    def __init__(self, form: str, p: float):
+        super().__init__()
+        self.form, self.p = form, p
+
+    def forward(self, value: Tensor) -> Tensor:
+        return getattr(torch, self.form)(value, self.p, self.training)
+
+    def extra_repr(self) -> str:
+        return f"{self.form}, p={self.p}"
+
+
+def marked_key(node: fx.Node) -> int | None:
+    """The key of the module that ``node`` marks; None for other nodes."""
+    return node.args[1] if node.target is torch.ops.nbqnn.training_only.default else None
+
+
+def mark_functional_dropout(graph: fx.Graph, found: dict[int, nn.Module]) -> None:
+    """Puts marks in place of calls of dropout, and adds what they do in training to ``found``."""
+    for node in list(graph.nodes):
+        form = _DROPOUTS.get(getattr(node.target, "overloadpacket", None))
+        if form is None:
+            continue
+        operand, p = node.args[0], float(node.args[1])
+        if p == 0:
+            node.replace_all_uses_with(operand)
+        else:
+            key = len(found)
+            found[key] = FunctionalDropout(form, p)
+            with graph.inserting_after(node):
+                mark = graph.call_function(torch.ops.nbqnn.training_only.default, (operand, key))
+            mark.meta = dict(node.meta)
+            node.replace_all_uses_with(mark)
+            if node.target._schema.is_mutable:
+                _replace_later_uses(graph, operand, mark)
+        graph.erase_node(node)
+
+
+def _replace_later_uses(graph: fx.Graph, node: fx.Node, mark: fx.Node) -> None:
+    later = False
+    for user in graph.nodes:
+        if later:
+            user.replace_input_with(node, mark)
+        later = later or user is mark
+
+
+@contextmanager
+def kept_for_training(module: nn.Module) -> Iterator[dict[int, nn.Module]]:
+    """While it lasts, calls of parts of ``module`` that are active in training only are marked in
+    an exported graph; gives those parts by their key."""
+    found: dict[int, nn.Module] = {}
+    hooks = []
+    for part in module.modules():
+        if _may_be(part):
+            hooks.append(part.register_forward_hook(_mark(found)))
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _may_be(part: nn.Module) -> bool:
+    """Whether ``part`` is a leaf with nothing to learn that is not known to be plain."""
+    if any(True for _ in part.children()) or any(True for _ in part.parameters()):
+        return False
+    return type(part) is not nn.Identity
+
+
+def _mark(found: dict[int, nn.Module]):
+    def hook(part: nn.Module, inputs: tuple, output):
+        given = inputs[0] if len(inputs) == 1 else None
+        if output is not given or not isinstance(given, Tensor):
+            return None
+        key = len(found)
+        found[key] = part
+        return torch.ops.nbqnn.training_only(output, key)
+
+    return hook
+
+
+def acts_in_training(part: nn.Module, shape: tuple[int, ...]) -> bool:
+    """Whether ``part`` does something in training with a tensor of ``shape``."""
+    value = torch.ones(shape)
+    part.train()
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            return part(value) is not value
+    finally:
+        part.eval()

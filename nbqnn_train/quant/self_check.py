@@ -1,0 +1,136 @@
+"""A converted network beside the module that it comes from, both in full precision."""
+
+import copy
+
+import torch
+from torch import Tensor, fx, nn
+from torch.utils import _pytree as pytree
+
+from nbqnn_train.quant.network import QuantNetwork
+from nbqnn_train.quant.reading.program import BATCH, program_of
+from nbqnn_train.quant.reading.refusals import NetworkRefused, Refusal
+from nbqnn_train.quant.real import real_values
+
+__all__ = ["apply_final", "check_network", "random_inputs"]
+
+#: Differences that float64 explains, as a share of the largest value; and where constants were
+#: computed from parameters, which are rounded to float32.
+_NOISE = 1e-8
+_ROUNDED_NOISE = 1e-4
+_REMEDY = "this is a mistake in reading it: please report it with the module"
+
+
+def random_inputs(
+    shapes: tuple[tuple[int, ...], ...], images: int, dtype: torch.dtype
+) -> list[Tensor]:
+    """Normal noise, the same in every call."""
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(images, *shape, generator=generator, dtype=dtype) for shape in shapes]
+
+
+def check_network(network: QuantNetwork, tensors: list[Tensor] | None = None) -> None:
+    """Raises :class:`NetworkRefused`, with the first module that differs, unless ``network``
+    computes, without quantization, what its module does.
+
+    tensors : the inputs, (N, ...) each; by default noise.
+    """
+    origin = network.origin
+    if tensors is None:
+        tensors = random_inputs(origin.example.shapes(), 2, torch.float64)
+    twin, tensors = _in_double(origin.module, [tensor.detach().cpu() for tensor in tensors])
+    example = _with(origin.example, tensors)
+    with torch.no_grad():
+        expected = [
+            leaf
+            for leaf in pytree.tree_leaves(twin(*example.args, **example.kwargs))
+            if isinstance(leaf, Tensor)
+        ]
+        values = real_values(network, *example.args, **example.kwargs)
+        found = network.returned(values, example.shapes())
+    noise = _ROUNDED_NOISE if network.reading.rounded else _NOISE
+    if tensors[0].dtype != torch.float64:
+        noise = _ROUNDED_NOISE
+    for final, own, wanted in zip(network.final, found, expected, strict=True):
+        if _differs(apply_final(final, own), wanted, noise):
+            raise NetworkRefused(
+                type(origin.module).__name__, [_first_difference(network, tensors, noise)]
+            )
+
+
+def apply_final(final: str, value: Tensor) -> Tensor:
+    """What a module applies last; see :class:`~nbqnn_train.quant.reading.operations.Output`."""
+    if final == "none":
+        return value
+    if final == "sigmoid":
+        return torch.sigmoid(value)
+    if final == "argmax":
+        return value.argmax(1)
+    return getattr(torch, final)(value, 1)
+
+
+def _in_double(module: nn.Module, tensors: list[Tensor]) -> tuple[nn.Module, list[Tensor]]:
+    """A copy in float64 and inputs for it; as it is where it has numbers of its own in it."""
+    twin = copy.deepcopy(module).double()
+    doubled = [t.double() if t.is_floating_point() else t for t in tensors]
+    return twin, doubled
+
+
+def _with(example, tensors: list[Tensor]):
+    remaining = iter(tensors)
+    return example.map(lambda _: next(remaining))
+
+
+def _differs(found: Tensor, wanted: Tensor, noise: float) -> bool:
+    if found.numel() != wanted.numel():
+        return True
+    found, wanted = found.cpu().reshape(wanted.shape), wanted.cpu()
+    if not wanted.is_floating_point():
+        return not torch.equal(found, wanted)
+    scale = float(wanted.abs().max()) if wanted.numel() else 0.0
+    return not torch.allclose(found, wanted, rtol=0, atol=noise * scale + 1e-30, equal_nan=True)
+
+
+def _first_difference(network: QuantNetwork, tensors: list[Tensor], noise: float) -> Refusal:
+    """Where the values of the steps first differ from those of the exported program's nodes."""
+    shapes = tuple(tuple(tensor.shape[1:]) for tensor in tensors)
+    tensors = random_inputs(shapes, BATCH, torch.float64)
+    example = _with(network.origin.example, tensors)
+    nodes = _node_values(network.origin.module, example, tensors)
+    values = real_values(network, *example.args, **example.kwargs)
+    by_name = {operation.name: operation for operation in network.reading.operations}
+    for step in network.steps:
+        last = by_name[step.last]
+        wanted = nodes.get(last.node)
+        if wanted is not None and _differs(values[step.name], wanted, noise):
+            shown = by_name[step.name]
+            return Refusal(
+                "module",
+                shown.path,
+                shown.source,
+                shown.operation,
+                f"{shown.operation or 'the input'} is converted to something else",
+                _REMEDY,
+            )
+    return Refusal("module", "", "", "", "it computes something else than what was read", _REMEDY)
+
+
+def _node_values(module: nn.Module, example, tensors: list[Tensor]) -> dict[str, Tensor]:
+    """Values of the nodes of the program in float64, each as it was when it was computed."""
+    program = program_of(module, example)
+    kept: dict[str, Tensor] = {}
+    given = dict(zip(program.inputs, tensors, strict=True))
+    values: dict[fx.Node, object] = {}
+    with torch.no_grad():
+        for node in program.graph.nodes:
+            if node.op == "placeholder":
+                found = given.get(node.name, program.tensors.get(node.name))
+                if isinstance(found, Tensor):
+                    found = found.detach().clone()
+                    found = found.double() if found.is_floating_point() else found
+                values[node] = found
+            elif node.op == "call_function":
+                args, kwargs = fx.map_arg((node.args, node.kwargs), values.get)
+                values[node] = node.target(*args, **kwargs)
+            if isinstance(values.get(node), Tensor):
+                kept[node.name] = values[node].clone()
+    return kept
