@@ -1,6 +1,7 @@
 """From a module of floats to a module of powers of two."""
 
 import fnmatch
+from collections.abc import Iterator
 
 from torch import nn
 
@@ -16,9 +17,12 @@ from nbqnn_train.quant.reading.operations import Operation
 from nbqnn_train.quant.reading.program import Example, private_copy
 from nbqnn_train.quant.reading.read import read_network
 from nbqnn_train.quant.reading.refusals import NetworkRefused, Refusal
-from nbqnn_train.quant.self_check import check_network
+from nbqnn_train.quant.self_check import check_network, fingerprint, is_fresh
 
 __all__ = ["LayerConfig", "NetworkRefused", "QuantConfig", "Refusal", "calibrate", "convert"]
+
+#: Inputs on which a network is compared with its module when it is calibrated.
+_CHECKED = 4
 
 
 def convert(module: nn.Module, config: QuantConfig, example=None) -> QuantNetwork:
@@ -43,15 +47,17 @@ def convert(module: nn.Module, config: QuantConfig, example=None) -> QuantNetwor
         raise TypeError(f"Configuration must be a QuantConfig, not {config!r}")
     device = next((p.device for p in module.parameters()), None)
     private = private_copy(module).cpu()
-    if example is None:
+    guessed = example is None
+    if guessed:
         example, reading = read_without_example(private)
     else:
         example = Example.of(example)
         reading = read_network(private, example)
     _check_patterns(config, reading.operations)
     network = build_network(reading, config)
-    network.origin = Origin(private, example, reading)
+    network.origin = Origin(private, example, reading, guessed=guessed)
     check_network(network)
+    network.origin.fingerprint = fingerprint(network)
     return network if device is None else network.to(device)
 
 
@@ -69,8 +75,19 @@ def calibrate(module: QuantNetwork, batches: Batches) -> None:
 
     ``batches`` holds inputs (N, C, H, W), or pairs of inputs and labels as a ``DataLoader`` gives
     them; a few hundred images are plenty. Raises :class:`NbqnnError` where there is no batch, or
-    for one that is not of finite real numbers or does not fit the network.
+    for one that is not of finite real numbers or does not fit the network, or where the network
+    computes something else than its module on the first of them.
     """
     if not isinstance(module, QuantNetwork):
         raise TypeError(f"Module must come from convert, not be {type(module).__name__}")
-    calibrate_network(module, checked_inputs(module, batches))
+    calibrate_network(module, _checked_first(module, checked_inputs(module, batches)))
+
+
+def _checked_first(network: QuantNetwork, batches: Iterator) -> Iterator:
+    """``batches`` as they are; on a few inputs of the first one, the network is compared with its
+    module, if it has not learned since."""
+    for number, batch in enumerate(batches):
+        if number == 0 and is_fresh(network):
+            parts = batch if isinstance(batch, tuple) else (batch,)
+            check_network(network, [part[:_CHECKED] for part in parts])
+        yield batch

@@ -58,7 +58,7 @@ def _inspect_run(path: Path, data: str | None, data_dir: Path | None, against: P
     if against is not None:
         if not against.is_file():
             raise NbqnnError(f"Weights to compare with must be a file, not {str(against)!r}")
-        reference = quantized_network(run.config, run.classes, run.input_shape[0], against)
+        reference = quantized_network(run.config, run.classes, run.input_shape, against)
     if data is None:
         data, data_dir = run.config.data, data_dir or run.config.data_dir
     batches = list(_batches(data, data_dir, run.input_shape))

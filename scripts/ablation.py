@@ -117,7 +117,7 @@ def _cost(config) -> tuple[int, float]:
     data = split(load_data(config.data, config.data_dir), config.train_images, config.validation)
     batch = min(recipe.batch_size, len(data.train))
     channels = data.input_shape[0]
-    network = quantized_network(config, data.classes, channels, config.pretrained)
+    network = quantized_network(config, data.classes, data.input_shape, config.pretrained)
     model = config.teacher_model or config.model
     teacher = float_network(model, data.classes, channels, config.teacher).eval()
     images = torch.from_numpy(data.train.images(slice(batch)))

@@ -128,9 +128,11 @@ def run_codes(
 def quantize_input(node: Input, x: np.ndarray) -> np.ndarray:
     """Codes, int64, of the real input ``x`` in shape ``(N, *shape)``.
 
-    Rounds to the nearest step, ties up, and saturates.
+    Series (N, C, L) stand for maps of height 1. Rounds to the nearest step, ties up, and saturates.
     """
     x = np.asarray(x)
+    if x.ndim == 3 and node.shape[1:2] == (1,):
+        x = x[:, :, None]
     if x.dtype.kind != "f":
         raise GraphError(f"{label(node)}: images must be float32, not {x.dtype}")
     _check_shape(node, x)

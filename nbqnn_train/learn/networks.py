@@ -28,11 +28,12 @@ def float_network(name: str, classes: int, channels: int, weights: Path | None) 
 
 
 def quantized_network(
-    config: TrainConfig, classes: int, channels: int, initial: Path | None
+    config: TrainConfig, classes: int, shape: tuple[int, ...], initial: Path | None
 ) -> QuantNetwork:
-    """The network of ``config``, converted, with the weights of a file if there is one."""
-    network = float_network(config.model, classes, channels, initial)
-    return convert(network, config.quant_config())
+    """The network of ``config`` for inputs of ``shape`` (without the batch), converted, with the
+    weights of a file if there is one."""
+    network = float_network(config.model, classes, shape[0], initial)
+    return convert(network, config.quant_config(), torch.zeros(1, *shape))
 
 
 def check_images(name: str, classes: int, shape: tuple[int, int, int]) -> None:

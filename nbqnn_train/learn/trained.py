@@ -34,7 +34,7 @@ def trained_network(path: Path, run: Run) -> nn.Module:
     if config.full_precision:
         network = float_network(config.model, classes, channels, weights=None)
     else:
-        network = quantized_network(config, classes, channels, initial=None)
+        network = quantized_network(config, classes, run.input_shape, initial=None)
     load_state(network, state, weights)
     return network.eval()
 

@@ -155,7 +155,7 @@ def _training_module(config: TrainConfig, data: DataSets) -> TrainingModule:
     if config.full_precision:
         network = float_network(config.model, data.classes, channels, config.pretrained)
     else:
-        network = quantized_network(config, data.classes, channels, config.pretrained)
+        network = quantized_network(config, data.classes, data.input_shape, config.pretrained)
     if config.teacher is not None:
         teacher_model = config.teacher_model or config.model
         teacher = float_network(teacher_model, data.classes, channels, config.teacher)

@@ -22,7 +22,7 @@ def calibrate_network(network: QuantNetwork, batches: Iterable[Tensor]) -> None:
     try:
         with torch.no_grad():
             for batch in batches:
-                network(batch)
+                network(*batch) if isinstance(batch, tuple) else network(batch)
     finally:
         network.mode.calibrating = was_calibrating
         network.train(was_training)
@@ -45,7 +45,7 @@ def estimate_means(network: QuantNetwork, batches: Iterable[Tensor]) -> None:
             for number, batch in enumerate(batches, 1):
                 for norm in norms:
                     norm.momentum = 1 / number
-                network(batch)
+                network(*batch) if isinstance(batch, tuple) else network(batch)
     finally:
         for norm, momentum in zip(norms, before, strict=True):
             norm.momentum = momentum

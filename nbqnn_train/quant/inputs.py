@@ -8,7 +8,6 @@ from torch import Tensor
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.quant.finite import check_finite
 from nbqnn_train.quant.network import QuantNetwork
-from nbqnn_train.quant.weighted import WeightedLayer
 
 __all__ = ["Batches", "checked_inputs"]
 
@@ -16,45 +15,58 @@ __all__ = ["Batches", "checked_inputs"]
 Batches = Iterable[Tensor | tuple[Tensor, ...] | list[Tensor]]
 
 
-def checked_inputs(network: QuantNetwork, batches: Batches) -> Iterator[Tensor]:
-    """The inputs (N, ...) of ``batches``, on the device and in the dtype of ``network``.
+def checked_inputs(
+    network: QuantNetwork, batches: Batches
+) -> Iterator[Tensor | tuple[Tensor, ...]]:
+    """The inputs (N, ...) of ``batches``, on the device and in the dtype of ``network``; a tuple of
+    them where the network takes several.
 
-    A batch is a tensor, or a tuple or list that begins with one, such as (images, labels). Raises
-    :class:`NbqnnError` for the first batch that is something else, is empty, is not of real numbers
-    (pixels as uint8 are not what a network was trained with), is not finite, or does not fit the
-    network.
+    A batch is a tensor, or a tuple or list that begins with as many as the network takes, such as
+    (images, labels). Raises :class:`NbqnnError` for the first batch that is something else, is
+    empty, is not of real numbers (pixels as uint8 are not what a network was trained with), is not
+    finite, or does not fit the network.
     """
     if isinstance(batches, Tensor) or not isinstance(batches, Iterable):
         kind = type(batches).__name__
         raise NbqnnError(f"Batches must be a list or loader of tensors, not one {kind}")
     parameter = next(network.parameters(), torch.zeros(()))
-    shape = None
+    count = len(network.reading.inputs)
+    shapes = None
     for number, batch in enumerate(batches):
         what = f"Batch {number} of the inputs"
-        images = batch[0] if isinstance(batch, tuple | list) and batch else batch
-        if not isinstance(images, Tensor):
+        parts = tuple(batch) if isinstance(batch, tuple | list) and batch else (batch,)
+        parts = parts[:count]
+        if len(parts) < count:
+            raise NbqnnError(f"{what} must begin with {count} tensors, not be {_kind(batch)}")
+        for part in parts:
+            _check_tensor(what, batch, part)
+        found = tuple(part.shape[1:] for part in parts)
+        if shapes is not None and found != shapes:
+            shown, before = (" and ".join(str(tuple(s)) for s in side) for side in (found, shapes))
             raise NbqnnError(
-                f"{what} must be a tensor, or a pair that begins with one, not {_kind(batch)}"
+                f"{what} must hold inputs of shape {before} like those before, not {shown}"
             )
-        if not images.is_floating_point():
-            raise NbqnnError(
-                f"{what} must hold real numbers as the network was trained with, not {images.dtype}"
-            )
-        if images.dim() < 2 or not len(images):
-            raise NbqnnError(
-                f"{what} must hold inputs along its first axis, not be of shape "
-                f"{tuple(images.shape)}"
-            )
-        if shape is not None and images.shape[1:] != shape:
-            raise NbqnnError(
-                f"{what} must hold inputs of shape {tuple(shape)} like those before, not "
-                f"{tuple(images.shape[1:])}"
-            )
-        shape = images.shape[1:]
-        check_finite(what, images)
+        shapes = found
+        parts = tuple(part.detach().to(parameter) for part in parts)
         if number == 0:
-            _check_fit(what, network, images.to(parameter))
-        yield images.detach().to(parameter)
+            _check_fit(what, network, parts)
+        yield parts if count > 1 else parts[0]
+
+
+def _check_tensor(what: str, batch: object, part: object) -> None:
+    if not isinstance(part, Tensor):
+        raise NbqnnError(
+            f"{what} must be a tensor, or a pair that begins with one, not {_kind(batch)}"
+        )
+    if not part.is_floating_point():
+        raise NbqnnError(
+            f"{what} must hold real numbers as the network was trained with, not {part.dtype}"
+        )
+    if part.dim() < 2 or not len(part):
+        raise NbqnnError(
+            f"{what} must hold inputs along its first axis, not be of shape {tuple(part.shape)}"
+        )
+    check_finite(what, part)
 
 
 def _kind(batch: object) -> str:
@@ -63,23 +75,19 @@ def _kind(batch: object) -> str:
     return type(batch).__name__
 
 
-def _check_fit(what: str, network: QuantNetwork, images: Tensor) -> None:
-    """Raises :class:`NbqnnError` where ``network`` cannot take ``images`` of this shape."""
-    shape = tuple(images.shape)
-    entries = {step.name for step in network.steps if not step.inputs}
-    for step in network.steps:
-        op = network.ops[step.name]
-        if not (isinstance(op, WeightedLayer) and entries.intersection(step.inputs)):
-            continue
+def _check_fit(what: str, network: QuantNetwork, parts: tuple[Tensor, ...]) -> None:
+    """Raises :class:`NbqnnError` where ``network`` cannot take inputs of these shapes."""
+    shape = " and ".join(str(tuple(part.shape)) for part in parts)
+    for part, read in zip(parts, network.reading.inputs.values(), strict=True):
         # PyTorch takes three dimensions for one image without a batch.
-        if op.geometry is not None and images.dim() != op.weight.dim():
+        if len(read) == 3 and part.dim() != 4:
             raise NbqnnError(f"{what} must be of shape (N, C, H, W), not {shape}")
     was_training, was_calibrating = network.training, network.mode.calibrating
     network.mode.calibrating = True
     network.eval()
     try:
         with torch.no_grad():
-            network(images[:1])
+            network(*(part[:1] for part in parts))
     except NbqnnError:
         raise
     except RuntimeError as error:  # what torch raises where shapes do not fit

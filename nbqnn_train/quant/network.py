@@ -11,6 +11,7 @@ from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.quant.activations import ActivationQuantizer
 from nbqnn_train.quant.formats import Format
 from nbqnn_train.quant.mode import Mode
+from nbqnn_train.quant.ops import FlattenOp
 from nbqnn_train.quant.origin import Origin
 from nbqnn_train.quant.reading.operations import Reading
 from nbqnn_train.quant.weighted import WeightedLayer
@@ -69,8 +70,12 @@ class QuantNetwork(nn.Module):
         self.notes = tuple(reading.notes)
         #: Where the network comes from; set by what converts it.
         self.origin: Origin | None = None
-        self._last_use = {source: step.name for step in steps for source in step.inputs}
-        self._last_use |= dict.fromkeys(outputs, "")
+        self._find_last_uses()
+
+    def _find_last_uses(self) -> None:
+        """By the key of each step the key of the last one that reads it; outputs stay."""
+        self._last_use = {source: step.name for step in self.steps for source in step.inputs}
+        self._last_use |= dict.fromkeys(self.outputs, "")
 
     @property
     def output(self) -> str:
@@ -90,6 +95,19 @@ class QuantNetwork(nn.Module):
         with torch.no_grad():
             self._run(self.tensors(*args, **kwargs), values)
         return values
+
+    def flatten_input(self, flat: str, reading: Reading) -> None:
+        """Puts a flattening called ``flat`` behind the only input: what was read for vectors is,
+        for maps, ``reading``."""
+        first = self.steps[0].name
+        self.ops[flat] = FlattenOp()
+        rest = [
+            Step(step.name, tuple(flat if s == first else s for s in step.inputs), step.last)
+            for step in self.steps[1:]
+        ]
+        self.steps = (self.steps[0], Step(flat, (first,), flat), *rest)
+        self.reading = reading
+        self._find_last_uses()
 
     def compute_like(self, shapes: tuple[tuple[int, ...], ...]) -> None:
         """Computes one input of zeros of ``shapes``, which leave out the batch."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from torch import nn
@@ -30,17 +31,25 @@ class Origin:
     module : a private copy, in evaluation mode.
     example : with which it was read.
     reading : what was read.
+    guessed : whether nobody gave the example: what begins with a linear layer is then read for
+        vectors, and flattens maps where maps come first.
     """
 
-    def __init__(self, module: nn.Module, example: Example, reading: Reading):
+    def __init__(
+        self, module: nn.Module, example: Example, reading: Reading, *, guessed: bool = False
+    ):
         self.module = module
         self.example = example
         self.reading = reading
+        self.guessed = guessed
         self._arrangements = {example.shapes(): _arrangements(reading)}
         #: Names of pooling layers whose window is known to be constant, or to follow the map.
         self._constant: set[str] = set()
         self._following: set[str] = set()
         self._compare(reading)
+
+        #: Of the network's weights as they were converted; see :mod:`nbqnn_train.quant.self_check`.
+        self.fingerprint: tuple[int, ...] | None = None
 
     def __deepcopy__(self, memo) -> Origin:
         return self
@@ -55,7 +64,7 @@ class Origin:
         """
         if shapes not in self._arrangements:
             reading = self._read(shapes)
-            if not self._compare(reading):
+            if not self._compare(reading) and not self._flattens(network, reading):
                 raise NbqnnError(
                     f"{type(self.module).__name__} was read with inputs of "
                     f"{_shown(self.example.shapes())} and computes something else for "
@@ -67,6 +76,24 @@ class Origin:
             if window.size is None:
                 network.ops[name].window = Window(size=(1, 1), path=window.path)
         return self._arrangements[shapes]
+
+    def _flattens(self, network: QuantNetwork, reading: Reading) -> bool:
+        """Lets ``network`` flatten its input where that is the difference, the first time."""
+        if not self.guessed or len(reading.inputs) > 1 or len(reading.operations) < 2:
+            return False
+        self.guessed = False
+        first, flat = reading.operations[:2]
+        if flat.kind != "flatten":
+            return False
+        unflattened = [
+            replace(o, inputs=[first.name if s == flat.name else s for s in o.inputs])
+            for o in (first, *reading.operations[2:])
+        ]
+        if not self._compare(replace(reading, operations=unflattened)):
+            return False
+        network.flatten_input(flat.name, reading)
+        self.reading, self._arrangements = reading, {}
+        return True
 
     def _read(self, shapes: tuple[tuple[int, ...], ...]) -> Reading:
         try:
@@ -87,6 +114,8 @@ class Origin:
         new_sources = {operation.name: operation for operation in new.operations}
         for before, after in zip(old.operations, new.operations, strict=True):
             if before.kind != after.kind or before.inputs != after.inputs:
+                return False
+            if len(before.shape) == 3 and before.shape[0] != after.shape[0]:
                 return False
             source = after.inputs[0] if after.inputs else after.name
             follows = before.covers(old_sources[source]) and after.covers(new_sources[source])

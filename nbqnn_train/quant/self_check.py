@@ -7,11 +7,11 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from nbqnn_train.quant.network import QuantNetwork
-from nbqnn_train.quant.reading.program import BATCH, program_of
+from nbqnn_train.quant.reading.program import BATCH, Example, program_of
 from nbqnn_train.quant.reading.refusals import NetworkRefused, Refusal
 from nbqnn_train.quant.real import real_values
 
-__all__ = ["apply_final", "check_network", "random_inputs"]
+__all__ = ["apply_final", "check_network", "fingerprint", "is_fresh", "random_inputs"]
 
 #: Differences that float64 explains, as a share of the largest value; and where constants were
 #: computed from parameters, which are rounded to float32.
@@ -45,8 +45,7 @@ def check_network(network: QuantNetwork, tensors: list[Tensor] | None = None) ->
             for leaf in pytree.tree_leaves(twin(*example.args, **example.kwargs))
             if isinstance(leaf, Tensor)
         ]
-        values = real_values(network, *example.args, **example.kwargs)
-        found = network.returned(values, example.shapes())
+        found = _computed(network, example)
     noise = _ROUNDED_NOISE if network.reading.rounded else _NOISE
     if tensors[0].dtype != torch.float64:
         noise = _ROUNDED_NOISE
@@ -55,6 +54,22 @@ def check_network(network: QuantNetwork, tensors: list[Tensor] | None = None) ->
             raise NetworkRefused(
                 type(origin.module).__name__, [_first_difference(network, tensors, noise)]
             )
+
+
+def fingerprint(network: QuantNetwork) -> tuple[int, ...]:
+    """Numbers that change when weights or statistics do, whatever the device and the precision."""
+    tensors = [*network.parameters(), *network.buffers()]
+    return tuple(
+        int(tensor.detach().float().view(torch.int32).to(torch.int64).sum())
+        for tensor in tensors
+        if tensor.is_floating_point()
+    )
+
+
+def is_fresh(network: QuantNetwork) -> bool:
+    """Whether ``network`` still has the weights with which it was converted."""
+    origin = network.origin
+    return origin is not None and origin.fingerprint == fingerprint(network)
 
 
 def apply_final(final: str, value: Tensor) -> Tensor:
@@ -69,13 +84,21 @@ def apply_final(final: str, value: Tensor) -> Tensor:
 
 
 def _in_double(module: nn.Module, tensors: list[Tensor]) -> tuple[nn.Module, list[Tensor]]:
-    """A copy in float64 and inputs for it; as it is where it has numbers of its own in it."""
+    """A copy in float64, and inputs for it."""
     twin = copy.deepcopy(module).double()
     doubled = [t.double() if t.is_floating_point() else t for t in tensors]
     return twin, doubled
 
 
-def _with(example, tensors: list[Tensor]):
+def _computed(network: QuantNetwork, example: Example) -> list[Tensor]:
+    """The outputs of ``network`` without quantization, on the CPU."""
+    device = next(network.parameters(), torch.zeros(())).device
+    example = example.map(lambda tensor: tensor.to(device))
+    values = real_values(network, *example.args, **example.kwargs)
+    return [value.cpu() for value in network.returned(values, example.shapes())]
+
+
+def _with(example: Example, tensors: list[Tensor]) -> Example:
     remaining = iter(tensors)
     return example.map(lambda _: next(remaining))
 
@@ -83,7 +106,7 @@ def _with(example, tensors: list[Tensor]):
 def _differs(found: Tensor, wanted: Tensor, noise: float) -> bool:
     if found.numel() != wanted.numel():
         return True
-    found, wanted = found.cpu().reshape(wanted.shape), wanted.cpu()
+    found = found.cpu().reshape(wanted.shape)
     if not wanted.is_floating_point():
         return not torch.equal(found, wanted)
     scale = float(wanted.abs().max()) if wanted.numel() else 0.0

@@ -123,7 +123,7 @@ def test_refused(batches, message):
 
 @pytest.mark.parametrize("shape", [(4, 3, 6, 6), (4, 2, 8, 8), (4, 2, 1, 1)])
 def test_a_shape_that_does_not_fit(shape):
-    message = r"^Batch 0 of the inputs must fit the network, not be of shape \(4, .*\): [^\n]+$"
+    message = r"^Input shape \(.*\) must fit the network: [^\n]+$"
     with pytest.raises(NbqnnError, match=message):
         calibrate(network(), [torch.zeros(shape)])
 

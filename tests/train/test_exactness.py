@@ -89,7 +89,8 @@ def test_random_networks():
     )
     @given(networks())
     def check(drawn):
-        network = convert(drawn.module, drawn.config)
+        example = torch.from_numpy(drawn.images)
+        network = convert(drawn.module, drawn.config, example)
         calibrate(network, [torch.from_numpy(drawn.images)])
         try:
             graph = assert_exact(network, 1.5 * drawn.images)  # larger: saturation happens

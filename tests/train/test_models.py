@@ -100,7 +100,7 @@ def test_number_of_parameters(name):
 
 def check_exact(model: nn.Module, channels: int, size: int, count: int) -> None:
     images = np.random.default_rng(0).normal(size=(count, channels, size, size)).astype(np.float32)
-    network = convert(model, QuantConfig())
+    network = convert(model, QuantConfig(), torch.from_numpy(images))
     calibrate(network, [torch.from_numpy(images)])
     graph = assert_exact(network, images)
     assert not [node.name for node in graph.nodes if ".operand" in node.name]
@@ -122,8 +122,8 @@ def test_exact_at_full_size(name):
 
 
 def test_shortcut_without_parameters_is_a_copying_convolution():
-    network = convert(build_model("resnet20", 10, 3), QuantConfig())
     images = np.random.default_rng(0).random((1, 3, 8, 8)).astype(np.float32)
+    network = convert(build_model("resnet20", 10, 3), QuantConfig(), torch.from_numpy(images))
     calibrate(network, [torch.from_numpy(images)])
     graph = assert_exact(network, images)
     copies = [

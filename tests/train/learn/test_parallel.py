@@ -62,7 +62,7 @@ def beginning(config: TrainConfig) -> dict[str, torch.Tensor]:
     torch.manual_seed(config.seed)
     if config.full_precision:
         return float_network(config.model, 10, 1, None).state_dict()
-    return quantized_network(config, 10, 1, None).state_dict()
+    return quantized_network(config, 10, (1, 8, 8), None).state_dict()
 
 
 @pytest.mark.parametrize(
