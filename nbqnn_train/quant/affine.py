@@ -7,8 +7,8 @@ __all__ = ["AffineNorm"]
 
 
 class AffineNorm(nn.Module):
-    """``scale * x + offset`` on (N, C, ...), with the interface of a batch norm whose statistics
-    never change.
+    """``scale * x + offset`` on (N, C, ...), with the interface of a batch norm whose statistics do
+    not follow the batch; its mean is zero until rounding the weights before it is made up for.
 
     scale, offset : (C,), or (1,) for all channels; None for 1 and 0. Parameters learn, other
         tensors stay.
@@ -24,7 +24,7 @@ class AffineNorm(nn.Module):
                 self.register_parameter(name, tensor)
             else:
                 self.register_buffer(name, tensor.detach().clone())
-        self.register_buffer("running_mean", torch.zeros(channels), persistent=False)
+        self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels), persistent=False)
 
     @property
@@ -37,6 +37,7 @@ class AffineNorm(nn.Module):
 
     def forward(self, value: Tensor) -> Tensor:
         shape = (1, -1, *(1,) * (value.dim() - 2))
+        value = value - self.running_mean.reshape(shape)
         if self.scale is not None:
             value = value * self.scale.reshape(shape)
         return value if self.offset is None else value + self.offset.reshape(shape)

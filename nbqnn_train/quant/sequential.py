@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from nbqnn_train.quant.moments import Moments, input_moments
-from nbqnn_train.quant.network import QuantNetwork
+from nbqnn_train.quant.network import QuantNetwork, Step
 from nbqnn_train.quant.real import real_value
 from nbqnn_train.quant.rounding import round_weights
 from nbqnn_train.quant.weighted import WeightedLayer
@@ -44,8 +44,8 @@ def round_network(
     with torch.no_grad():
         for step in network.steps:
             op = network.ops[step.name]
-            wanted = _inputs(real, step.inputs, batches)
-            seen = _inputs(quantized, step.inputs, batches)
+            wanted = _inputs(network, step, real, batches)
+            seen = _inputs(network, step, quantized, batches)
             sources = [formats[source] for source in step.inputs]
             real[step.name] = [real_value(op, inputs) for inputs in wanted]
             if isinstance(op, WeightedLayer):
@@ -58,12 +58,14 @@ def round_network(
 
 
 def _inputs(
-    values: dict[str, list[Tensor]], sources: tuple[str, ...], batches: list[Tensor]
+    network: QuantNetwork, step: Step, values: dict[str, list[Tensor]], batches: list[Tensor]
 ) -> list[list[Tensor]]:
     """What an operation reads, batch by batch."""
-    if not sources:
-        return [[batch] for batch in batches]
-    return [list(inputs) for inputs in zip(*(values[source] for source in sources), strict=True)]
+    if not step.inputs:
+        several = [batch if isinstance(batch, tuple) else (batch,) for batch in batches]
+        return [[network.tensors(*batch)[step.name]] for batch in several]
+    sources = [values[source] for source in step.inputs]
+    return [list(inputs) for inputs in zip(*sources, strict=True)]
 
 
 def _round_layer(

@@ -85,3 +85,6 @@ class Reading:
     out_spec: object
     notes: list[str] = field(default_factory=list)
     rounded: bool = False
+
+    def __deepcopy__(self, memo) -> "Reading":
+        return self  # it does not change

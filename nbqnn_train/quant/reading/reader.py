@@ -7,6 +7,7 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from nbqnn_train.quant.reading.aliases import Aliases, is_in_place
+from nbqnn_train.quant.reading.nodes import computed, live_nodes, operator_name
 from nbqnn_train.quant.reading.operations import Operation, Output, Reading
 from nbqnn_train.quant.reading.program import BATCH, Example, Program, program_of, source_of
 from nbqnn_train.quant.reading.refusals import NetworkRefused, Refusal, Unsupported
@@ -60,7 +61,7 @@ class Reader:
         self._flattened: dict[str, str] = {}
 
     def read(self) -> Reading:
-        live = _live(self.program.graph)
+        live = live_nodes(self.program.graph)
         inputs: dict[str, tuple[int, ...]] = {}
         outputs: list[Output] = []
         for node in self.program.graph.nodes:
@@ -119,7 +120,7 @@ class Reader:
         if any(isinstance(operand, (Value, tuple)) for operand in operands):
             value = self._guarded(node, lambda: self._apply(node))
         else:
-            value = self._computed(node)
+            value = self._constant(node)
         if is_in_place(node):
             for other in self.aliases.same_tensor(node.args[0]):
                 self.values[other] = value
@@ -195,40 +196,12 @@ class Reader:
         self.operations[out.name].module = module
         return out
 
-    def _computed(self, node: fx.Node):
-        """A constant, from parameters and buffers; not a tensor where the node gives none."""
-        if not isinstance(node.meta.get("val"), Tensor):
-            return self._other(node)
-        operands = [self.values.get(arg) for arg in node.all_input_nodes]
-        learned = any(isinstance(o, Constant) and o.learned for o in operands)
-
-        def tensor(arg):
-            found = self.values.get(arg)
-            if not isinstance(found, Constant):
-                return found
-            return found.tensor.detach().clone() if is_in_place(node) else found.tensor.detach()
-
+    def _constant(self, node: fx.Node) -> Constant | None:
         try:
-            args, kwargs = fx.map_arg((node.args, node.kwargs), tensor)
-            with torch.no_grad():
-                return Constant(
-                    node.target(*args, **kwargs), learned=learned, source=self.source(node)
-                )
-        except Exception as error:  # whatever the operator raises
-            reason = str(error).strip().splitlines() or [type(error).__name__]
-            self._refuse(node, Unsupported(f"a constant that cannot be computed: {reason[0]}"))
+            return computed(node, self.values, self.source(node))
+        except Unsupported as error:
+            self._refuse(node, error)
             return None
-
-    def _other(self, node: fx.Node):
-        """What gives no tensor: an assertion about sizes, a result of several constants."""
-        operands = [self.values.get(arg) for arg in node.all_input_nodes]
-        if not operands or any(not isinstance(o, Constant) for o in operands):
-            return None
-        args, kwargs = fx.map_arg(
-            (node.args, node.kwargs), lambda arg: self.values[arg].tensor.detach()
-        )
-        found = node.target(*args, **kwargs)
-        return Constant(found, source=self.source(node))
 
     def _outputs(self, node: fx.Node) -> list[Output]:
         outputs = []
@@ -421,22 +394,5 @@ class Reader:
         return name
 
 
-def operator_name(node: fx.Node) -> str:
-    """The name of the operator of a node, as ``torch.nn.functional`` has it where it can."""
-    packet = getattr(node.target, "overloadpacket", None)
-    name = getattr(packet, "__name__", None) or getattr(node.target, "__name__", str(node.target))
-    return name.rstrip("_").removeprefix("_")
-
-
 def _sized(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
-
-
-def _live(graph: fx.Graph) -> set[fx.Node]:
-    """Nodes that the outputs depend on; what is done in place may be one of them."""
-    live: set[fx.Node] = set()
-    for node in reversed(graph.nodes):
-        if node.op == "output" or node in live or is_in_place(node):
-            live.add(node)
-            live.update(node.all_input_nodes)
-    return live

@@ -28,7 +28,7 @@ class _Kind(type):
 class _StandIn(types.ModuleType):
     """A module whose attributes are empty classes."""
 
-    __path__: list[str] = []
+    __path__ = ()
 
     def __getattr__(self, name: str):
         if name.startswith("__"):

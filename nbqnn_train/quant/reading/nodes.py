@@ -1,0 +1,54 @@
+"""Single nodes of an exported graph: names, which of them count, and constants."""
+
+import torch
+from torch import Tensor, fx
+
+from nbqnn_train.quant.reading.aliases import is_in_place
+from nbqnn_train.quant.reading.refusals import Unsupported
+from nbqnn_train.quant.reading.values import Constant
+
+__all__ = ["computed", "live_nodes", "operator_name"]
+
+
+def computed(node: fx.Node, values: dict[fx.Node, object], source: str) -> Constant | None:
+    """What a node gives that does not depend on the input; None where it gives nothing.
+
+    values : of the nodes before it. Raises :class:`Unsupported` where it cannot be computed.
+    """
+    operands = [values.get(arg) for arg in node.all_input_nodes]
+    if not isinstance(node.meta.get("val"), Tensor) and not (
+        operands and all(isinstance(operand, Constant) for operand in operands)
+    ):
+        return None  # such as an assertion about sizes
+    learned = any(isinstance(o, Constant) and o.learned for o in operands)
+
+    def tensor(arg: fx.Node):
+        found = values.get(arg)
+        if not isinstance(found, Constant):
+            return found
+        return found.tensor.detach().clone() if is_in_place(node) else found.tensor.detach()
+
+    try:
+        args, kwargs = fx.map_arg((node.args, node.kwargs), tensor)
+        with torch.no_grad():
+            return Constant(node.target(*args, **kwargs), learned=learned, source=source)
+    except Exception as error:  # whatever the operator raises
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise Unsupported(f"a constant that cannot be computed: {reason[0]}") from None
+
+
+def operator_name(node: fx.Node) -> str:
+    """The name of the operator of a node, as ``torch.nn.functional`` has it where it can."""
+    packet = getattr(node.target, "overloadpacket", None)
+    name = getattr(packet, "__name__", None) or getattr(node.target, "__name__", str(node.target))
+    return name.rstrip("_").removeprefix("_")
+
+
+def live_nodes(graph: fx.Graph) -> set[fx.Node]:
+    """Nodes that the outputs depend on; what is done in place may be one of them."""
+    live: set[fx.Node] = set()
+    for node in reversed(graph.nodes):
+        if node.op == "output" or node in live or is_in_place(node):
+            live.add(node)
+            live.update(node.all_input_nodes)
+    return live
