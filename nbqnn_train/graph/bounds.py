@@ -31,6 +31,7 @@ from .nodes import (
     Input,
     Linear,
     MaxPool2d,
+    Node,
     Requantize,
     TensorType,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "accumulator_bounds",
     "graph_bounds",
     "narrowed",
+    "node_interval",
     "required_bits",
     "value_bounds",
 ]
@@ -120,8 +122,7 @@ def graph_bounds(graph: Graph, types: dict[str, TensorType] | None = None) -> di
     alive: dict[str, Interval] = {}
     bounds = {}
     for node in graph.nodes:
-        rule = _RULES.get(type(node)) or OPERATORS[type(node)].bound
-        step = rule(node, types, *(alive[source] for source in node.inputs))
+        step = _step(node, types, *(alive[source] for source in node.inputs))
         bounds[node.name] = NodeBounds(
             low=int(step.values.low.min()),
             high=int(step.values.high.max()),
@@ -135,6 +136,19 @@ def graph_bounds(graph: Graph, types: dict[str, TensorType] | None = None) -> di
             if not readers[source]:
                 del alive[source]
     return bounds
+
+
+def node_interval(node: Node, types: dict[str, TensorType], *sources: Interval) -> Interval:
+    """Smallest and largest code per channel of what ``node`` makes of ``sources``.
+
+    For those who build a graph node by node; ``types`` holds the node's own tensor too.
+    """
+    return _step(node, types, *sources).values
+
+
+def _step(node: Node, types: dict[str, TensorType], *sources: Interval) -> Step:
+    rule = _RULES.get(type(node)) or OPERATORS[type(node)].bound
+    return rule(node, types, *sources)
 
 
 def _input(node: Input, types: dict[str, TensorType]) -> Step:

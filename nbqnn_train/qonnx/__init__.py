@@ -1,6 +1,6 @@
 """Exchange with QONNX, the ONNX dialect for quantized networks; needs the ``onnx`` package."""
 
 from .exporter import export_qonnx
-from .importer import import_qonnx
+from .importer import Imported, import_model, import_qonnx
 
-__all__ = ["export_qonnx", "import_qonnx"]
+__all__ = ["Imported", "export_qonnx", "import_model", "import_qonnx"]

@@ -1,68 +1,182 @@
-"""From QONNX to the integer graph.
+"""From QONNX, and from ONNX's own quantizers, to the integer graph.
 
 Takes networks whose weights are zero or powers of two on a common step (per tensor or per output
-channel), whose activations are quantized on power-of-two steps, and whose other operators are
-affine per channel: biases, batch norm, scales. Real arithmetic is what is imported: where the
+channel). Scales, offsets and roundings of activations may be any: where a requantizer has every
+step of theirs in its place, the import is exact. Real arithmetic is what is imported: where the
 model's own float32 evaluation rounds, it can differ.
 """
 
 import os
+from dataclasses import dataclass
 
 from nbqnn_train.graph.errors import GraphError
 from nbqnn_train.graph.nodes import Graph
 
-from . import pointwise, spatial, sums
-from .model import read_model
-from .quantizers import quant
-from .reader import Reader
+from . import pointwise, quantizers, shapes, spatial, sums, tails
+from .cleanup import clean
+from .files import read_proto
+from .model import Operator
+from .reader import Options, Reader, Unknown
+from .refusals import Refusals
 
-__all__ = ["import_qonnx"]
+__all__ = ["Imported", "import_model", "import_qonnx"]
 
-#: What each operator of a model becomes: a function of the reader and the operator that returns the
-#: value of its first output.
-_OPERATORS = {
+#: What each of ONNX's own operators becomes: a function of the reader and the operator that returns
+#: the value of its first output.
+_OWN = {
     "Add": pointwise.add,
+    "ArgMax": tails.tail,
     "AveragePool": spatial.average_pool,
     "BatchNormalization": pointwise.batch_normalization,
-    "Cast": pointwise.identity,
+    "Cast": pointwise.cast,
+    "Ceil": pointwise.rounding("CEIL"),
     "Clip": pointwise.clip,
     "Concat": spatial.concat,
     "Conv": sums.conv,
+    "DequantizeLinear": quantizers.dequantize_linear,
     "Div": pointwise.div,
-    "Dropout": pointwise.identity,
-    "Flatten": spatial.flatten,
-    "Floor": pointwise.floor,
+    "Dropout": pointwise.dropout,
+    "Flatten": shapes.flatten,
+    "Floor": pointwise.rounding("FLOOR"),
     "Gemm": sums.gemm,
     "GlobalAveragePool": spatial.global_average_pool,
+    "GlobalMaxPool": spatial.global_max_pool,
     "Identity": pointwise.identity,
-    "IntQuant": quant,
+    "LogSoftmax": tails.tail,
     "MatMul": sums.matmul,
+    "Max": pointwise.maximum,
     "MaxPool": spatial.max_pool,
+    "Min": pointwise.minimum,
     "Mul": pointwise.mul,
-    "Quant": quant,
+    "Neg": pointwise.neg,
+    "Pad": spatial.pad,
+    "QuantizeLinear": quantizers.quantize_linear,
+    "ReduceMax": spatial.reduced("max"),
+    "ReduceMean": spatial.reduced("mean"),
+    "ReduceSum": spatial.reduced("sum"),
     "Relu": pointwise.relu,
-    "Reshape": spatial.reshape,
+    "Reshape": shapes.reshape,
+    "Round": pointwise.rounding("ROUND"),
+    "Sigmoid": tails.tail,
+    "Softmax": tails.tail,
+    "Squeeze": shapes.squeeze,
     "Sub": pointwise.sub,
+    "Sum": pointwise.add,
+    "TopK": tails.tail,
+    "Transpose": shapes.transpose,
+    "Unsqueeze": shapes.unsqueeze,
+}
+_QONNX = {
+    "BipolarQuant": quantizers.bipolar_quant,
+    "IntQuant": quantizers.quant,
+    "Quant": quantizers.quant,
+    "Trunc": quantizers.trunc,
+}
+_DOMAINS = {"": _OWN, "qonnx.custom_op.general": _QONNX}
+_ADVICE = {
+    "Elu": "train with ReLU in its place",
+    "Gelu": "train with ReLU in its place",
+    "HardSigmoid": "train with ReLU or Clip in its place",
+    "HardSwish": "train with ReLU in its place",
+    "LeakyRelu": "train with ReLU in its place",
+    "PRelu": "train with ReLU in its place",
+    "Tanh": "train with ReLU or Clip in its place",
+    "ConvTranspose": "use a Conv",
+    "LayerNormalization": "train with batch norm in its place",
 }
 
 
+@dataclass(frozen=True)
+class Imported:
+    """A graph, what to know about it, and the model's tensor that each output is compared with.
+
+    notes : one sentence each: what was left out, assumed, rounded.
+    outputs : in the order of ``graph.outputs``.
+    """
+
+    graph: Graph
+    notes: tuple[str, ...]
+    outputs: tuple[tails.Output, ...]
+    channels_last: tuple[str, ...]
+
+
 def import_qonnx(path: str | os.PathLike, *, exact: bool = True) -> Graph:
-    """The graph that computes what the QONNX model in ``path`` does.
+    """The graph of :func:`import_model`."""
+    return import_model(path, exact=exact).graph
+
+
+def import_model(
+    path: str | os.PathLike,
+    *,
+    exact: bool = True,
+    input_format: tuple[bool, int, int] | None = None,
+    round_weights: int | None = None,
+) -> Imported:
+    """The graph that computes what the QONNX (or QDQ) model in ``path`` does.
 
     An Input has the name of the model's input; other tensors have the model's names.
 
-    exact : refuse what the graph can only approximate: quantizers with ties that go to even (the
-        graph rounds them up) and scales that take more than 16 bits. With False, ties go up and
-        scales are rounded to 16 bits.
+    exact : refuse what the graph can only approximate: quantizers whose steps no requantizer of 16
+        bits has in the same places, ties that go to even, outputs on no power of two. With False,
+        ties go up, scales are rounded to 16 bits, and so are outputs that are not quantized.
+    input_format : (signed, bits, exponent) of inputs that the model does not quantize.
+    round_weights : bits to round weights to that are no powers of two.
 
-    Raises :class:`GraphError` naming the operator and, for weights, the first one that does not
-    fit.
+    Raises :class:`GraphError` with all that does not fit, each kind once: the operator, its value,
+    what is allowed, what to do.
     """
-    model = read_model(path)
-    reader = Reader(model, exact)
+    model = clean(read_proto(path), f"QONNX file {str(path)!r}")
+    reader = Reader(model, Options(exact, input_format, round_weights))
+    refusals = Refusals()
     for operator in model.operators:
-        handler = _OPERATORS.get(operator.kind)
-        if handler is None:
-            raise GraphError(f"{operator.what}: this operator is not supported")
-        reader.values[operator.outputs[0]] = handler(reader, operator)
-    return reader.graph()
+        for name in operator.outputs:
+            reader.values[name] = None
+        try:
+            reader.values[operator.outputs[0]] = _handler(operator)(reader, operator)
+        except Unknown:
+            continue
+        except GraphError as error:
+            refusals.add(error)
+    outputs = []
+    for name in model.outputs:
+        if reader.values.get(name, 0) is None and refusals:
+            continue
+        try:
+            outputs.append(tails.finished(reader, name))
+        except GraphError as error:
+            refusals.add(error)
+    if refusals:
+        raise refusals.error()
+    kept = {output.node: output for output in reversed(outputs)}
+    graph = reader.graph([output.node for output in outputs])
+    notes = reader.notes + _flaw_notes(reader.flaws)
+    last = tuple(item.name for item in model.inputs if item.channels_last)
+    notes += [f"input {name!r} is taken channels first, (N, C, H, W)" for name in last]
+    ordered = tuple(kept[name] for name in dict.fromkeys(output.node for output in outputs))
+    return Imported(graph, tuple(notes), ordered, last)
+
+
+def _handler(operator: Operator):
+    handler = _DOMAINS.get(operator.domain, {}).get(operator.kind)
+    if handler is None:
+        domain = f" of domain {operator.domain[:60]!r}" if operator.domain else ""
+        advice = _ADVICE.get(operator.kind)
+        raise GraphError(
+            f"{operator.what}: this operator{domain} is not supported"
+            + (f"; {advice}" if advice else "")
+        )
+    if not operator.outputs:
+        raise GraphError(f"{operator.what}: must have an output")
+    return handler
+
+
+def _flaw_notes(flaws: dict[str, list[str]]) -> list[str]:
+    texts = {
+        "input": "quantizers of inputs differ from the model's on values half-way between steps, "
+        "or in the place of a step",
+        "ties": "quantizers take sums half-way between two codes up, the model to even",
+        "scale": "quantizers have a scale rounded to 16 bits: codes can differ by one",
+    }
+    return [
+        f"{len(places)} {texts[flaw]}; the first is {places[0]}" for flaw, places in flaws.items()
+    ]

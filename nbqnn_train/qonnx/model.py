@@ -1,15 +1,12 @@
-"""Reading an ONNX file: constants, attributes and shapes, without executing anything."""
+"""A model as it is read: operators in order, constants, inputs, outputs, shapes."""
 
-import os
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from nbqnn_train.graph.errors import GraphError, NbqnnError
-from nbqnn_train.graph.limits import MAX_DIMENSION
 
-__all__ = ["Model", "Operator", "read_model", "require_onnx"]
+__all__ = ["Model", "ModelInput", "Operator", "first_line", "require_onnx"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +18,7 @@ class Operator:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: dict
+    domain: str = ""
 
     @property
     def what(self) -> str:
@@ -28,7 +26,7 @@ class Operator:
         # The kind of a damaged model's operator can be anything.
         readable = isinstance(self.kind, str) and self.kind.isprintable()
         kind = self.kind if readable else repr(self.kind)
-        return f"{kind} {self.name!r}"
+        return f"{kind[:60]} {self.name[:120]!r}"
 
     def integer(self, name: str, default: int | None = None) -> int:
         """Attribute ``name``; :class:`GraphError` where it is none."""
@@ -54,19 +52,40 @@ class Operator:
     def number(self, name: str, default: float) -> float:
         """Attribute ``name``; :class:`GraphError` where it is none."""
         value = self.attributes.get(name, default)
-        if type(value) not in (int, float):
-            raise GraphError(f"{self.what}: {name} must be a number, not {value!r}")
+        if type(value) not in (int, float) or not np.isfinite(value):
+            raise GraphError(f"{self.what}: {name} must be a finite number, not {value!r}")
         return value
 
 
 @dataclass(frozen=True)
+class ModelInput:
+    """An input of the model.
+
+    shape : of the graph, (C, H, W) or (F,); a series (N, C, L) of the model is (C, 1, L).
+    integers : (signed, bits) where it holds integers, None where it holds floating point.
+    channels_last : whether the model has (N, H, W, C) and turns that round at once.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    integers: tuple[bool, int] | None = None
+    channels_last: bool = False
+
+
+@dataclass(frozen=True)
 class Model:
-    """Operators in order, constants by name, inputs with shapes (batch left out), output names."""
+    """Operators in order, constants by name, inputs, names of outputs.
+
+    shapes : of tensors by name, with a batch of one, as far as they are known.
+    opset : version of ONNX's own operators; 0 where there are none.
+    """
 
     operators: tuple[Operator, ...]
     constants: dict[str, np.ndarray]
-    inputs: dict[str, tuple[int, ...]]
+    inputs: tuple[ModelInput, ...]
     outputs: tuple[str, ...]
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    opset: int = 0
 
 
 def require_onnx():
@@ -78,65 +97,7 @@ def require_onnx():
     return onnx
 
 
-def read_model(path: str | os.PathLike) -> Model:
-    """The model in ``path``; :class:`GraphError` for anything but a valid one in one file."""
-    onnx = require_onnx()
-    from google.protobuf.message import DecodeError
-    from onnx import helper, numpy_helper
-
-    where = f"QONNX file {str(path)!r}"
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise GraphError(f"{where} cannot be read: {error.strerror}") from error
-    # Besides its own errors the package lets those of its parsers through, such as bad UTF-8.
-    try:
-        model = onnx.load_model_from_string(data)
-        onnx.checker.check_model(model)
-        for tensor in model.graph.initializer:
-            if tensor.data_location == onnx.TensorProto.EXTERNAL:
-                raise ValueError(f"tensor {tensor.name!r} must lie in the file itself")
-        constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
-        operators = []
-        for node in model.graph.node:
-            attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-            if node.op_type == "Constant" and isinstance(attributes.get("value"), onnx.TensorProto):
-                constants[node.output[0]] = numpy_helper.to_array(attributes["value"])
-                continue
-            operators.append(
-                Operator(
-                    kind=node.op_type,
-                    name=node.name or node.output[0],
-                    inputs=tuple(node.input),
-                    outputs=tuple(node.output),
-                    attributes=attributes,
-                )
-            )
-    except (
-        DecodeError,
-        onnx.checker.ValidationError,
-        IndexError,
-        KeyError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as error:
-        raise GraphError(f"{where} must be a valid ONNX model: {_first_line(error)}") from error
-    for name, values in constants.items():
-        if values.dtype.kind not in "iuf" or values.size == 0:
-            raise GraphError(f"{where}: tensor {name!r} must hold numbers, not {values.dtype}")
-    inputs = {}
-    for info in model.graph.input:
-        if info.name not in constants:
-            shape = tuple(d.dim_value for d in info.type.tensor_type.shape.dim)[1:]
-            if len(shape) not in (1, 3) or not all(0 < size <= MAX_DIMENSION for size in shape):
-                raise GraphError(
-                    f"{where}: input {info.name!r} must have the shape (N, C, H, W) or (N, F), "
-                    f"each size behind N in 1..{MAX_DIMENSION}"
-                )
-            inputs[info.name] = shape
-    return Model(tuple(operators), constants, inputs, tuple(o.name for o in model.graph.output))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def first_line(error: BaseException) -> str:
+    """What an exception of another package says, in one line."""
+    text = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return text if len(text) <= 300 else text[:297] + "..."

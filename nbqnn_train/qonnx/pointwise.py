@@ -1,109 +1,254 @@
-"""Operators element by element: offsets, factors, limits, and the sum of two tensors."""
+"""Operators element by element: offsets, factors, limits, roundings, and the sum of two tensors."""
 
-from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 
 from nbqnn_train.graph.errors import GraphError
-from nbqnn_train.graph.limits import ACC_BITS
-from nbqnn_train.graph.nodes import Add, Clip
+from nbqnn_train.graph.limits import ACC_BITS, ADD_SHIFT
+from nbqnn_train.graph.nodes import Add
 
-from .affine import Affine
+from .building import activation
+from .lines import Chain, Line, columns
 from .model import Operator
 from .reader import Reader, fractions
+from .values import Leaf, Value, elementwise
+from .weights import power_of_two
 
-__all__ = ["add", "batch_normalization", "clip", "div", "floor", "identity", "mul", "relu", "sub"]
+__all__ = [
+    "add",
+    "batch_normalization",
+    "cast",
+    "clip",
+    "div",
+    "dropout",
+    "identity",
+    "maximum",
+    "minimum",
+    "mul",
+    "neg",
+    "relu",
+    "rounding",
+    "sub",
+]
+
+_FLOATS = {1: "float", 11: "double"}
+_INTEGERS = {2: (0, 255), 3: (-128, 127), 4: (0, 65535), 5: (-32768, 32767)}
+_WIDE_INTEGERS = {6: 31, 7: 63, 12: 32, 13: 64}
 
 
-def _operands(reader: Reader, op: Operator) -> tuple[Affine, list[Fraction], bool]:
-    """The operand that varies, the constant one per channel, whether that comes first."""
-    if not any(isinstance(reader.value(op, number), np.ndarray) for number in (0, 1)):
-        raise GraphError(
-            f"{op.what}: both operands must be results of a Quant, or one must be constant"
-        )
-    first = isinstance(reader.value(op, 0), np.ndarray)
-    affine = reader.affine(op, int(first))
-    constant = reader.constant(op, int(not first))
-    return affine, reader.per_channel(op, constant, len(affine.scale)), first
+def _constant(reader: Reader, op: Operator) -> tuple[Value, int]:
+    """The operand that varies, and the number of the constant one."""
+    for number in (0, 1):
+        if isinstance(reader.value(op, number), np.ndarray):
+            return reader.varying(op, 1 - number), number
+    raise GraphError(
+        f"{op.what}: both operands must be results of a Quant, or one must be constant"
+    )
 
 
-def add(reader: Reader, op: Operator):
+def add(reader: Reader, op: Operator) -> Value:
     """A sum of two activations, or an offset."""
-    if all(isinstance(reader.value(op, number), str) for number in (0, 1)):
-        a, b = reader.activation(op, 0), reader.activation(op, 1)
-        exponents = reader.types[a].exponent, reader.types[b].exponent
-        shifts = tuple(e - min(exponents) for e in exponents)
-        node = Add(name=op.outputs[0], operands=(a, b), shifts=shifts, acc_bits=ACC_BITS[1])
-        return reader.reals(reader.put(node))
-    affine, addend, _ = _operands(reader, op)
-    return affine.plus(op.what, addend)
+    if len(op.inputs) == 1:
+        return reader.value(op, 0)
+    if len(op.inputs) > 2:
+        raise GraphError(f"{op.what}: must have two operands, not {len(op.inputs)}")
+    if not any(isinstance(reader.value(op, number), np.ndarray) for number in (0, 1)):
+        return _sum(reader, op, reader.varying(op, 0), reader.varying(op, 1))
+    value, number = _constant(reader, op)
+    return elementwise(op.what, value, "plus", reader.per_channel(op, number, value))
 
 
-def sub(reader: Reader, op: Operator) -> Affine:
-    """An offset."""
-    affine, addend, first = _operands(reader, op)
-    if first:
-        minus = [Fraction(-1)] * len(addend)
-        return affine.times(op.what, minus).plus(op.what, addend)
-    return affine.plus(op.what, [-v for v in addend])
+def _sum(reader: Reader, op: Operator, a: Value, b: Value) -> Value:
+    if a.shape != b.shape:
+        raise GraphError(f"{op.what}: operands must have equal shapes, not {a.shape} and {b.shape}")
+    if _same_source(a, b):
+        lines = a.chain.line, b.chain.line
+        line = Line(
+            scale=columns(lambda x, y: x + y, lines[0].scale, lines[1].scale),
+            offset=columns(lambda x, y: x + y, lines[0].offset, lines[1].offset),
+        )
+        return Leaf(a.source, a.shape, Chain(line=line), a.real)
+    leaves = [
+        activation(reader, op.what, value, name)
+        for value, name in zip((a, b), op.inputs, strict=True)
+    ]
+    steps = [leaf.chain.line.scale[0] for leaf in leaves]
+    ratio = power_of_two(steps[0] / steps[1])
+    if ratio is None:
+        raise GraphError(
+            f"{op.what}: operands in steps of {float(steps[0]):g} and {float(steps[1]):g}; one "
+            "step must be a power of two times the other: give both one Quant"
+        )
+    if abs(ratio) > ADD_SHIFT[1]:
+        raise GraphError(f"{op.what}: steps of the operands differ by 2**{ratio}; at most 2**31")
+    types = [reader.types[leaf.source] for leaf in leaves]
+    least = min(t.exponent for t in types)
+    node = Add(
+        name=reader.free(op.outputs[0]),
+        operands=tuple(leaf.source for leaf in leaves),
+        shifts=tuple(t.exponent - least for t in types),
+        acc_bits=ACC_BITS[1],
+    )
+    return Leaf(reader.put(node), a.shape, Chain(line=Line(scale=(min(steps),))))
 
 
-def mul(reader: Reader, op: Operator) -> Affine:
+def _same_source(a: Value, b: Value) -> bool:
+    plain = all(
+        isinstance(v, Leaf) and not v.chain.roundings and not v.chain.line.limited for v in (a, b)
+    )
+    return plain and a.source == b.source
+
+
+def sub(reader: Reader, op: Operator) -> Value:
+    """An offset, or a difference of two activations."""
+    if not any(isinstance(reader.value(op, number), np.ndarray) for number in (0, 1)):
+        other = elementwise(op.what, reader.varying(op, 1), "times", (Fraction(-1),))
+        return _sum(reader, op, reader.varying(op, 0), other)
+    value, number = _constant(reader, op)
+    constant = reader.per_channel(op, number, value)
+    if number == 0:
+        turned = elementwise(op.what, value, "times", (Fraction(-1),))
+        return elementwise(op.what, turned, "plus", constant)
+    return elementwise(op.what, value, "plus", tuple(-v for v in constant))
+
+
+def mul(reader: Reader, op: Operator) -> Value:
     """A factor per channel."""
-    affine, factor, _ = _operands(reader, op)
-    return affine.times(op.what, factor)
+    if not any(isinstance(reader.value(op, number), np.ndarray) for number in (0, 1)):
+        raise GraphError(f"{op.what}: products of two activations are not supported")
+    value, number = _constant(reader, op)
+    return elementwise(op.what, value, "times", reader.per_channel(op, number, value))
 
 
-def div(reader: Reader, op: Operator) -> Affine:
+def div(reader: Reader, op: Operator) -> Value:
     """A factor per channel."""
-    affine, divisor, first = _operands(reader, op)
-    if first or 0 in divisor:
+    value, number = _constant(reader, op)
+    divisor = reader.per_channel(op, number, value)
+    if number == 0 or 0 in divisor:
         raise GraphError(f"{op.what}: must divide by a constant other than 0")
-    return affine.times(op.what, [1 / v for v in divisor])
+    return elementwise(op.what, value, "times", tuple(1 / v for v in divisor))
 
 
-def batch_normalization(reader: Reader, op: Operator) -> Affine:
+def neg(reader: Reader, op: Operator) -> Value:
+    """Minus one as a factor."""
+    return elementwise(op.what, reader.varying(op), "times", (Fraction(-1),))
+
+
+def batch_normalization(reader: Reader, op: Operator) -> Value:
     """A factor and an offset per channel, in float64."""
+    if op.attributes.get("training_mode", 0):
+        raise GraphError(f"{op.what}: training_mode must be 0; export the network for inference")
     gamma, beta, mean, variance = (
         reader.constant(op, number).astype(np.float64) for number in (1, 2, 3, 4)
     )
-    affine = reader.affine(op)
-    if {v.size for v in (gamma, beta, mean, variance)} != {len(affine.scale)}:
-        raise GraphError(f"{op.what}: must have {len(affine.scale)} channels")
-    factor = gamma / np.sqrt(variance + op.number("epsilon", 1e-5))
-    scaled = affine.plus(op.what, [-v for v in fractions(mean)])
-    return scaled.times(op.what, fractions(factor)).plus(op.what, fractions(beta))
+    value = reader.varying(op)
+    channels = value.shape[0]
+    if {v.size for v in (gamma, beta, mean, variance)} != {channels}:
+        raise GraphError(f"{op.what}: must have {channels} channels")
+    spread = variance + op.number("epsilon", 1e-5)
+    if (spread <= 0).any():
+        raise GraphError(f"{op.what}: variance plus epsilon must be positive")
+    centred = elementwise(op.what, value, "plus", tuple(-v for v in fractions(mean)))
+    scaled = elementwise(op.what, centred, "times", fractions(gamma / np.sqrt(spread)))
+    return elementwise(op.what, scaled, "plus", fractions(beta))
 
 
-def floor(reader: Reader, op: Operator) -> Affine:
-    """Rounding down, before a Quant that only states the format."""
-    return reader.affine(op).floor(op.what)
+def rounding(mode: str):
+    """The handler of an operator that rounds in one of QONNX's modes."""
+
+    def handler(reader: Reader, op: Operator) -> Value:
+        return elementwise(op.what, reader.varying(op), "round", (mode,))
+
+    return handler
 
 
-def relu(reader: Reader, op: Operator):
+def relu(reader: Reader, op: Operator) -> Value:
     """A lower limit of 0."""
-    value = reader.value(op, 0)
-    if isinstance(value, str):
-        high = reader.types[value].high
-        return reader.put(Clip(name=op.outputs[0], input=value, low=0, high=high))
-    return replace(reader.affine(op), relu=True)
+    return elementwise(op.what, reader.varying(op), "clip", ((Fraction(0), None),))
 
 
-def clip(reader: Reader, op: Operator):
-    """Limits in whole steps."""
-    value = reader.value(op, 0)
-    low, high = (fractions(reader.constant(op, number))[0] for number in (1, 2))
-    if not isinstance(value, str):
-        return reader.affine(op).clip(op.what, low, high)
-    code = reader.types[value]
-    step = Fraction(2) ** code.exponent
-    if (low / step).denominator != 1 or (high / step).denominator != 1:
-        raise GraphError(f"{op.what}: limits must be multiples of {float(step)}")
-    low, high = max(int(low / step), code.low), min(int(high / step), code.high)
-    return reader.put(Clip(name=op.outputs[0], input=value, low=low, high=high))
+def _one(reader: Reader, op: Operator, number: int) -> Fraction | None:
+    """A limit as one number; None for none, or an infinite one."""
+    if not reader.given(op, number):
+        return None
+    value = reader.value(op, number)
+    if isinstance(value, np.ndarray) and value.size == 1 and value.dtype.kind == "f":
+        number_ = float(value.reshape(-1)[0])
+        if np.isinf(number_):
+            return None
+    found = fractions(reader.constant(op, number))
+    if len(found) != 1:
+        raise GraphError(f"{op.what}: limits must be one number")
+    return found[0]
+
+
+def clip(reader: Reader, op: Operator) -> Value:
+    """Limits, as inputs or (before opset 11) as attributes; either may be missing."""
+    limits = [_one(reader, op, number) for number in (1, 2)]
+    for i, name in enumerate(("min", "max")):
+        if name in op.attributes:
+            number = op.attributes[name]
+            if type(number) not in (int, float) or np.isnan(number):
+                raise GraphError(f"{op.what}: {name} must be a number, not {number!r}")
+            huge = abs(number) >= float(np.finfo(np.float32).max)
+            limits[i] = None if huge else Fraction(number)
+    if None not in limits and limits[0] > limits[1]:
+        limits[0] = limits[1]
+    return elementwise(op.what, reader.varying(op), "clip", (tuple(limits),))
+
+
+def _extreme(reader: Reader, op: Operator, side: str) -> Value:
+    value, number = _constant(reader, op)
+    limit = _one(reader, op, number)
+    limits = (limit, None) if side == "low" else (None, limit)
+    return elementwise(op.what, value, "clip", (limits,))
+
+
+def maximum(reader: Reader, op: Operator) -> Value:
+    """A lower limit."""
+    return _extreme(reader, op, "low")
+
+
+def minimum(reader: Reader, op: Operator) -> Value:
+    """An upper limit."""
+    return _extreme(reader, op, "high")
 
 
 def identity(reader: Reader, op: Operator):
-    """Identity, and what is one at inference."""
+    """The same."""
     return reader.value(op, 0)
+
+
+def dropout(reader: Reader, op: Operator):
+    """Nothing at inference."""
+    training = reader.given(op, 2) and bool(np.any(reader.constant(op, 2)))
+    # Before opset 7 an attribute says whether it is for inference.
+    testing = op.attributes.get("is_test", 1) if reader.model.opset < 7 else 1
+    if training or not testing:
+        raise GraphError(f"{op.what}: must not be in training; export the network for inference")
+    return reader.value(op, 0)
+
+
+def cast(reader: Reader, op: Operator) -> Value:
+    """To floating point, or to integers where no value changes."""
+    kind = op.integer("to", 1)
+    value = reader.varying(op)
+    if kind in _FLOATS:
+        return value
+    if kind in _WIDE_INTEGERS or kind in _INTEGERS:
+        # Towards zero, and wrapped where it does not fit; the latter must not occur.
+        result = elementwise(op.what, value, "round", ("DOWN",))
+        if kind in _WIDE_INTEGERS:
+            return result
+        return activation_within(reader, op, result, _INTEGERS[kind])
+    raise GraphError(f"{op.what}: to must be float, double or integers, not type {kind}")
+
+
+def activation_within(reader: Reader, op: Operator, value: Value, limits: tuple[int, int]) -> Value:
+    """``value``, which must keep ``limits``."""
+    leaf = activation(reader, op.what, value, op.inputs[0])
+    span, step = reader.intervals[leaf.source], leaf.chain.line.scale[0]
+    if int(span.low.min()) * step < limits[0] or int(span.high.max()) * step > limits[1]:
+        raise GraphError(f"{op.what}: values must keep {limits[0]}..{limits[1]}, or they wrap")
+    return leaf

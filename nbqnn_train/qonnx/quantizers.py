@@ -1,4 +1,4 @@
-"""Quant: the operator that becomes an Input, a Requantize or a Clip, or folds into weights."""
+"""Operators that quantize: Quant, BipolarQuant, Trunc, and ONNX's own pair."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -6,220 +6,206 @@ from fractions import Fraction
 import numpy as np
 
 from nbqnn_train.graph.errors import GraphError
-from nbqnn_train.graph.limits import (
-    ACT_BITS,
-    ADD_SHIFT,
-    EXPONENT,
-    MULTIPLIER,
-    WEIGHT_BITS,
-    max_weight,
-)
-from nbqnn_train.graph.nodes import Add, Clip, Conv2d, Input, Linear, Requantize
 
-from .affine import Affine, integer_rule
+from .building import Format, format_of, quantized
+from .lines import Chain, Column, Line
 from .model import Operator
-from .reader import Reader
-from .weights import power_of_two
+from .reader import Reader, fractions
+from .staircase import MODES
+from .values import Leaf, Value, elementwise
 
-__all__ = ["quant"]
-
-_NEAREST = ("ROUND", "HALF_EVEN", "HALF_UP")
+__all__ = ["bipolar_quant", "dequantize_linear", "quant", "quantize_linear", "trunc"]
 
 
-def quant(reader: Reader, op: Operator):
-    """A quantizer of weights, of an input, or of what is computed within the network."""
-    scale, zero, bits = (reader.constant(op, number) for number in (1, 2, 3))
-    if np.any(zero != 0):
-        raise GraphError(f"{op.what}: zero point must be 0, not {float(zero.reshape(-1)[0])}")
-    if bits.size != 1 or float(bits.reshape(-1)[0]) != int(bits.reshape(-1)[0]):
+def _mode(op: Operator, default: str) -> str:
+    mode = op.text("rounding_mode", default)
+    if mode not in MODES or mode == "BIPOLAR":
+        raise GraphError(f"{op.what}: rounding mode {mode!r} is not supported")
+    return mode
+
+
+def _bits(reader: Reader, op: Operator, number: int) -> int:
+    bits = fractions(reader.constant(op, number))
+    if len(bits) != 1 or bits[0].denominator != 1:
         raise GraphError(f"{op.what}: bit width must be one integer")
-    bits = int(bits.reshape(-1)[0])
-    if not 1 <= bits <= 32:
-        raise GraphError(f"{op.what}: bit width must be in 1..32, not {bits}")
+    if not 1 <= bits[0] <= 32:
+        raise GraphError(f"{op.what}: bit width must be in 1..32, not {bits[0]}")
+    return int(bits[0])
+
+
+def _zero(reader: Reader, op: Operator, number: int) -> int:
+    """A zero point, one integer."""
+    if not reader.given(op, number):
+        return 0
+    zero = fractions(reader.constant(op, number))
+    if len(zero) != 1 or zero[0].denominator != 1:
+        raise GraphError(f"{op.what}: zero point must be one integer, not {float(zero[0])}")
+    return int(zero[0])
+
+
+def _step(reader: Reader, op: Operator, number: int, value: Value, axis: int = 1) -> Column:
+    """The scale: one number, or one per channel."""
+    scale = reader.constant(op, number)
     if np.any(scale <= 0):
         raise GraphError(f"{op.what}: scale must be positive")
+    if scale.ndim == 1 and scale.size > 1:
+        rank = len(reader.model_shape(op.inputs[0], value))
+        if (axis + rank if axis < 0 else axis) != 1 or scale.size != value.shape[0]:
+            raise GraphError(f"{op.what}: scale must be one number, or one per channel")
+        return fractions(scale)
+    return reader.per_channel(op, number, value)
+
+
+def _limits(bits: int, signed: bool, narrow: bool) -> tuple[int, int]:
+    if signed:
+        return -(1 << bits - 1) + narrow, (1 << bits - 1) - 1
+    return 0, (1 << bits) - 1 - narrow
+
+
+def quant(reader: Reader, op: Operator) -> Value:
+    """A quantizer of an input, or of what is computed within the network."""
+    value = reader.varying(op)
+    bits, zero = _bits(reader, op, 3), _zero(reader, op, 2)
     signed, narrow = bool(op.integer("signed", 1)), bool(op.integer("narrow", 1))
-    low = -(1 << bits - 1) + narrow if signed else 0
-    high = (1 << bits - int(signed)) - 1 - (narrow and not signed)
-    mode = op.text("rounding_mode", "ROUND")
-    value = reader.value(op, 0)
-    if isinstance(value, np.ndarray):
-        return _quantized_constant(reader, op, scale, low, high, mode)
-    if not ACT_BITS[0] <= bits <= ACT_BITS[1]:
+    mode = _mode(op, "ROUND")
+    step = _step(reader, op, 1, value)
+    if bits == 1 and signed:
+        if zero:
+            raise GraphError(f"{op.what}: zero point must be 0 with one bit, not {zero}")
+        return quantized(reader, op.what, value, _two(step), "BIPOLAR", op.outputs[0])
+    low, high = _limits(bits, signed, narrow)
+    return _quantized(reader, op, value, step, (low, high), zero, mode, signed, bits)
+
+
+def _two(step: Column) -> Format:
+    return Format(step, -1, 1, 2, True)
+
+
+def _quantized(
+    reader: Reader,
+    op: Operator,
+    value: Value,
+    step: Column,
+    limits: tuple[int, int],
+    zero: int,
+    mode: str,
+    signed: bool,
+    bits: int,
+) -> Value:
+    """Codes less the zero point, times the step."""
+    low, high = limits
+    if low == high:
+        raise GraphError(f"{op.what}: {bits} bits must hold more than the value {low}")
+    if zero == 0:
+        form = Format(step, low, high, max(bits, 2), signed)
+        return quantized(reader, op.what, value, form, mode, op.outputs[0])
+    if (zero % 2 and mode in ("ROUND", "HALF_EVEN")) or mode in (
+        "HALF_UP",
+        "HALF_DOWN",
+        "UP",
+        "DOWN",
+    ):
+        return _around_zero(reader, op, value, step, limits, zero, mode)
+    form = format_of(step, low - zero, high - zero)
+    return quantized(reader, op.what, value, form, mode, op.outputs[0])
+
+
+def _around_zero(reader, op, value: Value, step: Column, limits, zero: int, mode: str) -> Value:
+    """As :func:`_quantized` where rounding before and after the zero point differ."""
+    steps = elementwise(op.what, value, "times", tuple(1 / s for s in step))
+    moved = elementwise(op.what, steps, "plus", (Fraction(zero),))
+    codes = elementwise(op.what, moved, "round", (mode,))
+    back = elementwise(op.what, codes, "plus", (Fraction(-zero),))
+    form = format_of((Fraction(1),), limits[0] - zero, limits[1] - zero)
+    leaf = quantized(reader, op.what, back, form, "FLOOR", op.outputs[0])
+    return replace(leaf, chain=Chain(line=Line(scale=step)))
+
+
+def bipolar_quant(reader: Reader, op: Operator) -> Value:
+    """Plus or minus the scale."""
+    value = reader.varying(op)
+    step = _step(reader, op, 1, value)
+    return quantized(reader, op.what, value, _two(step), "BIPOLAR", op.outputs[0])
+
+
+def trunc(reader: Reader, op: Operator) -> Value:
+    """Codes without their lowest bits."""
+    value = reader.varying(op)
+    zero = _zero(reader, op, 2)
+    if zero:
+        raise GraphError(f"{op.what}: zero point must be 0, not {zero}")
+    step = _step(reader, op, 1, value)
+    if len(step) != 1:
+        raise GraphError(f"{op.what}: scale must be one number")
+    mode = _mode(op, "FLOOR")
+    before = _bits(reader, op, 3)
+    codes = elementwise(op.what, value, "times", (1 / step[0],))
+    codes = elementwise(op.what, codes, "round", ("ROUND",))
+    if len(op.inputs) > 5:
+        return _trunc_to_scale(reader, op, codes, step[0], mode)
+    after = _bits(reader, op, 4)
+    if after > before:
+        raise GraphError(f"{op.what}: must leave at most the {before} bits there are, not {after}")
+    codes = elementwise(op.what, codes, "times", (Fraction(1, 1 << (before - after)),))
+    codes = elementwise(op.what, codes, "round", (mode,))
+    return elementwise(op.what, codes, "times", step)
+
+
+def _trunc_to_scale(reader: Reader, op: Operator, codes: Value, step: Fraction, mode: str) -> Value:
+    """The second version: to a scale and limits of its own."""
+    scale = fractions(reader.constant(op, 4))
+    bits = _bits(reader, op, 5)
+    ratio = scale[0] / step
+    power = ratio.numerator.bit_length() - ratio.denominator.bit_length()
+    if len(scale) != 1 or scale[0] <= 0 or ratio != Fraction(2) ** power:
         raise GraphError(
-            f"{op.what}: activations must have {ACT_BITS[0]}..{ACT_BITS[1]} bits, not {bits}"
+            f"{op.what}: output scale must be a power of two times {float(step):g}, not "
+            f"{float(scale[0]):g}"
         )
-    step = Fraction(float(scale.reshape(-1)[0]))
-    exponent = power_of_two(step)
-    if scale.size != 1 or exponent is None or not EXPONENT[0] <= exponent <= EXPONENT[1]:
-        raise GraphError(
-            f"{op.what}: scale of an activation must be one power of two, not {float(step)}"
-        )
-    form = {"bits": bits, "signed": signed, "exponent": exponent}
-    affine = reader.affine(op)
-    if affine.real:
-        return _quantized_input(reader, op, affine, mode, form, low, high)
-    return _requantized(reader, op, affine, mode, form, low, high)
+    signed, narrow = bool(op.integer("signed", 1)), bool(op.integer("narrow", 0))
+    low, high = _limits(bits, signed, narrow)
+    codes = elementwise(op.what, codes, "times", (1 / ratio,))
+    form = Format((Fraction(1),), low, high, max(bits, 2), signed)
+    leaf = quantized(reader, op.what, codes, form, mode, op.outputs[0])
+    return replace(leaf, chain=Chain(line=Line(scale=scale)))
 
 
-def _quantized_constant(reader: Reader, op: Operator, scale, low, high, mode) -> np.ndarray:
-    real = reader.constant(op, 0).astype(np.float64)
-    steps = real / scale.astype(np.float64)
-    rounding = {
-        "ROUND": np.round,
-        "HALF_EVEN": np.round,
-        "FLOOR": np.floor,
-        "CEIL": np.ceil,
-        "DOWN": np.trunc,
-        "HALF_UP": lambda x: np.sign(x) * np.floor(np.abs(x) + 0.5),
-    }
-    if mode not in rounding:
-        raise GraphError(f"{op.what}: rounding mode {mode!r} is not supported")
-    reader.steps[op.outputs[0]] = scale.astype(np.float64)
-    return rounding[mode](np.clip(steps, low, high)) * scale.astype(np.float64)
+_RANGES = {
+    "int4": (-8, 7),
+    "uint4": (0, 15),
+    "int8": (-128, 127),
+    "uint8": (0, 255),
+    "int16": (-32768, 32767),
+    "uint16": (0, 65535),
+}
+#: Values of ``output_dtype``.
+_TYPES = {2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 21: "uint4", 22: "int4"}
 
 
-def _rounded(
-    reader: Reader, op: Operator, affine: Affine, mode: str, form: dict
-) -> tuple[Affine, bool]:
-    """The affine map in output steps, and whether it is rounded to the nearest integer."""
-    step = Fraction(2) ** form["exponent"]
-    if affine.floored is not None:
-        if affine.floored != step:
-            raise GraphError(
-                f"{op.what}: scale {float(step)} must be the {float(affine.floored)} that "
-                "follows the Floor"
-            )
-        return affine, False
-    steps = replace(
-        affine,
-        scale=tuple(v / step for v in affine.scale),
-        offset=tuple(v / step for v in affine.offset),
-    )
-    if mode not in (*_NEAREST, "FLOOR"):
-        raise GraphError(f"{op.what}: rounding mode {mode!r} is not supported")
-    return steps, mode in _NEAREST
+def quantize_linear(reader: Reader, op: Operator) -> Value:
+    """Integers of ONNX's own quantizer: codes plus the zero point."""
+    value = reader.varying(op)
+    if op.integer("block_size", 0):
+        raise GraphError(f"{op.what}: block_size must be 0")
+    step = _step(reader, op, 1, value, op.integer("axis", 1))
+    zero = _zero(reader, op, 2)
+    kind = reader.constant(op, 2).dtype.name if reader.given(op, 2) else "uint8"
+    kind = _TYPES.get(op.integer("output_dtype", 0), kind)
+    if kind not in _RANGES:
+        raise GraphError(f"{op.what}: output must be integers of 4, 8 or 16 bits, not {kind}")
+    low, high = _RANGES[kind]
+    # Rounded first, then moved: an odd zero point leaves ties to even where they are.
+    form = format_of(step, low - zero, high - zero)
+    leaf = quantized(reader, op.what, value, form, "ROUND", op.outputs[0])
+    integers = Line(scale=(Fraction(1),), offset=(Fraction(zero),))
+    return Leaf(leaf.source, leaf.shape, Chain(line=integers))
 
 
-def _quantized_input(
-    reader: Reader, op: Operator, affine: Affine, mode: str, form: dict, low, high
-) -> str:
-    name = affine.source
-    affine, nearest = _rounded(reader, op, affine, mode, form)
-    wanted = Fraction(0) if nearest else Fraction(1, 2)
-    exact_mode = not nearest or (mode == "HALF_UP" and not form["signed"])
-    if reader.exact and not exact_mode:
-        raise GraphError(
-            f"{op.what}: ties of the input go to even or away from zero in the model and up in "
-            "the graph; import with exact=False (--approximate) to accept that"
-        )
-    scales = {s * Fraction(2) ** form["exponent"] for s in affine.scale}
-    if scales != {Fraction(1)} or set(affine.offset) != {wanted}:
-        raise GraphError(
-            f"{op.what}: input {name!r} must be quantized as it is, to the nearest step"
-        )
-    node = Input(name=name, shape=reader.model.inputs[name], **form)
-    if name not in reader.nodes:
-        reader.put(node)
-    elif reader.nodes[name] != node:
-        raise GraphError(f"{op.what}: input {name!r} must be quantized in one way only")
-    return _limited(reader, op, name, affine, low, high)
-
-
-def _limited(reader: Reader, op: Operator, name: str, affine: Affine, low: int, high: int) -> str:
-    """A Clip after ``name`` where its limits are tighter than the format."""
-    low, high = _limits(affine, low, high)
-    code = reader.types[name]
-    if (low, high) == (code.low, code.high):
-        return name
-    return reader.put(Clip(name=op.outputs[0], input=name, low=low, high=high))
-
-
-def _requantized(
-    reader: Reader, op: Operator, affine: Affine, mode: str, form: dict, low, high
-) -> str:
-    affine, nearest = _rounded(reader, op, affine, mode, form)
-    low, high = _limits(affine, low, high)
-    if affine.source in reader.changed:
-        raise GraphError(
-            f"{op.what}: another Quant reads the sums of {affine.source!r} too, and takes a sign "
-            "or a factor into its weights; this is not supported"
-        )
-    scale = _limited_scale(reader, affine, _positive(reader, op, affine))
-    # Within the graph, codes stand for scale; reals() has put the step into it.
-    multiplier, bias, shift = integer_rule(
-        op.what, scale, list(affine.offset), nearest, reader.exact
-    )
-    reader.requantized.add(affine.source)
-    return reader.put(
-        Requantize(
-            name=op.outputs[0],
-            input=affine.source,
-            multiplier=multiplier,
-            bias=bias,
-            shift=shift,
-            low=low,
-            high=high,
-            **form,
-        )
-    )
-
-
-def _positive(reader: Reader, op: Operator, affine: Affine) -> list[Fraction]:
-    """Scales made positive: their signs, and zeros, go into the weights of the layer before."""
-    if min(affine.scale) > 0:
-        return list(affine.scale)
-    node = reader.nodes[affine.source]
-    if not isinstance(node, (Conv2d, Linear)) or node.name in reader.requantized:
-        channel = next(i for i, s in enumerate(affine.scale) if s <= 0)
-        raise GraphError(
-            f"{op.what}: scale of channel {channel} must be positive, "
-            f"not {float(affine.scale[channel])}"
-        )
-    sign = np.array([(s > 0) - (s < 0) for s in affine.scale])
-    weight = node.weight * sign.reshape(-1, *(1,) * (node.weight.ndim - 1))
-    reader.change(replace(node, weight=weight))
-    return [abs(s) if s else Fraction(1) for s in affine.scale]
-
-
-def _limits(affine: Affine, low: int, high: int) -> tuple[int, int]:
-    """The quantizer's limits, narrowed by a Clip or Relu before it."""
-    if affine.low is not None:
-        low, high = max(low, affine.low), min(high, affine.high)
-    return (max(low, 0), high) if affine.relu else (low, high)
-
-
-def _limited_scale(reader: Reader, affine: Affine, scale: list[Fraction]) -> list[Fraction]:
-    """Scales with what multipliers cannot hold put into the weights or shifts of the sum before."""
-    node = reader.nodes[affine.source]
-    # A Requantize that rounds needs a shift, and so twice the multiplier.
-    largest = MULTIPLIER[1] // 2
-    powers = [0] * len(scale)
-    for channel, value in enumerate(scale):
-        while value / (1 << powers[channel]) > largest:
-            powers[channel] += 1
-    if not any(powers) or node.name in reader.requantized:
-        return scale
-    if isinstance(node, (Conv2d, Linear)):
-        changed = _scaled_weights(node, powers)
-    elif isinstance(node, Add):
-        powers = [max(powers)] * len(scale)
-        changed = replace(node, shifts=tuple(shift + powers[0] for shift in node.shifts))
-        changed = None if max(changed.shifts) > ADD_SHIFT[1] else changed
-    else:
-        changed = None
-    if changed is None:
-        return scale
-    reader.change(changed)
-    return [value / (1 << power) for value, power in zip(scale, powers, strict=True)]
-
-
-def _scaled_weights(node: Conv2d | Linear, powers: list[int]) -> Conv2d | Linear | None:
-    """``node`` with weights times ``2**power`` per channel on finer steps; None if too large."""
-    weight = node.weight << np.array(powers).reshape(-1, *(1,) * (node.weight.ndim - 1))
-    top = int(np.abs(weight).max())
-    for bits in range(node.weight_bits, WEIGHT_BITS[1] + 1):
-        if top <= max_weight(bits):
-            exponent = node.weight_exponent - np.array(powers)
-            return replace(node, weight=weight, weight_bits=bits, weight_exponent=exponent)
-    return None
+def dequantize_linear(reader: Reader, op: Operator) -> Value:
+    """Integers less the zero point, times the scale."""
+    value = reader.varying(op)
+    if op.integer("block_size", 0):
+        raise GraphError(f"{op.what}: block_size must be 0")
+    step = _step(reader, op, 1, value, op.integer("axis", 1))
+    moved = elementwise(op.what, value, "plus", (Fraction(-_zero(reader, op, 2)),))
+    return elementwise(op.what, moved, "times", step)

@@ -1,82 +1,156 @@
 """The graph that an import builds, and what the model's tensors are in it."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 
-from nbqnn_train.graph.bounds import narrowed
+from nbqnn_train.graph.bounds import narrowed, node_interval
 from nbqnn_train.graph.errors import GraphError
 from nbqnn_train.graph.infer import node_type
-from nbqnn_train.graph.nodes import Graph, Node, TensorType
+from nbqnn_train.graph.limits import MAX_NAME
+from nbqnn_train.graph.nodes import Add, Concat, Graph, Input, Node, TensorType
 from nbqnn_train.graph.validate import validate
 
-from .affine import Affine
+from .lines import Chain
 from .model import Model, Operator
+from .values import Leaf, Value
 
-__all__ = ["Reader", "fractions"]
+__all__ = ["Options", "Reader", "Unknown", "fractions"]
+
+#: Elements that a constant is spread to, to see whether it is one number per channel.
+_MAX_SPREAD = 1 << 24
 
 
-def fractions(values: np.ndarray) -> list[Fraction]:
-    """Exact numbers, in row-major order."""
-    return [Fraction(float(v)) for v in np.asarray(values).reshape(-1)]
+def fractions(values: np.ndarray) -> tuple[Fraction, ...]:
+    """Exact numbers, in row-major order; one where all are equal."""
+    flat = np.asarray(values, dtype=np.float64).reshape(-1)
+    if flat.size and (flat == flat[0]).all():
+        flat = flat[:1]
+    return tuple(Fraction(float(v)) for v in flat)
+
+
+class Unknown(Exception):
+    """An operand that was refused before: nothing new to say."""
+
+
+class Options:
+    """How a model is read.
+
+    exact : refuse what the graph can only approximate.
+    input_format : (signed, bits, exponent) of inputs that the model does not quantize, or None.
+    round_weights : bits to round weights to that are no powers of two, or None.
+    """
+
+    def __init__(
+        self,
+        exact: bool = True,
+        input_format: tuple[bool, int, int] | None = None,
+        round_weights: int | None = None,
+    ):
+        self.exact = exact
+        self.input_format = input_format
+        self.round_weights = round_weights
 
 
 class Reader:
     """A graph that grows while a model is read; ``values`` holds what each tensor of the model is.
 
-    A tensor is a constant, an :class:`Affine`, or the name (str) of an activation of the graph.
+    A tensor is a constant (an array), a :data:`Value`, or None where it was refused.
     """
 
-    def __init__(self, model: Model, exact: bool):
+    def __init__(self, model: Model, options: Options):
         self.model = model
-        self.exact = exact
+        self.options = options
         self.nodes: dict[str, Node] = {}
         self.types: dict[str, TensorType] = {}
+        #: Codes that each node can have, per channel.
+        self.intervals: dict[str, object] = {}
         self.values: dict[str, object] = dict(model.constants)
-        # Steps (per output channel) of weights that a Quant has quantized.
-        self.steps: dict[str, np.ndarray] = {}
-        self.requantized: set[str] = set()
-        # Layers whose weights are no longer what the values that are already known refer to.
-        self.changed: set[str] = set()
-        for name, shape in model.inputs.items():
-            ones = (Fraction(1),) * shape[0]
-            self.values[name] = Affine(name, ones, (Fraction(0),) * shape[0], real=True)
+        #: Activations that real values became, by identity of the value.
+        self.settled: dict[int, tuple[Value, Leaf]] = {}
+        self.notes: list[str] = []
+        #: Quantizers that are not exact, by what is not: ``ties``, ``scale``.
+        self.flaws: dict[str, list[str]] = {}
+        for item in model.inputs:
+            if item.integers is None:
+                self.values[item.name] = Leaf(item.name, item.shape, Chain(), real=True)
+            else:
+                signed, bits = item.integers
+                name = self.put(
+                    Input(
+                        name=self.free(item.name),
+                        shape=item.shape,
+                        bits=bits,
+                        signed=signed,
+                        exponent=0,
+                    )
+                )
+                self.values[item.name] = Leaf(name, item.shape, Chain())
 
-    def graph(self) -> Graph:
-        outputs = []
-        for name in self.model.outputs:
-            value = self.values.get(name)
-            if not isinstance(value, str):
-                raise GraphError(f"Output {name!r} must be the result of a Quant")
-            outputs.append(value)
+    def free(self, wanted: str) -> str:
+        """A name for a node: ``wanted`` where it is allowed and not taken."""
+        readable = "".join(c if c.isprintable() else "_" for c in wanted)[: MAX_NAME - 8] or "_"
+        name, number = readable, 1
+        while name in self.nodes:
+            number += 1
+            name = f"{readable}#{number}"
+        return name
+
+    def put(self, node: Node) -> str:
+        """Adds ``node``, checks it and returns its name."""
+        self.types[node.name] = node_type(node, *(self.types[name] for name in node.inputs))
+        self.nodes[node.name] = node
+        sources = (self.intervals[name] for name in node.inputs)
+        self.intervals[node.name] = node_interval(node, self.types, *sources)
+        return node.name
+
+    def interval(self, name: str, channel: int) -> tuple[int, int]:
+        """Codes that ``channel`` of a node can have."""
+        span = self.intervals[name]
+        at = 0 if span.low.size == 1 else channel
+        return int(span.low[at]), int(span.high[at])
+
+    def graph(self, outputs: list[str]) -> Graph:
+        """The nodes that ``outputs`` need, as narrow as is proved, valid."""
         needed = set(outputs)
         for node in reversed(self.nodes.values()):
             if node.name in needed:
                 needed.update(node.inputs)
-        nodes = tuple(node for node in self.nodes.values() if node.name in needed)
-        graph = narrowed(Graph(nodes=nodes, outputs=tuple(dict.fromkeys(outputs))))
+        nodes = [node for node in self.nodes.values() if node.name in needed]
+        names = self._shortened(needed)
+        graph = Graph(
+            nodes=tuple(_renamed(node, names) for node in nodes),
+            outputs=tuple(dict.fromkeys(names.get(name, name) for name in outputs)),
+        )
+        graph = narrowed(graph)
         validate(graph)
         return graph
 
-    def put(self, node: Node) -> str:
-        """Adds ``node``, checks it and returns its name."""
-        if node.name in self.nodes:
-            raise GraphError(f"{type(node).__name__} {node.name!r}: the name is taken")
-        self.types[node.name] = node_type(node, *(self.types[name] for name in node.inputs))
-        self.nodes[node.name] = node
-        return node.name
-
-    def change(self, node: Node) -> None:
-        """Puts ``node`` in the place of the one of its name."""
-        self.types[node.name] = node_type(node, *(self.types[name] for name in node.inputs))
-        self.nodes[node.name] = node
-        self.changed.add(node.name)
+    def _shortened(self, needed: set[str]) -> dict[str, str]:
+        """New names for nodes whose number became needless."""
+        names = {}
+        for name in needed:
+            stem, mark, number = name.rpartition("#")
+            if mark and number.isdigit() and stem in self.nodes and stem not in needed:
+                needed_twice = stem in names.values()
+                if not needed_twice:
+                    names[name] = stem
+        return names
 
     def value(self, op: Operator, number: int):
+        """Input ``number``: an array or a :data:`Value`."""
         name = op.inputs[number] if number < len(op.inputs) else ""
         if name not in self.values:
             raise GraphError(f"{op.what}: input {number} ({name!r}) is missing")
-        return self.values[name]
+        value = self.values[name]
+        if value is None:
+            raise Unknown
+        return value
+
+    def given(self, op: Operator, number: int) -> bool:
+        """Whether there is an input ``number``."""
+        return number < len(op.inputs) and bool(op.inputs[number])
 
     def constant(self, op: Operator, number: int) -> np.ndarray:
         value = self.value(op, number)
@@ -88,44 +162,59 @@ class Reader:
             raise GraphError(f"{op.what}: input {number} must be finite, not {value[at]}{where}")
         return value
 
-    def activation(self, op: Operator, number: int = 0) -> str:
+    def varying(self, op: Operator, number: int = 0) -> Value:
+        """Input ``number``, which is not constant."""
         value = self.value(op, number)
-        if not isinstance(value, str):
-            raise GraphError(f"{op.what}: input {number} must be the result of a Quant")
+        if isinstance(value, np.ndarray):
+            raise GraphError(f"{op.what}: input {number} must not be constant")
         return value
 
-    def affine(self, op: Operator, number: int = 0) -> Affine:
-        """Input ``number`` as real values of a tensor of the graph."""
-        value = self.value(op, number)
-        return value if isinstance(value, Affine) else self.reals(value)
+    def model_shape(self, name: str, value: Value) -> tuple[int, ...]:
+        """Shape of a tensor in the model, with a batch of one."""
+        return self.model.shapes.get(name, (1, *value.shape))
 
-    def reals(self, name: str) -> Affine:
-        code = self.types[name]
-        channels = code.shape[0]
-        exponent = code.exponent if code.is_accumulator else (code.exponent,) * channels
-        scale = tuple(Fraction(2) ** e for e in exponent)
-        return Affine(name, scale, (Fraction(0),) * channels)
-
-    def per_channel(self, op: Operator, values: np.ndarray, channels: int) -> list[Fraction]:
-        """A constant operand that is one number, or one for each channel."""
-        numbers = fractions(values)
+    def per_channel(self, op: Operator, number: int, value: Value) -> tuple[Fraction, ...]:
+        """Constant ``number`` as one number, or one per channel of ``value``, the other operand."""
+        constant = self.constant(op, number)
+        numbers = fractions(constant)
         if len(numbers) == 1:
-            return numbers * channels
-        rank = 1 + len(self.shape(op))
-        shape = (1,) * (rank - values.ndim) + values.shape
-        if shape != (1, channels, *(1,) * (rank - 2)):
+            return numbers
+        other = next(name for i, name in enumerate(op.inputs) if i != number)
+        shape = self.model_shape(other, value)
+        channels = value.shape[0]
+        spread = self._spread(constant, shape)
+        if spread is None or spread.size % channels:
             raise GraphError(
-                f"{op.what}: constant of shape {values.shape} must hold one number per channel"
+                f"{op.what}: constant of shape {constant.shape} must hold one number per channel "
+                f"of {shape}"
             )
-        return numbers
+        rows = spread.reshape(channels, -1)
+        if (rows != rows[:, :1]).any():
+            raise GraphError(
+                f"{op.what}: constant of shape {constant.shape} must be equal within each channel"
+            )
+        return fractions(rows[:, 0])
 
-    def shape(self, op: Operator) -> tuple[int, ...]:
-        """Shape of the operand that is not constant."""
-        for name in op.inputs:
-            value = self.values.get(name)
-            if isinstance(value, str):
-                return self.types[value].shape
-            if isinstance(value, Affine):
-                source = value.source
-                return self.model.inputs[source] if value.real else self.types[source].shape
-        raise GraphError(f"{op.what}: must have an operand that is not constant")
+    def _spread(self, constant: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
+        aligned = (1,) * (len(shape) - constant.ndim) + constant.shape
+        if len(aligned) != len(shape):
+            return None
+        if any(a not in (1, size) for a, size in zip(aligned, shape, strict=True)):
+            return None
+        constant = constant.reshape(aligned)
+        # One number per channel needs no spreading.
+        if len(shape) > 1 and aligned[1] == shape[1] and set(aligned[2:]) <= {1} and shape[0] == 1:
+            return constant.reshape(-1)
+        elements = int(np.prod(shape, dtype=np.float64))
+        return np.broadcast_to(constant, shape) if elements <= _MAX_SPREAD else None
+
+
+def _renamed(node: Node, names: dict[str, str]) -> Node:
+    if not names:
+        return node
+    changed = {"name": names.get(node.name, node.name)}
+    if isinstance(node, (Add, Concat)):
+        changed["operands"] = tuple(names.get(name, name) for name in node.operands)
+    elif not isinstance(node, Input):
+        changed["input"] = names.get(node.input, node.input)
+    return replace(node, **changed)

@@ -1,86 +1,219 @@
-"""Pooling, concatenation and flattening."""
+"""Pooling, padding, joining."""
 
-from dataclasses import replace
 from fractions import Fraction
 from math import prod
 
+import numpy as np
+
 from nbqnn_train.graph.errors import GraphError
+from nbqnn_train.graph.infer import window_output
 from nbqnn_train.graph.limits import ACC_BITS
-from nbqnn_train.graph.nodes import AvgPool2d, Concat, Flatten, MaxPool2d
+from nbqnn_train.graph.nodes import AvgPool2d
 
-from .affine import Affine
+from .building import activation, settled
+from .lines import Chain, Line
 from .model import Operator
-from .reader import Reader
+from .reader import Reader, fractions
+from .shapes import flat
+from .values import Join, Leaf, Pad, Pool, Value
+from .windows import window_of
 
-__all__ = ["average_pool", "concat", "flatten", "global_average_pool", "max_pool", "reshape"]
-
-
-def _window(reader: Reader, op: Operator) -> dict:
-    if op.integer("ceil_mode", 0) or any(d != 1 for d in op.integers("dilations", ())):
-        raise GraphError(f"{op.what}: ceil_mode and dilations are not supported")
-    if op.text("auto_pad", "NOTSET") not in ("NOTSET", ""):
-        raise GraphError(f"{op.what}: auto_pad must be NOTSET")
-    return {
-        "kernel": op.integers("kernel_shape"),
-        "stride": op.integers("strides", (1, 1)),
-        "padding": op.integers("pads", (0, 0, 0, 0)),
-    }
-
-
-def max_pool(reader: Reader, op: Operator) -> str:
-    """Maximum of quantized values."""
-    source = reader.activation(op)
-    return reader.put(MaxPool2d(name=op.outputs[0], input=source, **_window(reader, op)))
+__all__ = [
+    "average_pool",
+    "concat",
+    "global_average_pool",
+    "global_max_pool",
+    "maps",
+    "max_pool",
+    "pad",
+    "reduced",
+]
 
 
-def average_pool(reader: Reader, op: Operator) -> Affine:
+def maps(op: Operator, value: Value) -> tuple[int, int, int]:
+    """Shape (C, H, W) of ``value``, which must be a map."""
+    if len(value.shape) != 3:
+        raise GraphError(f"{op.what}: input must be maps (N, C, H, W), not (N, {value.shape[0]})")
+    return value.shape
+
+
+def _dimensions(reader: Reader, op: Operator, value: Value) -> int:
+    return len(reader.model_shape(op.inputs[0], value)) - 2
+
+
+def max_pool(reader: Reader, op: Operator) -> Value:
+    """The largest in each window; it may stand before a Quant."""
+    value = reader.varying(op)
+    size = maps(op, value)[1:]
+    window = window_of(op, size, op.integers("kernel_shape"), _dimensions(reader, op, value))
+    if window.dilation != (1, 1):
+        raise GraphError(f"{op.what}: dilations must be 1, not {window.dilation}")
+    return _pooled(op, value, window.kernel, window.stride, window.padding)
+
+
+def _pooled(op: Operator, value: Value, kernel, stride, padding) -> Pool:
+    if isinstance(value, Pad):
+        value = _pads_left_out(op, value)
+        padding = tuple(a + b for a, b in zip(padding, value.padding, strict=True))
+        value = value.inner
+    size = value.shape[1:]
+    sides = ((padding[0], padding[2]), (padding[1], padding[3]))
+    output = [
+        window_output(length, kernel[i], stride[i], sides[i]) for i, length in enumerate(size)
+    ]
+    if min(output) < 1:
+        raise GraphError(f"{op.what}: kernel {kernel} must fit into the padded input of {size}")
+    if any(max(side) >= length for side, length in zip(sides, kernel, strict=True)):
+        raise GraphError(f"{op.what}: padding {padding} must be smaller than the kernel {kernel}")
+    window = {"kernel": tuple(kernel), "stride": tuple(stride), "padding": tuple(padding)}
+    return Pool(value, window, (value.shape[0], *output))
+
+
+def _pads_left_out(op: Operator, value: Pad) -> Pad:
+    """Padding in front of a MaxPool; zeros never win where nothing is below them."""
+    leaf = value.inner
+    line = leaf.chain.line if isinstance(leaf, Leaf) else None
+    if line is None or any(low is None or low < 0 for low in line.low):
+        raise GraphError(
+            f"{op.what}: zeros that a Pad put before a MaxPool could win; use the MaxPool's pads"
+        )
+    return value
+
+
+def global_max_pool(reader: Reader, op: Operator) -> Value:
+    """The largest of the whole map."""
+    value = reader.varying(op)
+    return _pooled(op, value, maps(op, value)[1:], (1, 1), (0, 0, 0, 0))
+
+
+def average_pool(reader: Reader, op: Operator) -> Value:
     """Sums, and one over the size of the window as a factor."""
-    window = _window(reader, op)
-    if any(window["padding"]) and not op.integer("count_include_pad", 0):
-        raise GraphError(f"{op.what}: padding must be counted (count_include_pad = 1)")
-    return _mean(reader, op, window)
+    value = reader.varying(op)
+    size = maps(op, value)[1:]
+    window = window_of(op, size, op.integers("kernel_shape"), _dimensions(reader, op, value))
+    if window.dilation != (1, 1):
+        raise GraphError(f"{op.what}: dilations must be 1, not {window.dilation}")
+    if window.beyond:
+        raise GraphError(f"{op.what}: ceil_mode must not add windows; their sizes would differ")
+    if any(window.padding) and not op.integer("count_include_pad", 0):
+        raise GraphError(
+            f"{op.what}: padding must be counted (count_include_pad = 1), or windows differ in size"
+        )
+    return _mean(reader, op, value, window.kernel, window.stride, window.padding)
 
 
-def global_average_pool(reader: Reader, op: Operator) -> Affine:
+def global_average_pool(reader: Reader, op: Operator) -> Value:
     """The average of the whole map."""
-    return _mean(reader, op, {"kernel": reader.shape(op)[1:], "stride": (1, 1)})
+    value = reader.varying(op)
+    return _mean(reader, op, value, maps(op, value)[1:], (1, 1), (0, 0, 0, 0))
 
 
-def _mean(reader: Reader, op: Operator, window: dict) -> Affine:
+def _mean(reader, op, value: Value, kernel, stride, padding, divide: bool = True) -> Leaf:
+    if isinstance(value, Pad):
+        padding = tuple(a + b for a, b in zip(padding, value.padding, strict=True))
+        value = value.inner
+    padded = any(padding)
+    take = activation if padded else settled
+    leaf = take(reader, op.what, value, op.inputs[0])
     node = AvgPool2d(
-        name=op.outputs[0],
-        input=reader.activation(op),
+        name=reader.free(op.outputs[0]),
+        input=leaf.source,
+        kernel=tuple(kernel),
+        stride=tuple(stride),
+        padding=tuple(padding),
         multiplier=1,
         shift=0,
         acc_bits=ACC_BITS[1],
-        **window,
     )
-    affine = reader.reals(reader.put(node))
-    return affine.times(op.what, [Fraction(1, prod(window["kernel"]))] * len(affine.scale))
+    name = reader.put(node)
+    count = Fraction(prod(kernel))
+    line = leaf.chain.line
+    if not divide:
+        line = Line(scale=line.scale, offset=tuple(o * count for o in line.offset))
+        return Leaf(name, reader.types[name].shape, Chain(line=line))
+    line = Line(scale=tuple(s / count for s in line.scale), offset=line.offset)
+    return Leaf(name, reader.types[name].shape, Chain(line=line))
 
 
-def concat(reader: Reader, op: Operator) -> str:
-    """Activations of one format."""
-    if op.integer("axis") != 1:
-        raise GraphError(f"{op.what}: axis must be 1")
-    operands = tuple(reader.activation(op, number) for number in range(len(op.inputs)))
-    return reader.put(Concat(name=op.outputs[0], operands=operands))
+def reduced(kind: str):
+    """The handler of ReduceMean, ReduceSum or ReduceMax over rows, columns or both."""
+
+    def handler(reader: Reader, op: Operator) -> Value:
+        value = reader.varying(op)
+        rank = len(reader.model_shape(op.inputs[0], value))
+        if reader.given(op, 1):
+            axes = [int(axis) for axis in reader.constant(op, 1).reshape(-1)]
+        else:
+            axes = list(op.integers("axes", ()))
+        if not axes and op.integer("noop_with_empty_axes", 0):
+            return value
+        axes = {axis + rank if axis < 0 else axis for axis in axes} or set(range(rank))
+        spatial = set(range(2, rank))
+        if len(value.shape) != 3 or not axes or not axes <= spatial:
+            raise GraphError(
+                f"{op.what}: axes must be those of height and width, not {sorted(axes)}"
+            )
+        _, height, width = value.shape
+        both = axes == spatial
+        kernel = (height if both or 2 in axes else 1, width if both or 3 in axes else 1)
+        none = (0, 0, 0, 0)
+        if kind == "max":
+            result = _pooled(op, value, kernel, (1, 1), none)
+        else:
+            result = _mean(reader, op, value, kernel, (1, 1), none, divide=kind == "mean")
+        kept = op.integer("keepdims", 1)
+        return result if kept or not both else flat(reader, op.outputs[0], result)
+
+    return handler
 
 
-def flatten(reader: Reader, op: Operator) -> str:
-    """(C, H, W) to (C*H*W,); nothing for vectors."""
-    if op.integer("axis", 1) != 1:
-        raise GraphError(f"{op.what}: axis must be 1")
-    source = reader.activation(op)
-    if len(reader.types[source].shape) == 1:
-        return source
-    return reader.put(Flatten(name=op.outputs[0], input=source))
+def concat(reader: Reader, op: Operator) -> Value:
+    """Parts one after the other along the channels."""
+    parts = tuple(reader.varying(op, number) for number in range(len(op.inputs)))
+    rank = len(reader.model_shape(op.inputs[0], parts[0]))
+    axis = op.integer("axis", 1)
+    if (axis + rank if axis < 0 else axis) != 1:
+        raise GraphError(f"{op.what}: axis must be 1, not {axis}")
+    if len({(len(part.shape), part.shape[1:]) for part in parts}) != 1:
+        shapes = ", ".join(str(part.shape) for part in parts)
+        raise GraphError(f"{op.what}: parts must be equally high and wide, not {shapes}")
+    return parts[0] if len(parts) == 1 else Join(parts)
 
 
-def reshape(reader: Reader, op: Operator) -> str:
-    """Where it is a flatten."""
-    shape = reader.types[reader.activation(op)].shape
-    target = reader.constant(op, 1).reshape(-1).tolist()
-    if len(target) != 2 or target[1] not in (-1, prod(shape)):
-        raise GraphError(f"{op.what}: must flatten {shape}, not reshape to {target}")
-    return flatten(reader, replace(op, attributes={}))
+def pad(reader: Reader, op: Operator) -> Value:
+    """Zeros around maps, as inputs or (before opset 11) as attributes."""
+    value = reader.varying(op)
+    rank = len(reader.model_shape(op.inputs[0], value))
+    if op.text("mode", "constant") != "CONSTANT":
+        raise GraphError(f"{op.what}: mode must be constant, not {op.text('mode', '').lower()}")
+    if reader.given(op, 1):
+        pads = [int(v) for v in reader.constant(op, 1).reshape(-1)]
+    else:
+        pads = list(op.integers("pads", op.integers("paddings", ())))
+    fill = Fraction(0)
+    if reader.given(op, 2):
+        fill = fractions(reader.constant(op, 2))[0]
+    elif "value" in op.attributes:
+        fill = Fraction(op.number("value", 0.0))
+    if reader.given(op, 3):
+        pads = _spread_over_axes(reader.constant(op, 3), pads, rank)
+    if len(pads) != 2 * rank or any(p < 0 for p in pads):
+        raise GraphError(f"{op.what}: pads must be {2 * rank} numbers from 0, not {pads}")
+    if not any(pads):
+        return value
+    before, after = pads[:rank], pads[rank:]
+    if fill != 0:
+        raise GraphError(f"{op.what}: must pad with 0, not {float(fill):g}")
+    if len(value.shape) != 3 or rank not in (3, 4) or any(before[:2]) or any(after[:2]):
+        raise GraphError(f"{op.what}: only height and width of maps may be padded, not {pads}")
+    rows = (before[2], after[2]) if rank == 4 else (0, 0)
+    columns = (before[-1], after[-1])
+    return Pad(value, (rows[0], columns[0], rows[1], columns[1]))
+
+
+def _spread_over_axes(axes: np.ndarray, pads: list[int], rank: int) -> list[int]:
+    places = [int(axis) % rank for axis in axes.reshape(-1)]
+    result = [0] * (2 * rank)
+    for i, place in enumerate(places[: len(pads) // 2]):
+        result[place], result[place + rank] = pads[i], pads[i + len(places)]
+    return result

@@ -6,126 +6,259 @@ import numpy as np
 
 from nbqnn_train.graph.errors import GraphError
 from nbqnn_train.graph.limits import ACC_BITS, AVG_MULTIPLIER
-from nbqnn_train.graph.nodes import AvgPool2d, Conv2d, Linear, Node
+from nbqnn_train.graph.nodes import AvgPool2d, Conv2d, Linear
 
-from .affine import Affine
+from .building import activation, settled
+from .lines import Chain, Column, Line, columns
 from .model import Operator
 from .reader import Reader, fractions
-from .weights import power_of_two, weight_codes
+from .values import Leaf, Pad, Value, elementwise
+from .weights import Weights, power_of_two, rounded_weights, weight_codes
+from .windows import window_of
 
 __all__ = ["conv", "gemm", "matmul"]
 
 
-def _weights(reader: Reader, op: Operator, axis: int) -> tuple[np.ndarray, np.ndarray, int, list]:
-    """Codes, exponents and bits of constant 1, output channels first, and a factor for each."""
-    real = np.moveaxis(reader.constant(op, 1).astype(np.float64), axis, 0)
-    step = reader.steps.get(op.inputs[1], np.float64(1))
-    step = np.broadcast_to(step, reader.constant(op, 1).shape)
-    step = np.moveaxis(step, axis, 0).reshape(len(real), -1)
-    if (step != step[:, :1]).any():
-        raise GraphError(f"{op.what}: weights of one output channel must have one step")
-    # A step may be any number: what is no power of two of it goes into the requantizer.
-    column = step[:, 0].reshape(-1, *(1,) * (real.ndim - 1))
-    codes = np.round(real / column) if op.inputs[1] in reader.steps else real
-    weight, exponent, bits = weight_codes(op.what, codes)
-    mantissa, power = np.frexp(step[:, 0])
-    factor = [Fraction(float(m)) * 2 for m in mantissa]
-    return weight, exponent + power - 1, bits, factor
-
-
-def _weighted(reader: Reader, op: Operator, node: Node, factor: list, bias: list) -> Affine:
-    name = reader.put(node)
-    result = reader.reals(name).times(op.what, factor)
-    return result.plus(op.what, bias)
-
-
-def conv(reader: Reader, op: Operator) -> Affine:
-    """A convolution, or an average where that is what its weights are."""
-    source = reader.activation(op)
-    if op.text("auto_pad", "NOTSET") not in ("NOTSET", ""):
-        raise GraphError(f"{op.what}: auto_pad must be NOTSET")
-    if reader.constant(op, 1).ndim != 4:
-        raise GraphError(f"{op.what}: must be two-dimensional")
-    geometry = {
-        "stride": op.integers("strides", (1, 1)),
-        "padding": op.integers("pads", (0, 0, 0, 0)),
-    }
-    dilation = op.integers("dilations", (1, 1))
-    groups = op.integer("group", 1)
-    average = _average(reader, op, source, groups)
-    if average is not None and dilation == (1, 1):
-        kernel = reader.constant(op, 1).shape[2:]
-        node = AvgPool2d(
-            name=op.outputs[0],
-            input=source,
-            kernel=kernel,
-            acc_bits=ACC_BITS[1],
-            **average,
-            **geometry,
+def _weights(reader: Reader, what: str, real: np.ndarray) -> Weights:
+    """Codes of ``real``, rounded to powers of two where that was asked for."""
+    bits = reader.options.round_weights
+    if bits is None:
+        return weight_codes(what, real)
+    try:
+        return weight_codes(what, real)
+    except GraphError:
+        rounded, error = rounded_weights(real, bits)
+        reader.notes.append(
+            f"{what}: weights rounded to powers of two of {bits} bits, error {error:.1%} of them"
         )
-        return reader.reals(reader.put(node))
-    weight, exponent, bits, factor = _weights(reader, op, 0)
+        return weight_codes(what, rounded)
+
+
+def _checked(reader: Reader, op: Operator, number: int) -> np.ndarray:
+    """The weights, refused for what they are even where the other operand is unknown."""
+    real = reader.constant(op, number).astype(np.float64)
+    if real.size == 0:
+        raise GraphError(f"{op.what}: weights must not be empty")
+    return real
+
+
+def _scaled(real: np.ndarray, leaf: Leaf, groups: int) -> tuple[np.ndarray, Fraction]:
+    """``real`` (Cout, Cin / groups, ...) times the scale of each input channel; a common scale."""
+    scale = leaf.chain.line.scale
+    if len(scale) == 1:
+        return real, scale[0]
+    each = np.array([float(s) for s in scale]).reshape(groups, -1)
+    column = np.repeat(each, real.shape[0] // groups, axis=0)
+    return real * column.reshape(*column.shape, *(1,) * (real.ndim - 2)), Fraction(1)
+
+
+def _offset(weights: Weights, offset: Column, groups: int) -> Column:
+    """What an offset of the input adds to each output channel, in codes of the weights."""
+    if offset == (0,):
+        return (Fraction(0),)
+    codes = weights.codes.reshape(*weights.codes.shape[:2], -1).sum(axis=2)
+    outputs, inputs = codes.shape
+    entries = offset * (groups * inputs) if len(offset) == 1 else offset
+    result = []
+    for channel in range(outputs):
+        start = channel // (outputs // groups) * inputs
+        own = entries[start : start + inputs]
+        terms = zip(codes[channel], own, strict=True)
+        result.append(sum((int(w) * o for w, o in terms), Fraction(0)))
+    return tuple(result)
+
+
+def _product(
+    reader: Reader, op: Operator, node, weights: Weights, leaf: Leaf, common: Fraction, groups: int
+) -> Value:
+    """The sums of ``node`` as real values."""
+    name = reader.put(node)
+    step = tuple(
+        factor * Fraction(2) ** int(exponent)
+        for factor, exponent in zip(weights.factor, weights.exponent, strict=True)
+    )
+    offset = columns(lambda o, s: o * s, _offset(weights, leaf.chain.line.offset, groups), step)
+    scale = columns(lambda s: s * common, step)
+    return Leaf(name, reader.types[name].shape, Chain(line=Line(scale=scale, offset=offset)))
+
+
+def _plus_bias(reader: Reader, op: Operator, value: Value, number: int, factor: float = 1) -> Value:
+    if not reader.given(op, number) or factor == 0:
+        return value
+    bias = reader.constant(op, number)
+    channels = value.shape[0]
+    if bias.size not in (1, channels):
+        raise GraphError(f"{op.what}: bias must have {channels} entries, not {bias.size}")
+    addend = tuple(b * Fraction(factor) for b in fractions(bias))
+    return elementwise(op.what, value, "plus", addend)
+
+
+def conv(reader: Reader, op: Operator) -> Value:
+    """A convolution of maps or series, or an average where that is what its weights are."""
+    real = _checked(reader, op, 1)
+    dimensions = real.ndim - 2
+    if dimensions not in (1, 2):
+        raise GraphError(f"{op.what}: must have one or two dimensions, not {dimensions}")
+    kernel = real.shape[2:]
+    if dimensions == 1:
+        real = real[:, :, np.newaxis]
+    groups = op.integer("group", 1)
+    if groups < 1 or real.shape[0] % groups:
+        raise GraphError(f"{op.what}: group must divide the {real.shape[0]} channels, not {groups}")
+    average = _average(reader, op, real, groups)
+    # Before the input is looked at, so that the weights of every layer are named in one go.
+    if average is None and len(_scale_of(reader, op)) == 1:
+        _weights_only(reader, op, real)
+    value = reader.varying(op)
+    outer = (0, 0, 0, 0)
+    if isinstance(value, Pad):
+        outer, value = value.padding, value.inner
+    if len(value.shape) != 3:
+        return _conv_of_vector(reader, op, value, real, groups)
+    size = (value.shape[1] + outer[0] + outer[2], value.shape[2] + outer[1] + outer[3])
+    window = window_of(op, size, kernel, dimensions)
+    padding = tuple(a + b for a, b in zip(outer, window.padding, strict=True))
+    if value.shape[0] != real.shape[1] * groups:
+        raise GraphError(
+            f"{op.what}: weights take {real.shape[1] * groups} channels, not {value.shape[0]}"
+        )
+    take = activation if any(padding) else settled
+    leaf = take(reader, op.what, value, op.inputs[0])
+    geometry = {"stride": window.stride, "padding": padding}
+    if average is not None and window.dilation == (1, 1) and len(leaf.chain.line.scale) == 1:
+        return _averaged(reader, op, leaf, window.kernel, average, geometry)
+    real, common = _scaled(real, leaf, groups)
+    weights = _weights(reader, op.what, real)
     node = Conv2d(
-        name=op.outputs[0],
-        input=source,
-        weight=weight,
-        weight_bits=bits,
-        weight_exponent=exponent,
-        dilation=dilation,
+        name=reader.free(op.outputs[0]),
+        input=leaf.source,
+        weight=weights.codes,
+        weight_bits=weights.bits,
+        weight_exponent=weights.exponent,
+        dilation=window.dilation,
         groups=groups,
         acc_bits=ACC_BITS[1],
         **geometry,
     )
-    return _weighted(reader, op, node, factor, _bias(reader, op, len(weight)))
+    result = _product(reader, op, node, weights, leaf, common, groups)
+    return _plus_bias(reader, op, result, 2)
 
 
-def _average(reader: Reader, op: Operator, source: str, groups: int) -> dict | None:
+def _scale_of(reader: Reader, op: Operator) -> Column:
+    value = reader.values.get(op.inputs[0])
+    if isinstance(value, Leaf):
+        return value.chain.line.scale
+    return (Fraction(1),)
+
+
+def _weights_only(reader: Reader, op: Operator, real: np.ndarray) -> None:
+    if reader.options.round_weights is None:
+        weight_codes(op.what, real)
+
+
+def _averaged(reader, op, leaf: Leaf, kernel, average: tuple[int, int], geometry) -> Leaf:
+    node = AvgPool2d(
+        name=reader.free(op.outputs[0]),
+        input=leaf.source,
+        kernel=tuple(kernel),
+        acc_bits=ACC_BITS[1],
+        multiplier=average[0],
+        shift=average[1],
+        **geometry,
+    )
+    name = reader.put(node)
+    line = leaf.chain.line
+    total = Fraction(average[0] * kernel[0] * kernel[1], 1 << average[1])
+    line = Line(
+        scale=tuple(s / (1 << average[1]) for s in line.scale),
+        offset=tuple(o * total for o in line.offset),
+    )
+    return Leaf(name, reader.types[name].shape, Chain(line=line))
+
+
+def _average(reader: Reader, op: Operator, real: np.ndarray, groups: int) -> tuple[int, int] | None:
     """Multiplier and shift where the convolution is an average that no power of two holds."""
-    weight = reader.constant(op, 1)
-    value = Fraction(float(weight.reshape(-1)[0]))
-    depthwise = groups == weight.shape[0] == reader.types[source].shape[0]
-    same = (weight == weight.reshape(-1)[0]).all() and len(op.inputs) == 2
+    value = Fraction(float(real.reshape(-1)[0]))
+    depthwise = groups == real.shape[0] and real.shape[1] == 1
+    same = (real == real.reshape(-1)[0]).all() and not reader.given(op, 2)
     if not depthwise or not same or value <= 0 or power_of_two(value) is not None:
         return None
     shift = value.denominator.bit_length() - 1
-    if value.numerator > AVG_MULTIPLIER[1] or value.denominator != 1 << shift:
+    if value.numerator > AVG_MULTIPLIER[1] or shift > 31:
         return None
-    return {"multiplier": value.numerator, "shift": shift}
+    return value.numerator, shift
 
 
-def _bias(reader: Reader, op: Operator, channels: int) -> list[Fraction]:
-    if len(op.inputs) < 3 or not op.inputs[2]:
-        return [Fraction(0)] * channels
-    bias = reader.constant(op, 2)
-    if bias.size not in (1, channels):
-        raise GraphError(f"{op.what}: bias must have {channels} entries, not {bias.size}")
-    return fractions(np.broadcast_to(bias.reshape(-1), channels))
+def _conv_of_vector(reader: Reader, op: Operator, value: Value, real, groups: int) -> Value:
+    """A convolution of maps of one position, which the graph holds as a vector."""
+    pads = any(op.integers("pads", ()))
+    if real.shape[2:] != (1, 1) or groups != 1 or pads:
+        raise GraphError(f"{op.what}: a vector must have a kernel of 1 x 1 and one group")
+    result = _linear(reader, op, value, op.inputs[0], real[:, :, 0, 0])
+    return _plus_bias(reader, op, result, 2)
 
 
-def _linear(reader: Reader, op: Operator, axis: int) -> Affine:
-    source = reader.activation(op)
-    if reader.constant(op, 1).ndim != 2:
-        raise GraphError(f"{op.what}: weights must have two dimensions")
-    weight, exponent, bits, factor = _weights(reader, op, axis)
+def _linear(reader: Reader, op: Operator, value: Value, name: str, real: np.ndarray) -> Value:
+    """Weights ``real`` (Fout, Fin) times a vector."""
+    if len(value.shape) == 3 and value.shape[1:] != (1, 1):
+        raise GraphError(
+            f"{op.what}: input must be vectors (N, F), not maps {value.shape}: flatten them before"
+        )
+    leaf = settled(reader, op.what, value, name)
+    if len(leaf.shape) == 3:
+        raise GraphError(f"{op.what}: input must be vectors (N, F): flatten {leaf.shape} before")
+    if leaf.shape != (real.shape[1],):
+        raise GraphError(f"{op.what}: weights take {real.shape[1]} features, not {leaf.shape[0]}")
+    real, common = _scaled(real, leaf, 1)
+    weights = _weights(reader, op.what, real)
     node = Linear(
-        name=op.outputs[0],
-        input=source,
-        weight=weight,
-        weight_bits=bits,
-        weight_exponent=exponent,
+        name=reader.free(op.outputs[0]),
+        input=leaf.source,
+        weight=weights.codes,
+        weight_bits=weights.bits,
+        weight_exponent=weights.exponent,
         acc_bits=ACC_BITS[1],
     )
-    return _weighted(reader, op, node, factor, _bias(reader, op, len(weight)))
+    return _product(reader, op, node, weights, leaf, common, 1)
 
 
-def gemm(reader: Reader, op: Operator) -> Affine:
-    """A linear layer."""
-    for name, wanted in (("alpha", 1.0), ("beta", 1.0), ("transA", 0)):
-        if op.attributes.get(name, wanted) != wanted:
-            raise GraphError(f"{op.what}: {name} must be {wanted}")
-    return _linear(reader, op, 0 if op.integer("transB", 0) else 1)
+def _matrix(reader: Reader, op: Operator) -> tuple[int, np.ndarray]:
+    """The number of the operand with the weights, and they."""
+    for number in (1, 0):
+        name = op.inputs[number] if number < len(op.inputs) else ""
+        if isinstance(reader.values.get(name), np.ndarray):
+            real = _checked(reader, op, number)
+            while real.ndim > 2 and real.shape[0] == 1:
+                real = real[0]
+            if real.ndim != 2:
+                raise GraphError(f"{op.what}: weights must have two dimensions, not {real.ndim}")
+            return number, real
+    reader.varying(op, 0)
+    reader.varying(op, 1)
+    raise GraphError(
+        f"{op.what}: one operand must be constant; products of two activations are not supported"
+    )
 
 
-def matmul(reader: Reader, op: Operator) -> Affine:
-    """A linear layer without a bias; weights (Fin, Fout)."""
-    return _linear(reader, op, 1)
+def gemm(reader: Reader, op: Operator) -> Value:
+    """A linear layer, times ``alpha``, plus ``beta`` times a bias."""
+    number, real = _matrix(reader, op)
+    turned = [op.integer("transA", 0), op.integer("transB", 0)]
+    # Rows of the weights are outputs: A' B' with the weights in B' has them as columns.
+    real = real.T if (number == 1) != bool(turned[number]) else real
+    alpha, beta = op.number("alpha", 1.0), op.number("beta", 1.0)
+    _weights_only(reader, op, real)
+    value = reader.varying(op, 1 - number)
+    result = _linear(reader, op, value, op.inputs[1 - number], real)
+    if alpha != 1:
+        result = elementwise(op.what, result, "times", (Fraction(alpha),))
+    return _plus_bias(reader, op, result, 2, beta)
+
+
+def matmul(reader: Reader, op: Operator) -> Value:
+    """A linear layer without a bias; weights (Fin, Fout), or (Fout, Fin) where they come first."""
+    number, real = _matrix(reader, op)
+    real = real.T if number == 1 else real
+    _weights_only(reader, op, real)
+    value = reader.varying(op, 1 - number)
+    return _linear(reader, op, value, op.inputs[1 - number], real)

@@ -1,5 +1,6 @@
 """From the weights of a foreign network to codes: zero or signed powers of two on a common step."""
 
+from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
@@ -7,7 +8,20 @@ import numpy as np
 from nbqnn_train.graph.errors import GraphError
 from nbqnn_train.graph.limits import WEIGHT_BITS, max_weight
 
-__all__ = ["power_of_two", "weight_codes"]
+__all__ = ["Weights", "power_of_two", "rounded_weights", "weight_codes"]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Real weights ``codes * 2**exponent[c] * factor[c]`` of output channel c.
+
+    factor : in 1..2, what is no power of two of the channel's step.
+    """
+
+    codes: np.ndarray
+    exponent: np.ndarray
+    bits: int
+    factor: tuple[Fraction, ...]
 
 
 def power_of_two(value: Fraction) -> int | None:
@@ -18,27 +32,31 @@ def power_of_two(value: Fraction) -> int | None:
     return top.bit_length() - bottom.bit_length()
 
 
-def weight_codes(what: str, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-    """Weights of the graph, an exponent per output channel to add, and the bits that they take.
+def weight_codes(what: str, real: np.ndarray) -> Weights:
+    """Codes of ``real`` (Cout, ...), any finite floats.
 
-    codes : (Cout, ...), any finite floats; the weights up to a factor per channel.
-
-    Each channel is divided by its own power of two, so that its smallest weight is one. Raises
-    :class:`GraphError` naming ``what`` and the first weight that is not zero or a power of two.
+    The smallest weight of each channel is its step. Raises :class:`GraphError` naming ``what`` and
+    the first weight that is not zero or a signed power of two of the step.
     """
-    mantissa, exponent = np.frexp(np.asarray(codes, dtype=np.float64))
-    bad = (codes != 0) & (np.abs(mantissa) != 0.5)
+    real = np.asarray(real, dtype=np.float64)
+    rows = real.reshape(len(real), -1)
+    mantissa, exponent = np.frexp(np.abs(rows))
+    smallest = np.where(rows != 0, np.abs(rows), np.inf).min(axis=1)
+    smallest = np.where(np.isinf(smallest), 1.0, smallest)
+    common, lowest = np.frexp(smallest)
+    bad = (rows != 0) & (mantissa != common[:, np.newaxis])
     if bad.any():
-        at = np.unravel_index(int(np.argmax(bad)), codes.shape)
+        flat = int(np.argmax(bad))
+        at = [int(i) for i in np.unravel_index(flat, real.shape)]
+        step = float(smallest[flat // rows.shape[1]])
+        value = float(rows.reshape(-1)[flat])
         raise GraphError(
-            f"{what}: weight{[int(i) for i in at]} is {float(codes[at])} steps; it must be 0 or a "
-            "signed power of two"
+            f"{what}: weight{at} is {value:g}, which is {value / step:.4g} times the smallest of "
+            "its channel; it must be 0 or a signed power of two times that: train with such "
+            "weights, or let them be rounded (--round-weights 4)"
         )
-    axes = tuple(range(1, codes.ndim))
-    lowest = np.where(codes != 0, exponent, np.iinfo(np.int32).max).min(axis=axes)
-    lowest = np.where(lowest == np.iinfo(np.int32).max, 1, lowest)
-    power = exponent - lowest.reshape(-1, *(1,) * len(axes))
-    span = int(np.where(codes != 0, power, 0).max())
+    power = np.where(rows != 0, exponent - lowest[:, np.newaxis], 0)
+    span = int(power.max(initial=0))
     for bits in range(WEIGHT_BITS[0], WEIGHT_BITS[1] + 1):
         if 1 << span <= max_weight(bits):
             break
@@ -46,6 +64,33 @@ def weight_codes(what: str, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
         raise GraphError(
             f"{what}: weights of one channel span {span} powers of two; at most 30 are allowed"
         )
-    weight = np.where(codes != 0, np.sign(codes).astype(np.int64) << np.maximum(power, 0), 0)
-    # frexp's mantissa is one half, so its exponent is log2 + 1.
-    return weight, lowest.astype(np.int64) - 1, bits
+    codes = np.where(rows != 0, np.sign(rows).astype(np.int64) << power.astype(np.int64), 0)
+    return Weights(
+        codes=codes.reshape(real.shape),
+        exponent=lowest.astype(np.int64) - 1,
+        bits=bits,
+        factor=tuple(Fraction(float(m)) * 2 for m in common),
+    )
+
+
+def rounded_weights(real: np.ndarray, bits: int) -> tuple[np.ndarray, float]:
+    """The nearest weights of ``bits`` and the error: its root mean square over that of ``real``.
+
+    The step of each output channel is the best of sixteen in the octave below its largest weight.
+    """
+    real = np.asarray(real, dtype=np.float64)
+    rows = real.reshape(len(real), -1)
+    levels = np.concatenate([[0.0], np.exp2(np.arange((1 << (bits - 1)) - 1))])
+    largest = np.abs(rows).max(axis=1, keepdims=True)
+    best, error = np.zeros_like(rows), np.full((len(rows), 1), np.inf)
+    for part in range(16):
+        # float32, so that codes times the step keep its mantissa.
+        step = (largest / levels[-1] * 2.0 ** (-part / 16)).astype(np.float32).astype(np.float64)
+        size = np.abs(rows) / np.where(step > 0, step, 1)
+        code = levels[np.searchsorted((levels[1:] + levels[:-1]) / 2, size)]
+        tried = np.sign(rows) * code * step
+        miss = ((tried - rows) ** 2).sum(axis=1, keepdims=True)
+        best = np.where(miss < error, tried, best)
+        error = np.minimum(miss, error)
+    total = float((rows**2).sum())
+    return best.reshape(real.shape), float(np.sqrt(error.sum() / total)) if total else 0.0

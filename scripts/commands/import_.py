@@ -5,26 +5,52 @@ from typing import Annotated
 
 import typer
 
-from scripts.output import console
+from scripts.commands.options import JsonOption
+from scripts.output import console, write_json
 
 __all__ = ["import_"]
 
 
 def import_(
-    model: Annotated[Path, typer.Argument(metavar="FILE.onnx", help="QONNX model.")],
+    model: Annotated[Path, typer.Argument(metavar="FILE.onnx", help="QONNX or QDQ model.")],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="GRAPH", help="Graph file.")],
     approximate: Annotated[
         bool,
         typer.Option(
             "--approximate",
-            help="Accept ties that round to even (they go up) and scales of over 16 bits.",
+            help="Accept what is not exact: ties to even go up, scales take 16 bits.",
         ),
     ] = False,
+    input_format: Annotated[
+        str | None,
+        typer.Option(
+            metavar="S8:-7",
+            help="Format of inputs that the model does not quantize: signed or unsigned, bits, "
+            "exponent of the step.",
+        ),
+    ] = None,
+    round_weights: Annotated[
+        int | None,
+        typer.Option(metavar="BITS", help="Round weights that are no powers of two."),
+    ] = None,
+    verify: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="X.npy",
+            help="Compare with the model on these images; exit code 1 if not equal.",
+        ),
+    ] = None,
+    json: JsonOption = None,
 ) -> None:
     """Turn a network that another tool quantized to powers of two into an integer graph."""
-    from nbqnn_train.graph import save
-    from nbqnn_train.qonnx import import_qonnx
+    from scripts.importing import run_import
 
-    graph = import_qonnx(model, exact=not approximate)
-    save(graph, out)
-    console.print(f"{len(graph.nodes)} nodes in {out}", soft_wrap=True)
+    result = run_import(model, out, approximate, input_format, round_weights, verify)
+    write_json(json, result)
+    for note in result["notes"]:
+        console.print(f"note: {note}", soft_wrap=True, markup=False)
+    console.print(f"{result['nodes']} nodes in {out}", soft_wrap=True, markup=False)
+    if verify is not None:
+        console.print(result["verified"], soft_wrap=True, markup=False)
+        if result["mismatches"]:
+            raise typer.Exit(1)

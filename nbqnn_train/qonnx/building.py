@@ -1,0 +1,387 @@
+"""From real values to activations of the graph: what a quantizer becomes, and what is exact without
+one."""
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import gcd, lcm, log2
+
+import numpy as np
+
+from nbqnn_train.graph.bounds import required_bits
+from nbqnn_train.graph.errors import GraphError
+from nbqnn_train.graph.limits import ACC_BITS, ACT_BITS, EXPONENT
+from nbqnn_train.graph.nodes import (
+    Clip,
+    Concat,
+    Conv2d,
+    Flatten,
+    Linear,
+    MaxPool2d,
+    Requantize,
+)
+
+from .inputs import input_codes
+from .lines import Chain, Column, Line, Rounding, columns
+from .reader import Reader
+from .staircase import code_of, limit_of, rule
+from .values import Flat, Join, Leaf, Pad, Pool, Tail, Value, elementwise
+
+__all__ = [
+    "Format",
+    "activation",
+    "code_range",
+    "common_step",
+    "format_of",
+    "quantized",
+    "settled",
+    "with_inputs",
+]
+
+#: Features of a vector whose signs a layer of its own may turn.
+_MAX_TURNED = 1 << 10
+
+
+@dataclass(frozen=True)
+class Format:
+    """Codes of a quantizer: ``low``..``high`` in ``bits``, each standing for ``step``."""
+
+    step: Column
+    low: int
+    high: int
+    bits: int
+    signed: bool
+
+    @property
+    def exponent(self) -> int:
+        """The power of two next to the step; the step itself is kept beside the graph."""
+        step = self.step[0]
+        nearest = round(log2(step.numerator) - log2(step.denominator))
+        return min(max(nearest, EXPONENT[0]), EXPONENT[1])
+
+
+def format_of(step: Column, low: int, high: int) -> Format:
+    """The narrowest format that holds ``low``..``high``."""
+    signed = low < 0
+    bits = required_bits(min(low, 0), max(high, 0)) - (0 if signed else 1)
+    return Format(step, low, high, max(bits, ACT_BITS[0]), signed)
+
+
+def quantized(reader: Reader, what: str, value: Value, form: Format, mode: str, name: str) -> Leaf:
+    """What a quantizer makes of ``value``: the activation ``name``, or one that is it already."""
+    if form.bits > ACT_BITS[1]:
+        raise GraphError(
+            f"{what}: activations must have {ACT_BITS[0]}..{ACT_BITS[1]} bits, not {form.bits}"
+        )
+    steps = elementwise(what, value, "times", tuple(1 / step for step in form.step))
+    codes = elementwise(what, steps, "round", (mode,))
+    source = _built(reader, what, codes, form, name, strict=False)
+    return Leaf(source, reader.types[source].shape, Chain(line=Line(scale=form.step)))
+
+
+def _built(reader: Reader, what: str, value: Value, form: Format, name: str, strict: bool) -> str:
+    """The node that has the codes of ``value``; with ``strict`` in exactly the format ``form``."""
+    if isinstance(value, Leaf):
+        if value.real:
+            value = input_codes(reader, what, value, form)
+        return _requantized(reader, what, value, form, name, strict)
+    if isinstance(value, Join):
+        parts = tuple(
+            _built(reader, what, part, form, f"{name}_part{i}", strict=True)
+            for i, part in enumerate(value.parts)
+        )
+        return reader.put(Concat(name=reader.free(name), operands=parts))
+    if isinstance(value, Tail):
+        raise GraphError(f"{what}: nothing but the end of the network may follow a {value.kind}")
+    inner = _built(reader, what, value.inner, form, f"{name}_in", strict)
+    if isinstance(value, Pool):
+        return reader.put(MaxPool2d(name=reader.free(name), input=inner, **value.window))
+    if isinstance(value, Flat):
+        return reader.put(Flatten(name=reader.free(name), input=inner))
+    return _padded(reader, inner, value.padding, name)
+
+
+def _padded(reader: Reader, source: str, padding: tuple[int, int, int, int], name: str) -> str:
+    """``source`` with zeros around: a convolution that leaves each channel as it is."""
+    kind = reader.types[source]
+    acc = _each_channel(reader, source, np.ones(kind.shape[0], dtype=np.int64), padding)
+    channels = kind.shape[0]
+    return reader.put(
+        Requantize(
+            name=reader.free(name),
+            input=acc,
+            multiplier=[1] * channels,
+            bias=[0] * channels,
+            shift=[0] * channels,
+            bits=kind.bits,
+            signed=kind.signed,
+            exponent=kind.exponent,
+            low=kind.low,
+            high=kind.high,
+        )
+    )
+
+
+def _each_channel(reader: Reader, source: str, factors: np.ndarray, padding=(0, 0, 0, 0)) -> str:
+    """Sums of one term: each channel of ``source`` times 1, -1 or 0."""
+    shape = reader.types[source].shape
+    common = {"input": source, "weight_bits": 2, "acc_bits": ACC_BITS[1]}
+    exponent = np.zeros(shape[0], dtype=np.int64)
+    name = reader.free(f"{source}_each")
+    if len(shape) == 3:
+        weight = factors.reshape(-1, 1, 1, 1)
+        node = Conv2d(
+            name=name,
+            weight=weight,
+            weight_exponent=exponent,
+            groups=shape[0],
+            padding=padding,
+            **common,
+        )
+    else:
+        node = Linear(name=name, weight=np.diag(factors), weight_exponent=exponent, **common)
+    return reader.put(node)
+
+
+def _column(values: tuple, channels: int) -> tuple:
+    return values * channels if len(values) == 1 else values
+
+
+def _requantized(
+    reader: Reader, what: str, leaf: Leaf, form: Format, name: str, strict: bool
+) -> str:
+    source, chain = leaf.source, leaf.chain
+    channels = leaf.shape[0]
+    for line in [*(r.line for r in chain.roundings[1:]), chain.line][: len(chain.roundings)]:
+        if min(line.scale) <= 0:
+            raise GraphError(f"{what}: a factor after a rounding must be positive")
+    source, chain = _rising(reader, what, source, chain, channels)
+    low, high = _limits(what, chain, form, channels)
+    kind = reader.types[source]
+    whole = not chain.roundings and chain.line.scale == (1,) and chain.line.offset == (0,)
+    same = (kind.bits, kind.signed, kind.exponent) == (form.bits, form.signed, form.exponent)
+    if whole and not kind.is_accumulator and (same or not strict):
+        span = reader.intervals[source]
+        if low <= int(span.low.min()) and int(span.high.max()) <= high:
+            return source
+        if max(low, kind.low) <= min(high, kind.high):
+            limits = {"low": max(low, kind.low), "high": min(high, kind.high)}
+            return reader.put(Clip(name=reader.free(name), input=source, **limits))
+    if not chain.roundings:
+        chain = Chain(roundings=(Rounding(chain.line, "FLOOR"),))
+    rules = []
+    for channel in range(channels):
+        span = reader.interval(source, channel)
+        found = rule(what, chain, channel, span, low, high)
+        if found.flaw is not None:
+            _flawed(reader, what, chain, channel, found.flaw)
+        rules.append(found)
+    return reader.put(
+        Requantize(
+            name=reader.free(name),
+            input=source,
+            multiplier=[r.multiplier for r in rules],
+            bias=[r.bias for r in rules],
+            shift=[r.shift for r in rules],
+            bits=form.bits,
+            signed=form.signed,
+            exponent=form.exponent,
+            low=low,
+            high=high,
+        )
+    )
+
+
+def _flawed(reader: Reader, what: str, chain: Chain, channel: int, flaw: str) -> None:
+    """Refuses what is not exact, or remembers it."""
+    if not reader.options.exact:
+        places = reader.flaws.setdefault(flaw, [])
+        if what not in places[-1:]:
+            places.append(what)
+        return
+    if flaw == "ties":
+        raise GraphError(
+            f"{what}: ties of channel {channel} go to even or away from zero in the model and up "
+            "in the graph; import with exact=False (--approximate) to accept that"
+        )
+    scale = float(_column(chain.first.scale, channel + 1)[channel])
+    raise GraphError(
+        f"{what}: scale {scale} of channel {channel} must be m / 2**s with m of 16 bits, or close "
+        "enough to one that no code changes; import with exact=False (--approximate) to round it"
+    )
+
+
+def _rising(
+    reader: Reader, what: str, source: str, chain: Chain, channels: int
+) -> tuple[str, Chain]:
+    """A source and a chain with no negative scale: signs, and zeros, go into the source."""
+    scale = chain.first.scale
+    if min(scale) >= 0 and (min(scale) > 0 or not _turns(reader, source)):
+        return source, chain
+    signs = np.array([(s > 0) - (s < 0) for s in _column(scale, channels)], dtype=np.int64)
+    turned = _turned(reader, source, signs)
+    if turned is None:
+        channel = int(np.argmin(signs))
+        raise GraphError(
+            f"{what}: scale of channel {channel} must be positive, "
+            f"not {float(_column(scale, channels)[channel])}: it follows an addition or average"
+        )
+    positive = columns(lambda s: abs(s) if s else Fraction(1), scale)
+    return turned, chain.with_first(replace(chain.first, scale=positive))
+
+
+def _turns(reader: Reader, source: str) -> bool:
+    return isinstance(reader.nodes[source], (Conv2d, Linear))
+
+
+def _turned(reader: Reader, source: str, signs: np.ndarray) -> str | None:
+    """A node whose channels are those of ``source`` times ``signs``; None where there is none."""
+    node = reader.nodes[source]
+    if isinstance(node, (Conv2d, Linear)):
+        weight = node.weight * signs.reshape(-1, *(1,) * (node.weight.ndim - 1))
+        for other in reader.nodes.values():
+            same = type(other) is type(node) and other.input == node.input
+            if same and replace(node, name=other.name, weight=weight) == other:
+                return other.name
+        return reader.put(replace(node, name=reader.free(source), weight=weight))
+    kind = reader.types[source]
+    small = len(kind.shape) == 3 or kind.shape[0] <= _MAX_TURNED
+    return _each_channel(reader, source, signs) if not kind.is_accumulator and small else None
+
+
+def _limits(what: str, chain: Chain, form: Format, channels: int) -> tuple[int, int]:
+    """The format's limits, narrowed by those in the chain."""
+    lines = [*(rounding.line for rounding in chain.roundings), chain.line]
+    uniform = all(
+        len(column) == 1 for line in lines for column in (line.scale, line.offset, *_ends(line))
+    )
+    found = set()
+    for channel in range(1 if uniform or not any(map(_bounded, lines)) else channels):
+        least, most = limit_of(chain, channel, -1), limit_of(chain, channel, 1)
+        low = form.low if least is None else min(max(form.low, least), form.high)
+        high = form.high if most is None else max(min(form.high, most), form.low)
+        found.add((low, high))
+    if len(found) > 1:
+        raise GraphError(f"{what}: limits before a Quant must be one for all channels")
+    return found.pop()
+
+
+def _ends(line: Line) -> tuple[tuple, tuple]:
+    return line.low, line.high
+
+
+def _bounded(line: Line) -> bool:
+    return line.limited
+
+
+def _leaves(value: Value) -> list[Leaf]:
+    if isinstance(value, Leaf):
+        return [value]
+    if isinstance(value, Join):
+        return [leaf for part in value.parts for leaf in _leaves(part)]
+    return _leaves(value.inner)
+
+
+def _is_activation(reader: Reader, value: Value) -> bool:
+    """Whether ``value`` is a scale and an offset of an activation, nothing more."""
+    if not isinstance(value, Leaf) or value.real or value.chain.roundings:
+        return False
+    return not value.chain.line.limited and not reader.types[value.source].is_accumulator
+
+
+def settled(reader: Reader, what: str, value: Value, name: str) -> Leaf:
+    """``value`` as a scale and an offset per channel of an activation of the graph.
+
+    name : of what must be computed for that. Raises :class:`GraphError` where that takes more than
+    16 bits.
+    """
+    known = reader.settled.get(id(value))
+    if known is not None:
+        return known[1]
+    result = with_inputs(reader, what, value)
+    if not _is_activation(reader, result):
+        result = _exactly(reader, what, result, name, None)
+    reader.settled[id(value)] = (value, result)
+    return result
+
+
+def activation(reader: Reader, what: str, value: Value, name: str) -> Leaf:
+    """As :func:`settled`, with one positive scale and no offset."""
+    leaf = settled(reader, what, value, name)
+    line = leaf.chain.line
+    if len(line.scale) == 1 and line.scale[0] > 0 and line.offset == (0,):
+        return leaf
+    result = _exactly(reader, what, leaf, name, None)
+    reader.settled[id(value)] = (value, result)
+    return result
+
+
+def _exactly(reader: Reader, what: str, value: Value, name: str, step: Fraction | None) -> Leaf:
+    """``value`` in steps that hold all of its values, or in ``step``, which must do so."""
+    step = step or common_step(value)
+    low, high = code_range(reader, what, value, step)
+    leaves = _leaves(value)
+    kinds = {
+        (t.bits, t.signed)
+        for t in (reader.types[leaf.source] for leaf in leaves)
+        if not t.is_accumulator
+    }
+    form = format_of((step,), low, high)
+    if form.bits > ACT_BITS[1]:
+        raise GraphError(
+            f"{what}: input {name!r} must be the result of a Quant; its exact values take "
+            f"{form.bits} bits, and at most {ACT_BITS[1]} are allowed"
+        )
+    if len(kinds) == 1 and all(_is_activation(reader, leaf) for leaf in leaves):
+        bits, signed = kinds.pop()
+        if form.bits <= bits and form.signed <= signed:
+            form = replace(form, bits=bits, signed=signed)
+    return quantized(reader, what, value, form, "FLOOR", name)
+
+
+def with_inputs(reader: Reader, what: str, value: Value) -> Value:
+    """``value`` with codes for inputs that the model does not quantize."""
+    if isinstance(value, Leaf):
+        return input_codes(reader, what, value, None) if value.real else value
+    if isinstance(value, Join):
+        return Join(tuple(with_inputs(reader, what, part) for part in value.parts))
+    return replace(value, inner=with_inputs(reader, what, value.inner))
+
+
+def common_step(value: Value) -> Fraction:
+    """The largest step of which all numbers, offsets and limits of ``value`` are multiples."""
+    numbers = {
+        abs(number)
+        for leaf in _leaves(value)
+        for column in (
+            leaf.chain.line.scale,
+            leaf.chain.line.offset,
+            leaf.chain.line.low,
+            leaf.chain.line.high,
+        )
+        for number in column
+        if number
+    } or {Fraction(1)}
+    bottom = lcm(*(number.denominator for number in numbers))
+    return Fraction(gcd(*(int(number * bottom) for number in numbers)), bottom)
+
+
+def code_range(
+    reader: Reader, what: str, value: Value, step: Fraction, mode: str = "FLOOR"
+) -> tuple[int, int]:
+    """Smallest and largest code of ``value`` in steps of ``step``."""
+    if step <= 0 or step.numerator.bit_length() > 400 or step.denominator.bit_length() > 400:
+        raise GraphError(f"{what}: values have no common step that could be held")
+    ends = []
+    for leaf in _leaves(elementwise(what, value, "times", (1 / step,))):
+        for channel in range(leaf.shape[0] if _per_channel(reader, leaf) else 1):
+            chain = leaf.chain.round(mode, integers=True)
+            ends += [code_of(chain, channel, end) for end in reader.interval(leaf.source, channel)]
+    if _leaves(value) and isinstance(value, Pad):
+        ends.append(0)
+    return min(ends), max(ends)
+
+
+def _per_channel(reader: Reader, leaf: Leaf) -> bool:
+    lines = [*(rounding.line for rounding in leaf.chain.roundings), leaf.chain.line]
+    lengths = [len(c) for line in lines for c in (line.scale, line.offset, line.low, line.high)]
+    return max(lengths) > 1 or reader.intervals[leaf.source].low.size > 1

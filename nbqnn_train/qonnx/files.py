@@ -1,0 +1,110 @@
+"""Reading an ONNX file that may come from a stranger: whole, within its folder, no larger in memory
+than it is on disk."""
+
+import os
+from pathlib import Path
+
+from nbqnn_train.graph.errors import GraphError
+from nbqnn_train.graph.limits import MAX_NODES
+
+from .model import first_line, require_onnx
+
+__all__ = ["QUANTIZERS", "read_proto"]
+
+#: Operators of QONNX, and the names that its domain has had.
+QUANTIZERS = ("BipolarQuant", "IntQuant", "Quant", "Trunc")
+_OLD_DOMAINS = ("", "finn", "finn.custom_op.general", "onnx.brevitas", "qonnx.custom_op.general")
+_DOMAIN = "qonnx.custom_op.general"
+
+
+def read_proto(path: str | os.PathLike):
+    """The ``ModelProto`` in ``path``, checked; quantizers in the domain of today.
+
+    Raises :class:`GraphError` for anything but a valid model.
+    """
+    onnx = require_onnx()
+    from google.protobuf.message import DecodeError
+
+    path = Path(path)
+    where = f"QONNX file {str(path)!r}"
+    try:
+        if path.exists() and not path.is_file():
+            raise GraphError(f"{where} must be a file")
+        data = path.read_bytes()
+    except OSError as error:
+        raise GraphError(f"{where} cannot be read: {error.strerror}") from error
+    # Besides its own errors the package lets those of its parsers through, such as bad UTF-8.
+    try:
+        model = onnx.load_model_from_string(data)
+        if len(model.graph.node) > MAX_NODES:
+            raise ValueError(f"at most {MAX_NODES} operators are allowed")
+        if model.graph.sparse_initializer:
+            name = model.graph.sparse_initializer[0].values.name
+            raise ValueError(f"tensor {name!r} is sparse, which is not supported")
+        _renew_domains(onnx, model)
+        _load_external(onnx, model, path.parent)
+        onnx.checker.check_model(model)
+    except (
+        DecodeError,
+        onnx.checker.ValidationError,
+        AttributeError,
+        IndexError,
+        KeyError,
+        MemoryError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise GraphError(f"{where} must be a valid ONNX model: {first_line(error)}") from error
+    return model
+
+
+def _renew_domains(onnx, model) -> None:
+    """Quantizers in ``qonnx.custom_op.general``; every domain imported, so that what is unknown can
+    be refused by name."""
+    for node in model.graph.node:
+        if node.op_type in QUANTIZERS and node.domain in _OLD_DOMAINS:
+            node.domain = _DOMAIN
+    versions = {opset.domain: opset.version for opset in model.opset_import}
+    for domain in dict.fromkeys(node.domain for node in model.graph.node):
+        if domain not in ("", "ai.onnx") and domain not in versions:
+            old = max((versions.get(name, 1) for name in _OLD_DOMAINS if name), default=1)
+            model.opset_import.append(
+                onnx.helper.make_opsetid(domain, old if domain == _DOMAIN else 1)
+            )
+
+
+def _tensors(model):
+    """Every tensor of the model's graph, constants' values included."""
+    yield from model.graph.initializer
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            yield attribute.t
+            yield from attribute.tensors
+
+
+def _load_external(onnx, model, folder: Path) -> None:
+    """Puts data that lie in files beside the model into it; never from outside its folder."""
+    for tensor in _tensors(model):
+        if tensor.data_location != onnx.TensorProto.EXTERNAL:
+            continue
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        location = entries.get("location", "")
+        file = (folder / location).resolve()
+        if not location or not file.is_relative_to(folder.resolve()):
+            raise ValueError(
+                f"data of {tensor.name!r} must lie in the model's folder: {location!r}"
+            )
+        if not file.is_file():
+            raise ValueError(f"file {location!r} with data of {tensor.name!r} is missing")
+        size, offset = file.stat().st_size, int(entries.get("offset", 0))
+        length = int(entries.get("length", size - offset))
+        if offset < 0 or length < 0 or offset + length > size:
+            raise ValueError(
+                f"data of {tensor.name!r} must lie in the {size} bytes of {location!r}"
+            )
+        with file.open("rb") as opened:
+            opened.seek(offset)
+            tensor.raw_data = opened.read(length)
+        tensor.data_location = onnx.TensorProto.DEFAULT
+        del tensor.external_data[:]

@@ -1,0 +1,198 @@
+"""From real input to codes: which format of an Input has the steps of the quantizer behind it."""
+
+from dataclasses import replace
+from fractions import Fraction
+
+from nbqnn_train.graph.bounds import required_bits
+from nbqnn_train.graph.errors import GraphError
+from nbqnn_train.graph.limits import ACT_BITS, EXPONENT
+from nbqnn_train.graph.nodes import Input
+
+from .lines import Chain, Line, columns
+from .reader import Reader
+from .staircase import NEAREST
+from .values import Leaf
+from .weights import power_of_two
+
+__all__ = ["input_codes"]
+
+#: What is taken for an input that the model does not quantize, unless another format is named.
+_DEFAULT = (True, 16, -13)
+_HALF = Fraction(1, 2)
+
+
+def input_codes(reader: Reader, what: str, leaf: Leaf, form) -> Leaf:
+    """``leaf``, of real input, as a chain on the codes of an Input.
+
+    form : limits of the quantizer whose codes ``leaf`` has; None where there is none, then the
+        input is taken in the format that was asked for.
+    """
+    if form is None or not leaf.chain.roundings:
+        return _as_asked(reader, what, leaf)
+    rounding = leaf.chain.roundings[0]
+    scale, offset = rounding.line.scale, rounding.line.offset
+    nearest = rounding.mode in NEAREST
+    wanted = {True: Fraction(0), False: _HALF}[nearest]
+    usable = nearest or rounding.mode == "FLOOR"
+    whole = leaf.chain.line.offset
+    power = power_of_two(scale[0]) if len(scale) == 1 else None
+    if not usable:
+        _inexact(
+            reader,
+            what,
+            f"input {leaf.source!r} must be rounded to the nearest step, not by {rounding.mode}",
+        )
+        return _on_a_grid(reader, what, leaf, form)
+    rises = nearest and not (rounding.mode == "HALF_UP" and form.low >= max(whole))
+    if rises:
+        _inexact(
+            reader,
+            what,
+            "ties of the input go to even or away from zero in the model and up in the graph",
+        )
+    if power is not None and offset == (wanted,) and len(whole) == 1:
+        return _direct(reader, what, leaf, form, -power)
+    return _on_a_grid(reader, what, leaf, form)
+
+
+def _inexact(reader: Reader, what: str, text: str) -> None:
+    if reader.options.exact:
+        raise GraphError(f"{what}: {text}; import with exact=False (--approximate) to accept that")
+    places = reader.flaws.setdefault("input", [])
+    if what not in places:
+        places.append(what)
+
+
+def _direct(reader: Reader, what: str, leaf: Leaf, form, exponent: int) -> Leaf:
+    """The quantizer is the Input itself; what comes after it stays."""
+    whole = leaf.chain.line.offset[0]
+    first = leaf.chain.roundings[0].line
+    bits, signed = form.bits, form.signed
+    if whole:
+        low, high = int(form.low - whole), int(form.high - whole)
+        signed = low < 0
+        bits = max(required_bits(min(low, 0), max(high, 0)) - (not signed), ACT_BITS[0])
+    name = _put(reader, what, leaf, signed, bits, exponent)
+    line = leaf.chain.line
+    if first.limited:
+        codes = [
+            columns(lambda v: None if v is None else Fraction((v + _HALF).__floor__()), ends)
+            for ends in (first.low, first.high)
+        ]
+        inner = Line(low=codes[0], high=codes[1])
+        line = replace(inner.times(line.scale).plus(line.offset), scale=line.scale)
+    return Leaf(name, leaf.shape, Chain(leaf.chain.roundings[1:], line))
+
+
+def _on_a_grid(reader: Reader, what: str, leaf: Leaf, form) -> Leaf:
+    """An Input of finer steps, at best with a step's edge wherever the quantizer has one."""
+    if len(leaf.chain.roundings) > 1:
+        raise GraphError(f"{what}: input {leaf.source!r} must be quantized in one step")
+    rounding, after = leaf.chain.roundings[0], leaf.chain.line
+    half = _HALF if rounding.mode in NEAREST else Fraction(0)
+    if min(rounding.line.scale) <= 0 or after.scale != (1,):
+        raise GraphError(f"{what}: input {leaf.source!r} must have a positive scale")
+
+    def edge(code: int):
+        return columns(
+            lambda s, o, b: (code - b - half - o) / s,
+            rounding.line.scale,
+            rounding.line.offset,
+            after.offset,
+        )
+
+    first, last = edge(form.low + 1), edge(form.high)
+    exponent = _edge_exponent(first, rounding.line.scale)
+    if exponent is not None:
+        low = min(_code(x, exponent) for x in first) - 1
+        high = max(_code(x, exponent) for x in last)
+        signed = low < 0
+        bits = max(required_bits(min(low, 0), max(high, 0)) - (not signed), ACT_BITS[0])
+        if bits <= ACT_BITS[1]:
+            return _scaled(reader, what, leaf, signed, bits, exponent)
+    _inexact(
+        reader,
+        what,
+        f"no Input has the steps of the quantizer of input {leaf.source!r}, whose scale is "
+        f"{float(1 / rounding.line.scale[0]):g}",
+    )
+    spacing = max(1 / s for s in rounding.line.scale)
+    low, high = min(first) - spacing, max(last) + spacing
+    signed = low < 0
+    bits = ACT_BITS[1] - signed
+    size = max(abs(low), abs(high))
+    exponent = -126
+    while size > Fraction(2) ** (exponent + bits):
+        exponent += 1
+    return _scaled(reader, what, leaf, signed, ACT_BITS[1], exponent)
+
+
+def _edge_exponent(edges: tuple, scale: tuple) -> int | None:
+    """The exponent whose codes change at every edge: ``edge = (j - 1/2) * 2**exponent``."""
+    found = set()
+    for edge in edges:
+        if edge == 0 or edge.denominator & (edge.denominator - 1):
+            return None
+        low_bit = (edge.numerator & -edge.numerator).bit_length() - 1
+        found.add(low_bit - (edge.denominator.bit_length() - 1) + 1)
+    if len(found) != 1:
+        return None
+    exponent = found.pop()
+    spacings = [(1 / s) / Fraction(2) ** exponent for s in scale]
+    fits = all(spacing.denominator == 1 for spacing in spacings)
+    return exponent if fits and EXPONENT[0] <= exponent <= EXPONENT[1] else None
+
+
+def _code(edge: Fraction, exponent: int) -> int:
+    return int(edge / Fraction(2) ** exponent + _HALF)
+
+
+def _as_asked(reader: Reader, what: str, leaf: Leaf) -> Leaf:
+    """In the format that was asked for, or in 16 bits where approximations are allowed."""
+    given = reader.options.input_format
+    if given is None:
+        if reader.options.exact:
+            raise GraphError(
+                f"{what}: input {leaf.source!r} is not quantized in the model; name its format "
+                "(--input-format s8:-7 is 8 bits, signed, in steps of 2**-7), or import with "
+                "exact=False (--approximate) for 16 bits"
+            )
+        given = _DEFAULT
+        signed, bits, exponent = given
+        reach = 2.0 ** (bits - 1 + exponent)
+        note = (
+            f"input {leaf.source!r} is not quantized in the model: taken in 16 bits, "
+            f"{-reach:g}..{reach:g} in steps of 2**{exponent}; --input-format takes another"
+        )
+        if note not in reader.notes:
+            reader.notes.append(note)
+    signed, bits, exponent = given
+    return _scaled(reader, what, leaf, signed, bits, exponent)
+
+
+def _scaled(reader, what: str, leaf: Leaf, signed: bool, bits: int, exponent: int) -> Leaf:
+    name = _put(reader, what, leaf, signed, bits, exponent)
+    first = leaf.chain.first
+    scale = columns(lambda s: s * Fraction(2) ** exponent, first.scale)
+    return Leaf(name, leaf.shape, leaf.chain.with_first(replace(first, scale=scale)))
+
+
+def _put(reader, what: str, leaf: Leaf, signed: bool, bits: int, exponent: int) -> str:
+    if not EXPONENT[0] <= exponent <= EXPONENT[1]:
+        raise GraphError(f"{what}: step of an input must be 2**{EXPONENT[0]}..2**{EXPONENT[1]}")
+    wanted = Input(
+        name=leaf.source, shape=_shape(reader, leaf), bits=bits, signed=signed, exponent=exponent
+    )
+    known = reader.nodes.get(leaf.source)
+    if known is None:
+        return reader.put(wanted)
+    if known != wanted:
+        raise GraphError(
+            f"{what}: input {leaf.source!r} must be quantized in one way only; another Quant takes "
+            f"{known.bits} bits in steps of 2**{known.exponent}"
+        )
+    return known.name
+
+
+def _shape(reader: Reader, leaf: Leaf) -> tuple[int, ...]:
+    return next(item.shape for item in reader.model.inputs if item.name == leaf.source)
