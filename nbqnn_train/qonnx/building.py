@@ -9,36 +9,34 @@ import numpy as np
 
 from nbqnn_train.graph.bounds import required_bits
 from nbqnn_train.graph.errors import GraphError
-from nbqnn_train.graph.limits import ACC_BITS, ACT_BITS, EXPONENT
+from nbqnn_train.graph.limits import ACT_BITS, EXPONENT
 from nbqnn_train.graph.nodes import (
     Clip,
     Concat,
-    Conv2d,
     Flatten,
-    Linear,
     MaxPool2d,
     Requantize,
 )
 
 from .inputs import input_codes
-from .lines import Chain, Column, Line, Rounding, columns
+from .lines import Chain, Column, Line, Rounding
 from .reader import Reader
+from .signs import each_channel, rising
 from .staircase import code_of, limit_of, rule
 from .values import Flat, Join, Leaf, Pad, Pool, Tail, Value, elementwise
 
 __all__ = [
     "Format",
     "activation",
+    "at_once",
     "code_range",
     "common_step",
     "format_of",
+    "of_activations",
     "quantized",
     "settled",
     "with_inputs",
 ]
-
-#: Features of a vector whose signs a layer of its own may turn.
-_MAX_TURNED = 1 << 10
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,7 @@ def _built(reader: Reader, what: str, value: Value, form: Format, name: str, str
 def _padded(reader: Reader, source: str, padding: tuple[int, int, int, int], name: str) -> str:
     """``source`` with zeros around: a convolution that leaves each channel as it is."""
     kind = reader.types[source]
-    acc = _each_channel(reader, source, np.ones(kind.shape[0], dtype=np.int64), padding)
+    acc = each_channel(reader, source, np.ones(kind.shape[0], dtype=np.int64), padding)
     channels = kind.shape[0]
     return reader.put(
         Requantize(
@@ -121,27 +119,6 @@ def _padded(reader: Reader, source: str, padding: tuple[int, int, int, int], nam
     )
 
 
-def _each_channel(reader: Reader, source: str, factors: np.ndarray, padding=(0, 0, 0, 0)) -> str:
-    """Sums of one term: each channel of ``source`` times 1, -1 or 0."""
-    shape = reader.types[source].shape
-    common = {"input": source, "weight_bits": 2, "acc_bits": ACC_BITS[1]}
-    exponent = np.zeros(shape[0], dtype=np.int64)
-    name = reader.free(f"{source}_each")
-    if len(shape) == 3:
-        weight = factors.reshape(-1, 1, 1, 1)
-        node = Conv2d(
-            name=name,
-            weight=weight,
-            weight_exponent=exponent,
-            groups=shape[0],
-            padding=padding,
-            **common,
-        )
-    else:
-        node = Linear(name=name, weight=np.diag(factors), weight_exponent=exponent, **common)
-    return reader.put(node)
-
-
 def _column(values: tuple, channels: int) -> tuple:
     return values * channels if len(values) == 1 else values
 
@@ -149,12 +126,11 @@ def _column(values: tuple, channels: int) -> tuple:
 def _requantized(
     reader: Reader, what: str, leaf: Leaf, form: Format, name: str, strict: bool
 ) -> str:
+    while len(leaf.chain.roundings) > 1 or (leaf.chain.roundings and leaf.chain.line.scale != (1,)):
+        leaf = _rounded_once(reader, what, leaf, name)
     source, chain = leaf.source, leaf.chain
     channels = leaf.shape[0]
-    for line in [*(r.line for r in chain.roundings[1:]), chain.line][: len(chain.roundings)]:
-        if min(line.scale) <= 0:
-            raise GraphError(f"{what}: a factor after a rounding must be positive")
-    source, chain = _rising(reader, what, source, chain, channels)
+    source, chain = rising(reader, what, source, chain, channels)
     low, high = _limits(what, chain, form, channels)
     kind = reader.types[source]
     whole = not chain.roundings and chain.line.scale == (1,) and chain.line.offset == (0,)
@@ -191,6 +167,14 @@ def _requantized(
     )
 
 
+def _rounded_once(reader: Reader, what: str, leaf: Leaf, name: str) -> Leaf:
+    """``leaf`` with the integers of its first rounding as an activation of their own."""
+    first, *rest = leaf.chain.roundings
+    integers = Leaf(leaf.source, leaf.shape, Chain(roundings=(first,)))
+    own = _exactly(reader, what, integers, f"{name}_rounded", None)
+    return Leaf(own.source, leaf.shape, Chain(tuple(rest), leaf.chain.line))
+
+
 def _flawed(reader: Reader, what: str, chain: Chain, channel: int, flaw: str) -> None:
     """Refuses what is not exact, or remembers it."""
     if not reader.options.exact:
@@ -208,44 +192,6 @@ def _flawed(reader: Reader, what: str, chain: Chain, channel: int, flaw: str) ->
         f"{what}: scale {scale} of channel {channel} must be m / 2**s with m of 16 bits, or close "
         "enough to one that no code changes; import with exact=False (--approximate) to round it"
     )
-
-
-def _rising(
-    reader: Reader, what: str, source: str, chain: Chain, channels: int
-) -> tuple[str, Chain]:
-    """A source and a chain with no negative scale: signs, and zeros, go into the source."""
-    scale = chain.first.scale
-    if min(scale) >= 0 and (min(scale) > 0 or not _turns(reader, source)):
-        return source, chain
-    signs = np.array([(s > 0) - (s < 0) for s in _column(scale, channels)], dtype=np.int64)
-    turned = _turned(reader, source, signs)
-    if turned is None:
-        channel = int(np.argmin(signs))
-        raise GraphError(
-            f"{what}: scale of channel {channel} must be positive, "
-            f"not {float(_column(scale, channels)[channel])}: it follows an addition or average"
-        )
-    positive = columns(lambda s: abs(s) if s else Fraction(1), scale)
-    return turned, chain.with_first(replace(chain.first, scale=positive))
-
-
-def _turns(reader: Reader, source: str) -> bool:
-    return isinstance(reader.nodes[source], (Conv2d, Linear))
-
-
-def _turned(reader: Reader, source: str, signs: np.ndarray) -> str | None:
-    """A node whose channels are those of ``source`` times ``signs``; None where there is none."""
-    node = reader.nodes[source]
-    if isinstance(node, (Conv2d, Linear)):
-        weight = node.weight * signs.reshape(-1, *(1,) * (node.weight.ndim - 1))
-        for other in reader.nodes.values():
-            same = type(other) is type(node) and other.input == node.input
-            if same and replace(node, name=other.name, weight=weight) == other:
-                return other.name
-        return reader.put(replace(node, name=reader.free(source), weight=weight))
-    kind = reader.types[source]
-    small = len(kind.shape) == 3 or kind.shape[0] <= _MAX_TURNED
-    return _each_channel(reader, source, signs) if not kind.is_accumulator and small else None
 
 
 def _limits(what: str, chain: Chain, form: Format, channels: int) -> tuple[int, int]:
@@ -286,6 +232,30 @@ def _is_activation(reader: Reader, value: Value) -> bool:
     if not isinstance(value, Leaf) or value.real or value.chain.roundings:
         return False
     return not value.chain.line.limited and not reader.types[value.source].is_accumulator
+
+
+def of_activations(reader: Reader, value: Value) -> bool:
+    """Whether ``value`` is made of scales and offsets of activations, so that it can be one."""
+    return all(_is_activation(reader, leaf) for leaf in _leaves(value))
+
+
+def at_once(reader: Reader, value: Value, name: str) -> Value:
+    """Pooled or joined activations of one format as the node ``name``; anything else as it is."""
+    parts = value.parts if isinstance(value, Join) else (value.inner,)
+    if not all(isinstance(part, Leaf) and _is_activation(reader, part) for part in parts):
+        return value
+    kinds = {(t.bits, t.signed, t.exponent) for t in (reader.types[p.source] for p in parts)}
+    lines = [part.chain.line for part in parts]
+    plain = all(line == lines[0] for line in lines) and min(lines[0].scale) > 0
+    if len(kinds) > 1 or not plain:
+        return value
+    if isinstance(value, Pool):
+        node = MaxPool2d(name=reader.free(name), input=parts[0].source, **value.window)
+    elif max(len(lines[0].scale), len(lines[0].offset)) > 1:
+        return value
+    else:
+        node = Concat(name=reader.free(name), operands=tuple(part.source for part in parts))
+    return Leaf(reader.put(node), value.shape, Chain(line=lines[0]))
 
 
 def settled(reader: Reader, what: str, value: Value, name: str) -> Leaf:
@@ -331,7 +301,7 @@ def _exactly(reader: Reader, what: str, value: Value, name: str, step: Fraction 
             f"{what}: input {name!r} must be the result of a Quant; its exact values take "
             f"{form.bits} bits, and at most {ACT_BITS[1]} are allowed"
         )
-    if len(kinds) == 1 and all(_is_activation(reader, leaf) for leaf in leaves):
+    if len(kinds) == 1 and of_activations(reader, value):
         bits, signed = kinds.pop()
         if form.bits <= bits and form.signed <= signed:
             form = replace(form, bits=bits, signed=signed)

@@ -102,8 +102,13 @@ def clean(proto, where: str) -> Model:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return _Cleaner(proto, where).model()
+    except GraphError:
+        raise
     except MemoryError as error:
         raise GraphError(f"{where} needs more memory than there is") from error
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        # Names that are no text, attributes of another type: what the check lets through.
+        raise GraphError(f"{where} must be a valid ONNX model: {first_line(error)}") from error
 
 
 class _Cleaner:
@@ -223,6 +228,8 @@ class _Cleaner:
         if not all(name in self.constants for name in given):
             return False
         inputs = {name: self.constants[name] for name in given}
+        if node.domain:
+            self._check_finite(node, inputs)
         for name in filter(None, node.output):
             shape = self.shapes.get(name)
             if shape is None or np.prod(shape, dtype=np.float64) > _MAX_FOLDED:
@@ -235,6 +242,18 @@ class _Cleaner:
         for name, values in results.items():
             self.constants[name] = self._numbers(name, np.asarray(values))
         return True
+
+    def _check_finite(self, node, inputs: dict[str, np.ndarray]) -> None:
+        """Refuses what a quantizer would clip to its limits."""
+        for number, name in enumerate(node.input):
+            values = inputs.get(name)
+            if values is None or values.dtype.kind != "f" or np.isfinite(values).all():
+                continue
+            at = np.unravel_index(int(np.argmin(np.isfinite(values))), values.shape)
+            raise self._refuse(
+                f"{self._operator(node).what}: input {number} must be finite, not {values[at]} at "
+                f"{[int(i) for i in at]}"
+            )
 
     def _measured(self, node, name: str) -> bool:
         """Computes a Shape or Size, which need no values."""

@@ -28,8 +28,8 @@ def read_proto(path: str | os.PathLike):
     path = Path(path)
     where = f"QONNX file {str(path)!r}"
     try:
-        if path.exists() and not path.is_file():
-            raise GraphError(f"{where} must be a file")
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise GraphError(f"{where} cannot be read: not a file")
         data = path.read_bytes()
     except OSError as error:
         raise GraphError(f"{where} cannot be read: {error.strerror}") from error
@@ -42,6 +42,9 @@ def read_proto(path: str | os.PathLike):
             name = model.graph.sparse_initializer[0].values.name
             raise ValueError(f"tensor {name!r} is sparse, which is not supported")
         _renew_domains(onnx, model)
+        for info in model.graph.output:
+            # A shape that is not said is no fault; nothing reads it.
+            info.type.tensor_type.shape.SetInParent()
         _load_external(onnx, model, path.parent)
         onnx.checker.check_model(model)
     except (

@@ -6,6 +6,7 @@ from math import prod
 from nbqnn_train.graph.errors import GraphError
 from nbqnn_train.graph.nodes import Flatten
 
+from .building import of_activations, settled
 from .lines import Chain
 from .model import Operator
 from .reader import Reader
@@ -41,10 +42,10 @@ def _viewed(reader: Reader, op: Operator, value: Value, target: tuple[int, ...])
 
 def flat(reader: Reader, name: str, value: Value) -> Value:
     """(C, H, W) as (C*H*W,): at once where it is an activation, else after the next quantizer."""
-    line = value.chain.line if isinstance(value, Leaf) else None
-    later = line is None or value.real or value.chain.roundings or line.limited
-    if later or reader.types[value.source].is_accumulator:
+    if not of_activations(reader, value):
         return Flat(value)
+    value = settled(reader, f"Flatten {name!r}", value, f"{name}_in")
+    line = value.chain.line
     node = reader.put(Flatten(name=reader.free(name), input=value.source))
     each = prod(value.shape[1:])
 

@@ -10,7 +10,7 @@ from nbqnn_train.graph.infer import window_output
 from nbqnn_train.graph.limits import ACC_BITS
 from nbqnn_train.graph.nodes import AvgPool2d
 
-from .building import activation, settled
+from .building import activation, at_once, settled
 from .lines import Chain, Line
 from .model import Operator
 from .reader import Reader, fractions
@@ -48,10 +48,10 @@ def max_pool(reader: Reader, op: Operator) -> Value:
     window = window_of(op, size, op.integers("kernel_shape"), _dimensions(reader, op, value))
     if window.dilation != (1, 1):
         raise GraphError(f"{op.what}: dilations must be 1, not {window.dilation}")
-    return _pooled(op, value, window.kernel, window.stride, window.padding)
+    return _pooled(reader, op, value, window.kernel, window.stride, window.padding)
 
 
-def _pooled(op: Operator, value: Value, kernel, stride, padding) -> Pool:
+def _pooled(reader: Reader, op: Operator, value: Value, kernel, stride, padding) -> Value:
     if isinstance(value, Pad):
         value = _pads_left_out(op, value)
         padding = tuple(a + b for a, b in zip(padding, value.padding, strict=True))
@@ -66,7 +66,7 @@ def _pooled(op: Operator, value: Value, kernel, stride, padding) -> Pool:
     if any(max(side) >= length for side, length in zip(sides, kernel, strict=True)):
         raise GraphError(f"{op.what}: padding {padding} must be smaller than the kernel {kernel}")
     window = {"kernel": tuple(kernel), "stride": tuple(stride), "padding": tuple(padding)}
-    return Pool(value, window, (value.shape[0], *output))
+    return at_once(reader, Pool(value, window, (value.shape[0], *output)), op.outputs[0])
 
 
 def _pads_left_out(op: Operator, value: Pad) -> Pad:
@@ -83,7 +83,7 @@ def _pads_left_out(op: Operator, value: Pad) -> Pad:
 def global_max_pool(reader: Reader, op: Operator) -> Value:
     """The largest of the whole map."""
     value = reader.varying(op)
-    return _pooled(op, value, maps(op, value)[1:], (1, 1), (0, 0, 0, 0))
+    return _pooled(reader, op, value, maps(op, value)[1:], (1, 1), (0, 0, 0, 0))
 
 
 def average_pool(reader: Reader, op: Operator) -> Value:
@@ -158,7 +158,7 @@ def reduced(kind: str):
         kernel = (height if both or 2 in axes else 1, width if both or 3 in axes else 1)
         none = (0, 0, 0, 0)
         if kind == "max":
-            result = _pooled(op, value, kernel, (1, 1), none)
+            result = _pooled(reader, op, value, kernel, (1, 1), none)
         else:
             result = _mean(reader, op, value, kernel, (1, 1), none, divide=kind == "mean")
         kept = op.integer("keepdims", 1)
@@ -177,7 +177,7 @@ def concat(reader: Reader, op: Operator) -> Value:
     if len({(len(part.shape), part.shape[1:]) for part in parts}) != 1:
         shapes = ", ".join(str(part.shape) for part in parts)
         raise GraphError(f"{op.what}: parts must be equally high and wide, not {shapes}")
-    return parts[0] if len(parts) == 1 else Join(parts)
+    return parts[0] if len(parts) == 1 else at_once(reader, Join(parts), op.outputs[0])
 
 
 def pad(reader: Reader, op: Operator) -> Value:

@@ -309,7 +309,7 @@ def _nearest(what: str, chain: Chain, channel: int, slope: Fraction) -> Rule:
     """A rounded rule of a chain with one rounding."""
     single = len(chain.roundings) == 1 and chain.roundings[0].mode != "BIPOLAR"
     if not single or _entry(chain.line.scale, channel) != 1:
-        raise GraphError(f"{what}: several roundings one after the other are not supported here")
+        raise GraphError(f"{what}: sums of more than 40 bits are not supported here")
     (rounding,) = chain.roundings
     shift = REQUANT_SHIFT[1]
     while shift > 0 and floor(slope * (1 << shift) + Fraction(1, 2)) > MULTIPLIER[1]:

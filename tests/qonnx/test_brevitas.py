@@ -88,6 +88,6 @@ def test_weights_that_are_no_powers_of_two_are_refused(digits, tmp_path):
     x, target = digits
     _exported(_trained(4, x, target), x, tmp_path / "model.onnx")
     with pytest.raises(
-        GraphError, match=r"weight\[.*\] is .* steps; it must be 0 or a signed power"
+        GraphError, match=r"weight\[.*\] is .* times the smallest .* must be 0 or a signed power"
     ):
         import_qonnx(tmp_path / "model.onnx", exact=False)
