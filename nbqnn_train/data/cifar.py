@@ -13,20 +13,25 @@ __all__ = ["cifar10", "cifar100"]
 #: ImageNet's means and deviations: the common pretrained files for CIFAR were trained with them.
 _MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 _STD = np.array([0.229, 0.224, 0.225], np.float32)
+_CIFAR10 = (
+    *("airplane", "automobile", "bird", "cat", "deer"),
+    *("dog", "frog", "horse", "ship", "truck"),
+)
 
 
 def cifar10(data_dir: Path | None) -> DataSets:
     """``data_batch_1`` ... ``data_batch_5`` and ``test_batch`` in ``data_dir``, or in the folder
     ``cifar-10-batches-py`` in it."""
     train = [f"data_batch_{number}" for number in range(1, 6)]
-    return _read("cifar10", data_dir, "cifar-10-batches-py", train, "test_batch", "labels", 10)
+    folder, test = "cifar-10-batches-py", "test_batch"
+    return _read("cifar10", data_dir, folder, train, test, "labels", _CIFAR10)
 
 
 def cifar100(data_dir: Path | None) -> DataSets:
-    """``train`` and ``test`` in ``data_dir`` or in the folder ``cifar-100-python`` in it.
-
-    Labels are the 100 fine ones."""
-    return _read("cifar100", data_dir, "cifar-100-python", ["train"], "test", "fine_labels", 100)
+    """``train`` and ``test`` in ``data_dir`` or in the folder ``cifar-100-python`` in it; the 100
+    fine
+    labels."""
+    return _read("cifar100", data_dir, "cifar-100-python", ["train"], "test", "fine_labels", None)
 
 
 def _read(
@@ -36,7 +41,7 @@ def _read(
     train: list[str],
     test: str,
     key: str,
-    classes: int,
+    class_names: tuple[str, ...] | None,
 ) -> DataSets:
     if data_dir is None:
         raise NbqnnError(f"Data set {name!r} must be given the folder with its files")
@@ -52,8 +57,9 @@ def _read(
         train=ImageSet(pixels, labels, mean, scale),
         test=ImageSet(test_pixels, test_labels, mean, scale),
         input_shape=(3, 32, 32),
-        classes=classes,
+        classes=len(class_names) if class_names else 100,
         margin=4,
+        class_names=class_names,
     )
 
 

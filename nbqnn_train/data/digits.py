@@ -11,7 +11,8 @@ from nbqnn_train.data.images import DataSets, ImageSet
 __all__ = ["digits"]
 
 _TEST_IMAGES = 360
-#: Seed of the split alone: it is the same whatever the seed of a training.
+_WHITE = 16
+#: Of the split alone: it is the same whatever the seed of a training.
 _SPLIT_SEED = 0
 
 
@@ -28,11 +29,12 @@ def digits(data_dir: Path | None = None) -> DataSets:
     train, test = train_test_split(
         np.arange(len(labels)), test_size=_TEST_IMAGES, random_state=_SPLIT_SEED, stratify=labels
     )
-    mean, scale = np.zeros(1, np.float32), np.full(1, 1 / 16, np.float32)
+    mean, scale = np.zeros(1, np.float32), np.full(1, 1 / _WHITE, np.float32)
     return DataSets(
         name="digits",
-        train=ImageSet(pixels[train], labels[train], mean, scale),
-        test=ImageSet(pixels[test], labels[test], mean, scale),
+        train=ImageSet(pixels[train], labels[train], mean, scale, _WHITE),
+        test=ImageSet(pixels[test], labels[test], mean, scale, _WHITE),
         input_shape=(1, 8, 8),
         classes=10,
+        class_names=tuple(map(str, range(10))),
     )

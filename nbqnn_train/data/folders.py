@@ -5,19 +5,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
-from nbqnn_train.data.images import DataSets, normalized
+from nbqnn_train.data.decoding import SUFFIXES, read_picture
+from nbqnn_train.data.images import DataSets
+from nbqnn_train.data.preparation import Preparation
 from nbqnn_train.graph.errors import NbqnnError
 
 __all__ = ["FolderImages", "folder"]
 
-_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
-#: The shorter side of an image is scaled to this length. The square inside is what counts.
+#: Images are scaled so that their shorter side has this length, and cut to the square inside.
 _SHORT_SIDE = 256
 _SIZE = 224
 _MEAN = 255 * np.array([0.485, 0.456, 0.406], np.float32)
 _SCALE = 1 / (255 * np.array([0.229, 0.224, 0.225], np.float32))
+_PREPARATION = Preparation(
+    mean=tuple(_MEAN.tolist()), scale=tuple(_SCALE.tolist()), enlarge=(_SHORT_SIDE, _SIZE)
+)
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,13 @@ class FolderImages:
     def images(self, indices: Sequence[int] | slice = slice(None)) -> np.ndarray:
         """What a network sees: float32 (n, 3, 224, 224), normalized as for ImageNet."""
         numbers = np.arange(len(self))[indices]
-        pixels = np.stack([_read(self.paths[number]) for number in numbers])
-        return normalized(pixels, _MEAN, _SCALE)
+        pictures = (read_picture(self.paths[number]) for number in numbers)
+        return np.stack([_PREPARATION.prepare(picture, self.shape) for picture in pictures])
+
+    @property
+    def preparation(self) -> Preparation:
+        """How any other image file becomes what a network sees."""
+        return _PREPARATION
 
 
 def folder(data_dir: Path | None) -> DataSets:
@@ -62,11 +70,12 @@ def folder(data_dir: Path | None) -> DataSets:
         test=_files(data_dir / "val", classes),
         input_shape=(3, _SIZE, _SIZE),
         classes=len(classes),
+        class_names=tuple(classes),
     )
 
 
 def _folders(path: Path) -> list[str]:
-    names = sorted(p.name for p in path.iterdir() if p.is_dir()) if path.is_dir() else []
+    names = sorted(p.name for p in _shown(path) if p.is_dir()) if path.is_dir() else []
     if not names:
         raise NbqnnError(f"Image folder must hold a folder for each class, unlike {str(path)!r}")
     return names
@@ -75,24 +84,17 @@ def _folders(path: Path) -> list[str]:
 def _files(path: Path, classes: list[str]) -> FolderImages:
     paths, labels = [], []
     for label, name in enumerate(classes):
-        files = sorted(p for p in (path / name).iterdir() if p.suffix.lower() in _SUFFIXES)
+        files = sorted(p for p in _shown(path / name) if p.suffix.lower() in SUFFIXES)
         if not files:
-            raise NbqnnError(f"Image folder must hold images, unlike {str(path / name)!r}")
+            kinds = ", ".join(sorted(SUFFIXES))
+            raise NbqnnError(
+                f"Image folder must hold images, unlike {str(path / name)!r}: files in {kinds}"
+            )
         paths += files
         labels += [label] * len(files)
     return FolderImages(tuple(paths), np.array(labels, dtype=np.int64))
 
 
-def _read(path: Path) -> np.ndarray:
-    """One image, uint8 (3, 224, 224)."""
-    try:
-        with Image.open(path) as image:
-            image = image.convert("RGB")
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError) as error:
-        raise NbqnnError(f"{path} must be an image: {error}") from None
-    factor = _SHORT_SIDE / min(image.size)
-    width, height = (max(_SHORT_SIDE, round(side * factor)) for side in image.size)
-    image = image.resize((width, height), Image.Resampling.BILINEAR)
-    left, top = (width - _SIZE) // 2, (height - _SIZE) // 2
-    image = image.crop((left, top, left + _SIZE, top + _SIZE))
-    return np.asarray(image, dtype=np.uint8).transpose(2, 0, 1)
+def _shown(path: Path) -> list[Path]:
+    """What a folder holds without hidden files and folders, which programs leave behind."""
+    return [p for p in path.iterdir() if not p.name.startswith(".")]

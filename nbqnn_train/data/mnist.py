@@ -10,18 +10,25 @@ from nbqnn_train.graph.errors import NbqnnError
 
 __all__ = ["fashion_mnist", "mnist"]
 
+_CLOTHES = (
+    *("T-shirt/top", "trouser", "pullover", "dress", "coat"),
+    *("sandal", "shirt", "sneaker", "bag", "ankle boot"),
+)
+
 
 def mnist(data_dir: Path | None) -> DataSets:
     """Handwritten digits, in 0 ... 1, from idx files (gz or not) in ``data_dir``."""
-    return _read("mnist", data_dir, margin=None)
+    return _read("mnist", data_dir, tuple(map(str, range(10))), margin=None)
 
 
 def fashion_mnist(data_dir: Path | None) -> DataSets:
     """Pieces of clothing, in 0 ... 1, from idx files (gz or not) in ``data_dir``."""
-    return _read("fashion-mnist", data_dir, margin=0)
+    return _read("fashion-mnist", data_dir, _CLOTHES, margin=0)
 
 
-def _read(name: str, data_dir: Path | None, margin: int | None) -> DataSets:
+def _read(
+    name: str, data_dir: Path | None, class_names: tuple[str, ...], margin: int | None
+) -> DataSets:
     if data_dir is None:
         raise NbqnnError(f"Data set {name!r} must be given the folder with its files")
     mean, scale = np.zeros(1, np.float32), np.full(1, 1 / 255, np.float32)
@@ -37,4 +44,5 @@ def _read(name: str, data_dir: Path | None, margin: int | None) -> DataSets:
         input_shape=(1, 28, 28),
         classes=10,
         margin=margin,
+        class_names=class_names,
     )

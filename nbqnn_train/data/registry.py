@@ -10,6 +10,7 @@ from nbqnn_train.data.folders import folder
 from nbqnn_train.data.images import DataSets
 from nbqnn_train.data.mnist import fashion_mnist, mnist
 from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.user_code import is_user_name
 
 __all__ = ["DATA", "check_data", "load_data"]
 
@@ -26,9 +27,10 @@ DATA: dict[str, Callable[[Path | None], DataSets]] = {
 
 def check_data(name: str) -> None:
     """Raises :class:`NbqnnError` unless there is a data set called ``name``."""
-    if name not in DATA and ":" not in name:
+    if name not in DATA and not is_user_name(name):
         raise NbqnnError(
-            f"Data set must be one of {', '.join(sorted(DATA))} or module:function, not {name!r}"
+            f"Data set must be one of {', '.join(sorted(DATA))}, FILE.py:function or "
+            f"module:function, not {name!r}"
         )
 
 

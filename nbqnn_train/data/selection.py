@@ -30,7 +30,7 @@ class Selection:
         return self.whole.labels[self.numbers]
 
     @property
-    def shape(self) -> tuple[int, int, int]:
+    def shape(self) -> tuple[int, ...]:
         """(C, H, W) of one image."""
         return self.whole.shape
 

@@ -1,21 +1,20 @@
 """Everything that decides what a training does."""
 
 import json
-import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import Field, asdict, dataclass, fields
 from pathlib import Path
 
 from nbqnn_train.convert import QuantConfig
 from nbqnn_train.data import check_data
 from nbqnn_train.graph.errors import NbqnnError
-from nbqnn_train.learn.recipes import OPTIMIZERS, Recipe, recipe
+from nbqnn_train.learn.options import TrainOptions
+from nbqnn_train.learn.recipes import Recipe, recipe
 from nbqnn_train.models import check_model
+from nbqnn_train.user_code import located
 
 __all__ = [
-    "ACCELERATORS",
-    "PRECISIONS",
     "TrainConfig",
     "config_toml",
     "merge_config",
@@ -23,84 +22,24 @@ __all__ = [
     "toml_table",
 ]
 
-#: Names of Lightning's plugins.
-PRECISIONS = ("32", "bf16-mixed", "16-mixed")
-ACCELERATORS = ("auto", "cpu", "gpu")
 #: Tables of a run's configuration that say where it came from; they are not options.
-_RECORDS = ("network", "source", "versions")
-#: Above it λ is 1 within a few steps.
-_LARGEST_POWER = 16
+_RECORDS = ("model", "network", "source", "versions")
 _PATHS = ("data_dir", "pretrained", "teacher")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """Options of one training.
+class TrainConfig(TrainOptions):
+    """The options of one training, checked; see :class:`nbqnn_train.learn.options.TrainOptions`.
 
-    None takes the default of the data set, :mod:`nbqnn_train.learn.recipes`.
-
-    model, data : names; see :mod:`nbqnn_train.models` and :mod:`nbqnn_train.data`.
-    data_dir : folder with the data set's files.
-    train_images : the number of training images that are used; None uses all.
-    validation : the number of training images that are held out. The accuracy after each epoch is
-        theirs, or that of the test images with 0. Which images does not depend on the seed.
-    bits : of weights, 2 ... 6.
-    act_bits : of activations, 2 ... 16.
-    estimator : see :mod:`nbqnn_train.quant.estimators`.
-    lambda_power : how λ rises, 1 ... 16; see :class:`nbqnn_train.learn.phases.Schedule`.
-    requant_mode, weight_exponents, percentile, overrides : see
-        :class:`nbqnn_train.quant.config.QuantConfig`.
-    full_precision : no quantization at all: the network to compare with, or to begin with.
-    pretrained : file of full-precision weights to begin with.
-    teacher : file of full-precision weights to distil from.
-    teacher_model : the network that they belong to; None for the one that is trained.
-    teacher_weight : share of the loss that is the distance to the teacher, above 0 and at most 1;
-        the rest is the cross entropy with the labels.
-    clip_gradients : largest Euclidean norm of a step's gradient. Longer gradients are scaled down
-        to it; None leaves them as they are.
-    precision : of the arithmetic while training, see ``PRECISIONS``; evaluation is always exact.
-    accumulate : batches whose gradients are added up for one step.
-    patience : the training stops after so many epochs without a better accuracy of the held-out
-        images, and keeps the weights of the best epoch. None trains all epochs and keeps the last
-        weights.
-    accelerator, devices, nodes : what to compute on; ``batch_size`` counts the images of a batch on
-        all devices together.
+    A model or data set in a file gets the file's absolute path, so that it is found from any
+    folder. What is quantized how is :class:`nbqnn_train.quant.config.QuantConfig`'s.
     """
-
-    model: str
-    data: str
-    data_dir: Path | None = None
-    train_images: int | None = None
-    validation: int = 0
-    bits: int = 3
-    act_bits: int = 8
-    epochs: int | None = None
-    batch_size: int | None = None
-    lr: float | None = None
-    weight_decay: float | None = None
-    optimizer: str | None = None
-    seed: int = 0
-    estimator: str = "reconstructed"
-    lambda_power: float | None = None
-    requant_mode: str = "shift"
-    weight_exponents: str = "channel"
-    percentile: float | None = None
-    full_precision: bool = False
-    pretrained: Path | None = None
-    teacher: Path | None = None
-    teacher_model: str | None = None
-    teacher_weight: float = 0.7
-    clip_gradients: float | None = None
-    precision: str = "32"
-    accumulate: int = 1
-    patience: int | None = None
-    accelerator: str = "auto"
-    devices: int = 1
-    nodes: int = 1
-    overrides: Mapping[str, Mapping] = field(default_factory=dict)
 
     def __post_init__(self):
         self._check_kinds()
+        for name in ("model", "teacher_model", "data"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, located(getattr(self, name)))
         check_model(self.model)
         if self.teacher_model is not None:
             check_model(self.teacher_model)
@@ -108,42 +47,10 @@ class TrainConfig:
                 raise NbqnnError(f"Teacher's weights must be given for {self.teacher_model!r}")
         check_data(self.data)
         self.quant_config()
-        for name, allowed in (
-            ("precision", PRECISIONS),
-            ("optimizer", (None, *OPTIMIZERS)),
-            ("accelerator", ACCELERATORS),
-        ):
-            value = getattr(self, name)
-            if value not in allowed:
-                names = ", ".join(filter(None, allowed))
-                raise NbqnnError(f"{_words(name)} must be one of {names}, not {value!r}")
-        for name in (
-            *("epochs", "batch_size", "accumulate", "train_images"),
-            *("patience", "devices", "nodes"),
-        ):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise NbqnnError(f"{_words(name)} must be at least 1, not {value!r}")
-        if self.validation < 0:
-            raise NbqnnError(f"Validation images must be at least 0, not {self.validation!r}")
+        for option in fields(self):
+            _check_value(option, getattr(self, option.name))
         if self.patience is not None and not self.validation:
             raise NbqnnError("Validation images must be held out for patience, not 0")
-        if self.lr is not None and not (0 < self.lr < math.inf):
-            raise NbqnnError(f"Learning rate must be positive, not {self.lr!r}")
-        if self.weight_decay is not None and not (0 <= self.weight_decay < math.inf):
-            raise NbqnnError(f"Weight decay must not be negative, not {self.weight_decay!r}")
-        if self.clip_gradients is not None and not (0 < self.clip_gradients < math.inf):
-            raise NbqnnError(f"Clip gradients must be positive, not {self.clip_gradients!r}")
-        if not 0 < self.teacher_weight <= 1:
-            raise NbqnnError(
-                f"Teacher weight must be above 0 and at most 1, not {self.teacher_weight!r}"
-            )
-        if self.lambda_power is not None and not 1 <= self.lambda_power <= _LARGEST_POWER:
-            raise NbqnnError(
-                f"Lambda power must be in 1..{_LARGEST_POWER}, not {self.lambda_power!r}"
-            )
-        if not 0 <= self.seed < 1 << 32:
-            raise NbqnnError(f"Seed must be in 0..{(1 << 32) - 1}, not {self.seed!r}")
         for name in _PATHS:
             value = getattr(self, name)
             if value is not None:
@@ -201,8 +108,20 @@ _KINDS = {
 }
 
 
+def _check_value(option: Field, value: object) -> None:
+    """Raises :class:`NbqnnError` unless a value is in its option's range or one of its choices."""
+    known = option.metadata.get("option")
+    if known is None or value is None:
+        return
+    if known.range is not None and value not in known.range:
+        raise NbqnnError(f"{_words(option.name)} must be {known.range}, not {value!r}")
+    if known.choices is not None and value not in known.choices:
+        choices = ", ".join(known.choices)
+        raise NbqnnError(f"{_words(option.name)} must be one of {choices}, not {value!r}")
+
+
 def _words(name: str) -> str:
-    return name.replace("_", " ").capitalize()
+    return "Learning rate" if name == "lr" else name.replace("_", " ").capitalize()
 
 
 def toml_table(values: Mapping) -> str:

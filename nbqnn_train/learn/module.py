@@ -94,7 +94,8 @@ class TrainingModule(lightning.LightningModule):
         if not torch.isfinite(loss):
             raise NbqnnError(
                 f"Training must not diverge: the loss is {loss.item()} in epoch "
-                f"{self.current_epoch}, step {self.global_step}; the last checkpoint is kept, "
+                f"{self.current_epoch}, step {self.global_step}; "
+                f"{'the last checkpoint is kept, ' if self.current_epoch else ''}"
                 "a smaller learning rate helps"
             )
         self.log("loss", loss, prog_bar=True)

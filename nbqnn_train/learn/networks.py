@@ -9,9 +9,10 @@ from nbqnn_train.convert import convert
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.learn.config import TrainConfig
 from nbqnn_train.learn.weight_files import read_weights
-from nbqnn_train.models import build_model
+from nbqnn_train.models import MODELS, build_model
 from nbqnn_train.quant.finite import check_finite
 from nbqnn_train.quant.network import QuantNetwork
+from nbqnn_train.user_code import told
 
 __all__ = ["check_images", "float_network", "load_state", "quantized_network"]
 
@@ -36,16 +37,24 @@ def quantized_network(
     return convert(network, config.quant_config(), torch.zeros(1, *shape))
 
 
-def check_images(name: str, classes: int, shape: tuple[int, int, int]) -> None:
-    """Raises :class:`NbqnnError` unless the network called ``name`` takes images of ``shape``."""
-    with torch.device("meta"):  # shapes alone, no arithmetic
+def check_images(name: str, classes: int, shape: tuple[int, ...]) -> None:
+    """Raises :class:`NbqnnError` unless the network called ``name`` takes images of ``shape`` and
+    returns so many numbers for each."""
+    # Shapes alone, no arithmetic; what a user wrote may need values.
+    with torch.device("meta" if name in MODELS else "cpu"), torch.no_grad():
         network = build_model(name, classes, shape[0]).eval()
         try:
-            network(torch.zeros(1, *shape))
-        except RuntimeError as error:
+            result = network(torch.zeros(1, *shape))
+        except Exception as error:  # a user's network raises whatever it likes
             raise NbqnnError(
-                f"Model {name!r} must fit images of shape {shape}: {str(error).splitlines()[0]}"
+                f"Model {name!r} must fit images of shape {shape}: {told(error)}"
             ) from None
+    if not isinstance(result, Tensor) or tuple(result.shape) != (1, classes):
+        found = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
+        raise NbqnnError(
+            f"Model {name!r} must return {(1, classes)} for {classes} classes and one image of "
+            f"shape {shape}, not {found}"
+        )
 
 
 def load_state(module: nn.Module, state: dict[str, Tensor], origin: Path) -> None:

@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-__all__ = ["OPTIMIZERS", "Recipe", "recipe"]
-
-OPTIMIZERS = ("adam", "sgd")
+__all__ = ["Recipe", "recipe"]
 
 
 @dataclass(frozen=True, kw_only=True)

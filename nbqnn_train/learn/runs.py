@@ -5,15 +5,23 @@ import os
 import platform
 import subprocess
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from importlib import metadata
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from nbqnn_train.graph.errors import NbqnnError
-from nbqnn_train.learn.config import TrainConfig, config_toml, read_config, toml_table
+from nbqnn_train.learn.config import (
+    TrainConfig,
+    config_toml,
+    merge_config,
+    read_config,
+    toml_table,
+)
+from nbqnn_train.learn.sources import ModelSource, keep_source, read_source
 
 __all__ = [
     "BEST",
@@ -25,6 +33,7 @@ __all__ = [
     "Run",
     "open_run",
     "read_run",
+    "run_config",
     "write_result",
     "write_text",
     "write_weights",
@@ -54,7 +63,8 @@ def write_text(path: Path, text: str) -> None:
 def write_weights(path: Path, state: dict[str, torch.Tensor]) -> None:
     """Named tensors as safetensors, written beside and renamed."""
     beside = path.with_name(path.name + ".part")
-    save_file({name: tensor.contiguous() for name, tensor in state.items()}, beside)
+    # safetensors itself makes files that only their owner can read.
+    beside.write_bytes(save({name: tensor.contiguous() for name, tensor in state.items()}))
     beside.replace(path)
 
 
@@ -68,24 +78,42 @@ class Run:
 
     config: TrainConfig
     classes: int
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
+    #: Where the model is a user's own.
+    source: ModelSource | None = None
+
+
+def run_config(
+    out: Path, file: Path | None, given: Mapping[str, object], resume: bool
+) -> TrainConfig:
+    """The options of a training into the folder ``out``: those ``given``, which are not None, and
+    for the others those of ``file``, or of the run that is resumed."""
+    if resume and file is None:
+        if not (out / CONFIG).is_file():
+            raise NbqnnError(f"Run to resume must be a folder with {CONFIG}, not {str(out)!r}")
+        file = out / CONFIG
+    return merge_config(file, given)
 
 
 def open_run(out: Path, run: Run, resume: bool) -> None:
     """Prepares the folder of a run.
 
-    A new run must not exist yet. A resumed run must exist, and have been started with the same
-    options: only the data's folder and what computes may differ.
+    A new run must not exist yet. A resumed one must, and have been started with the same options;
+    only where its data lies and what computes it may differ. A user's own model must not have
+    changed since.
     """
     if not resume:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise NbqnnError(f"Run must be a new or empty folder (or resumed), not {str(out)!r}")
         out.mkdir(parents=True, exist_ok=True)
+        if run.source is not None:
+            keep_source(out, run.source)
         write_text(out / CONFIG, _config_text(run))
         return
     if not (out / CONFIG).is_file():
         raise NbqnnError(f"Run to resume must be a folder with {CONFIG}, not {str(out)!r}")
-    before, now = read_config(out / CONFIG), run.config
+    resumed = read_run(out)
+    before, now = resumed.config, run.config
     for option in fields(TrainConfig):
         was, given = getattr(before, option.name), getattr(now, option.name)
         if was != given and option.name not in _MAY_DIFFER:
@@ -93,6 +121,8 @@ def open_run(out: Path, run: Run, resume: bool) -> None:
                 f"Resumed run {str(out)!r} was started with {option.name} {_shown(was)}, "
                 f"not {_shown(given)}"
             )
+    if resumed.source is not None:
+        resumed.source.check(out, before.model)
 
 
 def _shown(value: object) -> str:
@@ -103,9 +133,10 @@ def _config_text(run: Run) -> str:
     versions = {"python": platform.python_version()}
     network = {"classes": run.classes, "input_shape": list(run.input_shape)}
     versions |= {name: metadata.version(name) for name in _PACKAGES}
+    model = "" if run.source is None else f"[model]\n{toml_table(run.source.table())}\n"
     return (
         f"[train]\n{config_toml(run.config)}\n"
-        f"[network]\n{toml_table(network)}\n"
+        f"{model}[network]\n{toml_table(network)}\n"
         f"[versions]\n{toml_table(versions)}\n"
         f"[source]\n{toml_table({'commit': _commit()})}"
     )
@@ -142,8 +173,9 @@ def read_run(path: Path) -> Run:
     if not file.is_file():
         raise NbqnnError(f"Run must be a folder with {CONFIG}, not {str(path)!r}")
     config = read_config(file)
-    network = tomllib.loads(file.read_text(encoding="utf-8")).get("network", {})
+    tables = tomllib.loads(file.read_text(encoding="utf-8"))
+    network = tables.get("network", {})
     classes, shape = network.get("classes"), network.get("input_shape")
-    if type(classes) is not int or not isinstance(shape, list) or len(shape) != 3:
+    if type(classes) is not int or not isinstance(shape, list) or not 1 <= len(shape) <= 3:
         raise NbqnnError(f"{file} must give classes and input_shape under [network]")
-    return Run(config, classes, tuple(shape))
+    return Run(config, classes, tuple(shape), read_source(file, tables.get("model")))

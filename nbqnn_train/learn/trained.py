@@ -31,6 +31,8 @@ def trained_network(path: Path, run: Run) -> nn.Module:
         raise NbqnnError(f"Run must be finished (have {WEIGHTS}), not {str(path)!r}")
     state = read_weights(weights)
     config, classes, channels = run.config, run.classes, run.input_shape[0]
+    if run.source is not None:
+        run.source.check(path, config.model)
     if config.full_precision:
         network = float_network(config.model, classes, channels, weights=None)
     else:

@@ -4,6 +4,7 @@ import json
 import logging
 import math
 import pickle
+import shlex
 import signal
 import sys
 import time
@@ -52,6 +53,7 @@ from nbqnn_train.learn.runs import (
     write_text,
     write_weights,
 )
+from nbqnn_train.learn.sources import model_source
 from nbqnn_train.learn.weight_files import read_weights
 from nbqnn_train.quant.network import QuantNetwork
 from nbqnn_train.quantization_report import quantization_errors
@@ -94,18 +96,20 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> dict | None:
         trainer = _trainer(config, out)
     batches.check_world(trainer.world_size)
     if trainer.is_global_zero:
-        open_run(out, Run(config, data.classes, data.input_shape), resume)
+        source = model_source(config.model)
+        open_run(out, Run(config, data.classes, data.input_shape, source), resume)
     if resume and (out / RESULT).is_file():
         return json.loads((out / RESULT).read_text(encoding="utf-8"))
 
     checkpoint = out / CHECKPOINT if resume and (out / CHECKPOINT).is_file() else None
     if checkpoint is not None:
         _check_checkpoint(checkpoint, module)
-    with _quiet(), _threads(module.recipe.threads), _interrupts(trainer):
-        trainer.fit(module, batches, ckpt_path=checkpoint, weights_only=True)
-    if not trainer.is_global_zero:
-        return None
-    return _finish(config, out, module.network.cpu(), data, trainer, started)
+    with _interrupts(trainer, out):
+        with _quiet(), _threads(module.recipe.threads):
+            trainer.fit(module, batches, ckpt_path=checkpoint, weights_only=True)
+        if not trainer.is_global_zero:
+            return None
+        return _finish(config, out, module.network.cpu(), data, trainer, started)
 
 
 def _check_checkpoint(path: Path, module: TrainingModule) -> None:
@@ -206,16 +210,24 @@ def _trainer(config: TrainConfig, out: Path) -> lightning.Trainer:
 
 
 @contextmanager
-def _interrupts(trainer: lightning.Trainer) -> Iterator[None]:
-    """Lets interrupts through. Lightning would exit at the first and ignore the others."""
+def _interrupts(trainer: lightning.Trainer, out: Path) -> Iterator[None]:
+    """Lets interrupts through, which Lightning turns into an exit and ignores from then on; they
+    say how to go on."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
-    except SystemExit:
-        if not trainer.interrupted:
+    except (SystemExit, KeyboardInterrupt) as error:
+        if isinstance(error, SystemExit) and not trainer.interrupted:
             raise
         signal.signal(signal.SIGINT, handler)
-        raise KeyboardInterrupt from None
+        where = (
+            "after its last complete epoch"
+            if (out / CHECKPOINT).is_file()
+            else "from its beginning"
+        )
+        raise KeyboardInterrupt(
+            f"interrupted; nbqnn train --out {shlex.quote(str(out))} --resume goes on {where}"
+        ) from None
 
 
 def _finish(

@@ -7,6 +7,7 @@ from torch import nn
 
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.models.alexnet import AlexNet
+from nbqnn_train.models.custom import custom_model
 from nbqnn_train.models.densenet import densenet121, densenet_bc_100_12
 from nbqnn_train.models.digits import Digits
 from nbqnn_train.models.lenet import LeNet5
@@ -15,6 +16,7 @@ from nbqnn_train.models.nbq import NBQ
 from nbqnn_train.models.resnet import BasicBlock, Bottleneck, ResNet
 from nbqnn_train.models.resnet_cifar import CifarResNet
 from nbqnn_train.models.vgg import VGG16
+from nbqnn_train.user_code import is_user_name
 
 __all__ = ["MODELS", "build_model", "check_model"]
 
@@ -40,12 +42,25 @@ MODELS: dict[str, Callable[[int, int], nn.Module]] = {
 
 
 def check_model(name: str) -> None:
-    """Raises :class:`NbqnnError` unless there is a network called ``name``."""
-    if name not in MODELS:
-        raise NbqnnError(f"Model must be one of {', '.join(sorted(MODELS))}, not {name!r}")
+    """Raises :class:`NbqnnError` unless ``name`` is that of a network, or says a function."""
+    if name in MODELS or is_user_name(name):
+        return
+    if name.endswith(".onnx"):
+        raise NbqnnError(
+            f"Model must be a PyTorch network, not the ONNX file {name!r}; remedy: "
+            "FILE.py:function for the module that it was exported from, or nbqnn import if it is "
+            "quantized"
+        )
+    raise NbqnnError(
+        f"Model must be one of {', '.join(sorted(MODELS))}, FILE.py:function or module:function, "
+        f"not {name!r}"
+    )
 
 
 def build_model(name: str, classes: int, channels: int) -> nn.Module:
-    """The network called ``name``, freshly initialised, for so many classes and input channels."""
+    """The network called ``name``, freshly initialised, for so many classes and input channels;
+    or what the user's function of that name returns, see :mod:`nbqnn_train.models.custom`."""
     check_model(name)
-    return MODELS[name](classes, channels)
+    if name in MODELS:
+        return MODELS[name](classes, channels)
+    return custom_model(name, classes, channels)

@@ -1,0 +1,220 @@
+"""The options of a training: names, kinds, defaults, ranges and help, each said once.
+
+Standard library only: the command line reads them before anything heavy is loaded.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nbqnn_train.graph.limits import ACT_BITS, WEIGHT_BITS
+
+__all__ = ["ACCELERATORS", "OPTIMIZERS", "PRECISIONS", "Option", "Range", "TrainOptions"]
+
+OPTIMIZERS = ("adam", "sgd")
+#: Names of Lightning's plugins.
+PRECISIONS = ("32", "bf16-mixed", "16-mixed")
+ACCELERATORS = ("auto", "cpu", "gpu")
+
+_NETWORK, _QUANTIZATION = "Network and data", "Quantization"
+_TRAINING, _MACHINE = "Training", "Machine"
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from ``low`` to ``high``; ``low`` itself is left out where it is ``open``."""
+
+    low: float
+    high: float
+    open: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        return (self.low < value if self.open else self.low <= value) and value <= self.high
+
+    def __str__(self) -> str:
+        if self.open:
+            return f"above {self.low:g} and at most {self.high:g}"
+        integers = isinstance(self.low, int) and isinstance(self.high, int)
+        return f"in {self.low}..{self.high}" if integers else f"in {self.low:g}..{self.high:g}"
+
+
+@dataclass(frozen=True)
+class Option:
+    """What is known of one option beyond its kind and default.
+
+    panel : group in the help. text : the help. range : of numbers. choices : of names.
+    names : on the command line, where they are others than the field's.
+    """
+
+    panel: str
+    text: str
+    range: Range | None = None
+    choices: tuple[str, ...] | None = None
+    names: tuple[str, ...] = ()
+
+
+def _about(panel: str, text: str, **known) -> dict[str, Option]:
+    """The metadata of an option's field."""
+    return {"option": Option(panel, text, **known)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """Options of one training. None takes the default of :mod:`nbqnn_train.learn.recipes`."""
+
+    model: str = field(
+        metadata=_about(
+            _NETWORK, "Network: a name such as digits, FILE.py:function or module:function."
+        )
+    )
+    data: str = field(
+        metadata=_about(
+            _NETWORK, "Data set: a name such as digits, FILE.py:function or module:function."
+        )
+    )
+    data_dir: Path | None = field(
+        default=None, metadata=_about(_NETWORK, "Folder with the data set's files.")
+    )
+    pretrained: Path | None = field(
+        default=None,
+        metadata=_about(
+            _NETWORK, "Full-precision weights to begin with: .safetensors, .pt or .pth."
+        ),
+    )
+    teacher: Path | None = field(
+        default=None, metadata=_about(_NETWORK, "Full-precision weights to distil from.")
+    )
+    teacher_model: str | None = field(
+        default=None, metadata=_about(_NETWORK, "Network that they belong to; by default the same.")
+    )
+    teacher_weight: float = field(
+        default=0.7,
+        metadata=_about(
+            _NETWORK,
+            "Share of the loss that is the distance to the teacher, not to the labels.",
+            range=Range(0, 1, open=True),
+        ),
+    )
+    train_images: int | None = field(
+        default=None,
+        metadata=_about(
+            _NETWORK, "Use so many of the training images.", range=Range(1, 1_000_000_000)
+        ),
+    )
+    validation: int = field(
+        default=0,
+        metadata=_about(
+            _NETWORK,
+            "Hold out so many training images to validate with, the same for every seed.",
+            range=Range(0, 1_000_000_000),
+        ),
+    )
+    bits: int = field(
+        default=3, metadata=_about(_QUANTIZATION, "Bits of a weight.", range=Range(*WEIGHT_BITS))
+    )
+    act_bits: int = field(
+        default=8, metadata=_about(_QUANTIZATION, "Bits of an activation.", range=Range(*ACT_BITS))
+    )
+    estimator: str = field(
+        default="reconstructed",
+        metadata=_about(
+            _QUANTIZATION,
+            "What passes the gradient: reconstructed, ste, deepshift or apot.",
+        ),
+    )
+    lambda_power: float | None = field(
+        default=None,
+        metadata=_about(
+            _QUANTIZATION,
+            "Lambda rises as 1 - (1 - t) to this power; 2 or 3 is usual.",
+            range=Range(1, 16),
+        ),
+    )
+    requant_mode: str = field(
+        default="shift",
+        metadata=_about(_QUANTIZATION, "shift, or scale (with 16-bit multipliers)."),
+    )
+    weight_exponents: str = field(
+        default="channel",
+        metadata=_about(_QUANTIZATION, "Steps of weights: one per channel or per tensor."),
+    )
+    percentile: float | None = field(
+        default=None,
+        metadata=_about(
+            _QUANTIZATION,
+            "Percent of activations that must not be clipped; without it the least squared error.",
+            range=Range(0, 100, open=True),
+        ),
+    )
+    full_precision: bool = field(
+        default=False,
+        metadata=_about(
+            _QUANTIZATION,
+            "No quantization: a baseline, or weights to begin with.",
+            names=("--full-precision", "--float"),
+        ),
+    )
+    epochs: int | None = field(
+        default=None,
+        metadata=_about(_TRAINING, "Passes over the training images.", range=Range(1, 1_000_000)),
+    )
+    batch_size: int | None = field(
+        default=None,
+        metadata=_about(
+            _TRAINING, "Images per batch, on all devices together.", range=Range(1, 1 << 24)
+        ),
+    )
+    lr: float | None = field(
+        default=None,
+        metadata=_about(_TRAINING, "Largest learning rate.", range=Range(0, 1e30, open=True)),
+    )
+    weight_decay: float | None = field(
+        default=None, metadata=_about(_TRAINING, "Of weights; not of biases.", range=Range(0, 1e6))
+    )
+    optimizer: str | None = field(
+        default=None, metadata=_about(_TRAINING, "adam or sgd.", choices=OPTIMIZERS)
+    )
+    seed: int = field(
+        default=0,
+        metadata=_about(_TRAINING, "Of all that is random.", range=Range(0, (1 << 32) - 1)),
+    )
+    accumulate: int = field(
+        default=1,
+        metadata=_about(
+            _TRAINING, "Batches whose gradients make one step.", range=Range(1, 1 << 24)
+        ),
+    )
+    clip_gradients: float | None = field(
+        default=None,
+        metadata=_about(
+            _TRAINING,
+            "Largest Euclidean norm of a step's gradient.",
+            range=Range(0, 1e30, open=True),
+        ),
+    )
+    patience: int | None = field(
+        default=None,
+        metadata=_about(
+            _TRAINING,
+            "Stop after so many epochs that were not better, by the images held out.",
+            range=Range(1, 1_000_000),
+        ),
+    )
+    precision: str = field(
+        default="32",
+        metadata=_about(
+            _MACHINE, "Of the arithmetic: 32, bf16-mixed or 16-mixed.", choices=PRECISIONS
+        ),
+    )
+    accelerator: str = field(
+        default="auto", metadata=_about(_MACHINE, "auto, cpu or gpu.", choices=ACCELERATORS)
+    )
+    devices: int = field(
+        default=1,
+        metadata=_about(
+            _MACHINE, "GPUs, or processes on the CPU, of each node.", range=Range(1, 4096)
+        ),
+    )
+    nodes: int = field(default=1, metadata=_about(_MACHINE, "Machines.", range=Range(1, 4096)))
+    #: By module path or pattern, options of layers that differ; only in a file.
+    overrides: Mapping[str, Mapping] = field(default_factory=dict)

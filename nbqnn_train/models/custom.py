@@ -1,0 +1,57 @@
+"""A user's own network: ``FILE.py:function`` or ``package.module:function``."""
+
+import inspect
+
+from torch import nn
+
+from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.user_code import UserFunction, load_function
+
+__all__ = ["custom_model", "model_function"]
+
+#: What a function may ask for, by the names of its parameters.
+_OFFERED = ("classes", "channels")
+
+
+def model_function(name: str) -> UserFunction:
+    """The function, or the class, that ``name`` says."""
+    return load_function(name, "Model")
+
+
+def custom_model(name: str, classes: int, channels: int) -> nn.Module:
+    """The network that the function ``name`` returns.
+
+    It is called with those of ``classes`` (outputs) and ``channels`` (of the input; features of a
+    vector) that it has a parameter for, by name. Without one of them it returns the network for
+    the data set at hand.
+    """
+    function = model_function(name)
+    if isinstance(function.function, nn.Module):
+        raise NbqnnError(
+            f"Model {name!r} must be a function that returns a network, not a network; "
+            "remedy: def build(): return ..."
+        )
+    try:
+        parameters = inspect.signature(function.function).parameters.values()
+    except (TypeError, ValueError):  # some built-in functions have none
+        parameters = ()
+    others = [
+        p.name
+        for p in parameters
+        if p.default is p.empty
+        and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+        and (p.name not in _OFFERED or p.kind is p.POSITIONAL_ONLY)
+    ]
+    if others:
+        raise NbqnnError(
+            f"Model {name!r} must need no more than classes and channels, not {', '.join(others)}; "
+            "remedy: a function that calls it with them"
+        )
+    offered = {"classes": classes, "channels": channels}
+    wanted = {p.name for p in parameters}
+    network = function(**{key: offered[key] for key in _OFFERED if key in wanted})
+    if not isinstance(network, nn.Module):
+        raise NbqnnError(
+            f"Model {name!r} must return a torch.nn.Module, not {type(network).__name__}"
+        )
+    return network
