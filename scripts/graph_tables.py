@@ -6,8 +6,17 @@ from rich.table import Table
 
 from scripts.tables import plain_table
 
-__all__ = ["node_table", "quantization_table"]
+__all__ = ["CAPTION", "node_table", "quantization_table"]
 
+#: What the columns of the table are.
+CAPTION = (
+    "weights: how often each level occurs, from the most negative to the most positive. "
+    "codes: how often the node's values occur, in eight parts of its format's range. "
+    "error: the distance to full precision, as a share of the size of what is in full precision "
+    "(Euclidean norms), of the weights before it and of the values. "
+    "below, above: the share of the values that were clipped at the format's lower and upper end; "
+    "what a ReLU cuts off is below 0 and so counts as below."
+)
 #: From nearly nothing to the most.
 _BARS = "▁▂▃▄▅▆▇█"
 #: Bars for the codes of an activation, over the whole range of its format.
@@ -50,14 +59,12 @@ def _accumulator(node: dict) -> str:
 
 
 def quantization_table(nodes: Sequence[dict]) -> Table:
-    """Errors, clipping and histograms, from the result of ``inspect``.
-
-    Weights are drawn one bar a level, codes in eight equal parts of their format's range.
-    """
+    """Errors, clipping and histograms, from the result of ``inspect``."""
     table = plain_table(
         *("node", "weights", "error", "codes", "error", "below", "above"),
         title="What quantization did",
     )
+    table.caption, table.caption_justify = CAPTION, "left"
     for node in nodes:
         if "weights" not in node and "codes" not in node:
             continue

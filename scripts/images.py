@@ -1,4 +1,4 @@
-"""Images in ``.npy`` files."""
+"""Inputs of networks in ``.npy`` files."""
 
 from pathlib import Path
 
@@ -10,7 +10,8 @@ __all__ = ["read_images"]
 
 
 def read_images(path: Path) -> np.ndarray:
-    """The float32 array (N, C, H, W) in the file ``path``.
+    """The float32 array in the file ``path``: images (N, C, H, W), series (N, C, L) or vectors
+    (N, F).
 
     Raises :exc:`NbqnnError` if it is no such file. Nothing in it is unpickled.
     """
@@ -21,10 +22,13 @@ def read_images(path: Path) -> np.ndarray:
         raise NbqnnError(f"images {str(path)!r} cannot be read: {error.strerror}") from None
     except ValueError:
         raise NbqnnError(f"images {str(path)!r} must be a complete .npy file of numbers") from None
-    if images.dtype != np.float32 or images.ndim != 4 or 0 in images.shape:
+    if images.dtype != np.float32 or images.ndim not in (2, 3, 4) or 0 in images.shape:
+        units = "; remedy: the units in which the network was trained, as np.float32"
+        if images.dtype == np.float32 or images.dtype.kind not in "uif":
+            units = ""
         raise NbqnnError(
-            f"images {str(path)!r} must be float32 (N, C, H, W), "
-            f"not {images.dtype} {tuple(images.shape)}"
+            f"images {str(path)!r} must be float32 (N, C, H, W), (N, C, L) or (N, F), "
+            f"not {images.dtype} {tuple(images.shape)}{units}"
         )
     if not np.isfinite(images).all():
         raise NbqnnError(f"images {str(path)!r} must be finite numbers, not NaN or infinite")

@@ -185,9 +185,13 @@ def _write_trace(program: Program, images: np.ndarray, trace: Trace, timing: Mem
 
 
 def checked_images(program: Program, x: np.ndarray) -> np.ndarray:
-    """``x`` as float32; :exc:`NbqnnError` if the program's network takes other shapes."""
+    """``x`` as float32; :exc:`NbqnnError` if the program's network takes other shapes.
+
+    Of a network of vectors (N, F), images of one pixel (N, F, 1, 1) are taken too."""
     x = np.asarray(x, np.float32)
     shape = program.graph.input_nodes[0].shape
+    if len(shape) == 1 and x.shape[1:] == (*shape, 1, 1):
+        x = x.reshape(-1, *shape)
     if x.shape[1:] != shape:
         raise NbqnnError(f"Images must have shape (N, {', '.join(map(str, shape))}), not {x.shape}")
     return x

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from scripts.commands.options import JsonOption
+from scripts.commands.options import JsonOption, output_file
 from scripts.output import console, write_json
 from scripts.tables import estimate_table, stall_line
 
@@ -15,7 +15,10 @@ __all__ = ["compile_"]
 def compile_(
     graph: Annotated[Path, typer.Argument(metavar="GRAPH", help="Graph file.")],
     hw: Annotated[Path, typer.Option("--hw", metavar="BUILD", help="Folder of generate.")],
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="PROGRAM", help="Program file.")],
+    out: Annotated[
+        Path,
+        typer.Option("-o", "--out", callback=output_file, metavar="PROGRAM", help="Program file."),
+    ],
     batch: Annotated[
         int, typer.Option(metavar="N", help="Images of a run; linear layers share their weights.")
     ] = 1,

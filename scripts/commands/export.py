@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from scripts.commands.options import output_file
 from scripts.output import console
 
 __all__ = ["export"]
@@ -12,8 +13,12 @@ __all__ = ["export"]
 
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder that train wrote.")],
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="GRAPH", help="Graph file.")],
-    qonnx: Annotated[Path | None, typer.Option(help="Also write a QONNX model.")] = None,
+    out: Annotated[
+        Path, typer.Option("-o", "--out", callback=output_file, metavar="GRAPH", help="Graph file.")
+    ],
+    qonnx: Annotated[
+        Path | None, typer.Option(callback=output_file, help="Also write a QONNX model.")
+    ] = None,
 ) -> None:
     """Write the trained network as an integer graph: what it computes, to the bit."""
     from nbqnn_train.graph import save

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from scripts.commands.options import JsonOption
+from scripts.commands.options import JsonOption, output_file
 from scripts.output import console, write_json
 
 __all__ = ["import_"]
@@ -13,7 +13,9 @@ __all__ = ["import_"]
 
 def import_(
     model: Annotated[Path, typer.Argument(metavar="FILE.onnx", help="QONNX or QDQ model.")],
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="GRAPH", help="Graph file.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", callback=output_file, metavar="GRAPH", help="Graph file.")
+    ],
     approximate: Annotated[
         bool,
         typer.Option(

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from scripts.commands.options import DataDirOption, JsonOption
-from scripts.graph_tables import node_table, quantization_table
+from scripts.graph_tables import CAPTION, node_table, quantization_table
 from scripts.output import console, write_json
 
 __all__ = ["inspect"]
@@ -35,3 +35,7 @@ def inspect(
     console.print(node_table(result["nodes"]))
     if result["images"]:
         console.print(quantization_table(result["nodes"]))
+
+
+#: The help explains the columns as the table does.
+inspect.__doc__ += f"\n\n{CAPTION}"

@@ -5,12 +5,30 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["DataDirOption", "DataOption", "JsonOption"]
+from nbqnn_train.graph.errors import NbqnnError
 
-DataOption = Annotated[str, typer.Option("--data", help="Data set, for example digits.")]
+__all__ = ["DataDirOption", "DataOption", "JsonOption", "output_file"]
+
+
+def output_file(path: Path | None) -> Path | None:
+    """The place of a result, checked before the work begins: in a folder that exists, no folder."""
+    if path is None:
+        return None
+    if not path.parent.is_dir():
+        raise NbqnnError(f"file {str(path)!r} must be in a folder that exists")
+    if path.is_dir():
+        raise NbqnnError(f"file {str(path)!r} cannot be written: it is a folder")
+    return path
+
+
+DataOption = Annotated[
+    str,
+    typer.Option("--data", help="Data set: a name such as digits, or FILE.py:function."),
+]
 DataDirOption = Annotated[
     Path | None, typer.Option("--data-dir", help="Folder with the data set's files.")
 ]
 JsonOption = Annotated[
-    Path | None, typer.Option("--json", help="Also write the result to this file.")
+    Path | None,
+    typer.Option("--json", callback=output_file, help="Also write the result to this file."),
 ]

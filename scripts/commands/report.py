@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from scripts.commands.options import output_file
 from scripts.output import console
 
 __all__ = ["report"]
@@ -14,7 +15,10 @@ def report(
     folder: Annotated[
         Path, typer.Argument(metavar="DIR", help="Folder with runs, graphs, builds, JSON results.")
     ],
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE.html", help="The page.")],
+    out: Annotated[
+        Path,
+        typer.Option("-o", "--out", callback=output_file, metavar="FILE.html", help="The page."),
+    ],
 ) -> None:
     """Draw learning curves, areas, cycles and searches on a page that needs no other file."""
     from scripts.report import build_report

@@ -16,7 +16,10 @@ __all__ = ["simulate"]
 def simulate(
     program: Annotated[Path, typer.Argument(metavar="PROGRAM", help="Program file.")],
     images: Annotated[
-        Path, typer.Option("--input", metavar="X.npy", help="Images, float32 (N, C, H, W).")
+        Path,
+        typer.Option(
+            "--input", metavar="X.npy", help="Images, float32 (N, C, H, W), or vectors (N, F)."
+        ),
     ],
     netlist: Annotated[
         Path | None,

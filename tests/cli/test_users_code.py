@@ -1,0 +1,187 @@
+"""Models and data sets of a user's own: found, run, remembered, refused in one line."""
+
+import json
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nbqnn_train.learn.runs import CONFIG
+
+TRAIN = ["train", "--epochs", "1", "--out", "run"]
+
+DATA = """
+import numpy as np
+from nbqnn_train.data import DataSets, ImageSet
+
+def load(folder, form=lambda labels: labels, fill=0.0):
+    def part(count):
+        rng = np.random.default_rng(0)
+        pixels = rng.random((count, 1, 8, 8), np.float32)
+        pixels[0, 0, 0, 0] += fill
+        labels = form(rng.integers(0, 4, count))
+        return ImageSet(pixels, labels, np.zeros(1), np.ones(1))
+    return DataSets("mine", part(32), part(16), (1, 8, 8), 4)
+
+def int32(folder): return load(folder, lambda labels: labels.astype(np.int32))
+def column(folder): return load(folder, lambda labels: labels[:, None].astype(np.uint8))
+def one_hot(folder): return load(folder, lambda labels: np.eye(4)[labels])
+def floats(folder): return load(folder, lambda labels: labels.astype(np.float32))
+def large(folder): return load(folder, lambda labels: labels + 1)
+def not_finite(folder): return load(folder, fill=np.nan)
+def raises(folder): return {}["missing"]
+def nothing(folder): pass
+"""
+
+MODEL = """
+from torch import nn
+
+def build(classes, channels):
+    return nn.Sequential(
+        nn.Conv2d(channels, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(4, classes),
+    )
+
+class Net(nn.Sequential):
+    def __init__(self, classes=3):
+        super().__init__(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, classes))
+
+def fixed(): return build(5, 1)
+def colours(): return build(10, 3)
+def needy(width): return build(10, 1)
+def wrong(): return "a network"
+def raises(): raise ValueError("no\\nweights")
+network = build(10, 1)
+"""
+
+
+@pytest.fixture
+def files(tmp_path):
+    (tmp_path / "own_data.py").write_text(DATA)
+    (tmp_path / "own_net.py").write_text(MODEL)
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def forgotten():
+    """What one test imports is unknown to the next, whose files lie elsewhere."""
+    path, modules = list(sys.path), set(sys.modules)
+    yield
+    sys.path[:] = path
+    for name in set(sys.modules) - modules:
+        if name.startswith(("nbqnn_user_", "own_")):
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize("form", ["int32", "column"])
+def test_labels_of_another_form_train(nbqnn, files, form):
+    model = ["--model", "digits", "--data", f"own_data:{form}"]
+    outcome = nbqnn(*TRAIN, *model, "--batch-size", "32")
+    assert outcome.code == 0, outcome
+    assert " of 16 images " in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [
+        ("one_hot", r"Labels must be class numbers \(N,\), .*\(32, 4\); remedy: labels\.argmax.*"),
+        ("floats", r"Labels must be integers, not float32; remedy: labels\.astype\(np\.int64\).*"),
+        ("large", r"Data set 'mine': training labels must be in 0\.\.3, not 4"),
+        ("not_finite", r"Pixels must be finite in float32, not nan at \[0, 0, 0, 0\]"),
+        ("raises", r"raised KeyError: 'missing' \(.*own_data\.py, line \d+\)"),
+        ("nothing", "must return DataSets, not NoneType"),
+        ("gone", r".*own_data must have a function 'gone'; it has load, int32, .*"),
+    ],
+)
+def test_data_is_refused_before_anything_is_written(refused, files, form, message):
+    data = f"own_data:{form}"
+    refused(f"Data set '{data}'(: )? ?{message}", *TRAIN, "--model", "digits", "--data", data)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("own_net.py:colours", r"must fit images of shape \(1, 8, 8\): RuntimeError: .*"),
+        ("own_net.py:fixed", r"must return \(1, 10\) for 10 classes .*, not \(1, 5\)"),
+        ("own_net.py:needy", "must need no more than classes and channels, not width; .*"),
+        ("own_net.py:wrong", "must return a torch.nn.Module, not str"),
+        ("own_net.py:network", "must be a function that returns a network, not a network; .*"),
+        ("own_net.py:raises", r"raised ValueError: no weights \(.*own_net\.py, line \d+\)"),
+        ("own_net.py:gone", ": .*own_net.py must have a function 'gone'; it has build, Net, .*"),
+        ("missing.py:build", ": file must exist, not '.*missing.py'"),
+        ("own_nothing:build", ": there is no module 'own_nothing' .*"),
+        ("broken.py:build", r": .*broken\.py raised SyntaxError: .* \(.*broken\.py, line 2\)"),
+        ("importing.py:f", r": .*importing\.py raised ModuleNotFoundError: .*line 1\)"),
+    ],
+)
+def test_models_are_refused(refused, files, name, message):
+    (files / "broken.py").write_text("import torch\ndef build(:\n")
+    (files / "importing.py").write_text("import own_missing_part\n")
+    refused(f"Model '.*{name}' ?{message}", *TRAIN, "--model", name, "--data", "digits")
+
+
+def test_onnx_is_refused_with_what_to_do(refused, files):
+    refused("Model must be .*'net.onnx'; remedy: .*", *TRAIN, "--model", "net.onnx", "--data", "x")
+
+
+def test_a_run_finds_its_model_again(nbqnn, refused, files, monkeypatch):
+    own = ["--model", "own_net.py:build", "--data", "own_data.py:load"]
+    outcome = nbqnn(*TRAIN, *own)
+    assert outcome.code == 0, outcome
+    accuracy = json.loads((files / "run" / "result.json").read_text())["accuracy"]
+    assert nbqnn(*TRAIN[:1], "--out", "run", "--resume").code == 0
+    elsewhere = files / "elsewhere"
+    elsewhere.mkdir()
+    with monkeypatch.context() as moved:
+        moved.chdir(elsewhere)
+        assert nbqnn("export", files / "run", "-o", "graph").code == 0
+        data = f"{files / 'own_data.py'}:load"
+        assert nbqnn("evaluate", "graph", "--data", data, "--json", "x.json").code == 0
+        assert json.loads(Path("x.json").read_text())["accuracy"] == accuracy
+    changed = files / "own_net.py"
+    changed.write_text(MODEL.replace("nn.ReLU()", "nn.ReLU6()"))
+    message = r"Model '.*own_net\.py:build' of 'run' must be as it was trained, and .* is not: "
+    remedy = r"; remedy: put run/model\.py in its place.*"
+    refused(f"{message}it has changed since{remedy}", "export", "run", "-o", "graph")
+    refused(f"{message}it has changed since{remedy}", *TRAIN, *own, "--resume")
+    changed.unlink()
+    refused(f"{message}it is gone{remedy}", "export", "run", "-o", "graph")
+    changed.write_text((files / "run" / "model.py").read_text())
+    assert nbqnn("export", "run", "-o", "graph").code == 0
+
+
+def test_a_class_in_a_package_is_a_model(nbqnn, files):
+    (files / "own_package").mkdir()
+    (files / "own_net.py").rename(files / "own_package" / "nets.py")
+    model = ["--model", "own_package.nets:Net", "--data", "digits", "--float"]
+    assert nbqnn(*TRAIN, *model, "--train-images", "64").code == 0
+    assert f'folder = "{files}"' in (files / "run" / CONFIG).read_text()
+
+
+def test_weights_are_as_readable_as_other_files(nbqnn, files):
+    assert nbqnn(*TRAIN, "--model", "own_net.py:build", "--data", "own_data.py:load").code == 0
+    modes = {
+        stat.S_IMODE((files / "run" / name).stat().st_mode)
+        for name in ("weights.safetensors", "result.json")
+    }
+    assert len(modes) == 1
+
+
+def test_modules_are_found_in_the_working_folder(files):
+    """The program itself, whose first place to look is its own folder, not the working one."""
+    program = f"import sys; sys.path.pop(0); sys.path.append({str(Path.cwd())!r}); " + (
+        "from scripts.cli import main; sys.exit(main(['train', '--model', 'no', '--data', "
+        "'own_data:load', '--out', 'run']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program.replace("'no'", "'own_net:wrong'")],
+        cwd=files,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "must return a torch.nn.Module, not str" in done.stderr
