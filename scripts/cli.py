@@ -9,6 +9,7 @@ import typer
 from typer.exceptions import TyperException
 
 from nbqnn_train.graph.errors import NbqnnError
+from scripts.commands.check import check
 from scripts.commands.compile import compile_
 from scripts.commands.demo import demo
 from scripts.commands.evaluate import evaluate
@@ -50,6 +51,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+app.command("check")(check)
 app.command("train")(train)
 app.command("evaluate")(evaluate)
 app.command("export")(export)

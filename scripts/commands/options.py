@@ -7,7 +7,14 @@ import typer
 
 from nbqnn_train.graph.errors import NbqnnError
 
-__all__ = ["DataDirOption", "DataOption", "JsonOption", "output_file"]
+__all__ = [
+    "DataDirOption",
+    "DataOption",
+    "JsonOption",
+    "ModelOption",
+    "ShapeOption",
+    "output_file",
+]
 
 
 def output_file(path: Path | None) -> Path | None:
@@ -21,6 +28,16 @@ def output_file(path: Path | None) -> Path | None:
     return path
 
 
+ModelOption = Annotated[
+    str,
+    typer.Option(
+        "--model", help="Network: a name such as digits, FILE.py:function or module:function."
+    ),
+]
+ShapeOption = Annotated[
+    str | None,
+    typer.Option("--shape", metavar="C,H,W", help="Of one input; F alone for vectors."),
+]
 DataOption = Annotated[
     str,
     typer.Option("--data", help="Data set: a name such as digits, or FILE.py:function."),

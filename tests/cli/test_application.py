@@ -11,6 +11,7 @@ from scripts.cli import main
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 COMMANDS = [
+    "check",
     "train",
     "evaluate",
     "export",

@@ -197,10 +197,14 @@ def test_users_own_data(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     try:
         assert load_data("my_own_data:good").classes == 10
-        with pytest.raises(NbqnnError, match="my_own_data:bad must return DataSets, not NoneType"):
+        with pytest.raises(NbqnnError, match="my_own_data:bad' must return DataSets, not NoneType"):
             load_data("my_own_data:bad")
-        for name in ("my_own_data:none", "no_such_module:f", ":f"):
-            with pytest.raises(NbqnnError, match=f"must be module:function, not '{name}'"):
+        for name, message in (
+            ("my_own_data:none", "must have a function 'none'; it has good, bad"),
+            ("no_such_module:f", "there is no module 'no_such_module'"),
+            (":f", "must be FILE.py:function or module:function, not ':f'"),
+        ):
+            with pytest.raises(NbqnnError, match=message):
                 load_data(name)
     finally:
         sys.modules.pop("my_own_data", None)

@@ -1,0 +1,91 @@
+"""What ``check`` shows: layers and what they cost, or what is refused and what helps."""
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from scripts.tables import plain_table
+
+__all__ = ["layer_costs_table", "modules_table", "refusals_table"]
+
+#: What the columns of the layers' table are.
+_CAPTION = (
+    "bits: of weights, values and sums. memory: bytes of weights, of what requantizes, and of the "
+    "output. cycles: for one image, by the cycle model."
+)
+
+
+def layer_costs_table(result: dict) -> Table:
+    """The layers of the integer graph: widths, memory, work."""
+    hardware = result["hardware"]
+    table = plain_table(
+        *("layer", "becomes", "shape", "bits", "memory", "MACs", "cycles"),
+        title=f"What {result['model']} becomes on {hardware['name']}",
+    )
+    table.caption, table.caption_justify = _CAPTION, "left"
+    for layer in result["layers"]:
+        widths = (layer[name] for name in ("weight_bits", "act_bits", "acc_bits"))
+        table.add_row(
+            layer["name"],
+            layer["becomes"][0],
+            _shape(layer["shape"]),
+            "/".join("-" if width is None else str(width) for width in widths),
+            _short((layer["weight_bytes"] or 0) + (layer["map_bytes"] or 0)),
+            _short(layer["macs"]),
+            _short(layer["cycles"]),
+        )
+    table.add_section()
+    macs = sum(layer["macs"] or 0 for layer in result["layers"])
+    weights = sum(layer["weight_bytes"] or 0 for layer in result["layers"])
+    cycles = _short(hardware.get("cycles_per_image"))
+    table.add_row("in all", "", "", "", f"weights {_short(weights)}", _short(macs), cycles)
+    return table
+
+
+def modules_table(result: dict) -> Table:
+    """The modules of a network that is refused, and which of them are at fault."""
+    title = f"What {result['model']} consists of"
+    table = plain_table("module", "kind", "parameters", "shape", "", title=title)
+    for module in result["modules"]:
+        table.add_row(
+            module["path"],
+            module["kind"],
+            _number(module["parameters"] or None),
+            _shape(module["shape"]),
+            "refused" if module["refused"] else "",
+        )
+    return table
+
+
+def refusals_table(refusals: Sequence[dict]) -> Table:
+    """Each kind of refusal once, with its places."""
+    table = plain_table("what is refused", "where", "what to do", title="What is refused")
+    for column in table.columns:
+        column.justify, column.no_wrap, column.overflow = "left", False, "fold"
+    kinds: dict[tuple[str, str], list[str]] = {}
+    for one in refusals:
+        place = " ".join(filter(None, (one["path"], one["source"] and f"({one['source']})")))
+        kinds.setdefault((one["reason"], one["remedy"]), []).append(place)
+    for (reason, remedy), places in kinds.items():
+        table.add_row(reason, "\n".join(dict.fromkeys(places)), remedy)
+    return table
+
+
+def _number(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
+
+
+def _short(value: float | None) -> str:
+    """Up to four digits, and a letter for thousands, millions or billions."""
+    if not value:
+        return ""
+    for letter in ("", "k", "M", "G"):
+        if value < 9999.5 or letter == "G":
+            digits = 1 if letter and value < 99.95 else 0
+            return f"{value:.{digits}f}{letter}"
+        value /= 1000
+    raise AssertionError("the last letter takes all")
+
+
+def _shape(shape: Sequence[int] | None) -> str:
+    return "" if shape is None else "×".join(map(str, shape))

@@ -1,0 +1,217 @@
+"""``nbqnn check``: what becomes of a network, layer by layer, before anything is trained."""
+
+import re
+from dataclasses import asdict
+from math import prod
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from hw.boards.memories import find_memory
+from hw.compiler import compile_graph
+from hw.contract.config import AcceleratorConfig
+from hw.contract.presets import load_config
+from hw.model.estimate import estimate_program
+from hw.synth.build import read_build
+from nbqnn_train.convert import QuantConfig, calibrate, convert
+from nbqnn_train.data import load_data
+from nbqnn_train.export import export_graph
+from nbqnn_train.graph import Graph, NbqnnError
+from nbqnn_train.graph.report import NodeReport, describe
+from nbqnn_train.learn.networks import float_network
+from nbqnn_train.user_code import told
+
+__all__ = ["check_network", "hardware_of", "input_of", "parsed_shape"]
+
+#: Random inputs that formats of activations are chosen from.
+_IMAGES = 8
+_MEMORY = "zcu102"
+
+
+def parsed_shape(text: str) -> tuple[int, ...]:
+    """The shape in ``C,H,W``, ``C,L`` or ``F``."""
+    if re.fullmatch(r"[1-9]\d{0,8}(,[1-9]\d{0,8}){0,2}", text, re.ASCII) is None:
+        raise NbqnnError(f"Shape must be C,H,W, three positive numbers, or F, not {text!r}")
+    return tuple(int(part) for part in text.split(","))
+
+
+def input_of(
+    model: str, shape: str | None, classes: int, data: str | None, data_dir: Path | None
+) -> tuple[tuple[int, ...], int]:
+    """Shape of the input and number of classes, as given or those of a data set."""
+    if (shape is None) == (data is None):
+        raise NbqnnError(f"Input of {model!r} must be given by one of --shape C,H,W and --data")
+    if shape is not None:
+        return parsed_shape(shape), classes
+    sets = load_data(data, data_dir)
+    return sets.input_shape, sets.classes
+
+
+def hardware_of(build: Path | None, preset: str | None, act_bits: int) -> AcceleratorConfig:
+    """The configuration of a build or a preset, or that for the ZCU102 with such activations."""
+    if build is not None and preset is not None:
+        raise NbqnnError("Hardware must be given by one of --hw and --preset, not both")
+    if build is not None:
+        return read_build(build).config
+    return load_config(preset=preset or ("zcu102-8bit" if act_bits <= 8 else "zcu102-16bit"))
+
+
+def check_network(
+    model: str,
+    shape: tuple[int, ...],
+    classes: int,
+    quantization: QuantConfig,
+    hardware: AcceleratorConfig,
+    pretrained: Path | None = None,
+) -> dict:
+    """Reads, converts and compiles a network as it is, with random inputs, and says what comes out.
+
+    Returns
+    -------
+    dict
+        ``model``, ``input_shape``, ``accepted``; ``refusals``, each with ``stage`` ("convert",
+        "export" or "compile"), ``path``, ``source``, ``operation``, ``reason`` and ``remedy``;
+        ``modules``, what the network consists of: ``path``, ``kind``, ``parameters``, ``shape``
+        of the output, ``refused``; ``layers`` of the integer graph, where there is one: ``name``,
+        ``becomes`` (its nodes), ``shape``, ``weight_bits``, ``act_bits``, ``acc_bits``,
+        ``macs``, ``weight_bytes``, ``map_bytes`` (of its output) and, where it compiles,
+        ``cycles`` and ``utilization``; ``hardware``: ``name`` and, where it compiles,
+        ``cycles_per_image``, ``images_per_second``, ``clock_mhz``, ``utilization``.
+    """
+    torch.manual_seed(0)
+    network = float_network(model, classes, shape[0], pretrained).eval()
+    inputs = torch.randn(_IMAGES, *shape, generator=torch.Generator().manual_seed(0))
+    modules = _modules(network, inputs, model)
+    result = {
+        "model": model,
+        "input_shape": list(shape),
+        "accepted": False,
+        "refusals": [],
+        "modules": modules,
+        "layers": [],
+        "hardware": {"name": hardware.name},
+    }
+    stage = "convert"
+    try:
+        converted = convert(network, quantization)
+        calibrate(converted, [inputs])
+        stage = "export"
+        graph = export_graph(converted.eval(), shape)
+        result["layers"] = _layers(graph)
+        stage = "compile"
+        program = compile_graph(graph, hardware, pack=False)
+    except NbqnnError as error:
+        result["refusals"] = _refusals(stage, error)
+        _mark(modules, result["refusals"])
+        return result
+    estimate = estimate_program(program, find_memory(_MEMORY))
+    outputs = {layer.name: layer.output for layer in program.layers}
+    _add_cycles(result["layers"], estimate["layers"], outputs)
+    names = ("cycles_per_image", "images_per_second", "clock_mhz", "utilization")
+    result["hardware"] |= {name: estimate[name] for name in names}
+    result["accepted"] = True
+    return result
+
+
+def _modules(network: nn.Module, inputs: torch.Tensor, model: str) -> list[dict]:
+    """The innermost modules in the order in which they are called; uncalled ones have no shape."""
+    shapes: dict[str, list[int] | None] = {}
+    hooks = []
+    for path, module in network.named_modules():
+        if any(True for _ in module.children()):
+            continue
+
+        def remember(_module, _inputs, output, path=path):
+            shapes.setdefault(
+                path, list(output.shape[1:]) if isinstance(output, torch.Tensor) else None
+            )
+
+        hooks.append(module.register_forward_hook(remember))
+    try:
+        with torch.no_grad():
+            network(inputs[:1])
+    except Exception as error:  # a user's network raises whatever it likes
+        raise NbqnnError(
+            f"Model {model!r} must fit inputs of shape {tuple(inputs.shape[1:])}: {told(error)}"
+        ) from None
+    finally:
+        for hook in hooks:
+            hook.remove()
+    modules = dict(network.named_modules())
+    return [
+        {
+            "path": path,
+            "kind": type(modules[path]).__name__,
+            "parameters": sum(p.numel() for p in modules[path].parameters()),
+            "shape": shape,
+            "refused": None,
+        }
+        for path, shape in shapes.items()
+    ]
+
+
+def _refusals(stage: str, error: NbqnnError) -> list[dict]:
+    """Every refusal of a conversion; of what else is refused the one line."""
+    found = getattr(error, "refusals", ())
+    if not found:
+        blank = dict.fromkeys(("path", "source", "operation", "remedy"), "")
+        return [{"stage": stage} | blank | {"reason": str(error)}]
+    return [{"stage": stage} | asdict(refusal) for refusal in found]
+
+
+def _mark(modules: list[dict], refusals: list[dict]) -> None:
+    reasons = {one["path"]: one["reason"] for one in reversed(refusals) if one["path"]}
+    for module in modules:
+        module["refused"] = reasons.get(module["path"])
+
+
+def _layers(graph: Graph) -> list[dict]:
+    """One entry for each accumulator with its requantizer, and for each other node."""
+    layers: dict[str, dict] = {}
+    for node in describe(graph):
+        name = node.name.removesuffix(".out")
+        entry = layers.get(name)
+        if entry is None:
+            layers[name] = _entry(name, node)
+            continue
+        entry["becomes"].append(node.op)
+        entry["shape"], entry["act_bits"] = list(node.shape), node.bits
+        entry["map_bytes"] = _map_bytes(node)
+        entry["weight_bytes"] += node.bytes
+    return list(layers.values())
+
+
+def _entry(name: str, node: NodeReport) -> dict:
+    return {
+        "name": name,
+        "becomes": [node.op],
+        "shape": list(node.shape),
+        "weight_bits": node.weight_bits,
+        "act_bits": None if node.acc_bits else node.bits,
+        "acc_bits": node.acc_bits,
+        "macs": node.macs,
+        "weight_bytes": node.bytes,
+        "map_bytes": None if node.acc_bits else _map_bytes(node),
+        "cycles": None,
+        "utilization": None,
+    }
+
+
+def _map_bytes(node: NodeReport) -> int:
+    return -(-prod(node.shape) * node.bits // 8)
+
+
+def _add_cycles(layers: list[dict], estimated: list[dict], outputs: dict[str, str]) -> None:
+    """Cycles of the program's layers, which are named after one of the nodes that they compute."""
+    known = {layer["name"]: layer for layer in layers}
+    for one in estimated:
+        names = (one["name"], outputs.get(one["name"], ""))
+        found = [known.get(name.removesuffix(".out")) for name in names]
+        layer = next((layer for layer in found if layer is not None), None)
+        if layer is None:  # what the compiler added, such as a copy
+            entry = dict.fromkeys(layers[0]) | {"name": one["name"], "becomes": ["copy"]}
+            layers.append(entry | {"macs": one["macs"], "weight_bytes": 0, "cycles": one["cycles"]})
+        else:
+            layer["cycles"] = (layer["cycles"] or 0) + one["cycles"]
+            layer["utilization"] = one["utilization"]

@@ -1,0 +1,65 @@
+"""``nbqnn check``: a network before it is trained."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scripts.commands.options import DataDirOption, JsonOption, ModelOption, ShapeOption
+from scripts.output import console, write_json
+
+__all__ = ["check"]
+
+
+def check(
+    model: ModelOption,
+    shape: ShapeOption = None,
+    classes: Annotated[
+        int, typer.Option(min=1, max=1 << 20, help="Outputs, for networks that ask for them.")
+    ] = 10,
+    data: Annotated[
+        str | None, typer.Option(help="Data set that gives shape and classes in their place.")
+    ] = None,
+    data_dir: DataDirOption = None,
+    pretrained: Annotated[
+        Path | None, typer.Option(metavar="WEIGHTS", help="Weights; without them random ones.")
+    ] = None,
+    bits: Annotated[int, typer.Option(help="Bits of a weight, 2 to 6.")] = 3,
+    act_bits: Annotated[int, typer.Option(help="Bits of an activation, 2 to 16.")] = 8,
+    requant_mode: Annotated[
+        str, typer.Option(help="shift, or scale (with 16-bit multipliers).")
+    ] = "shift",
+    hw: Annotated[
+        Path | None, typer.Option("--hw", metavar="BUILD", help="Folder of generate.")
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Configuration by name; zcu102-8bit or zcu102-16bit if none.")
+    ] = None,
+    json: JsonOption = None,
+) -> None:
+    """Show how each layer maps, its widths, memory and cycles, and all that is refused and why.
+
+    Nothing is trained: weights and inputs are random. Exit code 1 if something is refused.
+    """
+    from nbqnn_train.convert import QuantConfig
+    from scripts.check_tables import layer_costs_table, modules_table, refusals_table
+    from scripts.checking import check_network, hardware_of, input_of
+
+    quantization = QuantConfig(weight_bits=bits, act_bits=act_bits, requant_mode=requant_mode)
+    size, outputs = input_of(model, shape, classes, data, data_dir)
+    hardware = hardware_of(hw, preset, act_bits)
+    result = check_network(model, size, outputs, quantization, hardware, pretrained)
+    write_json(json, result)
+    if result["layers"]:
+        console.print(layer_costs_table(result))
+    else:
+        console.print(modules_table(result))
+    if not result["accepted"]:
+        console.print(refusals_table(result["refusals"]))
+        raise typer.Exit(1)
+    cost = result["hardware"]
+    console.print(
+        f"all of it maps: {cost['cycles_per_image']:,.0f} cycles per image by the cycle model, "
+        f"{cost['images_per_second']:,.1f} images/s on {cost['name']} at {cost['clock_mhz']} MHz",
+        soft_wrap=True,
+    )

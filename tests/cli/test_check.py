@@ -1,0 +1,81 @@
+"""check: what it shows of networks that map, and of those that do not."""
+
+import json
+
+import pytest
+
+NETWORKS = """
+from torch import nn
+
+def small():
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(64, 10)
+    )
+
+def refused():
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.CELU(), nn.Flatten(), nn.Linear(144, 10), nn.CELU())
+"""
+
+
+@pytest.fixture
+def networks(tmp_path):
+    (tmp_path / "nets.py").write_text(NETWORKS)
+
+
+def test_every_layer_is_listed_with_its_cost(nbqnn, networks, tmp_path):
+    arguments = ["--model", "nets.py:small", "--shape", "1,8,8", "--preset", "digits"]
+    outcome = nbqnn("check", *arguments, "--json", "check.json")
+    assert outcome.code == 0, outcome
+    assert "all of it maps" in outcome.out
+    result = json.loads((tmp_path / "check.json").read_text())
+    assert result["accepted"]
+    assert result["refusals"] == []
+    layers = {layer["becomes"][0]: layer for layer in result["layers"]}
+    assert list(layers) == ["Input", "Conv2d", "MaxPool2d", "Flatten", "Linear"]
+    conv, linear = layers["Conv2d"], layers["Linear"]
+    assert (conv["shape"], conv["weight_bits"], conv["act_bits"]) == ([4, 8, 8], 3, 8)
+    assert (conv["macs"], linear["macs"]) == (4 * 9 * 64, 64 * 10)
+    assert (conv["map_bytes"], linear["map_bytes"]) == (4 * 64, 10)
+    assert conv["cycles"] >= 64 / 2  # two positions at once
+    total = result["hardware"]["cycles_per_image"]
+    assert total >= sum(layer["cycles"] or 0 for layer in result["layers"]) * 0.9
+    assert result["hardware"]["images_per_second"] == pytest.approx(250e6 / total)
+
+
+def test_all_that_is_refused_is_said(nbqnn, networks, tmp_path):
+    arguments = ["--model", "nets.py:refused", "--shape", "1,8,8", "--json", "check.json"]
+    outcome = nbqnn("check", *arguments)
+    assert outcome.code == 1, outcome
+    result = json.loads((tmp_path / "check.json").read_text())
+    assert not result["accepted"]
+    assert [module["kind"] for module in result["modules"]] == [
+        *("Conv2d", "CELU", "Flatten", "Linear", "CELU")
+    ]
+    assert result["modules"][3]["parameters"] == 144 * 10 + 10
+    text = json.dumps(result["refusals"]).lower()
+    assert "celu" in text
+    assert "celu" in outcome.out.lower()
+
+
+def test_what_does_not_fit_the_hardware_is_said(nbqnn, networks):
+    arguments = ["--model", "nets.py:small", "--shape", "1,8,8", "--preset", "digits"]
+    outcome = nbqnn("check", *arguments, "--bits", "4")
+    assert outcome.code == 1, outcome
+    assert "4-bit weights must be" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("pattern", "arguments"),
+    [
+        ("Input of 'digits' must be given by one of --shape C,H,W and --data", []),
+        ("Shape must be C,H,W, .*, not '1,x'", ["--shape", "1,x"]),
+        ("Shape must be C,H,W, .*, not '0,8,8'", ["--shape", "0,8,8"]),
+        ("Model 'digits' must fit inputs of shape .*: ValueError: .*", ["--shape", "1,9"]),
+        ("Hardware must be given by one of .*", ["--shape", "1,8,8", "--hw", "a", "--preset", "b"]),
+        ("preset must be one of .*, not 'huge'", ["--shape", "1,8,8", "--preset", "huge"]),
+        (r"Weight bits must be in 2\.\.6, not 7", ["--shape", "1,8,8", "--bits", "7"]),
+        ("file 'no/x' must be in a folder that exists", ["--shape", "1,8,8", "--json", "no/x"]),
+    ],
+)
+def test_check_refuses(refused, pattern, arguments):
+    refused(pattern, "check", "--model", "digits", *arguments)
