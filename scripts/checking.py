@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from hw.boards.memories import find_memory
+from hw.boards.presets import load_config
+from hw.boards.registry import find_memory
 from hw.compiler import compile_graph
 from hw.contract.config import AcceleratorConfig
-from hw.contract.presets import load_config
 from hw.model.estimate import estimate_program
 from hw.synth.build import read_build
 from nbqnn_train.convert import QuantConfig, calibrate, convert
