@@ -94,7 +94,7 @@ def check_network(
     }
     stage = "convert"
     try:
-        converted = convert(network, quantization)
+        converted = convert(network, quantization, inputs[:1])
         calibrate(converted, [inputs])
         stage = "export"
         graph = export_graph(converted.eval(), shape)

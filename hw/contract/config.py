@@ -25,10 +25,6 @@ def _power_of_two(value: int) -> bool:
     return value > 0 and value & (value - 1) == 0
 
 
-#: Bits of one signal, as wide as Amaranth makes them.
-_MOST_WIRES = (1 << 16) - 1
-
-
 @dataclass(frozen=True, kw_only=True)
 class AcceleratorConfig:
     """Numbers that fix the hardware.
@@ -117,13 +113,18 @@ class AcceleratorConfig:
             raise ConfigError(
                 f"acc_bits must hold one product of {self.product_bits} bits, not {self.acc_bits}"
             )
-        for factors, bits in (
-            (f"lanes * filters * {self.weight_code_bits}-bit weights", self.weight_word_bits),
-            ("filters * pixels * acc_bits", self.filters * self.pixels * self.acc_bits),
-            ("lanes * pixels * acc_bits", self.lanes * self.pixels * self.acc_bits),
-        ):
-            if bits > _MOST_WIRES:
-                raise ConfigError(f"{factors} must be at most {_MOST_WIRES} bits, not {bits}")
+        results = self.pixels * ((self.filters + self.lanes) * self.acc_bits + self.act_word_bits)
+        if results > _MOST_BITS:
+            raise ConfigError(
+                f"pixels * ((filters + lanes) * acc_bits + lanes * act_bits) must be at most "
+                f"{_MOST_BITS}, the bits of a step's results, not {results}"
+            )
+        operands = self.weight_word_bits + self.pixels * self.act_word_bits
+        if operands > _MOST_BITS:
+            raise ConfigError(
+                f"lanes * (filters * weight bits + pixels * act_bits) must be at most "
+                f"{_MOST_BITS}, the bits of a step's operands, not {operands}"
+            )
         if not self.name.replace("-", "").replace("_", "").isalnum():
             raise ConfigError(f"name must be of letters, digits, '-' and '_', not {self.name!r}")
 

@@ -57,12 +57,14 @@ LEAST = {"name": "x", "lanes": 4, "filters": 4, "pixels": 1, "post_lanes": 4}
             r"\(weight_bits = 5\)",
         ),
         (
-            {"lanes": 256, "filters": 256},
-            r"lanes \* filters \* 3-bit weights must be at most 65535 bits, not 196608",
+            {"lanes": 256, "filters": 256, "pixels": 16, "post_lanes": 64, "acc_bits": 32},
+            r"pixels \* \(\(filters \+ lanes\) \* acc_bits \+ lanes \* act_bits\) must be at most "
+            "60000, the bits of a step's results, not 294912",
         ),
         (
-            {"filters": 128, "pixels": 16, "acc_bits": 40},
-            r"filters \* pixels \* acc_bits must be at most 65535 bits, not 81920",
+            {"lanes": 256, "filters": 128, "post_lanes": 64},
+            r"lanes \* \(filters \* weight bits \+ pixels \* act_bits\) must be at most 60000, "
+            "the bits of a step's operands, not 100352",
         ),
         ({"name": ""}, "name must be of letters, digits, '-' and '_', not ''"),
         ({"name": "a/b"}, "name must be of letters, digits, '-' and '_', not 'a/b'"),
