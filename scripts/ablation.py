@@ -1,7 +1,7 @@
 """Gradient estimators side by side: the same training, with and without a teacher, over seeds.
 
 ``scripts/ablation --help`` lists the options. Every training is a run of its own in the output
-folder; what is finished is not done again, and what was interrupted goes on.
+folder. What is finished is not done again. What was interrupted goes on.
 """
 
 import itertools
@@ -23,7 +23,7 @@ from scripts.output import console, write_json
 __all__ = ["ablation", "cells", "main", "table"]
 
 ESTIMATORS = "reconstructed,ste,deepshift,apot"
-#: Steps that are timed for the estimate of what all will cost.
+#: Steps that are timed to estimate what all trainings will cost.
 _TIMED_STEPS = 3
 
 

@@ -1,9 +1,9 @@
 """Fits the coefficients of the area model to configurations that Yosys maps.
 
-``python -m scripts.area_fit [NAME ...]`` maps the samples of those names, all if there are none,
-adds them to the measurements of the samples that are in the file already, fits, and prints how far
-the model is off. A sample takes about a minute of one core, the largest three. The file is written
-after each; modules that were mapped before are not mapped again.
+``python -m scripts.area_fit [NAME ...]`` maps the samples of those names, or all. It adds them to
+the measurements in the file, fits, and prints how far the model is off. A sample takes about a
+minute of one core, the largest three. The file is written after each. Modules that were mapped
+before are not mapped again.
 """
 
 import json
@@ -42,7 +42,7 @@ SAMPLES: dict[str, AcceleratorConfig] = {
     "positions": replace(_DIGITS, pixels=5, post_lanes=8, post_positions=3),
     "codes": replace(_DIGITS, weight_bits=4, acc_bits=28, param_depth=512),
 }
-#: What reading the hardware's description suggests; few measurements move it little.
+#: What the hardware's description suggests. A few measurements move it little.
 _EXPECTED = {
     "lut": {"control": 4000, "pixels": 150, "ports": 500, "beats": 3},
     "ff": {"control": 4000, "pixels": 50, "ports": 500},
@@ -76,7 +76,7 @@ def fit(samples: list[tuple[AcceleratorConfig, Area]]) -> dict[str, dict[str, fl
             terms = fitted_terms(config)[resource]
             rows.append(np.array([terms[name] for name in names]) * prior / whole)
             targets.append((whole - getattr(counted_area(config), resource)) / whole)
-        # In multiples of what is expected, each of which pulls towards one.
+        # In multiples of what is expected: each of them is pulled towards one.
         pull = np.sqrt(_TRUST) * np.eye(len(names))
         matrix = np.vstack([*rows, pull])
         wanted = np.concatenate([targets, np.sqrt(_TRUST) * np.ones(len(names))])
@@ -98,7 +98,7 @@ def main(arguments: list[str]) -> int:
         print(f"mapping {name}", flush=True)
         area = measured_area(SAMPLES[name])
         known[name] = {"name": name, "config": asdict(SAMPLES[name]), "area": asdict(area)}
-        # After each of them: all together take long.
+        # After each sample: all of them together take long.
         _write([known[name] for name in SAMPLES if name in known])
     return 0
 

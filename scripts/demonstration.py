@@ -38,8 +38,8 @@ _SUMMARY = "summary.json"
 def run_demo(out: Path, epochs: int | None = None) -> dict:
     """Runs all stages and leaves what each of them wrote in the folder ``out``.
 
-    ``out`` must be new, empty or of an earlier demo, which it replaces, once everything is done.
-    ``epochs`` is that of training, None for the usual number.
+    ``out`` must be new, empty or of an earlier demo, which is replaced once everything is done.
+    ``epochs`` are those of the training, None for the usual number.
 
     Returns what ``out/summary.json`` holds: ``network``, ``train``, ``evaluate``, ``simulate``,
     ``synth`` {``shift``, ``multiply``}, ``clock_mhz``, ``images_per_second``, ``seconds`` by stage.
@@ -111,14 +111,14 @@ class _Demo:
         }
 
     def _synthesize(self, step: Callable[[str], None]) -> dict[str, dict]:
-        """Area of both accelerators; each is a process of its own, so they run at once."""
+        """Area of both accelerators, in two processes at the same time."""
         kinds, board = ("shift", "multiply"), find_board(_BOARD)
         with ThreadPoolExecutor() as pool:
             results = pool.map(lambda pe: synth_yosys(self.work / pe, board, step), kinds)
             return dict(zip(kinds, results, strict=True))
 
     def _simulate(self, report) -> dict:
-        """All test images; they are left beside, to be simulated again by hand."""
+        """Runs all test images. They stay in the folder, for later simulations by hand."""
         test = load_data(self.training.data).test
         np.save(self.work / "test_images.npy", test.images())
         return simulate(self.work / "digits.program", test.images(), progress=report)

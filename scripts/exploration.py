@@ -38,8 +38,8 @@ def run_exploration(
 ) -> dict:
     """Searches, and writes the best configuration and the pictures to the folder ``out``.
 
-    What was counted by a search for the same graph in the same folder is not counted again. An
-    interrupt from the keyboard ends the search with what it has so far.
+    Cycles that a search for the same graph has counted in the same folder are not counted again.
+    Ctrl-C ends the search with what it has so far.
 
     Returns
     -------

@@ -17,7 +17,7 @@ CAPTION = (
     "below, above: the share of the values that were clipped at the format's lower and upper end; "
     "what a ReLU cuts off is below 0 and so counts as below."
 )
-#: From nearly nothing to the most.
+#: Bars of a histogram, from nearly nothing to the most.
 _BARS = "▁▂▃▄▅▆▇█"
 #: Bars for the codes of an activation, over the whole range of its format.
 _BINS = 8
@@ -46,12 +46,12 @@ def node_table(nodes: Sequence[dict]) -> Table:
 
 
 def _has_codes(node: dict) -> bool:
-    """Whether a node has a width other than its accumulator's: of its weights or its activation."""
+    """Whether a node has weights or an activation, and so a width beside its accumulator's."""
     return node["acc_bits"] is None or node["weight_bits"] is not None
 
 
 def _accumulator(node: dict) -> str:
-    """Width of the accumulator, and how many bits would do where those are fewer."""
+    """Width of the accumulator, and how many bits would do if those are fewer."""
     if node["acc_bits"] is None:
         return ""
     needed = "" if node["needed_bits"] == node["acc_bits"] else f" (needs {node['needed_bits']})"
@@ -85,7 +85,7 @@ def _share(value: float | None) -> str:
 
 
 def _levels(histogram: dict[int, int]) -> list[int]:
-    """Counts of all levels as far from zero as any that occurs, from negative to positive."""
+    """Counts from negative to positive, of all levels out to the farthest that occurs."""
     largest = max(abs(weight) for weight in histogram)
     powers = [1 << log2 for log2 in range(largest.bit_length())]
     levels = [*(-power for power in reversed(powers)), 0, *powers]

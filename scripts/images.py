@@ -13,7 +13,7 @@ def read_images(path: Path) -> np.ndarray:
     """The float32 array in the file ``path``: images (N, C, H, W), series (N, C, L) or vectors
     (N, F).
 
-    Raises :exc:`NbqnnError` if it is no such file. Nothing in it is unpickled.
+    Raises :exc:`NbqnnError` for any other file. Nothing in it is unpickled.
     """
     try:
         # Mapped, so that a header that promises more than the file holds reserves no memory.

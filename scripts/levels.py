@@ -1,7 +1,7 @@
 """Logic between registers, component by component, and what is over the limits.
 
-``python -m scripts.levels [PRESET or configuration file]``; ``digits`` if there is none. The exit
-code is 1 if a component is over the limits, 2 if there is no such configuration.
+``python -m scripts.levels [PRESET or configuration file]``, by default ``digits``. The exit code is
+1 if a component is over the limits, 2 if there is no such configuration.
 """
 
 import tempfile
@@ -24,9 +24,9 @@ __all__ = ["accelerator_levels", "main"]
 
 
 def accelerator_levels(config: AcceleratorConfig) -> list[ComponentLevels]:
-    """All components of the accelerator; the array is represented by one of its elements.
+    """All components of the accelerator, with one element of the array for all of them.
 
-    Between the elements and the rest there are registers on either side, so no path is missed.
+    There are registers between the elements and the rest, on either side. So no path is missed.
     """
     verilog = family_verilog(accelerator_verilog(config), config, "xcup")
     modules = list(direct_instances(verilog))

@@ -19,7 +19,7 @@ _progress_console = Console(stderr=True)
 
 @contextmanager
 def spinner(what: str) -> Iterator[Callable[[str], None]]:
-    """Shows that ``what`` is going on; the function it yields adds the step that it is at."""
+    """Shows that ``what`` is going on. Yields a function that shows the step it is at."""
     if not _progress_console.is_terminal:
         yield lambda step: None
         return
@@ -29,7 +29,7 @@ def spinner(what: str) -> Iterator[Callable[[str], None]]:
 
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar for ``what``; the function it yields takes how many are done, and of how many."""
+    """A bar for ``what``. Yields a function that takes how many are done, and of how many."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()

@@ -10,7 +10,7 @@ from plotly.offline import get_plotlyjs
 
 __all__ = ["LEGEND", "Section", "html_table", "page"]
 
-#: Of a picture, right above it however high it is.
+#: The legend of a picture: right above it, however high it is.
 LEGEND = {"orientation": "h", "y": 1.02, "yanchor": "bottom"}
 
 _STYLE = """

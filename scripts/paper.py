@@ -22,8 +22,8 @@ from scripts.tables import plain_table
 
 __all__ = ["main"]
 
-#: Errors in percent that were measured with 3-bit weights and 8-bit activations; how is in
-#: docs/results/training.md. Training takes hours, so it is not done again here.
+#: Errors in percent that were measured with 3-bit weights and 8-bit activations.
+#: docs/results/training.md says how. Training takes hours, so it is not done again here.
 _ACCURACY = Path(__file__).with_name("accuracy.json")
 #: What the paper states: rise of the error by 3 bits, and error from scratch, on CIFAR-10.
 _PAPER_RISE, _PAPER_SCRATCH = 0.54, 7.59

@@ -1,9 +1,9 @@
 """What networks take on the configurations for the ZCU102: cycles, GOP/s, utilization.
 
 Weights are random: cycles do not depend on them. Cycles come from the model
-(:mod:`hw.model.cycles`) or, on request, from the Verilated RTL, whose every output code is then
-compared with the interpreter's.
-Clock rates are those that a configuration asks for; nothing here has run on a board.
+(:mod:`hw.model.cycles`) or, on request, from the Verilated RTL. Then every output code is compared
+with the interpreter's. Clock rates are those that a configuration asks for; nothing here has run on
+a board.
 """
 
 from collections.abc import Callable
@@ -38,10 +38,14 @@ NETWORKS = {
 class Measurement:
     """One network on one configuration, ``batch`` images at a time.
 
-    ``source`` is "rtl" or "model". ``cycles`` are those of an image, ``model_cycles`` is the
-    model's figure in either case. ``images_checked`` counts those whose codes were compared with
-    the interpreter's, ``mismatches`` those that differed. ``conv`` figures are those of the
-    convolutions alone, from the end of the layer before to their own end.
+    source : "rtl" or "model".
+    cycles : of an image.
+    model_cycles : the model's figure in either case.
+    images_checked : images whose codes were compared with the interpreter's.
+    mismatches : those that differed.
+
+    Fields with ``conv`` are those of the convolutions alone, from the end of the layer before to
+    their own end.
     """
 
     network: str
@@ -122,9 +126,9 @@ def measure(
 ) -> Measurement:
     """Compiles a network for a preset, for ``batch`` images in a run, and counts its cycles.
 
-    ``memory`` is that behind the AXI ports; without it they carry what they can.
-    With ``rtl_images`` the Verilated RTL runs that many random images; ``report`` is told what is
-    going on, a line at a time.
+    memory : behind the AXI ports; without it they carry what they can.
+    rtl_images : random images that the Verilated RTL runs.
+    report : is told what is going on, a line at a time.
     """
     config = load_config(preset=preset)
     report(f"{network} for {preset}: graph and program")
@@ -141,7 +145,7 @@ def measure(
         result = _on_rtl(program, rtl_images, timing)
         cycles, mismatches = round(result["cycles_per_image"]), result["mismatches"]
         by_layer = {layer["name"]: layer["cycles"] for layer in result["layers"]}
-    # Of the first image, which stands for all.
+    # The first image stands for all.
     macs = {layer.name: layer.macs for layer in program.layers if layer.image == 0}
     convolutions = [
         name for name, count in macs.items() if count and isinstance(graph[name], Conv2d)

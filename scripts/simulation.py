@@ -31,12 +31,13 @@ def run_simulation(
     cycles: str | None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict:
-    """The result of :func:`sim.simulate.simulate`, or on a netlist, which has its own memory.
+    """The result of :func:`sim.simulate.simulate`, or of a netlist, which has its own memory.
 
-    ``bandwidth`` is in GB/s, 0 for as much as the ports carry. ``files`` is form -> file to write.
+    bandwidth : in GB/s, 0 for as much as the ports carry.
+    files : form -> file to write.
     """
     requests = [
-        TraceRequest(path=path, form=form, layer=layer, cycles=_window(cycles))
+        TraceRequest(path=path, form=form, layer=layer, cycles=_span(cycles))
         for form, path in files.items()
         if path is not None
     ]
@@ -57,7 +58,7 @@ def run_simulation(
     return simulate(program, x, memory=behind, traces=requests, progress=progress)
 
 
-def _window(cycles: str | None) -> tuple[int, int] | None:
+def _span(cycles: str | None) -> tuple[int, int] | None:
     if cycles is None:
         return None
     match = re.fullmatch(r"(\d{1,18}):(\d{1,18})", cycles, re.ASCII)

@@ -132,7 +132,7 @@ def demo_tables(summary: dict) -> list[Table]:
 
 
 def plain_table(*columns: str, title: str, header: bool = True) -> Table:
-    """Names to the left, numbers to the right, which stay whole: names are folded for them."""
+    """Names to the left and numbers to the right. Long names are broken, numbers are not."""
     table = Table(title=title, title_justify="left", show_header=header)
     first, *others = columns
     table.add_column(first, overflow="fold")

@@ -1,8 +1,8 @@
 """For cocotb benches of a whole accelerator: AXI models no one here wrote, at all of its ports.
 
 :class:`CocotbAccelerator` has the interface of :class:`sim.verilated.VerilatedAccelerator`, so that
-the same driver runs over both. Its methods wait for the simulation, so a driver runs in a thread
-that cocotb resumes in turn with it:
+the same driver runs over both. Its methods wait for the simulation. So a driver runs in a thread of
+its own, in turn with the simulation:
 
     from cocotb.task import bridge
 
@@ -119,7 +119,7 @@ class CocotbAccelerator:
         resume(self._write)(offset, value)
 
     def run(self, max_cycles: int, *, until_interrupt: bool = True) -> int:
-        """Lets up to ``max_cycles`` cycles pass, or until ``irq`` is high; how many they were."""
+        """Lets up to ``max_cycles`` pass, or until ``irq`` is high. Returns the cycles."""
         return resume(self._run)(max_cycles, until_interrupt)
 
     @property

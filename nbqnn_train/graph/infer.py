@@ -30,8 +30,8 @@ __all__ = ["node_type", "tensor_types"]
 def tensor_types(graph: Graph) -> dict[str, TensorType]:
     """Type of the tensor that each node produces, by name, in the graph's order.
 
-    Raises :class:`GraphError` where a node's own fields are not allowed, a name is missing or
-    double, an input is defined later (a cycle) or not at all, or types do not fit together.
+    Raises :class:`GraphError` if a node's own fields are not allowed, if a name is missing or
+    double, if an input is defined later (a cycle) or not at all, or if types do not fit together.
     """
     if not isinstance(graph, Graph):
         raise TypeError(f"Graph must be a Graph, not {graph!r}")
@@ -50,7 +50,7 @@ def tensor_types(graph: Graph) -> dict[str, TensorType]:
 
 
 def node_type(node: Node, *sources: TensorType) -> TensorType:
-    """Type of the tensor that ``node`` makes of ``sources``; its fields are checked on the way.
+    """Type of the tensor that ``node`` makes of ``sources``. Checks the node's fields.
 
     For those who build a graph node by node.
     """
@@ -75,7 +75,7 @@ def _explain_missing(graph: Graph, node: Node, source: str) -> None:
 
 
 def _windows(node: Conv2d | MaxPool2d | AvgPool2d, source: TensorType) -> tuple[int, int]:
-    """Height and width of what a window makes of ``source``."""
+    """Height and width of the map that a window makes of ``source``."""
     _, height, width = feature_map(node, source)
     top, left, bottom, right = node.padding
     if isinstance(node, Conv2d):

@@ -73,15 +73,15 @@ def run(
 ) -> np.ndarray | tuple[np.ndarray, ...] | dict[str, np.ndarray]:
     """Runs ``graph`` on real-valued input.
 
-    x : floating-point array (N, C, H, W) or (N, F) in the network's units; for several inputs a
-    mapping
-        from the name of each Input to its array.
+    x : floating-point array (N, C, H, W) or (N, F) in the network's units. For several inputs it is
+        a mapping from the name of each Input to its array.
 
-    Returns the codes of the output, int64 with the batch in front; for several outputs a tuple in
-    the order of ``graph.outputs``; with ``trace`` a dict with the codes of every node by name.
+    Returns the codes of the output, int64 with the batch in front. For several outputs it is a
+    tuple in the order of ``graph.outputs``. With ``trace`` it is a dict with the codes of every
+    node by name.
 
-    Raises :class:`GraphError` for a graph that is not valid, for input of a wrong shape, with NaN
-    or infinity, and when a value leaves its declared width.
+    Raises :class:`GraphError` for a graph that is not valid, for input of a wrong shape or with NaN
+    or infinity, and if a value leaves its declared width.
     """
     if not isinstance(graph, Graph):
         raise TypeError(f"Graph must be a Graph, not {graph!r}")
@@ -163,7 +163,7 @@ def requantize(
     multiplier, bias, shift : integers, or arrays (C,) that belong to the channels of ``acc``: its
         axis 1, or its only axis.
 
-    Raises :class:`GraphError` where 64 bits could not hold the intermediate sum.
+    Raises :class:`GraphError` if 64 bits could not hold the intermediate sum.
     """
     acc = np.asarray(acc, dtype=np.int64)
     multiplier, bias, shift = (
@@ -207,7 +207,7 @@ def _by_name(graph: Graph, given) -> dict[str, np.ndarray]:
 
 
 def _batch(graph: Graph, codes: Mapping[str, np.ndarray]) -> int:
-    """Images in the first input that has a batch; others are compared with it."""
+    """Images in the first input that has a batch. Others are compared with it."""
     return next((len(codes[node.name]) for node in graph.input_nodes if codes[node.name].ndim), 0)
 
 

@@ -27,7 +27,7 @@ __all__ = [
 
 #: Width of activations.
 ACT_BITS = (2, 16)
-#: Width of weight codes, sign included.
+#: Bits of a stored weight, sign included.
 WEIGHT_BITS = (2, 6)
 #: Width of accumulators, sign included.
 ACC_BITS = (2, 48)

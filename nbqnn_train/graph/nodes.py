@@ -45,7 +45,7 @@ def _frozen(values, what: str) -> np.ndarray:
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         at = np.unravel_index(int(np.argmin(np.isfinite(array))), array.shape)
         raise GraphError(f"{what}{[int(i) for i in at]} must be an integer, not {array[at]}")
-    # Only what int64 holds without loss; an empty list has no dtype of its own, so it is let
+    # Only what int64 holds without loss. An empty list has no dtype of its own, so it is let
     # through.
     if (array.size and not np.can_cast(array.dtype, np.int64)) or array.dtype.kind == "b":
         raise GraphError(f"{what} must hold integers of at most 64 bits, not {array.dtype}")
@@ -139,9 +139,9 @@ class Input(Node):
 class Conv2d(Unary):
     """Two-dimensional cross-correlation, zero padded; no bias (it lives in the requantizer).
 
-    ``acc[o, y, x] = sum over i, j, k of weight[o, i, j, k]
-    * in[i + first input channel of o's group, y*stride - top + j*dilation, x*stride - left +
-    k*dilation]``
+    ``acc[o, y, x]`` is the sum over i, j, k of ``weight[o, i, j, k]`` times
+    ``in[first + i, y*stride - top + j*dilation, x*stride - left + k*dilation]``. ``first`` is the
+    first input channel of o's group.
 
     weight : (Cout, Cin / groups, KH, KW), each 0 or a signed power of two with
         ``|w| <= 2**(2**(weight_bits - 1) - 2)``.
@@ -203,8 +203,7 @@ class AvgPool2d(Unary):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Add(Node):
-    """``acc = (a << shifts[0]) + (b << shifts[1])``: two activations of equal shape on a common
-    step.
+    """``acc = (a << shifts[0]) + (b << shifts[1])`` of two activations of equal shape.
 
     ``a.exponent - shifts[0] == b.exponent - shifts[1]`` is the accumulator's exponent.
     """
@@ -250,8 +249,7 @@ class Requantize(Unary):
     plus infinity; ``>>`` is the arithmetic shift (floor). ``low`` and ``high`` lie in the range of
     the output format; ReLU is ``low = 0``.
 
-    multiplier : (C,), 1 ... 2**16 - 1. *shift mode* means that every one is a power of two of at
-    most 16.
+    multiplier : (C,), 1 ... 2**16 - 1. In *shift mode* each is a power of two of at most 16.
     bias : (C,), signed, in units of ``acc * multiplier``.
     shift : (C,), 0 ... 47.
     """

@@ -1,9 +1,9 @@
-"""Weights as they are stored: a sign and an index of ``weight_bits - 1`` bits.
+"""Stored weights: a sign and an index of ``weight_bits - 1`` bits.
 
-Index 0 is zero, index i is ``2**(i - 1)``. The stored code of a weight is
-``sign << (weight_bits - 1) | index``. Weight number j in row-major order
-occupies bits ``j * weight_bits`` and up of the section, seen as one little-endian number; bits left
-over in the last byte are 0. A sign without an index (negative zero) does not exist.
+Index 0 is zero, index i is ``2**(i - 1)``. A stored weight is ``sign << (weight_bits - 1) |
+index``. Weight number j in row-major order has bits ``j * weight_bits`` and up of the section,
+which is seen as one little-endian number. Bits left over in the last byte are 0. A sign without an
+index (negative zero) does not exist.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ def packed_size(count: int, weight_bits: int) -> int:
 
 
 def stored_weights(weight: np.ndarray, weight_bits: int) -> np.ndarray:
-    """Stored codes, uint8, of weights that are 0 or signed powers of two."""
+    """Stored weights, uint8, of weights that are 0 or signed powers of two."""
     # frexp gives m * 2**e with 0.5 <= m < 1, so e is log2 + 1 for a power of two and 0 for 0.
     index = np.frexp(np.abs(weight).astype(np.float64))[1].astype(np.uint8)
     return index | (weight < 0).astype(np.uint8) << (weight_bits - 1)
@@ -41,7 +41,10 @@ def pack_weights(weight: np.ndarray, weight_bits: int) -> bytes:
 def unpack_weights(
     section: bytes | memoryview, weight_bits: int, shape: list[int], what: str
 ) -> np.ndarray:
-    """Weights, int64, of ``shape``; :class:`GraphError` naming ``what`` for a negative zero."""
+    """Weights, int64, of ``shape``.
+
+    Raises :class:`GraphError`, naming ``what``, for a negative zero.
+    """
     count = int(np.prod(shape))
     if len(section) != packed_size(count, weight_bits):
         raise AssertionError("the caller compares the sizes")

@@ -23,7 +23,7 @@ class NodeReport:
     shape, bits, signed : its tensor, without the batch.
     acc_bits : declared width of the accumulator, None where there is none.
     needed_bits : width that is proved to suffice, None where there is none.
-    weight_bits : width of the weight codes, None where there are none.
+    weight_bits : width of a stored weight, None where there are none.
     zeros : share of the weights that are zero, 0...1, None where there are none.
     macs : multiplications by a weight per image; padded positions count, zero weights too, but not
         the zeros between the positions of a transposed convolution.
@@ -44,7 +44,10 @@ class NodeReport:
 
 
 def describe(graph: Graph) -> list[NodeReport]:
-    """A report for each node of ``graph``, in order; :class:`GraphError` for an invalid graph."""
+    """A report for each node of ``graph``, in order.
+
+    Raises :class:`GraphError` for an invalid graph.
+    """
     types, bounds = check_graph(graph)
     rows = []
     for node in graph.nodes:

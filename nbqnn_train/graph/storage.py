@@ -71,10 +71,10 @@ def save(graph: Graph, path: str | os.PathLike) -> None:
 
 
 def load(path: str | os.PathLike) -> Graph:
-    """The validated graph in the file ``path``; one-line :class:`GraphError` for others."""
+    """The validated graph in the file ``path``. Raises :class:`GraphError` for any other file."""
     try:
         with Path(path).open("rb") as file:
-            # A device or a disk image is told by its first bytes, not read to its end.
+            # The first bytes tell a device or a disk image; it is not read to its end.
             data = file.read(len(_MAGIC))
             if data == _MAGIC:
                 data += file.read()

@@ -23,8 +23,8 @@ def summarize(graph: Graph, batches: Iterable[np.ndarray] = ()) -> dict:
     - ``below`` and ``above``: the share of values that were clipped at either end, 0...1;
     - ``codes``: how often each code occurred, by code.
 
-    The latter two are there for quantizers (Input and Requantize) if there is an image in
-    ``batches``, arrays as :func:`nbqnn_train.graph.run` takes them.
+    The last two are those of quantizers (Input and Requantize). They need an image in ``batches``,
+    arrays as :func:`nbqnn_train.graph.run` takes them.
     """
     nodes = {row.name: asdict(row) for row in describe(graph)}
     for node in graph.nodes:

@@ -12,9 +12,9 @@ __all__ = ["validate"]
 def validate(graph: Graph) -> None:
     """Checks everything that the contract demands; see ``SPEC.md``.
 
-    Raises :class:`GraphError` with one line that names the node and the values: names, order,
-    fields, shapes, formats, outputs, unused nodes, and accumulators that could overflow their
-    declared width.
+    That is names, order, fields, shapes, formats, outputs, unused nodes, and accumulators that
+    could overflow their declared width. Raises :class:`GraphError` with one line that names the
+    node and the values.
     """
     check_graph(graph)
 

@@ -32,9 +32,9 @@ _SECTIONS: dict[str, Callable[[str, object], Section]] = {
 
 
 def build_report(folder: Path, out: Path) -> dict[str, list[str]]:
-    """Writes the page; returns kind -> names of what it was made from, and ``skipped``.
+    """Writes the page. Returns kind -> names of the results on it, and ``skipped``.
 
-    A result that lacks what its section shows is skipped: other versions may have written it.
+    A result that lacks what its section shows is skipped: another version may have written it.
 
     Raises
     ------

@@ -17,7 +17,7 @@ _LARGEST_JSON = 1 << 26
 _LARGEST_GRAPH = 1 << 30
 #: How a graph's file begins.
 _GRAPH = b"\x89NBQNN"
-#: Kind -> fields that its JSON has. The first kind that fits counts.
+#: Kind -> fields that its JSON has. The first kind that fits is taken.
 _KINDS: dict[str, tuple[str, ...]] = {
     "demo": ("network", "simulate", "synth"),
     "explore": ("candidates", "board", "budget"),
@@ -45,7 +45,7 @@ class Found:
 def find_results(folder: Path) -> list[Found]:
     """All results in a folder and those below it, in the order of their names.
 
-    Files that are none, or are damaged, are passed over.
+    Files that are no results, or are damaged, are passed over.
 
     Raises
     ------

@@ -26,7 +26,7 @@ def build_section(name: str, config: AcceleratorConfig) -> Section:
 
 
 def synth_section(name: str, result: Mapping) -> Section:
-    """What of the board is taken, and where the tables go."""
+    """The share of the board that is taken, and where the tables go."""
     share, array = result.get("share", {}), result["array"]
     rows = [
         {
@@ -43,7 +43,7 @@ def synth_section(name: str, result: Mapping) -> Section:
 
 
 def _tables_picture(result: Mapping) -> go.Figure:
-    """LUTs of the array, of what was mapped on its own beside it, and of the rest."""
+    """LUTs of the array, of modules that were mapped on their own, and of the rest."""
     parts = {"array": result["array"]["lut"]}
     for name, module in result.get("modules", {}).items():
         count = module["instances"]
@@ -51,7 +51,7 @@ def _tables_picture(result: Mapping) -> go.Figure:
             parts[f"{name} × {count}" if count > 1 else name] = module["lut"] * count
     rest = result["lut"] - sum(parts.values())
     if rest < 0:
-        # Some are inside others; which of them is not in the result.
+        # Some modules are inside others. The result does not say which.
         parts = {"array": result["array"]["lut"]}
         rest = result["lut"] - result["array"]["lut"]
     parts["rest"] = rest
@@ -62,7 +62,7 @@ def _tables_picture(result: Mapping) -> go.Figure:
 
 
 def simulate_section(name: str, result: Mapping) -> Section:
-    """Cycles and utilization of each layer, and how far from what is possible they are."""
+    """Cycles and utilization of each layer, and how far they are from what is possible."""
     layers: Sequence[Mapping] = result["layers"]
     columns = {"name": "", "cycles": ",.0f", "macs": ",d", "utilization": ".1%"}
     if any("estimated_cycles" in layer for layer in layers):
@@ -130,7 +130,7 @@ def _cycles_picture(layers: Sequence[Mapping], source: str) -> go.Figure:
 def _roofline(result: Mapping) -> list[go.Figure]:
     """Operations a second over operations for each byte, below what array and memory allow.
 
-    None for a result that does not have all of that.
+    Returns None for a result that lacks one of these.
     """
     rate, width = result.get("macs_per_cycle"), result.get("bytes_per_cycle")
     clock = result.get("clock_mhz")

@@ -71,14 +71,14 @@ class VerilatedBoard:
         self._library.nbqnn_write(self._board, data, len(data))
 
     def read(self, count: int) -> bytes:
-        """Up to ``count`` bytes: fewer if nothing more comes."""
+        """Returns up to ``count`` bytes, fewer if nothing more comes."""
         buffer = ctypes.create_string_buffer(count)
         patience = _PATIENCE_BITS * self._divisor
         got = self._library.nbqnn_read(self._board, buffer, count, patience)
         return buffer.raw[:got]
 
     def set_baud(self, baud: int) -> None:
-        """Bits per second, both ways, once the stop bit on the line is over."""
+        """Changes the bits per second, both ways, once the stop bit on the line is over."""
         self._library.nbqnn_run(self._board, 2 * self._divisor)
         self._divisor = max(1, round(self._clock_hz / baud))
         self._library.nbqnn_divisor(self._board, self._divisor)

@@ -15,9 +15,9 @@ _YOSYS = ("common_sim.vh", "ccu2c_sim.vh")
 def netlist_with_models(netlist: str) -> str:
     """Verilog that simulates: a netlist of ECP5 cells after the cells it may contain.
 
-    Tables, registers, carries and distributed memories are as Yosys models them; block memories
-    and the phase-locked loop, of which Yosys knows the ports only, as ``ecp5.v`` beside this file
-    does. Other cells (multipliers, above all) have no model.
+    Yosys models tables, registers, carries and distributed memories. Of block memories and the
+    phase-locked loop it knows the ports only: ``ecp5.v`` beside this file models them. Other cells,
+    such as multipliers, have no model.
     """
     spec = find_spec("pyosys")
     if spec is None or spec.origin is None:

@@ -15,7 +15,7 @@ from sim.simulate import checked_images, compare_images, first_difference, summa
 
 __all__ = ["simulate_netlist"]
 
-#: Clock cycles per bit on the line: as few as the board takes, for the sake of time.
+#: Clock cycles per bit on the line: as few as the board takes, which saves time.
 _DIVISOR = 4
 #: A run that takes longer than this, in seconds of real time, hangs.
 _TIME_LIMIT_S = 600.0
@@ -29,7 +29,7 @@ def simulate_netlist(
 ) -> dict:
     """As :func:`sim.simulate.simulate`, on the netlist that was placed and routed.
 
-    The images go through the very pins: the board's host interface is part of the netlist.
+    The images go through the pins: the board's host interface is part of the netlist.
 
     Parameters
     ----------

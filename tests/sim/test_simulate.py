@@ -44,7 +44,7 @@ def test_windows_of_signals():
     result = SimpleNamespace(layer_cycles=[100, 200, 300], cycles=610)
 
     def window(**options) -> tuple[int, int | None]:
-        trace = TraceRequest(path=Path("x"), form="vcd", **options).window(program, result)
+        trace = TraceRequest(path=Path("x"), form="vcd", **options).trace(program, result)
         return trace.begin, trace.end
 
     assert window() == (0, None)
