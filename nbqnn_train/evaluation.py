@@ -1,20 +1,33 @@
 """How good a run or a graph is, on all test images, in exact arithmetic."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from nbqnn_train.data import load_data
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.graph.infer import tensor_types
+from nbqnn_train.graph.results import Result
 from nbqnn_train.graph.storage import load
 from nbqnn_train.learn.accuracy import count_correct, count_correct_graph
 from nbqnn_train.learn.runs import CONFIG, read_run
 from nbqnn_train.learn.trained import trained_network
 
-__all__ = ["evaluate"]
+__all__ = ["Evaluation", "evaluate"]
 
 
-def evaluate(path: Path, data: str, data_dir: Path | None = None) -> dict:
-    """``{"accuracy": 0 ... 1, "images": n}`` on the test images of ``data``.
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(Result):
+    """The share of test images that were classified rightly, 0...1, and how many there were."""
+
+    kind: ClassVar[str] = "evaluate"
+
+    accuracy: float
+    images: int
+
+
+def evaluate(path: Path, data: str, data_dir: Path | None = None) -> Evaluation:
+    """The accuracy on the test images of ``data``.
 
     ``path`` is the folder of a run, computed by PyTorch in float64, or the file of a graph,
     computed by the interpreter. The two agree to the bit.
@@ -33,4 +46,4 @@ def evaluate(path: Path, data: str, data_dir: Path | None = None) -> dict:
     images = load_data(data, data_dir).test
     if images.shape != shape:
         raise NbqnnError(f"Images must have shape {shape}, not {images.shape}")
-    return {"accuracy": count(subject, images) / len(images), "images": len(images)}
+    return Evaluation(accuracy=count(subject, images) / len(images), images=len(images))

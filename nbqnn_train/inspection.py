@@ -23,8 +23,10 @@ def inspect(
     data_dir: Path | None = None,
     against: Path | None = None,
 ) -> dict:
-    """What :func:`nbqnn_train.graph.summary.summarize` gives for the file of a graph; for the
-    folder of a run what :func:`nbqnn_train.quantization_report.report_quantization` does.
+    """What is in the file of a graph or the folder of a run, node by node.
+
+    The result is that of :func:`nbqnn_train.graph.summary.summarize` for a graph, of
+    :func:`nbqnn_train.quantization_report.report_quantization` for a run, with its ``kind``.
 
     data, data_dir : where images come from, the first 256 of the test images. A run has its own by
         default; without any, a graph's codes are not counted.
@@ -36,16 +38,17 @@ def inspect(
         raise NbqnnError(f"Run or graph must exist, not {str(path)!r}")
     # Only runs and data need more than NumPy.
     if path.is_dir():
-        return _inspect_run(path, data, data_dir, against)
+        return {"kind": "inspect", **_inspect_run(path, data, data_dir, against)}
     graph = load(path)
     if against is not None:
         raise NbqnnError(f"Weights to compare with need a run, not the graph {str(path)!r}")
     if data is None:
-        return summarize(graph)
+        return {"kind": "inspect", **summarize(graph)}
     inputs = graph.input_nodes
     if len(inputs) != 1:
         raise NbqnnError(f"Graph for a data set must have one input, not {len(inputs)}")
-    return summarize(graph, _batches(data, data_dir, tensor_types(graph)[inputs[0].name].shape))
+    batches = _batches(data, data_dir, tensor_types(graph)[inputs[0].name].shape)
+    return {"kind": "inspect", **summarize(graph, batches)}
 
 
 def _inspect_run(path: Path, data: str | None, data_dir: Path | None, against: Path | None) -> dict:

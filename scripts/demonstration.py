@@ -95,6 +95,7 @@ class _Demo:
         with self._stage("synth"), spinner("yosys for shift and multiply") as step:
             synths = self._synthesize(step)
         return {
+            "kind": "demo",
             "network": {
                 "model": training.model,
                 "data": training.data,
@@ -102,7 +103,7 @@ class _Demo:
                 "act_bits": training.act_bits,
             },
             "train": trained,
-            "evaluate": evaluated,
+            "evaluate": evaluated.to_json(),
             "simulate": simulated,
             "synth": synths,
             "clock_mhz": hardware.clock_mhz,

@@ -9,6 +9,7 @@ import tomli_w
 from hw.boards.registry import BOARDS, find_board
 from hw.contract.files import write_text
 from hw.explore import Budget, explore
+from hw.explore.results import CandidateResult, ExplorationResult
 from hw.synth.area_model import estimate_area
 from nbqnn_train.graph.errors import NbqnnError
 from scripts.explore_pictures import explore_sections
@@ -35,19 +36,11 @@ def run_exploration(
     bram_percent: float,
     most: int,
     progress: Callable[[int, int], None] | None = None,
-) -> dict:
+) -> ExplorationResult:
     """Searches, and writes the best configuration and the pictures to the folder ``out``.
 
     Cycles that a search for the same graph has counted in the same folder are not counted again.
     Ctrl-C ends the search with what it has so far.
-
-    Returns
-    -------
-    dict
-        ``graph``, ``board``, ``budget``, ``compiled``, ``considered``, ``complete`` (it was not
-        interrupted), ``best`` (a name), and ``candidates``, the fastest first: ``config``,
-        ``cycles``, ``latency_ms``, ``images_per_second``, ``gops``, ``utilization``, ``lut``,
-        ``ff``, ``bram36``, ``dsp``, ``pareto``.
     """
     target = find_board(board)
     able = [one.name for one in BOARDS.values() if one.family == _FAMILY and one.memory]
@@ -69,19 +62,19 @@ def run_exploration(
         journal=out / _JOURNAL,
     )
     worth = {candidate.config.digest for candidate in found.front}
-    result = {
-        "graph": str(graph),
-        "board": board,
-        "budget": asdict(budget),
-        "compiled": found.compiled,
-        "considered": found.considered,
-        "complete": found.complete,
-        "best": found.best.config.name,
-        "candidates": [
-            candidate.as_dict() | {"pareto": candidate.config.digest in worth}
+    result = ExplorationResult(
+        graph=str(graph),
+        board=board,
+        budget=budget,
+        compiled=found.compiled,
+        considered=found.considered,
+        complete=found.complete,
+        best=found.best.config.name,
+        candidates=tuple(
+            CandidateResult.of(candidate, candidate.config.digest in worth)
             for candidate in found.candidates
-        ],
-    }
+        ),
+    )
     write_text(out / BEST, tomli_w.dumps(asdict(found.best.config)))
     title = f"Configurations of {board} for {graph.name}"
     note = (

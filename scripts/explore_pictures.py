@@ -1,9 +1,11 @@
 """A search for configurations, drawn."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 from plotly import graph_objects as go
 
+from hw.explore.results import ExplorationResult
 from scripts.pages import LEGEND, Section, html_table
 
 __all__ = ["explore_sections"]
@@ -30,11 +32,11 @@ _COLUMNS = {
 }
 
 
-def explore_sections(result: Mapping) -> list[Section]:
-    """Pictures and the table of the result of ``explore``, as its JSON has it."""
-    rows = [candidate | candidate["config"] for candidate in result["candidates"]]
+def explore_sections(result: ExplorationResult) -> list[Section]:
+    """Pictures and the table of a search."""
+    rows = [asdict(candidate) | asdict(candidate.config) for candidate in result.candidates]
     best = [row for row in rows if row["pareto"]]
-    limits = result["budget"]
+    limits = asdict(result.budget)
     return [
         Section(
             "Configurations worth having",

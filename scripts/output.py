@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from hw.contract.files import write_text
+from nbqnn_train.graph.results import Result
 
 __all__ = ["console", "progress", "spinner", "write_json"]
 
@@ -40,7 +41,8 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def write_json(path: Path | None, result: dict) -> None:
+def write_json(path: Path | None, result: Result | dict) -> None:
     """The result as JSON, if a file was asked for."""
     if path is not None:
-        write_text(path, json.dumps(result, indent=2) + "\n")
+        content = result.to_json() if isinstance(result, Result) else result
+        write_text(path, json.dumps(content, indent=2) + "\n")

@@ -81,9 +81,9 @@ def main(
                 )
             )
             # What has been measured is not lost if a later one takes too long.
-            write_json(json, {"networks": [one.to_json() for one in measured]})
+            write_json(json, _result(measured, {}))
     areas = {preset: _area(preset) for preset in dict.fromkeys(preset for _, preset, _ in chosen)}
-    write_json(json, {"networks": [one.to_json() for one in measured], "area": areas})
+    write_json(json, _result(measured, areas))
     if all(one in chosen for one in _COMPARED):
         console.print(_comparison(measured, areas))
     console.print(_networks(measured))
@@ -97,6 +97,11 @@ def main(
     )
     if any(one.mismatches for one in measured):
         raise typer.Exit(1)
+
+
+def _result(measured: list[Measurement], areas: dict[str, dict]) -> dict:
+    networks = [one.to_json() for one in measured]
+    return {"kind": "performance", "networks": networks, "area": areas}
 
 
 def _area(preset: str) -> dict:

@@ -1,9 +1,12 @@
 """Results as tables that a person can read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 from rich.text import Text
+
+from hw.explore.results import ExplorationResult
+from hw.model.estimate import ProgramEstimate
 
 __all__ = [
     "area_table",
@@ -35,24 +38,24 @@ def layer_table(result: dict) -> Table:
     return table
 
 
-def estimate_table(result: dict) -> Table:
-    """What each layer will take, from the result of ``compile``."""
+def estimate_table(result: ProgramEstimate) -> Table:
+    """What each layer takes by the cycle model."""
     counts = ("cycles", "array", "stall", "load", "store")
     title = "Estimated cycles per image, by layer: in all, steps of the array, its standing still, "
     table = plain_table("layer", *counts, "busy", title=f"{title}transfers under way")
-    for layer in result["layers"]:
+    for layer in result.layers:
         table.add_row(
-            layer["name"],
-            *(f"{layer[count]:,}" for count in counts),
-            f"{layer['utilization']:.1%}",
+            layer.name,
+            *(f"{getattr(layer, count):,}" for count in counts),
+            f"{layer.utilization:.1%}",
         )
     return table
 
 
-def stall_line(result: dict) -> str:
-    """What the array waited for, in cycles per image, from ``simulate`` or ``compile``."""
-    causes = ", ".join(f"{cause} {cycles:,.0f}" for cause, cycles in result["stalls"].items())
-    return f"the array stands still for {sum(result['stalls'].values()):,.0f} cycles: {causes}"
+def stall_line(stalls: Mapping[str, float]) -> str:
+    """What the array waits for, in cycles per image."""
+    causes = ", ".join(f"{cause} {cycles:,.0f}" for cause, cycles in stalls.items())
+    return f"the array stands still for {sum(stalls.values()):,.0f} cycles: {causes}"
 
 
 def area_table(results: Sequence[dict], names: Sequence[str] = ("accelerator",)) -> Table:
@@ -74,26 +77,26 @@ def area_table(results: Sequence[dict], names: Sequence[str] = ("accelerator",))
     return table
 
 
-def front_table(result: dict) -> Table:
-    """The configurations worth having, from the result of ``explore``."""
+def front_table(result: ExplorationResult) -> Table:
+    """The configurations worth having."""
     table = plain_table(
         *("array", "words", "drain", "images/s", "ms", "busy", "LUT", "BRAM36"),
-        title=f"Configurations worth having on {result['board']} (lanes×filters×pixels, words of "
+        title=f"Configurations worth having on {result.board} (lanes×filters×pixels, words of "
         "activations + weights, channels×positions written in a cycle)",
     )
-    for candidate in result["candidates"]:
-        if not candidate["pareto"]:
+    for candidate in result.candidates:
+        if not candidate.pareto:
             continue
-        config = candidate["config"]
+        config = candidate.config
         table.add_row(
-            "×".join(str(config[field]) for field in ("lanes", "filters", "pixels")),
-            "+".join(_short(config[field]) for field in ("act_depth", "weight_depth")),
-            "×".join(str(config[field]) for field in ("post_lanes", "post_positions")),
-            f"{candidate['images_per_second']:,.1f}",
-            f"{candidate['latency_ms']:,.2f}",
-            f"{candidate['utilization']:.0%}",
-            f"{candidate['lut']:,}",
-            f"{candidate['bram36']:g}",
+            f"{config.lanes}×{config.filters}×{config.pixels}",
+            f"{_short(config.act_depth)}+{_short(config.weight_depth)}",
+            f"{config.post_lanes}×{config.post_positions}",
+            f"{candidate.images_per_second:,.1f}",
+            f"{candidate.latency_ms:,.2f}",
+            f"{candidate.utilization:.0%}",
+            f"{candidate.lut:,}",
+            f"{candidate.bram36:g}",
         )
     return table
 

@@ -349,6 +349,7 @@ def summary(
             values |= {field: round(value) for field, value in per_image[name].items()}
     macs = sum(layer.macs for layer in program.layers) / batch
     return {
+        "kind": "simulate",
         "images": sum(len(next(iter(result.outputs.values()))) for result in results),
         "batch": batch,
         "mismatches": mismatches,

@@ -66,21 +66,6 @@ class Candidate:
     def utilization(self) -> float:
         return self.macs / (self.cycles * self.config.multiplies_per_cycle)
 
-    def as_dict(self) -> dict:
-        """For JSON."""
-        return {
-            "config": asdict(self.config),
-            "cycles": self.cycles,
-            "latency_ms": 1e3 * self.seconds,
-            "images_per_second": 1 / self.seconds,
-            "gops": self.gops,
-            "utilization": self.utilization,
-            "lut": self.lut,
-            "ff": self.ff,
-            "bram36": self.bram36,
-            "dsp": self.dsp,
-        }
-
 
 def in_order(candidates: Iterable[Candidate]) -> list[Candidate]:
     """The fastest first; of those that cost the same the one with the smallest memories."""

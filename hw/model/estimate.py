@@ -1,28 +1,68 @@
-"""What a program will cost for each image, by the cycle model: all of it and layer by layer."""
+"""What a program costs for each image, by the cycle model: all of it and layer by layer."""
+
+from dataclasses import dataclass
+from typing import ClassVar
 
 from hw.contract.memory_timing import BoardMemory
 from hw.contract.program import Program
 from hw.model.cycles import estimate_cycles
 from hw.model.traffic import layer_bytes
+from nbqnn_train.graph.results import Result
 
-__all__ = ["estimate_program"]
+__all__ = ["LayerCost", "ProgramEstimate", "estimate_program"]
 
 
-def estimate_program(program: Program, memory: BoardMemory) -> dict:
-    """Cycles per image, and why.
+@dataclass(frozen=True, kw_only=True)
+class LayerCost:
+    """One layer of one image; of a layer that runs for each image of a batch, the mean.
 
-    Returns
-    -------
-    dict
-        ``batch``, images of a run; ``cycles_per_image``; ``images_per_second`` at ``clock_mhz``;
-        ``stalls``: cycles in which the array stands still, by the names of
-        :class:`hw.contract.causes.Stall`; ``read_bytes`` and ``written_bytes``, with the commands;
-        ``utilization`` of the array; what it and the memory can do at most (``macs_per_cycle``,
-        ``bytes_per_cycle``); ``layers``, each with ``name``, ``cycles``, cycles in which the array
-        takes steps (``array``) or stands still (``stall``) and in which the transfers are at work
-        (``load``, ``store``), ``macs``, ``bytes`` to and from the memory, ``utilization``. All are
-        of one image; of a layer that runs for each image of a batch, their mean.
+    array, stall : cycles in which the array takes steps or stands still.
+    load, store : cycles in which these engines work.
+    bytes : to and from the memory.
     """
+
+    name: str
+    cycles: int
+    array: int
+    stall: int
+    load: int
+    store: int
+    macs: int
+    bytes: int
+    utilization: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgramEstimate(Result):
+    """What one image costs.
+
+    batch : images of a run.
+    images_per_second : at ``clock_mhz``.
+    stalls : cycles in which the array stands still, by the names of
+        :class:`hw.contract.causes.Stall`.
+    read_bytes, written_bytes : with the commands.
+    macs_per_cycle, bytes_per_cycle : what the array and the memory can do at most.
+    build : the build that the program is for, if it is known.
+    """
+
+    kind: ClassVar[str] = "compile"
+
+    batch: int
+    cycles_per_image: float
+    images_per_second: float
+    clock_mhz: int
+    stalls: dict[str, float]
+    read_bytes: int
+    written_bytes: int
+    utilization: float
+    macs_per_cycle: int
+    bytes_per_cycle: float
+    layers: tuple[LayerCost, ...]
+    build: dict | None = None
+
+
+def estimate_program(program: Program, memory: BoardMemory) -> ProgramEstimate:
+    """What the program costs behind a board's memory."""
     config, batch = program.config, program.batch
     timing = memory.timing(config.clock_mhz)
     estimate = estimate_cycles(program, timing)
@@ -42,20 +82,20 @@ def estimate_program(program: Program, memory: BoardMemory) -> dict:
     for layer, sums in per_image.items():
         values = {name: round(value) for name, value in sums.items()}
         possible = max(1, values["cycles"]) * config.multiplies_per_cycle
-        layers.append({"name": layer, **values, "utilization": values["macs"] / possible})
+        layers.append(LayerCost(name=layer, utilization=values["macs"] / possible, **values))
     cycles = estimate.cycles / batch
     macs = sum(layer.macs for layer in estimate.layers) / batch
     ports = config.axi_beat_bits / 8
-    return {
-        "batch": batch,
-        "cycles_per_image": cycles,
-        "images_per_second": config.clock_mhz * 1e6 / cycles,
-        "clock_mhz": config.clock_mhz,
-        "stalls": {cause: stalled / batch for cause, stalled in estimate.stalls.items()},
-        "read_bytes": round(estimate.read_bytes / batch),
-        "written_bytes": round(estimate.written_bytes / batch),
-        "utilization": macs / (cycles * config.multiplies_per_cycle),
-        "macs_per_cycle": config.multiplies_per_cycle,
-        "bytes_per_cycle": min(timing.bytes_per_cycle or ports, ports),
-        "layers": layers,
-    }
+    return ProgramEstimate(
+        batch=batch,
+        cycles_per_image=cycles,
+        images_per_second=config.clock_mhz * 1e6 / cycles,
+        clock_mhz=config.clock_mhz,
+        stalls={cause: stalled / batch for cause, stalled in estimate.stalls.items()},
+        read_bytes=round(estimate.read_bytes / batch),
+        written_bytes=round(estimate.written_bytes / batch),
+        utilization=macs / (cycles * config.multiplies_per_cycle),
+        macs_per_cycle=config.multiplies_per_cycle,
+        bytes_per_cycle=min(timing.bytes_per_cycle or ports, ports),
+        layers=tuple(layers),
+    )

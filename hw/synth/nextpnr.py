@@ -105,6 +105,7 @@ def synth_nextpnr(
     )
     lanes = design.config.multiplies_per_cycle
     return {
+        "kind": "synth",
         "tool": "nextpnr",
         "tool_version": tool_version,
         "board": board.name,

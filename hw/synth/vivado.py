@@ -164,6 +164,7 @@ def read_vivado(build: Path, board: Board, *, quick: bool = False) -> dict:
     core = next((row.path for row in rows if "nbqnn_core" in row.module), None)
     lanes = design.config.multiplies_per_cycle
     return {
+        "kind": "synth",
         "tool": "vivado",
         "tool_version": tool_version(reports / "route_utilization.rpt"),
         "board": board.name,

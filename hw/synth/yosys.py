@@ -67,6 +67,7 @@ def synth_yosys(
     )
     lanes = design.config.multiplies_per_cycle
     return {
+        "kind": "synth",
         "tool": "yosys",
         "tool_version": version,
         "board": board.name,

@@ -246,6 +246,7 @@ def _finish(
             best = {"best_epoch": stop.epoch, "validation_accuracy": stop.accuracy}
     write_weights(out / WEIGHTS, network.state_dict())
     result = {
+        "kind": "train",
         "accuracy": count_correct(network, data.test) / len(data.test),
         "images": len(data.test),
         "model": config.model,

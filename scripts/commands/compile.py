@@ -45,10 +45,10 @@ def compile_(
     write_json(json, result)
     console.print(estimate_table(result))
     console.print(
-        f"{result['cycles_per_image']:,.0f} cycles per image by the cycle model, "
-        f"{result['images_per_second']:,.1f} images/s at {config.clock_mhz} MHz, "
-        f"utilization {result['utilization']:.1%}",
+        f"{result.cycles_per_image:,.0f} cycles per image by the cycle model, "
+        f"{result.images_per_second:,.1f} images/s at {config.clock_mhz} MHz, "
+        f"utilization {result.utilization:.1%}",
         soft_wrap=True,
     )
-    console.print(stall_line(result), soft_wrap=True)
+    console.print(stall_line(result.stalls), soft_wrap=True)
     console.print(f"program for {config.name} in {out}", soft_wrap=True)

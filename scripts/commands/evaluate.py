@@ -22,4 +22,4 @@ def evaluate(
 
     result = run_evaluation(path, data, data_dir)
     write_json(json, result)
-    console.print(f"accuracy {result['accuracy']:.2%} of {result['images']} images")
+    console.print(f"accuracy {result.accuracy:.2%} of {result.images} images")

@@ -55,11 +55,11 @@ def explore(
     write_json(json, result)
     console.print(front_table(result))
     console.print(
-        f"at most {result['budget']['lut']:,} LUTs and {result['budget']['bram36']:,} BRAM36: "
-        f"{result['considered']:,} configurations considered, {result['compiled']} compiled; the "
+        f"at most {result.budget.lut:,} LUTs and {result.budget.bram36:,} BRAM36: "
+        f"{result.considered:,} configurations considered, {result.compiled} compiled; the "
         f"fastest is in {out / BEST}, pictures are in {out / PICTURES}",
         soft_wrap=True,
     )
-    if not result["complete"]:
+    if not result.complete:
         console.print("it was interrupted; the same command goes on", soft_wrap=True)
         raise typer.Exit(_INTERRUPTED)

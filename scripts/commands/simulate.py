@@ -86,7 +86,7 @@ def simulate(
         f"{result['cycles_per_image']:,.0f} cycles per image, "
         f"utilization {result['utilization']:.1%}"
     )
-    console.print(stall_line(result), soft_wrap=True)
+    console.print(stall_line(result["stalls"]), soft_wrap=True)
     if result["mismatches"]:
         first = result["first_mismatch"]
         begin, end = first["cycles"]

@@ -59,7 +59,8 @@ def synth(
         with spinner("vivado") as report:
             result = run_vivado(build, target, quick=quick, progress=report)
         if result is None:
-            write_json(json, {"tool": tool.value, "board": board, "files": [str(f) for f in files]})
+            files_found = {"kind": "project", "tool": tool.value, "board": board}
+            write_json(json, files_found | {"files": [str(file) for file in files]})
             console.print(
                 "Vivado is not on the path; where it is: "
                 f"cd {files[-1].parent} && {VIVADO_COMMAND}",

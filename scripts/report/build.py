@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hw.contract.files import write_text
+from hw.explore.results import ExplorationResult
 from nbqnn_train.graph.errors import NbqnnError
 from scripts.explore_pictures import explore_sections
 from scripts.pages import Section, page
@@ -14,14 +15,15 @@ from scripts.report.hardware_part import (
     simulate_section,
     synth_section,
 )
-from scripts.report.training_part import evaluate_section, nodes_section, run_section
+from scripts.report.training_part import accuracy_section, nodes_section, run_section
 
 __all__ = ["build_report"]
 
 #: Kind -> its section, in the order of the page.
 _SECTIONS: dict[str, Callable[[str, object], Section]] = {
     "run": run_section,
-    "evaluate": evaluate_section,
+    "train": accuracy_section,
+    "evaluate": accuracy_section,
     "graph": nodes_section,
     "inspect": nodes_section,
     "build": build_section,
@@ -49,7 +51,7 @@ def build_report(folder: Path, out: Path) -> dict[str, list[str]]:
     for one in found:
         try:
             sections += _sections(one)
-        except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError):
+        except (NbqnnError, KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError):
             used.setdefault("skipped", []).append(one.name)
             continue
         used.setdefault(one.kind, []).append(one.name)
@@ -78,5 +80,5 @@ def _parts(one: Found) -> list[Found]:
 
 def _sections(one: Found) -> list[Section]:
     if one.kind == "explore":
-        return explore_sections(one.content)
+        return explore_sections(ExplorationResult.from_json(one.content))
     return [_SECTIONS[one.kind](one.name, one.content)]

@@ -1,4 +1,4 @@
-"""Which results a folder holds, whatever their names are."""
+"""Which results a folder holds, whatever their names are. JSON says its kind."""
 
 import csv
 import json
@@ -17,16 +17,8 @@ _LARGEST_JSON = 1 << 26
 _LARGEST_GRAPH = 1 << 30
 #: How a graph's file begins.
 _GRAPH = b"\x89NBQNN"
-#: Kind -> fields that its JSON has. The first kind that fits is taken.
-_KINDS: dict[str, tuple[str, ...]] = {
-    "demo": ("network", "simulate", "synth"),
-    "explore": ("candidates", "board", "budget"),
-    "simulate": ("layers", "mismatches", "cycles_per_image"),
-    "compile": ("layers", "cycles_per_image", "read_bytes"),
-    "synth": ("lut", "ff", "bram36", "dsp", "array", "tool"),
-    "inspect": ("nodes", "images"),
-    "evaluate": ("accuracy", "images"),
-}
+#: Kinds of JSON results that the report shows.
+_KINDS = ("demo", "explore", "simulate", "compile", "synth", "inspect", "evaluate", "train")
 
 
 @dataclass(frozen=True)
@@ -78,19 +70,11 @@ def _results(folder: Path) -> Iterator[Found]:
                 continue
         elif path.suffix == ".json" and path.is_file():
             content = _json(path)
-            if (kind := _kind(content)) is not None:
+            kind = content.get("kind") if isinstance(content, Mapping) else None
+            if kind in _KINDS:
                 yield Found(kind, name, content)
         elif path.is_file() and (graph := _graph(path)) is not None:
             yield Found("graph", name, graph)
-
-
-def _kind(content: object) -> str | None:
-    if not isinstance(content, Mapping):
-        return None
-    for kind, fields in _KINDS.items():
-        if all(field in content for field in fields):
-            return kind
-    return None
 
 
 def _json(path: Path) -> object:

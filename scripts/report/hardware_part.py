@@ -6,6 +6,7 @@ from dataclasses import asdict
 from plotly import graph_objects as go
 
 from hw.contract.config import AcceleratorConfig
+from hw.model.estimate import ProgramEstimate
 from scripts.pages import LEGEND, Section, html_table
 
 __all__ = ["build_section", "compile_section", "simulate_section", "synth_section"]
@@ -80,17 +81,18 @@ def simulate_section(name: str, result: Mapping) -> Section:
     return Section(f"Simulation: {name}", [*parts, html_table(layers, columns)])
 
 
-def compile_section(name: str, result: Mapping) -> Section:
+def compile_section(name: str, content: Mapping) -> Section:
     """What the cycle model says of a program."""
-    layers: Sequence[Mapping] = result["layers"]
+    result = ProgramEstimate.from_json(content)
+    layers = [asdict(layer) for layer in result.layers]
     counts = ("cycles", "array", "stall", "load", "store", "bytes", "macs")
     columns = {"name": "", **dict.fromkeys(counts, ",d"), "utilization": ".1%"}
     text = (
-        f"<p>{result['cycles_per_image']:,.0f} cycles per image by the cycle model, "
-        f"{result['images_per_second']:,.1f} images a second at {result['clock_mhz']} MHz; "
-        f"{result['read_bytes']:,} bytes read and {result['written_bytes']:,} written.</p>"
+        f"<p>{result.cycles_per_image:,.0f} cycles per image by the cycle model, "
+        f"{result.images_per_second:,.1f} images a second at {result.clock_mhz} MHz; "
+        f"{result.read_bytes:,} bytes read and {result.written_bytes:,} written.</p>"
     )
-    parts = [text, _cycles_picture(layers, "model"), *_roofline(result)]
+    parts = [text, _cycles_picture(layers, "model"), *_roofline(asdict(result))]
     return Section(f"Program: {name}", [*parts, html_table(layers, columns)])
 
 

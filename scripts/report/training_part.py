@@ -8,7 +8,7 @@ from nbqnn_train.graph import Graph
 from nbqnn_train.graph.summary import summarize
 from scripts.pages import Section, html_table
 
-__all__ = ["evaluate_section", "nodes_section", "run_section"]
+__all__ = ["accuracy_section", "nodes_section", "run_section"]
 
 #: Curves from the top, where a log has them; then whatever else it has.
 _FIRST = ("loss", "accuracy", "lambda", "lr")
@@ -31,7 +31,7 @@ def run_section(name: str, curves: Mapping[str, list[tuple[int, float]]]) -> Sec
     return Section(f"Training: {name}", [figure])
 
 
-def evaluate_section(name: str, result: Mapping) -> Section:
+def accuracy_section(name: str, result: Mapping) -> Section:
     """An accuracy."""
     columns = {"accuracy": ".2%", "images": ",d"}
     return Section(f"Accuracy: {name}", [html_table([result], columns)])

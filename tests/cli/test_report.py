@@ -10,6 +10,7 @@ from nbqnn_train.graph import save
 from tests.cli.networks import small_graph
 
 SYNTH = {
+    "kind": "synth",
     "tool": "yosys",
     "board": "zcu102",
     "lut": 1000,
@@ -26,6 +27,7 @@ SYNTH = {
     },
 }
 SIMULATE = {
+    "kind": "simulate",
     "images": 3,
     "mismatches": 0,
     "cycles_per_image": 1500.0,
@@ -42,6 +44,8 @@ SIMULATE = {
     ],
 }  # fmt: skip
 COMPILE = {
+    "kind": "compile",
+    "stalls": {"load": 300.0},
     "batch": 1,
     "cycles_per_image": 1500.0,
     "images_per_second": 166666.7,
@@ -70,8 +74,14 @@ CANDIDATE = {
     "pareto": True,
 }
 EXPLORE = {
+    "kind": "explore",
+    "graph": "network.graph",
     "board": "zcu102",
-    "budget": {},
+    "budget": {"lut": 100, "ff": 200, "bram36": 30, "dsp": 4},
+    "compiled": 2,
+    "considered": 9,
+    "complete": True,
+    "best": "tiny",
     "candidates": [CANDIDATE, CANDIDATE | {"pareto": False}],
 }
 METRICS = "epoch,step,loss,accuracy\n0,10,2.5,\n0,20,1.5,\n0,20,,0.75\n"
@@ -80,7 +90,7 @@ RESULTS = {
     "compiled.json": COMPILE,
     "simulated.json": SIMULATE,
     "search.json": EXPLORE,
-    "accuracy.json": {"accuracy": 0.875, "images": 80},
+    "accuracy.json": {"kind": "evaluate", "accuracy": 0.875, "images": 80},
 }
 
 
@@ -96,7 +106,7 @@ def folder(tmp_path):
     (results / "build" / "hw.json").write_text(PRESETS["tiny"].to_json())
     save(small_graph(), results / "network.graph")
     (results / "half.json").write_text('{"lut": ')
-    (results / "other.json").write_text('{"lut": 5}')
+    (results / "other.json").write_text('{"accuracy": 0.5, "images": 5}')
     (results / "half.graph").write_bytes((results / "network.graph").read_bytes()[:100])
     (results / "notes.txt").write_text("nothing")
     return results

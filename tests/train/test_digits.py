@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from nbqnn_train.data import load_data
-from nbqnn_train.evaluation import evaluate
+from nbqnn_train.evaluation import Evaluation, evaluate
 from nbqnn_train.graph import Conv2d, Linear, Requantize, load, run, save
 from nbqnn_train.learn.config import TrainConfig
 from nbqnn_train.learn.trained import export_run, load_run
@@ -84,7 +84,7 @@ def test_graph_predicts_what_pytorch_predicts(trained, graph_file):
 
 def test_evaluations_agree(trained, graph_file):
     result = json.loads((trained / "result.json").read_text())
-    expected = {"accuracy": result["accuracy"], "images": 360}
+    expected = Evaluation(accuracy=result["accuracy"], images=360)
     assert evaluate(trained, "digits") == expected
     assert evaluate(graph_file, "digits") == expected
 

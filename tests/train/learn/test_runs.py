@@ -164,7 +164,7 @@ def test_stops_early_with_the_best_weights(tmp_path, monkeypatch, capsys):
     held_out = split(load_data("digits"), None, 100).validation
     network = float_network("digits", 10, 1, tmp_path / "run" / "weights.safetensors")
     assert count_correct(network, held_out) / 100 == pytest.approx(max(shown) / 100)
-    assert evaluate(tmp_path / "run", "digits")["accuracy"] == result["accuracy"]
+    assert evaluate(tmp_path / "run", "digits").accuracy == result["accuracy"]
     # Resumed before it could write its result, it is still over.
     (tmp_path / "run" / "result.json").unlink()
     again = train(config, tmp_path / "run", resume=True)
@@ -176,7 +176,7 @@ def test_full_precision_is_what_another_training_begins_with(tmp_path):
     options = OPTIONS | {"epochs": 2}
     baseline = train(TrainConfig(**options, full_precision=True), tmp_path / "float")
     assert baseline["accuracy"] > 0.8
-    assert evaluate(tmp_path / "float", "digits")["accuracy"] == baseline["accuracy"]
+    assert evaluate(tmp_path / "float", "digits").accuracy == baseline["accuracy"]
     with pytest.raises(NbqnnError, match="Run must be of a quantized network, not in full"):
         export_run(tmp_path / "float")
     weights_file = tmp_path / "float" / "weights.safetensors"
@@ -361,7 +361,7 @@ def test_accumulated_gradients_and_bfloat16(tmp_path):
     options = OPTIONS | {"epochs": 3, "accumulate": 4, "precision": "bf16-mixed"}
     result = train(TrainConfig(**options), tmp_path / "run")
     assert result["accuracy"] > 0.3
-    assert evaluate(tmp_path / "run", "digits")["accuracy"] == result["accuracy"]
+    assert evaluate(tmp_path / "run", "digits").accuracy == result["accuracy"]
     (metrics,) = (tmp_path / "run").glob("csv/*/metrics.csv")
     # 11 batches are 3 steps, the last one of 3 batches; 3 epochs are 9 steps.
     assert load_run(tmp_path / "run").calibrated

@@ -1,0 +1,97 @@
+"""What a command found: a dataclass here, JSON in files. Every result says its kind."""
+
+import types
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from typing import Any, ClassVar, Self, Union, get_args, get_origin, get_type_hints
+
+from nbqnn_train.graph.errors import NbqnnError
+
+__all__ = ["Result", "ResultError"]
+
+
+class ResultError(NbqnnError):
+    """JSON that is not such a result; the message names the field."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """The base of all results.
+
+    kind : what it is a result of; the field ``kind`` of its JSON.
+    derived : properties that the JSON has too, for those who read only that.
+    """
+
+    kind: ClassVar[str]
+    derived: ClassVar[tuple[str, ...]] = ()
+
+    def to_json(self) -> dict:
+        """``kind``, all fields and what is derived; not a field that is None as by default."""
+        return {"kind": self.kind, **_plain(self)}
+
+    @classmethod
+    def from_json(cls, content: object) -> Self:
+        """The result that :meth:`to_json` wrote. Fields that are unknown are passed over.
+
+        Raises :class:`ResultError` for another kind, and for a field that is missing or of another
+        type.
+        """
+        kind = content.get("kind") if isinstance(content, dict) else None
+        if kind != cls.kind:
+            raise ResultError(f"result must be of kind {cls.kind!r}, not {kind!r}")
+        return _structured(cls, content, "result")
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        values = {
+            field.name: getattr(value, field.name)
+            for field in fields(value)
+            if getattr(value, field.name) is not None or field.default is not None
+        }
+        values |= {name: getattr(value, name) for name in getattr(value, "derived", ())}
+        return {name: _plain(one) for name, one in values.items()}
+    if isinstance(value, dict):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    return value
+
+
+def _structured(kind: Any, value: Any, what: str) -> Any:
+    """``value``, out of JSON, as the type ``kind``."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        (kind,) = (one for one in arguments if one is not type(None))
+        return _structured(kind, value, what)
+    if is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise _wrong(what, "a table", value)
+        hints, values = get_type_hints(kind), {}
+        for field in fields(kind):
+            if field.name in value:
+                inside = f"{what}.{field.name}"
+                values[field.name] = _structured(hints[field.name], value[field.name], inside)
+            elif field.default is MISSING and field.default_factory is MISSING:
+                raise ResultError(f"{what}: field {field.name!r} is missing")
+        return kind(**values)
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise _wrong(what, "a list", value)
+        return tuple(
+            _structured(arguments[0], one, f"{what}[{at}]") for at, one in enumerate(value)
+        )
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise _wrong(what, "a table", value)
+        return {key: _structured(arguments[1], one, f"{what}.{key}") for key, one in value.items()}
+    if kind is float and type(value) is int:
+        return float(value)
+    if kind is not Any and type(value) is not kind:
+        raise _wrong(what, f"of type {kind.__name__}", value)
+    return value
+
+
+def _wrong(what: str, wanted: str, value: object) -> ResultError:
+    return ResultError(f"{what} must be {wanted}, not {str(value)[:80]!r}")
