@@ -18,6 +18,7 @@ from nbqnn_train.quant.reading.program import Example, private_copy
 from nbqnn_train.quant.reading.read import read_network
 from nbqnn_train.quant.reading.refusals import NetworkRefused, Refusal
 from nbqnn_train.quant.self_check import check_network, fingerprint, is_fresh
+from nbqnn_train.quant.widths import check_widths
 
 __all__ = ["LayerConfig", "NetworkRefused", "QuantConfig", "Refusal", "calibrate", "convert"]
 
@@ -38,8 +39,8 @@ def convert(module: nn.Module, config: QuantConfig, example=None) -> QuantNetwor
         are right or refused when they come.
 
     Raises :class:`NetworkRefused` with everything that is not supported, where, and what helps
-    (``refusals``); :class:`NbqnnError` for weights that are no numbers, and for a pattern of
-    ``config.overrides`` that matches no layer.
+    (``refusals``), and for layers whose sums might not fit an accumulator; :class:`NbqnnError` for
+    weights that are no numbers, and for a pattern of ``config.overrides`` that matches no layer.
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"Module must be a torch.nn.Module, not {module!r}")
@@ -55,6 +56,7 @@ def convert(module: nn.Module, config: QuantConfig, example=None) -> QuantNetwor
         reading = read_network(private, example)
     _check_patterns(config, reading.operations)
     network = build_network(reading, config)
+    check_widths(network, type(module).__name__)
     network.origin = Origin(private, example, reading, guessed=guessed)
     check_network(network)
     network.origin.fingerprint = fingerprint(network)

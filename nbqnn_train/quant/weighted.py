@@ -166,13 +166,14 @@ class WeightedLayer(nn.Module):
         """The weights' exponents, limited to what a requantizer of shift mode can express."""
         if not self.shift_mode or not self.out.calibrated:
             return self.exponent
-        most = self._fan_in() * (1 << largest_log2(self.bits)) * source.magnitude
+        most = self.largest_sum() * source.magnitude
         gap = self.out.format.exponent - source.exponent
         limit = shift_limit(most, self.out.bits)
         return self.exponent.clamp(gap - limit, gap + MULTIPLIER_LOG2_SHIFT_MODE)
 
-    def _fan_in(self) -> int:
-        return math.prod(self.weight.shape[1:])
+    def largest_sum(self) -> int:
+        """The largest magnitude that the codes of one output's weights can add up to."""
+        return math.prod(self.weight.shape[1:]) << largest_log2(self.bits)
 
     # The ways to compute.
 

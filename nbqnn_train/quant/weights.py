@@ -21,13 +21,19 @@ _ZERO_CHANNEL_EXPONENT = -16
 _EXPONENT_RANGE = (-100, 100)
 #: The largest numbers below one half.
 _BELOW_HALF = {torch.float32: 0.5 - 2.0**-25, torch.float64: 0.5 - 2.0**-54}
+#: Of the largest code that learning uses, whatever the format could hold.
+_LARGEST_LOG2 = 15
 #: Tried around the exponent that maps the largest magnitude into [top level, twice that).
 _CANDIDATES = (1, 0, -1, -2)
 
 
 def largest_log2(bits: int) -> int:
-    """log2 of the largest code: 0, 2, 6, 14, 30 for 2 ... 6 bits."""
-    return (1 << (bits - 1)) - 2
+    """log2 of the largest code that learning uses: 0, 2, 6, 14, 15 for 2 ... 6 bits.
+
+    A code of 6 bits could be as large as 2**30, but then accumulators leave no bits for the
+    multipliers of requantizers, and weights below 2**-15 of a channel's largest add nothing.
+    """
+    return min((1 << (bits - 1)) - 2, _LARGEST_LOG2)
 
 
 def power_of_two(exponent: Tensor, dtype: torch.dtype) -> Tensor:

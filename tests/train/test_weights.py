@@ -20,7 +20,8 @@ WEIGHT_BITS = range(2, 7)
 
 
 def levels(bits: int) -> list[int]:
-    powers = [1 << k for k in range(2 ** (bits - 1) - 1)]
+    """Of 6 bits learning uses 16 of the 31 magnitudes."""
+    powers = [1 << k for k in range(min(2 ** (bits - 1) - 1, 16))]
     return sorted([0, *powers, *(-p for p in powers)])
 
 
