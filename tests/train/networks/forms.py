@@ -38,7 +38,8 @@ def mlp_images():
 def jet_tagging():
     names = ("fc1", "relu1", "fc2", "relu2", "output")
     layers = nn.Linear(16, 12), nn.ReLU(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 5)
-    return nn.Sequential(OrderedDict(zip(names, layers, strict=True)), nn.Softmax(dim=-1))
+    named = OrderedDict(zip(names, layers, strict=True))
+    return nn.Sequential(OrderedDict(named, softmax=nn.Softmax(dim=-1)))
 
 
 @family("matrix products", (10,))
