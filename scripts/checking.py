@@ -1,6 +1,7 @@
 """``nbqnn check``: what becomes of a network, layer by layer, before anything is trained."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import asdict
 from math import prod
 from pathlib import Path
@@ -12,7 +13,7 @@ from hw.boards.presets import load_config
 from hw.boards.registry import find_memory
 from hw.compiler import compile_graph
 from hw.contract.config import AcceleratorConfig
-from hw.model.estimate import estimate_program
+from hw.model.estimate import LayerCost, estimate_program
 from hw.synth.build import read_build
 from nbqnn_train.convert import QuantConfig, calibrate, convert
 from nbqnn_train.data import load_data
@@ -107,9 +108,9 @@ def check_network(
         return result
     estimate = estimate_program(program, find_memory(_MEMORY))
     outputs = {layer.name: layer.output for layer in program.layers}
-    _add_cycles(result["layers"], estimate["layers"], outputs)
+    _add_cycles(result["layers"], estimate.layers, outputs)
     names = ("cycles_per_image", "images_per_second", "clock_mhz", "utilization")
-    result["hardware"] |= {name: estimate[name] for name in names}
+    result["hardware"] |= {name: getattr(estimate, name) for name in names}
     result["accepted"] = True
     return result
 
@@ -202,16 +203,18 @@ def _map_bytes(node: NodeReport) -> int:
     return -(-prod(node.shape) * node.bits // 8)
 
 
-def _add_cycles(layers: list[dict], estimated: list[dict], outputs: dict[str, str]) -> None:
+def _add_cycles(
+    layers: list[dict], estimated: Sequence[LayerCost], outputs: dict[str, str]
+) -> None:
     """Cycles of the program's layers, which are named after one of the nodes that they compute."""
     known = {layer["name"]: layer for layer in layers}
     for one in estimated:
-        names = (one["name"], outputs.get(one["name"], ""))
+        names = (one.name, outputs.get(one.name, ""))
         found = [known.get(name.removesuffix(".out")) for name in names]
         layer = next((layer for layer in found if layer is not None), None)
         if layer is None:  # what the compiler added, such as a copy
-            entry = dict.fromkeys(layers[0]) | {"name": one["name"], "becomes": ["copy"]}
-            layers.append(entry | {"macs": one["macs"], "weight_bytes": 0, "cycles": one["cycles"]})
+            entry = dict.fromkeys(layers[0]) | {"name": one.name, "becomes": ["copy"]}
+            layers.append(entry | {"macs": one.macs, "weight_bytes": 0, "cycles": one.cycles})
         else:
-            layer["cycles"] = (layer["cycles"] or 0) + one["cycles"]
-            layer["utilization"] = one["utilization"]
+            layer["cycles"] = (layer["cycles"] or 0) + one.cycles
+            layer["utilization"] = one.utilization
