@@ -31,7 +31,7 @@ def accelerator_levels(config: AcceleratorConfig) -> list[ComponentLevels]:
     verilog = family_verilog(accelerator_verilog(config), config, "xcup")
     modules = list(direct_instances(verilog))
     array = {name for name in modules if name.startswith(ARRAY_PREFIX)}
-    elements = tuple(f"nbqnn_{kind}_l{config.lanes}_" for kind in ("svpe", "vpe"))
+    elements = tuple(f"nbqnn_{kind}_lanes{config.lanes}_" for kind in ("svpe", "vpe"))
     element = next(name for name in modules if name.startswith(elements))
     cells = modules_of_cells(verilog)
     results = []

@@ -31,9 +31,9 @@ from hw.rtl.axi.bus import (
 )
 from hw.rtl.axi.register_file import AxiLiteRegisters
 from hw.rtl.axi.stripes import StripedReader, StripedWriter
+from hw.rtl.component import Component
 from hw.rtl.control.transfer import LENGTH_BITS
 from hw.rtl.core import Core
-from hw.rtl.verilog import submodule
 
 __all__ = ["TOP", "Accelerator", "data_ports"]
 
@@ -49,7 +49,7 @@ def data_ports(config: AcceleratorConfig) -> tuple[str, ...]:
     return tuple(f"m_axi{index}" for index in range(config.axi_ports))
 
 
-class Accelerator(wiring.Component):
+class Accelerator(Component):
     """Everything between the host's buses.
 
     Ports: ``s_axi_*`` (AXI4-Lite, 32 bits), ``m_axi_*`` (AXI4; with several, ``m_axi0_*`` and so
@@ -58,6 +58,8 @@ class Accelerator(wiring.Component):
     ``status.error``. After an error, and on ``control.reset``, the core is reset while reader and
     writer bring open AXI transfers to their end; then the accelerator is idle again.
     """
+
+    module_name = TOP
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
@@ -76,11 +78,7 @@ class Accelerator(wiring.Component):
             | {"irq": Out(1)}
         )
 
-    @property
-    def module_name(self) -> str:
-        return TOP
-
-    def elaborate(self, platform):
+    def build(self) -> Module:
         m = Module()
         c = self.config
         width, data_width = c.axi_address_width, c.axi_data_width
@@ -99,14 +97,14 @@ class Accelerator(wiring.Component):
             ClockSignal("core").eq(ClockSignal()),
             ResetSignal("core").eq(ResetSignal() | abort),
         ]
-        m.submodules.core = DomainRenamer("core")(submodule(platform, core))
+        m.submodules.core = DomainRenamer("core")(core)
         for name, component in (
             ("registers", registers),
             ("reader", reader),
             ("writer", writer),
             ("arbiter", arbiter),
         ):
-            m.submodules[name] = submodule(platform, component)
+            m.submodules[name] = component
 
         wiring.connect(m, flat_view(self, "s_axi", self._control), registers.axi)
         for port, prefix in enumerate(data_ports(c)):

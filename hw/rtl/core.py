@@ -11,6 +11,7 @@ from hw.contract.timing import QUEUED_COMMANDS
 from hw.rtl.axi.bursts import request_layout
 from hw.rtl.axi.read_dma import read_data_layout
 from hw.rtl.cells.comparison import Comparison
+from hw.rtl.component import Component
 from hw.rtl.control.compute import ComputeEngine
 from hw.rtl.control.fetch import ENGINES, CommandFetch, queued_layout
 from hw.rtl.control.stalls import StallCauses
@@ -19,12 +20,11 @@ from hw.rtl.memory.activations import ActivationMemory
 from hw.rtl.memory.wide import WideMemory
 from hw.rtl.post.requantizer import param_layout
 from hw.rtl.stream.fifo import StreamFifo
-from hw.rtl.verilog import submodule
 
 __all__ = ["Core"]
 
 
-class Core(wiring.Component):
+class Core(Component):
     """Runs one program from ``start`` to ``done`` or a fault.
 
     Members
@@ -68,11 +68,7 @@ class Core(wiring.Component):
             "layer": Out(8),
         })  # fmt: skip
 
-    @property
-    def module_name(self) -> str:
-        return "nbqnn_core"
-
-    def elaborate(self, platform):
+    def build(self) -> Module:
         m = Module()
         c = self.config
         fetch = CommandFetch(c)
@@ -91,7 +87,7 @@ class Core(wiring.Component):
             ("weight_memory", weight),
             ("param_memory", param),
         ):
-            m.submodules[name] = submodule(platform, component)
+            m.submodules[name] = component
 
         engines = {Opcode.LOAD: load, Opcode.COMPUTE: compute, Opcode.STORE: store}
         fetched = {
@@ -106,7 +102,7 @@ class Core(wiring.Component):
         for index, opcode in enumerate(ENGINES):
             engine = engines[opcode]
             queue = StreamFifo(queued_layout(opcode), QUEUED_COMMANDS)
-            m.submodules[f"queue_{opcode.name.lower()}"] = submodule(platform, queue)
+            m.submodules[f"queue_{opcode.name.lower()}"] = queue
             wiring.connect(m, fetched[opcode], queue.i)
             head = queue.o.p.head
             # Which counts are behind what the command waits for, modulo 2**16. What has been
@@ -117,9 +113,7 @@ class Core(wiring.Component):
                 number, wait = completed[other], head[f"wait_{name}"]
                 # The difference's highest bit; below it, a borrow.
                 comparison = Comparison(bits=len(number))
-                m.submodules[f"compare_{opcode.name.lower()}_{name}"] = submodule(
-                    platform, comparison
-                )
+                m.submodules[f"compare_{opcode.name.lower()}_{name}"] = comparison
                 m.d.comb += [comparison.a.eq(wait[:-1]), comparison.b.eq(number[:-1])]
                 behind.append(number[-1] ^ wait[-1] ^ comparison.result)
             reached = Signal(len(behind), name=f"reached_{opcode.name.lower()}")
@@ -137,7 +131,7 @@ class Core(wiring.Component):
                 m.d.sync += completed[opcode].eq(0)
             if opcode is Opcode.COMPUTE:
                 under_way = StreamFifo(9, engine.commands_under_way)
-                m.submodules.layers = submodule(platform, under_way)
+                m.submodules.layers = under_way
                 m.d.comb += [
                     stalls.walking.eq(~engine.command.ready),
                     stalls.queued.eq(queue.o.valid),

@@ -1,12 +1,12 @@
 """Verilog out of Amaranth, with each distinct component written once.
 
 Amaranth's own back end writes one module for every component *instance*, so that an array of equal
-processing elements becomes megabytes of equal text. Here a component that has a ``module_name``
+processing elements becomes megabytes of equal text. Here each :class:`hw.rtl.component.Component`
 becomes one module however often it is used; its users instantiate it.
 """
 
 import re
-from typing import Protocol
+from typing import NamedTuple
 
 from amaranth._toolchain.yosys import _BuiltinYosys
 from amaranth.back import rtlil
@@ -14,7 +14,6 @@ from amaranth.hdl import (
     ClockDomain,
     ClockSignal,
     Const,
-    Elaboratable,
     Fragment,
     Instance,
     ResetSignal,
@@ -22,10 +21,11 @@ from amaranth.hdl import (
 )
 from amaranth.hdl._ast import SignalDict
 from amaranth.hdl._ir import PortDirection, build_netlist
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
-__all__ = ["NamedComponent", "VerilogLibrary", "emit", "submodule"]
+from hw.rtl.component import Component
+
+__all__ = ["VerilogLibrary", "emit"]
 
 _MODULE = re.compile(
     r"^(?:\(\*[^\n]*\*\)\n)*module (\w+)\(.*?^endmodule\n", flags=re.MULTILINE | re.DOTALL
@@ -40,17 +40,13 @@ _HEADER = """\
 """
 
 
-class NamedComponent(Protocol):
-    """A ``wiring.Component`` that names the module it becomes.
+class _Shared(NamedTuple):
+    """A module that all components with its name share."""
 
-    ``module_name`` is a plain Verilog identifier, the same for components that are built from the
-    same parameters and different for all others.
-    """
-
-    module_name: str
-    signature: wiring.Signature
-
-    def elaborate(self, platform: object) -> Elaboratable: ...
+    component: Component
+    fragment: Fragment
+    #: Port name -> (signal, direction), clock and reset among them.
+    ports: dict[str, tuple[Value, PortDirection]]
 
 
 class VerilogLibrary:
@@ -63,55 +59,69 @@ class VerilogLibrary:
     """
 
     def __init__(self) -> None:
-        #: Module name -> (type and ports, RTLIL); in the order of definition, users last.
-        self._interfaces: dict[str, tuple] = {}
-        self._modules: dict[str, str] = {}
-        self._pending: list[NamedComponent] = []
+        #: Module name -> class, parameters and ports.
+        self._identities: dict[str, tuple] = {}
+        #: Module name -> module; in the order of definition, users last.
+        self._modules: dict[str, _Shared] = {}
+        self._pending: list[Component] = []
 
-    def instance(self, component: NamedComponent) -> Instance:
+    @property
+    def components(self) -> list[Component]:
+        """A component of each module, each after all that are inside it."""
+        return [module.component for module in self._modules.values()]
+
+    def instance(self, component: Component) -> Instance:
         """An instance of the component's module, wired to the component's own port signals.
 
-        The component itself is elaborated at most once per module name, later.
+        The component itself is built at most once per module name, later.
 
         Raises
         ------
-        TypeError
-            The component has no ``module_name`` or no signature.
         ValueError
-            The name is not a Verilog identifier, or already belongs to a component of another
-            class or with other ports.
+            The module's name is not a Verilog identifier, or already belongs to a component of
+            another class, with other parameters or other ports.
         """
         name, ports = _describe(component)
-        interface = (
+        identity = (
             type(component),
-            tuple((port, flow, value.shape()) for port, (flow, value) in ports.items()),
+            component.parameters,
+            {port: (flow, value.shape()) for port, (flow, value) in ports.items()},
         )
-        if self._interfaces.setdefault(name, interface) != interface:
+        if self._identities.setdefault(name, identity) != identity:
             raise ValueError(
                 f"Module name must be unique to a component and its parameters, not {name!r} for "
-                f"different ports or classes: {self._interfaces[name]!r} and {interface!r}"
+                f"both {self._identities[name]!r} and {identity!r}"
             )
         self._pending.append(component)
-        # Amaranth warns about components that are built and never elaborated; this one is in use
-        # even when another component of the same name is the one that is elaborated.
-        component._MustUse__used = True
         connections = {
             f"{'i' if flow is PortDirection.Input else 'o'}_{port}": value
             for port, (flow, value) in ports.items()
         }
         return Instance(name, i_clk=ClockSignal(), i_rst=ResetSignal(), **connections)
 
-    def add(self, component: NamedComponent) -> None:
-        """Elaborates a component and all it uses into this library, each distinct one once."""
+    def add(self, component: Component) -> None:
+        """Builds a component and all it uses into this library, each distinct one once.
+
+        Raises
+        ------
+        TypeError
+            It is no :class:`hw.rtl.component.Component`.
+        ValueError
+            See :meth:`instance`.
+        """
+        self._add(component, ())
+
+    def _add(self, component: Component, users: tuple[str, ...]) -> None:
         name, ports = _describe(component)
-        if name in self._modules:
+        if name in self._modules or name in users:
             return
-        self._modules[name] = ""  # reserved: a module that contains itself must not recurse
         outer, self._pending = self._pending, []
-        fragment = Fragment.get(component, self)
+        # Amaranth warns about components that nobody elaborates; this one is built right here.
+        component._MustUse__used = True
+        fragment = Fragment.get(component.build(), self)
         used, self._pending = self._pending, outer
         for child in used:
-            self.add(child)
+            self._add(child, (*users, name))
         domain = ClockDomain("sync")
         fragment.add_domains(domain)
         all_ports = {
@@ -119,25 +129,18 @@ class VerilogLibrary:
             "rst": (domain.rst, PortDirection.Input),
         }
         all_ports.update((port, (value, flow)) for port, (flow, value) in ports.items())
-        text = _rtlil(fragment, all_ports, name)
-        # Defined after what it uses.
-        del self._modules[name]
-        self._modules[name] = _join_hierarchical_names(text)
+        self._modules[name] = _Shared(component, fragment, all_ports)
 
     def verilog(self) -> str:
         """All modules added so far as Verilog, each before its users."""
-        modules = _write_verilog(list(self._modules.values()))
-        return _HEADER + "".join(f"\n{module}" for module in modules)
+        texts = [
+            _join_hierarchical_names(_rtlil(module.fragment, module.ports, name))
+            for name, module in self._modules.items()
+        ]
+        return _HEADER + "".join(f"\n{module}" for module in _write_verilog(texts))
 
 
-def submodule(platform: object, component: NamedComponent) -> Elaboratable:
-    """What to assign to ``m.submodules``: an instance for Verilog, else the component itself."""
-    if isinstance(platform, VerilogLibrary):
-        return platform.instance(component)
-    return component
-
-
-def emit(top: NamedComponent) -> str:
+def emit(top: Component) -> str:
     """Verilog of ``top`` and everything in it.
 
     The text depends on nothing but the components: it is the same from run to run and from
@@ -146,20 +149,18 @@ def emit(top: NamedComponent) -> str:
     Raises
     ------
     TypeError, ValueError
-        See :meth:`VerilogLibrary.instance`.
+        See :meth:`VerilogLibrary.add`.
     """
     library = VerilogLibrary()
     library.add(top)
     return library.verilog()
 
 
-def _describe(component: NamedComponent) -> tuple[str, dict[str, tuple[PortDirection, Value]]]:
+def _describe(component: Component) -> tuple[str, dict[str, tuple[PortDirection, Value]]]:
     """The module's name and its ports: port name -> (direction, signal)."""
-    if not isinstance(component, wiring.Component):
-        raise TypeError(f"Component must be a wiring.Component, not {component!r}")
-    name = getattr(component, "module_name", None)
-    if not isinstance(name, str):
-        raise TypeError(f"Component must have a module_name that is a string, not {name!r}")
+    if not isinstance(component, Component):
+        raise TypeError(f"Component must be a Component, not {component!r}")
+    name = component.module_name
     if not _IDENTIFIER.fullmatch(name):
         raise ValueError(f"Module name must be a Verilog identifier, not {name!r}")
     ports = {}
@@ -203,7 +204,7 @@ def _rtlil(fragment: Fragment, ports: dict, name: str) -> str:
 def _join_hierarchical_names(text: str) -> str:
     """Renames modules inside a component from ``outer.inner`` to ``outer__inner``.
 
-    They are those parts of a component that have no ``module_name`` of their own (memories of the
+    They are those parts of a component that are no components themselves (memories of the
     Amaranth library, for example), and escaped identifiers would only make them hard to read.
     """
 

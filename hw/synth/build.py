@@ -6,8 +6,8 @@ from pathlib import Path
 
 from hw.boards.presets import load_config
 from hw.contract.config import AcceleratorConfig
-from hw.rtl.ultrascale.cells import ultrascale_cells
-from hw.rtl.ultrascale.elements import ultrascale_elements
+from hw.rtl.accelerator import Accelerator
+from hw.rtl.ultrascale.twins import ultrascale_twin
 from hw.rtl.verilog import VerilogLibrary
 from nbqnn_train.graph.errors import NbqnnError
 
@@ -42,17 +42,17 @@ def family_verilog(verilog: str, config: AcceleratorConfig, family: str) -> str:
     """
     if family != "xcup":
         return verilog
-    library = VerilogLibrary()
-    elements = [*ultrascale_elements(config), *ultrascale_cells(verilog)]
-    for element in elements:
-        library.add(element)
-    cells = {match[1]: match[0] for match in _MODULE.finditer(library.verilog())}
-    # The cells inside the elements come before the first of them.
-    names = {element.module_name for element in elements}
-    inside = "\n".join(text for name, text in cells.items() if name not in names)
+    plain, explicit = VerilogLibrary(), VerilogLibrary()
+    plain.add(Accelerator(config))
+    for component in plain.components:
+        if twin := ultrascale_twin(component):
+            explicit.add(twin)
+    cells = {match[1]: match[0] for match in _MODULE.finditer(explicit.verilog())}
     used = {match[1] for match in _MODULE.finditer(verilog)}
     if not used & cells.keys():
         return verilog
+    # What is inside the explicit forms comes before the first of them.
+    inside = "\n".join(text for name, text in cells.items() if name not in used)
     replaced = _MODULE.sub(lambda match: cells.get(match[1], match[0]), verilog)
     first = _MODULE.search(replaced).start()
     return replaced[:first] + inside + "\n" + replaced[first:]

@@ -13,7 +13,7 @@ from hw.synth.mapping import map_modules
 __all__ = ["ARRAY_PREFIX", "shared_modules", "synth_yosys"]
 
 #: How the array's module is named; everything inside it is the array's share.
-ARRAY_PREFIX = "nbqnn_array_"
+ARRAY_PREFIX = "nbqnn_pe_array_"
 
 #: Modules used at least so often are mapped once, on their own. Fewer uses save less time than the
 #: work across a module's borders gains.

@@ -15,7 +15,11 @@ _RESOURCES = ("lut", "ff", "bram36", "dsp")
 _TOP = "nbqnn"
 #: Names of modules that are the array or in it.
 _INSIDE_ARRAY = tuple(
-    f"nbqnn_{part}_" for part in ("array", "tile", "svpe", "vpe", "product", "sum", "accumulation")
+    f"nbqnn_{part}_"
+    for part in (
+        *("pe_array", "array_section", "svpe", "vpe"),
+        *("lane_product", "sum", "accumulation"),
+    )
 )
 
 

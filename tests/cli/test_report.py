@@ -21,7 +21,7 @@ SYNTH = {
     "array": {"lut": 600, "ff": 900, "bram36": 0, "dsp": 0, "lanes": 64},
     "modules": {
         "nbqnn": {"instances": 1, "lut": 1000},
-        "nbqnn_array_x": {"instances": 1, "lut": 600},
+        "nbqnn_pe_array_x": {"instances": 1, "lut": 600},
         "nbqnn_svpe_x": {"instances": 8, "lut": 70},
         "nbqnn_requantizer_x": {"instances": 4, "lut": 50},
     },

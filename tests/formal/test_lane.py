@@ -2,10 +2,10 @@
 
 import pytest
 from amaranth.hdl import Module
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.rtl.array.svpe import Svpe
+from hw.rtl.component import Component
 from hw.rtl.ultrascale.elements import LaneProduct
 from hw.rtl.verilog import emit
 from tests.formal.proofs import inverted_tables, proven
@@ -15,7 +15,7 @@ from tests.nightly import NIGHTLY
 WIDTHS = [(8, 2), (8, 3), (8, 4), (16, 3), (16, 4), (5, 5), (4, 6)]
 
 
-class Lane(wiring.Component):
+class Lane(Component):
     """The logic of one lane of a processing element, as all families but UltraScale+ have it."""
 
     module_name = "lane"
@@ -34,9 +34,9 @@ class Lane(wiring.Component):
             "act": In(act_bits), "code": In(weight_bits), "product": Out(width)
         })  # fmt: skip
 
-    def elaborate(self, platform):
+    def build(self):
         m = Module()
-        product = self.element._product(m, platform, 0, self.act.as_signed(), self.code)
+        product = self.element._product(m, 0, self.act.as_signed(), self.code)
         m.d.comb += self.product.eq(product)
         return m
 

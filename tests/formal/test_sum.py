@@ -1,6 +1,7 @@
 """Additions in explicit tables and carry chains equal the sum, for all inputs."""
 
 import pytest
+from amaranth.hdl import Shape
 
 from hw.rtl.ultrascale.elements import Accumulation, Sum
 from hw.rtl.verilog import emit
@@ -35,17 +36,17 @@ ACCUMULATIONS = [
 
 
 def terms_of(text):
-    """``u10 s9`` -> ((10, False), (9, True))."""
-    return tuple((int(term[1:]), term[0] == "s") for term in text.split())
+    """``u10 s9`` -> (unsigned(10), signed(9))."""
+    return tuple(Shape(int(term[1:]), signed=term[0] == "s") for term in text.split())
 
 
 def ports(terms):
     """Declarations, connections and values of the terms in Verilog."""
-    declarations = "".join(f", input [{bits - 1}:0] t{i}" for i, (bits, _) in enumerate(terms))
+    declarations = "".join(f", input [{term.width - 1}:0] t{i}" for i, term in enumerate(terms))
     connections = "".join(f", .term_{i}(t{i})" for i in range(len(terms)))
     values = [
-        f"($signed(t{i}) + {1 << bits - 1})" if signed else f"$signed({{1'b0, t{i}}})"
-        for i, (bits, signed) in enumerate(terms)
+        f"($signed(t{i}) + {1 << term.width - 1})" if term.signed else f"$signed({{1'b0, t{i}}})"
+        for i, term in enumerate(terms)
     ]
     return declarations, connections, values
 

@@ -6,15 +6,17 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
-from hw.rtl.verilog import NamedComponent, submodule
+from hw.rtl.component import Component
 
 __all__ = ["Parts"]
 
 
-class Parts(wiring.Component):
+class Parts(Component):
     """Port ``PORT`` of part ``NAME`` becomes port ``NAME_PORT``; no part knows of the others."""
 
-    def __init__(self, module_name: str, parts: Mapping[str, NamedComponent]):
+    module_name = ""
+
+    def __init__(self, module_name: str, parts: Mapping[str, Component]):
         self.module_name = module_name
         self.parts = parts
         super().__init__({
@@ -23,10 +25,10 @@ class Parts(wiring.Component):
             for port, member in part.signature.members.items()
         })  # fmt: skip
 
-    def elaborate(self, platform):
+    def build(self):
         m = Module()
         for name, part in self.parts.items():
-            m.submodules[name] = submodule(platform, part)
+            m.submodules[name] = part
             for port, member in part.signature.members.items():
                 outer, inner = getattr(self, f"{name}_{port}"), getattr(part, port)
                 if member.is_signature:

@@ -15,7 +15,7 @@ from hw.rtl.axi.bus import (
 from hw.rtl.axi.read_dma import AxiReader
 from hw.rtl.axi.register_file import AxiLiteRegisters
 from hw.rtl.axi.write_dma import AxiWriter
-from hw.rtl.verilog import submodule
+from hw.rtl.component import Component
 
 #: Deliberate breaches of the protocol, by bits of the register ``fault``.
 FAULTS = (
@@ -44,13 +44,15 @@ COPIER_MAP = RegisterMap(
 IDENTITY = 0xC091_E5
 
 
-class Copier(wiring.Component):
+class Copier(Component):
     """Copies ``beats`` beats from ``source`` to ``target`` at each start; ``status`` is the irq.
 
     Parameters
     ----------
     data_width : int
     """
+
+    module_name = ""
 
     def __init__(self, data_width: int):
         self.data_width = data_width
@@ -65,7 +67,7 @@ class Copier(wiring.Component):
             "irq": Out(1),
         })  # fmt: skip
 
-    def elaborate(self, platform):
+    def build(self):
         m = Module()
         options = {
             "address_width": 32,
@@ -75,9 +77,9 @@ class Copier(wiring.Component):
             "burst_beats": 16,
         }
         registers = AxiLiteRegisters(COPIER_MAP, 8, name="copier")
-        m.submodules.registers = submodule(platform, registers)
-        m.submodules.reader = submodule(platform, reader := AxiReader(**options))
-        m.submodules.writer = submodule(platform, writer := AxiWriter(**options))
+        m.submodules.registers = registers
+        m.submodules.reader = reader = AxiReader(**options)
+        m.submodules.writer = writer = AxiWriter(**options)
         wiring.connect(m, flat_view(self, "s_axi", self.control_member), registers.axi)
         wiring.connect(m, reader.axi, flat_view(self, "m_axi", self.read_member))
         wiring.connect(m, writer.axi, flat_view(self, "m_axi", self.write_member))

@@ -19,10 +19,10 @@ from hw.boards.ulx3s import BOARD
 from hw.contract.config import AcceleratorConfig, ConfigError
 from hw.rtl.accelerator import Accelerator
 from hw.rtl.axi.bus import AxiLiteSignature, AxiReadSignature, AxiWriteSignature
+from hw.rtl.component import Component
 from hw.rtl.host.bridge import CONTROL_ADDRESS_BITS, Bridge
 from hw.rtl.host.memory import AxiMemory
 from hw.rtl.host.uart import UartReceiver, UartTransmitter
-from hw.rtl.verilog import submodule
 
 __all__ = ["CRYSTAL_MHZ", "MEMORY_BYTES", "Ulx3s"]
 
@@ -40,7 +40,7 @@ _RESET_CYCLES = 64
 _LEDS = 8
 
 
-class Ulx3s(wiring.Component):
+class Ulx3s(Component):
     """Top of the board: pins only.
 
     Ports: ``clk`` is the crystal, ``rst`` a button (high when pressed); ``rx`` and ``tx`` as seen
@@ -72,7 +72,7 @@ class Ulx3s(wiring.Component):
             "wifi_gpio0": Out(1),
         })  # fmt: skip
 
-    def elaborate(self, platform):
+    def build(self) -> Module:
         m = Module()
         input_divider, feedback_divider, output_divider = self.dividers
         locked = Signal()
@@ -131,11 +131,11 @@ class Ulx3s(wiring.Component):
         with m.Elif(waited != _RESET_CYCLES - 1):
             m.d.start += waited.eq(waited + 1)
         m.d.comb += core.rst.eq(reset)
-        self._connect(m, platform)
+        self._connect(m)
         m.d.comb += [self.led[0].eq(~reset), self.wifi_gpio0.eq(1)]
         return m
 
-    def _connect(self, m: Module, platform: object) -> None:
+    def _connect(self, m: Module) -> None:
         c = self.config
         words = MEMORY_BYTES * 8 // _DATA_WIDTH
         accelerator = Accelerator(c)
@@ -149,7 +149,7 @@ class Ulx3s(wiring.Component):
             ("receiver", receiver),
             ("transmitter", transmitter),
         ):
-            m.submodules[name] = DomainRenamer("core")(submodule(platform, component))
+            m.submodules[name] = DomainRenamer("core")(component)
         wiring.connect(m, receiver.o, bridge.rx)
         wiring.connect(m, bridge.tx, transmitter.i)
         m.d.comb += [

@@ -1,15 +1,14 @@
-"""The SVPE array: filters x pixels processing elements fed through registered tiles."""
+"""The array: filters x pixels processing elements, in sections with registers of their own."""
 
 from amaranth.hdl import Cat, Module, Signal
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import AcceleratorConfig
 from hw.contract.timing import SECTION_FILTERS, array_latency
 from hw.rtl.array.svpe import Svpe, Vpe
-from hw.rtl.verilog import submodule
+from hw.rtl.component import Component
 
-__all__ = ["ArrayTile", "PeArray", "processing_element"]
+__all__ = ["ArraySection", "PeArray", "processing_element"]
 
 
 def processing_element(
@@ -38,11 +37,13 @@ def _ports(config: AcceleratorConfig, filters: int) -> dict:
     }
 
 
-class ArrayTile(wiring.Component):
+class ArraySection(Component):
     """Up to eight filters x all pixels, behind one register level of its own.
 
     Ports, ordering and throughput as :class:`PeArray`; latency is the element's plus one.
     """
+
+    config_fields = ("pe", "lanes", "pixels", "act_bits", "weight_bits", "acc_bits")
 
     def __init__(self, config: AcceleratorConfig, filters: int):
         self.config = config
@@ -50,15 +51,7 @@ class ArrayTile(wiring.Component):
         self.latency = array_latency(config)
         super().__init__(_ports(config, filters))
 
-    @property
-    def module_name(self) -> str:
-        c = self.config
-        return (
-            f"nbqnn_tile_{c.pe}_l{c.lanes}_f{self.filters}_p{c.pixels}"
-            f"_a{c.act_bits}_w{c.weight_bits}_s{c.acc_bits}"
-        )
-
-    def elaborate(self, platform):
+    def build(self) -> Module:
         m = Module()
         c = self.config
         valid, first, last = Signal(), Signal(), Signal()
@@ -76,7 +69,7 @@ class ArrayTile(wiring.Component):
         for filter_ in range(self.filters):
             for pixel in range(c.pixels):
                 element = processing_element(c)
-                m.submodules[f"pe_f{filter_}_p{pixel}"] = submodule(platform, element)
+                m.submodules[f"pe_f{filter_}_p{pixel}"] = element
                 m.d.comb += [
                     element.valid.eq(valid),
                     element.first.eq(first),
@@ -94,7 +87,7 @@ class ArrayTile(wiring.Component):
         return m
 
 
-class PeArray(wiring.Component):
+class PeArray(Component):
     """``filters x pixels`` dot products of ``lanes`` activations a cycle, output-stationary.
 
     One step per cycle, no backpressure: whoever starts outputs keeps them far enough apart to
@@ -110,35 +103,29 @@ class PeArray(wiring.Component):
     acc : ``Out(pixels * filters * acc_bits)``, pixel-major: filter 0 of pixel 0 in the low bits
     """
 
+    config_fields = ("pe", "lanes", "filters", "pixels", "act_bits", "weight_bits", "acc_bits")
+
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         self.latency = array_latency(config)
         super().__init__(_ports(config, config.filters))
 
-    @property
-    def module_name(self) -> str:
-        c = self.config
-        return (
-            f"nbqnn_array_{c.pe}_l{c.lanes}_f{c.filters}_p{c.pixels}"
-            f"_a{c.act_bits}_w{c.weight_bits}_s{c.acc_bits}"
-        )
-
-    def elaborate(self, platform):
+    def build(self) -> Module:
         m = Module()
         c = self.config
         filter_bits = c.lanes * c.stored_weight_bits
         accs = [[] for _ in range(c.pixels)]
         for start in range(0, c.filters, SECTION_FILTERS):
-            tile = ArrayTile(c, min(SECTION_FILTERS, c.filters - start))
-            m.submodules[f"tile_{start // SECTION_FILTERS}"] = submodule(platform, tile)
+            section = ArraySection(c, min(SECTION_FILTERS, c.filters - start))
+            m.submodules[f"section_{start // SECTION_FILTERS}"] = section
             m.d.comb += [
-                tile.valid.eq(self.valid),
-                tile.first.eq(self.first),
-                tile.last.eq(self.last),
-                tile.act.eq(self.act),
-                tile.weight.eq(self.weight[start * filter_bits :][: len(tile.weight)]),
+                section.valid.eq(self.valid),
+                section.first.eq(self.first),
+                section.last.eq(self.last),
+                section.act.eq(self.act),
+                section.weight.eq(self.weight[start * filter_bits :][: len(section.weight)]),
             ]
             for pixel in range(c.pixels):
-                accs[pixel].append(tile.acc.word_select(pixel, tile.filters * c.acc_bits))
+                accs[pixel].append(section.acc.word_select(pixel, section.filters * c.acc_bits))
         m.d.comb += self.acc.eq(Cat(*(part for parts in accs for part in parts)))
         return m

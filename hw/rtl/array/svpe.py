@@ -1,11 +1,11 @@
 """Shift vector processing element: a multiplier-free dot product, step by step."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.timing import pe_latency
 from hw.rtl.array.reduction import reduction
+from hw.rtl.component import Component
 
 __all__ = [
     "ProcessingElement",
@@ -20,7 +20,7 @@ def offset_bits(term: Value) -> Value:
     return Cat(term[:-1], ~term[-1]) if term.shape().signed else term
 
 
-class ProcessingElement(wiring.Component):
+class ProcessingElement(Component):
     """Multiplies lane by lane, sums the lanes in a tree and accumulates the steps of an output.
 
     One step per cycle, no backpressure. Latency ``self.latency`` cycles from a step with ``last``
@@ -88,26 +88,21 @@ class ProcessingElement(wiring.Component):
         )
 
     @property
-    def radix_name(self) -> str:
-        return f"_r{self.radix_bits}" if self.radix_bits else ""
-
-    @property
     def product_shape(self) -> Shape:
         """Signed products, or unsigned ones: plus half their range."""
         raise NotImplementedError
 
-    def _product(self, m: Module, platform: object, lane: int, act: Value, code: Value) -> Value:
+    def _product(self, m: Module, lane: int, act: Value, code: Value) -> Value:
         """The product of one lane in ``product_shape``."""
         raise NotImplementedError
 
-    def _sum(self, m: Module, platform: object, name: str, terms: list[Value], width: int) -> Value:
+    def _sum(self, m: Module, name: str, terms: list[Value], width: int) -> Value:
         """The sum of two or three terms, signed ones plus half their range."""
         return sum(map(offset_bits, terms))[:width]
 
     def _accumulate(
         self,
         m: Module,
-        platform: object,
         running: Value,
         first: Value,
         terms: list[Value],
@@ -124,7 +119,7 @@ class ProcessingElement(wiring.Component):
             terms = [wide, Cat(narrow, above).as_signed()]
         return Mux(first, 0, running) + sum(terms)
 
-    def elaborate(self, platform):
+    def build(self) -> Module:
         m = Module()
         plan = reduction(self.lanes, self.product_shape.width, self.acc_bits)
         terms = []
@@ -132,7 +127,7 @@ class ProcessingElement(wiring.Component):
             register = Signal(self.product_shape, name=f"product_{lane}", reset_less=True)
             act = self.act.word_select(lane, self.act_bits).as_signed()
             code = self.weight.word_select(lane, self.stored_bits)
-            m.d.sync += register.eq(self._product(m, platform, lane, act, code))
+            m.d.sync += register.eq(self._product(m, lane, act, code))
             terms.append(register)
         if plan.constant:
             terms.append(Const(plan.constant))
@@ -148,7 +143,7 @@ class ProcessingElement(wiring.Component):
                 register = Signal(shape, name=name, reset_less=True)
                 total = added[0]
                 if len(added) > 1:
-                    total = self._sum(m, platform, name, added, width)
+                    total = self._sum(m, name, added, width)
                 m.d.sync += register.eq(total)
                 sums.append(register)
             terms = sums
@@ -173,7 +168,7 @@ class ProcessingElement(wiring.Component):
             before = Mux(grow[-1], grown, running)
         total = Signal(signed(self.acc_bits))
         terms = sorted(terms, key=len, reverse=True)
-        m.d.comb += total.eq(self._accumulate(m, platform, before, first[-1], terms, plan.exponent))
+        m.d.comb += total.eq(self._accumulate(m, before, first[-1], terms, plan.exponent))
         with m.If(valid[-1]):
             m.d.sync += running.eq(total)
         with m.If(last[-1]):
@@ -191,19 +186,12 @@ class Svpe(ProcessingElement):
     """
 
     @property
-    def module_name(self) -> str:
-        return (
-            f"nbqnn_svpe_l{self.lanes}_a{self.act_bits}_w{self.weight_bits}_s{self.acc_bits}"
-            f"{self.radix_name}"
-        )
-
-    @property
     def product_shape(self) -> Shape:
         # A single lane has no tree; its product goes to the accumulator as it is.
         width = self.act_bits + (1 << (self.weight_bits - 1)) - 2
         return Shape(width, signed=self.lanes == 1)
 
-    def _product(self, m, platform, lane, act, code):
+    def _product(self, m, lane, act, code):
         width, index, sign = self.product_shape.width, code[:-1], code[-1]
         shifted = Mux(index.any(), (act << index)[1 : width + 1], 0)
         product = shifted ^ sign.replicate(width)
@@ -217,15 +205,8 @@ class Vpe(ProcessingElement):
     """
 
     @property
-    def module_name(self) -> str:
-        return (
-            f"nbqnn_vpe_l{self.lanes}_a{self.act_bits}_w{self.stored_bits}_s{self.acc_bits}"
-            f"{self.radix_name}"
-        )
-
-    @property
     def product_shape(self) -> Shape:
         return signed(self.act_bits + self.stored_bits)
 
-    def _product(self, m, platform, lane, act, code):
+    def _product(self, m, lane, act, code):
         return act * code.as_signed()

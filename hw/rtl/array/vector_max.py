@@ -1,17 +1,16 @@
 """Channel-wise maximum over the steps of an output: max pooling."""
 
 from amaranth.hdl import Module, Signal
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import AcceleratorConfig
 from hw.rtl.cells.comparison import Comparison
-from hw.rtl.verilog import submodule
+from hw.rtl.component import Component
 
 __all__ = ["VectorMax"]
 
 
-class VectorMax(wiring.Component):
+class VectorMax(Component):
     """Running maximum of ``pixels`` vectors of ``lanes`` signed activations.
 
     Steps and flags as for :class:`~hw.rtl.array.array.PeArray`, one step per cycle, no bit growth.
@@ -23,6 +22,8 @@ class VectorMax(wiring.Component):
     act : ``In(pixels * lanes * act_bits)``
     max : ``Out(pixels * lanes * act_bits)``, registered, holds until the next output is complete
     """
+
+    config_fields = ("lanes", "pixels", "act_bits")
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
@@ -38,12 +39,7 @@ class VectorMax(wiring.Component):
             }
         )
 
-    @property
-    def module_name(self) -> str:
-        c = self.config
-        return f"nbqnn_vector_max_l{c.lanes}_p{c.pixels}_a{c.act_bits}"
-
-    def elaborate(self, platform):
+    def build(self) -> Module:
         m = Module()
         bits = self.config.act_bits
         running = Signal(len(self.act), reset_less=True)
@@ -54,7 +50,7 @@ class VectorMax(wiring.Component):
             new = self.act.word_select(index, bits)
             old = running.word_select(index, bits)
             comparison = Comparison(bits=bits)
-            m.submodules[f"comparison_{index}"] = submodule(platform, comparison)
+            m.submodules[f"comparison_{index}"] = comparison
             m.d.comb += [
                 comparison.a.eq(new),
                 comparison.b.eq(old),

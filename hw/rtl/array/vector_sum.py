@@ -1,18 +1,17 @@
 """Channel-wise weighted sums over the steps of an output: depthwise layers, averages, additions."""
 
 from amaranth.hdl import Cat, Module, Signal
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import AcceleratorConfig
 from hw.contract.timing import pe_latency
 from hw.rtl.array.array import processing_element
-from hw.rtl.verilog import submodule
+from hw.rtl.component import Component
 
 __all__ = ["VectorSum"]
 
 
-class VectorSum(wiring.Component):
+class VectorSum(Component):
     """``pixels x lanes`` accumulators, each with one lane of the array's kind.
 
     Where the array reduces channels, this unit keeps them apart: every channel has its own weight
@@ -30,6 +29,8 @@ class VectorSum(wiring.Component):
     sum : ``Out(pixels * lanes * acc_bits)``, registered, holds until the next output is complete
     """
 
+    config_fields = ("pe", "lanes", "pixels", "act_bits", "weight_bits", "acc_bits")
+
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         self.latency = pe_latency(1)
@@ -43,15 +44,7 @@ class VectorSum(wiring.Component):
             "sum": Out(config.pixels * config.lanes * config.acc_bits),
         })  # fmt: skip
 
-    @property
-    def module_name(self) -> str:
-        c = self.config
-        return (
-            f"nbqnn_vector_sum_{c.pe}_l{c.lanes}_p{c.pixels}"
-            f"_a{c.act_bits}_w{c.weight_bits}_s{c.acc_bits}"
-        )
-
-    def elaborate(self, platform):
+    def build(self) -> Module:
         m = Module()
         c = self.config
         elements = []
@@ -59,9 +52,7 @@ class VectorSum(wiring.Component):
         m.d.comb += last.eq(self.valid & self.last)
         for index in range(c.pixels * c.lanes):
             element = processing_element(c, lanes=1, radix_bits=c.radix_bits)
-            m.submodules[f"pe_p{index // c.lanes}_l{index % c.lanes}"] = submodule(
-                platform, element
-            )
+            m.submodules[f"pe_p{index // c.lanes}_l{index % c.lanes}"] = element
             m.d.comb += [
                 element.valid.eq(self.valid),
                 element.first.eq(self.first),

@@ -1,18 +1,18 @@
 """Several requesters of reads share one reader."""
 
 from amaranth.hdl import Cat, Module, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 
 from hw.rtl.axi.bursts import request_layout
 from hw.rtl.axi.read_dma import read_data_layout
+from hw.rtl.component import Component
 from hw.rtl.stream.fifo import StreamFifo
-from hw.rtl.verilog import submodule
 
 __all__ = ["ReadArbiter"]
 
 
-class ReadArbiter(wiring.Component):
+class ReadArbiter(Component):
     """Passes requests on in turn (round robin) and hands each its data.
 
     Requests are served in the order in which they were passed on, so a requester that does not
@@ -70,19 +70,12 @@ class ReadArbiter(wiring.Component):
             "cancel": In(1),
         })  # fmt: skip
 
-    @property
-    def module_name(self) -> str:
-        return (
-            f"nbqnn_axi_arbiter_r{self.requesters}_a{self.address_width}_d{self.data_width}"
-            f"_l{self.length_width}_q{self.depth}"
-        )
-
-    def elaborate(self, platform: object) -> Module:
+    def build(self) -> Module:
         m = Module()
         index_shape = range(self.requesters)
         # Whose data comes next.
         owners = StreamFifo(index_shape, self.depth)
-        m.submodules.owners = submodule(platform, owners)
+        m.submodules.owners = owners
 
         # A request is chosen, then taken into a register, then passed on: nobody waits for what
         # the others do in the same cycle.

@@ -1,14 +1,14 @@
 """Cuts a request for many beats into AXI bursts."""
 
 from amaranth.hdl import Cat, Const, Module, Signal, Value
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from hw.rtl.axi.bus import PAGE_BYTES, beat_bytes
 from hw.rtl.cells.choice import Choice
 from hw.rtl.cells.comparison import Comparison
 from hw.rtl.cells.counting import incremented
-from hw.rtl.verilog import submodule
+from hw.rtl.component import Component
 
 __all__ = ["BurstSplitter", "burst_layout", "check_widths", "page_bits", "request_layout"]
 
@@ -30,7 +30,7 @@ def burst_layout(address_width: int) -> data.StructLayout:
     return data.StructLayout({"address": address_width, "length": 8, "last": 1})
 
 
-class BurstSplitter(wiring.Component):
+class BurstSplitter(Component):
     """Requests in, bursts out, none outside the window.
 
     A burst ends at the next multiple of ``burst_beats`` beats at the latest, which is what keeps
@@ -87,14 +87,7 @@ class BurstSplitter(wiring.Component):
             "busy": Out(1),
         })  # fmt: skip
 
-    @property
-    def module_name(self) -> str:
-        return (
-            f"nbqnn_axi_bursts_a{self.address_width}_d{self.data_width}"
-            f"_l{self.length_width}_b{self.burst_beats}"
-        )
-
-    def elaborate(self, platform: object) -> Module:
+    def build(self) -> Module:
         m = Module()
         byte_bits = beat_bytes(self.data_width).bit_length() - 1
         # An address without the bits within a beat: the page, and the beat's number in it. Apart,
@@ -124,7 +117,7 @@ class BurstSplitter(wiring.Component):
             self.busy.eq(active | self.burst.valid),
         ]
         not_below, not_above = (
-            self._no_less(m, platform, name, a, b)
+            self._no_less(m, name, a, b)
             for name, a, b in (
                 ("compare_first", page, self.window_first),
                 ("compare_last", self.window_last, page),
@@ -135,7 +128,7 @@ class BurstSplitter(wiring.Component):
             m.d.sync += self.burst.valid.eq(0)
         # A request's, or what is left of it after a burst.
         choice = Choice(ways=2, width=len(beat) + len(page) + len(left))
-        m.submodules.choice = submodule(platform, choice)
+        m.submodules.choice = choice
         beat_after, left_after = Signal.like(beat), Signal.like(left)
         m.d.comb += [
             beat_after.eq(beat + burst_beats),
@@ -184,10 +177,10 @@ class BurstSplitter(wiring.Component):
             m.d.sync += active.eq(0)
         return m
 
-    def _no_less(self, m: Module, platform: object, name: str, a: Value, b: Value) -> Value:
+    def _no_less(self, m: Module, name: str, a: Value, b: Value) -> Value:
         """Whether a >= b, for unsigned numbers of equal width."""
         comparison = Comparison(bits=len(a) + 1)
-        m.submodules[name] = submodule(platform, comparison)
+        m.submodules[name] = comparison
         m.d.comb += [
             comparison.a.eq(Cat(a, Const(0, 1))),
             comparison.b.eq(Cat(b, Const(0, 1))),

@@ -1,15 +1,15 @@
 """Reads memory through the read half of an AXI4 master."""
 
 from amaranth.hdl import Module, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.timing import BURST_BEATS
 from hw.rtl.axi.bursts import BurstSplitter, check_widths, page_bits, request_layout
 from hw.rtl.axi.bus import CACHE_NORMAL, AxiReadSignature, Burst, beat_bytes
 from hw.rtl.cells.counting import stepped
+from hw.rtl.component import Component
 from hw.rtl.stream.fifo import StreamFifo
-from hw.rtl.verilog import submodule
 
 __all__ = ["AxiReader", "read_data_layout"]
 
@@ -19,7 +19,7 @@ def read_data_layout(data_width: int) -> data.StructLayout:
     return data.StructLayout({"data": data_width, "last": 1, "error": 1})
 
 
-class AxiReader(wiring.Component):
+class AxiReader(Component):
     """Turns requests into bursts and their beats into a stream, in order.
 
     A burst is issued only when the reader's own buffer has room for all of it, so ``rready`` is
@@ -102,14 +102,7 @@ class AxiReader(wiring.Component):
             "busy": Out(1),
         })  # fmt: skip
 
-    @property
-    def module_name(self) -> str:
-        return (
-            f"nbqnn_axi_reader_a{self.address_width}_d{self.data_width}_o{self.outstanding}"
-            f"_l{self.length_width}_b{self.burst_beats}"
-        )
-
-    def elaborate(self, platform: object) -> Module:
+    def build(self) -> Module:
         m = Module()
         axi = self.axi
         beat_layout = data.StructLayout(
@@ -121,15 +114,15 @@ class AxiReader(wiring.Component):
             length_width=self.length_width,
             burst_beats=self.burst_beats,
         )
-        m.submodules.splitter = submodule(platform, splitter)
+        m.submodules.splitter = splitter
         buffer = StreamFifo(beat_layout, max(3, self.outstanding * self.burst_beats))
-        m.submodules.buffer = submodule(platform, buffer)
+        m.submodules.buffer = buffer
         # For each burst under way: whether it is the last of its request, and its address.
         ends = StreamFifo(
             data.StructLayout({"last": 1, "address": self.address_width}),
             max(3, self.outstanding),
         )
-        m.submodules.ends = submodule(platform, ends)
+        m.submodules.ends = ends
 
         # Bursts that have been issued and whose last beat has not left the buffer.
         bursts = Signal(range(self.outstanding + 1))

@@ -1,14 +1,14 @@
 """A register file behind AXI4-Lite, described once for the hardware, the docs and software."""
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, ShapeLike, Signal, Value, unsigned
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.register_map import WORD_BYTES, Access, Register, RegisterArray, RegisterMap
 from hw.rtl.axi.bus import AxiLiteSignature, Resp
 from hw.rtl.cells.choice import Choice
 from hw.rtl.cells.one_hot import number_of
-from hw.rtl.verilog import submodule
+from hw.rtl.component import Component
 
 __all__ = ["AxiLiteRegisters", "register_shape"]
 
@@ -29,7 +29,7 @@ def _reset(register: Register) -> int | dict[str, int]:
     return vars(register.unpack(register.reset)) if register.fields else register.reset
 
 
-class AxiLiteRegisters(wiring.Component):
+class AxiLiteRegisters(Component):
     """An AXI4-Lite slave with the registers of a map.
 
     All outputs are registered but for the strobes' width: an event lasts one cycle. A write takes
@@ -44,7 +44,7 @@ class AxiLiteRegisters(wiring.Component):
     address_width : int
         Bits of the bus's addresses; addresses count bytes.
     name : str
-        Ends the module's name; the same for equal maps only.
+        Ends the module's name, and tells it from that of another map.
 
     Members
     -------
@@ -58,7 +58,7 @@ class AxiLiteRegisters(wiring.Component):
         For arrays: the data belongs to the address of the cycle before.
     """
 
-    def __init__(self, register_map: RegisterMap, address_width: int, *, name: str = "registers"):
+    def __init__(self, register_map: RegisterMap, address_width: int, *, name: str = ""):
         if not isinstance(register_map, RegisterMap):
             raise TypeError(f"Register map must be a RegisterMap, not {register_map!r}")
         if not isinstance(address_width, int):
@@ -70,7 +70,7 @@ class AxiLiteRegisters(wiring.Component):
             )
         self.register_map = register_map
         self.address_width = address_width
-        self.module_name = f"nbqnn_axi_lite_{name}"
+        self.name = name
         members = {"axi": In(AxiLiteSignature(address_width))}
         for register in register_map.registers:
             name, shape, init = register.name, register_shape(register), _reset(register)
@@ -95,10 +95,10 @@ class AxiLiteRegisters(wiring.Component):
         """A member without its layout."""
         return Value.cast(getattr(self, member))
 
-    def elaborate(self, platform: object) -> Module:
+    def build(self) -> Module:
         m = Module()
         self._elaborate_writes(m)
-        self._elaborate_reads(m, platform)
+        self._elaborate_reads(m)
         return m
 
     def _elaborate_writes(self, m: Module) -> None:
@@ -159,7 +159,7 @@ class AxiLiteRegisters(wiring.Component):
                     with m.If(selected):
                         m.d.sync += self._bits(f"{register.name}_data").eq(data & mask)
 
-    def _elaborate_reads(self, m: Module, platform: object) -> None:
+    def _elaborate_reads(self, m: Module) -> None:
         axi = self.axi
         word = Signal(self.address_width - 2)
         for array in self.register_map.arrays:
@@ -181,7 +181,7 @@ class AxiLiteRegisters(wiring.Component):
         for first in range(0, len(values), _CHOICE):
             words = values[first : first + _CHOICE]
             choice = Choice(ways=_CHOICE, width=32)
-            m.submodules[f"choice_{first}"] = submodule(platform, choice)
+            m.submodules[f"choice_{first}"] = choice
             m.d.comb += [choice.words.eq(Cat(*words)), choice.select.eq(number)]
             choices.append(choice.chosen)
         data = Array(choices)[number // _CHOICE]

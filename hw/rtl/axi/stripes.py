@@ -12,12 +12,12 @@ from hw.rtl.axi.bus import AxiReadSignature, AxiWriteSignature
 from hw.rtl.axi.read_dma import AxiReader, read_data_layout
 from hw.rtl.axi.write_dma import AxiWriter
 from hw.rtl.cells.counting import stepped
-from hw.rtl.verilog import submodule
+from hw.rtl.component import Component
 
 __all__ = ["StripedReader", "StripedWriter"]
 
 
-class _Striped(wiring.Component):
+class _Striped(Component):
     """What both directions share.
 
     Beat b of a request for address a is ``ports * data_width`` bits wide; port i carries bits
@@ -66,14 +66,7 @@ class _Striped(wiring.Component):
             **self._members(),
         })  # fmt: skip
 
-    @property
-    def module_name(self) -> str:
-        return (
-            f"nbqnn_axi_{self._name}_p{self.ports}_a{self.address_width}_d{self.data_width}"
-            f"_o{self.outstanding}_l{self.length_width}_b{self.burst_beats}"
-        )
-
-    def _parts(self, m: Module, platform) -> list:
+    def _parts(self, m: Module) -> list:
         """The ports' readers or writers, with all that is alike in both connected."""
         parts = [
             self._kind(
@@ -94,7 +87,7 @@ class _Striped(wiring.Component):
         with m.If((self.request.valid & self.request.ready) | self.cancel):
             m.d.sync += served.eq(0)
         for index, part in enumerate(parts):
-            m.submodules[f"port_{index}"] = submodule(platform, part)
+            m.submodules[f"port_{index}"] = part
             wiring.connect(m, part.axi, wiring.flipped(self.axi[index]))
             # A constant all the time that anything is under way.
             offset = Signal(len(self.stripe), name=f"offset_{index}")
@@ -165,9 +158,9 @@ class StripedReader(_Striped):
             "data": Out(stream.Signature(read_data_layout(self.ports * self.data_width))),
         }
 
-    def elaborate(self, platform) -> Module:
+    def build(self) -> Module:
         m = Module()
-        parts = self._parts(m, platform)
+        parts = self._parts(m)
         m.d.comb += [
             self.data.valid.eq(reduce(and_, (part.data.valid for part in parts))),
             self.data.p.data.eq(Cat(part.data.p.data for part in parts)),
@@ -221,9 +214,9 @@ class StripedWriter(_Striped):
             "done": Out(1),
         }
 
-    def elaborate(self, platform) -> Module:
+    def build(self) -> Module:
         m = Module()
-        parts = self._parts(m, platform)
+        parts = self._parts(m)
         m.d.comb += self.data.ready.eq(reduce(and_, (part.data.ready for part in parts)))
         for index, part in enumerate(parts):
             m.d.comb += [

@@ -1,21 +1,21 @@
 """Writes memory through the write half of an AXI4 master."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.timing import BURST_BEATS
 from hw.rtl.axi.bursts import BurstSplitter, check_widths, page_bits, request_layout
 from hw.rtl.axi.bus import CACHE_NORMAL, AxiWriteSignature, Burst, beat_bytes
 from hw.rtl.cells.counting import incremented, stepped
+from hw.rtl.component import Component
 from hw.rtl.stream.fifo import StreamFifo
 from hw.rtl.stream.skid import SkidBuffer
-from hw.rtl.verilog import submodule
 
 __all__ = ["AxiWriter"]
 
 
-class AxiWriter(wiring.Component):
+class AxiWriter(Component):
     """Turns requests into bursts and fills them from a stream of whole beats, in order.
 
     A burst is announced (AW) only when all its data is in the writer's buffer, so a slow producer
@@ -101,14 +101,7 @@ class AxiWriter(wiring.Component):
             "busy": Out(1),
         })  # fmt: skip
 
-    @property
-    def module_name(self) -> str:
-        return (
-            f"nbqnn_axi_writer_a{self.address_width}_d{self.data_width}_o{self.outstanding}"
-            f"_l{self.length_width}_b{self.burst_beats}"
-        )
-
-    def elaborate(self, platform: object) -> Module:
+    def build(self) -> Module:
         m = Module()
         axi = self.axi
         splitter = BurstSplitter(
@@ -117,24 +110,24 @@ class AxiWriter(wiring.Component):
             length_width=self.length_width,
             burst_beats=self.burst_beats,
         )
-        m.submodules.splitter = submodule(platform, splitter)
+        m.submodules.splitter = splitter
         buffer = StreamFifo(self.data_width, max(4, 2 * self.burst_beats))
-        m.submodules.buffer = submodule(platform, buffer)
+        m.submodules.buffer = buffer
         # Bursts that have been announced and whose data has not been sent: beats less one, and
         # whether that is none.
         lengths = StreamFifo(
             data.StructLayout({"length": 8, "single": 1}), max(3, self.outstanding)
         )
-        m.submodules.lengths = submodule(platform, lengths)
+        m.submodules.lengths = lengths
         # For each burst without its response: whether it is the last of its request, and its
         # address.
         ends = StreamFifo(
             data.StructLayout({"last": 1, "address": self.address_width}),
             max(3, self.outstanding),
         )
-        m.submodules.ends = submodule(platform, ends)
+        m.submodules.ends = ends
         skid = SkidBuffer(data.StructLayout({"data": self.data_width, "last": 1}))
-        m.submodules.skid = submodule(platform, skid)
+        m.submodules.skid = skid
 
         # Bursts that have been announced and have no response yet.
         bursts = Signal(range(self.outstanding + 1))

@@ -4,13 +4,14 @@ from functools import reduce
 from operator import or_
 
 from amaranth.hdl import Module
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+
+from hw.rtl.component import Component
 
 __all__ = ["Addition"]
 
 
-class Addition(wiring.Component):
+class Addition(Component):
     """``addend + (terms[0] | terms[1] | ...)``, all signed; logic without registers.
 
     On UltraScale+ one table for a bit, with up to five terms.
@@ -30,11 +31,7 @@ class Addition(wiring.Component):
             "addend": In(width), "terms": In(count * bits), "total": Out(width + 1)
         })  # fmt: skip
 
-    @property
-    def module_name(self) -> str:
-        return f"nbqnn_addition_w{self.width}_t{self.count}_b{self.bits}"
-
-    def elaborate(self, platform):
+    def build(self) -> Module:
         m = Module()
         either = reduce(or_, (self.terms.word_select(i, self.bits) for i in range(self.count)))
         m.d.comb += self.total.eq(self.addend.as_signed() + either.as_signed())

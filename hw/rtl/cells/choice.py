@@ -1,13 +1,14 @@
 """One of several words."""
 
 from amaranth.hdl import Array, Module
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+
+from hw.rtl.component import Component
 
 __all__ = ["Choice"]
 
 
-class Choice(wiring.Component):
+class Choice(Component):
     """Word ``select`` of ``ways``, a power of two; logic without registers.
 
     On UltraScale+ two bits of 2 words take one table; a bit of 8 words takes two tables and a
@@ -27,11 +28,7 @@ class Choice(wiring.Component):
             "words": In(ways * width), "select": In(range(ways)), "chosen": Out(width)
         })  # fmt: skip
 
-    @property
-    def module_name(self) -> str:
-        return f"nbqnn_choice_n{self.ways}_w{self.width}"
-
-    def elaborate(self, platform):
+    def build(self) -> Module:
         m = Module()
         words = Array(self.words.word_select(i, self.width) for i in range(self.ways))
         m.d.comb += self.chosen.eq(words[self.select])

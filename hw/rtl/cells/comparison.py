@@ -1,13 +1,14 @@
 """Comparison of two signed numbers that can be overridden."""
 
 from amaranth.hdl import Cat, Const, Module, Mux
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+
+from hw.rtl.component import Component
 
 __all__ = ["Comparison"]
 
 
-class Comparison(wiring.Component):
+class Comparison(Component):
     """``value`` if ``override``, else whether a > b; where they are equal also ``value``.
 
     Logic without registers; on UltraScale+ one table for two bits.
@@ -29,11 +30,7 @@ class Comparison(wiring.Component):
             "result": Out(1),
         })  # fmt: skip
 
-    @property
-    def module_name(self) -> str:
-        return f"nbqnn_comparison_a{self.bits}"
-
-    def elaborate(self, platform):
+    def build(self) -> Module:
         m = Module()
         a, b = Cat(self.value, self.a).as_signed(), Cat(Const(0, 1), self.b).as_signed()
         m.d.comb += self.result.eq(Mux(self.override, self.value, a > b))

@@ -1,13 +1,14 @@
 """A shift to the right by one place, or by none."""
 
 from amaranth.hdl import Module, Mux
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+
+from hw.rtl.component import Component
 
 __all__ = ["Halving"]
 
 
-class Halving(wiring.Component):
+class Halving(Component):
     """All bits but the highest, or all but the lowest; logic without registers.
 
     On UltraScale+ one table for two bits.
@@ -23,11 +24,7 @@ class Halving(wiring.Component):
         self.width = width
         super().__init__({"value": In(width + 1), "halve": In(1), "result": Out(width)})
 
-    @property
-    def module_name(self) -> str:
-        return f"nbqnn_halving_w{self.width}"
-
-    def elaborate(self, platform):
+    def build(self) -> Module:
         m = Module()
         m.d.comb += self.result.eq(Mux(self.halve, self.value[1:], self.value[:-1]))
         return m

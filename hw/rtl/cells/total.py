@@ -1,13 +1,14 @@
 """Three numbers added."""
 
 from amaranth.hdl import Module
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+
+from hw.rtl.component import Component
 
 __all__ = ["Total"]
 
 
-class Total(wiring.Component):
+class Total(Component):
     """``terms[0] + terms[1] + terms[2]``, modulo ``2**width``; without registers.
 
     On UltraScale+ one table for a bit.
@@ -22,11 +23,7 @@ class Total(wiring.Component):
         self.width = width
         super().__init__({"terms": In(3 * width), "total": Out(width)})
 
-    @property
-    def module_name(self) -> str:
-        return f"nbqnn_total_w{self.width}"
-
-    def elaborate(self, platform):
+    def build(self) -> Module:
         m = Module()
         m.d.comb += self.total.eq(sum(self.terms.word_select(i, self.width) for i in range(3)))
         return m

@@ -4,13 +4,14 @@ from functools import reduce
 from operator import or_
 
 from amaranth.hdl import Cat, Module
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+
+from hw.rtl.component import Component
 
 __all__ = ["Union"]
 
 
-class Union(wiring.Component):
+class Union(Component):
     """A common word into each part of another: ``common[0] | common[1] ... | part & enable``.
 
     Logic without registers; on UltraScale+ one table for a bit of two parts, with up to two common
@@ -35,11 +36,7 @@ class Union(wiring.Component):
             "combined": Out(count * width),
         })  # fmt: skip
 
-    @property
-    def module_name(self) -> str:
-        return f"nbqnn_union_t{self.terms}_n{self.count}_w{self.width}"
-
-    def elaborate(self, platform):
+    def build(self) -> Module:
         m = Module()
         common = reduce(or_, (self.common.word_select(i, self.width) for i in range(self.terms)))
         enabled = self.parts & self.enable.replicate(len(self.parts))

@@ -12,6 +12,7 @@ from hw.rtl.array.vector_sum import VectorSum
 from hw.rtl.cells.counting import stepped
 from hw.rtl.cells.delay import delayed
 from hw.rtl.command_layouts import body_layout, drain_command_layout
+from hw.rtl.component import Component
 from hw.rtl.control.group_walker import GroupWalker
 from hw.rtl.control.sequencer import StepSequencer, drain_layout
 from hw.rtl.control.walker import PositionWalker
@@ -20,7 +21,6 @@ from hw.rtl.memory.wide import WideMemory
 from hw.rtl.post.drain import Drain
 from hw.rtl.post.requantizer import param_layout
 from hw.rtl.stream.fifo import StreamFifo
-from hw.rtl.verilog import submodule
 
 __all__ = ["ComputeEngine"]
 
@@ -30,7 +30,7 @@ _GROUPS_UNDER_WAY = 32
 _COMMANDS_WAITING = 4
 
 
-class ComputeEngine(wiring.Component):
+class ComputeEngine(Component):
     """Walker, sequencer, array, channel-wise units and drain around the on-chip memories.
 
     A command is taken as soon as the walk of the one before is over, so commands follow each other
@@ -78,11 +78,7 @@ class ComputeEngine(wiring.Component):
             "param": In(c.post_lanes * param_layout(c).size),
         })  # fmt: skip
 
-    @property
-    def module_name(self) -> str:
-        return f"nbqnn_compute_{self.config.pe}_{self.config.requant}"
-
-    def elaborate(self, platform):
+    def build(self) -> Module:
         m = Module()
         c = self.config
         walker = PositionWalker(c) if c.post_positions == 1 else GroupWalker(c)
@@ -100,7 +96,7 @@ class ComputeEngine(wiring.Component):
             ("groups", groups),
             ("commands", commands),
         ):
-            m.submodules[name] = submodule(platform, component)
+            m.submodules[name] = component
 
         command = Signal(body_layout(Opcode.COMPUTE))
         start, walking, walked = Signal(), Signal(), Signal()

@@ -15,10 +15,10 @@ from hw.rtl.axi.read_dma import read_data_layout
 from hw.rtl.cells.counting import stepped
 from hw.rtl.cells.delay import delayed
 from hw.rtl.cells.total import Total
+from hw.rtl.component import Component
 from hw.rtl.control.transfer import LENGTH_BITS
 from hw.rtl.stream.fifo import StreamFifo
 from hw.rtl.stream.gearbox import Packer
-from hw.rtl.verilog import submodule
 
 __all__ = ["ENGINES", "CommandFetch", "queued_layout"]
 
@@ -34,17 +34,17 @@ def queued_layout(opcode: Opcode) -> data.StructLayout:
     })  # fmt: skip
 
 
-def _sum(m: Module, platform: object, name: str, words: list[Value]) -> Value:
+def _sum(m: Module, name: str, words: list[Value]) -> Value:
     """The words' sum, modulo ``2**32``."""
     if len(words) < 3:
         return sum(words)
     total = Total(width=32)
-    m.submodules[name] = submodule(platform, total)
+    m.submodules[name] = total
     m.d.comb += total.terms.eq(Cat(words[:3]))
     return sum(words[3:], total.total)
 
 
-class CommandFetch(wiring.Component):
+class CommandFetch(Component):
     """One descriptor after the other, from ``start`` to an END or a fault.
 
     The next descriptor is requested while the one before waits for its queue.
@@ -59,6 +59,8 @@ class CommandFetch(wiring.Component):
     index : ``Out(16)``, the descriptor last handed on or found faulty
     busy : ``Out(1)``, something that was asked for has not arrived
     """
+
+    config_fields = ("axi_address_width", "axi_data_width", "axi_ports")
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
@@ -78,21 +80,16 @@ class CommandFetch(wiring.Component):
             "busy": Out(1),
         })  # fmt: skip
 
-    @property
-    def module_name(self) -> str:
-        c = self.config
-        return f"nbqnn_fetch_a{c.axi_address_width}_d{c.axi_beat_bits}"
-
-    def elaborate(self, platform):
+    def build(self) -> Module:
         m = Module()
         c = self.config
         beats = DESCRIPTOR_BYTES * 8 // c.axi_beat_bits
         # Room for all that is asked for: a descriptor that waits for its queue must not hold up
         # the loads behind it, which may be what the queue is waiting for.
         buffer = StreamFifo(c.axi_beat_bits, max(3, DESCRIPTORS_AHEAD * beats))
-        m.submodules.buffer = submodule(platform, buffer)
+        m.submodules.buffer = buffer
         packer = Packer(c.axi_beat_bits, beats)
-        m.submodules.packer = submodule(platform, packer)
+        m.submodules.packer = packer
 
         # Request: as many as there are descriptors, one ahead of the one in hand.
         unrequested = Signal(16)
@@ -134,7 +131,7 @@ class CommandFetch(wiring.Component):
             for index, first in enumerate(range(0, len(words), CHECKSUM_WORDS)):
                 summed = Signal(32, name=f"summed_{stage}_{index}", reset_less=True)
                 m.d.sync += summed.eq(
-                    _sum(m, platform, f"sum_{stage}_{index}", words[first : first + CHECKSUM_WORDS])
+                    _sum(m, f"sum_{stage}_{index}", words[first : first + CHECKSUM_WORDS])
                 )
                 sums.append(summed)
             words = sums

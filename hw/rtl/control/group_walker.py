@@ -1,17 +1,17 @@
 """Walks over a layer's output positions a group at a time, for drains that are faster than one."""
 
 from amaranth.hdl import Array, Module, Mux, Signal, Value, ValueLike, signed
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Opcode
+from hw.rtl.cells.advance import Advance
 from hw.rtl.cells.counting import incremented
-from hw.rtl.cells.step import Step
 from hw.rtl.command_layouts import body_layout
+from hw.rtl.component import Component
 from hw.rtl.control.walker import group_layout
 from hw.rtl.memory.activations import activation_address_bits
-from hw.rtl.verilog import submodule
 
 __all__ = ["GroupWalker"]
 
@@ -19,7 +19,7 @@ __all__ = ["GroupWalker"]
 _difference = signed(17)
 
 
-class GroupWalker(wiring.Component):
+class GroupWalker(Component):
     """As :class:`hw.rtl.control.walker.PositionWalker`, but a group per cycle after the first one.
 
     The first group is gathered position by position and kept. The position after it says by how
@@ -35,6 +35,8 @@ class GroupWalker(wiring.Component):
     groups : ``Out(stream.Signature(group_layout(config)))``
     """
 
+    config_fields = ("pixels", "act_depth")
+
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         super().__init__({
@@ -43,11 +45,7 @@ class GroupWalker(wiring.Component):
             "groups": Out(stream.Signature(group_layout(config))),
         })  # fmt: skip
 
-    @property
-    def module_name(self) -> str:
-        return f"nbqnn_group_walker_p{self.config.pixels}_d{self.config.act_depth}"
-
-    def elaborate(self, platform):
+    def build(self) -> Module:
         m = Module()
         command, group = self.command, self.groups.p
         c = self.config
@@ -59,14 +57,14 @@ class GroupWalker(wiring.Component):
         def stepped(name: str, value: Value, wraps: Value, within: ValueLike, past: ValueLike):
             """The value and what it moves by within a row, or past its end."""
             width = len(value)
-            steps = Signal(2 * width, name=f"{name}_steps")
-            cell = Step(width=width)
-            m.submodules[f"step_{name}"] = submodule(platform, cell)
+            increments = Signal(2 * width, name=f"{name}_increments")
+            cell = Advance(width=width)
+            m.submodules[f"advance_{name}"] = cell
             m.d.comb += [
-                steps[:width].eq(within),
-                steps[width:].eq(past),
+                increments[:width].eq(within),
+                increments[width:].eq(past),
                 cell.value.eq(value),
-                cell.steps.eq(steps),
+                cell.increments.eq(increments),
                 cell.second.eq(wraps),
             ]
             return cell.total

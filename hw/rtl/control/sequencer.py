@@ -1,12 +1,13 @@
 """Turns groups of positions into steps of the array: addresses, padding and flags."""
 
 from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import DRAIN_FIELDS, Opcode, Unit
 from hw.rtl.command_layouts import body_layout, drain_command_layout
+from hw.rtl.component import Component
 from hw.rtl.control.walker import group_layout
 from hw.rtl.memory.activations import activation_address_bits
 
@@ -23,7 +24,7 @@ def drain_layout(config: AcceleratorConfig) -> data.StructLayout:
     })  # fmt: skip
 
 
-class StepSequencer(wiring.Component):
+class StepSequencer(Component):
     """One step per cycle: all taps of a group, channel groups outermost, then the next group.
 
     A group's last step waits until the group before it has had ``drain_cycles`` to drain, so that
@@ -50,6 +51,8 @@ class StepSequencer(wiring.Component):
     weight_address : ``Out(16)``
     """
 
+    config_fields = ("pixels", "act_bits", "act_depth")
+
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         bits = activation_address_bits(config)
@@ -72,11 +75,7 @@ class StepSequencer(wiring.Component):
             "weight_address": Out(16),
         })  # fmt: skip
 
-    @property
-    def module_name(self) -> str:
-        return f"nbqnn_sequencer_p{self.config.pixels}_d{self.config.act_depth}"
-
-    def elaborate(self, platform):
+    def build(self) -> Module:
         m = Module()
         c = self.config
         bits = activation_address_bits(c)

@@ -1,11 +1,11 @@
 """What the array waits for: in every cycle without a step, exactly one cause."""
 
 from amaranth.hdl import Module, Signal
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.causes import Stall
 from hw.rtl.cells.delay import delayed
+from hw.rtl.component import Component
 
 __all__ = ["StallCauses"]
 
@@ -15,7 +15,7 @@ _EARLY = ("walking", "queued", "wait_load", "wait_compute", "wait_store", "full_
           "ended", "storing")  # fmt: skip
 
 
-class StallCauses(wiring.Component):
+class StallCauses(Component):
     """In every cycle one of ``stepping`` and ``stalls`` is high, two cycles after what it is of.
 
     Where several causes are true, the one counts that is nearest to the array.
@@ -33,8 +33,6 @@ class StallCauses(wiring.Component):
     stalls : ``Out(5)``, a bit for each :class:`Stall`
     """
 
-    module_name = "nbqnn_stalls"
-
     def __init__(self):
         inputs = ("step", "held", *_EARLY)
         super().__init__(
@@ -42,7 +40,7 @@ class StallCauses(wiring.Component):
             | {"stepping": Out(1), "stalls": Out(len(Stall), init=1 << Stall.OTHER)}
         )
 
-    def elaborate(self, platform):
+    def build(self) -> Module:
         m = Module()
         early = delayed(m, _EARLY, [getattr(self, name) for name in _EARLY], 1)
         before = dict(zip(_EARLY, early, strict=True))

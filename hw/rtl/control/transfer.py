@@ -12,12 +12,12 @@ from hw.rtl.axi.bursts import request_layout
 from hw.rtl.axi.read_dma import read_data_layout
 from hw.rtl.cells.counting import stepped
 from hw.rtl.command_layouts import body_layout
+from hw.rtl.component import Component
 from hw.rtl.memory.activations import ActivationMemory, activation_address_bits
 from hw.rtl.post.requantizer import param_layout
 from hw.rtl.stream.fifo import StreamFifo
 from hw.rtl.stream.gearbox import Packer, Unpacker
 from hw.rtl.stream.skid import SkidBuffer
-from hw.rtl.verilog import submodule
 
 __all__ = [
     "LENGTH_BITS",
@@ -30,7 +30,7 @@ __all__ = [
 LENGTH_BITS = 16
 
 
-class RowRequester(wiring.Component):
+class RowRequester(Component):
     """One request for each row of a transfer: base of the region, offset, stride.
 
     The first three cycles after ``start``, the others two cycles after the one before was taken.
@@ -42,6 +42,8 @@ class RowRequester(wiring.Component):
     request : ``Out(stream.Signature(request_layout(...)))``
     """
 
+    config_fields = ("axi_address_width",)
+
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         width = config.axi_address_width
@@ -52,11 +54,7 @@ class RowRequester(wiring.Component):
             "request": Out(stream.Signature(request_layout(width, LENGTH_BITS))),
         })  # fmt: skip
 
-    @property
-    def module_name(self) -> str:
-        return f"nbqnn_row_requester_a{self.config.axi_address_width}"
-
-    def elaborate(self, platform):
+    def build(self) -> Module:
         m = Module()
         width = self.config.axi_address_width
         # Half an address is added in one cycle, the other half and the carry in the next.
@@ -93,17 +91,17 @@ class RowRequester(wiring.Component):
         return m
 
 
-class _TransferEngine(wiring.Component):
+class _TransferEngine(Component):
     """What load and store have in common: taking a command, requesting its rows, counting words."""
 
-    def _accept(self, m: Module, platform) -> tuple[Signal, Signal, Signal]:
+    def _accept(self, m: Module) -> tuple[Signal, Signal, Signal]:
         """Takes commands one at a time and requests their rows.
 
         Returns the command, whether it is running, and a strobe in its first cycle. Whoever calls
         ends it by lowering ``running``.
         """
         requester = RowRequester(self.config)
-        m.submodules.requester = submodule(platform, requester)
+        m.submodules.requester = requester
         wiring.connect(m, requester.request, wiring.flipped(self.request))
         command = Signal(body_layout(Opcode.LOAD))
         running, start = Signal(), Signal()
@@ -196,15 +194,10 @@ class LoadEngine(_TransferEngine):
             "param_data": Out(c.post_lanes * param_layout(c).size),
         })  # fmt: skip
 
-    @property
-    def module_name(self) -> str:
-        c = self.config
-        return f"nbqnn_load_d{c.axi_beat_bits}_l{c.lanes}_f{c.filters}_{c.pe}"
-
-    def elaborate(self, platform):
+    def build(self) -> Module:
         m = Module()
         c = self.config
-        command, running, start = self._accept(m, platform)
+        command, running, start = self._accept(m)
         written = Signal()
         address, _, last = self._walk(m, command, start, written)
         m.d.sync += self.done.eq(written & last)
@@ -213,7 +206,7 @@ class LoadEngine(_TransferEngine):
 
         # Whether a beat can be taken depends on memories; the reader need not wait for them.
         skid = SkidBuffer(c.axi_beat_bits)
-        m.submodules.skid = submodule(platform, skid)
+        m.submodules.skid = skid
         m.d.comb += [
             skid.i.payload.eq(self.data.p.data),
             skid.i.valid.eq(self.data.valid),
@@ -229,7 +222,7 @@ class LoadEngine(_TransferEngine):
         )
         for memory, port_address, port_data, port_valid, port_ready in targets:
             packer = Packer(c.axi_beat_bits, word_beats(c, memory))
-            m.submodules[f"packer_{memory.name.lower()}"] = submodule(platform, packer)
+            m.submodules[f"packer_{memory.name.lower()}"] = packer
             m.d.comb += [
                 packer.i.payload.eq(skid.o.payload),
                 port_data.eq(packer.o.payload),
@@ -277,21 +270,16 @@ class StoreEngine(_TransferEngine):
             "act_data": In(c.act_word_bits),
         })  # fmt: skip
 
-    @property
-    def module_name(self) -> str:
-        c = self.config
-        return f"nbqnn_store_d{c.axi_beat_bits}_l{c.lanes}_a{c.act_bits}"
-
-    def elaborate(self, platform):
+    def build(self) -> Module:
         m = Module()
         c = self.config
-        command, running, start = self._accept(m, platform)
+        command, running, start = self._accept(m)
 
         # Reads run ahead of the writer by what the buffer behind them can hold.
         buffer = StreamFifo(c.act_word_bits, STORE_AHEAD)
-        m.submodules.buffer = submodule(platform, buffer)
+        m.submodules.buffer = buffer
         unpacker = Unpacker(c.axi_beat_bits, word_beats(c, Memory.ACT))
-        m.submodules.unpacker = submodule(platform, unpacker)
+        m.submodules.unpacker = unpacker
         m.d.comb += [
             unpacker.i.payload.eq(buffer.o.payload),
             unpacker.i.valid.eq(buffer.o.valid),

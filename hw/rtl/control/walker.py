@@ -1,12 +1,13 @@
 """Walks over a layer's output positions and gathers them into groups for the array."""
 
 from amaranth.hdl import Module, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Opcode
 from hw.rtl.command_layouts import body_layout
+from hw.rtl.component import Component
 from hw.rtl.memory.activations import activation_address_bits
 
 __all__ = ["PositionWalker", "group_layout"]
@@ -30,7 +31,7 @@ def group_layout(config: AcceleratorConfig) -> data.StructLayout:
     })  # fmt: skip
 
 
-class PositionWalker(wiring.Component):
+class PositionWalker(Component):
     """Offers the groups of a command, filter group by filter group, positions in row-major order.
 
     One position per cycle, so a group of P positions every P cycles: no slower than its drain.
@@ -43,6 +44,8 @@ class PositionWalker(wiring.Component):
     groups : ``Out(stream.Signature(group_layout(config)))``
     """
 
+    config_fields = ("pixels", "act_depth")
+
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         super().__init__({
@@ -51,11 +54,7 @@ class PositionWalker(wiring.Component):
             "groups": Out(stream.Signature(group_layout(config))),
         })  # fmt: skip
 
-    @property
-    def module_name(self) -> str:
-        return f"nbqnn_walker_p{self.config.pixels}_d{self.config.act_depth}"
-
-    def elaborate(self, platform):
+    def build(self) -> Module:
         m = Module()
         command, group = self.command, self.groups.p
         bits = activation_address_bits(self.config)

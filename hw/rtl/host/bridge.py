@@ -1,7 +1,7 @@
 """Requests that arrive byte by byte become accesses to registers and memory."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.serial_protocol import (
@@ -14,6 +14,7 @@ from hw.contract.serial_protocol import (
     default_divisor,
 )
 from hw.rtl.axi.bus import AxiLiteSignature, Resp
+from hw.rtl.component import Component
 
 __all__ = ["CONTROL_ADDRESS_BITS", "Bridge"]
 
@@ -21,7 +22,7 @@ CONTROL_ADDRESS_BITS = 12
 _WORD_BYTES = 4
 
 
-class Bridge(wiring.Component):
+class Bridge(Component):
     """Carries out the requests of :mod:`hw.contract.serial_protocol`, one after the other.
 
     Parameters
@@ -59,11 +60,7 @@ class Bridge(wiring.Component):
             "interrupt": In(1),
         })  # fmt: skip
 
-    @property
-    def module_name(self) -> str:
-        return f"nbqnn_bridge_w{self.memory_words}_k{self.clock_khz}"
-
-    def elaborate(self, platform: object) -> Module:
+    def build(self) -> Module:
         m = Module()
         writes = Signal()
         # Address and count arrive low byte first and are shifted in from the top.

@@ -1,13 +1,13 @@
 """On-chip memory that an AXI4 master and the host share."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.memory import Memory, ReadPort, WritePort
 from amaranth.lib.wiring import In, Out
 
 from hw.rtl.axi.bus import AxiReadSignature, AxiWriteSignature, Resp
+from hw.rtl.component import Component
 from hw.rtl.stream.fifo import StreamFifo
-from hw.rtl.verilog import submodule
 
 __all__ = ["AxiMemory"]
 
@@ -17,7 +17,7 @@ _OFFSET_BITS = 2
 _QUEUE = 8
 
 
-class AxiMemory(wiring.Component):
+class AxiMemory(Component):
     """Block memory behind AXI4 with 32-bit data, and a port of its own for the host.
 
     One burst of each direction at a time, a beat per cycle; incrementing bursts only. Accesses
@@ -56,21 +56,17 @@ class AxiMemory(wiring.Component):
             "host_read_data": Out(32),
         })  # fmt: skip
 
-    @property
-    def module_name(self) -> str:
-        return f"nbqnn_axi_memory_a{self.address_width}_w{self.words}"
-
-    def elaborate(self, platform: object) -> Module:
+    def build(self) -> Module:
         m = Module()
         m.submodules.cells = cells = Memory(shape=32, depth=self.words, init=[])
-        self._elaborate_reads(m, platform, cells.read_port())
+        self._elaborate_reads(m, cells.read_port())
         self._elaborate_writes(m, cells.write_port())
         return m
 
-    def _elaborate_reads(self, m: Module, platform: object, port: ReadPort) -> None:
+    def _elaborate_reads(self, m: Module, port: ReadPort) -> None:
         axi = self.read
         queue = StreamFifo(data.StructLayout({"data": 32, "last": 1}), _QUEUE)
-        m.submodules.queue = submodule(platform, queue)
+        m.submodules.queue = queue
         # From the address to the last beat's departure; up to the last beat's start.
         busy, issuing = Signal(), Signal()
         word, left, beyond = Signal(range(self.words)), Signal(8), Signal()

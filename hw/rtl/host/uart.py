@@ -1,10 +1,11 @@
 """A serial line, byte by byte: eight data bits, no parity, one stop bit."""
 
 from amaranth.hdl import Cat, Module, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.serial_protocol import DIVISOR_BITS
+from hw.rtl.component import Component
 
 __all__ = ["UartReceiver", "UartTransmitter"]
 
@@ -12,7 +13,7 @@ __all__ = ["UartReceiver", "UartTransmitter"]
 _BITS = 9
 
 
-class UartReceiver(wiring.Component):
+class UartReceiver(Component):
     """Bytes from a line.
 
     Members
@@ -24,8 +25,6 @@ class UartReceiver(wiring.Component):
     line_error : ``Out(1)``, high for one cycle for each byte without its stop bit
     """
 
-    module_name = "nbqnn_uart_receiver"
-
     def __init__(self):
         super().__init__({
             "rx": In(1),
@@ -34,7 +33,7 @@ class UartReceiver(wiring.Component):
             "line_error": Out(1),
         })  # fmt: skip
 
-    def elaborate(self, platform: object) -> Module:
+    def build(self) -> Module:
         m = Module()
         # Two registers against metastability, one to see the edge; idle lines are high.
         sampled = Signal(3, init=0b111)
@@ -75,7 +74,7 @@ class UartReceiver(wiring.Component):
         return m
 
 
-class UartTransmitter(wiring.Component):
+class UartTransmitter(Component):
     """Bytes onto a line.
 
     Members
@@ -86,8 +85,6 @@ class UartTransmitter(wiring.Component):
     busy : ``Out(1)``, a byte is on the line
     """
 
-    module_name = "nbqnn_uart_transmitter"
-
     def __init__(self):
         super().__init__({
             "i": In(stream.Signature(8)),
@@ -96,7 +93,7 @@ class UartTransmitter(wiring.Component):
             "busy": Out(1),
         })  # fmt: skip
 
-    def elaborate(self, platform: object) -> Module:
+    def build(self) -> Module:
         m = Module()
         timer = Signal(DIVISOR_BITS)
         # The bits still to be sent after the one on the line, then ones.

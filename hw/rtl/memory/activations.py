@@ -1,7 +1,6 @@
 """The activation memory: interleaved banks of vectors, read by the array, written by the drain."""
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal
-from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
@@ -11,7 +10,7 @@ from hw.rtl.cells.choice import Choice
 from hw.rtl.cells.delay import delayed
 from hw.rtl.cells.one_hot import number_of
 from hw.rtl.cells.union import Union
-from hw.rtl.verilog import submodule
+from hw.rtl.component import Component
 
 __all__ = ["ActivationBank", "ActivationMemory", "activation_address_bits"]
 
@@ -24,7 +23,7 @@ def activation_address_bits(config: AcceleratorConfig) -> int:
     return (config.act_depth - 1).bit_length()
 
 
-class ActivationBank(wiring.Component):
+class ActivationBank(Component):
     """One bank: one read and one write of any chunks of a word per cycle, reads take two cycles."""
 
     def __init__(self, *, chunk_bits: int, chunks: int, depth: int):
@@ -40,11 +39,7 @@ class ActivationBank(wiring.Component):
             "write_enable": In(chunks),
         })  # fmt: skip
 
-    @property
-    def module_name(self) -> str:
-        return f"nbqnn_act_bank_c{self.chunk_bits}_n{self.chunks}_d{self.depth}"
-
-    def elaborate(self, platform):
+    def build(self) -> Module:
         m = Module()
         width = self.chunk_bits * self.chunks
         m.submodules.memory = memory = Memory(shape=width, depth=self.depth, init=[])
@@ -60,7 +55,7 @@ class ActivationBank(wiring.Component):
         return m
 
 
-class ActivationMemory(wiring.Component):
+class ActivationMemory(Component):
     """``act_depth`` words of ``lanes`` activations, word w in bank ``bank_of(w, banks)``.
 
     *Compute reads*: up to ``pixels`` words a cycle, which the compiler arranges to be in different
@@ -90,6 +85,8 @@ class ActivationMemory(wiring.Component):
     #: Bank multiplexer, block RAM, its output register, pixel multiplexer.
     latency = ACTIVATION_READ_LATENCY
 
+    config_fields = ("lanes", "pixels", "post_lanes", "post_positions", "act_bits", "act_depth")
+
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         bits = activation_address_bits(config)
@@ -114,16 +111,7 @@ class ActivationMemory(wiring.Component):
             "load_ready": Out(1),
         })  # fmt: skip
 
-    @property
-    def module_name(self) -> str:
-        c = self.config
-        drains = f"_x{c.post_positions}" if c.post_positions > 1 else ""
-        return (
-            f"nbqnn_act_memory_l{c.lanes}_a{c.act_bits}_p{c.pixels}_r{c.post_lanes}_d{c.act_depth}"
-            f"{drains}"
-        )
-
-    def elaborate(self, platform):
+    def build(self) -> Module:
         m = Module()
         c = self.config
         banks, pixels, word = c.banks, c.pixels, c.act_word_bits
@@ -166,13 +154,13 @@ class ActivationMemory(wiring.Component):
             self.load_ready.eq(~drained.bit_select(bank_of(self.load_address), 1)),
         ]
 
-        writes = self._writes(m, platform, drains, drained, bank_of, row_of)
+        writes = self._writes(m, drains, drained, bank_of, row_of)
         outputs = []
         for b, (enable, write_row, write_data) in enumerate(writes):
             bank = ActivationBank(
                 chunk_bits=c.post_lanes * c.act_bits, chunks=chunks, depth=c.act_depth // banks
             )
-            m.submodules[f"bank_{b}"] = submodule(platform, bank)
+            m.submodules[f"bank_{b}"] = bank
             row = row_of(self.store_address)
             for p in reversed(range(pixels)):
                 row = Mux(wants[p][b], row_of(read_address[p]), row)
@@ -187,7 +175,7 @@ class ActivationMemory(wiring.Component):
         def chosen(name: str, bank):
             """A bank's word."""
             choice = Choice(ways=banks, width=word)
-            m.submodules[name] = submodule(platform, choice)
+            m.submodules[name] = choice
             m.d.comb += [choice.words.eq(Cat(*outputs)), choice.select.eq(bank)]
             return choice.chosen
 
@@ -207,7 +195,7 @@ class ActivationMemory(wiring.Component):
             read = chosen(f"choice_{p}", bank)
             word_lanes = [read.word_select(lane, c.act_bits) for lane in range(c.lanes)]
             sign_choice = Choice(ways=2, width=c.lanes)
-            m.submodules[f"sign_choice_{p}"] = submodule(platform, sign_choice)
+            m.submodules[f"sign_choice_{p}"] = sign_choice
             m.d.comb += [
                 sign_choice.words.eq(
                     Cat((lane[-1] for lane in word_lanes), lowest.replicate(c.lanes))
@@ -228,7 +216,7 @@ class ActivationMemory(wiring.Component):
         m.d.sync += self.store_data.eq(chosen("choice_store", bank))
         return m
 
-    def _writes(self, m: Module, platform, drains, drained, bank_of, row_of) -> list[tuple]:
+    def _writes(self, m: Module, drains, drained, bank_of, row_of) -> list[tuple]:
         """Enables, row and word for each bank, two cycles after a transfer's address.
 
         ``drained`` are the banks that the drain's addresses of a cycle ago are in.
@@ -298,7 +286,7 @@ class ActivationMemory(wiring.Component):
                 ("row", chunk_bits, row_bits, load_row),
             ):
                 union = Union(terms=len(terms), count=len(part) // bits, width=bits)
-                m.submodules[f"{name}_{b}"] = submodule(platform, union)
+                m.submodules[f"{name}_{b}"] = union
                 m.d.comb += [
                     union.common.eq(Cat(term[low : low + bits] for term in terms)),
                     union.parts.eq(part),

@@ -1,14 +1,15 @@
 """A memory written by transfers and read by the array: weights and requantizer parameters."""
 
 from amaranth.hdl import Module
-from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
+
+from hw.rtl.component import Component
 
 __all__ = ["WideMemory"]
 
 
-class WideMemory(wiring.Component):
+class WideMemory(Component):
     """One write and one read per cycle; reads take two cycles (the block RAM's output register).
 
     Members
@@ -32,11 +33,7 @@ class WideMemory(wiring.Component):
             "read_data": Out(width),
         })  # fmt: skip
 
-    @property
-    def module_name(self) -> str:
-        return f"nbqnn_memory_w{self.width}_d{self.depth}"
-
-    def elaborate(self, platform):
+    def build(self) -> Module:
         m = Module()
         m.submodules.memory = memory = Memory(shape=self.width, depth=self.depth, init=[])
         write, read = memory.write_port(), memory.read_port()

@@ -4,7 +4,7 @@ from itertools import product
 from typing import NamedTuple
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import AcceleratorConfig
@@ -13,11 +13,11 @@ from hw.contract.timing import drain_latency
 from hw.rtl.cells.counting import decremented, incremented
 from hw.rtl.cells.delay import delayed
 from hw.rtl.command_layouts import drain_command_layout
+from hw.rtl.component import Component
 from hw.rtl.control.sequencer import drain_layout
 from hw.rtl.memory.activations import activation_address_bits
 from hw.rtl.memory.wide import WideMemory
 from hw.rtl.post.requantizer import Requantizer, param_layout
-from hw.rtl.verilog import submodule
 
 __all__ = ["Drain", "UnitRegisters", "drain_registers"]
 
@@ -25,7 +25,7 @@ __all__ = ["Drain", "UnitRegisters", "drain_registers"]
 _TERMS = 5
 
 
-class Drain(wiring.Component):
+class Drain(Component):
     """Results of a group into the memory: of ``post_positions`` positions, ``post_lanes`` channels.
 
     So much in each cycle; a group occupies it for a cycle for each chunk of channels and each turn
@@ -50,6 +50,18 @@ class Drain(wiring.Component):
         were there in the cycle before
     """
 
+    config_fields = (
+        "requant",
+        "lanes",
+        "filters",
+        "pixels",
+        "post_lanes",
+        "post_positions",
+        "act_bits",
+        "acc_bits",
+        "act_depth",
+    )
+
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         c = config
@@ -70,15 +82,7 @@ class Drain(wiring.Component):
             "command_done": Out(1),
         })  # fmt: skip
 
-    @property
-    def module_name(self) -> str:
-        c = self.config
-        return (
-            f"nbqnn_drain_{c.requant}_l{c.lanes}_f{c.filters}_p{c.pixels}_r{c.post_lanes}"
-            f"_a{c.act_bits}_s{c.acc_bits}_d{c.act_depth}{_positions(c)}"
-        )
-
-    def elaborate(self, platform):
+    def build(self) -> Module:
         m = Module()
         c = self.config
         bits = activation_address_bits(c)
@@ -179,7 +183,7 @@ class Drain(wiring.Component):
         limits_after = WideMemory.latency + requantizers[0].limits_after
         limits = delayed(m, ("low", "high"), (command.low, command.high), limits_after)
         for index, requantizer in enumerate(requantizers):
-            m.submodules[f"requantizer_{index}"] = submodule(platform, requantizer)
+            m.submodules[f"requantizer_{index}"] = requantizer
             m.d.comb += [
                 requantizer.param.eq(self.param.word_select(index, param_layout(c).size)),
                 requantizer.low.eq(limits[0]),
@@ -310,11 +314,6 @@ def drain_registers(config: AcceleratorConfig, pixels: int) -> dict[Unit, UnitRe
 
 def _numbered(name: str, number: int) -> str:
     return f"{name}_{number}" if number else name
-
-
-def _positions(config: AcceleratorConfig) -> str:
-    """What tells modules apart that write several positions at once."""
-    return f"_x{config.post_positions}" if config.post_positions > 1 else ""
 
 
 def _widen(code, width: int):

@@ -4,7 +4,7 @@ from functools import reduce
 from operator import or_
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import AcceleratorConfig
@@ -14,7 +14,7 @@ from hw.rtl.cells.addition import Addition
 from hw.rtl.cells.choice import Choice
 from hw.rtl.cells.comparison import Comparison
 from hw.rtl.cells.halving import Halving
-from hw.rtl.verilog import submodule
+from hw.rtl.component import Component
 
 __all__ = [
     "Requantizer",
@@ -32,7 +32,7 @@ def param_layout(config: AcceleratorConfig) -> data.StructLayout:
     return data.StructLayout(param_fields(config) | {"addend": signed(addend_bits(config))})
 
 
-class Requantizer(wiring.Component):
+class Requantizer(Component):
     """``code = clip((acc * scale + addend) >> shift, low, high)``: a channel, several positions.
 
     ``scale`` is ``2**PRE_SHIFT`` in shift mode and the channel's multiplier in scale mode. With the
@@ -55,6 +55,8 @@ class Requantizer(wiring.Component):
     code : ``Out(positions * act_bits)``, signed, registered
     """
 
+    config_fields = ("requant", "act_bits", "acc_bits")
+
     def __init__(self, config: AcceleratorConfig, *, positions: int = 1, terms: int = 1):
         self.config = config
         self.positions = positions
@@ -70,15 +72,7 @@ class Requantizer(wiring.Component):
             "code": Out(positions * config.act_bits),
         })  # fmt: skip
 
-    @property
-    def module_name(self) -> str:
-        c = self.config
-        return (
-            f"nbqnn_requantizer_{c.requant}_s{c.acc_bits}_a{c.act_bits}"
-            f"_x{self.positions}_t{self.terms}"
-        )
-
-    def elaborate(self, platform):
+    def build(self) -> Module:
         m = Module()
         c = self.config
         width = addend_bits(c)
@@ -120,7 +114,7 @@ class Requantizer(wiring.Component):
             total = register(signed(width + 1), "total")
             if c.requant == "shift":
                 addition = Addition(width=width - PRE_SHIFT, count=self.terms, bits=c.acc_bits)
-                m.submodules[_numbered("addition", position)] = submodule(platform, addition)
+                m.submodules[_numbered("addition", position)] = addition
                 m.d.comb += [
                     addition.addend.eq(addend[PRE_SHIFT:]),
                     addition.terms.eq(Cat(*own)),
@@ -131,7 +125,7 @@ class Requantizer(wiring.Component):
                 scaled = register(signed(width), "scaled")
                 m.d.sync += [scaled.eq(acc * self.param.multiplier), total.eq(addend + scaled)]
 
-            shifted, excess = self._shifted(m, platform, total, stages, position)
+            shifted, excess = self._shifted(m, total, stages, position)
             value = register(signed(c.act_bits), "value")
             # Which of the parts above the value have a bit that differs from the sign.
             excesses = register(len(excess), "excesses")
@@ -146,7 +140,7 @@ class Requantizer(wiring.Component):
                 ("compare_high", self.high, value, not_above),
             ):
                 comparison = Comparison(bits=c.act_bits)
-                m.submodules[_numbered(name, position)] = submodule(platform, comparison)
+                m.submodules[_numbered(name, position)] = comparison
                 m.d.comb += [
                     comparison.a.eq(a),
                     comparison.b.eq(b),
@@ -166,7 +160,6 @@ class Requantizer(wiring.Component):
     def _shifted(
         self,
         m: Module,
-        platform: object,
         total: Value,
         stages: list[tuple[int, Value, Value]],
         position: int,
@@ -183,7 +176,7 @@ class Requantizer(wiring.Component):
             moved = Signal(width, name=_numbered(f"moved_{low}", position))
             if len(value) == width + 1:
                 halving = Halving(width=width)
-                m.submodules[_numbered(f"halving_{low}", position)] = submodule(platform, halving)
+                m.submodules[_numbered(f"halving_{low}", position)] = halving
                 m.d.comb += [
                     halving.value.eq(value),
                     halving.halve.eq(steps),
@@ -191,7 +184,7 @@ class Requantizer(wiring.Component):
                 ]
             else:
                 choice = Choice(ways=1 << len(steps), width=width)
-                m.submodules[_numbered(f"choice_{low}", position)] = submodule(platform, choice)
+                m.submodules[_numbered(f"choice_{low}", position)] = choice
                 extended = Cat(value, sign.replicate(width + (choice.ways << low)))
                 m.d.comb += [
                     choice.words.eq(Cat(extended[i << low :][:width] for i in range(choice.ways))),

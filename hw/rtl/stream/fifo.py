@@ -1,17 +1,17 @@
 """A queue of stream payloads in memory."""
 
-from amaranth.hdl import Module, Mux, ShapeLike, Signal, Value
-from amaranth.lib import stream, wiring
+from amaranth.hdl import Module, Mux, Shape, ShapeLike, Signal, Value
+from amaranth.lib import stream
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.rtl.cells.counting import incremented, stepped
-from hw.rtl.stream.names import shape_name
+from hw.rtl.component import Component
 
 __all__ = ["StreamFifo"]
 
 
-class StreamFifo(wiring.Component):
+class StreamFifo(Component):
     """First in, first out; every output comes from a register, the payload from the memory's.
 
     Latency two cycles when empty, one word per cycle. ``i.valid`` and ``o.ready`` may come late in
@@ -37,7 +37,7 @@ class StreamFifo(wiring.Component):
             raise TypeError(f"Depth must be an integer, not {depth!r}")
         if depth < 3:
             raise ValueError(f"Depth must be 3 or more, not {depth!r}")
-        self.shape = shape
+        self.shape = Shape.cast(shape)
         self.depth = depth
         super().__init__({
             "i": In(stream.Signature(shape)),
@@ -45,11 +45,7 @@ class StreamFifo(wiring.Component):
             "empty": Out(1),
         })  # fmt: skip
 
-    @property
-    def module_name(self) -> str:
-        return f"nbqnn_fifo_{shape_name(self.shape)}_d{self.depth}"
-
-    def elaborate(self, platform: object) -> Module:
+    def build(self) -> Module:
         m = Module()
         words = self.depth - 1
         width = len(Value.cast(self.i.payload))

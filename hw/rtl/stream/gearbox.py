@@ -1,15 +1,16 @@
 """Between streams of narrow beats and of wide words, little end first."""
 
 from amaranth.hdl import Cat, Module, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 
 from hw.rtl.cells.counting import incremented
+from hw.rtl.component import Component
 
 __all__ = ["Packer", "Unpacker"]
 
 
-class Packer(wiring.Component):
+class Packer(Component):
     """Gathers beats into words; the first beat is the word's lowest bits.
 
     A beat per cycle without gaps. The word is offered one cycle after its last beat.
@@ -39,11 +40,7 @@ class Packer(wiring.Component):
             "clear": In(1),
         })  # fmt: skip
 
-    @property
-    def module_name(self) -> str:
-        return f"nbqnn_packer_w{self.beat_width}_n{self.beats}"
-
-    def elaborate(self, platform: object) -> Module:
+    def build(self) -> Module:
         m = Module()
         # All beats of the word but the last go here; the last completes it in the output.
         # (Never of zero width, which Verilog does not have.)
@@ -74,7 +71,7 @@ class Packer(wiring.Component):
         return m
 
 
-class Unpacker(wiring.Component):
+class Unpacker(Component):
     """Splits words into beats, the word's lowest bits first.
 
     A beat per cycle without gaps; the first one cycle after its word.
@@ -104,11 +101,7 @@ class Unpacker(wiring.Component):
             "clear": In(1),
         })  # fmt: skip
 
-    @property
-    def module_name(self) -> str:
-        return f"nbqnn_unpacker_w{self.beat_width}_n{self.beats}"
-
-    def elaborate(self, platform: object) -> Module:
+    def build(self) -> Module:
         m = Module()
         word = Signal(self.beat_width * self.beats, reset_less=True)
         left = Signal(range(self.beats + 1))

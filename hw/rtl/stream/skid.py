@@ -1,17 +1,16 @@
 """A register in a stream that cuts the paths of valid, payload and ready."""
 
-from amaranth.hdl import Cat, Module, ShapeLike, Signal, Value
-from amaranth.lib import stream, wiring
+from amaranth.hdl import Cat, Module, Shape, ShapeLike, Signal, Value
+from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 
 from hw.rtl.cells.choice import Choice
-from hw.rtl.stream.names import shape_name
-from hw.rtl.verilog import submodule
+from hw.rtl.component import Component
 
 __all__ = ["SkidBuffer"]
 
 
-class SkidBuffer(wiring.Component):
+class SkidBuffer(Component):
     """Two words of buffer; every output comes from a register.
 
     Latency one cycle, one word per cycle.
@@ -28,20 +27,16 @@ class SkidBuffer(wiring.Component):
     """
 
     def __init__(self, shape: ShapeLike):
-        self.shape = shape
+        self.shape = Shape.cast(shape)
         super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
 
-    @property
-    def module_name(self) -> str:
-        return f"nbqnn_skid_{shape_name(self.shape)}"
-
-    def elaborate(self, platform: object) -> Module:
+    def build(self) -> Module:
         m = Module()
         # `ready` was given for one more word than the output can take: the second register.
         spare = Signal(self.shape, reset_less=True)
         ready = Signal(init=1)
         choice = Choice(ways=2, width=len(Value.cast(spare)))
-        m.submodules.choice = submodule(platform, choice)
+        m.submodules.choice = choice
         m.d.comb += [
             self.i.ready.eq(ready),
             choice.words.eq(Cat(spare, self.i.payload)),

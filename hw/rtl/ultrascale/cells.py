@@ -5,15 +5,13 @@ These modules take the place of those with the same names, as those of
 :mod:`hw.rtl.ultrascale.elements` do.
 """
 
-import re
-
-from amaranth.hdl import Cat, Instance, Module, Signal
+from amaranth.hdl import Cat, Instance, Module, Signal, unsigned
 
 from hw.rtl.cells.addition import Addition
+from hw.rtl.cells.advance import Advance
 from hw.rtl.cells.choice import Choice
 from hw.rtl.cells.comparison import Comparison
 from hw.rtl.cells.halving import Halving
-from hw.rtl.cells.step import Step
 from hw.rtl.cells.total import Total
 from hw.rtl.cells.union import Union
 from hw.rtl.ultrascale.elements import Sum
@@ -21,13 +19,12 @@ from hw.rtl.ultrascale.tables import BitFunction, carry_chain, dual_table, place
 
 __all__ = [
     "UltrascaleAddition",
+    "UltrascaleAdvance",
     "UltrascaleChoice",
     "UltrascaleComparison",
     "UltrascaleHalving",
-    "UltrascaleStep",
     "UltrascaleTotal",
     "UltrascaleUnion",
-    "ultrascale_cells",
 ]
 
 #: Terms that fit a table of an addition.
@@ -38,10 +35,14 @@ _TABLE_WAYS = 4
 _EXPLICIT_WAYS = (2, 4, 8, 16)
 
 
-class UltrascaleAddition(Addition):
+class UltrascaleAddition(Addition, replaces=Addition):
     """:class:`Addition`, the addend's bits on the carry chain's own inputs."""
 
-    def elaborate(self, platform):
+    @classmethod
+    def fits(cls, *, count: int, **_: int) -> bool:
+        return count <= _TERMS
+
+    def build(self) -> Module:
         m = Module()
         select, carry = [], []
         for bit in range(self.width + 1):
@@ -61,10 +62,10 @@ class UltrascaleAddition(Addition):
         return m
 
 
-class UltrascaleComparison(Comparison):
+class UltrascaleComparison(Comparison, replaces=Comparison):
     """:class:`Comparison`, one table for two bits."""
 
-    def elaborate(self, platform):
+    def build(self) -> Module:
         m = Module()
         select, greater = [], []
         for low in range(0, self.bits, 2):
@@ -97,10 +98,14 @@ class UltrascaleComparison(Comparison):
         return m
 
 
-class UltrascaleChoice(Choice):
+class UltrascaleChoice(Choice, replaces=Choice):
     """:class:`Choice` of 4 words in a table, then multiplexers; of 2 words, two bits in one."""
 
-    def elaborate(self, platform):
+    @classmethod
+    def fits(cls, *, ways: int, **_: int) -> bool:
+        return ways in _EXPLICIT_WAYS
+
+    def build(self) -> Module:
         m = Module()
         if self.ways == 2:
             self._pairs(m)
@@ -154,10 +159,10 @@ class UltrascaleChoice(Choice):
             m.d.comb += self.chosen[bit].eq(level[0])
 
 
-class UltrascaleHalving(Halving):
+class UltrascaleHalving(Halving, replaces=Halving):
     """:class:`Halving`, two neighbours in a table."""
 
-    def elaborate(self, platform):
+    def build(self) -> Module:
         m = Module()
         for low in range(0, self.width, 2):
             functions = []
@@ -174,22 +179,22 @@ class UltrascaleHalving(Halving):
         return m
 
 
-class UltrascaleStep(Step):
-    """:class:`Step`, the value's bits on the carry chain's own inputs."""
+class UltrascaleAdvance(Advance, replaces=Advance):
+    """:class:`Advance`, the value's bits on the carry chain's own inputs."""
 
-    def elaborate(self, platform):
+    def build(self) -> Module:
         m = Module()
         select = Signal(self.width)
         for bit in range(self.width):
             inputs = {
                 "value": self.value[bit],
-                "step0": self.steps[bit],
-                "step1": self.steps[self.width + bit],
+                "increment0": self.increments[bit],
+                "increment1": self.increments[self.width + bit],
                 "second": self.second,
             }
 
             def parity(values):
-                return values["value"] ^ values[f"step{values['second']}"]
+                return values["value"] ^ values[f"increment{values['second']}"]
 
             place_tables(m, f"bit_{bit}", [BitFunction(select[bit], inputs, parity)])
         total, _ = carry_chain(m, select, self.value)
@@ -197,12 +202,12 @@ class UltrascaleStep(Step):
         return m
 
 
-class UltrascaleTotal(Total):
+class UltrascaleTotal(Total, replaces=Total):
     """:class:`Total` as the sum of three in an element of the array."""
 
-    def elaborate(self, platform):
+    def build(self) -> Module:
         m = Module()
-        m.submodules.sum = cell = Sum(terms=((self.width, False),) * 3, width=self.width)
+        m.submodules.sum = cell = Sum(terms=(unsigned(self.width),) * 3, width=self.width)
         m.d.comb += [
             getattr(cell, f"term_{i}").eq(self.terms.word_select(i, self.width)) for i in range(3)
         ]
@@ -210,10 +215,10 @@ class UltrascaleTotal(Total):
         return m
 
 
-class UltrascaleUnion(Union):
+class UltrascaleUnion(Union, replaces=Union):
     """:class:`Union`, two parts in a table."""
 
-    def elaborate(self, platform):
+    def build(self) -> Module:
         m = Module()
         for bit in range(self.width):
             common = {f"common{i}": self.common[i * self.width + bit] for i in range(self.terms)}
@@ -229,34 +234,3 @@ class UltrascaleUnion(Union):
                 functions.append(BitFunction(self.combined[own], inputs, combined))
             place_tables(m, f"bit_{bit}", functions)
         return m
-
-
-def ultrascale_cells(
-    verilog: str,
-) -> list[Addition | Choice | Comparison | Halving | Step | Total | Union]:
-    """The explicit forms of the cells that are modules in the Verilog text."""
-
-    def sizes(module: str) -> list[tuple[int, ...]]:
-        found = re.findall(rf"^module {module}\(", verilog, flags=re.MULTILINE)
-        return [tuple(map(int, match if isinstance(match, tuple) else (match,))) for match in found]
-
-    return [
-        *(
-            UltrascaleAddition(width=width, count=count, bits=bits)
-            for width, count, bits in sizes(r"nbqnn_addition_w(\d+)_t(\d+)_b(\d+)")
-            if count <= _TERMS
-        ),
-        *(UltrascaleComparison(bits=bits) for (bits,) in sizes(r"nbqnn_comparison_a(\d+)")),
-        *(UltrascaleHalving(width=width) for (width,) in sizes(r"nbqnn_halving_w(\d+)")),
-        *(UltrascaleStep(width=width) for (width,) in sizes(r"nbqnn_step_w(\d+)")),
-        *(UltrascaleTotal(width=width) for (width,) in sizes(r"nbqnn_total_w(\d+)")),
-        *(
-            UltrascaleChoice(ways=ways, width=width)
-            for ways, width in sizes(r"nbqnn_choice_n(\d+)_w(\d+)")
-            if ways in _EXPLICIT_WAYS
-        ),
-        *(
-            UltrascaleUnion(terms=terms, count=count, width=width)
-            for terms, count, width in sizes(r"nbqnn_union_t(\d+)_n(\d+)_w(\d+)")
-        ),
-    ]

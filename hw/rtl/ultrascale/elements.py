@@ -6,14 +6,12 @@ finds neither by itself. These modules take the place of those with the same nam
 accelerator's Verilog; simulators and other families read the originals.
 """
 
-from amaranth.hdl import Cat, Const, Module, Signal
-from amaranth.lib import wiring
+from amaranth.hdl import Cat, Const, Module, Shape, Signal, Value
 from amaranth.lib.wiring import In, Out
 
-from hw.contract.config import AcceleratorConfig
 from hw.rtl.array.svpe import ProcessingElement, Svpe, Vpe
+from hw.rtl.component import Component
 from hw.rtl.ultrascale.tables import BitFunction, carry_chain, dual_table, place_tables
-from hw.rtl.verilog import submodule
 
 __all__ = [
     "Accumulation",
@@ -21,14 +19,13 @@ __all__ = [
     "Sum",
     "UltrascaleSvpe",
     "UltrascaleVpe",
-    "ultrascale_elements",
 ]
 
 #: Wider codes shift in stages, one for each bit of the index.
 _DIRECT_WEIGHT_BITS = 3
 
 
-class LaneProduct(wiring.Component):
+class LaneProduct(Component):
     """An activation times a power of two, or zero: the logic of one lane, without registers.
 
     Codes of up to three bits select in one level of tables, wider ones shift in stages, by one,
@@ -54,12 +51,7 @@ class LaneProduct(wiring.Component):
             "act": In(act_bits), "code": In(weight_bits), "product": Out(self.width)
         })  # fmt: skip
 
-    @property
-    def module_name(self) -> str:
-        kind = "offset" if self.offset else "signed"
-        return f"nbqnn_product_a{self.act_bits}_w{self.weight_bits}_{kind}"
-
-    def elaborate(self, platform):
+    def build(self) -> Module:
         m = Module()
         if self.weight_bits <= _DIRECT_WEIGHT_BITS:
             self._select(m)
@@ -220,12 +212,12 @@ def _add(m: Module, operands: list[_Operand], total: Signal) -> None:
     m.d.comb += total.eq(Cat(sums, carry))
 
 
-class Sum(wiring.Component):
+class Sum(Component):
     """Two or three numbers added, one table per bit, without registers.
 
     Parameters
     ----------
-    terms : tuple of (bits, signed)
+    terms : tuple of Shape
         The widest first. Signed ones are taken plus half their range.
     width : int
         Bits of the sum, no more than it needs.
@@ -235,33 +227,28 @@ class Sum(wiring.Component):
     term_0, term_1, term_2 : ``In``, total : ``Out(width)``
     """
 
-    def __init__(self, *, terms: tuple[tuple[int, bool], ...], width: int):
+    def __init__(self, *, terms: tuple[Shape, ...], width: int):
         self.terms = terms
         self.width = width
-        members = {f"term_{i}": In(bits) for i, (bits, _) in enumerate(terms)}
+        members = {f"term_{i}": In(term.width) for i, term in enumerate(terms)}
         super().__init__(members | {"total": Out(width)})
 
-    @property
-    def module_name(self) -> str:
-        names = "_".join(f"{'s' if signed_ else 'u'}{bits}" for bits, signed_ in self.terms)
-        return f"nbqnn_sum_{names}_to_{self.width}"
-
-    def elaborate(self, platform):
+    def build(self) -> Module:
         m = Module()
         operands = [
-            _Operand(f"term{i}_", getattr(self, f"term_{i}"), inverted=signed_)
-            for i, (_, signed_) in enumerate(self.terms)
+            _Operand(f"term{i}_", getattr(self, f"term_{i}"), inverted=term.signed)
+            for i, term in enumerate(self.terms)
         ]
         _add(m, operands, self.total)
         return m
 
 
-class Accumulation(wiring.Component):
+class Accumulation(Component):
     """A running sum, or 0 at the first step, plus two terms less ``2**exponent``; no registers.
 
     Parameters
     ----------
-    terms : two of (bits, signed)
+    terms : two of Shape
         Signed ones are taken plus half their range; the second has at most ``exponent`` bits.
     exponent : int
     acc_bits : int
@@ -273,23 +260,18 @@ class Accumulation(wiring.Component):
     total : ``Out(acc_bits)``
     """
 
-    def __init__(self, *, terms: tuple[tuple[int, bool], ...], exponent: int, acc_bits: int):
+    def __init__(self, *, terms: tuple[Shape, ...], exponent: int, acc_bits: int):
         self.terms = terms
         self.exponent = exponent
         self.acc_bits = acc_bits
-        members = {f"term_{i}": In(bits) for i, (bits, _) in enumerate(terms)}
+        members = {f"term_{i}": In(term.width) for i, term in enumerate(terms)}
         super().__init__(
             {"running": In(acc_bits), "first": In(1)} | members | {"total": Out(acc_bits)}
         )
 
-    @property
-    def module_name(self) -> str:
-        names = "_".join(f"{'s' if signed_ else 'u'}{bits}" for bits, signed_ in self.terms)
-        return f"nbqnn_accumulation_{names}_e{self.exponent}_s{self.acc_bits}"
-
-    def elaborate(self, platform):
+    def build(self) -> Module:
         m = Module()
-        wide, narrow = (signed_ for _, signed_ in self.terms)
+        wide, narrow = (term.signed for term in self.terms)
         operands = [
             _Operand("running", self.running, gate=self.first),
             _Operand("wide", self.term_0, inverted=wide),
@@ -300,60 +282,44 @@ class Accumulation(wiring.Component):
         return m
 
 
-def _kinds(terms: list) -> tuple[tuple[int, bool], ...]:
-    return tuple((len(term), term.shape().signed) for term in terms)
+def _shapes(terms: list[Value]) -> tuple[Shape, ...]:
+    return tuple(term.shape() for term in terms)
 
 
 class _UltrascaleElement(ProcessingElement):
     """Sums and accumulator of a processing element as explicit cells."""
 
-    def _sum(self, m, platform, name, terms, width):
+    def _sum(self, m, name, terms, width):
         terms = sorted(terms, key=len, reverse=True)
-        cell = Sum(terms=_kinds(terms), width=width)
-        m.submodules[f"add_{name}"] = submodule(platform, cell)
+        cell = Sum(terms=_shapes(terms), width=width)
+        m.submodules[f"add_{name}"] = cell
         m.d.comb += [getattr(cell, f"term_{i}").eq(term) for i, term in enumerate(terms)]
         return cell.total
 
-    def _accumulate(self, m, platform, running, first, terms, exponent):
+    def _accumulate(self, m, running, first, terms, exponent):
         if len(terms) == 1:
             # Two operands: nothing that synthesis would not find.
-            return super()._accumulate(m, platform, running, first, terms, exponent)
-        cell = Accumulation(terms=_kinds(terms), exponent=exponent, acc_bits=self.acc_bits)
-        m.submodules.accumulation = submodule(platform, cell)
+            return super()._accumulate(m, running, first, terms, exponent)
+        cell = Accumulation(terms=_shapes(terms), exponent=exponent, acc_bits=self.acc_bits)
+        m.submodules.accumulation = cell
         m.d.comb += [cell.running.eq(running), cell.first.eq(first)]
         m.d.comb += [getattr(cell, f"term_{i}").eq(term) for i, term in enumerate(terms)]
         return cell.total
 
 
-class UltrascaleSvpe(_UltrascaleElement, Svpe):
+class UltrascaleSvpe(_UltrascaleElement, Svpe, replaces=Svpe):
     """:class:`Svpe` in explicit cells."""
 
-    def _product(self, m, platform, lane, act, code):
+    def _product(self, m, lane, act, code):
         cell = LaneProduct(
             act_bits=self.act_bits,
             weight_bits=self.weight_bits,
             offset=not self.product_shape.signed,
         )
-        m.submodules[f"lane_{lane}"] = submodule(platform, cell)
+        m.submodules[f"lane_{lane}"] = cell
         m.d.comb += [cell.act.eq(act), cell.code.eq(code)]
         return cell.product.as_signed() if self.product_shape.signed else cell.product
 
 
-class UltrascaleVpe(_UltrascaleElement, Vpe):
+class UltrascaleVpe(_UltrascaleElement, Vpe, replaces=Vpe):
     """:class:`Vpe` with its additions in explicit cells."""
-
-
-def ultrascale_elements(config: AcceleratorConfig) -> list[ProcessingElement]:
-    """The configuration's processing elements: those of the array and of the channel-wise sums."""
-    element = UltrascaleSvpe if config.pe == "shift" else UltrascaleVpe
-    return [
-        element(
-            lanes=lanes,
-            act_bits=config.act_bits,
-            weight_bits=config.weight_bits,
-            stored_bits=config.stored_weight_bits,
-            acc_bits=config.acc_bits,
-            radix_bits=radix_bits,
-        )
-        for lanes, radix_bits in ((config.lanes, 0), (1, config.radix_bits))
-    ]

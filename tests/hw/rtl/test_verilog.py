@@ -15,14 +15,18 @@ from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 from pyosys import libyosys
 
-from hw.rtl.verilog import emit, submodule
+from hw.rtl.component import Component
+from hw.rtl.verilog import emit
 from sim.verilator import lint
 
 
-class Delay(wiring.Component):
+class Delay(Component):
     """One register, with a stream as its input to show how members are named."""
 
+    module_name = ""
+
     def __init__(self, width: int, module_name: str | None = None):
+        self.width = width
         self.module_name = module_name or f"delay_w{width}"
         super().__init__(
             {
@@ -32,7 +36,7 @@ class Delay(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def build(self):
         m = Module()
         m.d.comb += self.i.ready.eq(1)
         m.d.comb += [tap.eq(self.i.valid) for tap in self.tap]
@@ -40,39 +44,41 @@ class Delay(wiring.Component):
         return m
 
 
-class Inverter(wiring.Component):
+class Inverter(Component):
     """Combinational: it has no use for the clock."""
 
     module_name = "inverter"
     i: In(4)
     o: Out(4)
 
-    def elaborate(self, platform):
+    def build(self):
         m = Module()
         m.d.comb += self.o.eq(~self.i)
         return m
 
 
-class Chain(wiring.Component):
+class Chain(Component):
     """Delays in a row, then an inverter, and a memory that has no module name of its own."""
 
     i: In(4)
     o: Out(4)
     q: Out(4)
 
+    module_name = ""
+
     def __init__(self, delays):
         self.module_name = f"chain_{len(delays)}"
         self.delays = delays
         super().__init__()
 
-    def elaborate(self, platform):
+    def build(self):
         m = Module()
         value = self.i
         for index, delay in enumerate(self.delays):
-            m.submodules[f"delay_{index}"] = submodule(platform, delay)
+            m.submodules[f"delay_{index}"] = delay
             m.d.comb += [delay.i.valid.eq(1), delay.i.payload.eq(value)]
             value = delay.o.payload
-        m.submodules.inverter = submodule(platform, inverter := Inverter())
+        m.submodules.inverter = inverter = Inverter()
         m.d.comb += [inverter.i.eq(value), self.o.eq(inverter.o)]
         m.submodules.store = store = memory.Memory(shape=4, depth=4, init=[])
         read, write = store.read_port(), store.write_port()
@@ -130,8 +136,8 @@ def test_same_name_with_other_ports():
 @pytest.mark.parametrize(
     ("component", "error", "message"),
     [
-        (object(), TypeError, r"^Component must be a wiring.Component, not <object"),
-        (wiring.Component({"i": In(1)}), TypeError, r"^Component must have a module_name .* None"),
+        (object(), TypeError, r"^Component must be a Component, not <object"),
+        (wiring.Component({"i": In(1)}), TypeError, r"^Component must be a Component, not <"),
         (
             Delay(4, "two words"),
             ValueError,

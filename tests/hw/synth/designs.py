@@ -1,11 +1,10 @@
 """Small hierarchical designs whose area is known or easy to compare."""
 
 from amaranth.hdl import Array, Module, Mux, Signal, signed
-from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hw.rtl.verilog import submodule
+from hw.rtl.component import Component
 
 __all__ = ["LANES", "Element", "Elements", "Multiplier", "Storage", "Top"]
 
@@ -13,7 +12,7 @@ __all__ = ["LANES", "Element", "Elements", "Multiplier", "Storage", "Top"]
 LANES = 4
 
 
-class Element(wiring.Component):
+class Element(Component):
     """Selects 0, ±a or ±2a per lane, adds four lanes and accumulates: a processing element."""
 
     module_name = "element"
@@ -21,7 +20,7 @@ class Element(wiring.Component):
     def __init__(self):
         super().__init__({"act": In(LANES * 8), "weight": In(LANES * 3), "acc": Out(signed(20))})
 
-    def elaborate(self, platform):
+    def build(self):
         m = Module()
         products = []
         for lane in range(LANES):
@@ -35,21 +34,21 @@ class Element(wiring.Component):
         return m
 
 
-class Elements(wiring.Component):
+class Elements(Component):
     """Four elements on the same activations: stands for the array."""
 
-    module_name = "nbqnn_array_test"
+    module_name = "nbqnn_pe_array_test"
 
     def __init__(self):
         super().__init__(
             {"act": In(LANES * 8), "weight": In(4 * LANES * 3), "acc": Out(signed(22))}
         )
 
-    def elaborate(self, platform):
+    def build(self):
         m = Module()
         elements = [Element() for _ in range(4)]
         for i, element in enumerate(elements):
-            m.submodules[f"element{i}"] = submodule(platform, element)
+            m.submodules[f"element{i}"] = element
             m.d.comb += [
                 element.act.eq(self.act),
                 element.weight.eq(self.weight.word_select(i, LANES * 3)),
@@ -58,7 +57,7 @@ class Elements(wiring.Component):
         return m
 
 
-class Multiplier(wiring.Component):
+class Multiplier(Component):
     """A registered 16-bit product: one DSP."""
 
     module_name = "multiplier"
@@ -66,13 +65,13 @@ class Multiplier(wiring.Component):
     def __init__(self):
         super().__init__({"a": In(signed(16)), "b": In(signed(16)), "p": Out(signed(32))})
 
-    def elaborate(self, platform):
+    def build(self):
         m = Module()
         m.d.sync += self.p.eq(self.a * self.b)
         return m
 
 
-class Storage(wiring.Component):
+class Storage(Component):
     """1,024 words of 36 bits, read synchronously: exactly one 36-Kbit block memory."""
 
     module_name = "storage"
@@ -80,7 +79,7 @@ class Storage(wiring.Component):
     def __init__(self):
         super().__init__({"address": In(10), "write": In(1), "i": In(36), "o": Out(36)})
 
-    def elaborate(self, platform):
+    def build(self):
         m = Module()
         m.submodules.memory = memory = Memory(shape=36, depth=1024, init=[])
         read, write = memory.read_port(), memory.write_port()
@@ -94,7 +93,7 @@ class Storage(wiring.Component):
         return m
 
 
-class Top(wiring.Component):
+class Top(Component):
     """The array, two multipliers and a block memory."""
 
     module_name = "nbqnn"
@@ -113,14 +112,14 @@ class Top(wiring.Component):
             }
         )
 
-    def elaborate(self, platform):
+    def build(self):
         m = Module()
         array, storage = Elements(), Storage()
         multipliers = [Multiplier(), Multiplier()]
-        m.submodules.array = submodule(platform, array)
-        m.submodules.storage = submodule(platform, storage)
-        m.submodules.multiplier_p = submodule(platform, multipliers[0])
-        m.submodules.multiplier_q = submodule(platform, multipliers[1])
+        m.submodules.array = array
+        m.submodules.storage = storage
+        m.submodules.multiplier_p = multipliers[0]
+        m.submodules.multiplier_q = multipliers[1]
         m.d.comb += [
             array.act.eq(self.act),
             array.weight.eq(self.weight),

@@ -92,9 +92,9 @@ Table of Contents
 |   accelerator        |               nbqnn |      21000 | 4000 |     20 |      1 |         32 |
 |     core             |        nbqnn_core_x |      20000 | 3500 |     20 |      1 |         32 |
 |       compute        |       nbqnn_compute |      15000 | 3000 |      0 |      0 |         32 |
-|         array        | nbqnn_array_16x16x2 |      10000 | 2000 |      0 |      0 |          0 |
-|           (array)    | nbqnn_array_16x16x2 |        100 |  100 |      0 |      0 |          0 |
-|           pe_0       |      nbqnn_array_pe |       9900 | 1900 |      0 |      0 |          0 |
+|         array        | nbqnn_pe_array_16x16x2 |      10000 | 2000 |      0 |      0 |          0 |
+|           (array)    | nbqnn_pe_array_16x16x2 |        100 |  100 |      0 |      0 |          0 |
+|           pe_0       |      nbqnn_pe_array_pe |       9900 | 1900 |      0 |      0 |          0 |
 |         drain        |         nbqnn_drain |       2000 |  500 |      0 |      0 |         32 |
 |       weight_memory  |          nbqnn_wide |         10 |   10 |     20 |      1 |          0 |
 +----------------------+---------------------+------------+------+--------+--------+------------+

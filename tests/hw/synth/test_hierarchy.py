@@ -19,11 +19,11 @@ def test_instances_multiply_along_the_hierarchy():
 
 def test_instances_are_found_in_our_verilog():
     found = direct_instances(emit(Top()))
-    assert found["nbqnn_array_test"] == {"element": 4}
+    assert found["nbqnn_pe_array_test"] == {"element": 4}
     assert found["element"] == {}
-    assert found["nbqnn"] == {"nbqnn_array_test": 1, "storage": 1, "multiplier": 2}
+    assert found["nbqnn"] == {"nbqnn_pe_array_test": 1, "storage": 1, "multiplier": 2}
 
 
 def test_modules_are_mapped_on_their_own_where_that_saves_time():
     """The array for its share, the element because there are four; nothing else occurs as often."""
-    assert shared_modules(emit(Top()), "nbqnn") == {"nbqnn_array_test", "element"}
+    assert shared_modules(emit(Top()), "nbqnn") == {"nbqnn_pe_array_test", "element"}

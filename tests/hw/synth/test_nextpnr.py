@@ -8,7 +8,6 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 from amaranth.hdl import Module
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.boards.board import Shell
@@ -17,7 +16,8 @@ from hw.boards.registry import find_board
 from hw.boards.shells.ulx3s import Ulx3s
 from hw.contract.config import ConfigError
 from hw.driver import UartBus
-from hw.rtl.verilog import emit, submodule
+from hw.rtl.component import Component
+from hw.rtl.verilog import emit
 from hw.synth import nextpnr
 from hw.synth.area import Area
 from hw.synth.fit import check_fit
@@ -33,7 +33,7 @@ BOARD = find_board("ulx3s")
 TOP = BOARD.shell.top
 
 
-class SmallBoard(wiring.Component):
+class SmallBoard(Component):
     """The pins of the ULX3S, with memory and registers but without an accelerator."""
 
     module_name = TOP
@@ -41,10 +41,10 @@ class SmallBoard(wiring.Component):
     def __init__(self, config):
         super().__init__({"rx": In(1), "tx": Out(1), "led": Out(8), "wifi_gpio0": Out(1)})
 
-    def elaborate(self, platform):
+    def build(self):
         m = Module()
-        m.submodules.host = submodule(platform, host := HostBoard())
-        m.submodules.elements = submodule(platform, elements := Elements())
+        m.submodules.host = host = HostBoard()
+        m.submodules.elements = elements = Elements()
         m.d.comb += [
             *(host.rx.eq(self.rx), self.tx.eq(host.tx), self.wifi_gpio0.eq(1)),
             elements.act.eq(host.led),

@@ -23,10 +23,10 @@ def test_result_counts_every_resource_and_the_array(build):
     assert "SYNTH_XILINX" in (build / "yosys-zcu102.log").read_text()
 
     array, modules = result["array"], result["modules"]
-    assert modules.keys() == {"nbqnn", "nbqnn_array_test", "element"}
+    assert modules.keys() == {"nbqnn", "nbqnn_pe_array_test", "element"}
     assert modules["element"]["instances"] == 4
     # The array's share is its whole subtree: the elements, and one register a bit of its adder.
-    assert array["lut"] == modules["nbqnn_array_test"]["lut"]
+    assert array["lut"] == modules["nbqnn_pe_array_test"]["lut"]
     assert array["lut"] > 4 * modules["element"]["lut"] > 0
     assert array["ff"] == 4 * modules["element"]["ff"] + 22
     assert array["dsp"] == 0

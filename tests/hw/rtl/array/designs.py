@@ -31,11 +31,7 @@ ELEMENTS = {
     "s_a5_w3_l5": {"lanes": 5, "act_bits": 5, "weight_bits": 3, "stored_bits": 3, "acc_bits": 9},
     "v_a8_w4_l4": {"lanes": 4, "act_bits": 8, "weight_bits": 4, "stored_bits": 8, "acc_bits": 20},
     "v_a16_w3_l9": {
-        "lanes": 9,
-        "act_bits": 16,
-        "weight_bits": 3,
-        "stored_bits": 16,
-        "acc_bits": 36,
+        "lanes": 9, "act_bits": 16, "weight_bits": 3, "stored_bits": 16, "acc_bits": 36
     },
 }  # fmt: skip
 

@@ -17,14 +17,16 @@ from hw.rtl.axi.bus import (
 from hw.rtl.axi.read_dma import AxiReader, read_data_layout
 from hw.rtl.axi.register_file import AxiLiteRegisters
 from hw.rtl.axi.write_dma import AxiWriter
-from hw.rtl.verilog import submodule
+from hw.rtl.component import Component
 
 ADDRESS_WIDTH = 32
 LENGTH_WIDTH = 16
 
 
-class Dma(wiring.Component):
+class Dma(Component):
     """A reader and a writer on one AXI4 port, their streams and events as ports."""
+
+    module_name = ""
 
     def __init__(self, data_width: int, burst_beats: int, outstanding: int):
         self.data_width = data_width
@@ -51,7 +53,7 @@ class Dma(wiring.Component):
             **events,
         })  # fmt: skip
 
-    def elaborate(self, platform):
+    def build(self):
         m = Module()
         options = {
             "address_width": ADDRESS_WIDTH,
@@ -60,8 +62,8 @@ class Dma(wiring.Component):
             "length_width": LENGTH_WIDTH,
             "burst_beats": self.burst_beats,
         }
-        m.submodules.reader = submodule(platform, reader := AxiReader(**options))
-        m.submodules.writer = submodule(platform, writer := AxiWriter(**options))
+        m.submodules.reader = reader = AxiReader(**options)
+        m.submodules.writer = writer = AxiWriter(**options)
         wiring.connect(m, reader.axi, flat_view(self, "m_axi", self.read_member))
         wiring.connect(m, writer.axi, flat_view(self, "m_axi", self.write_member))
         wiring.connect(m, reader.request, wiring.flipped(self.read_request))
@@ -76,7 +78,7 @@ class Dma(wiring.Component):
         return m
 
 
-class SharedReader(wiring.Component):
+class SharedReader(Component):
     """Three requesters on one reader."""
 
     requesters = 3
@@ -92,7 +94,7 @@ class SharedReader(wiring.Component):
             members |= {f"request_{index}": In(request), f"data_{index}": Out(beat)}
         super().__init__({**members, "cancel": In(1), "busy": Out(1)})
 
-    def elaborate(self, platform):
+    def build(self):
         m = Module()
         widths = {
             "address_width": ADDRESS_WIDTH,
@@ -101,8 +103,8 @@ class SharedReader(wiring.Component):
         }
         reader = AxiReader(outstanding=4, burst_beats=16, **widths)
         arbiter = ReadArbiter(requesters=self.requesters, **widths)
-        m.submodules.reader = submodule(platform, reader)
-        m.submodules.arbiter = submodule(platform, arbiter)
+        m.submodules.reader = reader
+        m.submodules.arbiter = arbiter
         wiring.connect(m, reader.axi, flat_view(self, "m_axi", self.read_member))
         wiring.connect(m, arbiter.request, reader.request)
         wiring.connect(m, reader.data, arbiter.reader_data)
@@ -140,7 +142,7 @@ REGISTER_MAP = RegisterMap(
 )
 
 
-class RegisterBench(wiring.Component):
+class RegisterBench(Component):
     """The registers behind flat ports; the window shows three times its address plus 7."""
 
     module_name = "registers_bench"
@@ -158,10 +160,10 @@ class RegisterBench(wiring.Component):
         members |= {name: self.registers.signature.members[name] for name in self.passed}
         super().__init__(members)
 
-    def elaborate(self, platform):
+    def build(self):
         m = Module()
         registers = self.registers
-        m.submodules.registers = submodule(platform, registers)
+        m.submodules.registers = registers
         wiring.connect(m, flat_view(self, "s_axi", self.axi_member), registers.axi)
         for name in self.passed:
             mine, its = getattr(self, name), getattr(registers, name)

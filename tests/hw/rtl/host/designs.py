@@ -7,10 +7,10 @@ from amaranth.lib.wiring import In, Out
 from hw.contract.register_map import Access, Register, RegisterArray, RegisterMap
 from hw.rtl.axi.bus import AxiReadSignature, AxiWriteSignature, flat_members, flat_view
 from hw.rtl.axi.register_file import AxiLiteRegisters
+from hw.rtl.component import Component
 from hw.rtl.host.bridge import CONTROL_ADDRESS_BITS, Bridge
 from hw.rtl.host.memory import AxiMemory
 from hw.rtl.host.uart import UartReceiver, UartTransmitter
-from hw.rtl.verilog import submodule
 
 __all__ = ["BENCH_WORDS", "CLOCK_KHZ", "REGISTER_MAP", "WORDS", "HostBoard", "MemoryBench"]
 
@@ -28,7 +28,7 @@ REGISTER_MAP = RegisterMap(
 )
 
 
-class HostBoard(wiring.Component):
+class HostBoard(Component):
     """``rx`` and ``tx`` to registers and a memory; the register ``irq`` is the interrupt."""
 
     module_name = "host_board"
@@ -36,7 +36,7 @@ class HostBoard(wiring.Component):
     def __init__(self):
         super().__init__({"rx": In(1), "tx": Out(1), "led": Out(8)})
 
-    def elaborate(self, platform):
+    def build(self):
         m = Module()
         bridge = Bridge(memory_words=WORDS, clock_khz=CLOCK_KHZ)
         memory = AxiMemory(address_width=32, words=WORDS)
@@ -49,7 +49,7 @@ class HostBoard(wiring.Component):
             ("receiver", receiver),
             ("transmitter", transmitter),
         ):
-            m.submodules[name] = submodule(platform, component)
+            m.submodules[name] = component
         wiring.connect(m, receiver.o, bridge.rx)
         wiring.connect(m, bridge.tx, transmitter.i)
         wiring.connect(m, bridge.registers, registers.axi)
@@ -75,7 +75,7 @@ class HostBoard(wiring.Component):
         return m
 
 
-class MemoryBench(wiring.Component):
+class MemoryBench(Component):
     """The memory behind flat AXI ports, and the host's port."""
 
     module_name = "memory_bench"
@@ -94,9 +94,9 @@ class MemoryBench(wiring.Component):
             "host_read_data": Out(32),
         })  # fmt: skip
 
-    def elaborate(self, platform):
+    def build(self):
         m = Module()
-        m.submodules.memory = submodule(platform, memory := self.memory)
+        m.submodules.memory = memory = self.memory
         wiring.connect(m, flat_view(self, "s_axi", self.read_member), memory.read)
         wiring.connect(m, flat_view(self, "s_axi", self.write_member), memory.write)
         for name in ("host_address", "host_read", "host_write", "host_write_data"):

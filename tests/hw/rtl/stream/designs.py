@@ -4,10 +4,10 @@ from amaranth.hdl import Module, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
+from hw.rtl.component import Component
 from hw.rtl.stream.fifo import StreamFifo
 from hw.rtl.stream.gearbox import Packer, Unpacker
 from hw.rtl.stream.skid import SkidBuffer
-from hw.rtl.verilog import submodule
 
 __all__ = ["BEAT_WIDTH", "PARTS", "StreamParts"]
 
@@ -26,7 +26,7 @@ PARTS = {
 }
 
 
-class StreamParts(wiring.Component):
+class StreamParts(Component):
     """Ports ``NAME_i`` and ``NAME_o`` for each part; ``clear`` for those that have it."""
 
     module_name = "stream_parts"
@@ -39,10 +39,10 @@ class StreamParts(wiring.Component):
                 members[f"{name}_{side}"] = part.signature.members[side]
         super().__init__(members)
 
-    def elaborate(self, platform):
+    def build(self):
         m = Module()
         for name, part in self.parts.items():
-            m.submodules[name] = submodule(platform, part)
+            m.submodules[name] = part
             wiring.connect(m, wiring.flipped(getattr(self, f"{name}_i")), part.i)
             wiring.connect(m, part.o, wiring.flipped(getattr(self, f"{name}_o")))
             if "clear" in part.signature.members:

@@ -9,7 +9,7 @@ from amaranth.lib import data
 
 from hw.rtl.stream.fifo import StreamFifo
 from hw.rtl.stream.gearbox import Packer, Unpacker
-from hw.rtl.stream.names import shape_name
+from hw.rtl.stream.skid import SkidBuffer
 from hw.rtl.verilog import emit
 from sim.runner import run_bench
 from sim.verilator import lint
@@ -39,7 +39,8 @@ def test_refused(create, error, message):
         create()
 
 
-def test_shape_names():
-    assert shape_name(8) == "u8"
-    assert shape_name(signed(5)) == "s5"
-    assert shape_name(data.StructLayout({"a": 3, "b": signed(4)})) == "u7"
+def test_payloads_of_equal_bits_share_a_module():
+    assert StreamFifo(8, 4).module_name == "nbqnn_stream_fifo_u8_depth4"
+    assert SkidBuffer(signed(5)).module_name == "nbqnn_skid_buffer_s5"
+    layout = data.StructLayout({"a": 3, "b": signed(4)})
+    assert StreamFifo(layout, 4).module_name == StreamFifo(7, 4).module_name

@@ -1,0 +1,34 @@
+"""A number plus one of two increments."""
+
+from amaranth.hdl import Module, Mux
+from amaranth.lib.wiring import In, Out
+
+from hw.rtl.component import Component
+
+__all__ = ["Advance"]
+
+
+class Advance(Component):
+    """``value + increments[second]``, modulo ``2**width``; logic without registers.
+
+    On UltraScale+ one table for a bit.
+
+    Members
+    -------
+    value : ``In(width)``
+    increments : ``In(2 * width)``, number 0 in the low bits
+    second : ``In(1)``
+    total : ``Out(width)``
+    """
+
+    def __init__(self, *, width: int):
+        self.width = width
+        super().__init__({
+            "value": In(width), "increments": In(2 * width), "second": In(1), "total": Out(width)
+        })  # fmt: skip
+
+    def build(self) -> Module:
+        m = Module()
+        first, second = (self.increments.word_select(i, self.width) for i in range(2))
+        m.d.comb += self.total.eq(self.value + Mux(self.second, second, first))
+        return m
