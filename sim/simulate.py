@@ -24,6 +24,7 @@ __all__ = [
     "compare_images",
     "first_difference",
     "layer_span",
+    "longest_run",
     "open_driver",
     "simulate",
     "simulate_program",
@@ -86,15 +87,20 @@ def open_driver(
     trace: Trace | None = None,
 ) -> tuple[VerilatedBus, Driver]:
     """A Verilated accelerator with the program loaded. The caller closes the bus."""
-    size = memory_bytes(program)
-    if max_cycles is None:
-        # Far above what any run takes.
-        macs = sum(layer.macs for layer in program.layers)
-        max_cycles = 200_000 + 8 * macs + 100 * size
     bus = VerilatedBus(
-        program.config, memory_bytes=size, max_cycles=max_cycles, timing=timing, trace=trace
+        program.config,
+        memory_bytes=memory_bytes(program),
+        max_cycles=longest_run(program) if max_cycles is None else max_cycles,
+        timing=timing,
+        trace=trace,
     )
     return bus, Driver(bus, program)
+
+
+def longest_run(program: Program) -> int:
+    """Cycles far above those of any run that gets on."""
+    macs = sum(layer.macs for layer in program.layers)
+    return 200_000 + 8 * macs + 100 * memory_bytes(program)
 
 
 def simulate(

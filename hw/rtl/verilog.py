@@ -31,6 +31,10 @@ _MODULE = re.compile(
     r"^(?:\(\*[^\n]*\*\)\n)*module (\w+)\(.*?^endmodule\n", flags=re.MULTILINE | re.DOTALL
 )
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+#: A register with an initial value, by which Yosys wants simulators to evaluate each process once
+#: at the beginning. Verilog gives it that value while processes already wait, SystemVerilog before
+#: they do. An assignment that is not blocking takes effect after both.
+_START = re.compile(r"^( *)reg \\\$auto\$verilog_backend\S+ += 0;\n", flags=re.MULTILINE)
 #: What Amaranth and Yosys note for their own use; ``src`` holds paths of this machine.
 _PRIVATE_ATTRIBUTES = ("generator", "top", "src", "amaranth.hierarchy", "amaranth.decoding")
 
@@ -241,8 +245,8 @@ def _write_verilog(components: list[str]) -> list[str]:
     verilog = _BuiltinYosys.run(["-q", "-"], script, ignore_warnings=True)
     modules = {}
     for match in _MODULE.finditer(verilog):
-        # A register that Yosys adds to make simulators evaluate a process once at time zero.
-        modules[match[1]] = re.sub(r"\\\$auto\$verilog_backend\S+ ", "_start_", match[0])
+        text = _START.sub(r"\1reg _start_;\n\1initial _start_ <= 1'b0;\n", match[0])
+        modules[match[1]] = re.sub(r"\\\$auto\$verilog_backend\S+ ", "_start_", text)
     if modules.keys() != set(order):
         raise AssertionError(f"Yosys wrote the modules {sorted(modules)}, not {sorted(order)}")
     return [modules[name] for name in order]

@@ -199,10 +199,10 @@ def mutated(monkeypatch, file, old, new):
         if name == file:
             assert source.count(old) == 1, source.count(old)
             source = source.replace(old, new)
-        module = types.ModuleType(f"hw.axi.{name}")
+        module = types.ModuleType(f"hw.rtl.axi.{name}")
         exec(compile(source, str(path), "exec"), module.__dict__)
         # The other two import what was changed.
-        monkeypatch.setitem(sys.modules, f"hw.axi.{name}", module)
+        monkeypatch.setitem(sys.modules, f"hw.rtl.axi.{name}", module)
         modules[name] = module
     return modules["read_dma"].AxiReader, modules["write_dma"].AxiWriter
 

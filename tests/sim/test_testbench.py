@@ -1,0 +1,109 @@
+"""sim.testbench: a whole network in a simulator that is not Verilator, in two languages."""
+
+import shutil
+import subprocess
+from math import prod
+
+import numpy as np
+import pytest
+
+from hw.compiler import compile_graph
+from hw.contract.program import ProgramError
+from hw.rtl.generate import accelerator_verilog
+from nbqnn_train.graph import NbqnnError, tensor_types
+from sim.testbench import write_testbench
+from tests.hw.accelerators import BENCHED
+from tests.hw.networks import images, small_network
+
+CONFIG = BENCHED["shift_32"]
+GRAPH = small_network(act_bits=CONFIG.act_bits, weight_bits=CONFIG.weight_bits, scale=False)
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    """A folder with the bench, its memory and the accelerator."""
+    folder = tmp_path_factory.mktemp("testbench")
+    program = compile_graph(GRAPH, CONFIG)
+    write_testbench(program, images(GRAPH, 1), CONFIG, folder)
+    (folder / "nbqnn.v").write_text(accelerator_verilog(CONFIG))
+    return folder
+
+
+def simulated(folder, generation, bench="testbench.v"):
+    """What Icarus Verilog prints when it reads all as that generation of the language."""
+    run = folder / f"run{generation}"
+    command = ["iverilog", f"-g{generation}", "-Wall", "-Wno-timescale", "-s", "testbench"]
+    built = subprocess.run(
+        [*command, "-o", run, bench, "nbqnn.v"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert built.stdout + built.stderr == ""
+    done = subprocess.run(
+        ["vvp", run], cwd=folder, capture_output=True, text=True, timeout=280, check=True
+    )
+    return done.stdout.splitlines()
+
+
+icarus = pytest.mark.skipif(
+    shutil.which("iverilog") is None, reason="Icarus Verilog (iverilog) is not installed"
+)
+
+
+@icarus
+@pytest.mark.parametrize("generation", [2005, 2012])
+def test_every_output_of_a_network(bench, generation):
+    """Verilog and SystemVerilog start processes and variables in another order."""
+    (line,) = simulated(bench, generation)
+    assert line.startswith("PASS: "), line
+
+
+@icarus
+def test_a_wrong_byte_is_found(bench, tmp_path):
+    for name in ("testbench.v", "memory.hex", "mask.hex", "nbqnn.v"):
+        shutil.copy(bench / name, tmp_path)
+    lines = (bench / "expected.hex").read_text().splitlines()
+    address, first, *others = lines[0].split()
+    mask = int((bench / "mask.hex").read_text().split()[1], 16)
+    assert mask
+    lines[0] = " ".join([address, f"{int(first, 16) ^ mask & -mask:02x}", *others])
+    (tmp_path / "expected.hex").write_text("\n".join(lines))
+    *_, counted, verdict = simulated(tmp_path, 2012)
+    assert counted.startswith("1 of ")
+    assert verdict == "FAIL: the outputs are not those of the interpreter"
+
+
+@icarus
+def test_an_accelerator_with_another_configuration_is_found(bench, tmp_path):
+    for file in bench.glob("*.*"):
+        shutil.copy(file, tmp_path)
+    text = (tmp_path / "testbench.v").read_text()
+    digest = f"32'h{CONFIG.digest:08x}"
+    assert text.count(digest) == 1
+    (tmp_path / "testbench.v").write_text(text.replace(digest, "32'h1"))
+    assert simulated(tmp_path, 2012) == ["FAIL: the accelerator has another configuration"]
+
+
+def test_refused(tmp_path):
+    program = compile_graph(GRAPH, CONFIG)
+    x = images(GRAPH, 1)
+    with pytest.raises(ProgramError, match=r"^the program must be for configuration 0x\w{8} "):
+        write_testbench(program, x, BENCHED["multiply_128"], tmp_path)
+    with pytest.raises(NbqnnError, match=r"^Images must have shape "):
+        write_testbench(program, x[:, :2], CONFIG, tmp_path)
+    with pytest.raises(NbqnnError, match=r"^Images must be 1, the program's batch, .* not 0$"):
+        write_testbench(program, x[:0], CONFIG, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_all_bits_of_the_outputs_count(bench):
+    """And no others."""
+    mask = b"".join(
+        bytes.fromhex("".join(line.split()[1:])) for line in (bench / "mask.hex").open()
+    )
+    types = tensor_types(GRAPH)
+    codes = sum(prod(types[name].shape) for name in GRAPH.outputs)
+    assert np.unpackbits(np.frombuffer(mask, np.uint8)).sum() == CONFIG.act_bits * codes
