@@ -35,6 +35,8 @@ __all__ = [
 WAIVERS = {
     "CASEINCOMPLETE": "a value is assigned before the case, so that no latch arises",
     "DECLFILENAME": "one file holds all modules",
+    "INITIALDLY": "an assignment in the beginning starts processes in simulators with an order of "
+    "events; here they are evaluated in any case",
     "PROCASSINIT": "registers have both an initial value and a reset, which agree",
     "UNUSEDSIGNAL": "names of intermediate results stay for debugging",
     "WIDTHEXPAND": "sums of signed operands extend them, as the operands' types say",

@@ -101,9 +101,8 @@ def test_refused(tmp_path):
 
 def test_all_bits_of_the_outputs_count(bench):
     """And no others."""
-    mask = b"".join(
-        bytes.fromhex("".join(line.split()[1:])) for line in (bench / "mask.hex").open()
-    )
+    lines = (bench / "mask.hex").read_text().splitlines()
+    mask = b"".join(bytes.fromhex("".join(line.split()[1:])) for line in lines)
     types = tensor_types(GRAPH)
     codes = sum(prod(types[name].shape) for name in GRAPH.outputs)
     assert np.unpackbits(np.frombuffer(mask, np.uint8)).sum() == CONFIG.act_bits * codes
