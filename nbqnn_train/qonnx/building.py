@@ -32,6 +32,7 @@ __all__ = [
     "code_range",
     "common_step",
     "format_of",
+    "labelled",
     "of_activations",
     "quantized",
     "settled",
@@ -64,15 +65,26 @@ def format_of(step: Column, low: int, high: int) -> Format:
     return Format(step, low, high, max(bits, ACT_BITS[0]), signed)
 
 
-def quantized(reader: Reader, what: str, value: Value, form: Format, mode: str, name: str) -> Leaf:
-    """What a quantizer makes of ``value``: the activation ``name``, or one that is it already."""
+def quantized(
+    reader: Reader,
+    what: str,
+    value: Value,
+    form: Format,
+    mode: str,
+    name: str,
+    strict: bool = False,
+) -> Leaf:
+    """What a quantizer makes of ``value``: the activation ``name``, or one that is it already.
+
+    strict : whether its format must be ``form``, exponent included, and not only its codes.
+    """
     if form.bits > ACT_BITS[1]:
         raise GraphError(
             f"{what}: activations must have {ACT_BITS[0]}..{ACT_BITS[1]} bits, not {form.bits}"
         )
     steps = elementwise(what, value, "times", tuple(1 / step for step in form.step))
     codes = elementwise(what, steps, "round", (mode,))
-    source = _built(reader, what, codes, form, name, strict=False)
+    source = _built(reader, what, codes, form, name, strict)
     return Leaf(source, reader.types[source].shape, Chain(line=Line(scale=form.step)))
 
 
@@ -283,6 +295,13 @@ def activation(reader: Reader, what: str, value: Value, name: str) -> Leaf:
     result = _exactly(reader, what, leaf, name, None)
     reader.settled[id(value)] = (value, result)
     return result
+
+
+def labelled(reader: Reader, what: str, leaf: Leaf, name: str) -> Leaf:
+    """``leaf``, an activation with one step, in a format whose exponent goes with the step."""
+    kind = reader.types[leaf.source]
+    form = Format(leaf.chain.line.scale, kind.low, kind.high, kind.bits, kind.signed)
+    return quantized(reader, what, leaf, form, "FLOOR", name, strict=True)
 
 
 def _exactly(reader: Reader, what: str, value: Value, name: str, step: Fraction | None) -> Leaf:

@@ -96,7 +96,7 @@ def _load_external(onnx, model, folder: Path) -> None:
         file = (folder / location).resolve()
         if not location or not file.is_relative_to(folder.resolve()):
             raise ValueError(
-                f"data of {tensor.name!r} must lie in the model's folder: {location!r}"
+                f"data of {tensor.name!r} must lie in the model's folder, not in {location!r}"
             )
         if not file.is_file():
             raise ValueError(f"file {location!r} with data of {tensor.name!r} is missing")

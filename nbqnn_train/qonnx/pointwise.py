@@ -8,7 +8,7 @@ from nbqnn_train.graph.errors import GraphError
 from nbqnn_train.graph.limits import ACC_BITS, ADD_SHIFT
 from nbqnn_train.graph.nodes import Add
 
-from .building import activation
+from .building import activation, labelled
 from .lines import Chain, Line, columns
 from .model import Operator
 from .reader import Reader, fractions
@@ -69,10 +69,7 @@ def _sum(reader: Reader, op: Operator, a: Value, b: Value) -> Value:
             offset=columns(lambda x, y: x + y, lines[0].offset, lines[1].offset),
         )
         return Leaf(a.source, a.shape, Chain(line=line), a.real)
-    leaves = [
-        activation(reader, op.what, value, name)
-        for value, name in zip((a, b), op.inputs, strict=True)
-    ]
+    leaves = [activation(reader, op.what, value, name) for value, name in _named(op, (a, b))]
     steps = [leaf.chain.line.scale[0] for leaf in leaves]
     ratio = power_of_two(steps[0] / steps[1])
     if ratio is None:
@@ -82,15 +79,21 @@ def _sum(reader: Reader, op: Operator, a: Value, b: Value) -> Value:
         )
     if abs(ratio) > ADD_SHIFT[1]:
         raise GraphError(f"{op.what}: steps of the operands differ by 2**{ratio}; at most 2**31")
-    types = [reader.types[leaf.source] for leaf in leaves]
-    least = min(t.exponent for t in types)
+    exponents = [reader.types[leaf.source].exponent for leaf in leaves]
+    if exponents[0] - exponents[1] != ratio:
+        # A factor came between: both get the exponents that go with their steps.
+        leaves = [labelled(reader, op.what, leaf, name) for leaf, name in _named(op, leaves)]
     node = Add(
         name=reader.free(op.outputs[0]),
         operands=tuple(leaf.source for leaf in leaves),
-        shifts=tuple(t.exponent - least for t in types),
+        shifts=(max(ratio, 0), max(-ratio, 0)),
         acc_bits=ACC_BITS[1],
     )
     return Leaf(reader.put(node), a.shape, Chain(line=Line(scale=(min(steps),))))
+
+
+def _named(op: Operator, values) -> list[tuple]:
+    return list(zip(values, op.inputs, strict=True))
 
 
 def _same_source(a: Value, b: Value) -> bool:

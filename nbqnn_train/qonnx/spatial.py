@@ -112,9 +112,9 @@ def _mean(reader, op, value: Value, kernel, stride, padding, divide: bool = True
     if isinstance(value, Pad):
         padding = tuple(a + b for a, b in zip(padding, value.padding, strict=True))
         value = value.inner
-    padded = any(padding)
-    take = activation if padded else settled
-    leaf = take(reader, op.what, value, op.inputs[0])
+    leaf = settled(reader, op.what, value, op.inputs[0])
+    if any(padding) and leaf.chain.line.offset != (0,):
+        leaf = activation(reader, op.what, value, op.inputs[0])
     node = AvgPool2d(
         name=reader.free(op.outputs[0]),
         input=leaf.source,

@@ -2,7 +2,8 @@
 
 The codes that a chain makes of the integers in a proved interval are a staircase. Where a rule of
 16-bit multipliers has all of its steps in the same places, the import is exact, whatever scales and
-roundings the model has.
+roundings the model has. A value in front of a rounding is taken as the float32 next to it, as in
+the model's own arithmetic: 0.5 / 0.1 is 5 there, although 0.1 is a little more than a tenth.
 """
 
 from collections.abc import Iterable
@@ -90,7 +91,8 @@ def code_of(chain: Chain, channel: int, value: int | Fraction) -> int:
     for rounding in chain.roundings:
         line = rounding.line
         result = _entry(line.scale, channel) * result + _entry(line.offset, channel)
-        result = Fraction(_rounded(rounding.mode, _clipped(line, channel, result)))
+        result = _as_float32(_clipped(line, channel, result))
+        result = Fraction(_rounded(rounding.mode, result))
     line = chain.line
     result = _entry(line.scale, channel) * result + _entry(line.offset, channel)
     return int(_clipped(line, channel, result))
@@ -220,7 +222,7 @@ def _first_sum(chain: Chain, channel: int, code: int) -> int:
     top, bottom = _before(chain.line, channel, top, bottom)
     for rounding in reversed(chain.roundings):
         whole = top // bottom + 1 if strict else -(-top // bottom)
-        top, bottom, strict = _before_rounding(rounding.mode, whole)
+        top, bottom, strict = _before_float32(*_before_rounding(rounding.mode, whole))
         top, bottom = _before(rounding.line, channel, top, bottom)
     return top // bottom + 1 if strict else -(-top // bottom)
 
@@ -231,6 +233,23 @@ def _before(line: Line, channel: int, top: int, bottom: int) -> tuple[int, int]:
     top = top * offset.denominator - offset.numerator * bottom
     bottom = bottom * offset.denominator
     return top * scale.denominator, bottom * scale.numerator
+
+
+def _as_float32(value: Fraction) -> Fraction:
+    """``value`` as a model's own arithmetic has it in front of a rounding."""
+    return Fraction(float(np.float32(float(value)))) if abs(value) < 1 << 64 else value
+
+
+def _before_float32(top: int, bottom: int, strict: bool) -> tuple[int, int, bool]:
+    """The bound that a value keeps if and only if its float32 keeps ``top / bottom``."""
+    bound = np.float32(top / bottom)
+    if top == 0 or Fraction(float(bound)) != Fraction(top, bottom):
+        return top, bottom, strict
+    other = np.nextafter(bound, np.float32(np.inf if strict else -np.inf))
+    middle = (Fraction(float(bound)) + Fraction(float(other))) / 2
+    # A value in the middle becomes the neighbour whose last bit is 0.
+    even = not int(bound.view(np.uint32)) & 1
+    return middle.numerator, middle.denominator, even if strict else not even
 
 
 def _before_rounding(mode: str, whole: int) -> tuple[int, int, bool]:

@@ -122,8 +122,9 @@ def conv(reader: Reader, op: Operator) -> Value:
         raise GraphError(
             f"{op.what}: weights take {real.shape[1] * groups} channels, not {value.shape[0]}"
         )
-    take = activation if any(padding) else settled
-    leaf = take(reader, op.what, value, op.inputs[0])
+    leaf = settled(reader, op.what, value, op.inputs[0])
+    if any(padding) and leaf.chain.line.offset != (0,):
+        leaf = activation(reader, op.what, value, op.inputs[0])
     geometry = {"stride": window.stride, "padding": padding}
     if average is not None and window.dilation == (1, 1) and len(leaf.chain.line.scale) == 1:
         return _averaged(reader, op, leaf, window.kernel, average, geometry)

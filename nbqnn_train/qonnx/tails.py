@@ -90,7 +90,7 @@ def finished(reader: Reader, name: str) -> Output:
             f"output {name!r} is not quantized to a power of two in the model: rounded to 16 bits "
             f"in steps of 2**{exponent}"
         )
-    leaf = quantized(reader, what, value, format_of((step,), low, high), "FLOOR", name)
+    leaf = quantized(reader, what, value, format_of((step,), low, high), "FLOOR", name, True)
     return Output(leaf.source, tensor, rounded)
 
 

@@ -319,6 +319,15 @@ def test_residuals_of_sums_that_fit(path):
     check(b, b.head(b.flat(b.act(y)), 256), path)
 
 
+def test_residuals_with_a_factor(path):
+    """Equal steps that came about in two ways: the shifts follow the steps."""
+    b = Build()
+    x = b.body()
+    y = b.quant(b.conv(x, 4, 4, 1, bias=False), 3 * 2.0**-5)
+    z = b.op("Add", [b.op("Mul", [x, b.const(3.0)]), y])
+    check(b, b.head(b.flat(b.act(b.op("Add", [z, b.op("Mul", [x, b.const(1.5)])]))), 256), path)
+
+
 def test_depthwise_and_grouped(path):
     b = Build()
     x = b.act(b.conv(b.body(), 4, 4, 3, group=4))
