@@ -1,4 +1,4 @@
-"""Several images in one run: the layers that need one of them, and those that take all at once."""
+"""Several images in one run: some layers take one image, others all of them at once."""
 
 from dataclasses import replace
 
@@ -18,11 +18,10 @@ def check_batch(batch: int) -> None:
 
 
 def batched(graph: Graph, lowered: Lowered, batch: int) -> Lowered:
-    """The layers for ``batch`` images whose maps stand one above the other, as rows of one map.
+    """The layers for ``batch`` images. Their maps stand one above the other, as rows of one map.
 
-    Linear layers, and all that reads what they have computed, run once, with the images as the
-    positions of one map: a linear layer is a convolution that steps from image to image, so its
-    weights are needed once. The layers before them run image after image.
+    A linear layer runs once: it is a convolution that steps from image to image, so its weights are
+    loaded once. So does every layer that reads its result. The other layers run image after image.
 
     Raises :class:`CompileError` for more layers than the accelerator has time stamps.
     """
@@ -77,7 +76,7 @@ def _channels(lowered: Lowered, name: str) -> tuple[str, int, int]:
 
 
 def _for_all(layer: Layer, lowered: Lowered, batch: int) -> Layer:
-    """What a linear layer reads, or one after it, ends where the next image begins."""
+    """The layer over all images. An image's rows are as far apart as its map is high."""
     channels, height, width = layer.out_shape
     return replace(
         layer,
@@ -89,7 +88,7 @@ def _for_all(layer: Layer, lowered: Lowered, batch: int) -> Layer:
 
 
 def _whole(lowered: Lowered, single: list[Layer], together: list[Layer]) -> frozenset[str]:
-    """Tensors that are on the chip, if at all, with the rows of all images."""
+    """Tensors that are on the chip with the rows of all images, if they are on the chip."""
     whole = {
         lowered.view(name).root for layer in together for name in (layer.target, *layer.sources)
     }

@@ -24,17 +24,25 @@ def compile_graph(
 ) -> Program:
     """The program that computes ``graph`` on an accelerator of ``config``.
 
-    A run takes ``batch`` images. Linear layers load their weights once for all of them, the layers
-    before those run image after image.
+    Feature maps stay on the chip where they fit. Others go through the host's memory. The layers
+    that write and read them run in row tiles, and the transfers of one tile overlap with the
+    computation of another. The image and the results are streamed in the same way, where only one
+    layer reads or writes them. Parameters are loaded ahead of use.
 
-    Feature maps stay on the chip where they fit. Others go through the host's memory: the layers
-    that write and read them run in tiles of rows, and the transfers of one tile overlap with the
-    computation of another. So do the image and the results, where only one layer reads or writes
-    them. Weights and parameters are loaded ahead of use. With ``traced``, every node's codes are
-    also stored in the scratch region. Without ``pack`` the program has no weights: it cannot run,
-    but its cycles can be counted.
+    Parameters
+    ----------
+    batch : int
+        Images of a run. Linear layers load their weights once for all of them; the layers before
+        those run image after image.
+    traced : bool
+        The program also stores the codes of every node, in the scratch region.
+    pack : bool
+        False: the program has no weights. It cannot run, but its cycles can be counted.
 
-    Raises :class:`CompileError` naming the layer, the number and the limit that do not fit.
+    Raises
+    ------
+    CompileError
+        Something does not fit; the message names the layer, the number and the limit.
     """
     check_batch(batch)
     validate(graph)
@@ -63,7 +71,7 @@ def compile_graph(
 
 
 def _streamed(graph: Graph, config: AcceleratorConfig, lowered: Lowered) -> frozenset[str]:
-    """The input and the outputs that only one layer reads or writes, tile by tile."""
+    """The input and the outputs that are moved tile by tile: one layer reads or writes them."""
     source = graph.input_nodes[0].name
     outputs = {lowered.memory_of(name) for name in graph.outputs}
     roots = {view.root for view in lowered.views.values()}

@@ -26,7 +26,7 @@ __all__ = [
 
 
 def identity_params(config: AcceleratorConfig, channels: int) -> ChannelParams:
-    """Parameters with which stored codes pass unchanged."""
+    """Params with which stored codes pass unchanged."""
     shift = PRE_SHIFT if config.requant == "shift" else 0
     return ChannelParams(
         np.zeros(channels, np.int64),
@@ -44,13 +44,24 @@ def requantize_params(
     array_high: np.ndarray,
     out_offset: int,
 ) -> ChannelParams:
-    """Parameters that make the requantizer compute ``node`` on the array's sums.
+    """Params with which the requantizer computes ``node`` on the array's sums.
 
-    ``correction`` (C,) is what the array's sums lack, ``array_low`` and ``array_high`` (C,) the
-    range of those sums; ``out_offset`` is subtracted from the codes.
+    Parameters
+    ----------
+    layer : str
+        Its name, for messages.
+    correction : (C,)
+        What the array's sums lack.
+    array_low, array_high : (C,)
+        The range of those sums.
+    out_offset : int
+        Subtracted from the codes, which gives stored codes.
 
-    Raises :class:`CompileError` for a multiplier that the configuration does not have or an addend
-    that does not fit and matters.
+    Raises
+    ------
+    CompileError
+        The configuration does not have a multiplier; or an addend does not fit, and the largest one
+        that fits gives other codes.
     """
     channels = len(node.multiplier)
     addends, shifts, multipliers = [], [], []
@@ -84,7 +95,7 @@ def requantize_params(
                 for end in (low, high)
                 for value in (addend, clamped)
             ]
-            # Monotonic: equal at both ends and constant means equal everywhere.
+            # Codes rise with the sum. Equal at both ends, they are equal in between.
             if len(set(ends)) != 1:
                 raise CompileError(
                     f"layer {layer}: addend {addend} of channel {channel} must fit "
@@ -101,8 +112,8 @@ def requantize_params(
 def _constant(code: int, node: Requantize, low: int, high: int) -> tuple[int, int]:
     """Shift and addend with which every sum from ``low`` to ``high`` gives ``code``.
 
-    Channels that do next to nothing have large shifts, beyond which no offset would fit. A code at
-    an end of the output's range is reached by saturation.
+    A channel that always gives one code has a large shift, for which the output's offset would not
+    fit. So it gets another shift. A code at an end of the range is reached by saturation.
     """
     if code == node.low:
         return PRE_SHIFT, (code << PRE_SHIFT) - high

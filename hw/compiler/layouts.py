@@ -1,4 +1,4 @@
-"""How feature maps lie on the chip, the pitch from row to row, and what is reached at once."""
+"""The pitch from row to row of feature maps on the chip, and how many positions that gives."""
 
 from collections.abc import Iterator
 
@@ -16,10 +16,11 @@ __all__ = ["best_pixels", "choose_layouts"]
 def choose_layouts(
     config: AcceleratorConfig, lowered: Lowered, narrow: frozenset[str] = frozenset()
 ) -> dict[str, TensorLayout]:
-    """For each tensor the narrowest pitch with which its readers reach the most pixels.
+    """The layout of every stored tensor.
 
-    Of the pitches with which positions that are drained together are in different banks; the width
-    is always one of them, and the only one for the tensors in ``narrow``.
+    The pitch is the narrowest one with which the readers reach the most positions at once. With it,
+    positions that are drained together are in different banks. The width is always such a pitch,
+    and the only one for tensors in ``narrow``.
     """
     # Operands of one addition are read with the same steps, so they have the same pitch; so do
     # the parts of a tensor.
@@ -63,7 +64,7 @@ def choose_layouts(
 def best_pixels(
     config: AcceleratorConfig, filter_tile: FilterTile, positions: int, pitch: int
 ) -> int:
-    """Positions at once with which the array is done first; the more, the fewer reads of weights.
+    """How many positions at once let the array finish first; the most of those that do.
 
     Where groups wait for their drain, full turns of ``post_positions`` may be faster than full
     groups.
@@ -85,7 +86,10 @@ def _drains_apart(config: AcceleratorConfig, height: int, width: int, pitch: int
 
 
 def _pixel_counts(config: AcceleratorConfig, layer: Layer, pitch: int) -> Iterator[int]:
-    """Numbers of output positions whose input words are always in different banks, falling to 1."""
+    """Numbers of output positions whose input words are in different banks, the largest first.
+
+    The last one is 1.
+    """
     _, height, width = layer.out_shape
     rows, columns = np.divmod(np.arange(height * width), width)
     words = rows * layer.stride[0] * pitch + columns * layer.stride[1]
@@ -98,9 +102,9 @@ def _pixel_counts(config: AcceleratorConfig, layer: Layer, pitch: int) -> Iterat
 
 
 def _apart(config: AcceleratorConfig, words: np.ndarray, count: int) -> bool:
-    """Whether ``count`` words beside each other, along the last axis, are in different banks.
+    """Whether any ``count`` neighbouring words, along the last axis, are in different banks.
 
-    Wherever in the memory they begin.
+    That is independent of where in the memory they begin.
     """
     return not any(
         may_meet(words[..., ahead:] - words[..., :-ahead], config.banks).any()

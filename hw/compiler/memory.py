@@ -1,4 +1,4 @@
-"""Where things lie in the on-chip memories, and when a place may be touched."""
+"""Where things lie in the on-chip memories, and when their words may be written again."""
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
@@ -12,16 +12,19 @@ _LARGE = 4
 
 
 class NoRoom(Exception):
-    """No free place of so many words."""
+    """There are not so many free words in a row."""
 
 
 @dataclass(eq=False)
 class Buffer:
-    """A place in the activation memory.
+    """Words of the activation memory that a strip occupies.
 
-    The counts say how many commands of an engine must be complete before: those loads have written
-    it, those compute commands have written it (``written``) or read or written it (``used``),
-    those stores have read it.
+    The counts say how many commands of an engine must be complete before something is true:
+
+    loaded : loads have written it.
+    written : compute commands have written it.
+    used : compute commands have read or written it.
+    stored : stores have read it.
     """
 
     base: int
@@ -38,14 +41,14 @@ class Buffer:
 class Scratchpad:
     """Allocation of the activation memory, in words.
 
-    Small buffers lie as low as possible, large ones as high as possible: what is freed in between
+    Small buffers lie as low as possible, large ones as high as possible. What is freed in between
     is then one hole, not many.
     """
 
     def __init__(self, depth: int):
         self.depth = depth
         self._live: list[Buffer] = []
-        #: Freed buffers: what still uses them must be over before their place gets new content.
+        #: Freed buffers. New content waits for the commands that still use them.
         self._past: list[Buffer] = []
 
     def allocate(self, words: int) -> Buffer:
@@ -93,9 +96,9 @@ class _Span(NamedTuple):
 
 
 class Ring:
-    """Allocation of a memory that is filled ahead of use, one tile after the other.
+    """Allocation of a memory that is filled ahead of use, one filter tile after the other.
 
-    Every tile has a reader: the number of the compute command after which its words are free.
+    The words of a tile are free after a number of compute commands: its reader.
     """
 
     def __init__(self, depth: int):
@@ -106,11 +109,11 @@ class Ring:
         self._count = 0
 
     def allocate(self, words: int, reader: int) -> tuple[int, int]:
-        """(first word, number of compute commands that must be complete before it is written)."""
+        """The first word, and how many compute commands must be complete before it is written."""
         if words > self.depth:
             raise AssertionError(f"tile of {words} words in a memory of {self.depth}")
-        # Where the least has to be waited for; at best behind the last one, or behind one that has
-        # been there for long.
+        # Where the wait is shortest. Of equals: behind the last one, at the beginning, or behind
+        # the one that has been there longest.
         choices = [(self._next, -2), (0, -1), *((span.end, span.number) for span in self._spans)]
         wait, _, start = min(
             (self._wait(start, words), number, start)
@@ -126,7 +129,7 @@ class Ring:
         return max((span.reader for span in self._spans[self._within(start, words)]), default=0)
 
     def _within(self, start: int, words: int) -> slice:
-        """The tiles that overlap a place."""
+        """The spans that overlap these words."""
         first = bisect_right(self._spans, start, key=lambda span: span.end)
         end = bisect_left(self._spans, start + words, key=lambda span: span.start)
         return slice(first, end)

@@ -1,4 +1,4 @@
-"""The command stream: three engines' commands merged into the order in which they are fetched."""
+"""The command stream: the order in which the commands of three engines are fetched."""
 
 from bisect import bisect_right
 
@@ -8,16 +8,16 @@ from hw.contract.isa import Command, Compute, End, Load, Store, pack
 __all__ = ["CommandStream"]
 
 _MAX_COMMANDS = (1 << 16) - 1
-#: Loads are fetched that many compute commands before the one that needs them.
+#: How many compute commands before the one that needs it a load is fetched.
 _AHEAD = 2
 
 
 class CommandStream:
-    """Commands of each engine in order; what they wait for says how they may overlap.
+    """The commands of each engine, in order. What they wait for says how they may overlap.
 
-    The engines take commands from one stream through short queues. A command that waits at the
-    head of its queue must not keep those from being fetched that it waits for; and commands that
-    are needed soon should not stand behind others that are not.
+    The engines take commands from one stream, through short queues. A full queue stops the fetch.
+    So every command stands behind all that it waits for, and a load stands shortly before the
+    command that needs it.
     """
 
     def __init__(self):
@@ -48,9 +48,9 @@ class CommandStream:
             after_store = stores[load.wait_store - 1] if load.wait_store else 0
             allowed = max(load.wait_compute, after_store)
             # One command more is in its queue by then, if there is one before it is needed.
-            place = min(needed, max(allowed + 1 if allowed else 0, needed - _AHEAD))
-            place = max(place, allowed, loads[-1] if loads else 0)
-            loads.append(place)
+            before = min(needed, max(allowed + 1 if allowed else 0, needed - _AHEAD))
+            before = max(before, allowed, loads[-1] if loads else 0)
+            loads.append(before)
         # A store that waits for loads, of an input that is also an output, stands behind them.
         ordered: list[Command] = []
         taken = {"load": 0, "store": 0}

@@ -1,4 +1,4 @@
-"""How a layer is cut: filter groups that share a load of weights, rows that share one of input."""
+"""How a layer is cut: into filter tiles that share weights, and row tiles that share input."""
 
 from dataclasses import dataclass
 
@@ -22,13 +22,13 @@ __all__ = [
 ]
 
 
-#: Tiles of filter groups that the memories of weights and parameters hold: one is computed, the
-#: others are loaded. With two only, every load waits for the computation before it; but every load
-#: also costs a round trip to the memory, so there are no more than two where four would be short.
+#: Filter tiles that the memories of weights and params hold: one is computed, the others are
+#: loaded. With two, every load waits for the computation before it. But every load also costs a
+#: round trip to the memory, so there are two where four would be short.
 _TILES, _FEW_TILES = 4, 2
 _SHORT_TILE_STEPS = 128
-#: A layer that is streamed by choice is cut into tiles of at least that many cycles, and no more
-#: of them than that: enough to hide transfers, few enough to fetch their commands in time.
+#: A layer that is streamed by choice is cut into tiles of at least so many cycles, and into at most
+#: so many tiles: enough to hide transfers, few enough to fetch their commands in time.
 _STREAM_CYCLES = 300
 _STREAM_TILES = 8
 
@@ -61,7 +61,7 @@ class FilterTile:
             weights = pack_vector_weights(config, chosen)
         params = layer.params
         if not layer.shared_params:
-            # A filter group has parameters for all its filters' chunks.
+            # A filter group has params for all its filters' chunks.
             count = self.filter_groups * self.chunks * config.post_lanes
             params = _padded(layer.params, channels, count)
         return weights, pack_params(config, params)
@@ -93,7 +93,7 @@ def layer_steps(config: AcceleratorConfig, layer: Layer) -> int:
 
 
 def filter_tiles(config: AcceleratorConfig, layer: Layer) -> list[FilterTile]:
-    """Filter groups that fit in a part of the weight memory; a shorter last one stands alone.
+    """The filter tiles of a layer. A last filter group of fewer channels is a tile of its own.
 
     Raises :class:`CompileError` for a filter group that does not fit the memory.
     """
@@ -111,14 +111,14 @@ def filter_tiles(config: AcceleratorConfig, layer: Layer) -> list[FilterTile]:
             f"layer {layer.name}: {chunks} words of parameters of one filter group must fit "
             f"param_depth = {config.param_depth}, which is short by {chunks - config.param_depth}"
         )
-    # Weights and parameters that all groups share take no more room for more groups.
+    # Weights and params that all groups share take no more room for more groups.
     tiles_held = _TILES if config.weight_depth >= _TILES * _SHORT_TILE_STEPS else _FEW_TILES
     by_weights = (
         config.weight_depth // tiles_held // steps if steps and not layer.shared_weight else outputs
     )
     by_params = outputs if layer.shared_params else config.param_depth // tiles_held // chunks
     most = max(1, min(by_weights, by_params))
-    # Tiles of about one size follow each other in the memory with the least waiting.
+    # Tiles of one size wait least for each other's words.
     even = -(-(outputs // width) // max(1, -(-(outputs // width) // most)))
     tiles = []
     channel = 0
@@ -135,17 +135,17 @@ def filter_tiles(config: AcceleratorConfig, layer: Layer) -> list[FilterTile]:
 
 
 def stream_tiles(config: AcceleratorConfig, out_shape: tuple[int, int, int], steps: int) -> int:
-    """Tiles of rows of a layer that is cut for its transfers' sake, not for room."""
+    """How many row tiles a layer has that is cut to hide its transfers, not for room."""
     outputs, height, width = out_shape
     groups = -(-height * width // config.pixels) * -(-outputs // config.filters)
     return max(1, min(_STREAM_TILES, groups * steps // _STREAM_CYCLES))
 
 
 def stream_rows(config: AcceleratorConfig, layer: Layer) -> int:
-    """Rows of one of these tiles."""
+    """Output rows of one of these tiles."""
     height = layer.out_shape[1]
     if layer.image is None:
-        # Images, which are to share the weights.
+        # All images at once: they share the weights.
         return height
     return -(-height // stream_tiles(config, layer.out_shape, layer_steps(config, layer)))
 
@@ -169,7 +169,7 @@ def row_tiles(layer: Layer, in_height: int, rows: int) -> list[RowTile]:
 
 
 def _padded(params: ChannelParams, channels: slice, count: int) -> ChannelParams:
-    """Some channels' parameters, followed by zeros up to ``count``."""
+    """Some channels' params, followed by zeros up to ``count``."""
     arrays = []
     for values in (params.addend, params.shift, params.multiplier):
         padded = np.zeros(count, np.int64)

@@ -1,4 +1,4 @@
-"""Concatenation without copying: tensors that are written to their place in a larger one."""
+"""Concatenation without copying: operands are written as parts of the result."""
 
 from dataclasses import dataclass
 
@@ -27,11 +27,16 @@ def concat_views(
     offsets: dict[str, int],
     copied: frozenset[str],
 ) -> dict[str, View]:
-    """Places of tensors inside the results of concatenations; what is not in it stands alone.
+    """Tensor -> view, of those that are part of the result of a concatenation.
 
-    A concatenation is free if each operand is written by a layer, begins at a whole chunk of
-    ``post_lanes`` channels, is stored with the same offset, and is read from a whole word on or by
-    other free concatenations only. The others are computed.
+    A concatenation is free if each of its operands
+
+    - is written by a layer,
+    - begins at a whole chunk of ``post_lanes`` channels,
+    - is stored with the offset of the result,
+    - begins at a whole word, or only other free concatenations read it.
+
+    Other concatenations copy: layers compute them.
 
     Parameters
     ----------
@@ -48,7 +53,7 @@ def concat_views(
     #: Concatenations that were found to have to copy.
     copies = set(copied)
 
-    def place(node: Concat, views: dict[str, View]):
+    def assign(node: Concat, views: dict[str, View]):
         before = set(views)
         first = views.get(node.operands[0])
         own = views.get(node.name) or first or View(node.name, 0)
@@ -68,7 +73,7 @@ def concat_views(
                 or offsets[name] != offsets[node.name]
                 or unaligned
                 or views.setdefault(name, view) != view
-                # A part of another one must be made of its parts only.
+                # What is part of a larger tensor must consist of parts of that one only.
                 or (own is first and name not in before)
             ):
                 raise _Copies(node.name)
@@ -80,7 +85,7 @@ def concat_views(
             # The largest come last; operands of theirs may be earlier ones.
             for node in reversed(graph.nodes):
                 if isinstance(node, Concat) and node.name not in copies:
-                    place(node, views)
+                    assign(node, views)
         except _Copies as copy:
             copies.add(str(copy))
         else:

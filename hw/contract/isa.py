@@ -110,8 +110,7 @@ _COMPUTE = {
     "chunks": 8,
     #: First chunk's place in the output word.
     "sub": 8,
-    #: Cycles that draining one group of positions takes: pixels, post_positions at a time, times
-    #: chunks.
+    #: Cycles to drain a group: turns of post_positions positions, times chunks.
     "drain_cycles": 16,
     "filter_groups": 16,
     #: Input channel groups, KH and KW: the steps of one output.
@@ -145,7 +144,7 @@ _COMPUTE = {
     #: 1 if every filter group has weights of its own, one group after the other.
     "weight_step": 16,
     "param_base": 16,
-    #: 1 if every filter group has parameters of its own.
+    #: 1 if every filter group has params of its own.
     "param_step": 16,
     "out_base": 16,
     "out_plane": 16,
@@ -182,7 +181,7 @@ class Command:
 
 
 class End(Command):
-    """Waits for everything and ends the program."""
+    """Waits for all other commands and ends the program."""
 
 
 def _command(name: str, opcode: Opcode, doc: str) -> type[Command]:

@@ -1,4 +1,4 @@
-"""How tensors, weights and parameters lie in the host's memory and on the chip."""
+"""How tensors, weights and params lie in the host's memory and on the chip."""
 
 from dataclasses import dataclass
 
@@ -22,6 +22,7 @@ __all__ = [
     "stored_offset",
     "stored_weights",
     "word_beats",
+    "word_bits",
 ]
 
 #: In ``shift`` mode accumulators are scaled up by this many bits, which is wiring, so that
@@ -34,7 +35,10 @@ MULTIPLIER_BITS = 16
 
 @dataclass(frozen=True)
 class ChannelParams:
-    """Requantizer parameters per channel: int64 arrays of one length (multiplier 1 if unused)."""
+    """Params of the requantizer: for each channel addend, shift, and multiplier (1 if unused).
+
+    The arrays are int64 and of one length.
+    """
 
     addend: np.ndarray
     shift: np.ndarray
@@ -43,10 +47,11 @@ class ChannelParams:
 
 @dataclass(frozen=True, kw_only=True)
 class TensorLayout:
-    """An activation tensor ``(C, H, W)``: words of ``lanes`` channels of one position.
+    """How an activation tensor ``(C, H, W)`` lies: a word has ``lanes`` channels of one position.
 
     On the chip, channel group g, row y, column x is word ``(g * H + y) * pitch + x``. In the host's
-    memory rows follow each other without gaps and every word starts on an AXI beat.
+    memory rows follow each other without gaps, and every word starts on an AXI beat. Stored codes
+    are codes less ``offset``.
     """
 
     channels: int
@@ -107,7 +112,7 @@ def addend_bits(config: AcceleratorConfig) -> int:
 
 
 def param_fields(config: AcceleratorConfig) -> dict[str, int]:
-    """Bits of each parameter of one channel, from the low bits upwards; ``addend`` is signed."""
+    """Bits of each param of one channel, from the low bits upwards; ``addend`` is signed."""
     fields = {"addend": addend_bits(config), "shift": SHIFT_BITS}
     if config.requant == "scale":
         fields["multiplier"] = MULTIPLIER_BITS
@@ -116,12 +121,16 @@ def param_fields(config: AcceleratorConfig) -> dict[str, int]:
 
 def word_beats(config: AcceleratorConfig, memory: Memory) -> int:
     """AXI beats of one word of an on-chip memory; every word starts on a beat."""
-    bits = {
+    return -(-word_bits(config, memory) // config.axi_beat_bits)
+
+
+def word_bits(config: AcceleratorConfig, memory: Memory) -> int:
+    """Bits of a word of that memory."""
+    return {
         Memory.ACT: config.act_word_bits,
         Memory.WEIGHT: config.weight_word_bits,
         Memory.PARAM: config.post_lanes * sum(param_fields(config).values()),
     }[memory]
-    return -(-bits // config.axi_beat_bits)
 
 
 def stored_weights(config: AcceleratorConfig, weight: np.ndarray) -> np.ndarray:
@@ -168,7 +177,7 @@ def pack_vector_weights(config: AcceleratorConfig, weight: np.ndarray) -> np.nda
 
 
 def pack_params(config: AcceleratorConfig, params: ChannelParams) -> np.ndarray:
-    """Parameters of all channels, ``post_lanes`` to a word; uint8 (words, bytes per word)."""
+    """Params of all channels, ``post_lanes`` to a word; uint8 (words, bytes per word)."""
     lanes = config.post_lanes
     channels = len(params.addend)
     words = -(-channels // lanes)

@@ -11,9 +11,11 @@ __all__ = ["Work", "least_cycles", "work_of"]
 
 @dataclass(frozen=True)
 class Work:
-    """A layer's positions, output channels, and products of one output.
+    """A layer in numbers.
 
-    ``channelwise`` layers are computed beside the array, ``lanes`` channels at once.
+    positions, channels : of its output.
+    products : of one output.
+    channelwise : computed beside the array, ``lanes`` channels at once.
     """
 
     positions: int
@@ -43,9 +45,9 @@ def work_of(graph: Graph) -> tuple[Work, ...]:
 
 
 def least_cycles(work: tuple[Work, ...], config: AcceleratorConfig) -> int:
-    """No schedule is faster: every group of outputs takes its steps, and the time to drain it.
+    """Cycles that no schedule can do without: of every group its steps, or the time to drain it.
 
-    Transfers, waiting and what kernels and channels waste are not counted.
+    Transfers, waiting, and what kernels and channels waste are not counted.
     """
     cycles = 0
     for layer in work:

@@ -77,10 +77,10 @@ def in_order(candidates: Iterable[Candidate]) -> list[Candidate]:
 
 
 def front(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """The candidates that no other equals or beats in time, tables and memories; fastest first.
+    """The candidates that are worth having, the fastest first.
 
-    Those that another beats in one respect at (nearly) the same cost in all others are left out
-    as well, or there would be very many.
+    Every other candidate is beaten by one of them: it is no better in time, tables and memories, or
+    hardly better.
     """
     chosen: list[Candidate] = []
     for candidate in in_order(candidates):
@@ -90,7 +90,7 @@ def front(candidates: Iterable[Candidate]) -> list[Candidate]:
 
 
 def beaten(costs: Sequence[float], candidates: Iterable[Candidate]) -> bool:
-    """Whether a candidate costs no more than ``costs`` in any respect, or hardly more."""
+    """Whether one of the candidates costs no more than ``costs`` in any respect, or hardly more."""
     limits = [cost * (1 + _SAME) for cost in costs]
     return any(
         all(cost <= limit for cost, limit in zip(candidate.costs, limits, strict=True))

@@ -1,4 +1,4 @@
-"""Cycles of many configurations at once, in processes of their own."""
+"""Counts the cycles of many configurations at once, in several processes."""
 
 import multiprocessing
 import os
@@ -20,7 +20,7 @@ __all__ = ["Evaluator"]
 
 
 class Evaluator:
-    """Compiles a graph without its weights and counts cycles; to be used in a ``with`` statement.
+    """Compiles a graph without its weights and counts cycles. Use it in a ``with`` statement.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class Evaluator:
     memory : BoardMemory
         Behind the AXI ports.
     journal : Journal
-        What is in it is not counted again, what is counted is added to it.
+        Cycles in it are not counted again; new ones are added to it.
     processes : int, optional
         All cores unless said otherwise. Results are the same for any number.
     """

@@ -1,4 +1,4 @@
-"""Cycles that were counted before, in a file: a search that was stopped goes on from there."""
+"""Cycles that were counted before, in a file. A search that was stopped goes on from there."""
 
 import hashlib
 import json
@@ -13,15 +13,15 @@ from nbqnn_train.graph.errors import NbqnnError
 
 __all__ = ["Journal"]
 
-#: Parts of :mod:`hw` on which no cycle depends.
-_NO_CYCLES = ("driver", "explore", "host", "synth")
+#: Packages in :mod:`hw` on which no cycle depends.
+_NO_CYCLES = ("boards", "driver", "explore", "rtl", "synth", "tools")
 
 
 class Journal:
-    """Configuration -> cycles, or why it does not run: a line of JSON for each.
+    """Configuration -> cycles, or the reason why it does not run; a line of JSON for each.
 
-    The file appears with the first new entry. One that was written for something else, or by
-    another version of this program, is begun anew; so is a line that is not whole.
+    The file appears with the first new entry. A file of another search or another version of this
+    program is written anew, and so is one with a line that is not whole.
 
     Parameters
     ----------

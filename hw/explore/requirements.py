@@ -1,4 +1,4 @@
-"""What a graph asks of any configuration: widths and the kind of requantizer."""
+"""What a graph needs of any configuration: widths and the kind of requantizer."""
 
 from dataclasses import replace
 

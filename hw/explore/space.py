@@ -1,4 +1,4 @@
-"""The configurations that are considered: a grid to begin with, and the neighbours of each."""
+"""The configurations that are considered: a grid to begin with, and neighbours."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -44,9 +44,9 @@ _GRID_WEIGHT_DEPTHS = (512, 2048, 8192)
 
 
 def grid(base: AcceleratorConfig, board: str) -> Iterator[list[Iterator[AcceleratorConfig]]]:
-    """Sizes of the array; for each and each depth of weights, ever smaller activation memories.
+    """For each size of the array, and each depth of its weights: ever smaller activation memories.
 
-    First those of the presets, so that nothing worse is found.
+    The presets come first, so that the search never ends with anything worse.
     """
     for preset in PRESETS.values():
         fields = (*_STEPS, "param_depth")
@@ -77,7 +77,7 @@ def _memories(
 
 
 def neighbours(config: AcceleratorConfig, board: str) -> Iterator[AcceleratorConfig]:
-    """One field one step up or down; more filters and fewer pixels, and so on, in one go."""
+    """Configurations with one field a step up or down, or two sizes in opposite directions."""
     moves = [{field: step} for field in _STEPS for step in (-1, 1)]
     sizes = ("lanes", "filters", "pixels")
     moves += [{up: 1, down: -1} for up in sizes for down in sizes if up != down]
@@ -105,7 +105,7 @@ def neighbours(config: AcceleratorConfig, board: str) -> Iterator[AcceleratorCon
 
 
 def _with(config: AcceleratorConfig, board: str, sizes: dict[str, int]) -> AcceleratorConfig | None:
-    """Named after its sizes; None where no such configuration can be."""
+    """The configuration with these sizes, named after them; None if there can be none."""
     array = "x".join(str(sizes.get(n, getattr(config, n))) for n in ("lanes", "filters", "pixels"))
     try:
         return replace(config, name=f"{board}-{array}", **sizes)

@@ -21,7 +21,7 @@ __all__ = ["DrainedWords", "ReadWords", "loaded", "stored"]
 class DrainedWords:
     """The words that a compute command writes, cycle by cycle.
 
-    ``begin`` is when its first ones are written; groups follow each other every ``interval``
+    The first ones are written at ``begin``. A group follows the one before after ``interval``
     cycles.
     """
 
@@ -37,7 +37,7 @@ class DrainedWords:
         self.end = begin + self._all_groups * interval
 
     def cycles(self, since: float) -> Iterator[tuple[float, int]]:
-        """Times from ``since`` on, in order, and the banks written then, a bit for each."""
+        """(time, banks) from ``since`` on, in order: a bit for each bank that is written then."""
         chunks, sub = self._command.chunks, self._command.sub
         words = self._config.lanes // self._config.post_lanes
         first = max(0, int((since - self._begin) // self._interval))
@@ -74,8 +74,8 @@ def loaded(
 ) -> float:
     """When the last word of a load is written.
 
-    Its beats come from ``begin`` on, at ``pace``. A word that has to wait holds up the next one's
-    last beat.
+    Its beats come from ``begin`` on, at ``pace``. A word that waits holds up the last beat of the
+    next one.
     """
     drained = (cycle for words in drains if words.end > begin for cycle in words.cycles(begin))
     time, mask = next(drained, (math.inf, 0))
@@ -92,9 +92,9 @@ def loaded(
 class ReadWords:
     """The words that a compute command reads, step by step.
 
-    Its first step is at ``begin``, its first group's last one at ``end_first``, and the other
-    groups' last ones follow each other every ``interval`` cycles. A last step may have to wait, the
-    others do not.
+    Its first step is at ``begin``, the last step of its first group at ``end_first``. The last step
+    of each further group follows after ``interval`` cycles. A last step may wait, the others do
+    not.
     """
 
     def __init__(
@@ -166,7 +166,7 @@ def stored(
 ) -> float:
     """When the last word of a store has gone on, at ``pace`` or more slowly.
 
-    ``begin`` is when the first one is read if its bank is free; ``reads`` are in order.
+    The first word is read at ``begin``, if its bank is free. ``reads`` are in order.
     """
     banks = _transfer_banks(config, command)
     later = iter(reads)

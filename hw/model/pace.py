@@ -1,4 +1,4 @@
-"""How fast the words of a load or a store come: both share the memory behind the ports."""
+"""How fast the words of a load or a store move. Both share the memory behind the ports."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class Pace:
     """Cycles from word to word of a transfer.
 
     alone, together : without and with a transfer in the other direction.
-    others : from when to when there are such transfers, in order; the last one may have no end yet.
+    others : (begin, end) of such transfers, in order. The last one may have no end yet.
     """
 
     alone: float

@@ -10,12 +10,15 @@ __all__ = ["CycleEstimate", "LayerEstimate"]
 
 @dataclass(frozen=True, kw_only=True)
 class LayerEstimate:
-    """One layer. ``cycles`` run from the end of the layer before (in order of completion).
+    """One layer.
 
-    ``array`` are steps; ``load`` and ``store`` cycles in which those engines work for the layer.
-    ``waiting`` are the cycles in which the array stood still before and in the layer, and behind
-    the last one, by the names of :class:`hw.contract.causes.Stall`. All layers' ``array`` and
-    ``waiting`` make up the run's cycles but for rounding.
+    cycles : from the end of the layer before, in order of completion.
+    array : steps.
+    load, store : cycles in which these engines work for the layer.
+    waiting : cycles in which the array stands still before and in the layer, by the names of
+        :class:`hw.contract.causes.Stall`. The last layer has those behind it too.
+
+    The ``array`` and ``waiting`` of all layers add up to the run's cycles, but for rounding.
     """
 
     name: str

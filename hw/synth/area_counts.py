@@ -1,12 +1,10 @@
 """Tables and registers around the array that can be counted: requantizers, drain, memories."""
 
 from hw.contract.config import AcceleratorConfig
-from hw.contract.isa import DESCRIPTOR_BYTES, Memory, Opcode
-from hw.contract.words import addend_bits, word_beats
-from hw.rtl.control.fetch import queued_layout
+from hw.contract.isa import BODIES, DESCRIPTOR_BYTES, HEAD, Memory, Opcode
+from hw.contract.words import addend_bits, word_beats, word_bits
 from hw.rtl.memory.activations import activation_address_bits
 from hw.rtl.post.drain import drain_registers
-from hw.rtl.post.requantizer import param_layout
 from hw.synth.area import Area
 
 __all__ = ["memory_logic", "post_logic", "transfer_logic"]
@@ -95,27 +93,23 @@ def memory_logic(config: AcceleratorConfig) -> Area:
 
 
 def transfer_logic(config: AcceleratorConfig) -> Area:
-    """What comes from the ports on its way to memories, and goes to them; groups of positions.
+    """What lies between the ports and the memories, and the positions of the groups.
 
-    As in :mod:`hw.rtl.stream.gearbox` and :mod:`hw.control`.
+    As in :mod:`hw.rtl.stream.gearbox` and :mod:`hw.rtl.control`.
     """
     c = config
     beat, act_beats = c.axi_beat_bits, word_beats(c, Memory.ACT)
-    words = {
-        Memory.ACT: c.act_word_bits,
-        Memory.WEIGHT: c.weight_word_bits,
-        Memory.PARAM: c.post_lanes * param_layout(c).size,
-    }
-    # Gathered from beats; weights and parameters once more behind their memories.
+    # Gathered from beats; weights and params once more behind their memories.
     registers = sum(
-        (1 if memory is Memory.ACT else 2) * bits + (word_beats(c, memory) - 1) * beat
-        for memory, bits in words.items()
+        (1 if memory is Memory.ACT else 2) * word_bits(c, memory)
+        + (word_beats(c, memory) - 1) * beat
+        for memory in Memory
     )
     # Stores: eight words of memory in tables, one behind it and one that is shifted out.
     tables = c.act_word_bits / 2 + (act_beats - 1) * beat
     registers += 2 * c.act_word_bits
     # Of a descriptor only what a queue takes is kept.
-    used = queued_layout(Opcode.COMPUTE).size
+    used = sum(HEAD.values()) + sum(BODIES[Opcode.COMPUTE].values())
     registers += used + min(used, DESCRIPTOR_BYTES * 8 - beat)
     # Two beats before the memories and at the ports, one of writes and of descriptors behind
     # buffers; the latter's words are added up by threes.

@@ -1,10 +1,10 @@
-"""Area of a configuration in microseconds, as Yosys would count it for UltraScale+.
+"""Area of a configuration as Yosys would count it for UltraScale+, in microseconds.
 
-Every look-up table of the array is an explicit cell, so its tables and registers are counted from
-the plan of its additions, exactly; so are those of the channel-wise sums, and block memories. What
-grows with words is counted as well (:mod:`hw.synth.area_counts`). Control is a sum of terms that
-grow with the configuration. Their coefficients are in ``area_fit.json``, with the measurements that
-``scripts/fit_area`` fitted them to.
+Every look-up table of the array is an explicit cell. So its tables and registers follow exactly
+from the plan of its additions. The same holds for the channel-wise sums and for block memories.
+What grows with words is counted as well (:mod:`hw.synth.area_counts`). Control is a sum of terms
+that grow with the configuration. Their coefficients are in ``area_fit.json``, with the measurements
+that ``scripts/fit_area`` fitted them to.
 """
 
 import json
@@ -14,9 +14,10 @@ from math import ceil
 from pathlib import Path
 
 from hw.contract.config import AcceleratorConfig
+from hw.contract.isa import Memory
 from hw.contract.timing import BURST_BEATS, OUTSTANDING_BURSTS, SECTION_FILTERS
+from hw.contract.words import word_bits
 from hw.rtl.array.reduction import Reduction, reduction
-from hw.rtl.post.requantizer import param_layout
 from hw.synth.area import Area
 from hw.synth.area_counts import memory_logic, post_logic, transfer_logic
 
@@ -119,7 +120,7 @@ def counted_area(config: AcceleratorConfig) -> Area:
         # A bank's word is written in parts, each of which has memories of its own.
         (c.banks * c.lanes // c.post_lanes, c.post_lanes * c.act_bits, c.act_depth // c.banks),
         (1, c.weight_word_bits, c.weight_depth),
-        (1, c.post_lanes * param_layout(c).size, c.param_depth),
+        (1, word_bits(c, Memory.PARAM), c.param_depth),
         (c.axi_ports, c.axi_data_width + _BUFFER_FLAGS, OUTSTANDING_BURSTS * BURST_BEATS),
     ):
         if depth <= _TABLE_WORDS:
