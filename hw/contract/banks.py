@@ -8,14 +8,14 @@ __all__ = ["bank_of", "may_meet"]
 def bank_of(word: int | np.ndarray, banks: int) -> int | np.ndarray:
     """The bank of a word: ``word % banks``, with bit 0 inverted in odd rows.
 
-    ``banks`` is a power of two; the row in the bank is ``word // banks``, so every word has a place
-    of its own. With the inversion words that are two apart fill all banks before one repeats.
+    ``banks`` is a power of two. The row in the bank is ``word // banks``, so words never share one.
+    Thanks to the inversion, words that are two apart fill all banks before a bank repeats.
     """
     return word % banks ^ (word // banks & 1)
 
 
 def may_meet(difference: int | np.ndarray, banks: int) -> bool | np.ndarray:
-    """Whether two words that far apart are in the same bank, for some place of the first.
+    """Whether two words that far apart can be in the same bank, wherever the first one is.
 
     They are if all bits of the banks' numbers agree. The bits above bit 0 are those of the words,
     so a word and the other differ by -1, 0 or 1 modulo ``banks``, and in bit 0 only: a difference

@@ -1,10 +1,10 @@
 """How the host lays out an image whose channels are too few to fill the lanes.
 
-An image has one or three channels, the array 16 to 64 lanes. The host therefore lays the image out
-differently: a word holds a block of ``block_h x block_w`` neighbouring positions, all channels of
-each. Where blocks are as large as the stride this is space-to-depth; larger ones overlap. The
-convolution over blocks has a smaller kernel and computes the same sums: its taps are blocks that
-cover the kernel, and of what two of them have in common the second has the weights.
+An image has one or three channels, the array 16 to 64 lanes. So the host lays the image out in
+blocks: a word holds ``block_h x block_w`` neighbouring positions, all channels of each. Blocks that
+are as large as the stride are space-to-depth; larger ones overlap. The convolution over blocks has
+a smaller kernel and computes the same sums. Its taps are blocks that cover the kernel. Where two
+of them overlap, the second one has the weights.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ __all__ = ["AxisBlocks", "ImageBlocks"]
 class AxisBlocks:
     """One axis of an image in blocks: block j begins at position ``j * stride - padding``.
 
-    ``stride`` divides ``spacing``, which is at most ``block`` where there are several taps.
+    ``stride`` divides ``spacing``. With several taps ``spacing`` is at most ``block``.
     """
 
     #: Positions in a block.
@@ -37,9 +37,9 @@ class AxisBlocks:
         return 1 + -(-max(0, kernel - self.block) // self.spacing)
 
     def kernel_positions(self, kernel: int) -> np.ndarray:
-        """The kernel's positions (taps, block) that are in each block; -1 stands for none.
+        """The kernel's positions in each block, (taps, block); -1 stands for none.
 
-        Every position is in one block, the last one that has it.
+        Every position is in one block only: the last one that has it.
         """
         taps = self.taps(kernel)
         index = np.arange(taps)[:, None] * self.spacing + np.arange(self.block)
@@ -47,7 +47,7 @@ class AxisBlocks:
         return np.where(own & (index < kernel), index, -1)
 
     def gather(self, size: int) -> np.ndarray:
-        """Positions (count, block) of the ``size`` there are; -1 stands for a zero."""
+        """The positions in each block, (count, block), of ``size`` positions; -1 is a zero."""
         index = np.arange(self.count)[:, None] * self.stride + np.arange(self.block) - self.padding
         return np.where((index >= 0) & (index < size), index, -1)
 

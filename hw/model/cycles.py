@@ -45,12 +45,12 @@ def estimate_cycles(program: Program, memory: MemoryTiming | None = None) -> Cyc
 
 @dataclass(eq=False)
 class _Transfer:
-    """What was asked for over the bus: a descriptor, or a load with its command."""
+    """A descriptor or a load that was asked for over the bus."""
 
     beats: int
     done: Callable[[], None]
     load: Load | None = None
-    #: When its first beat can be there at the earliest, when it comes, and when the last one has.
+    #: Times: the earliest one for its first beat, that of its first beat, and of its last one.
     ready: float = 0.0
     begin: float = 0.0
     end: float = 0.0
@@ -69,8 +69,8 @@ class _Model(Timeline):
         ]
         self.ends = [0.0] * len(program.layers)
         self.moved = {Opcode.LOAD: 0, Opcode.STORE: 0}
-        #: When each engine's commands were complete, when it is free, and its queue: commands and
-        #: when they have come through it.
+        #: Of each engine: when its commands were complete, and when it is free. In its queue are
+        #: commands, each with the time at which it has come through.
         self.finished: dict[Opcode, list[float]] = {
             opcode: [] for opcode in (Opcode.LOAD, Opcode.COMPUTE, Opcode.STORE)
         }
@@ -78,37 +78,38 @@ class _Model(Timeline):
         self.queues: dict[Opcode, deque[tuple[float, Command]]] = {
             opcode: deque() for opcode in self.finished
         }
-        #: Descriptors that were asked for; those that have come and when they have been checked;
-        #: when the last one was handed on, and since when the next one's queue is full.
+        #: How many descriptors were asked for; those that are there, each with the time at which it
+        #: has been checked; when the last one was handed on; since when the next one's queue is
+        #: full.
         self.asked = 0
         self.checked: deque[tuple[float, Command]] = deque()
         self.handed = 0.0
         self.blocked: float | None = None
-        #: What was asked for over the bus, in this order; when the last time, and when the last
-        #: beat was there.
+        #: What was asked for over the bus, in order; the time of the last request; the time of the
+        #: last beat.
         self.bus: deque[_Transfer] = deque()
         self.requested = -math.inf
         self.bus_free = 0.0
-        #: What was written not long ago or will be.
+        #: What the drain writes, from not long ago on.
         self.drains: deque[DrainedWords] = deque()
-        #: What was read not long ago or will be, and the store that is under way: command, its
-        #: first read, and when it will be complete.
+        #: What the array reads, from not long ago on. The store under way, with its begin; when it
+        #: will be complete.
         self.reads: deque[ReadWords] = deque()
         self.storing: tuple[Store, float] | None = None
         self.stored = 0.0
-        #: From when to when loads and stores were moved not long ago or will be.
+        #: (begin, end) of loads and stores, from not long ago on.
         self.moving: dict[Opcode, deque[tuple[float, float]]] = {
             opcode: deque() for opcode in self.moved
         }
         self._latency = {unit: timing.result_latency(self.config, unit) for unit in Unit}
         #: From a descriptor's last beat to its queue.
         self.check = timing.check_cycles(self.config)
-        #: What the array does and waits for is known until then; the last group's last step, how
-        #: far the next one's must be from it, and its unit.
+        #: Until when it is known what the array does and waits for. The last group: its last step,
+        #: how far the next group's must be from that, and its unit.
         self.stepped = self.group_end = 0.0
         self.spacing = 0
         self.unit = Unit.ARRAY
-        #: When fetching was held up by a queue that was full: (engine, from, until).
+        #: (engine, begin, end): when that engine's full queue held up the fetch.
         self.full: list[tuple[str, float, float]] = []
         self.descriptor_beats = DESCRIPTOR_BYTES * 8 // self.config.axi_beat_bits
 
@@ -193,7 +194,7 @@ class _Model(Timeline):
             self._serve()
 
     def _serve(self):
-        """The first transfer's beats come."""
+        """The beats of the first transfer come next."""
         transfer = self.bus[0]
         transfer.begin = max(transfer.ready, self.bus_free)
         if transfer.load is not None:
@@ -202,7 +203,7 @@ class _Model(Timeline):
         self._expect_end()
 
     def _expect_end(self):
-        """When the first transfer's last beat comes, as far as it is known what the drain does."""
+        """Expects the last beat of the first transfer, by what is known of the drain so far."""
         transfer = self.bus[0]
         if transfer.load is not None and transfer.load.memory == Memory.ACT:
             while self.drains and self.drains[0].end < transfer.begin:
@@ -216,7 +217,7 @@ class _Model(Timeline):
         transfer.end = end
 
         def served():
-            # Unless it takes longer by now.
+            # Not if a later expectation has taken its place.
             if self.bus and self.bus[0] is transfer and transfer.end == end:
                 self.bus_free = end
                 self.bus.popleft()
@@ -230,12 +231,12 @@ class _Model(Timeline):
         self.at(end, served)
 
     def _expect_loaded(self):
-        """Again, of a load whose beats come."""
+        """Expects the end of the load under way anew."""
         if self.bus and self.bus[0].begin and self.bus[0].load is not None:
             self._expect_end()
 
     def _pace(self, opcode: Opcode, beats: float, begin: float) -> Pace:
-        """Of a transfer from ``begin`` on, whose words have so many beats."""
+        """The pace of a transfer from ``begin`` on, whose words have so many beats."""
         others = self.moving[Opcode.STORE if opcode is Opcode.LOAD else Opcode.LOAD]
         while others and others[0][1] < begin:
             others.popleft()
@@ -264,7 +265,7 @@ class _Model(Timeline):
                 waits.append((cause, ends[number - 1] + 1))
         begin = max(self.free[opcode] + 1, *(until for _, until in waits))
         if begin > self.now:
-            # Of the engine that is not free nothing is known: it starts the next one itself.
+            # An engine whose end is not known yet starts the next command itself.
             if begin < math.inf:
                 self.at(begin, lambda: self._start(opcode))
             return
@@ -289,7 +290,7 @@ class _Model(Timeline):
             self.at(self.now + 1, lambda engine=engine: self._start(engine))
 
     def _wait(self, waiting: dict[str, float], waits: list[tuple[str, float]]):
-        """Adds what the array stands still for, one thing after the other, since its last step."""
+        """Adds what the array has waited for since its last step: (cause, until), in order."""
         now = self.stepped
         for cause, until in waits:
             if cause == "fetch":
@@ -329,7 +330,7 @@ class _Model(Timeline):
         self._expect_loaded()
 
     def _expect_stored(self):
-        """When the store under way is complete, as far as it is known what the array reads."""
+        """Expects the end of the store under way, by what is known of the array's reads so far."""
         if self.storing is None:
             return
         command, begin = self.storing
@@ -341,7 +342,7 @@ class _Model(Timeline):
         end = self.stored = pace.end(last, 1) + timing.STORE_END_CYCLES + self.memory.write_latency
 
         def complete():
-            # Unless it takes longer by now.
+            # Not if a later expectation has taken its place.
             if self.storing is not None and self.stored == end:
                 self.storing = None
                 self._moved_until(Opcode.STORE, last)
@@ -357,7 +358,7 @@ class _Model(Timeline):
         self._complete(opcode)
 
     def _compute(self, command: Compute) -> float:
-        """When the results are written; steps and stalls of the array are added to the layer."""
+        """Adds steps and stalls of the array to the layer. Returns when the results are written."""
         layer = self.layers[command.layer]
         pixels, drain = command.pixels, command.drain_cycles
         steps = command.channel_groups * command.kernel_h * command.kernel_w

@@ -22,7 +22,7 @@ _CHOICE_TABLES = {2: 0.5, 4: 1, 8: 2, 16: 4, 32: 9}
 
 
 def post_logic(config: AcceleratorConfig) -> Area:
-    """Requantizers, and in front of them what takes the results of the units."""
+    """Requantizers, and the registers and choices in front of them."""
     c = config
     total = _requantizers(c) * c.post_lanes
     for position in range(c.post_positions):
@@ -34,7 +34,7 @@ def post_logic(config: AcceleratorConfig) -> Area:
 
 
 def _requantizers(config: AcceleratorConfig) -> Area:
-    """Those of one channel, a position each; as in :mod:`hw.rtl.post.requantizer`."""
+    """The requantizers of one channel, one for each position (:mod:`hw.rtl.post.requantizer`)."""
     c = config
     width = addend_bits(c)
     # Bits of the total below its sign.
@@ -67,7 +67,7 @@ def _requantizers(config: AcceleratorConfig) -> Area:
 
 
 def memory_logic(config: AcceleratorConfig) -> Area:
-    """What stands before and behind the activation memory's banks; the units' registers.
+    """What stands in front of the activation memory's banks and behind them; the maximum unit.
 
     As in :mod:`hw.rtl.memory.activations` and :mod:`hw.rtl.array.vector_max`.
     """

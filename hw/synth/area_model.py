@@ -137,9 +137,9 @@ def counted_area(config: AcceleratorConfig) -> Area:
 
 
 def _blocks(width: int, depth: int) -> tuple[float, int]:
-    """Block memories, in halves, for ``depth`` words of ``width`` bits.
+    """Block memories, in halves, for ``depth`` words of ``width`` bits; and the parts of the depth.
 
-    And of how many parts one is chosen, in tables of four: with nine bits there are fewer blocks.
+    Tables choose one of the parts. Fewer parts take fewer tables, but may take more blocks.
     """
     options = []
     for words, bits in _BLOCK_WIDTH.items():
@@ -151,7 +151,7 @@ def _blocks(width: int, depth: int) -> tuple[float, int]:
 
 
 def fitted_terms(config: AcceleratorConfig) -> dict[str, dict[str, float]]:
-    """For tables and registers: what the rest of the accelerator grows with."""
+    """Resource -> term -> value: what the rest of the accelerator grows with."""
     c = config
     # The walker that makes a group each cycle has several times the adders.
     walker = 1 if c.post_positions == 1 else 3

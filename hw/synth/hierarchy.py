@@ -63,9 +63,9 @@ def module_texts(verilog: str) -> dict[str, str]:
 def without_kept(
     cells: Mapping[str, Mapping[str, int]], top: str, keep: Set[str]
 ) -> tuple[set[str], set[str]]:
-    """What dissolves in ``top``, itself too, and the modules of ``keep`` that this uses.
+    """The modules that dissolve in ``top``, and ``top``; the modules of ``keep`` that they use.
 
-    What is only inside a module of ``keep`` is in neither.
+    Modules that are only inside one of ``keep`` are in neither set.
     """
     dissolved, kept, left = set(), set(), [top]
     while left:

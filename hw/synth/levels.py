@@ -258,9 +258,9 @@ class _Analysis:
 
 
 def _chain_bits(module: dict, carries: list[dict]) -> dict[int, int]:
-    """Last carry out of each carry cell -> bits of the chain it is in.
+    """Last carry out of each carry cell -> bits of its chain.
 
-    The bits up to the highest one whose sum or carry is used.
+    A chain ends with the highest bit whose sum or carry is used.
     """
     used = set()
     for cell in module["cells"].values():

@@ -45,12 +45,21 @@ def map_modules(
     log: Path,
     progress: Callable[[str], None] = lambda step: None,
 ) -> tuple[dict[str, dict[str, int]], str]:
-    """Runs Yosys on Verilog text.
+    """Maps Verilog text to the cells of a family.
 
-    Modules in ``keep`` are mapped each on its own, in a process of its own, all others as part of
-    those that use them. A module that was mapped before is not mapped again. Returns module -> cell
-    or module -> number of direct instances, and Yosys's version. The complete logs are in the file
-    ``log`` afterwards.
+    Each module in ``keep`` is mapped alone, in a process of its own. Other modules are mapped as
+    part of those that use them. A module that was mapped before is not mapped again. The complete
+    logs go to the file ``log``.
+
+    Returns
+    -------
+    tuple
+        Module -> cell or module -> how many it contains directly; and Yosys's version.
+
+    Raises
+    ------
+    YosysError
+        Yosys refuses the Verilog.
     """
     parts = {unit: _unit(verilog, unit, set(keep)) for unit in (top, *sorted(keep))}
     logs = dict.fromkeys(parts, "")
