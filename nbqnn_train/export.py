@@ -119,7 +119,7 @@ def _with_accumulator_widths(graph: Graph) -> Graph:
                 )
             node = replace(node, acc_bits=bits)
         nodes.append(node)
-    return Graph(nodes=tuple(nodes), outputs=graph.outputs)
+    return replace(graph, nodes=tuple(nodes))
 
 
 def _numpy(tensor: Tensor) -> np.ndarray:
@@ -140,7 +140,12 @@ class _Exporter:
             op = self.network.ops[step.name]
             self.names[step.name] = _RULES[type(op)](self, step, op)
         outputs = tuple(self.names[key] for key in self.network.outputs)
-        return Graph(nodes=tuple(self.nodes), outputs=outputs)
+        final = self.network.final
+        return Graph(
+            nodes=tuple(self.nodes),
+            outputs=outputs,
+            final=final if set(final) != {"none"} else (),
+        )
 
     def _put(self, node: Node) -> str:
         self.nodes.append(node)

@@ -10,6 +10,7 @@ __all__ = [
     "DILATION",
     "EXPONENT",
     "FACTOR",
+    "FINAL",
     "KERNEL",
     "MAX_DIMENSION",
     "MAX_ELEMENTS",
@@ -60,6 +61,9 @@ MAX_ELEMENTS = 1 << 30
 #: Nodes of a graph and characters of a name.
 MAX_NODES = 1 << 16
 MAX_NAME = 200
+
+#: What is applied after an output, outside of the graph; along channels, or features of a vector.
+FINAL = ("none", "softmax", "log_softmax", "sigmoid", "argmax")
 
 
 def max_weight(weight_bits: int) -> int:

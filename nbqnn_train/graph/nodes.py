@@ -266,10 +266,16 @@ class Requantize(Unary):
 
 @dataclass(frozen=True, kw_only=True)
 class Graph:
-    """Nodes in topological order and the names of the activations that are the outputs."""
+    """Nodes in topological order and the names of the activations that are the outputs.
+
+    ``final`` says, output by output, what the network that was exported applies after it, one of
+    :data:`nbqnn_train.graph.limits.FINAL`. The graph does not compute it: whoever shows results
+    does. Empty where nothing is applied.
+    """
 
     nodes: tuple[Node, ...]
     outputs: tuple[str, ...]
+    final: tuple[str, ...] = ()
 
     @property
     def input_nodes(self) -> tuple[Input, ...]:

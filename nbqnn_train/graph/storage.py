@@ -36,7 +36,9 @@ __all__ = ["VERSION", "array_encoding", "graph_digest", "load", "save"]
 
 #: The leading byte is no ASCII and the last two are a line end: transfers as text break both.
 _MAGIC = b"\x89NBQNN\r\n"
-VERSION = 1
+VERSION = 2
+#: Of graphs without ``final``, as all were before version 2.
+_VERSION_WITHOUT_FINAL = 1
 _PREFIX = struct.Struct("<8sII")
 _DIGEST_BYTES = 32
 _MAX_HEADER = 1 << 26
@@ -98,15 +100,17 @@ def _canonical(header: dict) -> bytes:
 def _encode(graph: Graph) -> bytes:
     validate(graph)
     sections: list[bytes] = []
-    header = _canonical(
-        {
-            "nodes": [_encode_node(node, sections) for node in graph.nodes],
-            "outputs": list(graph.outputs),
-        }
-    )
+    fields_of_graph = {
+        "nodes": [_encode_node(node, sections) for node in graph.nodes],
+        "outputs": list(graph.outputs),
+    }
+    if graph.final:
+        fields_of_graph["final"] = list(graph.final)
+    header = _canonical(fields_of_graph)
     if len(header) > _MAX_HEADER:
         raise GraphError(f"Graph header must have at most {_MAX_HEADER} bytes, not {len(header)}")
-    body = b"".join((_PREFIX.pack(_MAGIC, VERSION, len(header)), header, *sections))
+    version = VERSION if graph.final else _VERSION_WITHOUT_FINAL
+    body = b"".join((_PREFIX.pack(_MAGIC, version, len(header)), header, *sections))
     return body + hashlib.sha256(body).digest()
 
 
@@ -151,13 +155,13 @@ def _decode(data: bytes) -> Graph:
     if len(data) < _PREFIX.size + _DIGEST_BYTES:
         raise GraphError(f"truncated: {len(data)} bytes do not hold a graph")
     _, version, length = _PREFIX.unpack_from(data)
-    if version != VERSION:
-        raise GraphError(f"version must be {VERSION}, not {version}")
+    if version not in (_VERSION_WITHOUT_FINAL, VERSION):
+        raise GraphError(f"version must be {_VERSION_WITHOUT_FINAL} or {VERSION}, not {version}")
     end = len(data) - _DIGEST_BYTES
     if length > min(_MAX_HEADER, end - _PREFIX.size):
         raise GraphError(f"truncated: a header of {length} bytes does not fit {len(data)} bytes")
     text = data[_PREFIX.size : _PREFIX.size + length]
-    header = _parse_header(text)
+    header = _parse_header(text, version)
     specs, size = _check_sections(header, end - _PREFIX.size - length)
     if size != end - _PREFIX.size - length:
         raise GraphError(
@@ -180,12 +184,13 @@ def _decode(data: bytes) -> Graph:
             )
             position += count
         decoded.append(kind(**values))
-    graph = Graph(nodes=tuple(decoded), outputs=tuple(header["outputs"]))
+    outputs, final = tuple(header["outputs"]), tuple(header.get("final", ()))
+    graph = Graph(nodes=tuple(decoded), outputs=outputs, final=final)
     validate(graph)
     return graph
 
 
-def _parse_header(text: bytes) -> dict:
+def _parse_header(text: bytes, version: int) -> dict:
     try:
         header = json.loads(text.decode("ascii"), parse_constant=_no_constant)
         canonical = _canonical(header)
@@ -194,13 +199,22 @@ def _parse_header(text: bytes) -> dict:
     # Also refuses keys that occur twice, of which json keeps the last.
     if canonical != text:
         raise GraphError("damaged: the header is no canonical JSON")
-    if not isinstance(header, dict) or set(header) != {"nodes", "outputs"}:
-        raise GraphError("header must hold the fields nodes and outputs only")
-    if not all(isinstance(header[key], list) for key in ("nodes", "outputs")):
-        raise GraphError("header fields nodes and outputs must be lists")
+    names = (
+        ["nodes", "outputs"] if version == _VERSION_WITHOUT_FINAL else ["final", "nodes", "outputs"]
+    )
+    if not isinstance(header, dict) or sorted(header) != names:
+        raise GraphError(f"header must hold the fields {_listed(names)} only")
+    if not all(isinstance(header[key], list) for key in names):
+        raise GraphError(f"header fields {_listed(names)} must be lists")
     if not all(isinstance(name, str) for name in header["outputs"]):
         raise GraphError("outputs must be names")
+    if "final" in header and not header["final"]:
+        raise GraphError(f"version must be {_VERSION_WITHOUT_FINAL} where final is empty")
     return header
+
+
+def _listed(names: list[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _no_constant(name: str):

@@ -4,6 +4,7 @@ from .bounds import NodeBounds, graph_bounds, required_bits
 from .checks import label
 from .errors import GraphError
 from .infer import tensor_types
+from .limits import FINAL
 from .nodes import Graph, TensorType
 
 __all__ = ["validate"]
@@ -56,6 +57,19 @@ def _check_outputs(graph: Graph, types: dict[str, TensorType]) -> None:
             raise GraphError(
                 f"Graph output {name!r} holds accumulators; a Requantize must come after it"
             )
+    _check_final(graph)
+
+
+def _check_final(graph: Graph) -> None:
+    if graph.final == ():
+        return
+    if not isinstance(graph.final, tuple) or len(graph.final) != len(graph.outputs):
+        raise GraphError(f"Graph final must hold one name for each output, not {graph.final!r}")
+    for name in graph.final:
+        if name not in FINAL:
+            raise GraphError(f"Graph final must be of {', '.join(FINAL)}, not {name!r}")
+    if set(graph.final) == {"none"}:
+        raise GraphError("Graph final must be empty where nothing is applied")
 
 
 def _check_used(graph: Graph) -> None:

@@ -219,7 +219,7 @@ def _nested(data: bytes) -> bytes:
     [
         (lambda data: b"", "not a graph"),
         (lambda data: b"PK\x03\x04" + data, "not a graph"),
-        (lambda data: data[:8] + struct.pack("<I", 2) + data[12:], "version must be 1, not 2"),
+        (lambda data: data[:8] + struct.pack("<I", 3) + data[12:], "version must be 1 or 2, not 3"),
         (lambda data: data + b"\0", "bytes left over"),
         (_huge_header, "a header of 4294967295 bytes does not fit"),
         (_blank, "no canonical JSON"),
@@ -370,3 +370,42 @@ def test_noise_is_refused(noise, keep, tmp_path_factory):
     (folder / "bad.nbqnn").write_bytes(_sealed(head + noise))
     with pytest.raises(GraphError):
         load(folder / "bad.nbqnn")
+
+
+@pytest.mark.parametrize("final", ["softmax", "log_softmax", "sigmoid", "argmax"])
+def test_what_is_applied_last_is_version_2(tmp_path, final):
+    graph = replace(_graph(), final=(final,))
+    save(graph, tmp_path / "g")
+    data = (tmp_path / "g").read_bytes()
+    version, length = struct.unpack_from("<II", data, 8)
+    assert version == 2
+    assert json.loads(data[16 : 16 + length])["final"] == [final]
+    assert load(tmp_path / "g") == graph
+    assert graph_digest(graph) != graph_digest(_graph())
+
+
+@pytest.mark.parametrize(
+    ("final", "message"),
+    [
+        (("softmax", "none"), r"^Graph final must hold one name for each output, not "),
+        (("tanh",), r"^Graph final must be of none, softmax, .*, not 'tanh'$"),
+        (("none",), r"^Graph final must be empty where nothing is applied$"),
+        ("argmax", r"^Graph final must hold one name for each output, not 'argmax'$"),
+    ],
+)
+def test_other_things_applied_last(tmp_path, final, message):
+    with pytest.raises(GraphError, match=message):
+        save(replace(_graph(), final=final), tmp_path / "g")
+
+
+def test_version_2_without_what_it_is_for(tmp_path):
+    save(replace(_graph(), final=("softmax",)), tmp_path / "g")
+    data = (tmp_path / "g").read_bytes()
+    for change, message in (
+        (lambda header: header.update(final=[]), "version must be 1 where final is empty"),
+        (lambda header: header.pop("final") and None, "the fields final, nodes and outputs only"),
+        (lambda header: header.update(final=[3]), "Graph final must be of none, softmax"),
+    ):
+        (tmp_path / "bad").write_bytes(_with_header(data, change))
+        with pytest.raises(GraphError, match=message):
+            load(tmp_path / "bad")

@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor, fx
 
-from nbqnn_train.quant.reading.reader import Reader, rule
+from nbqnn_train.quant.reading.reader import Reader
 from nbqnn_train.quant.reading.refusals import Unsupported
+from nbqnn_train.quant.reading.rules import rule
 from nbqnn_train.quant.reading.values import Constant, Value
 
 __all__ = []

@@ -12,27 +12,14 @@ from nbqnn_train.quant.reading.operations import Operation, Output, Reading
 from nbqnn_train.quant.reading.program import BATCH, Example, Program, program_of, source_of
 from nbqnn_train.quant.reading.refusals import NetworkRefused, Refusal, Unsupported
 from nbqnn_train.quant.reading.remedies import unsupported_operator
-from nbqnn_train.quant.reading.training_only import acts_in_training, marked_key
+from nbqnn_train.quant.reading.rules import RULES
+from nbqnn_train.quant.reading.training_only import acts_in_training, marked_key, out_of_place
 from nbqnn_train.quant.reading.values import Constant, Value, canonical
 
-__all__ = ["RULES", "Reader", "read_at", "rule"]
+__all__ = ["Reader", "read_at"]
 
-#: By operator (its overload packet) how it is read: a function of the reader, the node and the
-#: operator's arguments by name, that gives a value. The files of rules fill it.
-RULES: dict[object, Callable] = {}
 #: Names of arguments that Python has a meaning for.
 _RENAMED = {"self": "operand", "input": "operand", "min": "low", "max": "high"}
-
-
-def rule(*names: str) -> Callable:
-    """Registers a function as how the ATen operators of these names are read."""
-
-    def register(function: Callable) -> Callable:
-        for name in names:
-            RULES[getattr(torch.ops.aten, name)] = function
-        return function
-
-    return register
 
 
 def read_at(module: nn.Module, example: Example) -> Reading:
@@ -72,11 +59,12 @@ class Reader:
             elif node in live:
                 self._visit(node)
             self.aliases.visit(node)
+        kept = self._needed(outputs)
         if self.refusals:
             raise NetworkRefused(self.network, self.refusals)
         program = self.program
         return Reading(
-            self._needed(outputs),
+            kept,
             outputs,
             inputs,
             program.in_spec,
@@ -193,7 +181,7 @@ class Reader:
         if value.steps or value.order is not None or canonical(value.shape) != self.shape(value):
             value = self.vector(value) if len(value.shape) == 1 else self.map(value)
         out = self.emit(node, "training", (value.name,), self.shape(value), base=value.base)
-        self.operations[out.name].module = module
+        self.operations[out.name].module = out_of_place(module)
         return out
 
     def _constant(self, node: fx.Node) -> Constant | None:
@@ -239,7 +227,12 @@ class Reader:
         for operation in reversed(self.operations.values()):
             if operation.name in needed:
                 needed.update(operation.inputs)
-        kept = [o for o in self.operations.values() if o.name in needed or o.kind == "input"]
+        kept = [o for o in self.operations.values() if o.name in needed]
+        for operation in self.operations.values():
+            if operation.kind == "input" and operation.name not in needed:
+                reason = f"an input that nothing is computed from ({operation.name})"
+                remedy = "give the network what it uses, nothing else"
+                self.refusals.append(Refusal("input", "", "", "", reason, remedy))
         return kept
 
     # For rules.

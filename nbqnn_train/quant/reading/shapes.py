@@ -4,8 +4,9 @@ import torch
 from torch import fx
 
 from nbqnn_train.quant.reading.program import BATCH
-from nbqnn_train.quant.reading.reader import Reader, rule
+from nbqnn_train.quant.reading.reader import Reader
 from nbqnn_train.quant.reading.refusals import Unsupported
+from nbqnn_train.quant.reading.rules import rule
 from nbqnn_train.quant.reading.values import Value
 
 __all__ = []

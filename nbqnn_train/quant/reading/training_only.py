@@ -5,6 +5,7 @@ give back what they get are marked while the graph is recorded, and calls of dro
 are found among the operators.
 """
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,6 +18,7 @@ __all__ = [
     "kept_for_training",
     "mark_functional_dropout",
     "marked_key",
+    "out_of_place",
 ]
 
 aten = torch.ops.aten
@@ -72,7 +74,8 @@ def mark_functional_dropout(graph: fx.Graph, found: dict[int, nn.Module]) -> Non
         if form is None:
             continue
         operand, p = node.args[0], float(node.args[1])
-        if p == 0:
+        within = node.users and all(marked_key(user) is not None for user in node.users)
+        if p == 0 or within:  # a marked module does it
             node.replace_all_uses_with(operand)
         else:
             key = len(found)
@@ -135,6 +138,15 @@ def acts_in_training(part: nn.Module, shape: tuple[int, ...]) -> bool:
     part.train()
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
-            return part(value) is not value
+            result = part(value)
+            return result is not value or not bool((result == 1).all())
     finally:
         part.eval()
+
+
+def out_of_place(part: nn.Module) -> nn.Module:
+    """A copy that leaves its operand as it is: others may read it, too."""
+    copied = copy.deepcopy(part)
+    if getattr(copied, "inplace", False):
+        copied.inplace = False
+    return copied

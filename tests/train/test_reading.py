@@ -1,0 +1,306 @@
+"""What reading a module keeps: what is active in training only, what is shared, what is nested."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.utils import prune
+
+from nbqnn_train.convert import NetworkRefused, QuantConfig, calibrate, convert
+from nbqnn_train.export import export_graph
+from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.quant.ops import TrainingOp
+from nbqnn_train.quant.reading import elementwise, layers, windows
+from nbqnn_train.quant.reading.rules import RULES
+from nbqnn_train.quant.real import real_values
+from tests.train.exactness import assert_exact
+from tests.train.networks.parts import DropPath, Net, conv, conv_bn
+
+X = torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+def converted(module: nn.Module, *example: torch.Tensor):
+    network = convert(module, QuantConfig(), example or (X,))
+    calibrate(network, [example if len(example) > 1 else (example or (X,))[0]])
+    return network
+
+
+@pytest.mark.parametrize(
+    "dropout",
+    [
+        nn.Dropout(0.5),
+        nn.Dropout2d(0.5),
+        nn.Dropout(0.5, inplace=True),
+        nn.AlphaDropout(0.5),
+        DropPath(0.5),
+        Net(lambda m, x: F.dropout(x, 0.5, m.training)),
+        Net(lambda m, x: F.dropout2d(x, 0.5, m.training)),
+    ],
+)
+def test_dropout_stays_active_in_training_and_only_there(dropout):
+    network = converted(nn.Sequential(conv(3, 4), dropout, conv(4, 2)))
+    assert sum(isinstance(op, TrainingOp) for op in network.ops.values()) == 1
+    network.train()
+    torch.manual_seed(0)
+    first, second = network(X), network(X)
+    assert not torch.equal(first, second)
+    torch.manual_seed(0)
+    assert torch.equal(network(X), first)
+    network.eval()
+    assert torch.equal(network(X), network(X))
+
+
+def test_dropout_in_place_as_a_statement_acts_on_what_follows():
+    def forward(m, x):
+        x = m.a(x)
+        F.dropout(x, 0.9, m.training, inplace=True)
+        return m.b(x)
+
+    network = converted(Net(forward, a=conv(3, 4), b=conv(4, 2))).train()
+    assert not torch.equal(network(X), network(X))
+
+
+@pytest.mark.parametrize("idle", [nn.Dropout(0.0), DropPath(0.0), nn.Identity()])
+def test_what_does_nothing_is_not_kept(idle):
+    network = converted(nn.Sequential(conv(3, 4), idle, nn.ReLU()))
+    assert [type(op).__name__ for op in network.ops.values()] in (
+        ["InputOp", "WeightedLayer"],
+        ["InputOp", "WeightedLayer", "TrainingOp", "ClipOp"],  # DropPath(0) multiplies by 1
+    )
+
+
+def test_what_does_not_learn_does_not_learn():
+    module = nn.Sequential(conv_bn(3, 4), conv(4, 2))
+    module[0].requires_grad_(False)
+    network = converted(module)
+    learning = {name: p.requires_grad for name, p in network.named_parameters()}
+    assert {name for name, learns in learning.items() if learns} == {"ops._1.weight", "ops._1.bias"}
+    assert len(learning) == 5
+
+
+def test_a_module_used_twice_has_one_set_of_weights():
+    def forward(m, x):
+        x = m.first(x)
+        return m.norm(m.layer(m.norm(m.layer(x))))
+
+    module = Net(forward, first=conv(3, 4), layer=conv(4, 4), norm=nn.BatchNorm2d(4))
+    network = converted(module)
+    first, second = network.ops["layer"], network.ops["layer_1"]
+    assert first.weight is second.weight
+    assert first.bias is second.bias
+    assert first.norm is second.norm
+    assert len(list(network.parameters())) == 6
+
+
+def test_the_momentum_of_batch_norm_is_kept():
+    module = nn.Sequential(conv_bn(3, 4), conv_bn(4, 4))
+    module[0][1].momentum, module[1][1].momentum = 0.25, None
+    module[0][1].num_batches_tracked += 7
+    layers = list(converted(module).weighted_layers().values())
+    assert [layer.norm.momentum for layer in layers] == [0.25, None]
+    assert [int(layer.norm.num_batches_tracked) for layer in layers] == [7, 0]
+
+
+def test_several_inputs_and_nested_outputs():
+    class Nested(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.c = conv(3, 4), conv(2, 4), conv(4, 2)
+
+        def forward(self, x, y):
+            a = self.a(x)
+            return {"sum": a + self.b(y), "parts": (a, [self.c(a).flatten(1)])}
+
+    module = Nested()
+    y = torch.randn(3, 2, 8, 8, generator=torch.Generator().manual_seed(1))
+    network = converted(module, X, y)
+    result = network.eval()(X, y)
+    assert list(result) == ["sum", "parts"]
+    assert [part.shape for part in (result["sum"], *result["parts"][1])] == [(3, 4, 8, 8), (3, 128)]
+    graph = assert_exact(network, X.numpy(), y.numpy())
+    assert [node.name for node in graph.input_nodes] == ["x", "y"]
+    by_name = export_graph(network, {"y": (2, 8, 8), "x": (3, 8, 8)})
+    assert by_name == graph
+    with pytest.raises(NbqnnError, match=r"^Network must be given 2 tensors .* \(x, y\), not 1$"):
+        network(X)
+    with pytest.raises(NbqnnError, match=r"^Batch 0 of the inputs must begin with 2 tensors"):
+        calibrate(network, [X])
+
+
+def test_inputs_by_name():
+    module = Net(lambda m, *, x: m.a(x), a=conv(3, 4))
+    network = convert(module, QuantConfig(), {"x": X})
+    assert network.train()(x=X).shape == (3, 4, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("last", "final", "apply"),
+    [
+        (nn.Softmax(1), "softmax", lambda y: y.softmax(1)),
+        (nn.LogSoftmax(-1), "log_softmax", lambda y: y.log_softmax(1)),
+        (nn.Sigmoid(), "sigmoid", torch.sigmoid),
+        (Net(lambda m, x: x.argmax(1)), "argmax", lambda y: y.argmax(1)),
+    ],
+)
+def test_the_end_is_left_out_with_a_note(last, final, apply):
+    module = nn.Sequential(nn.Flatten(), nn.Linear(192, 5), last)
+    network = converted(module)
+    assert network.final == (final,)
+    assert final in network.notes[0]
+    assert "left out" in network.notes[0]
+    assert export_graph(network).final == (final,)
+    real = real_values(network, X)[network.output]
+    torch.testing.assert_close(apply(real), module(X))
+
+
+def halved(module: nn.Module) -> nn.Module:
+    return copy.deepcopy(module).half()
+
+
+def pruned(module: nn.Module) -> nn.Module:
+    prune.l1_unstructured(module[0], "weight", amount=0.5)
+    return module
+
+
+@pytest.mark.parametrize("change", [halved, pruned, nn.Module.double])
+def test_weights_in_other_forms(change):
+    module = change(nn.Sequential(conv(3, 4), nn.ReLU()))
+    network = convert(module, QuantConfig(), X)
+    weight = network.ops["_0"].weight
+    torch.testing.assert_close(weight, module[0].weight, check_dtype=False)
+    assert weight.is_leaf
+    if change is pruned:
+        assert (weight == 0).sum() == weight.numel() // 2
+        assert "present value" in network.notes[0]
+
+
+def lazy() -> nn.Module:
+    return nn.Sequential(nn.LazyConv2d(4, 3))
+
+
+def not_a_number() -> nn.Module:
+    module = nn.Sequential(conv(3, 4))
+    module[0].bias.data[2] = float("nan")
+    return module
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lazy, "0.weight must have a shape; remedy: run the network once on an example before"),
+        (not_a_number, r"Weights of Sequential: 0\.bias must be finite, not nan at \[2\]$"),
+    ],
+)
+def test_weights_that_cannot_be_converted(build, message):
+    with pytest.raises(NbqnnError, match=message):
+        convert(build(), QuantConfig())
+
+
+# Sizes of inputs.
+
+
+def size_dependent(m, x):
+    x = m.a(x)
+    return F.max_pool2d(x, 2) if x.shape[-1] > 8 else x
+
+
+def test_another_size_is_right_or_refused():
+    network = converted(Net(size_dependent, a=conv(3, 4)))
+    with pytest.raises(NbqnnError, match=r"was read with inputs of \(3, 8, 8\) and computes some"):
+        network.eval()(torch.randn(1, 3, 10, 10))
+    with pytest.raises(NbqnnError, match=r"computes something else for \(3, 16, 16\)"):
+        export_graph(network, (3, 16, 16))
+    assert network.eval()(torch.randn(1, 3, 6, 6)).shape == (1, 4, 6, 6)
+
+
+@pytest.mark.parametrize("size", [4, 8, 12])
+def test_a_window_of_the_size_of_the_map_follows_the_map(size):
+    network = converted(Net(lambda m, x: F.avg_pool2d(m.a(x), x.shape[2:]), a=conv(3, 4)))
+    x = np.random.default_rng(0).normal(size=(2, 3, size, size))
+    assert_exact(network, x)
+    assert network(torch.from_numpy(x)).shape == (2, 4, 1, 1)
+
+
+@pytest.mark.parametrize("size", [8, 16])
+def test_a_constant_window_stays(size):
+    network = converted(nn.Sequential(conv(3, 4), nn.AvgPool2d(8)))
+    x = np.random.default_rng(0).normal(size=(2, 3, size, size))
+    assert_exact(network, x)
+    assert network(torch.from_numpy(x)).shape == (2, 4, size // 8, size // 8)
+
+
+def test_a_size_is_found_where_no_example_is_given():
+    module = nn.Sequential(conv_bn(3, 4), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(4 * 49, 5))
+    network = convert(module, QuantConfig())
+    assert network.origin.example.shapes() == ((3, 14, 14),)
+    module[3] = nn.Linear(5, 5)
+    with pytest.raises(NetworkRefused, match=r"no usual size of input fits it, .*example=x\)$"):
+        convert(module, QuantConfig())
+
+
+def test_what_begins_with_a_linear_layer_takes_images_when_they_come():
+    module = nn.Sequential(nn.Flatten(), nn.Linear(192, 8), nn.ReLU(), nn.Linear(8, 3))
+    network = convert(module, QuantConfig())
+    calibrate(network, [X])
+    graph = assert_exact(network, X.numpy())
+    assert [type(node).__name__ for node in graph.nodes][:2] == ["Input", "Flatten"]
+
+
+# The network beside its module.
+
+
+def wrong_limit(reader, node, operand):
+    return elementwise._clip(reader, node, operand, 0.1, float("inf"))
+
+
+def wrong_pool(reader, node, **arguments):
+    arguments["padding"] = [1, 1]
+    return windows._max_pool(reader, node, **arguments)
+
+
+def wrong_sum(reader, node, operand, other, alpha=1):
+    return elementwise._add(reader, node, operand, operand)
+
+
+def wrong_norm(reader, node, **arguments):
+    return layers._batch_norm(reader, node, **{**arguments, "eps": 1e-3})
+
+
+def wrong_convolution(reader, node, **arguments):
+    return layers._convolution(reader, node, **{**arguments, "bias": None})
+
+
+@pytest.mark.parametrize(
+    ("operator", "rule", "place"),
+    [
+        ("relu", wrong_limit, "relu is converted to something else, at "),
+        ("max_pool2d", wrong_pool, "max_pool2d is converted to something else, at pool "),
+        ("add", wrong_sum, "add is converted to something else, at the module itself "),
+        ("batch_norm", wrong_norm, "conv2d is converted to something else, at a.0 "),
+        ("conv2d", wrong_convolution, "conv2d is converted to something else, at b "),
+    ],
+)
+def test_a_wrong_reader_is_caught_and_the_layer_named(monkeypatch, operator, rule, place):
+    def forward(m, x):
+        x = m.pool(m.a(x))
+        return x + F.relu(m.b(x) + x)
+
+    parts = {"a": conv_bn(3, 4), "pool": nn.MaxPool2d(2), "b": conv(4, 4)}
+    monkeypatch.setitem(RULES, getattr(torch.ops.aten, operator), rule)
+    with pytest.raises(NetworkRefused) as caught:
+        convert(Net(forward, **parts), QuantConfig(), X)
+    assert place in str(caught.value) or operator == "relu"
+    assert "test_reading.py" in str(caught.value) or "a.0" in str(caught.value)
+
+
+def test_calibration_compares_on_the_data_unless_the_network_has_learned():
+    network = convert(nn.Sequential(conv(3, 4)), QuantConfig(), X)
+    network.origin.module[0].weight.data += 1e-3
+    with pytest.raises(NetworkRefused, match="conv2d is converted to something else, at 0"):
+        calibrate(network, [X])
+    with torch.no_grad():
+        network.ops["_0"].weight *= 2
+    calibrate(network, [X])
