@@ -6,6 +6,8 @@ from hw.rtl.cells.advance import Advance
 from hw.rtl.cells.choice import Choice
 from hw.rtl.cells.comparison import Comparison
 from hw.rtl.cells.halving import Halving
+from hw.rtl.cells.saturation import Saturation
+from hw.rtl.cells.signed_total import SignedTotal
 from hw.rtl.cells.total import Total
 from hw.rtl.cells.union import Union
 from hw.rtl.component import Component
@@ -19,6 +21,7 @@ from hw.rtl.ultrascale.cells import (
     UltrascaleUnion,
 )
 from hw.rtl.ultrascale.elements import UltrascaleSvpe, UltrascaleVpe
+from hw.rtl.ultrascale.spatial_cells import UltrascaleSaturation, UltrascaleSignedTotal
 
 __all__ = ["ultrascale_twin"]
 
@@ -28,6 +31,8 @@ _TWINS: dict[type[Component], type[Component]] = {
     Choice: UltrascaleChoice,
     Comparison: UltrascaleComparison,
     Halving: UltrascaleHalving,
+    Saturation: UltrascaleSaturation,
+    SignedTotal: UltrascaleSignedTotal,
     Svpe: UltrascaleSvpe,
     Total: UltrascaleTotal,
     Union: UltrascaleUnion,
