@@ -7,13 +7,11 @@ from pathlib import Path
 from hw.boards.presets import load_config
 from hw.contract.config import AcceleratorConfig
 from hw.rtl.accelerator import Accelerator
-from hw.rtl.ultrascale.twins import ultrascale_twin
+from hw.rtl.ultrascale.twins import explicit_verilog
 from hw.rtl.verilog import VerilogLibrary
 from nbqnn_train.graph.errors import NbqnnError
 
 __all__ = ["Build", "family_verilog", "read_build"]
-
-_MODULE = re.compile(r"^module (\w+)\(.*?^endmodule\n", flags=re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,20 +40,9 @@ def family_verilog(verilog: str, config: AcceleratorConfig, family: str) -> str:
     """
     if family != "xcup":
         return verilog
-    plain, explicit = VerilogLibrary(), VerilogLibrary()
+    plain = VerilogLibrary()
     plain.add(Accelerator(config))
-    for component in plain.components:
-        if twin := ultrascale_twin(component):
-            explicit.add(twin)
-    cells = {match[1]: match[0] for match in _MODULE.finditer(explicit.verilog())}
-    used = {match[1] for match in _MODULE.finditer(verilog)}
-    if not used & cells.keys():
-        return verilog
-    # What is inside the explicit forms comes before the first of them.
-    inside = "\n".join(text for name, text in cells.items() if name not in used)
-    replaced = _MODULE.sub(lambda match: cells.get(match[1], match[0]), verilog)
-    first = _MODULE.search(replaced).start()
-    return replaced[:first] + inside + "\n" + replaced[first:]
+    return explicit_verilog(verilog, plain.components)
 
 
 def read_build(path: Path) -> Build:

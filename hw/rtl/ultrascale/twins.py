@@ -1,5 +1,8 @@
 """Which components have a form in the cells of UltraScale+."""
 
+import re
+from collections.abc import Iterable
+
 from hw.rtl.array.svpe import Svpe, Vpe
 from hw.rtl.cells.addition import Addition
 from hw.rtl.cells.advance import Advance
@@ -22,8 +25,11 @@ from hw.rtl.ultrascale.cells import (
 )
 from hw.rtl.ultrascale.elements import UltrascaleSvpe, UltrascaleVpe
 from hw.rtl.ultrascale.spatial_cells import UltrascaleSaturation, UltrascaleSignedTotal
+from hw.rtl.verilog import VerilogLibrary
 
-__all__ = ["ultrascale_twin"]
+__all__ = ["explicit_verilog", "ultrascale_twin"]
+
+_MODULE = re.compile(r"^module (\w+)\(.*?^endmodule\n", flags=re.MULTILINE | re.DOTALL)
 
 _TWINS: dict[type[Component], type[Component]] = {
     Addition: UltrascaleAddition,
@@ -50,3 +56,20 @@ def ultrascale_twin(component: Component) -> Component | None:
     if twin is None or not twin.fits(**component.arguments):
         return None
     return twin(**component.arguments)
+
+
+def explicit_verilog(verilog: str, components: Iterable[Component]) -> str:
+    """``verilog`` with explicit cells in the modules of those ``components`` that have a twin."""
+    explicit = VerilogLibrary()
+    for component in components:
+        if twin := ultrascale_twin(component):
+            explicit.add(twin)
+    cells = {match[1]: match[0] for match in _MODULE.finditer(explicit.verilog())}
+    used = {match[1] for match in _MODULE.finditer(verilog)}
+    if not used & cells.keys():
+        return verilog
+    # What is inside the explicit forms comes before the first of them.
+    inside = "\n".join(text for name, text in cells.items() if name not in used)
+    replaced = _MODULE.sub(lambda match: cells.get(match[1], match[0]), verilog)
+    first = _MODULE.search(replaced).start()
+    return replaced[:first] + inside + "\n" + replaced[first:]

@@ -1,0 +1,129 @@
+"""Writes and reads the build folder of a network that is a circuit of its own."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from hw.contract.files import write_text
+from hw.rtl.ultrascale.twins import explicit_verilog
+from hw.rtl.verilog import VerilogLibrary
+from hw.spatial.delay import estimated_mhz, levels_for
+from hw.spatial.network import NetworkPlan, plan_network
+from hw.spatial.stream import TOP, DenseStream
+from nbqnn_train.graph import Graph, NbqnnError, graph_digest, load, save
+
+__all__ = [
+    "KIND",
+    "SpatialBuild",
+    "generate_spatial",
+    "is_spatial",
+    "read_spatial",
+    "spatial_verilog",
+]
+
+KIND = "spatial"
+_GRAPH = "network.graph"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpatialBuild:
+    """What ``generate --spatial`` wrote beside the Verilog.
+
+    latency : cycles from an input's handshake to its result, with the streams' queue.
+    tables : look-up tables of all additions, estimated before synthesis.
+    levels : additions between registers.
+    """
+
+    kind: str
+    graph: str
+    clock_mhz: int
+    estimated_mhz: float
+    levels: int
+    latency: int
+    inputs: int
+    input_bits: int
+    outputs: int
+    output_bits: int
+    output_signed: bool
+    additions: int
+    tables: int
+
+
+def _describe(graph: Graph, plan: NetworkPlan, clock_mhz: int, latency: int) -> SpatialBuild:
+    levels = plan.layers[0].levels
+    return SpatialBuild(
+        kind=KIND,
+        graph=graph_digest(graph),
+        clock_mhz=clock_mhz,
+        estimated_mhz=round(estimated_mhz(levels), 1),
+        levels=levels,
+        latency=latency,
+        inputs=plan.source.shape[0],
+        input_bits=plan.source.bits,
+        outputs=plan.result.shape[0],
+        output_bits=plan.result.bits,
+        output_signed=plan.result.signed,
+        additions=sum(len(layer.graph.additions) for layer in plan.layers),
+        tables=plan.tables,
+    )
+
+
+def generate_spatial(
+    graph: Graph,
+    out: Path,
+    clock_mhz: int,
+    progress: Callable[[str], None] = lambda layer: None,
+) -> SpatialBuild:
+    """Writes ``rtl/nbqnn.v`` for any family, ``rtl/nbqnn_xcup.v`` with cells of UltraScale+ in
+    place of its additions, ``hw.json`` and the graph.
+
+    Equal graphs and clocks give equal files.
+
+    Raises :class:`hw.spatial.network.SpatialError` for what no circuit can be made of.
+    """
+    out = Path(out)
+    plan = plan_network(graph, levels_for(clock_mhz), progress)
+    top, library = DenseStream(plan), VerilogLibrary()
+    library.add(top)
+    verilog = library.verilog()
+    described = _describe(graph, plan, clock_mhz, top.latency)
+    write_text(out / "rtl" / "nbqnn.v", verilog)
+    write_text(out / "rtl" / "nbqnn_xcup.v", explicit_verilog(verilog, library.components))
+    save(graph, out / _GRAPH)
+    write_text(out / "hw.json", json.dumps(asdict(described), indent=2) + "\n")
+    return described
+
+
+def is_spatial(path: Path) -> bool:
+    """Whether the folder ``path`` is the build of a circuit."""
+    try:
+        return json.loads((Path(path) / "hw.json").read_text(encoding="utf-8"))["kind"] == KIND
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def read_spatial(path: Path) -> tuple[SpatialBuild, Graph]:
+    """The description and the graph of a build; :exc:`NbqnnError` for a folder that is none."""
+    path = Path(path)
+    try:
+        described = SpatialBuild(**json.loads((path / "hw.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        reason = getattr(error, "strerror", None) or "hw.json is not that of a circuit"
+        raise NbqnnError(
+            f"build {str(path)!r} must be a folder that generate --spatial wrote: {reason}"
+        ) from None
+    graph = load(path / _GRAPH)
+    if graph_digest(graph) != described.graph:
+        raise NbqnnError(f"build {str(path)!r}: {_GRAPH} is another graph than hw.json says")
+    return described, graph
+
+
+def spatial_verilog(path: Path, family: str) -> tuple[str, str]:
+    """The Verilog to synthesize for a ``family``, and its top module."""
+    name = "nbqnn_xcup.v" if family == "xcup" else "nbqnn.v"
+    try:
+        return (Path(path) / "rtl" / name).read_text(encoding="utf-8"), TOP
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not text"
+        raise NbqnnError(f"build {str(path)!r}: rtl/{name} cannot be read: {reason}") from None

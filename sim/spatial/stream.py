@@ -1,0 +1,101 @@
+"""The Verilated circuit of a build, fed with vectors of codes."""
+
+import ctypes
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from hw.spatial.build import SpatialBuild, spatial_verilog
+from nbqnn_train.graph import NbqnnError
+from sim.cache import cached_folder, keep_only
+from sim.verilator import compile_model, link, tool_versions, verilate
+
+__all__ = ["StreamRun", "run_stream"]
+
+_HARNESS = Path(__file__).with_name("harness.cpp")
+_NAME = "spatial.so"
+_FAULTS = {
+    1: "the run did not end",
+    2: "a result was withdrawn or changed before it was taken",
+    3: "TLAST came with another result than that of its beat",
+}
+
+
+@dataclass(frozen=True)
+class StreamRun:
+    """What came out: codes (N, outputs), int64, and the cycle of each handshake (N,)."""
+
+    codes: np.ndarray
+    entered: np.ndarray
+    left: np.ndarray
+
+
+@cache
+def _library(verilog: str, top: str, in_bytes: int, out_bytes: int) -> ctypes.CDLL:
+    def build(folder: Path) -> None:
+        verilate(verilog, top, folder)
+        widths = [f"-DIN_BYTES={in_bytes}", f"-DOUT_BYTES={out_bytes}"]
+        objects = compile_model(
+            folder, own_sources=[_HARNESS], flags=["-fPIC"], own_flags=widths, optimize="-O1"
+        )
+        link(objects, folder / _NAME, ["-shared"])
+        keep_only(folder, _NAME)
+
+    key = (verilog, top, f"{in_bytes} {out_bytes}", _HARNESS.read_text(), tool_versions())
+    library = ctypes.CDLL(str(cached_folder("spatial", key, build) / _NAME))
+    library.spatial_run.restype = ctypes.c_int
+    return library
+
+
+def run_stream(
+    build: Path,
+    described: SpatialBuild,
+    codes: np.ndarray,
+    *,
+    source_stall: float = 0.0,
+    sink_stall: float = 0.0,
+    seed: int = 1,
+) -> StreamRun:
+    """Streams vectors of codes (N, inputs) through the Verilog of a build.
+
+    ``source_stall`` and ``sink_stall`` are the chances of a pause in a cycle, 0 to below 1.
+
+    Raises :class:`NbqnnError` where the streams' rules are broken or the run does not end.
+    """
+    in_bytes = -(-described.inputs * described.input_bits // 8)
+    out_bytes = -(-described.outputs * described.output_bits // 8)
+    verilog, top = spatial_verilog(build, "")
+    library = _library(verilog, top, in_bytes, out_bytes)
+    beats = np.ascontiguousarray(_pack(codes, described.input_bits, in_bytes))
+    out = np.zeros((len(codes), out_bytes), np.uint8)
+    entered, left = np.zeros(len(codes), np.uint64), np.zeros(len(codes), np.uint64)
+    busy = (1 - source_stall) * (1 - sink_stall)
+    status = library.spatial_run(
+        ctypes.c_uint64(len(codes)),
+        *(a.ctypes.data_as(ctypes.c_void_p) for a in (beats, out, entered, left)),
+        *(ctypes.c_uint32(round(rate * 65536)) for rate in (source_stall, sink_stall)),
+        ctypes.c_uint64(seed),
+        ctypes.c_uint64(1000 + described.latency + round(20 * len(codes) / busy)),
+    )
+    if status:
+        raise NbqnnError(f"circuit in {str(build)!r}: {_FAULTS[status]}")
+    unpacked = _unpack(out, described.outputs, described.output_bits, described.output_signed)
+    return StreamRun(unpacked, entered.astype(np.int64), left.astype(np.int64))
+
+
+def _pack(codes: np.ndarray, bits: int, size: int) -> np.ndarray:
+    """Codes (N, F) as beats (N, size), uint8, feature 0 in the low bits."""
+    planes = (codes[:, :, np.newaxis] >> np.arange(bits)) & 1
+    flat = planes.reshape(len(codes), -1).astype(np.uint8)
+    packed = np.packbits(flat, axis=1, bitorder="little")
+    return np.pad(packed, ((0, 0), (0, size - packed.shape[1])))
+
+
+def _unpack(beats: np.ndarray, count: int, bits: int, signed: bool) -> np.ndarray:
+    planes = np.unpackbits(beats, axis=1, bitorder="little", count=count * bits)
+    places = 1 << np.arange(bits, dtype=np.int64)
+    if signed:
+        places[-1] = -places[-1]
+    return planes.reshape(len(beats), count, bits).astype(np.int64) @ places
