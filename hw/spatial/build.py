@@ -11,7 +11,7 @@ from hw.rtl.verilog import VerilogLibrary
 from hw.spatial.delay import estimated_mhz, levels_for
 from hw.spatial.network import NetworkPlan, plan_network
 from hw.spatial.stream import TOP, DenseStream
-from nbqnn_train.graph import Graph, NbqnnError, graph_digest, load, save
+from nbqnn_train.graph import Graph, Linear, NbqnnError, graph_digest, load, save
 
 __all__ = [
     "KIND",
@@ -31,6 +31,7 @@ class SpatialBuild:
     """What ``generate --spatial`` wrote beside the Verilog.
 
     latency : cycles from an input's handshake to its result, with the streams' queue.
+    weights : multiply-equivalents a cycle.
     tables : look-up tables of all additions, estimated before synthesis.
     levels : additions between registers.
     """
@@ -46,6 +47,7 @@ class SpatialBuild:
     outputs: int
     output_bits: int
     output_signed: bool
+    weights: int
     additions: int
     tables: int
 
@@ -64,6 +66,7 @@ def _describe(graph: Graph, plan: NetworkPlan, clock_mhz: int, latency: int) -> 
         outputs=plan.result.shape[0],
         output_bits=plan.result.bits,
         output_signed=plan.result.signed,
+        weights=sum(node.weight.size for node in graph.nodes if isinstance(node, Linear)),
         additions=sum(len(layer.graph.additions) for layer in plan.layers),
         tables=plan.tables,
     )

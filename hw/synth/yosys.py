@@ -5,10 +5,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from hw.boards.board import Board
+from hw.spatial.build import is_spatial
 from hw.synth.area import Area, ModuleAreas
 from hw.synth.build import read_build
 from hw.synth.hierarchy import direct_instances, instances, modules_of_cells
 from hw.synth.mapping import map_modules
+from hw.synth.spatial import synth_spatial
 
 __all__ = ["ARRAY_PREFIX", "shared_modules", "synth_yosys"]
 
@@ -48,6 +50,8 @@ def synth_yosys(
     NbqnnError
         The folder is not a build, or Yosys refuses its Verilog.
     """
+    if is_spatial(build):
+        return synth_spatial(build, board, progress)
     design = read_build(build)
     verilog = design.verilog_for(board.family)
     cells, version = map_modules(

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from nbqnn_train.graph.errors import NbqnnError
 from scripts.output import console, spinner
 
 __all__ = ["generate"]
@@ -25,12 +26,27 @@ def generate(
     images: Annotated[
         Path | None, typer.Option("--input", metavar="X.npy", help="Images for the bench.")
     ] = None,
+    spatial: Annotated[
+        Path | None,
+        typer.Option(metavar="GRAPH", help="A circuit of this graph's own, its weights as wiring."),
+    ] = None,
+    clock_mhz: Annotated[
+        int, typer.Option("--clock-mhz", min=1, max=1000, help="Clock of a circuit.")
+    ] = 400,
 ) -> None:
     """Write the accelerator: Verilog, register map, configuration."""
+    if spatial is not None:
+        from scripts.spatial import describe_build, generate_circuit
+
+        if any(option is not None for option in (preset, config, testbench, images)):
+            raise NbqnnError("--spatial stands alone: no --preset, --config or --testbench")
+        with spinner("generating") as report:
+            described = generate_circuit(spatial, out, clock_mhz, report)
+        console.print(describe_build(described, out), soft_wrap=True)
+        return
     from hw.boards.presets import load_config
     from hw.contract.program import load_program
     from hw.rtl.generate import generate as run_generation
-    from nbqnn_train.graph.errors import NbqnnError
     from scripts.images import read_images
     from sim.testbench import write_testbench
 

@@ -14,7 +14,9 @@ __all__ = ["simulate"]
 
 
 def simulate(
-    program: Annotated[Path, typer.Argument(metavar="PROGRAM", help="Program file.")],
+    program: Annotated[
+        Path, typer.Argument(metavar="PROGRAM", help="Program file, or build of a circuit.")
+    ],
     images: Annotated[
         Path,
         typer.Option(
@@ -64,6 +66,16 @@ def simulate(
     from scripts.simulation import run_simulation
 
     x = read_images(images)
+    if program.is_dir():
+        from scripts.spatial import spatial_lines
+        from sim.spatial.simulate import simulate_spatial
+
+        with progress("simulating"):
+            result = simulate_spatial(program, x)
+        write_json(json, result)
+        for line in spatial_lines(result):
+            console.print(line, soft_wrap=True)
+        raise typer.Exit(1 if result["mismatches"] else 0)
     with progress("simulating") as report:
         result = run_simulation(
             program,

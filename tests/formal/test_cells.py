@@ -9,6 +9,8 @@ from hw.rtl.cells.advance import Advance
 from hw.rtl.cells.choice import Choice
 from hw.rtl.cells.comparison import Comparison
 from hw.rtl.cells.halving import Halving
+from hw.rtl.cells.saturation import Saturation
+from hw.rtl.cells.signed_total import SignedTotal
 from hw.rtl.cells.total import Total
 from hw.rtl.cells.union import Union
 from hw.rtl.stream.fifo import StreamFifo
@@ -21,6 +23,7 @@ from hw.rtl.ultrascale.cells import (
     UltrascaleTotal,
     UltrascaleUnion,
 )
+from hw.rtl.ultrascale.spatial_cells import UltrascaleSaturation, UltrascaleSignedTotal
 from hw.rtl.ultrascale.twins import ultrascale_twin
 from hw.rtl.verilog import emit
 from tests.formal.proofs import inverted_tables, proven
@@ -39,6 +42,13 @@ CELLS = [
     (Advance, UltrascaleAdvance, {"width": 9}),
     (Choice, UltrascaleChoice, {"ways": 2, "width": 5}),
     (Total, UltrascaleTotal, {"width": 6}),
+    (SignedTotal, UltrascaleSignedTotal, {"width": 6, "plain": 3, "inverted": 0}),
+    (SignedTotal, UltrascaleSignedTotal, {"width": 9, "plain": 1, "inverted": 2}),
+    (SignedTotal, UltrascaleSignedTotal, {"width": 5, "plain": 0, "inverted": 3}),
+    (SignedTotal, UltrascaleSignedTotal, {"width": 9, "plain": 1, "inverted": 1}),
+    (SignedTotal, UltrascaleSignedTotal, {"width": 4, "plain": 0, "inverted": 1}),
+    (Saturation, UltrascaleSaturation, {"width": 9, "bits": 6, "signed": False}),
+    (Saturation, UltrascaleSaturation, {"width": 6, "bits": 5, "signed": False}),
     (Choice, UltrascaleChoice, {"ways": 4, "width": 2}),
 ]
 

@@ -1,0 +1,41 @@
+"""``nbqnn generate --spatial``: from a graph file to a build folder, and how it is told."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from hw.spatial.build import SpatialBuild, generate_spatial
+from nbqnn_train.graph import load
+
+__all__ = ["describe_build", "generate_circuit", "spatial_lines"]
+
+
+def generate_circuit(
+    graph: Path, out: Path, clock_mhz: int, progress: Callable[[str], None]
+) -> SpatialBuild:
+    """The build of the graph in the file ``graph``."""
+    return generate_spatial(load(graph), out, clock_mhz, lambda layer: progress(f"layer {layer}"))
+
+
+def describe_build(described: SpatialBuild, out: Path) -> str:
+    """One line on what was generated."""
+    nanoseconds = 1000 * described.latency / described.clock_mhz
+    return (
+        f"{described.weights:,} weights as {described.additions:,} additions, about "
+        f"{described.tables:,} look-up tables; one result per cycle, latency "
+        f"{described.latency} cycles, {nanoseconds:.1f} ns at {described.clock_mhz} MHz "
+        f"(estimated to reach {described.estimated_mhz:.0f} MHz); build in {out}"
+    )
+
+
+def spatial_lines(result: dict) -> list[str]:
+    """What a simulation of a circuit gave, line by line."""
+    lines = [
+        f"{result['images']} images, {result['mismatches']} mismatches, at full rate and with "
+        f"stalls; {result['cycles_per_image']:.2f} cycles per image, latency {result['latency']}"
+    ]
+    if first := result["first_mismatch"]:
+        lines.append(
+            f"first difference: image {first['image']}, output {first['output']}: "
+            f"{first['actual']}, not {first['expected']}"
+        )
+    return lines
