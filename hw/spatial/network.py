@@ -9,8 +9,8 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib.wiring import In, Out
 
 from hw.rtl.component import Component
-from hw.spatial.adders import adder_graph
 from hw.spatial.layer import DenseLayer, DensePlan, Rounding
+from hw.spatial.sharing import adder_graph
 from nbqnn_train.graph import (
     Flatten,
     Graph,

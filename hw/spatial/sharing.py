@@ -1,0 +1,290 @@
+"""Finds sums that rows of weights share, so that each is added once.
+
+On UltraScale+ a row of tables with its carry chain adds three numbers as cheaply as two, so sums
+of two and of three terms that several rows have in common are looked for together, the most
+saving one first. The idea of shared sums is that of da4ml (arXiv 2507.04535); three operands, and
+the costs by exact ranges, are ours.
+"""
+
+import heapq
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import combinations
+
+import numpy as np
+
+from hw.spatial.adders import AdderGraph, Addition, Term, interval_bits, row_tables
+
+__all__ = ["adder_graph"]
+
+#: What a search goes by: tables that a term of a row costs, and how much of each bit that a shared
+#: sum is wider than its terms counts in every row that has it. No choice is best for all matrices.
+_SETTINGS = ((5.0, 0.3), (4.0, 0.8), (6.0, 0.0))
+#: Candidates for a shared sum whose saving is worked out exactly, of each size.
+_CANDIDATES = 512
+#: Shifts in a pattern's number are kept positive by this much.
+_SHIFT = 32
+_VALUES = 1 << 13
+
+
+@dataclass
+class _Row:
+    """Terms of one sum: numbers of values, shifts, and signs of 1 or -1."""
+
+    values: np.ndarray
+    shifts: np.ndarray
+    signs: np.ndarray
+
+
+def adder_graph(
+    weight: np.ndarray, ranges: Sequence[tuple[int, int]], constants: Sequence[int]
+) -> AdderGraph:
+    """Additions for ``weight @ x + constants``: the cheapest of a few greedy searches.
+
+    weight : (rows, inputs), each 0 or a signed power of two.
+    ranges : smallest and largest value of each input.
+    constants : one for each row.
+
+    The same arguments always give the same graph.
+    """
+    graphs = [_search(weight, ranges, constants, *settings) for settings in _SETTINGS]
+    return min(graphs, key=lambda graph: graph.tables)
+
+
+def _search(
+    weight: np.ndarray,
+    ranges: Sequence[tuple[int, int]],
+    constants: Sequence[int],
+    term_tables: float,
+    growth: float,
+) -> AdderGraph:
+    none = [0] * len(ranges)
+    graph = AdderGraph(
+        inputs=weight.shape[1],
+        ranges=[tuple(map(int, r)) for r in ranges],
+        depths=none.copy(),
+        offsets=none.copy(),
+    )
+    rows = [_row(weights) for weights in weight]
+    for odd_only in (False, True):
+        while shared := _best_sums(graph, rows, odd_only, term_tables, growth):
+            for pattern, users in shared:
+                _share(graph, rows, pattern, users)
+    _absorb_constants(graph, rows, constants)
+    for row, constant in zip(rows, constants, strict=True):
+        graph.outputs.append(_finish(graph, row, int(constant)))
+    return graph
+
+
+def _row(weights: np.ndarray) -> _Row:
+    at = np.flatnonzero(weights)
+    magnitude = np.abs(weights[at])
+    shifts = np.array([int(m).bit_length() - 1 for m in magnitude], np.int64)
+    return _Row(at.astype(np.int64), shifts, np.sign(weights[at]).astype(np.int64))
+
+
+@cache
+def _choices(count: int, size: int) -> np.ndarray:
+    """All (size, n) choices of ``size`` of ``count`` positions."""
+    return np.array(list(combinations(range(count), size)), np.int64).reshape(-1, size).T
+
+
+@dataclass(frozen=True)
+class _Pattern:
+    """A sum of two or three values, up to its shift and sign."""
+
+    values: tuple[int, ...]
+    shifts: tuple[int, ...]
+    signs: tuple[int, ...]
+
+    def terms(self) -> tuple[Term, ...]:
+        """The terms, the smallest shift being 0."""
+        least = min(self.shifts)
+        return tuple(
+            Term(value, shift - least, sign < 0)
+            for value, shift, sign in zip(self.values, self.shifts, self.signs, strict=True)
+        )
+
+
+def _numbers(rows: list[_Row], size: int, odd_only: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The number of every pattern of ``size`` terms that occurs, and the row that it is in."""
+    numbers, owners = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for index, row in enumerate(rows):
+        if odd_only and len(row.values) % 2 == 0:
+            continue
+        first, *others = _choices(len(row.values), size)
+        number = row.values[first]
+        for other in others:
+            shift = row.shifts[other] - row.shifts[first] + _SHIFT
+            opposite = (row.signs[other] != row.signs[first]).astype(np.int64)
+            number = ((number * _VALUES + row.values[other]) * 2 * _SHIFT + shift) * 2 + opposite
+        numbers.append(number)
+        owners.append(np.full(len(number), index))
+    return np.concatenate(numbers), np.concatenate(owners)
+
+
+def _pattern(number: int, size: int) -> _Pattern:
+    values, shifts, signs = [], [], []
+    for _ in range(size - 1):
+        number, opposite = divmod(number, 2)
+        number, shift = divmod(number, 2 * _SHIFT)
+        number, value = divmod(number, _VALUES)
+        values.append(value)
+        shifts.append(shift - _SHIFT)
+        signs.append(-1 if opposite else 1)
+    values, shifts = (number, *values[::-1]), (0, *shifts[::-1])
+    signs = (1, *signs[::-1])
+    # Low bits that one term alone has are no addition, if that term is positive.
+    lowest = min(range(size), key=lambda index: shifts[index])
+    return _Pattern(values, shifts, tuple(sign * signs[lowest] for sign in signs))
+
+
+def _saving(
+    graph: AdderGraph, pattern: _Pattern, tables: float, growth: float, count: int
+) -> float:
+    """Tables that ``count`` rows save by sharing a pattern in place of ``tables`` each."""
+    terms = pattern.terms()
+    scaled = [graph.scaled(term) for term in terms]
+    low, high = (sum(ends[i] for ends in scaled) for i in (0, 1))
+    widest = max(interval_bits(*ends) for ends in scaled)
+    wider = interval_bits(low, high) - widest
+    cost = row_tables(scaled, Addition(terms))
+    return count * (tables - growth * wider) - cost
+
+
+def _best_sums(
+    graph: AdderGraph, rows: list[_Row], odd_only: bool, term_tables: float, growth: float
+) -> list[tuple[_Pattern, list[int]]]:
+    """The most saving patterns that touch no term twice, and the rows that have them.
+
+    With ``odd_only`` pairs are looked for in rows with an odd number of terms alone, where each
+    saves a whole addition: with the constant they need one for every two terms begun.
+    """
+    found = []
+    for size in (2, 3):
+        odd = odd_only and size == 2
+        numbers, owners = _numbers(rows, size, odd)
+        if not numbers.size:
+            continue
+        order = np.argsort(numbers, kind="stable")
+        distinct, starts, counts = np.unique(numbers[order], return_index=True, return_counts=True)
+        often = np.argsort(-counts, kind="stable")[:_CANDIDATES]
+        for at in often[counts[often] > 1]:
+            pattern = _pattern(int(distinct[at]), size)
+            terms = 2 if odd else size - 1
+            saving = _saving(graph, pattern, terms * term_tables, growth, int(counts[at]))
+            users = owners[order[starts[at] : starts[at] + counts[at]]]
+            if saving > 0:
+                found.append((-saving, pattern.values, pattern, users.tolist()))
+    found.sort(key=lambda item: (item[0], item[1], item[2].shifts, item[2].signs))
+    chosen, taken = [], set()
+    for negative, _, pattern, users in found:
+        if negative > found[0][0] + 1:
+            break
+        terms = {(row, value) for row in users for value in pattern.values}
+        if not terms & taken:
+            taken |= terms
+            chosen.append((pattern, users))
+    return chosen
+
+
+def _share(graph: AdderGraph, rows: list[_Row], pattern: _Pattern, users: list[int]) -> None:
+    """Replaces the pattern in its rows by one value."""
+    value = graph.add(Addition(pattern.terms()))
+    least = min(pattern.shifts)
+    for index in users:
+        row = rows[index]
+        first = int(np.flatnonzero(row.values == pattern.values[0])[0])
+        shift = row.shifts[first] - pattern.shifts[0] + least
+        sign = row.signs[first] * pattern.signs[0]
+        keep = ~np.isin(row.values, pattern.values)
+        rows[index] = _Row(
+            np.append(row.values[keep], value),
+            np.append(row.shifts[keep], shift),
+            np.append(row.signs[keep], sign),
+        )
+
+
+def _term(row: _Row, position: int) -> Term:
+    value, shift, sign = (int(a[position]) for a in (row.values, row.shifts, row.signs))
+    return Term(value, shift, sign < 0)
+
+
+def _lacking(graph: AdderGraph, row: _Row, constant: int) -> int:
+    """What a row's terms lack of its sum."""
+    return constant - sum(graph.offset(_term(row, i)) for i in range(len(row.values)))
+
+
+def _absorb_constants(graph: AdderGraph, rows: list[_Row], constants: Sequence[int]) -> None:
+    """Puts constants of rows with an odd number of terms into shared sums of two.
+
+    Additions of three leave such a row no place for a constant. Other rows with that sum make up
+    for it in their own constants; none of them may be one whose constant has its place already.
+    """
+    users: list[set[int]] = [set() for _ in graph.ranges]
+    for index, row in enumerate(rows):
+        for value in row.values:
+            users[value].add(index)
+    for number in reversed(range(graph.inputs, len(graph.ranges))):
+        for term in graph.additions[number - graph.inputs].terms:
+            users[term.value] |= users[number]
+    settled: set[int] = set()
+    for index, row in enumerate(rows):
+        lacking = _lacking(graph, row, int(constants[index]))
+        if len(row.values) % 2 == 0:
+            continue
+        for term in sorted(_places(graph, row), key=lambda t: len(users[t.value])):
+            if lacking % (1 << term.shift) == 0 and not users[term.value] & settled:
+                share = lacking >> term.shift
+                graph.set_constant(term.value, -share if term.inverted else share)
+                break
+        if not _lacking(graph, row, int(constants[index])):
+            settled.add(index)
+
+
+def _places(graph: AdderGraph, row: _Row) -> list[Term]:
+    """Sums of two in a row, without a constant, and how each counts in it; used by few first."""
+    found, seen = [], Counter()
+    pending = [_term(row, position) for position in range(len(row.values))]
+    while pending:
+        term = pending.pop()
+        seen[term.value] += 1
+        if term.value < graph.inputs:
+            continue
+        addition = graph.additions[term.value - graph.inputs]
+        if len(addition.terms) == 2 and not addition.constant:
+            found.append(term)
+        pending += [
+            Term(inner.value, inner.shift + term.shift, inner.inverted ^ term.inverted)
+            for inner in addition.terms
+        ]
+    # What occurs twice counts otherwise than it does in either place.
+    return sorted((t for t in found if seen[t.value] == 1), key=lambda t: (t.shift, t.value))
+
+
+def _finish(graph: AdderGraph, row: _Row, constant: int) -> Term | None:
+    """Adds up what is left of a row: the shallowest and narrowest terms first, three at a time."""
+    heap = []
+
+    def push(term: Term) -> None:
+        bits = interval_bits(*graph.scaled(term))
+        heapq.heappush(heap, (graph.depths[term.value], bits, len(graph.ranges), len(heap), term))
+
+    constant = _lacking(graph, row, constant)
+    for position in range(len(row.values)):
+        push(_term(row, position))
+    if not heap:
+        return None
+    operands = len(heap) + (constant != 0)
+    while operands > 1 or heap[0][-1].inverted:
+        # An even number of operands takes one addition of two, the first and narrowest one.
+        count = 3 if operands % 2 and operands > 1 else min(2, operands)
+        terms = tuple(heapq.heappop(heap)[-1] for _ in range(count - (constant != 0)))
+        least = 0 if constant else min(term.shift for term in terms)
+        lowered = tuple(Term(t.value, t.shift - least, t.inverted) for t in terms)
+        push(Term(graph.add(Addition(lowered, constant)), least))
+        constant = 0
+        operands -= count - 1
+    return heap[0][-1]
