@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hw.spatial.adders import AdderGraph, Addition, Term, adder_graph, interval_bits, lone_bits
+from hw.spatial.adders import AdderGraph, Addition, Term, interval_bits, lone_bits
+from hw.spatial.sharing import adder_graph
 
 
 def _weights(random: np.random.Generator, rows: int, inputs: int) -> np.ndarray:
