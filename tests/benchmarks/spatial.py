@@ -1,0 +1,91 @@
+"""Area of dense networks as circuits, by Yosys for UltraScale+.
+
+    python -m tests.benchmarks.spatial
+
+The jet network (16-64-32-32-5, 3-bit codes with 20 % zeros, 8-bit activations) and one dense layer
+of 16 by 16, fixed latency, without streams.
+"""
+
+import tempfile
+from dataclasses import asdict
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from hw.rtl.ultrascale.twins import explicit_verilog
+from hw.rtl.verilog import VerilogLibrary
+from hw.spatial.network import DenseNetwork, plan_network
+from hw.synth.area import ModuleAreas
+from hw.synth.mapping import map_modules
+from nbqnn_train.graph import Graph, Input, Linear, Requantize, narrowed
+
+#: Additions between registers: five stages of the jet network, as da4ml's.
+_LEVELS = 6
+
+
+def _dense(number: int, source: str, magnitude: np.ndarray, sign: np.ndarray, bias, last: bool):
+    weight = (magnitude * sign).astype(np.int64).T
+    rows = len(weight)
+    yield Linear(
+        name=f"l{number}",
+        input=source,
+        weight=weight,
+        weight_bits=3,
+        weight_exponent=np.full(rows, -2),
+        acc_bits=20,
+    )
+    yield Requantize(
+        name=f"a{number}",
+        input=f"l{number}",
+        multiplier=np.ones(rows, np.int64),
+        bias=bias,
+        shift=np.full(rows, 2),
+        bits=16 if last else 8,
+        signed=last,
+        exponent=-4,
+        low=-32768 if last else 0,
+        high=32767 if last else 255,
+    )
+
+
+def jet_network() -> Graph:
+    """Random weights of the shape that jet tagging has."""
+    random = np.random.default_rng(0)
+    sizes = (16, 64, 32, 32, 5)
+    nodes = [Input(name="x", shape=(16,), bits=8, signed=True, exponent=-4)]
+    for number, shape in enumerate(pairwise(sizes)):
+        magnitude = random.choice([0, 1, 2, 4], size=shape, p=[0.2, 0.35, 0.3, 0.15])
+        sign = random.choice([-1, 1], size=shape)
+        bias = 4 * random.integers(-64, 64, size=shape[1])
+        nodes += _dense(number, nodes[-1].name, magnitude, sign, bias, shape[1] == 5)
+    return Graph(nodes=tuple(nodes), outputs=(nodes[-1].name,))
+
+
+def dense_layer() -> Graph:
+    """16 by 16, each weight 0, 1, 2 or 4 with either sign, equally often; nothing saturates."""
+    random = np.random.default_rng(0)
+    weight = random.choice([0, 1, -1, 2, -2, 4, -4], size=(16, 16))
+    source = Input(name="x", shape=(16,), bits=8, signed=True, exponent=0)
+    zero = np.zeros(16, np.int64)
+    nodes = _dense(0, "x", np.abs(weight), np.sign(weight), zero, True)
+    return narrowed(Graph(nodes=(source, *nodes), outputs=("a0",)))
+
+
+def measure(graph: Graph) -> dict:
+    """Area of the circuit without streams, and its latency in cycles."""
+    plan = plan_network(graph, _LEVELS)
+    library = VerilogLibrary()
+    top = DenseNetwork(plan)
+    library.add(top)
+    verilog = explicit_verilog(library.verilog(), library.components)
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "yosys.log"
+        cells, _ = map_modules(verilog, top.module_name, "xcup", keep=set(), log=log)
+    area = ModuleAreas(cells, "xcup").of(top.module_name)
+    return asdict(area) | {"latency": plan.latency, "estimated tables": plan.tables}
+
+
+if __name__ == "__main__":
+    for name, graph in (("jet", jet_network()), ("dense 16x16", dense_layer())):
+        print(name, ", ".join(f"{key} {value}" for key, value in measure(graph).items()))
