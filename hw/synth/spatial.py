@@ -26,6 +26,7 @@ def synth_spatial(
     cells, version = map_modules(verilog, top, board.family, keep=set(), log=log, progress=progress)
     total = ModuleAreas(cells, board.family).of(top)
     return {
+        "kind": "synth",
         "tool": "yosys",
         "tool_version": version,
         "board": board.name,

@@ -46,7 +46,7 @@ def simulate_spatial(build: Path, x: np.ndarray) -> dict:
             }
     full = runs[0]
     return {
-        "kind": "spatial simulation",
+        "kind": "simulate-circuit",
         "images": len(x),
         "mismatches": int(wrong.sum()),
         "first_mismatch": first,

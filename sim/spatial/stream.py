@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from hw.spatial.build import SpatialBuild, spatial_verilog
+from hw.tools.cache import cached_folder, keep_only
 from nbqnn_train.graph import NbqnnError
-from sim.cache import cached_folder, keep_only
 from sim.verilator import compile_model, link, tool_versions, verilate
 
 __all__ = ["StreamRun", "run_stream"]
