@@ -5,8 +5,6 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import gcd, lcm, log2
 
-import numpy as np
-
 from nbqnn_train.graph.bounds import required_bits
 from nbqnn_train.graph.errors import GraphError
 from nbqnn_train.graph.limits import ACT_BITS, EXPONENT
@@ -17,11 +15,12 @@ from nbqnn_train.graph.nodes import (
     MaxPool2d,
     Requantize,
 )
+from nbqnn_train.graph.operators import Pad2d
 
 from .inputs import input_codes
 from .lines import Chain, Column, Line, Rounding
 from .reader import Reader
-from .signs import each_channel, rising
+from .signs import rising
 from .staircase import code_of, limit_of, rule
 from .values import Flat, Join, Leaf, Pad, Pool, Tail, Value, elementwise
 
@@ -107,28 +106,10 @@ def _built(reader: Reader, what: str, value: Value, form: Format, name: str, str
         return reader.put(MaxPool2d(name=reader.free(name), input=inner, **value.window))
     if isinstance(value, Flat):
         return reader.put(Flatten(name=reader.free(name), input=inner))
-    return _padded(reader, inner, value.padding, name)
-
-
-def _padded(reader: Reader, source: str, padding: tuple[int, int, int, int], name: str) -> str:
-    """``source`` with zeros around: a convolution that leaves each channel as it is."""
-    kind = reader.types[source]
-    acc = each_channel(reader, source, np.ones(kind.shape[0], dtype=np.int64), padding)
-    channels = kind.shape[0]
-    return reader.put(
-        Requantize(
-            name=reader.free(name),
-            input=acc,
-            multiplier=[1] * channels,
-            bias=[0] * channels,
-            shift=[0] * channels,
-            bits=kind.bits,
-            signed=kind.signed,
-            exponent=kind.exponent,
-            low=kind.low,
-            high=kind.high,
-        )
+    pad = Pad2d(
+        name=reader.free(name), input=inner, padding=value.padding, mode="constant", value=0
     )
+    return reader.put(pad)
 
 
 def _column(values: tuple, channels: int) -> tuple:
@@ -309,21 +290,18 @@ def _exactly(reader: Reader, what: str, value: Value, name: str, step: Fraction 
     step = step or common_step(value)
     low, high = code_range(reader, what, value, step)
     leaves = _leaves(value)
-    kinds = {
-        (t.bits, t.signed)
-        for t in (reader.types[leaf.source] for leaf in leaves)
-        if not t.is_accumulator
-    }
     form = format_of((step,), low, high)
     if form.bits > ACT_BITS[1]:
         raise GraphError(
             f"{what}: input {name!r} must be the result of a Quant; its exact values take "
             f"{form.bits} bits, and at most {ACT_BITS[1]} are allowed"
         )
-    if len(kinds) == 1 and of_activations(reader, value):
-        bits, signed = kinds.pop()
-        if form.bits <= bits and form.signed <= signed:
-            form = replace(form, bits=bits, signed=signed)
+    kinds = [reader.types[leaf.source] for leaf in leaves]
+    shared = {(kind.bits, kind.signed) for kind in kinds if not kind.is_accumulator}
+    # In the format that is there already, where it holds the values.
+    one = len(shared) == 1 and of_activations(reader, value)
+    if one and kinds[0].low <= low and high <= kinds[0].high:
+        form = replace(form, bits=kinds[0].bits, signed=kinds[0].signed)
     return quantized(reader, what, value, form, "FLOOR", name)
 
 

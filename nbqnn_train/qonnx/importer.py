@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 
 from nbqnn_train.graph.errors import GraphError
-from nbqnn_train.graph.nodes import Graph
+from nbqnn_train.graph.nodes import Clip, Graph
 
 from . import pointwise, quantizers, shapes, spatial, sums, tails
 from .cleanup import clean
@@ -147,13 +147,30 @@ def import_model(
             refusals.add(error)
     if refusals:
         raise refusals.error()
-    kept = {output.node: output for output in reversed(outputs)}
+    outputs = _apart(reader, outputs)
     graph = reader.graph([output.node for output in outputs])
     notes = reader.notes + _flaw_notes(reader.flaws)
     last = tuple(item.name for item in model.inputs if item.channels_last)
     notes += [f"input {name!r} is taken channels first, (N, C, H, W)" for name in last]
-    ordered = tuple(kept[name] for name in dict.fromkeys(output.node for output in outputs))
-    return Imported(graph, tuple(notes), ordered, last)
+    return Imported(graph, tuple(notes), tuple(outputs), last)
+
+
+def _apart(reader: Reader, outputs: list[tails.Output]) -> list[tails.Output]:
+    """Outputs with nodes of their own; ends that were left out of one tensor are one output."""
+    result: dict[str, tails.Output] = {}
+    tensors = set()
+    for output in outputs:
+        if output.node in result:
+            if output.tensor in tensors:
+                continue
+            kind = reader.types[output.node]
+            copy = Clip(
+                name=reader.free(output.tensor), input=output.node, low=kind.low, high=kind.high
+            )
+            output = tails.Output(reader.put(copy), output.tensor, output.rounded)
+        result[output.node] = output
+        tensors.add(output.tensor)
+    return list(result.values())
 
 
 def _handler(operator: Operator):

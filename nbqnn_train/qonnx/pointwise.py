@@ -1,14 +1,15 @@
 """Operators element by element: offsets, factors, limits, roundings, and the sum of two tensors."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 
 from nbqnn_train.graph.errors import GraphError
 from nbqnn_train.graph.limits import ACC_BITS, ADD_SHIFT
-from nbqnn_train.graph.nodes import Add
+from nbqnn_train.graph.nodes import Add, Clip
 
-from .building import activation, labelled
+from .building import activation, labelled, of_activations
 from .lines import Chain, Line, columns
 from .model import Operator
 from .reader import Reader, fractions
@@ -166,9 +167,29 @@ def rounding(mode: str):
     return handler
 
 
+def _limited(reader: Reader, op: Operator, value: Value, limits: tuple) -> Value:
+    """``value`` within ``limits``: a Clip at once where it is an activation with whole limits."""
+    result = elementwise(op.what, value, "clip", (limits,))
+    if not isinstance(value, Leaf) or not of_activations(reader, value):
+        return result
+    line = value.chain.line
+    if len(line.scale) > 1 or line.offset != (0,) or line.scale[0] <= 0:
+        return result
+    ends = [None if limit is None else limit / line.scale[0] for limit in limits]
+    if any(end is not None and end.denominator != 1 for end in ends):
+        return result
+    kind = reader.types[value.source]
+    low = kind.low if ends[0] is None else int(max(ends[0], kind.low))
+    high = kind.high if ends[1] is None else int(min(ends[1], kind.high))
+    if low > kind.high or high < kind.low:
+        return result
+    node = Clip(name=reader.free(op.outputs[0]), input=value.source, low=low, high=high)
+    return replace(value, source=reader.put(node))
+
+
 def relu(reader: Reader, op: Operator) -> Value:
     """A lower limit of 0."""
-    return elementwise(op.what, reader.varying(op), "clip", ((Fraction(0), None),))
+    return _limited(reader, op, reader.varying(op), (Fraction(0), None))
 
 
 def _one(reader: Reader, op: Operator, number: int) -> Fraction | None:
@@ -198,14 +219,14 @@ def clip(reader: Reader, op: Operator) -> Value:
             limits[i] = None if huge else Fraction(number)
     if None not in limits and limits[0] > limits[1]:
         limits[0] = limits[1]
-    return elementwise(op.what, reader.varying(op), "clip", (tuple(limits),))
+    return _limited(reader, op, reader.varying(op), tuple(limits))
 
 
 def _extreme(reader: Reader, op: Operator, side: str) -> Value:
     value, number = _constant(reader, op)
     limit = _one(reader, op, number)
     limits = (limit, None) if side == "low" else (None, limit)
-    return elementwise(op.what, value, "clip", (limits,))
+    return _limited(reader, op, value, limits)
 
 
 def maximum(reader: Reader, op: Operator) -> Value:

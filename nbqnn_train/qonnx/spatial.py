@@ -53,9 +53,11 @@ def max_pool(reader: Reader, op: Operator) -> Value:
 
 def _pooled(reader: Reader, op: Operator, value: Value, kernel, stride, padding) -> Value:
     if isinstance(value, Pad):
-        value = _pads_left_out(op, value)
-        padding = tuple(a + b for a, b in zip(padding, value.padding, strict=True))
-        value = value.inner
+        if _never_below_zero(reader, value.inner):
+            padding = tuple(a + b for a, b in zip(padding, value.padding, strict=True))
+            value = value.inner
+        else:
+            value = settled(reader, op.what, value, op.inputs[0])
     size = value.shape[1:]
     sides = ((padding[0], padding[2]), (padding[1], padding[3]))
     output = [
@@ -69,15 +71,16 @@ def _pooled(reader: Reader, op: Operator, value: Value, kernel, stride, padding)
     return at_once(reader, Pool(value, window, (value.shape[0], *output)), op.outputs[0])
 
 
-def _pads_left_out(op: Operator, value: Pad) -> Pad:
-    """Padding in front of a MaxPool; zeros never win where nothing is below them."""
-    leaf = value.inner
-    line = leaf.chain.line if isinstance(leaf, Leaf) else None
-    if line is None or any(low is None or low < 0 for low in line.low):
-        raise GraphError(
-            f"{op.what}: zeros that a Pad put before a MaxPool could win; use the MaxPool's pads"
-        )
-    return value
+def _never_below_zero(reader: Reader, value: Value) -> bool:
+    """Whether zeros around ``value`` cannot be larger than what is in a window."""
+    if not isinstance(value, Leaf):
+        return False
+    line = value.chain.line
+    if all(low is not None and low >= 0 for low in line.low):
+        return True
+    codes = not value.real and not value.chain.roundings
+    positive = min(line.scale) >= 0 and min(line.offset) >= 0
+    return codes and positive and int(reader.intervals[value.source].low.min()) >= 0
 
 
 def global_max_pool(reader: Reader, op: Operator) -> Value:
