@@ -9,6 +9,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 # Pages that are executed run `nbqnn` in processes of their own, from this checkout.
 os.environ["PYTHONPATH"] = str(ROOT)
+os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
 
 project = "nbqnn"
 author = "the nbqnn authors"
@@ -27,13 +28,13 @@ myst_heading_anchors = 3
 # Outputs in the pages are those of a run: one that fails fails the build.
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
-nb_execution_timeout = 120
+nb_execution_timeout = 600  # on a busy machine
 nb_execution_in_temp = True
 nb_execution_show_tb = True
 nb_merge_streams = True
 
 autodoc_member_order = "bysource"
-autodoc_default_options = {"members": True}
+autodoc_default_options = {"members": True, "undoc-members": True}
 autodoc_inherit_docstrings = False  # Lightning's are not ours
 autodoc_typehints_format = "short"
 add_module_names = False
@@ -41,8 +42,8 @@ autodoc_preserve_defaults = True
 
 # Other libraries' names are not looked up: the build needs no network.
 _OTHERS = (
-    *("amaranth", "cocotb", "collections", "fractions", "lightning", "numpy", "onnx", "os"),
-    *("pathlib", "plotly", "pynq", "torch", "types", "typing"),
+    *("amaranth", "cocotb", "collections", "fractions", "lightning", "mmap", "numpy", "onnx"),
+    *("Image", "PIL", "os", "pathlib", "plotly", "pynq", "torch", "types", "typing"),
 )
 nitpicky = True
 nitpick_ignore_regex = [

@@ -291,14 +291,16 @@ def _unqualified(app: Sphinx, env, node, contnode):
     own = (node.get("py:module") or "").partition(".")[0]
     objects = [name for name in domain.objects if name.rpartition(".")[2] == last]
     tops = [name for name in objects if _is_top(domain, name)]
-    # Of several things of one name: that of the package in which it is read.
-    for chosen in (tops, objects, [name for name in tops if name.startswith(f"{own}.")]):
-        if len(chosen) == 1:
-            found = domain.objects[chosen[0]]
-            return make_refnode(
-                app.builder, node["refdoc"], found.docname, found.node_id, contnode, chosen[0]
-            )
-    return None
+    near = [name for name in tops if name.startswith(f"{own}.")]
+    for found in (tops, objects, near):
+        if len(found) == 1:
+            break
+    # Of several: what is passed on is defined in the innermost module.
+    chosen = max(found or tops, key=len, default=None)
+    if chosen is None:
+        return None
+    entry = domain.objects[chosen]
+    return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, contnode, chosen)
 
 
 def _is_top(domain, name: str) -> bool:

@@ -9,6 +9,9 @@ import pytest
 
 pytest.importorskip("sphinx", reason="the extra docs is not installed")
 
+#: Seconds. Pages are executed, also on a machine that other tests keep busy.
+pytestmark = pytest.mark.timeout(900)
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -25,7 +28,7 @@ def site(tmp_path_factory) -> Path:
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=880,
     )
     assert done.returncode == 0, done.stderr[-4000:]
     return out / "html"
@@ -66,6 +69,13 @@ def test_every_command_and_option_is_in_the_reference(site):
         assert options
         for option in options:
             assert re.search(rf"<span class=\"pre\">{option}</span>", page), (command, option)
+
+
+def test_own_network_runs_through_the_accelerator(site):
+    """The page's outputs are those of this build: a wrong code would be a mismatch."""
+    page = (site / "guide" / "your-own-network.html").read_text(encoding="utf-8")
+    text = re.sub(r"<[^>]+>", "", page)
+    assert re.search(r"8 images, 0 mismatches, \d{4} cycles an image", text)
 
 
 def test_glossary_names_modules_that_exist():
