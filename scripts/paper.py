@@ -14,10 +14,11 @@ from rich.text import Text
 
 from hw.boards.presets import load_config
 from hw.boards.registry import find_board, find_memory
+from hw.synth.area import Area
 from hw.synth.area_model import estimate_area
 from nbqnn_train.graph import NbqnnError
 from scripts.output import console, spinner, write_json
-from scripts.performance import Measurement, measure
+from scripts.performance import Measurement, PerformanceResult, measure
 from scripts.tables import plain_table
 
 __all__ = ["main"]
@@ -81,9 +82,12 @@ def main(
                 )
             )
             # What has been measured is not lost if a later one takes too long.
-            write_json(json, _result(measured, {}))
-    areas = {preset: _area(preset) for preset in dict.fromkeys(preset for _, preset, _ in chosen)}
-    write_json(json, _result(measured, areas))
+            write_json(json, PerformanceResult(networks=tuple(measured), area={}))
+    areas = {
+        preset: estimate_area(load_config(preset=preset))
+        for preset in dict.fromkeys(preset for _, preset, _ in chosen)
+    }
+    write_json(json, PerformanceResult(networks=tuple(measured), area=areas))
     if all(one in chosen for one in _COMPARED):
         console.print(_comparison(measured, areas))
     console.print(_networks(measured))
@@ -99,17 +103,7 @@ def main(
         raise typer.Exit(1)
 
 
-def _result(measured: list[Measurement], areas: dict[str, dict]) -> dict:
-    networks = [one.to_json() for one in measured]
-    return {"kind": "performance", "networks": networks, "area": areas}
-
-
-def _area(preset: str) -> dict:
-    area = estimate_area(load_config(preset=preset))
-    return {name: getattr(area, name) for name in ("lut", "ff", "bram36", "dsp")}
-
-
-def _comparison(measured: list[Measurement], areas: dict[str, dict]) -> Table:
+def _comparison(measured: list[Measurement], areas: dict[str, Area]) -> Table:
     board = find_board(_BOARD)
     table = plain_table("AlexNet's convolutions, 16 bit", "SVPE", "VPE", "ratio", "paper's ratio",
                         title="Shifts against multipliers on the ZCU102")  # fmt: skip
@@ -122,7 +116,12 @@ def _comparison(measured: list[Measurement], areas: dict[str, dict]) -> Table:
         ("paper's GOP/s", _PAPER[shift.preset], _PAPER[multiply.preset], f"{paper_ratio:.1f}"),
     ]
     rows += [
-        (name.upper(), areas[shift.preset][name], areas[multiply.preset][name], "")
+        (
+            name.upper(),
+            getattr(areas[shift.preset], name),
+            getattr(areas[multiply.preset], name),
+            "",
+        )
         for name in ("lut", "bram36", "dsp")
     ]
     for name, first, second, beside in rows:

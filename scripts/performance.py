@@ -7,8 +7,9 @@ a board.
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -17,9 +18,11 @@ from hw.compiler import compile_graph
 from hw.contract.memory_timing import BoardMemory, MemoryTiming
 from hw.contract.program import Program
 from hw.model.cycles import estimate_cycles
+from hw.synth.area import Area
 from nbqnn_train.graph import Conv2d, Graph, NbqnnError, load, save
+from nbqnn_train.graph.results import Result
 
-__all__ = ["NETWORKS", "Measurement", "measure", "network_graph"]
+__all__ = ["NETWORKS", "Measurement", "PerformanceResult", "measure", "network_graph"]
 
 #: Network -> image (channels, height, width) and classes.
 NETWORKS = {
@@ -47,6 +50,13 @@ class Measurement:
     Fields with ``conv`` are those of the convolutions alone, from the end of the layer before to
     their own end.
     """
+
+    derived: ClassVar[tuple[str, ...]] = (
+        "images_per_second",
+        "gops",
+        "conv_gops",
+        "utilization",
+    )
 
     network: str
     preset: str
@@ -81,9 +91,15 @@ class Measurement:
     def utilization(self) -> float:
         return self.macs / (self.cycles * self.lanes)
 
-    def to_json(self) -> dict:
-        derived = ("images_per_second", "gops", "conv_gops", "utilization")
-        return asdict(self) | {name: getattr(self, name) for name in derived}
+
+@dataclass(frozen=True, kw_only=True)
+class PerformanceResult(Result):
+    """Several networks, and what their configurations take of the board: preset -> area."""
+
+    kind: ClassVar[str] = "performance"
+
+    networks: tuple[Measurement, ...]
+    area: dict[str, Area]
 
 
 def network_graph(
