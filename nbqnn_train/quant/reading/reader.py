@@ -229,7 +229,8 @@ class Reader:
                 needed.update(operation.inputs)
         kept = [o for o in self.operations.values() if o.name in needed]
         for operation in self.operations.values():
-            if operation.kind == "input" and operation.name not in needed:
+            unused = operation.kind == "input" and operation.name not in needed
+            if unused and not self.refusals:
                 reason = f"an input that nothing is computed from ({operation.name})"
                 remedy = "give the network what it uses, nothing else"
                 self.refusals.append(Refusal("input", "", "", "", reason, remedy))
