@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
+from hw.contract.origin import source_commit
 from nbqnn_train.graph.errors import NbqnnError
 from scripts.commands.check import check
 from scripts.commands.compile import compile_
@@ -68,7 +69,8 @@ app.command("demo")(demo)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(f"nbqnn {version('nbqnn')}")
+        commit = source_commit()
+        print(f"nbqnn {version('nbqnn')}" + (f" (commit {commit})" if commit else ""))
         raise typer.Exit
 
 

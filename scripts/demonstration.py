@@ -18,6 +18,7 @@ from hw.compiler import compile_graph, save_program
 from hw.contract.files import write_text
 from hw.rtl.generate import generate
 from hw.synth import synth_yosys
+from hw.synth.build import read_build
 from nbqnn_train.data import load_data
 from nbqnn_train.evaluation import evaluate
 from nbqnn_train.graph import save
@@ -89,7 +90,9 @@ class _Demo:
             generate(hardware, self.work / "shift")
             generate(baseline, self.work / "multiply")
         with self._stage("compile"):
-            save_program(compile_graph(graph, hardware), self.work / "digits.program")
+            program = compile_graph(graph, hardware)
+            program = replace(program, build=read_build(self.work / "shift").origin)
+            save_program(program, self.work / "digits.program")
         with self._stage("simulate"), progress("simulating") as report:
             simulated = self._simulate(report)
         with self._stage("synth"), spinner("yosys for shift and multiply") as step:
@@ -122,7 +125,8 @@ class _Demo:
         """Runs all test images. They stay in the folder, for later simulations by hand."""
         test = load_data(self.training.data).test
         np.save(self.work / "test_images.npy", test.images())
-        return simulate(self.work / "digits.program", test.images(), progress=report)
+        program, build = self.work / "digits.program", self.work / "shift"
+        return simulate(program, test.images(), hw=build, progress=report)
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:

@@ -11,7 +11,8 @@ from hw.boards.registry import find_memory
 from hw.contract.memory_timing import DDR4_REFRESH
 from nbqnn_train.graph.errors import NbqnnError
 from sim.serial.simulate import simulate_netlist
-from sim.simulate import TraceRequest, simulate
+from sim.simulate import simulate
+from sim.traces import TraceRequest
 
 __all__ = ["run_simulation"]
 
@@ -20,6 +21,7 @@ def run_simulation(
     program: Path,
     x: np.ndarray,
     *,
+    hw: Path | None,
     netlist: Path | None,
     memory: str,
     bandwidth: float | None,
@@ -44,6 +46,8 @@ def run_simulation(
     if not requests and (layer is not None or cycles is not None):
         raise NbqnnError("a layer or cycles need a file: --fst, --vcd or --saif")
     if netlist is not None:
+        if hw is not None:
+            raise NbqnnError("a program runs on a build or on a netlist, not on both")
         if requests:
             raise NbqnnError("files of signals need the accelerator itself, not a netlist")
         return simulate_netlist(program, x, netlist, progress=progress)
@@ -55,7 +59,7 @@ def run_simulation(
     }
     given = {name: value for name, value in values.items() if value is not None}
     behind = replace(find_memory(memory), **given)
-    return simulate(program, x, memory=behind, traces=requests, progress=progress)
+    return simulate(program, x, hw=hw, memory=behind, traces=requests, progress=progress)
 
 
 def _span(cycles: str | None) -> tuple[int, int] | None:

@@ -9,7 +9,6 @@ from hw.contract.config import AcceleratorConfig
 from hw.contract.memory_timing import MemoryTiming
 from hw.driver import Buffer, Pages
 from hw.rtl.accelerator import TOP
-from hw.rtl.generate import accelerator_verilog
 from sim.verilated import VerilatedAccelerator
 
 __all__ = ["Trace", "VerilatedBus"]
@@ -36,6 +35,8 @@ class VerilatedBus:
     Parameters
     ----------
     config : AcceleratorConfig
+    verilog : str
+        The accelerator of that configuration.
     memory_bytes : int
         All that will be allocated, rounded up to pages.
     max_cycles : int
@@ -49,6 +50,7 @@ class VerilatedBus:
     def __init__(
         self,
         config: AcceleratorConfig,
+        verilog: str,
         *,
         memory_bytes: int,
         max_cycles: int,
@@ -58,7 +60,7 @@ class VerilatedBus:
         self._trace = trace
         self._half_period_ps = round(500_000 / config.clock_mhz)
         self.model = VerilatedAccelerator(
-            accelerator_verilog(config),
+            verilog,
             TOP,
             data_width=config.axi_data_width,
             ports=config.axi_ports,

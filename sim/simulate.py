@@ -1,7 +1,7 @@
 """Runs programs on the Verilated accelerator and compares every code with the interpreter's."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,20 +10,20 @@ from hw.compiler import compile_graph
 from hw.contract.causes import Stall
 from hw.contract.memory_timing import BoardMemory, MemoryTiming
 from hw.contract.program import Port, Program, load_program
-from hw.driver import Driver, RunResult, memory_bytes
+from hw.driver import AcceleratorError, Driver, RunResult, memory_bytes
 from hw.model.cycles import estimate_cycles
 from hw.model.results import CycleEstimate
 from hw.model.traffic import layer_bytes
 from nbqnn_train.graph import Graph, NbqnnError, run
 from sim.bus import Trace, VerilatedBus
-from sim.verilated.build import check_trace
+from sim.design import Design, built_design, generated_design
+from sim.traces import TraceRequest, layer_span
+from sim.verilated import SimulationError
 
 __all__ = [
-    "TraceRequest",
     "checked_images",
     "compare_images",
     "first_difference",
-    "layer_span",
     "longest_run",
     "open_driver",
     "simulate",
@@ -31,64 +31,24 @@ __all__ = [
     "summary",
 ]
 
-#: Cycles added around a layer's span: its first steps are before its own time stamps.
-_MARGIN = 50
 #: Images that the interpreter works on together.
 _BATCH = 64
 
 
-@dataclass(frozen=True, kw_only=True)
-class TraceRequest:
-    """A file of signals: of the whole run or of one layer, of all cycles or of a span of them.
-
-    cycles : first cycle and end of the span, counted from the beginning of the run, or of the layer
-        if there is one.
-    form : "vcd", "fst" or "saif".
-    """
-
-    path: Path
-    form: str
-    layer: str | None = None
-    cycles: tuple[int, int] | None = None
-
-    def check(self, program: Program) -> None:
-        """Raises :exc:`NbqnnError` for what cannot be traced.
-
-        That is an unknown layer, an empty span, a missing folder, or a form that lacks headers
-        here.
-        """
-        if not self.path.parent.is_dir():
-            raise NbqnnError(f"file {str(self.path)!r} must be in a folder that exists")
-        check_trace(self.form)
-        names = [layer.name for layer in program.layers]
-        if self.layer is not None and self.layer not in names:
-            raise NbqnnError(f"layer must be one of {', '.join(names)}, not {self.layer!r}")
-        if self.cycles is not None and not 0 <= self.cycles[0] < self.cycles[1]:
-            raise NbqnnError(
-                f"cycles must be A:B with 0 <= A < B, not {self.cycles[0]}:{self.cycles[1]}"
-            )
-
-    def trace(self, program: Program, result: RunResult) -> Trace:
-        """What to trace in a run that goes like the one of ``result``."""
-        begin, end = self.cycles or (0, None)
-        if self.layer is not None:
-            first, last = layer_span(program, result, self.layer)
-            if self.cycles is None:
-                begin, end = max(0, first - _MARGIN), last + _MARGIN
-            else:
-                begin, end = first + begin, first + end
-        return Trace(path=self.path, form=self.form, begin=begin, end=end)
-
-
 def open_driver(
     program: Program,
+    verilog: str,
     timing: MemoryTiming | None = None,
     max_cycles: int | None = None,
     trace: Trace | None = None,
 ) -> tuple[VerilatedBus, Driver]:
-    """A Verilated accelerator with the program loaded. The caller closes the bus."""
+    """A Verilated accelerator with the program loaded. The caller closes the bus.
+
+    ``verilog`` is the accelerator's, ``max_cycles`` the longest wait for its interrupt.
+    """
     bus = VerilatedBus(
         program.config,
+        verilog,
         memory_bytes=memory_bytes(program),
         max_cycles=longest_run(program) if max_cycles is None else max_cycles,
         timing=timing,
@@ -107,20 +67,28 @@ def simulate(
     path: Path,
     x: np.ndarray,
     *,
+    hw: Path | None = None,
     memory: BoardMemory | None = None,
     traces: Sequence[TraceRequest] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> dict:
-    """:func:`simulate_program` of a program file, with a board's memory at the program's clock."""
+    """:func:`simulate_program` of a program file, with a board's memory at the program's clock.
+
+    ``hw`` is the build whose Verilog is simulated. Without one, the Verilog is generated now.
+    """
     program = load_program(path)
+    design = None if hw is None else built_design(program, hw)
     timing = None if memory is None else memory.timing(program.config.clock_mhz)
-    return simulate_program(program, x, timing=timing, traces=traces, progress=progress)
+    return simulate_program(
+        program, x, design=design, timing=timing, traces=traces, progress=progress
+    )
 
 
 def simulate_program(
     program: Program,
     x: np.ndarray,
     *,
+    design: Design | None = None,
     timing: MemoryTiming | None = None,
     traces: Sequence[TraceRequest] = (),
     progress: Callable[[int, int], None] | None = None,
@@ -132,6 +100,8 @@ def simulate_program(
     program : Program
     x : array, float32, shape (images, C, H, W)
         In the units the network was trained on.
+    design : Design, optional
+        What is simulated; what is generated now, if there is none.
     timing : MemoryTiming, optional
         Of the memory behind the AXI port.
     traces : sequence of TraceRequest
@@ -143,7 +113,10 @@ def simulate_program(
     -------
     dict
         ``images`` that ran: up to the run with the first wrong one; ``batch``, images of a run;
-        ``mismatches`` (images with a wrong code),
+        ``mismatches`` (images with a wrong code, and one if a run failed);
+        ``error``, what a run failed with, None if all came to their end; ``build``, the fields of
+        the :class:`hw.contract.origin.Origin` of what ran, and ``as_generated``, False if the
+        Verilog of the build was changed since;
         ``first_mismatch`` (None, or ``image``, ``layer``, ``channel``, ``position`` (row, column),
         ``expected``, ``actual``, and ``cycles``: begin and end of that layer in the run),
         ``cycles_per_image``, ``estimated_cycles``, ``stalls`` (cycles per image in which the array
@@ -158,21 +131,31 @@ def simulate_program(
     x = checked_images(program, x)
     for request in traces:
         request.check(program)
+    design = design or generated_design(program)
     timing = timing or MemoryTiming()
-    bus, driver = open_driver(program, timing)
+    bus, driver = open_driver(program, design.verilog, timing)
+    results: list[RunResult] = []
+    error = None
     with bus:
-        results, wrong = compare_images(driver, program, x, progress)
+        try:
+            wrong = _compare(driver, program, x, progress, results)
+        except (AcceleratorError, SimulationError) as failure:
+            wrong, error = [], str(failure)
     mismatch = None
     if wrong:
         first = wrong[0]
-        mismatch = _locate(program, x, first, results[first // program.batch], timing)
+        mismatch = _locate(program, design, x, first, results[first // program.batch], timing)
     traced = wrong[0] if wrong else 0
     for request in traces if results else ():
         trace = request.trace(program, results[traced // program.batch])
-        _write_trace(program, _group(program, x, traced), trace, timing)
-    result = summary(program, results, len(wrong), mismatch, estimate_cycles(program, timing))
+        _write_trace(program, design, _group(program, x, traced), trace, timing)
+    mismatches = len(wrong) + (error is not None)
+    result = summary(program, results, mismatches, mismatch, estimate_cycles(program, timing))
     ports = program.config.axi_beat_bits / 8
     result["bytes_per_cycle"] = min(timing.bytes_per_cycle or ports, ports)
+    result["error"] = error
+    result["build"] = design.origin.to_dict()
+    result["as_generated"] = design.as_generated
     return result
 
 
@@ -182,11 +165,14 @@ def _group(program: Program, x: np.ndarray, index: int) -> np.ndarray:
     return x[begin : begin + program.batch]
 
 
-def _write_trace(program: Program, images: np.ndarray, trace: Trace, timing: MemoryTiming) -> None:
+def _write_trace(
+    program: Program, design: Design, images: np.ndarray, trace: Trace, timing: MemoryTiming
+) -> None:
     """Runs the images once more. The file appears under its name when it is complete."""
     beside = trace.path.with_name(trace.path.name + ".part")
     try:
-        bus, driver = open_driver(program, timing, trace=replace(trace, path=beside))
+        traced = replace(trace, path=beside)
+        bus, driver = open_driver(program, design.verilog, timing, trace=traced)
         with bus:
             driver.run(images)
         beside.replace(trace.path)
@@ -220,6 +206,18 @@ def compare_images(
     all codes are equal.
     """
     results: list[RunResult] = []
+    wrong = _compare(driver, program, x, progress, results)
+    return results, wrong
+
+
+def _compare(
+    driver: Driver,
+    program: Program,
+    x: np.ndarray,
+    progress: Callable[[int, int], None] | None,
+    results: list[RunResult],
+) -> list[int]:
+    """As :func:`compare_images`; the runs are in ``results`` even if one fails."""
     step = program.batch * max(1, _BATCH // program.batch)
     for start in range(0, len(x), step):
         expected = _expected(program.graph, x[start : start + step], program.outputs)
@@ -235,10 +233,10 @@ def compare_images(
                     )
                     for name, codes in expected.items()
                 ):
-                    return results, [begin + index]
+                    return [begin + index]
             if progress is not None:
                 progress(begin + len(group), len(x))
-    return results, []
+    return []
 
 
 def _expected(graph: Graph, batch: np.ndarray, ports: tuple[Port, ...]) -> dict[str, np.ndarray]:
@@ -247,7 +245,12 @@ def _expected(graph: Graph, batch: np.ndarray, ports: tuple[Port, ...]) -> dict[
 
 
 def _locate(
-    program: Program, x: np.ndarray, index: int, result: RunResult, timing: MemoryTiming
+    program: Program,
+    design: Design,
+    x: np.ndarray,
+    index: int,
+    result: RunResult,
+    timing: MemoryTiming,
 ) -> dict:
     """The first layer and position of image ``index`` that differ.
 
@@ -256,7 +259,7 @@ def _locate(
     """
     traced = compile_graph(program.graph, program.config, batch=program.batch, traced=True)
     traced = replace(traced, parameters=program.parameters)
-    bus, driver = open_driver(traced, timing)
+    bus, driver = open_driver(traced, design.verilog, timing)
     with bus:
         codes = driver.run(_group(program, x, index)).traced
     layers = {layer.name: layer.output for layer in traced.layers if layer.output in codes}
@@ -299,19 +302,6 @@ def first_difference(
                 "cycles": layer_span(program, result, name, number),
             }
     raise AssertionError(f"image {index} differed and no longer does")
-
-
-def layer_span(program: Program, result: RunResult, layer: str, number: int = 0) -> tuple[int, int]:
-    """First cycle and end of a layer in the run: from the end of the layer before to its own.
-
-    It is the whole run for what is no layer of the program. ``number`` is the image in the batch.
-    """
-    end = 0
-    for other, cycles in zip(program.layers, result.layer_cycles, strict=True):
-        begin, end = end, end + cycles
-        if other.name == layer and other.image in (number, None):
-            return begin, end
-    return 0, result.cycles
 
 
 def summary(

@@ -1,7 +1,7 @@
 """Configurations that have a name, and those that are read from files."""
 
 import json
-import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 from hw.boards.registry import BOARDS
@@ -20,6 +20,8 @@ PRESETS = {
 def load_config(preset: str | None = None, path: Path | None = None) -> AcceleratorConfig:
     """The configuration of that preset name, or of that TOML or JSON file (exactly one of the two).
 
+    The file may be the ``hw.json`` of a build: what it says of the build is passed over.
+
     Raises :exc:`ConfigError` for an unknown preset, an unreadable file or values that do not fit.
     """
     if (preset is None) == (path is None):
@@ -34,11 +36,23 @@ def load_config(preset: str | None = None, path: Path | None = None) -> Accelera
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not text"
         raise ConfigError(f"configuration {path} cannot be read: {reason}") from None
+    parse = json.loads if path.suffix == ".json" else _toml_parser()
     try:
-        values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        values = parse(text)
     except (ValueError, RecursionError) as error:
         kind = "JSON" if path.suffix == ".json" else "TOML"
         raise ConfigError(f"configuration {path} is not {kind}: {error}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"configuration {path} must hold fields, not a {type(values).__name__}")
+    if path.name == "hw.json":
+        values.pop("build", None)
     return AcceleratorConfig.from_dict(values, str(path))
+
+
+def _toml_parser() -> Callable[[str], dict]:
+    # Not in Python 3.10, which some boards have, and needed for these files alone.
+    try:
+        import tomllib
+    except ModuleNotFoundError:
+        raise ConfigError("TOML needs Python 3.11; remedy: the same fields as JSON") from None
+    return tomllib.loads

@@ -11,6 +11,7 @@ from pathlib import Path
 from hw.contract.config import AcceleratorConfig
 from hw.contract.image_blocks import AxisBlocks, ImageBlocks
 from hw.contract.isa import DESCRIPTOR_BYTES
+from hw.contract.origin import Origin
 from hw.contract.words import TensorLayout, stored_offset
 from nbqnn_train.graph import Graph, NbqnnError, TensorType, load, save, tensor_types, validate
 
@@ -83,6 +84,7 @@ class Program:
         are meant for use have none.
     scratch_bytes : size of the scratch region, in all ports' memory together.
     batch : images of a run.
+    build : the build that the program was compiled for; None if for a configuration alone.
     """
 
     config: AcceleratorConfig
@@ -96,6 +98,7 @@ class Program:
     scratch_bytes: int
     layers: tuple[ProgramLayer, ...]
     batch: int = 1
+    build: Origin | None = None
 
     @property
     def command_count(self) -> int:
@@ -133,6 +136,8 @@ def save_program(program: Program, path: Path):
         "layers": [asdict(layer) for layer in program.layers],
         "batch": program.batch,
     }
+    if program.build is not None:
+        described["build"] = program.build.to_dict()
     if program.batch == 1:
         # As it was before there were batches.
         del described["batch"]
@@ -238,6 +243,7 @@ def _program(path: Path, entries: dict[str, bytes]) -> Program:
             for layer in _field(described, "layers", list)
         ),
         batch=batch,
+        build=Origin.from_dict(described["build"]) if "build" in described else None,
     )
 
 

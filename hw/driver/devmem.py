@@ -67,7 +67,7 @@ class DevMemBus:
 
     def allocate(self, size: int) -> Buffer:
         begin, end = self._pages.take(size)
-        array = np.frombuffer(self._memory, np.uint8, end - begin, begin)
+        array = self._memory[begin:end]
         array[:] = 0
         self._barrier()
         return _UncachedBuffer(self, array, begin)

@@ -13,10 +13,10 @@ __all__ = ["MappedRegisters", "map_bytes"]
 _REGISTERS_BYTES = 4096
 
 
-def map_bytes(device: Path | str, offset: int, size: int, *, cached: bool = False) -> mmap.mmap:
-    """``size`` bytes of a device from ``offset``, a multiple of the page size.
+def map_bytes(device: Path | str, offset: int, size: int, *, cached: bool = False) -> np.ndarray:
+    """``size`` bytes of a device from ``offset``, a multiple of the page size, as uint8.
 
-    Unless ``cached``, the device is opened with ``O_SYNC``. The map lasts as long as it is used.
+    Unless ``cached``, the device is opened with ``O_SYNC``. The map lasts as long as the array.
     Raises :class:`BusError` if the device cannot be opened or mapped there.
     """
     try:
@@ -24,7 +24,7 @@ def map_bytes(device: Path | str, offset: int, size: int, *, cached: bool = Fals
     except OSError as error:
         raise BusError(f"memory {str(device)!r} cannot be opened: {error.strerror}") from None
     try:
-        return mmap.mmap(file, size, offset=offset)
+        return np.frombuffer(mmap.mmap(file, size, offset=offset), np.uint8)
     except (OSError, ValueError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise BusError(
@@ -44,9 +44,8 @@ class MappedRegisters:
     """
 
     def __init__(self, device: Path | str = "/dev/mem", offset: int = 0):
-        mapped = map_bytes(device, offset, _REGISTERS_BYTES)
         # Words, so that every access is one of 32 bits.
-        self._words = np.frombuffer(mapped, np.uint32)
+        self._words = map_bytes(device, offset, _REGISTERS_BYTES).view(np.uint32)
 
     def read(self, offset: int) -> int:
         """The register at a byte offset."""

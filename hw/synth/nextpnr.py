@@ -15,7 +15,7 @@ from hw.boards.registry import BOARDS
 from hw.contract.files import write_text
 from hw.rtl.verilog import emit
 from hw.synth.area import Area, ModuleAreas
-from hw.synth.build import Build, read_build
+from hw.synth.build import Build, read_build, write_origin
 from hw.synth.fit import check_fit, shares
 from hw.synth.hierarchy import direct_instances
 from hw.synth.mapping import map_modules
@@ -56,8 +56,8 @@ def synth_nextpnr(
     Parameters
     ----------
     build : folder that ``generate`` wrote. Everything goes into ``nextpnr-<board>`` in it:
-        ``top.v``, the mapped ``netlist.v`` and ``netlist.json``, ``report.json``,
-        ``<board>.bit``, and a log of each tool.
+        ``build.json`` (what build it is of), ``top.v``, the mapped ``netlist.v`` and
+        ``netlist.json``, ``report.json``, ``<board>.bit``, and a log of each tool.
     board : one with an ECP5.
     progress : called with a word on what is going on.
 
@@ -80,10 +80,12 @@ def synth_nextpnr(
         raise NbqnnError(f"board for nextpnr must be one of {', '.join(able)}, not {board.name!r}")
     tool_version = _version()
     design = read_build(build)
+    design.check_as_generated()
     text = emit(shell.build(design.config))
     _check_modules(design, text)
     folder = nextpnr_folder(design.path, board)
     folder.mkdir(parents=True, exist_ok=True)
+    write_origin(design, folder)
     write_text(folder / "top.v", text)
 
     progress("Yosys")
@@ -110,6 +112,7 @@ def synth_nextpnr(
         "tool_version": tool_version,
         "board": board.name,
         "part": board.part,
+        "build": design.made_from.to_dict(),
         **asdict(report.area),
         "share": shares(report.area, board),
         "array": {

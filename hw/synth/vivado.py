@@ -13,8 +13,9 @@ from pathlib import Path
 from hw.boards.board import Board
 from hw.boards.registry import BOARDS
 from hw.contract.files import write_text
+from hw.contract.origin import check_same_build
 from hw.synth.area import Area
-from hw.synth.build import Build, read_build
+from hw.synth.build import ORIGIN, Build, read_build, read_origin, write_origin
 from hw.synth.fit import check_fit, shares
 from hw.synth.saif import reroot_saif
 from hw.synth.vivado_report import (
@@ -60,7 +61,7 @@ def vivado_folder(build: Path, board: Board, *, quick: bool = False) -> Path:
 def write_vivado(
     build: Path, board: Board, *, quick: bool = False, activity: Path | None = None
 ) -> list[Path]:
-    """Writes :func:`vivado_folder`: RTL, constraints, settings, Tcl.
+    """Writes :func:`vivado_folder`: RTL, constraints, settings, Tcl, and of what build it is.
 
     ``activity`` is a SAIF file of a simulation, for the power report. Returns the files,
     ``build.tcl`` last; :data:`VIVADO_COMMAND` in their folder runs it.
@@ -75,6 +76,7 @@ def write_vivado(
         able = [name for name, known in BOARDS.items() if known.family == "xcup"]
         raise NbqnnError(f"board for Vivado must be one of {', '.join(able)}, not {board.name!r}")
     design = read_build(build)
+    design.check_as_generated()
     folder = vivado_folder(design.path, board, quick=quick)
     top = read_top(design.verilog, design.top)
     if len(top.masters) > _MEMORY_PORTS:
@@ -99,6 +101,7 @@ def write_vivado(
     place.unlink(missing_ok=True)
     if activity is not None:
         reroot_saif(activity, place, design.top, [design.top] if quick else _PATH)
+    write_origin(design, folder)
     for name, text in contents.items():
         write_text(folder / name, text)
     return [*([place] if activity is not None else []), *(folder / name for name in contents)]
@@ -146,10 +149,19 @@ def read_vivado(build: Path, board: Board, *, quick: bool = False) -> dict:
     Raises
     ------
     NbqnnError
-        A report is missing, cut off or another tool's.
+        A report is missing, cut off or another tool's, or the folder is of another build.
     """
     design = read_build(build)
-    reports = vivado_folder(design.path, board, quick=quick) / "reports"
+    folder = vivado_folder(design.path, board, quick=quick)
+    if (folder / ORIGIN).is_file():
+        check_same_build(
+            f"folder {str(folder)!r}",
+            read_origin(folder / ORIGIN),
+            f"build {str(design.path)!r}",
+            design.made_from,
+            "write it and run Vivado again",
+        )
+    reports = folder / "reports"
     total = read_utilization(reports / "route_utilization.rpt")
     timing = read_timing(reports / "route_timing.rpt")
     power = read_power(reports / "route_power.rpt")
@@ -169,6 +181,7 @@ def read_vivado(build: Path, board: Board, *, quick: bool = False) -> dict:
         "tool_version": tool_version(reports / "route_utilization.rpt"),
         "board": board.name,
         "part": board.part,
+        "build": design.made_from.to_dict(),
         **asdict(total),
         "share": shares(total, board),
         "array": {

@@ -43,7 +43,7 @@ def synth_yosys(
     ``array`` with the same four for the array alone, its ``lanes`` (multiply-equivalents a cycle),
     ``lut_per_lane`` and ``dsp_per_lane``; ``modules``, for the modules that were mapped on their
     own: name -> the four for one instance, and ``instances``; ``board``, ``part``, ``tool``,
-    ``tool_version``.
+    ``tool_version``; ``build``, the fields of :class:`hw.contract.origin.Origin`.
 
     Raises
     ------
@@ -53,6 +53,7 @@ def synth_yosys(
     if is_spatial(build):
         return synth_spatial(build, board, progress)
     design = read_build(build)
+    design.check_as_generated()
     verilog = design.verilog_for(board.family)
     cells, version = map_modules(
         verilog,
@@ -76,6 +77,7 @@ def synth_yosys(
         "tool_version": version,
         "board": board.name,
         "part": board.part,
+        "build": design.made_from.to_dict(),
         **asdict(total),
         "share": {
             resource: round(100 * amount / getattr(board, resource), 2)

@@ -1,5 +1,6 @@
 """``nbqnn compile``: a graph for one accelerator."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -38,10 +39,13 @@ def compile_(
     from nbqnn_train.graph import load
 
     behind = find_memory(memory)
-    config = read_build(hw).config
-    program = compile_graph(load(graph), config, batch=batch)
+    build = read_build(hw)
+    config = build.config
+    program = replace(compile_graph(load(graph), config, batch=batch), build=build.origin)
     save_program(program, out)
     result = estimate_program(program, behind)
+    if build.origin is not None:
+        result["build"] = build.origin.to_dict()
     write_json(json, result)
     console.print(estimate_table(result))
     console.print(

@@ -23,6 +23,10 @@ def simulate(
             "--input", metavar="X.npy", help="Images, float32 (N, C, H, W), or vectors (N, F)."
         ),
     ],
+    hw: Annotated[
+        Path | None,
+        typer.Option(metavar="BUILD", help="Simulate the Verilog of this folder of generate."),
+    ] = None,
     netlist: Annotated[
         Path | None,
         typer.Option(help="Simulate this netlist of synth --tool nextpnr, over its serial line."),
@@ -80,6 +84,7 @@ def simulate(
         result = run_simulation(
             program,
             x,
+            hw=hw,
             netlist=netlist,
             memory=memory,
             bandwidth=bandwidth,
@@ -92,6 +97,14 @@ def simulate(
             progress=report,
         )
     write_json(json, result)
+    if not result.get("as_generated", True):
+        console.print("note: the Verilog of the build is not what generate wrote")
+    if result.get("error") is not None:
+        console.print(
+            f"{result['images']} images were right, then a run failed: {result['error']}",
+            soft_wrap=True,
+        )
+        raise typer.Exit(1)
     console.print(layer_table(result))
     console.print(
         f"{result['images']} images, {result['mismatches']} mismatches, "

@@ -1,10 +1,13 @@
 """``nbqnn report``: finds results and writes the page."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from hw.contract.files import write_text
+from hw.contract.origin import Origin
 from hw.explore.results import ExplorationResult
+from hw.synth.build import read_origin
 from nbqnn_train.graph.errors import NbqnnError
 from scripts.explore_pictures import explore_sections
 from scripts.pages import Section, page
@@ -15,6 +18,7 @@ from scripts.report.hardware_part import (
     simulate_section,
     synth_section,
 )
+from scripts.report.origins import check_origins, origin_of_result
 from scripts.report.training_part import accuracy_section, nodes_section, run_section
 
 __all__ = ["build_report"]
@@ -41,16 +45,17 @@ def build_report(folder: Path, out: Path) -> dict[str, list[str]]:
     Raises
     ------
     NbqnnError
-        The folder holds nothing to report.
+        The folder holds nothing to report, or a result of another build than those in it.
     """
     order = [*_SECTIONS, "explore"]
     found = [part for one in find_results(folder) for part in _parts(one)]
+    check_origins(folder, found)
     found.sort(key=lambda one: order.index(one.kind))
     used: dict[str, list[str]] = {}
     sections = []
     for one in found:
         try:
-            sections += _sections(one)
+            sections += _with_origin(_sections(one), _origin(folder, one))
         except (NbqnnError, KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError):
             used.setdefault("skipped", []).append(one.name)
             continue
@@ -76,6 +81,17 @@ def _parts(one: Found) -> list[Found]:
     if isinstance(synths, dict):
         parts += [Found("synth", f"{one.name}, {pe}", result) for pe, result in synths.items()]
     return parts
+
+
+def _origin(folder: Path, one: Found) -> Origin | None:
+    return read_origin(folder / one.name) if one.kind == "build" else origin_of_result(one.content)
+
+
+def _with_origin(sections: list[Section], origin: Origin | None) -> list[Section]:
+    """The title says which RTL the result is of."""
+    if origin is None:
+        return sections
+    return [replace(one, title=f"{one.title}, RTL {origin.short}") for one in sections]
 
 
 def _sections(one: Found) -> list[Section]:

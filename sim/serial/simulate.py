@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from hw.boards.registry import BOARDS
+from hw.contract.origin import check_same_build
 from hw.contract.program import load_program
 from hw.driver import Driver, UartBus
+from hw.synth.build import ORIGIN, read_origin
 from nbqnn_train.graph.errors import NbqnnError
 from sim.serial.board import VerilatedBoard
 from sim.serial.netlist import netlist_with_models
@@ -49,6 +51,15 @@ def simulate_netlist(
     if top is None:
         raise NbqnnError(
             f"netlist {str(netlist)!r} must hold module {' or '.join(tops)}, but does not"
+        )
+    made_from = netlist.parent / ORIGIN
+    if made_from.is_file():
+        check_same_build(
+            "the program",
+            program.build,
+            f"netlist {str(netlist)!r}",
+            read_origin(made_from),
+            "compile it for the netlist's build",
         )
     clock_hz = program.config.clock_mhz * 1_000_000
     models = netlist_with_models(text)

@@ -94,9 +94,11 @@ class VerilatedAccelerator:
     The ports of the top module are ``clk``, ``rst``, ``irq``, ``s_axi_*`` (32-bit data) and
     ``m_axi_*``, the members of :mod:`hw.rtl.axi.bus`'s signatures; several data ports, which share
     the memory, are ``m_axi0_*``, ``m_axi1_*`` and so on. Addresses outside the memory are
-    answered with DECERR. Building takes from seconds to minutes, once for each Verilog text. To be
-    used in a ``with`` statement or closed. Several models may run at the same time, each in a
-    thread of its own: Python's global lock is not held while time passes.
+    answered with DECERR. What is written is in the memory when it is answered, not before. With
+    stalls, the seed also chooses whether data is taken before its address, and whether an address
+    is taken before its data is offered. Building takes from seconds to minutes, once for each
+    Verilog text. To be used in a ``with`` statement or closed. Several models may run at the same
+    time, each in a thread of its own: Python's global lock is not held while time passes.
 
     Parameters
     ----------
@@ -177,6 +179,11 @@ class VerilatedAccelerator:
         if self._simulator is not None:
             self._library.nbqnn_delete(self._simulator)
             self._simulator = None
+
+    def move_memory(self, base: int) -> None:
+        """The memory's first address from now on; what the design does must be over."""
+        self._library.nbqnn_memory(self._handle, self.memory.ctypes.data, base, len(self.memory))
+        self.memory_base = base
 
     def set_timing(self, timing: MemoryTiming) -> None:
         """Changes how the memory behaves, from now on."""

@@ -36,6 +36,7 @@ namespace {
 
 constexpr unsigned BYTES = DATA_BYTES;  // of a port's beat; from the command line, as is PORTS
 constexpr unsigned PAGE = 4096;
+constexpr size_t EARLY = 20;  // beats taken before their address: more than a burst of 16
 enum Response : uint8_t { OKAY = 0, SLVERR = 2, DECERR = 3 };
 
 struct Timing {
@@ -77,14 +78,25 @@ struct ReadBurst {
     uint64_t address, ready_at;
     unsigned beats;
 };
+struct WriteBeat {
+    uint8_t data[BYTES];
+    uint64_t strobes;
+    bool last;
+};
+struct PlacedBeat {
+    uint64_t address;
+    WriteBeat beat;
+};
 struct WriteBurst {
     uint64_t address;
-    unsigned beats;
+    unsigned beats;  // that have not come yet
     uint8_t response;
+    std::vector<PlacedBeat> placed;
 };
 struct WriteResponse {
     uint64_t ready_at;
     uint8_t response;
+    std::vector<PlacedBeat> placed;  // memory shows them with the response, not before
 };
 
 // Signals of a data port: m_axi_* of a design with one, m_axi0_*, m_axi1_* ... of one with several.
@@ -105,20 +117,22 @@ struct Port {
     SIGNALS(MEMBER)
 
     std::deque<ReadBurst> reads;
-    std::deque<WriteBurst> writes;
+    std::deque<WriteBurst> writes;  // announced, with data to come
+    std::deque<WriteBeat> beats;    // taken before their burst was announced
     std::deque<WriteResponse> responses;
-    bool read_taken = false, response_taken = false;
+    bool read_taken = false, response_taken = false, data_offered = false;
     Offer<13> ar_offer, aw_offer;
     Offer<BYTES + sizeof(uint64_t) + 1> w_offer;
 
     void reset() {
         reads.clear();
         writes.clear();
+        beats.clear();
         responses.clear();
         ar_offer = {};
         aw_offer = {};
         w_offer = {};
-        read_taken = response_taken = false;
+        read_taken = response_taken = data_offered = false;
         rvalid = bvalid = 0;
         arready = awready = wready = 0;
     }
@@ -154,8 +168,12 @@ public:
         size_ = size;
     }
 
+    // With stalls, the seed also says in which of the ways that AXI allows writes are taken.
     void timing(const Timing& timing) {
         timing_ = timing;
+        const uint64_t manner = timing.seed * 0x9E3779B97F4A7C15ull >> 32;
+        data_first_ = timing.stall && manner & 1;
+        address_waits_ = timing.stall && manner & 2;
         // Zero is the one state that the generator never leaves.
         random_ = timing.seed * 2 + 1;
     }
@@ -339,7 +357,7 @@ private:
             const uint64_t address = port.awaddr;
             const unsigned beats = port.awlen + 1u;
             check_burst("AW", address, beats, port.awsize, port.awburst);
-            port.writes.push_back({address, beats, OKAY});
+            port.writes.push_back({address, beats, OKAY, {}});
             ++statistics_.write_bursts;
         }
         const bool w_valid = port.wvalid, w_ready = port.wready;
@@ -351,32 +369,48 @@ private:
             now[BYTES + sizeof strobes] = port.wlast;
             if (!port.w_offer.check(w_valid, w_ready, now))
                 fail("W changed before it was accepted");
-            if (w_valid && w_ready) take_beat(port, now, strobes, port.wlast);
+            if (w_valid && w_ready) {
+                WriteBeat beat;
+                std::memcpy(beat.data, now, BYTES);
+                beat.strobes = strobes;
+                beat.last = port.wlast;
+                port.beats.push_back(beat);
+                ++statistics_.write_beats;
+                if (timing_.bytes_per_1024) tokens_ -= BYTES * 1024ll;
+            }
         }
+        port.data_offered = w_valid && !w_ready;
+        while (!port.writes.empty() && !port.beats.empty()) place_beat(port);
         if (port.bvalid && port.bready) port.response_taken = true;
     }
 
-    // A beat of the oldest announced burst that lacks data. (There is one: see drive.)
-    void take_beat(Port& port, const uint8_t* data, uint64_t strobes, bool last) {
+    // The oldest beat belongs to the oldest announced burst that lacks data.
+    void place_beat(Port& port) {
         WriteBurst& burst = port.writes.front();
-        if (last != (burst.beats == 1)) {
-            fail("WLAST is %d with %u beats of the burst to go", last, burst.beats);
+        const WriteBeat beat = port.beats.front();
+        port.beats.pop_front();
+        if (beat.last != (burst.beats == 1)) {
+            fail("WLAST is %d with %u beats of the burst to go", beat.last, burst.beats);
             return;
         }
         const uint8_t response = response_at(burst.address);
-        if (response == OKAY) {
-            uint8_t* target = memory_ + (burst.address - base_);
-            for (unsigned i = 0; i < BYTES; ++i)
-                if (strobes >> i & 1) target[i] = data[i];
-        } else if (response > burst.response) {
+        if (response == OKAY)
+            burst.placed.push_back({burst.address, beat});
+        else if (response > burst.response)
             burst.response = response;
-        }
         burst.address += BYTES;
-        ++statistics_.write_beats;
-        if (timing_.bytes_per_1024) tokens_ -= BYTES * 1024ll;
         if (--burst.beats == 0) {
-            port.responses.push_back({now_ + timing_.write_latency, burst.response});
+            port.responses.push_back(
+                {now_ + timing_.write_latency, burst.response, std::move(burst.placed)});
             port.writes.pop_front();
+        }
+    }
+
+    void show(const std::vector<PlacedBeat>& placed) {
+        for (const PlacedBeat& one : placed) {
+            uint8_t* target = memory_ + (one.address - base_);
+            for (unsigned i = 0; i < BYTES; ++i)
+                if (one.beat.strobes >> i & 1) target[i] = one.beat.data[i];
         }
     }
 
@@ -422,8 +456,11 @@ private:
         }
 
         port.awready =
-            port.writes.size() + port.responses.size() < timing_.outstanding && !pause();
-        port.wready = !port.writes.empty() && enough && !pause();
+            port.writes.size() + port.responses.size() < timing_.outstanding && !pause() &&
+            // Data that is offered but not taken, or that came before.
+            (!address_waits_ || port.data_offered || !port.beats.empty());
+        const bool expected = !port.writes.empty() || (data_first_ && port.beats.size() < EARLY);
+        port.wready = expected && enough && !pause();
         if (port.response_taken) {
             port.response_taken = false;
             port.bvalid = 0;
@@ -431,6 +468,7 @@ private:
         }
         if (!port.bvalid && !port.responses.empty() && port.responses.front().ready_at <= now_ &&
             !pause()) {
+            show(port.responses.front().placed);
             port.bid = 0;
             port.bresp = port.responses.front().response;
             port.bvalid = 1;
@@ -502,6 +540,8 @@ private:
     uint64_t random_;
     int64_t tokens_ = 0;  // bytes that may be moved, times 1024
     bool refreshing_ = false;
+    bool data_first_ = false;     // takes data before its address
+    bool address_waits_ = false;  // takes no address before its data is offered
     std::vector<Fault> faults_;
     std::vector<Port> ports_;
     struct {

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from hw.contract.origin import source_commit
 from scripts.cli import main
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -39,7 +40,11 @@ def test_every_command_has_help(nbqnn, command):
 
 
 def test_version_is_the_packages(nbqnn):
-    assert nbqnn("--version").out == f"nbqnn {importlib.metadata.version('nbqnn')}\n"
+    """And the commit's, in a checkout."""
+    commit = source_commit()
+    assert nbqnn("--version").out == f"nbqnn {importlib.metadata.version('nbqnn')}" + (
+        f" (commit {commit})\n" if commit else "\n"
+    )
 
 
 def test_no_command_is_refused(nbqnn):

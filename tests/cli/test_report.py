@@ -193,3 +193,19 @@ def test_names_are_text(nbqnn, folder, tmp_path):
     (folder / "simulated.json").write_text(json.dumps(SIMULATE | {"layers": layers}))
     nbqnn("report", folder, "-o", "report.html")
     assert hostile not in (tmp_path / "report.html").read_text()
+
+
+def test_results_of_another_build(nbqnn, refused, folder, tmp_path):
+    """Refused by name; the page says which RTL is meant."""
+    ours, theirs = ({"rtl": digit * 64, "tools": {}, "commit": "abc"} for digit in "ab")
+    described = json.loads((folder / "build" / "hw.json").read_text())
+    (folder / "build" / "hw.json").write_text(json.dumps(described | {"build": ours}))
+    (folder / "area.json").write_text(json.dumps(SYNTH | {"build": ours}))
+    assert nbqnn("report", folder, "-o", "report.html").code == 0
+    assert "RTL aaaaaaaaaaaa of commit abc" in (tmp_path / "report.html").read_text()
+    (folder / "area.json").write_text(json.dumps(SYNTH | {"build": theirs}))
+    refused(
+        r"result area\.json is of the RTL b{12} of commit abc, but the builds beside it are "
+        r"build/hw\.json \(a{12} of commit abc\); remedy: .*",
+        *("report", folder, "-o", "report.html"),
+    )

@@ -167,8 +167,13 @@ class FaultBench:
         size = DESCRIPTOR_BYTES
         return [commands[at : at + size] for at in range(0, len(commands), size)]
 
-    def _use_commands(self, descriptors: list[bytes]):
-        self._use(replace(self.program, commands=b"".join(descriptors)), _PATIENCE)
+    def use_commands(self, descriptors: list[bytes], patience: int = _PATIENCE) -> None:
+        """The driver then runs these in place of the program's."""
+        self._use(replace(self.program, commands=b"".join(descriptors)), patience)
+
+    def random_command(self, opcode: int) -> bytes:
+        """A descriptor of random bits with that opcode and the right sum."""
+        return _summed(bytes([opcode]) + self.rng.bytes(DESCRIPTOR_BYTES - 1))
 
     # Kinds ------------------------------------------------------------------------------------
 
@@ -208,7 +213,7 @@ class FaultBench:
         for bit in self.rng.integers(0, 8 * DESCRIPTOR_BYTES, self.rng.choice([1, 2, 5, 300])):
             damaged[bit // 8] ^= 1 << bit % 8
         descriptors[number] = bytes(damaged)
-        self._use_commands(descriptors)
+        self.use_commands(descriptors)
         outcome = self._run()
         if np.frombuffer(bytes(damaged), "<u4").sum(dtype=np.uint32) != CHECKSUM:
             assert (outcome, self.index) == ("CHECKSUM", number)
@@ -225,16 +230,16 @@ class FaultBench:
             start, bits = sum(list(fields.values())[:place]), fields[name]
             word ^= int(self.rng.integers(1, 1 << bits)) << start
         descriptors[number] = _summed(word.to_bytes(DESCRIPTOR_BYTES, "little"))
-        self._use_commands(descriptors)
+        self.use_commands(descriptors)
         return self._any_end()
 
     def _random_command(self) -> str:
         """A command of random bits, its opcode and its sum right."""
         descriptors = self._descriptors()
         number = int(self.rng.integers(len(descriptors) + 1))
-        opcode = bytes([int(self.rng.choice(list(Opcode)))])
-        descriptors.insert(number, _summed(opcode + self.rng.bytes(DESCRIPTOR_BYTES - 1)))
-        self._use_commands(descriptors)
+        opcode = int(self.rng.choice(list(Opcode)))
+        descriptors.insert(number, self.random_command(opcode))
+        self.use_commands(descriptors)
         return self._any_end()
 
     def _any_end(self) -> str:
@@ -250,7 +255,7 @@ class FaultBench:
         number = int(self.rng.integers(len(descriptors)))
         opcode = int(self.rng.choice([0, *range(5, 256)]))
         descriptors[number] = _summed(bytes([opcode]) + descriptors[number][1:])
-        self._use_commands(descriptors)
+        self.use_commands(descriptors)
         outcome = self._run()
         assert (outcome, self.index) == ("OPCODE", number)
         return outcome
@@ -260,7 +265,7 @@ class FaultBench:
         descriptors = self._descriptors()
         count = max(0, int(self.rng.integers(-3, len(descriptors))))
         empty = self._chance()
-        self._use_commands(descriptors[:count] + [bytes(DESCRIPTOR_BYTES)] * empty)
+        self.use_commands(descriptors[:count] + [bytes(DESCRIPTOR_BYTES)] * empty)
         outcome = self._run()
         assert (outcome, self.index) == ("CHECKSUM" if empty else "LENGTH", count)
         return outcome

@@ -14,7 +14,7 @@ from nbqnn_train.graph import Input, run_codes, tensor_types
 from tests.graph.strategies import BASIC, Case, Space, cases
 from tests.hw.accelerators import VERILATED
 from tests.hw.networks import Network, images, small_network, traced_codes
-from tests.hw.runs import compare, compare_groups
+from tests.hw.runs import PAGE, compare, compare_groups
 
 #: What a configuration can refuse of a random graph; anything else is a bug.
 REFUSALS = (
@@ -51,6 +51,21 @@ timings = st.builds(
 )
 
 
+def bases(config, size):
+    """Pages that the memory can begin with: near multiples of 64 KiB and 4 GiB, and any."""
+    last = ((1 << config.axi_address_width) - size) // PAGE
+    near = [
+        page - before
+        for boundary in (16, 32, 33, 48)
+        for page in ((1 << boundary) // PAGE,)
+        for before in (1, 2, 3, 7)
+        if page <= last
+    ]
+    return st.one_of(st.sampled_from([0, last, *near]), st.integers(0, last)).map(
+        lambda page: page * PAGE
+    )
+
+
 def as_images(case: Case) -> np.ndarray:
     """The case's codes as real numbers, which the driver quantizes again."""
     (name,) = case.codes
@@ -79,8 +94,9 @@ def test_random_networks(accelerator_model, name):
         traced=st.booleans(),
         depth=st.sampled_from([*depths, config.act_depth]),
         batch=st.sampled_from([1, 1, 2, 3]),
+        base=bases(config, len(model.accelerator.memory)),
     )
-    def check(case, timing, traced, depth, batch):
+    def check(case, timing, traced, depth, batch, base):
         # Compiled for a smaller memory than it runs on: maps then go through the host's memory.
         smaller = replace(config, act_depth=depth)
         try:
@@ -97,6 +113,7 @@ def test_random_networks(accelerator_model, name):
         )
         program = replace(program, config=config)
         codes = run_codes(case.graph, case.codes, trace=True)
+        model.accelerator.move_memory(base)
         driver, _ = model.driver(program, timing=timing)
         x = as_images(case)
         expected = [

@@ -27,6 +27,9 @@ FAULTS = (
     "unaligned",  # writes begin at an odd address
     "fixed",  # reads do not increment the address
     "deaf",  # writes of registers are not answered
+    # Not breaches for every memory: the one waits for what the other side need not do first.
+    "after_address",  # data is offered only when no address waits
+    "before_address",  # an address is offered only when some data was taken
 )
 COPIER_MAP = RegisterMap(
     (
@@ -120,6 +123,20 @@ class Copier(Component):
             "fixed": self.m_axi_arburst.eq(0),
             "deaf": self.s_axi_bvalid.eq(0),
         }
+        taken = Signal()
+        with m.If(self.m_axi_wvalid & self.m_axi_wready):
+            m.d.sync += taken.eq(1)
+        with m.If(registers.start_strobe):
+            m.d.sync += taken.eq(0)
+        waiting = writer.axi.awvalid
+        breaches["after_address"] = [
+            self.m_axi_wvalid.eq(writer.axi.wvalid & ~waiting),
+            writer.axi.wready.eq(self.m_axi_wready & ~waiting),
+        ]
+        breaches["before_address"] = [
+            self.m_axi_awvalid.eq(waiting & taken),
+            writer.axi.awready.eq(self.m_axi_awready & taken),
+        ]
         for index, name in enumerate(FAULTS):
             with m.If(registers.fault[index]):
                 m.d.comb += breaches[name]

@@ -11,7 +11,8 @@ from hw.boards.registry import find_memory
 from hw.compiler import compile_graph
 from hw.contract.memory_timing import DDR4_REFRESH
 from nbqnn_train.graph import run
-from sim.simulate import TraceRequest, simulate_program
+from sim.simulate import simulate_program
+from sim.traces import TraceRequest
 from tests.cli.networks import small_graph
 
 

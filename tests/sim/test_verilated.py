@@ -97,6 +97,54 @@ def test_timings_change_no_data(copier, timing):
     np.testing.assert_array_equal(copier.memory, expected)
 
 
+def test_writes_are_shown_with_their_response(copier):
+    copier.set_timing(MemoryTiming(write_latency=5000))
+    before = copier.memory.copy()
+    copy(copier, 0, HALF, 16, max_cycles=3000)
+    assert copier.statistics.write_beats
+    assert np.array_equal(copier.memory, before)
+    copier.run(5000)
+    assert copier.irq
+    assert np.array_equal(copier.memory[HALF:][:128], before[:128])
+
+
+@pytest.mark.parametrize("name", ["after_address", "before_address"])
+def test_ways_to_take_writes(copier, name):
+    """A design that waits for an address or for data to be taken first runs on some memories only.
+
+    The seed decides; without stalls data is not taken first, and addresses do not wait.
+    """
+    ends = []
+    for seed in range(12):
+        copier.reset()
+        copier.set_timing(MemoryTiming(stall_rate=0.01 if seed else 0.0, seed=seed))
+        copier.write(OFFSET["fault"], 1 << FAULTS.index(name))
+        copy(copier, 0, HALF, 16, max_cycles=5000)
+        ends.append(copier.irq)
+        if copier.irq:
+            assert np.array_equal(copier.memory[HALF:][:128], copier.memory[:128])
+    assert ends[0] == (name == "after_address")
+    assert set(ends[1:]) == {True, False}
+
+
+def test_memory_moves(copier):
+    """The same memory at another address, up to the last one there is."""
+    try:
+        for base in (0, (1 << 32) - MEMORY, 0x1234_5000):
+            copier.move_memory(base)
+            copier.memory[HALF:] = 0
+            for name, at in (("source", base), ("target", base + HALF)):
+                copier.write(OFFSET[name], at)
+            copier.write(OFFSET["beats"], HALF // 8)
+            copier.write(OFFSET["status"], 7)
+            copier.write(OFFSET["start"], 1)
+            copier.run(1_000_000)
+            assert copier.read(OFFSET["status"]) == DONE
+            assert np.array_equal(copier.memory[HALF:], copier.memory[:HALF])
+    finally:
+        copier.move_memory(BASE)
+
+
 def test_timing_is_what_was_asked_for(copier):
     """Cycles of a long copy follow from the port's and the memory's figures."""
     beats = 20_000
@@ -197,7 +245,7 @@ BREACHES = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", BREACHES)
 def test_breaches_of_the_protocol_are_seen(copier, fault):
     """And a reset makes the model usable again."""
     copier.set_timing(MemoryTiming(stall_rate=0.5))

@@ -1,0 +1,239 @@
+"""Changes a copy of the sources, one change at a time, and runs tests until one fails."""
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from hw.contract.origin import source_commit
+from nbqnn_train.graph.errors import NbqnnError
+from scripts.lines import append_line, read_lines
+from scripts.mutation.changes import Change, changes
+from scripts.mutation.tests import find_tests
+
+__all__ = ["Mutant", "Outcome", "choose", "read_journal", "run_mutants", "sources"]
+
+#: What is changed.
+_FOLDERS = ("hw/rtl", "hw/compiler")
+#: What is copied: the rest of a checkout takes no part.
+_COPIED = ("hw", "nbqnn_train", "scripts", "sim", "tests", "pyproject.toml")
+#: Longest time of one set of tests; a change that takes longer is found by its time-out.
+_LIMIT_S = 1200
+_DIGEST_LIMIT_S = 600
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change of one file, the ``index``-th that was chosen."""
+
+    index: int
+    file: str
+    change: Change
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a mutant: ``outcome`` is "killed", "survived" or "equivalent".
+
+    ``by`` is what killed it: "elaboration", tests, or tests with "(time)"; None for the others.
+    """
+
+    index: int
+    file: str
+    line: int
+    kind: str
+    before: str
+    after: str
+    outcome: str
+    by: str | None
+    seconds: float
+
+
+def sources(root: Path, only: str = "") -> dict[str, str]:
+    """Path -> text of all sources that are changed, those whose path begins with ``only``."""
+    found = {
+        str(path.relative_to(root)): path.read_text(encoding="utf-8")
+        for folder in _FOLDERS
+        for path in sorted((root / folder).rglob("*.py"))
+        if path.name != "__init__.py"
+    }
+    chosen = {name: text for name, text in found.items() if name.startswith(only)}
+    if not chosen:
+        raise NbqnnError(f"sources must begin with {' or '.join(_FOLDERS)}, not with {only!r}")
+    return chosen
+
+
+def choose(texts: dict[str, str], count: int, seed: int) -> list[Mutant]:
+    """``count`` different mutants, the same ones for the same sources and seed."""
+    every = [(file, change) for file, text in texts.items() for change in changes(text)]
+    if not 0 < count <= len(every):
+        raise NbqnnError(f"mutants must be 1...{len(every)}, not {count}")
+    chosen = random.Random(seed).sample(every, count)
+    return [Mutant(index, file, change) for index, (file, change) in enumerate(chosen)]
+
+
+def read_journal(path: Path, mutants: list[Mutant], seed: int) -> list[Outcome]:
+    """What is done already, from the lines of a journal; nothing if there is none.
+
+    Raises :exc:`NbqnnError` if the journal is of other mutants.
+    """
+    if not path.exists():
+        return []
+    try:
+        first, *lines = read_lines(path) or [{}]
+        if first["seed"] != seed:
+            raise ValueError("another seed")
+        done = [Outcome(**line) for line in lines]
+        for one in done:
+            mutant = mutants[one.index]
+            if (mutant.file, mutant.change.after) != (one.file, one.after):
+                raise ValueError("of other sources")
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise NbqnnError(
+            f"journal {str(path)!r} must be of these mutants, but is not ({error}); "
+            "remedy: another --journal, or remove it"
+        ) from None
+    return done
+
+
+def run_mutants(
+    root: Path,
+    mutants: list[Mutant],
+    seed: int,
+    journal: Path,
+    *,
+    hours: float = float("inf"),
+    progress: Callable[[Outcome], None] = lambda outcome: None,
+) -> list[Outcome]:
+    """Runs those that the journal lacks, in a copy of ``root``, and adds a line for each.
+
+    No mutant is begun after ``hours``. Raises :exc:`NbqnnError` if tests fail without a change.
+    """
+    done = read_journal(journal, mutants, seed)
+    known = {one.index for one in done}
+    left = [mutant for mutant in mutants if mutant.index not in known]
+    deadline = time.monotonic() + hours * 3600
+    if not left:
+        return done
+    if not journal.exists():
+        header = {"seed": seed, "mutants": len(mutants), "commit": source_commit()}
+        append_line(journal, header)
+    with _copy(root) as copy:
+        bench = _Bench(copy)
+        for mutant in left:
+            if time.monotonic() > deadline:
+                break
+            outcome = bench.run(mutant)
+            append_line(journal, asdict(outcome))
+            done.append(outcome)
+            progress(outcome)
+    return done
+
+
+@contextmanager
+def _copy(root: Path) -> Iterator[Path]:
+    """A copy of the sources and tests that is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="nbqnn-mutants-") as folder:
+        ignore = shutil.ignore_patterns("__pycache__", "build", "*.pyc")
+        for name in _COPIED:
+            if (root / name).is_dir():
+                shutil.copytree(root / name, Path(folder, name), ignore=ignore)
+            else:
+                shutil.copy2(root / name, Path(folder, name))
+        yield Path(folder)
+
+
+class _Bench:
+    """A copy of the tree in which mutants run one after the other."""
+
+    def __init__(self, copy: Path):
+        self._copy = copy
+        self._digest: str | None = None
+        self._sound: set[str] = set()
+
+    def run(self, mutant: Mutant) -> Outcome:
+        """The mutant's outcome; the copy is as before afterwards."""
+        began = time.monotonic()
+        tests = find_tests(mutant.file)
+        in_hardware = mutant.file.startswith("hw/rtl")
+        if in_hardware and self._digest is None:
+            self._digest = self._verilog()
+            if self._digest is None:
+                raise NbqnnError("the sources must generate Verilog without a change, but do not")
+        file = self._copy / mutant.file
+        source = file.read_text(encoding="utf-8")
+        outcome, by = "survived", None
+        try:
+            file.write_text(mutant.change.apply(source), encoding="utf-8")
+            digest = self._verilog() if in_hardware else ""
+            if digest is None:
+                outcome, by = "killed", "elaboration"
+            elif digest == self._digest:
+                outcome = "equivalent"
+            else:
+                for test in tests:
+                    if (failed := self._fails(test)) is not None:
+                        outcome, by = "killed", failed
+                        break
+        finally:
+            file.write_text(source, encoding="utf-8")
+        # A test that fails anyway proves nothing.
+        if by not in (None, "elaboration"):
+            self._check_sound(by.removesuffix(" (time)"))
+        change = mutant.change
+        return Outcome(
+            index=mutant.index,
+            file=mutant.file,
+            line=change.line,
+            kind=change.kind,
+            before=change.before,
+            after=change.after,
+            outcome=outcome,
+            by=by,
+            seconds=round(time.monotonic() - began, 1),
+        )
+
+    def _check_sound(self, test: str) -> None:
+        if test not in self._sound and self._fails(test) is not None:
+            raise NbqnnError(f"{test} must pass without a change, but fails")
+        self._sound.add(test)
+
+    def _verilog(self) -> str | None:
+        """The digest of all Verilog; None if it cannot be generated."""
+        try:
+            done = self._python(["-m", "scripts.mutation.digest"], _DIGEST_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    def _fails(self, test: str) -> str | None:
+        """The test's name if it fails, with "(time)" if it takes too long; None if it passes."""
+        options = ["-q", "-x", "-p", "no:cacheprovider", "--no-header"]
+        try:
+            done = self._python(["-m", "pytest", *options, test], _LIMIT_S)
+        except subprocess.TimeoutExpired:
+            return f"{test} (time)"
+        return None if done.returncode == 0 else test
+
+    def _python(self, arguments: list[str], limit_s: float) -> subprocess.CompletedProcess:
+        usual = {name: value for name, value in os.environ.items() if name != "NBQNN_NIGHTLY"}
+        environment = usual | {
+            "PYTHONPATH": str(self._copy),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "OMP_NUM_THREADS": "1",
+        }
+        return subprocess.run(
+            [sys.executable, *arguments],
+            cwd=self._copy,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=limit_s,
+        )
