@@ -7,14 +7,13 @@ from pathlib import Path
 
 from hw.boards.presets import load_config
 from hw.contract.config import AcceleratorConfig
-from hw.contract.files import write_text
 from hw.contract.origin import Origin, rtl_digest
 from hw.rtl.accelerator import Accelerator
 from hw.rtl.ultrascale.twins import explicit_verilog
 from hw.rtl.verilog import VerilogLibrary
 from nbqnn_train.graph.errors import NbqnnError
 
-__all__ = ["ORIGIN", "Build", "family_verilog", "read_build", "read_origin", "write_origin"]
+__all__ = ["ORIGIN", "Build", "family_verilog", "origin_json", "read_build", "read_origin"]
 
 #: In folders of netlists and bitstreams: what build they are made from.
 ORIGIN = "build.json"
@@ -104,7 +103,6 @@ def read_origin(path: Path) -> Origin | None:
         raise NbqnnError(f"file {str(path)!r}: {error}") from None
 
 
-def write_origin(design: Build, folder: Path) -> None:
-    """Puts :data:`ORIGIN` into a folder that is made from the build."""
-    text = json.dumps({"build": design.made_from.to_dict()}, indent=2) + "\n"
-    write_text(folder / ORIGIN, text)
+def origin_json(design: Build) -> str:
+    """What :data:`ORIGIN` holds in a folder that is made from the build."""
+    return json.dumps({"build": design.made_from.to_dict()}, indent=2) + "\n"

@@ -15,7 +15,7 @@ from hw.boards.registry import BOARDS
 from hw.contract.files import write_text
 from hw.rtl.verilog import emit
 from hw.synth.area import Area, ModuleAreas
-from hw.synth.build import Build, read_build, write_origin
+from hw.synth.build import ORIGIN, Build, origin_json, read_build
 from hw.synth.fit import check_fit, shares
 from hw.synth.hierarchy import direct_instances
 from hw.synth.mapping import map_modules
@@ -85,7 +85,7 @@ def synth_nextpnr(
     _check_modules(design, text)
     folder = nextpnr_folder(design.path, board)
     folder.mkdir(parents=True, exist_ok=True)
-    write_origin(design, folder)
+    write_text(folder / ORIGIN, origin_json(design))
     write_text(folder / "top.v", text)
 
     progress("Yosys")

@@ -15,7 +15,7 @@ from hw.boards.registry import BOARDS
 from hw.contract.files import write_text
 from hw.contract.origin import check_same_build
 from hw.synth.area import Area
-from hw.synth.build import ORIGIN, Build, read_build, read_origin, write_origin
+from hw.synth.build import ORIGIN, Build, origin_json, read_build, read_origin
 from hw.synth.fit import check_fit, shares
 from hw.synth.saif import reroot_saif
 from hw.synth.vivado_report import (
@@ -85,6 +85,7 @@ def write_vivado(
             f"the accelerator wants {len(top.masters)}"
         )
     contents = {
+        ORIGIN: origin_json(design),
         "rtl/nbqnn.v": design.verilog_for(board.family),
         "settings.tcl": _settings(design, board, top),
         "summary.tcl": _script("vivado_summary.tcl"),
@@ -101,7 +102,6 @@ def write_vivado(
     place.unlink(missing_ok=True)
     if activity is not None:
         reroot_saif(activity, place, design.top, [design.top] if quick else _PATH)
-    write_origin(design, folder)
     for name, text in contents.items():
         write_text(folder / name, text)
     return [*([place] if activity is not None else []), *(folder / name for name in contents)]

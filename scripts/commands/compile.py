@@ -44,9 +44,8 @@ def compile_(
     program = replace(compile_graph(load(graph), config, batch=batch), build=build.origin)
     save_program(program, out)
     result = estimate_program(program, behind)
-    if build.origin is not None:
-        result["build"] = build.origin.to_dict()
-    write_json(json, result)
+    origin = {} if build.origin is None else {"build": build.origin.to_dict()}
+    write_json(json, result.to_json() | origin)
     console.print(estimate_table(result))
     console.print(
         f"{result.cycles_per_image:,.0f} cycles per image by the cycle model, "

@@ -208,7 +208,7 @@ class _Bench:
     def _verilog(self) -> str | None:
         """The digest of all Verilog; None if it cannot be generated."""
         try:
-            done = self._python(["-m", "scripts.mutation.digest"], _DIGEST_LIMIT_S)
+            done = self._python(["-m", "tests.mutation.verilog_digest"], _DIGEST_LIMIT_S)
         except subprocess.TimeoutExpired:
             return None
         return done.stdout.strip() if done.returncode == 0 else None
