@@ -19,6 +19,8 @@ from scripts.commands.export import export
 from scripts.commands.generate import generate
 from scripts.commands.import_ import import_
 from scripts.commands.inspect import inspect
+from scripts.commands.predict import predict
+from scripts.commands.quantize import quantize
 from scripts.commands.report import report
 from scripts.commands.simulate import simulate
 from scripts.commands.synth import synth
@@ -54,6 +56,7 @@ app = typer.Typer(
 )
 app.command("check")(check)
 app.command("train")(train)
+app.command("quantize")(quantize)
 app.command("evaluate")(evaluate)
 app.command("export")(export)
 app.command("import")(import_)
@@ -61,6 +64,7 @@ app.command("inspect")(inspect)
 app.command("generate")(generate)
 app.command("compile")(compile_)
 app.command("simulate")(simulate)
+app.command("predict")(predict)
 app.command("synth")(synth)
 app.command("explore")(explore)
 app.command("report")(report)

@@ -9,9 +9,11 @@ from nbqnn_train.graph.errors import NbqnnError
 __all__ = ["read_images"]
 
 
-def read_images(path: Path) -> np.ndarray:
+def read_images(path: Path, single: tuple[int, ...] | None = None) -> np.ndarray:
     """The float32 array in the file ``path``: images (N, C, H, W), series (N, C, L) or vectors
     (N, F).
+
+    single : shape of one of them, which is taken too.
 
     Raises :exc:`NbqnnError` for any other file. Nothing in it is unpickled.
     """
@@ -22,7 +24,8 @@ def read_images(path: Path) -> np.ndarray:
         raise NbqnnError(f"images {str(path)!r} cannot be read: {error.strerror}") from None
     except ValueError:
         raise NbqnnError(f"images {str(path)!r} must be a complete .npy file of numbers") from None
-    if images.dtype != np.float32 or images.ndim not in (2, 3, 4) or 0 in images.shape:
+    fits = single is not None and images.shape == single
+    if images.dtype != np.float32 or not (fits or images.ndim in (2, 3, 4)) or 0 in images.shape:
         units = "; remedy: the units in which the network was trained, as np.float32"
         if images.dtype == np.float32 or images.dtype.kind not in "uif":
             units = ""

@@ -32,8 +32,8 @@ from pathlib import Path
 import numpy as np
 
 from nbqnn_train.data.images import DataSets, ImageSet, LabelledImages
-from nbqnn_train.data.preparation import Preparation
 from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.inputs.preparation import Preparation
 from nbqnn_train.user_code import load_function, told
 
 __all__ = ["custom_data"]

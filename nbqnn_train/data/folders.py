@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from nbqnn_train.data.decoding import SUFFIXES, read_picture
 from nbqnn_train.data.images import DataSets
-from nbqnn_train.data.preparation import Preparation
 from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.inputs.decoding import SUFFIXES, read_picture
+from nbqnn_train.inputs.preparation import Preparation
 
 __all__ = ["FolderImages", "folder"]
 

@@ -6,8 +6,8 @@ from typing import Protocol
 
 import numpy as np
 
-from nbqnn_train.data.preparation import Preparation
 from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.inputs.preparation import Preparation
 
 __all__ = ["DataSets", "ImageSet", "LabelledImages", "normalized"]
 

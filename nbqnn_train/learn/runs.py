@@ -27,6 +27,7 @@ __all__ = [
     "BEST",
     "CHECKPOINT",
     "CONFIG",
+    "MEANING",
     "PICTURES",
     "RESULT",
     "WEIGHTS",
@@ -48,6 +49,8 @@ BEST = "best.safetensors"
 WEIGHTS = "weights.safetensors"
 RESULT = "result.json"
 PICTURES = "pictures.html"
+#: Of inputs and outputs, see :mod:`nbqnn_train.inputs.meaning`.
+MEANING = "meaning.json"
 _PACKAGES = ("nbqnn", "torch", "lightning", "numpy", "safetensors")
 #: Options that say where something is computed or lies. A resumed run may have others.
 _MAY_DIFFER = ("accelerator", "data_dir", "devices", "nodes")

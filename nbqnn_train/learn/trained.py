@@ -7,12 +7,13 @@ from torch import nn
 from nbqnn_train.export import export_graph
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.graph.nodes import Graph
+from nbqnn_train.inputs.meaning import Meaning, read_meaning
 from nbqnn_train.learn.networks import float_network, load_state, quantized_network
-from nbqnn_train.learn.runs import WEIGHTS, Run, read_run
+from nbqnn_train.learn.runs import MEANING, WEIGHTS, Run, read_run
 from nbqnn_train.learn.weight_files import read_weights
 from nbqnn_train.quant.network import QuantNetwork
 
-__all__ = ["export_run", "load_run", "trained_network"]
+__all__ = ["export_run", "graph_and_meaning", "load_run", "trained_network"]
 
 
 def load_run(path: Path) -> QuantNetwork:
@@ -43,5 +44,11 @@ def trained_network(path: Path, run: Run) -> nn.Module:
 
 def export_run(path: Path) -> Graph:
     """The integer graph of the run in the folder ``path``."""
+    return graph_and_meaning(path)[0]
+
+
+def graph_and_meaning(path: Path) -> tuple[Graph, Meaning]:
+    """The integer graph of the run in the folder ``path``, and what its ends mean."""
     path = Path(path)
-    return export_graph(load_run(path), read_run(path).input_shape)
+    graph = export_graph(load_run(path), read_run(path).input_shape)
+    return graph, read_meaning(path / MEANING)

@@ -23,6 +23,7 @@ from torch import nn
 from nbqnn_train.data import DataSets, load_data, split
 from nbqnn_train.data.batches import calibration_batches
 from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.inputs.meaning import Meaning, write_meaning
 from nbqnn_train.learn.accuracy import count_correct
 from nbqnn_train.learn.allocation import keep_freed_memory
 from nbqnn_train.learn.batch_norm import synchronize_batch_norm
@@ -44,6 +45,7 @@ from nbqnn_train.learn.progress import progress_callback
 from nbqnn_train.learn.runs import (
     BEST,
     CHECKPOINT,
+    MEANING,
     PICTURES,
     RESULT,
     WEIGHTS,
@@ -244,6 +246,9 @@ def _finish(
         if isinstance(stop, EarlyStop) and stop.epoch:
             network.load_state_dict(read_weights(stop.best))
             best = {"best_epoch": stop.epoch, "validation_accuracy": stop.accuracy}
+    preparation = getattr(data.test, "preparation", None)
+    meaning = Meaning(preparation=preparation, classes=data.class_names)
+    write_meaning(out / MEANING, meaning)
     write_weights(out / WEIGHTS, network.state_dict())
     result = {
         "kind": "train",

@@ -37,12 +37,16 @@ def compile_(
     from hw.model.estimate import estimate_program
     from hw.synth.build import read_build
     from nbqnn_train.graph import load
+    from nbqnn_train.inputs.meaning import meaning_file, read_meaning, write_meaning
 
     behind = find_memory(memory)
     build = read_build(hw)
     config = build.config
     program = replace(compile_graph(load(graph), config, batch=batch), build=build.origin)
     save_program(program, out)
+    if meaning_file(graph).is_file():
+        meaning = read_meaning(meaning_file(graph), program.graph)
+        write_meaning(meaning_file(out), meaning, program.graph)
     result = estimate_program(program, behind)
     origin = {} if build.origin is None else {"build": build.origin.to_dict()}
     write_json(json, result.to_json() | origin)

@@ -22,12 +22,14 @@ def export(
 ) -> None:
     """Write the trained network as an integer graph: what it computes, to the bit."""
     from nbqnn_train.graph import save
-    from nbqnn_train.learn.trained import export_run
+    from nbqnn_train.inputs.meaning import meaning_file, write_meaning
+    from nbqnn_train.learn.trained import graph_and_meaning
 
-    graph = export_run(run)
+    graph, meaning = graph_and_meaning(run)
     if qonnx is not None:
         from nbqnn_train.qonnx import export_qonnx
 
         export_qonnx(graph, qonnx)
     save(graph, out)
+    write_meaning(meaning_file(out), meaning, graph)
     console.print(f"{len(graph.nodes)} nodes in {out}", soft_wrap=True)

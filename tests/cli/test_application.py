@@ -13,6 +13,8 @@ from scripts.cli import main
 REPOSITORY = Path(__file__).resolve().parents[2]
 COMMANDS = [
     "check",
+    "predict",
+    "quantize",
     "train",
     "evaluate",
     "export",

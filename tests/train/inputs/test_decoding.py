@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nbqnn_train.data.decoding import centred, read_picture
 from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.inputs.decoding import centred, read_picture
 
 RAMP = np.add.outer(np.arange(16), np.arange(16)).astype(np.uint8) * 8
 

@@ -1,10 +1,13 @@
 """From a picture to what a network sees."""
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from nbqnn_train.graph.errors import NbqnnError
 
 if TYPE_CHECKING:  # Pillow is there only with the extra for training
     from PIL import Image
@@ -27,10 +30,27 @@ class Preparation:
     white: float = 255
     enlarge: tuple[int, int] = (1, 1)
 
+    def __post_init__(self):
+        for name, values in (
+            ("mean", self.mean),
+            ("scale", self.scale),
+            ("white", (self.white,)),
+            ("enlarge", self.enlarge),
+        ):
+            if not all(isinstance(v, int | float) and math.isfinite(v) for v in values):
+                raise NbqnnError(f"{name.capitalize()} must be finite numbers, not {values!r:.80}")
+        if len(self.mean) != len(self.scale) or len(self.mean) not in (1, 3):
+            raise NbqnnError(
+                f"Mean and scale must be for one or three channels, not {len(self.mean)} and "
+                f"{len(self.scale)}"
+            )
+        if len(self.enlarge) != 2 or not 1 <= self.enlarge[0] / max(self.enlarge[1], 1) <= 8:
+            raise NbqnnError(f"Enlargement must be 1...8, not {self.enlarge!r}")
+
     def prepare(self, picture: "Image.Image", shape: tuple[int, int, int]) -> np.ndarray:
-        """A picture of :func:`nbqnn_train.data.decoding.read_picture` as float32 of ``shape``
+        """A picture of :func:`nbqnn_train.inputs.decoding.read_picture` as float32 of ``shape``
         (C, H, W), with one or three channels."""
-        from nbqnn_train.data.decoding import centred
+        from nbqnn_train.inputs.decoding import centred
 
         channels, height, width = shape
         picture = picture.convert("L" if channels == 1 else "RGB")

@@ -1,0 +1,28 @@
+"""What ``predict`` shows: classes of each image with their scores."""
+
+from rich.table import Table
+
+from scripts.tables import plain_table
+
+__all__ = ["predictions_table"]
+
+#: Images that are listed; all are in the JSON.
+_MOST_IMAGES = 100
+
+
+def predictions_table(result: dict) -> Table:
+    """The classes in the result of ``predict``."""
+    shown = result["predictions"][:_MOST_IMAGES]
+    title = f"By the {result['by']}; scores by {result['score']}"
+    table = plain_table("image", "class", "score", "output", title=title)
+    if len(shown) < len(result["predictions"]):
+        table.caption = f"and {len(result['predictions']) - len(shown)} more images: --json"
+    for prediction in shown:
+        for rank, one in enumerate(prediction["classes"]):
+            table.add_row(
+                "" if rank else prediction["image"],
+                one["name"],
+                f"{one['score']:.1%}",
+                f"{one['output']:g}",
+            )
+    return table

@@ -1,0 +1,128 @@
+"""``nbqnn quantize``: from a trained network in full precision to the integer graph."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nbqnn_train.convert import QuantConfig
+from nbqnn_train.data import DataSets, LabelledImages, load_data
+from nbqnn_train.export import export_graph
+from nbqnn_train.graph import Graph, NbqnnError, run, save
+from nbqnn_train.graph.report import describe
+from nbqnn_train.inputs.meaning import Meaning, meaning_file, write_meaning
+from nbqnn_train.learn.accuracy import count_correct, count_correct_graph
+from nbqnn_train.learn.networks import check_images, float_network
+from nbqnn_train.models import MODELS, check_model
+from nbqnn_train.quantize import quantize
+from scripts.images import read_images
+
+__all__ = ["quantize_network"]
+
+_BATCH = 64
+#: Outputs of a network that asks for their number, where no data set says it.
+_CLASSES = 10
+
+
+def quantize_network(
+    model: str,
+    pretrained: Path | None,
+    out: Path,
+    quantization: QuantConfig,
+    *,
+    inputs: Path | None = None,
+    data: str | None = None,
+    data_dir: Path | None = None,
+    classes: int | None = None,
+    images: int = 1024,
+    seed: int = 0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict:
+    """Quantizes a network with some inputs and writes its graph to ``out``.
+
+    Inputs are those of a ``.npy`` file or training images of a data set, at most so many
+    ``images``; labels are not used. With a data set its test images say how good the result is.
+
+    Returns
+    -------
+    dict
+        ``images`` that were used; ``nodes`` and ``weight_bytes`` of the graph; ``agreement``, the
+        share (0...1) of these images to which the graph gives the class that full precision gives;
+        ``notes`` of the conversion; with a data set also ``accuracy``, ``float_accuracy`` and
+        ``test_images``.
+    """
+    if (inputs is None) == (data is None):
+        raise NbqnnError("Inputs must be given by one of --input X.npy and --data")
+    check_model(model)
+    if pretrained is None and model in MODELS:
+        raise NbqnnError(
+            f"Weights must be given by --pretrained: {model!r} begins with random ones"
+        )
+    sets = None if data is None else load_data(data, data_dir)
+    if sets is None:
+        x = read_images(inputs)[:images]
+        outputs = classes or _CLASSES
+    else:
+        x = _training_images(sets, images, seed)
+        outputs = sets.classes
+        check_images(model, outputs, sets.input_shape)
+    network = float_network(model, outputs, x.shape[1], pretrained).eval()
+    batches = [torch.from_numpy(x[at : at + _BATCH]) for at in range(0, len(x), _BATCH)]
+    quantized = quantize(
+        network,
+        batches,
+        quantization,
+        images=images,
+        seed=seed,
+        progress=lambda done, total, _: progress(done, total),
+    )
+    graph = export_graph(quantized, tuple(x.shape[1:]))
+    result = {
+        "images": len(x),
+        "nodes": len(graph.nodes),
+        "weight_bytes": sum(row.bytes for row in describe(graph)),
+        "agreement": _agreement(network, graph, batches),
+        "notes": list(quantized.notes),
+    }
+    if sets is not None:
+        result |= _accuracies(network, graph, sets.test)
+    save(graph, out)
+    write_meaning(meaning_file(out), _meaning(sets), graph)
+    return result
+
+
+def _training_images(sets: DataSets, images: int, seed: int) -> np.ndarray:
+    """Some of the training images, not augmented, the same for the same seed."""
+    order = np.random.default_rng(seed).permutation(len(sets.train))
+    return sets.train.images(order[:images])
+
+
+def _agreement(network: nn.Module, graph: Graph, batches: Sequence[Tensor]) -> float | None:
+    """Share of images with the same class; None where the output is no vector of classes."""
+    equal = count = 0
+    with torch.no_grad():
+        for batch in batches:
+            wanted = network(batch)
+            codes = np.asarray(run(graph, batch.numpy()))
+            if not isinstance(wanted, Tensor) or wanted.ndim != 2 or codes.shape != wanted.shape:
+                return None
+            equal += int((codes.argmax(axis=1) == wanted.numpy().argmax(axis=1)).sum())
+            count += len(batch)
+    return equal / count
+
+
+def _accuracies(network: nn.Module, graph: Graph, test: LabelledImages) -> dict:
+    return {
+        "float_accuracy": count_correct(network, test) / len(test),
+        "accuracy": count_correct_graph(graph, test) / len(test),
+        "test_images": len(test),
+    }
+
+
+def _meaning(sets: DataSets | None) -> Meaning:
+    if sets is None:
+        return Meaning()
+    preparation = getattr(sets.test, "preparation", None)
+    return Meaning(preparation=preparation, classes=sets.class_names)
