@@ -38,8 +38,8 @@ def parsed_shape(text: str) -> tuple[int, ...]:
 
 
 def input_of(
-    model: str, shape: str | None, classes: int, data: str | None, data_dir: Path | None
-) -> tuple[tuple[int, ...], int]:
+    model: str, shape: str | None, classes: int | None, data: str | None, data_dir: Path | None
+) -> tuple[tuple[int, ...], int | None]:
     """Shape of the input and number of classes, as given or those of a data set."""
     if (shape is None) == (data is None):
         raise NbqnnError(f"Input of {model!r} must be given by one of --shape C,H,W and --data")
@@ -61,7 +61,7 @@ def hardware_of(build: Path | None, preset: str | None, act_bits: int) -> Accele
 def check_network(
     model: str,
     shape: tuple[int, ...],
-    classes: int,
+    classes: int | None,
     quantization: QuantConfig,
     hardware: AcceleratorConfig,
     pretrained: Path | None = None,

@@ -81,6 +81,7 @@ def predict(
     sigmoid = graph.final == ("sigmoid",)
     scores = 1 / (1 + np.exp(-values)) if sigmoid else _softmax(values)
     return found | {
+        "kind": "predict",
         "score": "sigmoid" if sigmoid else "softmax",
         "predictions": [
             {"image": label, "classes": _best(value, score, top, names)}

@@ -22,8 +22,6 @@ from scripts.images import read_images
 __all__ = ["quantize_network"]
 
 _BATCH = 64
-#: Outputs of a network that asks for their number, where no data set says it.
-_CLASSES = 10
 
 
 def quantize_network(
@@ -63,7 +61,7 @@ def quantize_network(
     sets = None if data is None else load_data(data, data_dir)
     if sets is None:
         x = read_images(inputs)[:images]
-        outputs = classes or _CLASSES
+        outputs = classes
     else:
         x = _training_images(sets, images, seed)
         outputs = sets.classes
@@ -80,6 +78,7 @@ def quantize_network(
     )
     graph = export_graph(quantized, tuple(x.shape[1:]))
     result = {
+        "kind": "quantize",
         "images": len(x),
         "nodes": len(graph.nodes),
         "weight_bytes": sum(row.bytes for row in describe(graph)),

@@ -20,7 +20,7 @@ __all__ = ["check_images", "float_network", "load_state", "quantized_network"]
 _SHOWN_KEYS = 3
 
 
-def float_network(name: str, classes: int, channels: int, weights: Path | None) -> nn.Module:
+def float_network(name: str, classes: int | None, channels: int, weights: Path | None) -> nn.Module:
     """The network called ``name`` in full precision, with the weights of a file if there is one."""
     network = build_model(name, classes, channels)
     if weights is not None:

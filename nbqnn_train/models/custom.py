@@ -18,12 +18,12 @@ def model_function(name: str) -> UserFunction:
     return load_function(name, "Model")
 
 
-def custom_model(name: str, classes: int, channels: int) -> nn.Module:
+def custom_model(name: str, classes: int | None, channels: int) -> nn.Module:
     """The network that the function ``name`` returns.
 
     It is called with those of ``classes`` (outputs) and ``channels`` (of the input; features of a
     vector) that it has a parameter for, by name. Without one of them it returns the network for
-    the data set at hand.
+    the data set at hand. ``classes`` None leaves the function its own number.
     """
     function = model_function(name)
     if isinstance(function.function, nn.Module):
@@ -49,6 +49,10 @@ def custom_model(name: str, classes: int, channels: int) -> nn.Module:
         )
     offered = {"classes": classes, "channels": channels}
     wanted = {p.name for p in parameters}
+    if classes is None and "classes" in wanted:
+        if any(p.name == "classes" and p.default is p.empty for p in parameters):
+            raise NbqnnError(f"Model {name!r} must be told its number of classes")
+        wanted.remove("classes")
     network = function(**{key: offered[key] for key in _OFFERED if key in wanted})
     if not isinstance(network, nn.Module):
         raise NbqnnError(

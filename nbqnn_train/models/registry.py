@@ -20,6 +20,7 @@ from nbqnn_train.user_code import is_user_name
 
 __all__ = ["MODELS", "build_model", "check_model"]
 
+_CLASSES = 10
 #: Each takes the number of classes and of input channels.
 MODELS: dict[str, Callable[[int, int], nn.Module]] = {
     "alexnet": AlexNet,
@@ -57,10 +58,12 @@ def check_model(name: str) -> None:
     )
 
 
-def build_model(name: str, classes: int, channels: int) -> nn.Module:
+def build_model(name: str, classes: int | None, channels: int) -> nn.Module:
     """The network called ``name``, freshly initialised, for so many classes and input channels;
-    or what the user's function of that name returns, see :mod:`nbqnn_train.models.custom`."""
+    or what the user's function of that name returns, see :mod:`nbqnn_train.models.custom`.
+
+    ``classes`` None is 10, or the number that a user's function has by itself."""
     check_model(name)
     if name in MODELS:
-        return MODELS[name](classes, channels)
+        return MODELS[name](_CLASSES if classes is None else classes, channels)
     return custom_model(name, classes, channels)

@@ -15,8 +15,9 @@ def check(
     model: ModelOption,
     shape: ShapeOption = None,
     classes: Annotated[
-        int, typer.Option(min=1, max=1 << 20, help="Outputs, for networks that ask for them.")
-    ] = 10,
+        int | None,
+        typer.Option(min=1, max=1 << 20, help="Outputs, for networks that ask for them."),
+    ] = None,
     data: Annotated[
         str | None, typer.Option(help="Data set that gives shape and classes in their place.")
     ] = None,
