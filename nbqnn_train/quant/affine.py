@@ -15,6 +15,8 @@ class AffineNorm(nn.Module):
     """
 
     eps = 0.0
+    #: Of a running mean, which there is none of.
+    momentum: float | None = None
 
     def __init__(self, channels: int, scale: Tensor | None, offset: Tensor | None):
         super().__init__()

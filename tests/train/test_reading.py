@@ -12,12 +12,13 @@ from torch.nn.utils import prune
 from nbqnn_train.convert import NetworkRefused, QuantConfig, calibrate, convert
 from nbqnn_train.export import export_graph
 from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.quant.calibration import estimate_means
 from nbqnn_train.quant.ops import TrainingOp
 from nbqnn_train.quant.reading import elementwise, layers, windows
 from nbqnn_train.quant.reading.rules import RULES
 from nbqnn_train.quant.real import real_values
 from tests.train.exactness import assert_exact
-from tests.train.networks.parts import DropPath, Net, conv, conv_bn
+from tests.train.networks.parts import DropPath, FrozenBatchNorm, Net, conv, conv_bn
 
 X = torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
@@ -197,6 +198,17 @@ def not_a_number() -> nn.Module:
 def test_weights_that_cannot_be_converted(build, message):
     with pytest.raises(NbqnnError, match=message):
         convert(build(), QuantConfig())
+
+
+def test_frozen_norms_stay_when_means_are_estimated():
+    module = nn.Sequential(conv(3, 4), FrozenBatchNorm(4), nn.ReLU(), FrozenBatchNorm(4))
+    network = converted(module)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    network.mode.folded = True
+    estimate_means(network, [X])
+    network.train()(X)
+    assert all(torch.equal(before[name], t) for name, t in network.state_dict().items())
+    assert_exact(network, X.numpy())
 
 
 # Sizes of inputs.
