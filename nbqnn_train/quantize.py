@@ -5,12 +5,13 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from nbqnn_train.convert import QuantConfig, convert
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.quant.calibration import calibrate_network, estimate_means
 from nbqnn_train.quant.finite import check_finite
-from nbqnn_train.quant.inputs import Batches, checked_inputs
+from nbqnn_train.quant.inputs import Batches, read_inputs
 from nbqnn_train.quant.network import QuantNetwork
 from nbqnn_train.quant.real import real_values
 from nbqnn_train.quant.sequential import round_network
@@ -37,6 +38,7 @@ def quantize(
     *,
     images: int = 1024,
     seed: int = 0,
+    example=None,
     progress: Progress | None = None,
 ) -> QuantNetwork:
     """A quantized copy of a trained ``module``, in evaluation mode: what is exported, to the bit.
@@ -50,6 +52,8 @@ def quantize(
         the network was trained with; a few hundred plain ones are plenty.
     images : at most so many are read; their activations are in memory together.
     seed : of the positions in maps that are looked at. Equal arguments give equal results.
+    example : for a module that takes several inputs or has unusual ones; see
+        :func:`nbqnn_train.convert.convert`.
     progress : called after each layer, and after what follows.
 
     Raises :class:`NbqnnError` where ``module`` cannot be converted, a weight or an input is not
@@ -57,15 +61,14 @@ def quantize(
     """
     if type(seed) is not int or not 0 <= seed < 1 << 32:
         raise NbqnnError(f"Seed must be in 0..{(1 << 32) - 1}, not {seed!r}")
-    network = convert(module, config)
+    network = convert(module, config, example)
     _check_weights(network)
     _unshare(network)
     inputs = _read(network, batches, images)
     report = _Report(progress, len(network.weighted_layers()) + 2)
-    held_out = inputs[::_HELD_OUT].split(_BATCH)
-    kept = torch.arange(len(inputs)) % _HELD_OUT != 0
-    seen = list(inputs[kept].split(_BATCH))
-    wanted = [real_values(network, part)[network.output] for part in held_out]
+    kept = torch.arange(len(inputs[0])) % _HELD_OUT != 0
+    held_out, seen = _batches(inputs, ~kept), _batches(inputs, kept)
+    wanted = [_real_outputs(network, batch) for batch in held_out]
     network.mode.blend = 0.0  # formats of real weights' outputs
     calibrate_network(network, seen)
     network.mode.blend, network.mode.refresh = 1.0, False
@@ -105,18 +108,25 @@ def _unshare(network: QuantNetwork) -> None:
         layer.bias = copy.deepcopy(layer.bias)
 
 
-def _read(network: QuantNetwork, batches: Batches, most: int) -> Tensor:
+def _read(network: QuantNetwork, batches: Batches, most: int) -> list[Tensor]:
+    """All that is read of each input."""
     if type(most) is not int or most < _FEWEST:
         raise NbqnnError(f"Images to quantize with must be at least {_FEWEST}, not {most!r}")
-    parts, count = [], 0
-    for part in checked_inputs(network, batches):
-        parts.append(part)
-        count += len(part)
-        if count >= most:
-            break
+    parts = read_inputs(network, batches, most)
+    count = sum(len(part[0]) for part in parts)
     if count < _FEWEST:
         raise NbqnnError(f"Images to quantize with must be at least {_FEWEST}, not {count}")
-    return torch.cat(parts)[:most]
+    return [torch.cat(columns) for columns in zip(*parts, strict=True)]
+
+
+def _batches(inputs: list[Tensor], chosen: Tensor) -> list[tuple[Tensor, ...]]:
+    chosen = chosen.to(inputs[0].device)
+    return list(zip(*(part[chosen].split(_BATCH) for part in inputs), strict=True))
+
+
+def _real_outputs(network: QuantNetwork, batch: tuple[Tensor, ...]) -> list[Tensor]:
+    shapes = tuple(tuple(part.shape[1:]) for part in batch)
+    return network.returned(real_values(network, *batch), shapes)
 
 
 def _offsets(network: QuantNetwork) -> dict[str, Tensor]:
@@ -134,9 +144,9 @@ def _set_offsets(network: QuantNetwork, offsets: dict[str, Tensor]) -> None:
 
 def _finish(
     network: QuantNetwork,
-    seen: list[Tensor],
+    seen: list[tuple[Tensor, ...]],
     before: dict[str, Tensor],
-    held_out: list[tuple[Tensor, Tensor]],
+    held_out: list[tuple[tuple[Tensor, ...], list[Tensor]]],
 ) -> None:
     """Keeps those offsets with which outputs of inputs held out are nearest to the wanted ones.
 
@@ -158,9 +168,13 @@ def _finish(
         calibrate_network(network, seen)
 
 
-def _distance(network: QuantNetwork, held_out: list[tuple[Tensor, Tensor]]) -> float:
+def _distance(
+    network: QuantNetwork, held_out: list[tuple[tuple[Tensor, ...], list[Tensor]]]
+) -> float:
     """Sum of squares of what outputs are off."""
+    total = 0.0
     with torch.no_grad():
-        return sum(
-            float((network(x) - wanted).square().sum(dtype=torch.float64)) for x, wanted in held_out
-        )
+        for batch, wanted in held_out:
+            for output, real in zip(pytree.tree_leaves(network(*batch)), wanted, strict=True):
+                total += float((output - real).square().sum(dtype=torch.float64))
+    return total

@@ -12,15 +12,13 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.learn.memory_format import in_fast_layout
-from nbqnn_train.learn.phases import Phase, Schedule
+from nbqnn_train.learn.phases import Schedule
 from nbqnn_train.learn.recipes import Recipe
-from nbqnn_train.quant.calibration import calibrate_network, estimate_means
 from nbqnn_train.quant.network import QuantNetwork
+from nbqnn_train.quantized_training import Phases, divided_parameters
 
-__all__ = ["ParameterGroup", "QuantizedTraining", "TrainingModule"]
+__all__ = ["ParameterGroup", "QuantizedTrainingModule", "TrainingModule"]
 
-#: Steps grow by at most this factor while the blend's derivative shrinks.
-_LARGEST_STEP_GROWTH = 1e3
 _MOMENTUM = 0.9
 _TEMPERATURE = 4.0
 
@@ -145,7 +143,7 @@ class TrainingModule(lightning.LightningModule):
         }
 
 
-class QuantizedTraining(TrainingModule):
+class QuantizedTrainingModule(TrainingModule):
     """Trains a quantized network through the phases of ``schedule``.
 
     calibration : inputs from which formats are taken, and means when batch norm is folded.
@@ -156,6 +154,7 @@ class QuantizedTraining(TrainingModule):
     def __init__(self, network: QuantNetwork, *arguments, calibration: list[Tensor], **options):
         super().__init__(network, *arguments, **options)
         self.calibration = calibration
+        self.phases = Phases(self.network, self.schedule, calibration)
         self._entered: int | None = None
 
     @property
@@ -164,18 +163,12 @@ class QuantizedTraining(TrainingModule):
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """Gamma stands still with the weights if it is projected with them."""
-        weights, others = _weights_and_others(self.network)
-        layers = self.network.weighted_layers().values()
-        projected = {
-            layer.norm.weight for layer in layers if layer.shift_mode and layer.norm is not None
-        }
+        parts = divided_parameters(self.network)
         still = self.schedule.weight_learning_rate
         return [
-            ParameterGroup(weights, self.recipe.weight_decay, still),
-            ParameterGroup([p for p in others if p in projected], 0.0, still),
-            ParameterGroup(
-                [p for p in others if p not in projected], 0.0, self.schedule.learning_rate
-            ),
+            ParameterGroup(parts.weights, self.recipe.weight_decay, still),
+            ParameterGroup(parts.projected, 0.0, still),
+            ParameterGroup(parts.others, 0.0, self.schedule.learning_rate),
         ]
 
     def on_train_batch_start(self, batch, batch_idx: int) -> None:
@@ -184,25 +177,12 @@ class QuantizedTraining(TrainingModule):
         if step == self._entered:  # a further batch of the same step
             return
         self._entered = step
-        phase = self.schedule.phase(step)
-        self._enter(phase)
-        if step == self.schedule.fold_step:
-            estimate_means(self.network, self._inputs())
-        if phase.calibrate:
-            calibrate_network(self.network, self._inputs())
+        self.phases.enter(step)
 
     def on_train_batch_end(self, outputs, batch, batch_idx: int) -> None:
         """Takes means again at the end: biases have learned since batch norm was folded."""
-        if self.global_step == self.schedule.steps and self.network.mode.folded:
-            estimate_means(self.network, self._inputs())
-
-    def _enter(self, phase: Phase) -> None:
-        mode = self.network.mode
-        mode.blend, mode.activations = phase.blend, phase.activations
-        mode.folded, mode.refresh = phase.folded, phase.refresh
-
-    def _inputs(self) -> list[Tensor]:
-        return [batch.to(self.device) for batch in self.calibration]
+        if self.global_step == self.schedule.steps:
+            self.phases.finish()
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         loss = super().training_step(batch, batch_idx)
@@ -211,10 +191,4 @@ class QuantizedTraining(TrainingModule):
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Lets steps grow as the derivative 1 - λ of the blend shrinks."""
-        mode = self.network.mode
-        if mode.blend == 1:
-            return
-        growth = min(1 / (1 - mode.blend), _LARGEST_STEP_GROWTH)
-        for layer in self.network.weighted_layers().values():
-            if layer.estimator.grows_steps and layer.weight.grad is not None:
-                layer.weight.grad.mul_(growth)
+        self.phases.grow_gradients()

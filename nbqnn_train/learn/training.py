@@ -31,7 +31,7 @@ from nbqnn_train.learn.config import TrainConfig
 from nbqnn_train.learn.data import TrainingData
 from nbqnn_train.learn.early_stop import EarlyStop
 from nbqnn_train.learn.histograms import WeightHistograms
-from nbqnn_train.learn.module import QuantizedTraining, TrainingModule
+from nbqnn_train.learn.module import QuantizedTrainingModule, TrainingModule
 from nbqnn_train.learn.networks import check_images, float_network, quantized_network
 from nbqnn_train.learn.phases import Schedule
 from nbqnn_train.learn.pictures import (
@@ -171,7 +171,7 @@ def _training_module(config: TrainConfig, data: DataSets) -> TrainingModule:
     calibration = calibration_batches(
         data.train, _CALIBRATION_IMAGES, max(batch_size, 128), config.seed, margin=data.margin
     )
-    return QuantizedTraining(network, teacher=teacher, calibration=calibration, **options)
+    return QuantizedTrainingModule(network, teacher=teacher, calibration=calibration, **options)
 
 
 def _trainer(config: TrainConfig, out: Path) -> lightning.Trainer:

@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nbqnn_train.quant.formats import Format
 from nbqnn_train.quant.network import QuantNetwork
-from nbqnn_train.quant.ops import AvgPoolOp, ConcatOp, InputOp
+from nbqnn_train.quant.ops import AvgPoolOp, ConcatOp, InputOp, TrainingOp
 
 __all__ = ["calibrate_network", "choose_formats", "estimate_means"]
 
@@ -34,12 +34,14 @@ def estimate_means(network: QuantNetwork, batches: Iterable[Tensor]) -> None:
     layer with the codes of the layers before it; their scales, from which the levels of the
     weights follow, stay."""
     mode = network.mode
-    norms = [op.norm for op in network.ops.values() if getattr(op, "norm", None) is not None]
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
     before = [norm.momentum for norm in norms]
     folded, refresh = mode.folded, mode.refresh
     was_training = network.training
     mode.folded, mode.refresh = False, False
     network.train()
+    for op in network.ops.values():
+        op.train(not isinstance(op, TrainingOp))
     try:
         with torch.no_grad():
             for number, batch in enumerate(batches, 1):

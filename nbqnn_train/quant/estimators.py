@@ -31,8 +31,8 @@ def reconstructed(latent: Tensor, quantized: Tensor, lam: float) -> Tensor:
 
     While ``lam`` < 1 the gradient is that of the function that was computed, and not zero. The
     factor shrinks as the blend approaches the staircase; the training loop divides it out of the
-    step size (see :class:`~nbqnn_train.learn.module.QuantizedTraining`). Source of the blend: Chen
-    et al., arXiv 2004.02396; the schedule of ``lam`` and the step size are ours.
+    step size (see :mod:`nbqnn_train.quantized_training`). Source of the blend: Chen et al., arXiv
+    2004.02396; the schedule of ``lam`` and the step size are ours.
     """
     if lam == 0:
         return latent

@@ -9,7 +9,7 @@ from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.quant.finite import check_finite
 from nbqnn_train.quant.network import QuantNetwork
 
-__all__ = ["Batches", "checked_inputs"]
+__all__ = ["Batches", "checked_inputs", "read_inputs"]
 
 #: Inputs alone, or beside their labels as a ``DataLoader`` gives them.
 Batches = Iterable[Tensor | tuple[Tensor, ...] | list[Tensor]]
@@ -67,6 +67,18 @@ def _check_tensor(what: str, batch: object, part: object) -> None:
             f"{what} must hold inputs along its first axis, not be of shape {tuple(part.shape)}"
         )
     check_finite(what, part)
+
+
+def read_inputs(network: QuantNetwork, batches: Batches, most: int) -> list[tuple[Tensor, ...]]:
+    """The first inputs of ``batches``, checked, in batches as they come: at most ``most``."""
+    found: list[tuple[Tensor, ...]] = []
+    for batch in checked_inputs(network, batches):
+        parts = batch if isinstance(batch, tuple) else (batch,)
+        found.append(tuple(part[:most] for part in parts))
+        most -= len(parts[0])
+        if most <= 0:
+            break
+    return found
 
 
 def _kind(batch: object) -> str:

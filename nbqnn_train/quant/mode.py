@@ -14,6 +14,8 @@ class Mode:
     activations : whether activations are quantized.
     folded : whether the running mean is subtracted instead, as in the exported graph.
     refresh : whether training steps with quantized weights choose their exponents anew.
+    settled : whether weights stand still where blend is 1, as at the end of a schedule. Without a
+        schedule they learn: the gradient passes straight through to the latent weights.
     calibrating : activations stay real and their ranges are recorded.
     """
 
@@ -21,4 +23,5 @@ class Mode:
     activations: bool = True
     folded: bool = False
     refresh: bool = True
+    settled: bool = False
     calibrating: bool = False

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from nbqnn_train.quant.activations import ActivationQuantizer
 from nbqnn_train.quant.affine import AffineNorm
 from nbqnn_train.quant.centering import TINY, centered, remember_mean
-from nbqnn_train.quant.estimators import estimator
+from nbqnn_train.quant.estimators import estimator, straight_through
 from nbqnn_train.quant.fold import (
     MULTIPLIER_LOG2_SHIFT_MODE,
     Requantization,
@@ -203,7 +203,9 @@ class WeightedLayer(nn.Module):
         gain = self._gain()
         folded = self.weight * self._per_channel(self._fold(gain))
         exponent = self.exponent if source is None else self._allowed_exponent(source)
-        weight = self.estimator.blend(folded, self._project(folded, exponent), mode.blend)
+        learns = mode.blend == 1 and not mode.settled
+        blend = straight_through if learns else self.estimator.blend
+        weight = blend(folded, self._project(folded, exponent), mode.blend)
         out = self._linear(value, weight)
         if not self.shift_mode:
             out = out * self._on_output(gain.abs())

@@ -9,7 +9,7 @@ import torch
 from nbqnn_train.data import load_data
 from nbqnn_train.data.batches import train_loader
 from nbqnn_train.learn.config import TrainConfig
-from nbqnn_train.learn.module import QuantizedTraining
+from nbqnn_train.learn.module import QuantizedTrainingModule
 from nbqnn_train.learn.training import train
 from nbqnn_train.quant import calibration
 from nbqnn_train.quant.calibration import estimate_means
@@ -27,7 +27,7 @@ def test_folding_changes_little(tmp_path, monkeypatch):
     """0.04 of the output; 0.3 where the batch's variance counted until then, 0.7 where exponents
     were chosen anew, so that weights were others altogether.
     """
-    start = QuantizedTraining.on_train_batch_start
+    start = QuantizedTrainingModule.on_train_batch_start
     errors = []
 
     def compared(self, batch, batch_idx):
@@ -38,7 +38,7 @@ def test_folding_changes_little(tmp_path, monkeypatch):
             folded = outputs(self.network, x, folded=True)
             errors.append(float((folded - live).norm() / live.norm()))
 
-    monkeypatch.setattr(QuantizedTraining, "on_train_batch_start", compared)
+    monkeypatch.setattr(QuantizedTrainingModule, "on_train_batch_start", compared)
     train(TrainConfig(model="digits", data="digits", bits=2, epochs=6), tmp_path / "run")
     assert len(errors) == 1
     assert errors[0] < 0.1
@@ -48,9 +48,9 @@ def test_folding_changes_little(tmp_path, monkeypatch):
 def trained(tmp_path, monkeypatch):
     """Trains the digits and gives back the module that did."""
     modules = []
-    start = QuantizedTraining.on_train_start
+    start = QuantizedTrainingModule.on_train_start
     monkeypatch.setattr(
-        QuantizedTraining, "on_train_start", lambda self: (modules.append(self), start(self))
+        QuantizedTrainingModule, "on_train_start", lambda self: (modules.append(self), start(self))
     )
 
     def run(**options):
@@ -72,7 +72,7 @@ def test_formats_and_means_are_taken_when_the_schedule_says(trained, monkeypatch
             taken.append((name, network.mode.blend, network.mode.folded))
             method(network, batches)
 
-        monkeypatch.setattr(f"nbqnn_train.learn.module.{name}", recorded)
+        monkeypatch.setattr(f"nbqnn_train.quantized_training.{name}", recorded)
     schedule = trained().schedule
     steps = [
         ("calibrate_network", schedule.learn_step),
@@ -111,14 +111,14 @@ def test_weights_stand_still_while_biases_follow(trained, monkeypatch, estimator
     """Momentum and weight decay would move them on, and some across the middle of two levels. Gamma
     stands still where it is projected with them; as a multiplier it follows."""
     settled = []
-    step = QuantizedTraining.training_step
+    step = QuantizedTrainingModule.training_step
 
     def recorded(self, batch, batch_idx):
         if self.global_step == self.schedule.settle_step:
             settled.append(copy.deepcopy(self.network))
         return step(self, batch, batch_idx)
 
-    monkeypatch.setattr(QuantizedTraining, "training_step", recorded)
+    monkeypatch.setattr(QuantizedTrainingModule, "training_step", recorded)
     network = trained(estimator=estimator, requant_mode=requant_mode).network
     (before,) = settled
     formats = network.formats()

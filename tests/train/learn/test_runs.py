@@ -18,7 +18,7 @@ from nbqnn_train.graph import save
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.learn.accuracy import count_correct
 from nbqnn_train.learn.config import TrainConfig, merge_config, read_config
-from nbqnn_train.learn.module import QuantizedTraining, TrainingModule
+from nbqnn_train.learn.module import QuantizedTrainingModule, TrainingModule
 from nbqnn_train.learn.networks import float_network, load_state
 from nbqnn_train.learn.phases import Schedule
 from nbqnn_train.learn.trained import export_run, load_run
@@ -140,7 +140,7 @@ def test_gradients_are_clipped_to_a_norm(tmp_path, monkeypatch):
         if gradients:  # of the step before
             norms.append(float(torch.stack(gradients).norm()))
 
-    monkeypatch.setattr(QuantizedTraining, "on_before_zero_grad", recorded)
+    monkeypatch.setattr(QuantizedTrainingModule, "on_before_zero_grad", recorded)
     train(TrainConfig(**OPTIONS), tmp_path / "free")
     free, norms[:] = max(norms), []
     train(TrainConfig(**OPTIONS, clip_gradients=0.5), tmp_path / "clipped")
