@@ -10,10 +10,10 @@ from torch.utils import _pytree as pytree
 from nbqnn_train.convert import QuantConfig, convert
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.quant.calibration import calibrate_network, estimate_means
-from nbqnn_train.quant.finite import check_finite
 from nbqnn_train.quant.inputs import Batches, read_inputs
 from nbqnn_train.quant.network import QuantNetwork
 from nbqnn_train.quant.real import real_values
+from nbqnn_train.quant.self_check import check_network
 from nbqnn_train.quant.sequential import round_network
 
 __all__ = ["quantize"]
@@ -22,6 +22,8 @@ __all__ = ["quantize"]
 _FEWEST = 16
 #: Of so many inputs one is held out to choose between ways to finish.
 _HELD_OUT = 8
+#: Inputs on which the network is compared with its module first.
+_CHECKED = 4
 #: Inputs computed at a time.
 _BATCH = 32
 #: How names of what is added to outputs end.
@@ -62,9 +64,9 @@ def quantize(
     if type(seed) is not int or not 0 <= seed < 1 << 32:
         raise NbqnnError(f"Seed must be in 0..{(1 << 32) - 1}, not {seed!r}")
     network = convert(module, config, example)
-    _check_weights(network)
-    _unshare(network)
     inputs = _read(network, batches, images)
+    check_network(network, [part[:_CHECKED] for part in inputs])
+    _unshare(network)
     report = _Report(progress, len(network.weighted_layers()) + 2)
     kept = torch.arange(len(inputs[0])) % _HELD_OUT != 0
     held_out, seen = _batches(inputs, ~kept), _batches(inputs, kept)
@@ -90,12 +92,6 @@ class _Report:
         self.done += 1
         if self.progress is not None:
             self.progress(self.done, self.total, what)
-
-
-def _check_weights(network: QuantNetwork) -> None:
-    for name, op in network.ops.items():
-        for part, tensor in op.state_dict().items():
-            check_finite(f"Layer {name!r}: {part}", tensor)
 
 
 def _unshare(network: QuantNetwork) -> None:

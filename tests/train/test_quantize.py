@@ -177,7 +177,7 @@ def test_weights_of_one_layer_only_where_widths_differ():
             {},
             r"Batch 0 of the inputs must be finite, not ",
         ),
-        ([images(16, size=16)], {}, "Batch 0 of the inputs must fit the network, not be of shape"),
+        ([images(16, size=16)], {}, "Input shape (2, 16, 16) must fit the network: "),
     ],
 )
 def test_refused(batches, options, message):
@@ -190,8 +190,39 @@ def test_refused(batches, options, message):
 def test_weights_that_are_no_numbers():
     module = separable()
     module.linear.weight.data[1, 2] = float("nan")
-    with pytest.raises(NbqnnError, match=r"^Layer 'linear': weight must be finite, not nan at"):
+    with pytest.raises(
+        NbqnnError, match=r"^Weights of Separable: linear\.weight must be finite, not nan"
+    ):
         quantize(module, [images()], QuantConfig())
+
+
+class Shared(nn.Module):
+    """One convolution on two inputs, in turn; two outputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(2, 2, 3, padding=1)
+        self.norm = nn.BatchNorm2d(2)
+
+    def forward(self, x, y):
+        x = self.norm(self.conv(x)).relu()
+        return {"sum": self.norm(self.conv(x + y)).relu(), "first": x}
+
+
+def test_shared_weights_several_inputs_and_outputs():
+    """What is shared is rounded for each place on its own."""
+    torch.manual_seed(0)
+    module = randomized(Shared(), 7).eval()
+    module.norm.weight.data.abs_().add_(0.5)
+    x, y, fresh = images(), images(seed=1), (images(seed=2), images(seed=3))
+    network = quantize(module, [(x, y, "names")], QuantConfig(weight_bits=4), example=(x, y))
+    with torch.no_grad():
+        wanted, found = module(*fresh), network(*fresh)
+    assert wanted.keys() == found.keys()
+    for name, real in wanted.items():
+        assert float((found[name] - real).square().sum() / real.square().sum()) < 0.02
+    first, second = network.weighted_layers().values()
+    assert not torch.equal(first.weight, second.weight)
 
 
 def test_layers_that_give_only_zeros():

@@ -183,6 +183,8 @@ def test_clipping_in_between_is_three_calls_in_place_of_one():
     assert_same(network, trained())
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:.*many workers.*")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*logging interval.*")
 def test_lightning_calls_the_optimizer_itself():
     class Loop(lightning.LightningModule):
         def __init__(self):
@@ -219,7 +221,8 @@ def test_accelerate_prepares_the_optimizer():
     accelerator = accelerate.Accelerator(cpu=True)
     network, optimizer, _ = prepared()
     network, optimizer = accelerator.prepare(network, optimizer)
-    training = QuantizedTraining(network, optimizer, steps=STEPS, batches=loader())
+    inner = accelerator.unwrap_model(network)
+    training = QuantizedTraining(inner, optimizer, steps=STEPS, batches=loader())
     for images, labels in batches():
         optimizer.zero_grad()
         accelerator.backward(F.cross_entropy(network(images), labels))
