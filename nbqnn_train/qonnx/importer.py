@@ -7,7 +7,7 @@ model's own float32 evaluation rounds, it can differ.
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nbqnn_train.graph.errors import GraphError
 from nbqnn_train.graph.nodes import Clip, Graph
@@ -148,7 +148,7 @@ def import_model(
     if refusals:
         raise refusals.error()
     outputs = _apart(reader, outputs)
-    graph = reader.graph([output.node for output in outputs])
+    graph = reader.graph([output.node for output in outputs], [output.final for output in outputs])
     notes = reader.notes + _flaw_notes(reader.flaws)
     last = tuple(item.name for item in model.inputs if item.channels_last)
     notes += [f"input {name!r} is taken channels first, (N, C, H, W)" for name in last]
@@ -167,7 +167,7 @@ def _apart(reader: Reader, outputs: list[tails.Output]) -> list[tails.Output]:
             copy = Clip(
                 name=reader.free(output.tensor), input=output.node, low=kind.low, high=kind.high
             )
-            output = tails.Output(reader.put(copy), output.tensor, output.rounded)
+            output = replace(output, node=reader.put(copy))
         result[output.node] = output
         tensors.add(output.tensor)
     return list(result.values())

@@ -111,8 +111,11 @@ class Reader:
         at = 0 if span.low.size == 1 else channel
         return int(span.low[at]), int(span.high[at])
 
-    def graph(self, outputs: list[str]) -> Graph:
-        """The nodes that ``outputs`` need, as narrow as is proved, valid."""
+    def graph(self, outputs: list[str], final: list[str]) -> Graph:
+        """The nodes that ``outputs`` need, as narrow as is proved, valid.
+
+        final : what the model applies after each output.
+        """
         needed = set(outputs)
         for node in reversed(self.nodes.values()):
             if node.name in needed:
@@ -121,7 +124,8 @@ class Reader:
         names = self._shortened(needed)
         graph = Graph(
             nodes=tuple(_renamed(node, names) for node in nodes),
-            outputs=tuple(dict.fromkeys(names.get(name, name) for name in outputs)),
+            outputs=tuple(names.get(name, name) for name in outputs),
+            final=tuple(final) if set(final) != {"none"} else (),
         )
         graph = narrowed(graph)
         validate(graph)

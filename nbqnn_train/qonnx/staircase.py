@@ -9,6 +9,7 @@ the model's own arithmetic: 0.5 / 0.1 is 5 there, although 0.1 is a little more 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from math import floor
 
 import numpy as np
@@ -46,7 +47,7 @@ def rule(
 ) -> Rule:
     """The rule of one channel, exact where there is one; ``low``..``high`` are the output's codes.
 
-    chain : ends in a rounding and an integer line; its first scale is positive.
+    chain : one rounding of a line with a positive scale, then an integer offset.
     interval : the sums that can occur.
 
     Raises :class:`GraphError` where not even an approximate rule exists.
@@ -70,13 +71,11 @@ def _entry(column: tuple, channel: int):
 
 
 def _slope(chain: Chain, channel: int) -> Fraction:
-    if any(rounding.mode == "BIPOLAR" for rounding in chain.roundings):
+    (rounding,) = chain.roundings
+    if rounding.mode == "BIPOLAR":
         # One step from -1 to 1, steeper than any other.
         return Fraction(MULTIPLIER[1])
-    slope = _entry(chain.line.scale, channel)
-    for rounding in chain.roundings:
-        slope *= _entry(rounding.line.scale, channel)
-    return slope
+    return _entry(rounding.line.scale, channel)
 
 
 def _clipped(line: Line, channel: int, value: Fraction) -> Fraction:
@@ -139,8 +138,6 @@ def _rounded(mode: str, value: Fraction) -> int:
 
 def _dyadic(chain: Chain, channel: int, low: int) -> Rule | None:
     """The rule of a chain with one rounding and a scale ``m / 2**s``."""
-    if len(chain.roundings) != 1 or _entry(chain.line.scale, channel) != 1:
-        return None
     (rounding,) = chain.roundings
     scale = _entry(rounding.line.scale, channel)
     offset = _entry(rounding.line.offset, channel) + _entry(chain.line.offset, channel)
@@ -200,7 +197,7 @@ def _steps(
     if last - first > _MAX_STEPS or max(-lowest, highest) >= 1 << 40:
         return None
     codes = range(first + 1, last + 1)
-    at = [_first_sum(chain, channel, code) for code in codes]
+    at = _first_sums(chain, channel, codes)
     return _Steps(
         code=np.array(codes, dtype=np.int64),
         at=np.array(at, dtype=np.int64),
@@ -212,27 +209,28 @@ def _steps(
     )
 
 
-def _first_sum(chain: Chain, channel: int, code: int) -> int:
-    """The smallest integer of which ``chain`` makes at least ``code``; that there is one is known.
+def _first_sums(chain: Chain, channel: int, codes: Iterable[int]) -> list[int]:
+    """The smallest integer of which ``chain`` makes each code or more; there is one."""
+    (rounding,) = chain.roundings
+    after = int(_entry(chain.line.offset, channel))
+    scale, offset = _entry(rounding.line.scale, channel), _entry(rounding.line.offset, channel)
+    # (bound - offset) / scale in integers: fractions would take many times as long.
+    grow, shrink = scale.denominator, scale.numerator
+    moved, parts = offset.numerator, offset.denominator
+    result = []
+    for code in codes:
+        top, bottom, strict = _bound(rounding.mode, code - after)
+        top = (top * parts - moved * bottom) * grow
+        bottom *= parts * shrink
+        result.append(top // bottom + 1 if strict else -(-top // bottom))
+    return result
 
-    The bound goes through the chain backwards, as ``top / bottom``, with ``strict`` where it must
-    be exceeded.
-    """
-    top, bottom, strict = code, 1, False
-    top, bottom = _before(chain.line, channel, top, bottom)
-    for rounding in reversed(chain.roundings):
-        whole = top // bottom + 1 if strict else -(-top // bottom)
-        top, bottom, strict = _before_float32(*_before_rounding(rounding.mode, whole))
-        top, bottom = _before(rounding.line, channel, top, bottom)
-    return top // bottom + 1 if strict else -(-top // bottom)
 
-
-def _before(line: Line, channel: int, top: int, bottom: int) -> tuple[int, int]:
-    """``(v - offset) / scale`` of ``v = top / bottom``."""
-    scale, offset = _entry(line.scale, channel), _entry(line.offset, channel)
-    top = top * offset.denominator - offset.numerator * bottom
-    bottom = bottom * offset.denominator
-    return top * scale.denominator, bottom * scale.numerator
+@lru_cache(maxsize=1 << 14)
+def _bound(mode: str, whole: int) -> tuple[int, int, bool]:
+    """``top / bottom`` that a value keeps, or with ``strict`` exceeds, if and only if its float32
+    is rounded to ``whole`` or more."""
+    return _before_float32(*_before_rounding(mode, whole))
 
 
 def _as_float32(value: Fraction) -> Fraction:
@@ -305,14 +303,8 @@ def _candidates(slope: Fraction) -> Iterable[tuple[int, int]]:
         return
     tried = set()
     for bits in (1, 8, 16):
-        shift = bits
-        while shift > -64 and slope * _power(shift) >= 1 << bits:
-            shift -= 1
-        while shift <= REQUANT_SHIFT[1] and slope * _power(shift) < 1 << (bits - 1):
-            shift += 1
-        if not 0 <= shift <= REQUANT_SHIFT[1]:
-            shift = min(max(shift, 0), REQUANT_SHIFT[1])
-        middle = floor(slope * _power(shift))
+        shift = min(max(bits - 1 - _log2(slope), 0), REQUANT_SHIFT[1])
+        middle = floor(slope * (1 << shift))
         for multiplier in (middle, middle + 1, middle - 1, middle + 2):
             multiplier = min(max(multiplier, MULTIPLIER[0]), MULTIPLIER[1])
             if (multiplier, shift) not in tried:
@@ -320,19 +312,20 @@ def _candidates(slope: Fraction) -> Iterable[tuple[int, int]]:
                 yield multiplier, shift
 
 
-def _power(exponent: int) -> Fraction:
-    return Fraction(2) ** exponent
+def _log2(value: Fraction) -> int:
+    """``floor(log2(value))``."""
+    estimate = value.numerator.bit_length() - value.denominator.bit_length()
+    return estimate if value >= Fraction(2) ** estimate else estimate - 1
 
 
 def _nearest(what: str, chain: Chain, channel: int, slope: Fraction) -> Rule:
     """A rounded rule of a chain with one rounding."""
-    single = len(chain.roundings) == 1 and chain.roundings[0].mode != "BIPOLAR"
-    if not single or _entry(chain.line.scale, channel) != 1:
-        raise GraphError(f"{what}: sums of more than 40 bits are not supported here")
     (rounding,) = chain.roundings
-    shift = REQUANT_SHIFT[1]
-    while shift > 0 and floor(slope * (1 << shift) + Fraction(1, 2)) > MULTIPLIER[1]:
-        shift -= 1
+    if rounding.mode == "BIPOLAR":
+        raise GraphError(f"{what}: sums of more than 40 bits are not supported here")
+    shift = min(max(15 - _log2(slope), 0), REQUANT_SHIFT[1])
+    if floor(slope * (1 << shift) + Fraction(1, 2)) > MULTIPLIER[1]:
+        shift = max(shift - 1, 0)
     multiplier = floor(slope * (1 << shift) + Fraction(1, 2))
     if not MULTIPLIER[0] <= multiplier <= MULTIPLIER[1]:
         raise GraphError(

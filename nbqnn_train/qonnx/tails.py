@@ -1,5 +1,6 @@
 """The ends of a network: operators after which the class is the same, and outputs in codes."""
 
+from dataclasses import dataclass
 from fractions import Fraction
 
 from nbqnn_train.graph.errors import GraphError
@@ -27,6 +28,13 @@ _SAYS = {
     "Softmax": "the largest output stays the largest",
     "TopK": "the largest outputs are the classes",
 }
+_FINAL = {
+    "ArgMax": "argmax",
+    "LogSoftmax": "log_softmax",
+    "Sigmoid": "sigmoid",
+    "Softmax": "softmax",
+    "TopK": "argmax",
+}
 
 
 def tail(reader: Reader, op: Operator) -> Value:
@@ -50,17 +58,19 @@ def tail(reader: Reader, op: Operator) -> Value:
     return result
 
 
+@dataclass(frozen=True)
 class Output:
     """One output: its node, and how the model's numbers show its codes.
 
     tensor : of the model, which holds ``code * 2**exponent``.
     rounded : whether the model has no quantizer there and the codes are rounded.
+    final : what the model applies after it, as in :class:`nbqnn_train.graph.nodes.Graph`.
     """
 
-    def __init__(self, node: str, tensor: str, rounded: bool):
-        self.node = node
-        self.tensor = tensor
-        self.rounded = rounded
+    node: str
+    tensor: str
+    rounded: bool
+    final: str
 
 
 def finished(reader: Reader, name: str) -> Output:
@@ -75,13 +85,14 @@ def finished(reader: Reader, name: str) -> Output:
         raise GraphError(f"{what} is not computed")
     if not isinstance(value, Leaf | Tail) and not hasattr(value, "shape"):
         raise GraphError(f"{what} must not be constant")
-    tensor = name
+    tensor, final = name, "none"
     if isinstance(value, Tail):
+        final = _FINAL[value.kind]
         value, tensor = value.inner, value.tensor
     value = with_inputs(reader, what, value)
     leaf = _plain(reader, value)
     if leaf is not None:
-        return Output(leaf.source, tensor, False)
+        return Output(leaf.source, tensor, False, final)
     low, high, exponent, rounded = _format(reader, what, value)
     step = Fraction(2) ** exponent
     if rounded:
@@ -91,7 +102,7 @@ def finished(reader: Reader, name: str) -> Output:
             f"in steps of 2**{exponent}"
         )
     leaf = quantized(reader, what, value, format_of((step,), low, high), "FLOOR", name, True)
-    return Output(leaf.source, tensor, rounded)
+    return Output(leaf.source, tensor, rounded, final)
 
 
 def _plain(reader: Reader, value: Value) -> Leaf | None:

@@ -45,6 +45,7 @@ def test_the_end_that_is_left_out_is_not_compared(tmp_path):
     _written(b, x, tmp_path / "model.onnx")
     found = import_model(tmp_path / "model.onnx", exact=False)
     assert [note.split(" ")[0] for note in found.notes[:2]] == ["Softmax", "ArgMax"]
+    assert found.graph.final == ("argmax",)
     result = verify(tmp_path / "model.onnx", found, b.images(5))
     assert (result.values, result.mismatches) == (25, 0)
     assert result.rounded == (found.graph.outputs[0],)
