@@ -1,29 +1,17 @@
 """How good a run or a graph is, on all test images, in exact arithmetic."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from nbqnn_train.data import load_data
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.graph.infer import tensor_types
-from nbqnn_train.graph.results import Result
+from nbqnn_train.graph.results import Evaluation
 from nbqnn_train.graph.storage import load
 from nbqnn_train.learn.accuracy import count_correct, count_correct_graph
 from nbqnn_train.learn.runs import CONFIG, read_run
 from nbqnn_train.learn.trained import trained_network
 
-__all__ = ["Evaluation", "evaluate"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluation(Result):
-    """The share of test images that were classified rightly, 0...1, and how many there were."""
-
-    kind: ClassVar[str] = "evaluate"
-
-    accuracy: float
-    images: int
+__all__ = ["evaluate"]
 
 
 def evaluate(path: Path, data: str, data_dir: Path | None = None) -> Evaluation:

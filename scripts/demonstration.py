@@ -19,6 +19,7 @@ from hw.contract.files import write_text
 from hw.rtl.generate import generate
 from hw.synth import synth_yosys
 from hw.synth.build import read_build
+from hw.synth.results import SynthResult
 from nbqnn_train.data import load_data
 from nbqnn_train.evaluation import evaluate
 from nbqnn_train.graph import save
@@ -26,7 +27,9 @@ from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.learn.config import TrainConfig
 from nbqnn_train.learn.trained import export_run
 from nbqnn_train.learn.training import train
+from scripts.demo_result import DemoResult
 from scripts.output import console, progress, spinner
+from sim.results import SimulationResult
 from sim.simulate import simulate
 
 __all__ = ["run_demo"]
@@ -36,14 +39,13 @@ _PRESET = "digits"
 _SUMMARY = "summary.json"
 
 
-def run_demo(out: Path, epochs: int | None = None) -> dict:
+def run_demo(out: Path, epochs: int | None = None) -> DemoResult:
     """Runs all stages and leaves what each of them wrote in the folder ``out``.
 
     ``out`` must be new, empty or of an earlier demo, which is replaced once everything is done.
     ``epochs`` are those of the training, None for the usual number.
 
-    Returns what ``out/summary.json`` holds: ``network``, ``train``, ``evaluate``, ``simulate``,
-    ``synth`` {``shift``, ``multiply``}, ``clock_mhz``, ``images_per_second``, ``seconds`` by stage.
+    Returns what ``out/summary.json`` holds.
     """
     out = Path(out)
     if out.exists() and not _may_be_replaced(out):
@@ -52,7 +54,7 @@ def run_demo(out: Path, epochs: int | None = None) -> dict:
     work = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
     try:
         summary = _Demo(work, epochs).run()
-        write_text(work / _SUMMARY, json.dumps(summary, indent=2) + "\n")
+        write_text(work / _SUMMARY, json.dumps(summary.to_json(), indent=2) + "\n")
         if out.exists():
             shutil.rmtree(out)
         work.chmod(0o755)
@@ -76,7 +78,7 @@ class _Demo:
         self.hardware = load_config(preset=_PRESET)
         self.seconds: dict[str, float] = {}
 
-    def run(self) -> dict:
+    def run(self) -> DemoResult:
         training, hardware = self.training, self.hardware
         with self._stage("train"):
             trained = train(training, self.work / "run")
@@ -97,31 +99,30 @@ class _Demo:
             simulated = self._simulate(report)
         with self._stage("synth"), spinner("yosys for shift and multiply") as step:
             synths = self._synthesize(step)
-        return {
-            "kind": "demo",
-            "network": {
+        return DemoResult(
+            network={
                 "model": training.model,
                 "data": training.data,
                 "bits": training.bits,
                 "act_bits": training.act_bits,
             },
-            "train": trained,
-            "evaluate": evaluated.to_json(),
-            "simulate": simulated,
-            "synth": synths,
-            "clock_mhz": hardware.clock_mhz,
-            "images_per_second": hardware.clock_mhz * 1e6 / simulated["cycles_per_image"],
-            "seconds": self.seconds,
-        }
+            train=trained,
+            evaluate=evaluated,
+            simulate=simulated,
+            synth=synths,
+            clock_mhz=hardware.clock_mhz,
+            images_per_second=hardware.clock_mhz * 1e6 / simulated.cycles_per_image,
+            seconds=self.seconds,
+        )
 
-    def _synthesize(self, step: Callable[[str], None]) -> dict[str, dict]:
+    def _synthesize(self, step: Callable[[str], None]) -> dict[str, SynthResult]:
         """Area of both accelerators, in two processes at the same time."""
         kinds, board = ("shift", "multiply"), find_board(_BOARD)
         with ThreadPoolExecutor() as pool:
             results = pool.map(lambda pe: synth_yosys(self.work / pe, board, step), kinds)
             return dict(zip(kinds, results, strict=True))
 
-    def _simulate(self, report) -> dict:
+    def _simulate(self, report) -> SimulationResult:
         """Runs all test images. They stay in the folder, for later simulations by hand."""
         test = load_data(self.training.data).test
         np.save(self.work / "test_images.npy", test.images())

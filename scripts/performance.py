@@ -21,6 +21,7 @@ from hw.model.cycles import estimate_cycles
 from hw.synth.area import Area
 from nbqnn_train.graph import Conv2d, Graph, NbqnnError, load, save
 from nbqnn_train.graph.results import Result
+from sim.results import SimulationResult
 
 __all__ = ["NETWORKS", "Measurement", "PerformanceResult", "measure", "network_graph"]
 
@@ -159,8 +160,8 @@ def measure(
     if rtl_images:
         report(f"{network} for {preset}: {rtl_images} images on the RTL")
         result = _on_rtl(program, rtl_images, timing)
-        cycles, mismatches = round(result["cycles_per_image"]), result["mismatches"]
-        by_layer = {layer["name"]: layer["cycles"] for layer in result["layers"]}
+        cycles, mismatches = round(result.cycles_per_image), result.mismatches
+        by_layer = {layer.name: layer.cycles for layer in result.layers}
     # The first image stands for all.
     macs = {layer.name: layer.macs for layer in program.layers if layer.image == 0}
     convolutions = [
@@ -184,7 +185,7 @@ def measure(
     )
 
 
-def _on_rtl(program: Program, count: int, timing: MemoryTiming | None) -> dict:
+def _on_rtl(program: Program, count: int, timing: MemoryTiming | None) -> SimulationResult:
     from sim.simulate import simulate_program
 
     shape = program.graph.input_nodes[0].shape

@@ -10,6 +10,7 @@ import numpy as np
 from hw.boards.registry import find_memory
 from hw.contract.memory_timing import DDR4_REFRESH
 from nbqnn_train.graph.errors import NbqnnError
+from sim.results import SimulationResult
 from sim.serial.simulate import simulate_netlist
 from sim.simulate import simulate
 from sim.traces import TraceRequest
@@ -32,7 +33,7 @@ def run_simulation(
     layer: str | None,
     cycles: str | None,
     progress: Callable[[int, int], None] | None = None,
-) -> dict:
+) -> SimulationResult:
     """The result of :func:`sim.simulate.simulate`, or of a netlist, which has its own memory.
 
     bandwidth : in GB/s, 0 for as much as the ports carry.

@@ -7,6 +7,9 @@ from rich.text import Text
 
 from hw.explore.results import ExplorationResult
 from hw.model.estimate import ProgramEstimate
+from hw.synth.results import SynthResult
+from scripts.demo_result import DemoResult
+from sim.results import SimulationResult
 
 __all__ = [
     "area_table",
@@ -22,18 +25,18 @@ __all__ = [
 _RESOURCES = {"lut": "LUT", "ff": "FF", "bram36": "BRAM36", "dsp": "DSP"}
 
 
-def layer_table(result: dict) -> Table:
-    """Cycles of each layer, from the result of ``simulate``."""
-    estimated = "estimated_cycles" in result
+def layer_table(result: SimulationResult) -> Table:
+    """Cycles of each layer in a simulation."""
+    estimated = result.estimated_cycles is not None
     columns = ["layer", "cycles", *(["estimate"] if estimated else []), "MACs", "utilization"]
     table = plain_table(*columns, title="Cycles per image, by layer")
-    for layer in result["layers"]:
+    for layer in result.layers:
         table.add_row(
-            layer["name"],
-            f"{layer['cycles']:,.0f}",
-            *([f"{layer['estimated_cycles']:,}"] if estimated else []),
-            f"{layer['macs']:,}",
-            f"{layer['utilization']:.1%}",
+            layer.name,
+            f"{layer.cycles:,.0f}",
+            *([f"{layer.estimated_cycles:,}"] if estimated else []),
+            f"{layer.macs:,}",
+            f"{layer.utilization:.1%}",
         )
     return table
 
@@ -58,21 +61,21 @@ def stall_line(stalls: Mapping[str, float]) -> str:
     return f"the array stands still for {sum(stalls.values()):,.0f} cycles: {causes}"
 
 
-def area_table(results: Sequence[dict], names: Sequence[str] = ("accelerator",)) -> Table:
+def area_table(results: Sequence[SynthResult], names: Sequence[str] = ("accelerator",)) -> Table:
     """What each accelerator takes, and how much of it is its array, from results of ``synth``."""
-    board, tool = results[0]["board"], results[0]["tool"]
+    board, tool = results[0].board, results[0].tool
     title = f"Area, by {tool}"
     table = plain_table("", "in all", f"of {board}", "array", "per lane", title=title)
     for result, name in zip(results, names, strict=True):
-        array = result["array"]
-        table.add_row(Text(f"{name}, {array['lanes']:,} lanes", style="bold"))
+        array = result.array
+        table.add_row(Text(f"{name}, {array.lanes:,} lanes", style="bold"))
         for resource, heading in _RESOURCES.items():
             table.add_row(
                 f"  {heading}",
-                f"{result[resource]:,}",
-                f"{result['share'][resource]:.1f} %",
-                f"{array[resource]:,}",
-                f"{array[resource] / array['lanes']:.2f}",
+                f"{getattr(result, resource):,}",
+                f"{result.share[resource]:.1f} %",
+                f"{getattr(array, resource):,}",
+                f"{getattr(array, resource) / array.lanes:.2f}",
             )
     return table
 
@@ -105,26 +108,24 @@ def _short(depth: int) -> str:
     return f"{depth >> 10}k" if depth >= 1024 else str(depth)
 
 
-def demo_tables(summary: dict) -> list[Table]:
+def demo_tables(summary: DemoResult) -> list[Table]:
     """The demo's results: what came out, layers, area."""
-    network, simulated = summary["network"], summary["simulate"]
+    network, simulated = summary.network, summary.simulate
     table = plain_table("", "", title="nbqnn demo: 8×8 digits", header=False)
     rows = {
         "weights, activations": f"{network['bits']} bit, {network['act_bits']} bit",
-        "test accuracy, PyTorch": f"{summary['train']['accuracy']:.2%}",
-        "test accuracy, integer graph": f"{summary['evaluate']['accuracy']:.2%}",
-        "images run on the accelerator": f"{simulated['images']:,}",
-        "of these, unlike the integer graph": f"{simulated['mismatches']:,}",
-        "cycles per image": f"{simulated['cycles_per_image']:,.0f}",
-        f"images per second at {summary['clock_mhz']} MHz": (
-            f"{summary['images_per_second']:,.0f}"
-        ),
+        "test accuracy, PyTorch": f"{summary.train['accuracy']:.2%}",
+        "test accuracy, integer graph": f"{summary.evaluate.accuracy:.2%}",
+        "images run on the accelerator": f"{simulated.images:,}",
+        "of these, unlike the integer graph": f"{simulated.mismatches:,}",
+        "cycles per image": f"{simulated.cycles_per_image:,.0f}",
+        f"images per second at {summary.clock_mhz} MHz": (f"{summary.images_per_second:,.0f}"),
     }
     for name, value in rows.items():
         table.add_row(name, value)
-    synths = summary["synth"]
+    synths = summary.synth
     seconds = plain_table("stage", "seconds", title="Time taken")
-    for stage, duration in summary["seconds"].items():
+    for stage, duration in summary.seconds.items():
         seconds.add_row(stage, f"{duration:.1f}")
     return [
         layer_table(simulated),

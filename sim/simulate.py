@@ -17,6 +17,7 @@ from hw.model.traffic import layer_bytes
 from nbqnn_train.graph import Graph, NbqnnError, run
 from sim.bus import Trace, VerilatedBus
 from sim.design import Design, built_design, generated_design
+from sim.results import FirstDifference, LayerResult, SimulationResult
 from sim.traces import TraceRequest, layer_span
 from sim.verilated import SimulationError
 
@@ -108,24 +109,6 @@ def simulate_program(
         Files of signals to write in one more run of the first wrong image, else of the first.
     progress : callable, optional
         Called with the images done and all images.
-
-    Returns
-    -------
-    dict
-        ``images`` that ran: up to the run with the first wrong one; ``batch``, images of a run;
-        ``mismatches`` (images with a wrong code, and one if a run failed);
-        ``error``, what a run failed with, None if all came to their end; ``build``, the fields of
-        the :class:`hw.contract.origin.Origin` of what ran, and ``as_generated``, False if the
-        Verilog of the build was changed since;
-        ``first_mismatch`` (None, or ``image``, ``layer``, ``channel``, ``position`` (row, column),
-        ``expected``, ``actual``, and ``cycles``: begin and end of that layer in the run),
-        ``cycles_per_image``, ``estimated_cycles``, ``stalls`` (cycles per image in which the array
-        stood still, by the names of :class:`hw.contract.causes.Stall`), ``estimated_stalls``,
-        ``clock_mhz``, what array and memory can do at
-        most (``macs_per_cycle``, ``bytes_per_cycle``), ``utilization`` (of the array, over the
-        whole run) and ``layers``, each with ``name``, ``cycles``, ``estimated_cycles``, ``macs``,
-        ``bytes`` to and from the memory and ``utilization``; cycles are means over the images of
-        whole runs, estimates the cycle model's.
     """
     # Before the simulator is built, which can take a minute.
     x = checked_images(program, x)
@@ -150,13 +133,19 @@ def simulate_program(
         trace = request.trace(program, results[traced // program.batch])
         _write_trace(program, design, _group(program, x, traced), trace, timing)
     mismatches = len(wrong) + (error is not None)
-    result = summary(program, results, mismatches, mismatch, estimate_cycles(program, timing))
+    estimate = estimate_cycles(program, timing)
     ports = program.config.axi_beat_bits / 8
-    result["bytes_per_cycle"] = min(timing.bytes_per_cycle or ports, ports)
-    result["error"] = error
-    result["build"] = design.origin.to_dict()
-    result["as_generated"] = design.as_generated
-    return result
+    return summary(
+        program,
+        results,
+        mismatches,
+        mismatch,
+        estimate,
+        bytes_per_cycle=min(timing.bytes_per_cycle or ports, ports),
+        error=error,
+        build=design.origin.to_dict(),
+        as_generated=design.as_generated,
+    )
 
 
 def _group(program: Program, x: np.ndarray, index: int) -> np.ndarray:
@@ -274,7 +263,7 @@ def first_difference(
     index: int,
     result: RunResult,
     layers: Sequence[tuple[str, str, np.ndarray]] = (),
-) -> dict:
+) -> FirstDifference:
     """The first difference: in the layers, then in the outputs.
 
     layers : (name, output, codes) of each.
@@ -292,15 +281,15 @@ def first_difference(
         wanted = expected[output].reshape(actual.shape)
         if not np.array_equal(actual, wanted):
             position = tuple(int(i) for i in np.argwhere(actual != wanted)[0])
-            return {
-                "image": index,
-                "layer": name,
-                "channel": position[0],
-                "position": position[1:],
-                "expected": int(wanted[position]),
-                "actual": int(actual[position]),
-                "cycles": layer_span(program, result, name, number),
-            }
+            return FirstDifference(
+                image=index,
+                layer=name,
+                channel=position[0],
+                position=position[1:],
+                expected=int(wanted[position]),
+                actual=int(actual[position]),
+                cycles=layer_span(program, result, name, number),
+            )
     raise AssertionError(f"image {index} differed and no longer does")
 
 
@@ -308,57 +297,66 @@ def summary(
     program: Program,
     results: list[RunResult],
     mismatches: int,
-    mismatch: dict | None,
+    mismatch: FirstDifference | None,
     estimate: CycleEstimate | None = None,
-) -> dict:
-    """What :func:`simulate_program` returns. Estimates are in it if there are any."""
+    **more: object,
+) -> SimulationResult:
+    """The result of these runs. Estimates are in it if there is one; ``more`` are more fields."""
     rate, batch = program.config.multiplies_per_cycle, program.batch
     cycles = float(np.mean([result.cycles for result in results])) / batch if results else 0.0
-    layers: dict[str, dict] = {}
-    if results:
-        per_layer = np.mean([result.layer_cycles for result in results], axis=0)
-        per_image = program.per_image(
-            {"cycles": float(taken), "macs": layer.macs}
-            for layer, taken in zip(program.layers, per_layer, strict=True)
-        )
-        for name, values in per_image.items():
-            macs, taken = int(values["macs"]), values["cycles"]
-            layers[name] = {
-                "name": name,
-                "cycles": taken,
-                "macs": macs,
-                "utilization": macs / (taken * rate),
-            }
-    estimates = {}
+    macs = sum(layer.macs for layer in program.layers) / batch
     if estimate is not None:
-        estimates = {
+        more |= {
             "estimated_cycles": round(estimate.cycles / batch),
             "estimated_stalls": {
                 cause: round(stalled / batch) for cause, stalled in estimate.stalls.items()
             },
         }
-        per_image = program.per_image(
-            {"estimated_cycles": layer.cycles, "bytes": moved}
-            for layer, moved in zip(estimate.layers, layer_bytes(program), strict=True)
-        )
-        for name, values in layers.items():
-            values |= {field: round(value) for field, value in per_image[name].items()}
-    macs = sum(layer.macs for layer in program.layers) / batch
-    return {
-        "kind": "simulate",
-        "images": sum(len(next(iter(result.outputs.values()))) for result in results),
-        "batch": batch,
-        "mismatches": mismatches,
-        "first_mismatch": mismatch,
-        "cycles_per_image": cycles,
-        "stalls": {
+    return SimulationResult(
+        images=sum(len(next(iter(result.outputs.values()))) for result in results),
+        batch=batch,
+        mismatches=mismatches,
+        first_mismatch=mismatch,
+        cycles_per_image=cycles,
+        stalls={
             name: float(np.mean([result.stalls[name] for result in results])) / batch
             for name in (cause.name.lower() for cause in Stall)
             if results
         },
-        **estimates,
-        "clock_mhz": program.config.clock_mhz,
-        "macs_per_cycle": rate,
-        "utilization": macs / (cycles * rate) if cycles else 0.0,
-        "layers": list(layers.values()),
-    }
+        clock_mhz=program.config.clock_mhz,
+        macs_per_cycle=rate,
+        utilization=macs / (cycles * rate) if cycles else 0.0,
+        layers=_layers(program, results, estimate) if results else (),
+        **more,
+    )
+
+
+def _layers(
+    program: Program, results: list[RunResult], estimate: CycleEstimate | None
+) -> tuple[LayerResult, ...]:
+    per_layer = np.mean([result.layer_cycles for result in results], axis=0)
+    measured = program.per_image(
+        {"cycles": float(taken), "macs": layer.macs}
+        for layer, taken in zip(program.layers, per_layer, strict=True)
+    )
+    estimated: dict[str, dict[str, int]] = {}
+    if estimate is not None:
+        per_image = program.per_image(
+            {"estimated_cycles": layer.cycles, "bytes": moved}
+            for layer, moved in zip(estimate.layers, layer_bytes(program), strict=True)
+        )
+        estimated = {
+            name: {field: round(value) for field, value in values.items()}
+            for name, values in per_image.items()
+        }
+    rate = program.config.multiplies_per_cycle
+    return tuple(
+        LayerResult(
+            name=name,
+            cycles=values["cycles"],
+            macs=int(values["macs"]),
+            utilization=int(values["macs"]) / (values["cycles"] * rate),
+            **estimated.get(name, {}),
+        )
+        for name, values in measured.items()
+    )

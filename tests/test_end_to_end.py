@@ -45,19 +45,19 @@ def test_pytorch_equals_interpreter_equals_rtl(name, shape):
 
     program = compile_graph(graph, PRESETS["digits"])
     result = simulate_program(program, images.numpy())
-    assert (result["images"], result["mismatches"]) == (2, 0), result["first_mismatch"]
+    assert (result.images, result.mismatches) == (2, 0), result.first_mismatch
 
     # The cycle model knows beforehand what each layer takes.
     estimate = estimate_cycles(program)
-    assert estimate.cycles == pytest.approx(result["cycles_per_image"], rel=0.01)
+    assert estimate.cycles == pytest.approx(result.cycles_per_image, rel=0.01)
     # And for what the array waits: in the end to the same unit, but for the order in which commands
     # and other loads come over one bus.
     causes = (("drain",), ("store",), ("other",), ("load", "fetch"))
     for names in causes:
         modelled, counted = (
-            sum(stalls[name] for name in names) for stalls in (estimate.stalls, result["stalls"])
+            sum(stalls[name] for name in names) for stalls in (estimate.stalls, result.stalls)
         )
         assert modelled == pytest.approx(counted, abs=0.01 * estimate.cycles)
-    for expected, measured in zip(estimate.layers, result["layers"], strict=True):
+    for expected, measured in zip(estimate.layers, result.layers, strict=True):
         # Short layers that wait for weights are off by a round trip to the memory at most.
         assert expected.cycles == pytest.approx(measured["cycles"], rel=0.03, abs=64), expected

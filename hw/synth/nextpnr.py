@@ -6,7 +6,6 @@ All three come from PyPI. Place and route is a program in WebAssembly and takes 
 import json
 import re
 from collections.abc import Callable
-from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -16,10 +15,11 @@ from hw.contract.files import write_text
 from hw.rtl.verilog import emit
 from hw.synth.area import Area, ModuleAreas
 from hw.synth.build import ORIGIN, Build, origin_json, read_build
-from hw.synth.fit import check_fit, shares
+from hw.synth.fit import check_fit
 from hw.synth.hierarchy import direct_instances
 from hw.synth.mapping import map_modules
 from hw.synth.nextpnr_report import read_nextpnr_report
+from hw.synth.results import SynthResult, synth_result
 from hw.synth.yosys import ARRAY_PREFIX
 from hw.tools.process import run_python
 from nbqnn_train.graph.errors import NbqnnError
@@ -50,7 +50,7 @@ def nextpnr_folder(build: Path, board: Board) -> Path:
 
 def synth_nextpnr(
     build: Path, board: Board, progress: Callable[[str], None] = lambda step: None
-) -> dict:
+) -> SynthResult:
     """Maps, places and routes the build with the board's host interface; writes the bitstream.
 
     Parameters
@@ -63,10 +63,8 @@ def synth_nextpnr(
 
     Returns
     -------
-    dict as of :func:`hw.synth.synth_yosys`, of the routed design with its host interface, without
-    ``modules`` and with ``clock_mhz`` (asked for), ``fmax_mhz`` (reached), ``met``,
-    ``critical_path`` {``from``, ``to``, ``delay_ns``, ``logic_ns``, ``routing_ns``} and
-    ``bitstream``.
+    SynthResult
+        Of the routed design, with its host interface.
 
     Raises
     ------
@@ -105,28 +103,20 @@ def synth_nextpnr(
         log=folder / "ecppack.log",
         folder=folder,
     )
-    lanes = design.config.multiplies_per_cycle
-    return {
-        "kind": "synth",
-        "tool": "nextpnr",
-        "tool_version": tool_version,
-        "board": board.name,
-        "part": board.part,
-        "build": design.made_from.to_dict(),
-        **asdict(report.area),
-        "share": shares(report.area, board),
-        "array": {
-            **asdict(array),
-            "lanes": lanes,
-            "lut_per_lane": round(array.lut / lanes, 2),
-            "dsp_per_lane": round(array.dsp / lanes, 4),
-        },
-        "clock_mhz": design.config.clock_mhz,
-        "fmax_mhz": report.fmax_mhz,
-        "met": report.fmax_mhz >= design.config.clock_mhz,
-        "critical_path": report.critical_path,
-        "bitstream": str(bitstream),
-    }
+    return synth_result(
+        "nextpnr",
+        tool_version,
+        board,
+        report.area,
+        array,
+        design.config.multiplies_per_cycle,
+        clock_mhz=design.config.clock_mhz,
+        fmax_mhz=report.fmax_mhz,
+        met=report.fmax_mhz >= design.config.clock_mhz,
+        critical_path=report.critical_path,
+        bitstream=str(bitstream),
+        build=design.made_from.to_dict(),
+    )
 
 
 def array_area(design: Build, board: Board, log: Path) -> Area:

@@ -16,7 +16,8 @@ from hw.contract.files import write_text
 from hw.contract.origin import check_same_build
 from hw.synth.area import Area
 from hw.synth.build import ORIGIN, Build, origin_json, read_build, read_origin
-from hw.synth.fit import check_fit, shares
+from hw.synth.fit import check_fit
+from hw.synth.results import SynthResult, synth_result
 from hw.synth.saif import reroot_saif
 from hw.synth.vivado_report import (
     read_hierarchy,
@@ -113,7 +114,7 @@ def run_vivado(
     *,
     quick: bool = False,
     progress: Callable[[str], None] = lambda line: None,
-) -> dict | None:
+) -> SynthResult | None:
     """Runs the written folder and reads the results; None where Vivado is not on the path.
 
     Raises :exc:`NbqnnError` if Vivado fails; a missed clock is a result (see :func:`read_vivado`).
@@ -136,15 +137,8 @@ def run_vivado(
     return read_vivado(build, board, quick=quick)
 
 
-def read_vivado(build: Path, board: Board, *, quick: bool = False) -> dict:
-    """What Vivado found, from its reports.
-
-    Returns
-    -------
-    dict as of :func:`hw.synth.synth_yosys`, without ``modules``, with ``clock_mhz`` (asked for),
-    ``fmax_mhz`` (from the slack), ``setup_slack_ns``, ``hold_slack_ns``, ``met``,
-    ``components`` {instance: area} for the instances in the accelerator's core, and ``power``
-    {``total_w``, ``dynamic_w``, ``static_w``, ``confidence``, ``activity``}.
+def read_vivado(build: Path, board: Board, *, quick: bool = False) -> SynthResult:
+    """What Vivado found, from its reports. ``fmax_mhz`` is worked out from the slack.
 
     Raises
     ------
@@ -174,36 +168,28 @@ def read_vivado(build: Path, board: Board, *, quick: bool = False) -> dict:
         if ARRAY_PREFIX in row.module and not (inside and row.path.startswith(inside)):
             array, inside = array + row.area, f"{row.path}/"
     core = next((row.path for row in rows if "nbqnn_core" in row.module), None)
-    lanes = design.config.multiplies_per_cycle
-    return {
-        "kind": "synth",
-        "tool": "vivado",
-        "tool_version": tool_version(reports / "route_utilization.rpt"),
-        "board": board.name,
-        "part": board.part,
-        "build": design.made_from.to_dict(),
-        **asdict(total),
-        "share": shares(total, board),
-        "array": {
-            **asdict(array),
-            "lanes": lanes,
-            "lut_per_lane": round(array.lut / lanes, 2),
-            "dsp_per_lane": round(array.dsp / lanes, 4),
-        },
-        "clock_mhz": design.config.clock_mhz,
-        "fmax_mhz": round(1000 / (timing.period_ns - timing.setup_slack_ns), 2),
-        "setup_slack_ns": timing.setup_slack_ns,
-        "hold_slack_ns": timing.hold_slack_ns,
-        "met": timing.met,
-        "components": {
-            row.path.removeprefix(f"{core}/"): asdict(row.area)
+    return synth_result(
+        "vivado",
+        tool_version(reports / "route_utilization.rpt"),
+        board,
+        total,
+        array,
+        design.config.multiplies_per_cycle,
+        clock_mhz=design.config.clock_mhz,
+        fmax_mhz=round(1000 / (timing.period_ns - timing.setup_slack_ns), 2),
+        setup_slack_ns=timing.setup_slack_ns,
+        hold_slack_ns=timing.hold_slack_ns,
+        met=timing.met,
+        components={
+            row.path.removeprefix(f"{core}/"): row.area
             for row in rows
             if core is not None
             and row.path.startswith(f"{core}/")
             and row.path.count("/") <= core.count("/") + 2
         },
-        "power": asdict(power),
-    }
+        power=asdict(power),
+        build=design.made_from.to_dict(),
+    )
 
 
 def _settings(design: Build, board: Board, top: VivadoTop) -> str:

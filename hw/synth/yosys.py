@@ -10,6 +10,7 @@ from hw.synth.area import Area, ModuleAreas
 from hw.synth.build import read_build
 from hw.synth.hierarchy import direct_instances, instances, modules_of_cells
 from hw.synth.mapping import map_modules
+from hw.synth.results import ModuleArea, SynthResult, synth_result
 from hw.synth.spatial import synth_spatial
 
 __all__ = ["ARRAY_PREFIX", "shared_modules", "synth_yosys"]
@@ -24,26 +25,18 @@ _OFTEN = 4
 
 def synth_yosys(
     build: Path, board: Board, progress: Callable[[str], None] = lambda step: None
-) -> dict:
+) -> SynthResult:
     """Maps the build's Verilog to the board's cells and counts them.
 
-    A module that is used often is mapped once and counted as often as it is used, which makes the
-    time independent of the size of the array. What could still be shared across its borders (equal
-    control registers, mostly) is not, so the figures are slightly on the safe side.
+    A module that is used often is mapped once and counted as often as it is used. So the time does
+    not depend on the size of the array. What could be shared across the module's borders (mostly
+    equal control registers) is not, so the figures are slightly on the safe side.
 
     Parameters
     ----------
     build : folder that ``generate`` wrote; Yosys's log goes to ``yosys-<board>.log`` in it.
     board : decides the cells and the capacity that the shares refer to.
     progress : called with a word on what Yosys is doing.
-
-    Returns
-    -------
-    dict with ``lut``, ``ff``, ``bram36``, ``dsp``; ``share`` of the board for each, in percent;
-    ``array`` with the same four for the array alone, its ``lanes`` (multiply-equivalents a cycle),
-    ``lut_per_lane`` and ``dsp_per_lane``; ``modules``, for the modules that were mapped on their
-    own: name -> the four for one instance, and ``instances``; ``board``, ``part``, ``tool``,
-    ``tool_version``; ``build``, the fields of :class:`hw.contract.origin.Origin`.
 
     Raises
     ------
@@ -70,29 +63,19 @@ def synth_yosys(
         (areas.of(name) * counts[name] for name in counts if name.startswith(ARRAY_PREFIX)),
         Area(),
     )
-    lanes = design.config.multiplies_per_cycle
-    return {
-        "kind": "synth",
-        "tool": "yosys",
-        "tool_version": version,
-        "board": board.name,
-        "part": board.part,
-        "build": design.made_from.to_dict(),
-        **asdict(total),
-        "share": {
-            resource: round(100 * amount / getattr(board, resource), 2)
-            for resource, amount in asdict(total).items()
+    return synth_result(
+        "yosys",
+        version,
+        board,
+        total,
+        array,
+        design.config.multiplies_per_cycle,
+        modules={
+            name: ModuleArea(instances=counts[name], **asdict(areas.of(name)))
+            for name in sorted(counts)
         },
-        "array": {
-            **asdict(array),
-            "lanes": lanes,
-            "lut_per_lane": round(array.lut / lanes, 2),
-            "dsp_per_lane": round(array.dsp / lanes, 4),
-        },
-        "modules": {
-            name: {"instances": counts[name], **asdict(areas.of(name))} for name in sorted(counts)
-        },
-    }
+        build=design.made_from.to_dict(),
+    )
 
 
 def shared_modules(verilog: str, top: str) -> set[str]:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self, Union, get_args, get_origin, get_type_hi
 
 from nbqnn_train.graph.errors import NbqnnError
 
-__all__ = ["Result", "ResultError"]
+__all__ = ["Evaluation", "Result", "ResultError"]
 
 
 class ResultError(NbqnnError):
@@ -26,7 +26,7 @@ class Result:
 
     def to_json(self) -> dict:
         """``kind``, all fields and what is derived; not a field that is None as by default."""
-        return {"kind": self.kind, **_plain(self)}
+        return _plain(self)
 
     @classmethod
     def from_json(cls, content: object) -> Self:
@@ -41,6 +41,16 @@ class Result:
         return _structured(cls, content, "result")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(Result):
+    """The share of test images that were classified rightly, 0...1, and how many there were."""
+
+    kind: ClassVar[str] = "evaluate"
+
+    accuracy: float
+    images: int
+
+
 def _plain(value: Any) -> Any:
     if is_dataclass(value):
         values = {
@@ -49,6 +59,8 @@ def _plain(value: Any) -> Any:
             if getattr(value, field.name) is not None or field.default is not None
         }
         values |= {name: getattr(value, name) for name in getattr(value, "derived", ())}
+        if isinstance(value, Result):
+            values = {"kind": value.kind, **values}
         return {name: _plain(one) for name, one in values.items()}
     if isinstance(value, dict):
         return {str(key): _plain(one) for key, one in value.items()}

@@ -48,8 +48,9 @@ def compile_(
         meaning = read_meaning(meaning_file(graph), program.graph)
         write_meaning(meaning_file(out), meaning, program.graph)
     result = estimate_program(program, behind)
-    origin = {} if build.origin is None else {"build": build.origin.to_dict()}
-    write_json(json, result.to_json() | origin)
+    if build.origin is not None:
+        result = replace(result, build=build.origin.to_dict())
+    write_json(json, result)
     console.print(estimate_table(result))
     console.print(
         f"{result.cycles_per_image:,.0f} cycles per image by the cycle model, "

@@ -26,5 +26,5 @@ def demo(
     console.print(
         f"all of it is in {out}; the figures are in {out / 'summary.json'}", soft_wrap=True
     )
-    if summary["simulate"]["mismatches"]:
+    if summary.simulate.mismatches:
         raise typer.Exit(1)

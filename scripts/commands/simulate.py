@@ -97,28 +97,28 @@ def simulate(
             progress=report,
         )
     write_json(json, result)
-    if not result.get("as_generated", True):
+    if result.as_generated is False:
         console.print("note: the Verilog of the build is not what generate wrote")
-    if result.get("error") is not None:
+    if result.error is not None:
         console.print(
-            f"{result['images']} images were right, then a run failed: {result['error']}",
+            f"{result.images} images were right, then a run failed: {result.error}",
             soft_wrap=True,
         )
         raise typer.Exit(1)
     console.print(layer_table(result))
     console.print(
-        f"{result['images']} images, {result['mismatches']} mismatches, "
-        f"{result['cycles_per_image']:,.0f} cycles per image, "
-        f"utilization {result['utilization']:.1%}"
+        f"{result.images} images, {result.mismatches} mismatches, "
+        f"{result.cycles_per_image:,.0f} cycles per image, "
+        f"utilization {result.utilization:.1%}"
     )
-    console.print(stall_line(result["stalls"]), soft_wrap=True)
-    if result["mismatches"]:
-        first = result["first_mismatch"]
-        begin, end = first["cycles"]
+    console.print(stall_line(result.stalls), soft_wrap=True)
+    if result.mismatches:
+        first = result.first_mismatch
+        begin, end = first.cycles
         console.print(
-            f"first difference: image {first['image']}, layer {first['layer']}, "
-            f"channel {first['channel']}, position {first['position']}: "
-            f"{first['actual']}, not {first['expected']}; cycles {begin}...{end} of the run",
+            f"first difference: image {first.image}, layer {first.layer}, "
+            f"channel {first.channel}, position {first.position}: "
+            f"{first.actual}, not {first.expected}; cycles {begin}...{end} of the run",
             soft_wrap=True,
         )
         raise typer.Exit(1)

@@ -45,7 +45,7 @@ def synth(
 ) -> None:
     """Area, and routed timing where the tool gives it; exit code 1 if the clock is not met."""
     from hw.boards.registry import find_board
-    from hw.synth import Area, read_vivado, run_vivado, synth_nextpnr, synth_yosys, write_vivado
+    from hw.synth import read_vivado, run_vivado, synth_nextpnr, synth_yosys, write_vivado
     from hw.synth.fit import check_fit
     from hw.synth.vivado import VIVADO_COMMAND
 
@@ -73,17 +73,17 @@ def synth(
             result = run(build, target, report)
     write_json(json, result)
     console.print(area_table([result]))
-    if "fmax_mhz" not in result:
+    if result.fmax_mhz is None:
         # An estimate beyond the board is worth seeing, but no board can be built from it.
-        check_fit(Area(**{name: result[name] for name in ("lut", "ff", "bram36", "dsp")}), target)
+        check_fit(result.area, target)
         return
-    met = "met" if result["met"] else "not met"
-    console.print(f"clock: {result['fmax_mhz']} MHz of {result['clock_mhz']} MHz asked for: {met}")
-    if path := result.get("critical_path"):
+    met = "met" if result.met else "not met"
+    console.print(f"clock: {result.fmax_mhz} MHz of {result.clock_mhz} MHz asked for: {met}")
+    if path := result.critical_path:
         console.print(
             f"slowest path: {path['delay_ns']} ns ({path['logic_ns']} in logic) from "
             f"{path['from']} to {path['to']}",
             soft_wrap=True,
         )
-    if not result["met"]:
+    if not result.met:
         raise typer.Exit(1)

@@ -7,7 +7,9 @@ from plotly import graph_objects as go
 
 from hw.contract.config import AcceleratorConfig
 from hw.model.estimate import ProgramEstimate
+from hw.synth.results import SynthResult
 from scripts.pages import LEGEND, Section, html_table
+from sim.results import SimulationResult
 
 __all__ = ["build_section", "compile_section", "simulate_section", "synth_section"]
 
@@ -30,35 +32,35 @@ def build_section(name: str, config: AcceleratorConfig) -> Section:
     return Section(f"Accelerator: {name}", [html_table(rows, {"field": "", "value": ""})])
 
 
-def synth_section(name: str, result: Mapping) -> Section:
+def synth_section(name: str, content: Mapping) -> Section:
     """The share of the board that is taken, and where the tables go."""
-    share, array = result.get("share", {}), result["array"]
+    result = SynthResult.from_json(content)
     rows = [
         {
             "resource": resource.upper(),
-            "in all": result[resource],
-            "share": share.get(resource, 0) / 100 if resource in share else None,
-            "array": array.get(resource),
+            "in all": getattr(result, resource),
+            "share": result.share[resource] / 100,
+            "array": getattr(result.array, resource),
         }
         for resource in _RESOURCES
     ]
     columns = {"resource": "", "in all": ",.10g", "share": ".1%", "array": ",.10g"}
-    title = f"Area: {name}, by {result['tool']} for {result.get('board', 'a board')}"
+    title = f"Area: {name}, by {result.tool} for {result.board}"
     return Section(title, [html_table(rows, columns), _tables_picture(result)])
 
 
-def _tables_picture(result: Mapping) -> go.Figure:
+def _tables_picture(result: SynthResult) -> go.Figure:
     """LUTs of the array, of modules that were mapped on their own, and of the rest."""
-    parts = {"array": result["array"]["lut"]}
-    for name, module in result.get("modules", {}).items():
-        count = module["instances"]
-        if module["lut"] and name != _TOP and not name.startswith(_INSIDE_ARRAY):
-            parts[f"{name} × {count}" if count > 1 else name] = module["lut"] * count
-    rest = result["lut"] - sum(parts.values())
+    parts = {"array": result.array.lut}
+    for name, module in (result.modules or {}).items():
+        count = module.instances
+        if module.lut and name != _TOP and not name.startswith(_INSIDE_ARRAY):
+            parts[f"{name} × {count}" if count > 1 else name] = module.lut * count
+    rest = result.lut - sum(parts.values())
     if rest < 0:
         # Some modules are inside others. The result does not say which.
-        parts = {"array": result["array"]["lut"]}
-        rest = result["lut"] - result["array"]["lut"]
+        parts = {"array": result.array.lut}
+        rest = result.lut - result.array.lut
     parts["rest"] = rest
     figure = go.Figure(
         go.Pie(labels=list(parts), values=list(parts.values()), hole=0.5, sort=False)
@@ -66,22 +68,22 @@ def _tables_picture(result: Mapping) -> go.Figure:
     return figure.update_layout(title="Where the LUTs go", height=420)
 
 
-def simulate_section(name: str, result: Mapping) -> Section:
+def simulate_section(name: str, content: Mapping) -> Section:
     """Cycles and utilization of each layer, and how far they are from what is possible."""
-    layers: Sequence[Mapping] = result["layers"]
+    result = SimulationResult.from_json(content)
+    layers = [asdict(layer) for layer in result.layers]
     columns = {"name": "", "cycles": ",.0f", "macs": ",d", "utilization": ".1%"}
-    if any("estimated_cycles" in layer for layer in layers):
-        columns["estimated_cycles"] = ",.0f"
-    if any("bytes" in layer for layer in layers):
-        columns["bytes"] = ",d"
-    cycles = result["cycles_per_image"]
+    if result.estimated_cycles is not None:
+        columns |= {"estimated_cycles": ",.0f", "bytes": ",d"}
+    cycles = result.cycles_per_image
     text = (
-        f"<p>{result['images']} images, {result['mismatches']} unlike the interpreter; "
+        f"<p>{result.images} images, {result.mismatches} unlike the interpreter; "
         f"{cycles:,.0f} cycles per image"
     )
-    if cycles and (clock := result.get("clock_mhz")):
-        text += f", {1e6 * clock / cycles:,.1f} images a second at {clock} MHz"
-    parts = [f"{text}.</p>", _cycles_picture(layers, "RTL"), *_roofline(result)]
+    if cycles:
+        speed = 1e6 * result.clock_mhz / cycles
+        text += f", {speed:,.1f} images a second at {result.clock_mhz} MHz"
+    parts = [f"{text}.</p>", _cycles_picture(layers, "RTL"), *_roofline(asdict(result))]
     return Section(f"Simulation: {name}", [*parts, html_table(layers, columns)])
 
 
@@ -104,7 +106,7 @@ def _cycles_picture(layers: Sequence[Mapping], source: str) -> go.Figure:
     figure = go.Figure()
     names = [layer["name"] for layer in layers]
     figure.add_bar(x=names, y=[layer["cycles"] for layer in layers], name=f"cycles ({source})")
-    if any("estimated_cycles" in layer for layer in layers):
+    if any(layer.get("estimated_cycles") is not None for layer in layers):
         estimates = [layer.get("estimated_cycles") for layer in layers]
         figure.add_bar(x=names, y=estimates, name="cycles (model)")
     figure.add_scatter(

@@ -11,6 +11,7 @@ from hw.contract.program import load_program
 from hw.driver import Driver, UartBus
 from hw.synth.build import ORIGIN, read_origin
 from nbqnn_train.graph.errors import NbqnnError
+from sim.results import SimulationResult
 from sim.serial.board import VerilatedBoard
 from sim.serial.netlist import netlist_with_models
 from sim.simulate import checked_images, compare_images, first_difference, summary
@@ -28,7 +29,7 @@ def simulate_netlist(
     x: np.ndarray,
     netlist: Path,
     progress: Callable[[int, int], None] | None = None,
-) -> dict:
+) -> SimulationResult:
     """As :func:`sim.simulate.simulate`, on the netlist that was placed and routed.
 
     The images go through the pins: the board's host interface is part of the netlist.

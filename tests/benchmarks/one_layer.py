@@ -42,9 +42,9 @@ def main():
     program = compile_graph(net.requantize("out", 8, True).graph(), CONFIG)
     x = np.random.default_rng(0).integers(-128, 128, (2, 16, 16, 16)).astype(np.float32)
     result = simulate_program(program, x)
-    assert result["mismatches"] == 0
+    assert result.mismatches == 0
     macs = program.layers[0].macs
-    ideal, cycles = macs / CONFIG.multiplies_per_cycle, result["cycles_per_image"]
+    ideal, cycles = macs / CONFIG.multiplies_per_cycle, result.cycles_per_image
     print(f"cycles {cycles:,.0f}, of which steps {ideal:,.0f}: {ideal / cycles:.1%}")
     print(f"model {estimate_cycles(program).cycles:,}")
     nngen = macs / NNGEN_MULTIPLIERS / NNGEN_CYCLES
@@ -53,7 +53,7 @@ def main():
         build = Path(folder, "build")
         generate(CONFIG, build)
         area = synth_yosys(build, find_board("zcu102"))
-    print({name: area[name] for name in ("lut", "ff", "bram36", "dsp", "array")})
+    print(area.area, area.array)
 
 
 if __name__ == "__main__":

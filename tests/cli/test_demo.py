@@ -5,22 +5,48 @@ import json
 import pytest
 
 import scripts.demonstration
+from hw.boards.registry import find_board
+from hw.synth.area import Area
+from hw.synth.results import synth_result
+from nbqnn_train.graph.results import Evaluation
+from scripts.demo_result import DemoResult
+from sim.results import SimulationResult
 
 #: Of both accelerators; area has tests of its own and takes a minute.
-AREA = {
-    "board": "zcu102",
-    "tool": "yosys",
-    **dict.fromkeys(("lut", "ff", "bram36", "dsp"), 3),
-    "share": dict.fromkeys(("lut", "ff", "bram36", "dsp"), 0.1),
-    "array": {"lut": 2, "ff": 2, "bram36": 0, "dsp": 0, "lanes": 64},
-}
-SUMMARY = {"simulate": {"mismatches": 0}}
+AREA = synth_result(
+    "yosys", "Yosys 0", find_board("zcu102"), Area(lut=3, ff=3, bram36=3.0, dsp=3), Area(lut=2), 64
+)
+
+
+def summary(mismatches: int) -> DemoResult:
+    simulated = SimulationResult(
+        images=3,
+        batch=1,
+        mismatches=mismatches,
+        first_mismatch=None,
+        cycles_per_image=10.0,
+        stalls={},
+        clock_mhz=250,
+        macs_per_cycle=64,
+        utilization=0.5,
+        layers=(),
+    )
+    return DemoResult(
+        network={"model": "digits", "data": "digits", "bits": 3, "act_bits": 8},
+        train={"accuracy": 0.9},
+        evaluate=Evaluation(accuracy=0.9, images=3),
+        simulate=simulated,
+        synth={"shift": AREA},
+        clock_mhz=250,
+        images_per_second=25e6,
+        seconds={"train": 1.0},
+    )
 
 
 @pytest.fixture
 def stages(monkeypatch):
     """Stands in for the stages, each of which has tests of its own; the returned list drives it."""
-    results = [SUMMARY]
+    results = [summary(mismatches=0)]
 
     def run(demo):
         (demo.work / "artefact").write_text("new")
@@ -37,7 +63,8 @@ def stages(monkeypatch):
 def test_demo_leaves_everything_in_one_folder(nbqnn, stages, tmp_path):
     outcome = nbqnn("demo", "-o", "deep/demo")
     assert outcome.code == 0, outcome
-    assert json.loads((tmp_path / "deep/demo/summary.json").read_text()) == SUMMARY
+    written = json.loads((tmp_path / "deep/demo/summary.json").read_text())
+    assert DemoResult.from_json(written) == summary(mismatches=0)
     assert (tmp_path / "deep/demo/artefact").read_text() == "new"
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["demo"]
 
@@ -83,7 +110,7 @@ def test_a_failed_demo_leaves_the_earlier_one(nbqnn, stages, tmp_path, failure):
 
 
 def test_a_difference_is_exit_code_1(nbqnn, stages):
-    stages[0] = {"simulate": {"mismatches": 2}}
+    stages[0] = summary(mismatches=2)
     assert nbqnn("demo").code == 1
 
 

@@ -7,7 +7,11 @@ import numpy as np
 import pytest
 
 from hw.boards.presets import load_config
+from hw.boards.registry import find_board
+from hw.synth.area import Area
+from hw.synth.results import synth_result
 from nbqnn_train.graph import Graph, Input, MaxPool2d, save
+from sim.results import FirstDifference, LayerResult, SimulationResult
 from tests.cli.networks import small_graph
 from tests.hw.synth.reports import HIERARCHY, MET, MISSED, POWER, UTILIZATION, header
 from tests.hw.synth.tops import top_verilog
@@ -265,17 +269,21 @@ def test_simulate_refuses_options(refused, program, images, pattern, arguments):
 
 def test_simulate_reports_the_first_difference_with_code_1(nbqnn, images, monkeypatch):
     images(np.zeros((2, 1, 8, 8), dtype=np.float32))
-    where = {"image": 1, "layer": "conv", "channel": 0, "position": (3, 4), "cycles": (10, 20)}
-    first = where | {"expected": 5, "actual": -6}
-    result = {
-        "images": 2,
-        "mismatches": 1,
-        "first_mismatch": first,
-        "cycles_per_image": 10.0,
-        "utilization": 0.5,
-        "stalls": {"load": 3.0, "store": 0.0},
-        "layers": [{"name": "conv", "cycles": 10.0, "macs": 40, "utilization": 0.5}],
-    }
+    first = FirstDifference(
+        image=1, layer="conv", channel=0, position=(3, 4), cycles=(10, 20), expected=5, actual=-6
+    )
+    result = SimulationResult(
+        images=2,
+        batch=1,
+        mismatches=1,
+        first_mismatch=first,
+        cycles_per_image=10.0,
+        stalls={"load": 3.0, "store": 0.0},
+        clock_mhz=250,
+        macs_per_cycle=8,
+        utilization=0.5,
+        layers=(LayerResult(name="conv", cycles=10.0, macs=40, utilization=0.5),),
+    )
     monkeypatch.setattr("scripts.simulation.simulate", lambda *_, **__: result)
     outcome = nbqnn("simulate", "program", "--input", "x.npy", "--json", "result.json")
     assert outcome.code == 1
@@ -366,14 +374,8 @@ def test_synth_vivado_reads_what_came_back(nbqnn, refused, build, tmp_path):
 
 def test_synth_of_what_does_not_fit(nbqnn, build, tmp_path, monkeypatch):
     """The estimate is shown and written; one line says what the board lacks, and how much."""
-    area = {"lut": 300_000, "ff": 5, "bram36": 912.5, "dsp": 0}
-    result = {
-        "tool": "yosys",
-        "board": "zcu102",
-        "array": area | {"lanes": 64},
-        **area,
-        "share": dict.fromkeys(area, 1.0),
-    }
+    area = Area(lut=300_000, ff=5, bram36=912.5, dsp=0)
+    result = synth_result("yosys", "Yosys 0", find_board("zcu102"), area, area, 64)
     monkeypatch.setattr("hw.synth.synth_yosys", lambda *arguments: result)
     outcome = nbqnn("synth", build, "--tool", "yosys", "--json", "area.json")
     assert outcome.code == 2
@@ -381,7 +383,7 @@ def test_synth_of_what_does_not_fit(nbqnn, build, tmp_path, monkeypatch):
         "nbqnn: error: the accelerator does not fit zcu102: it needs 300,000 LUTs, the board has "
         "274,080; 912.5 BRAM36, the board has 912\n"
     )
-    assert json.loads((tmp_path / "area.json").read_text()) == result
+    assert json.loads((tmp_path / "area.json").read_text()) == result.to_json()
 
 
 def test_simulate_refuses_netlists_that_are_none(refused, program, images, tmp_path):

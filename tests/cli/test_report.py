@@ -12,7 +12,9 @@ from tests.cli.networks import small_graph
 SYNTH = {
     "kind": "synth",
     "tool": "yosys",
+    "tool_version": "Yosys 0.70",
     "board": "zcu102",
+    "part": "xczu9eg",
     "lut": 1000,
     "ff": 2000,
     "bram36": 3.5,
@@ -20,16 +22,19 @@ SYNTH = {
     "share": {"lut": 0.4, "ff": 0.4, "bram36": 0.4, "dsp": 0},
     "array": {"lut": 600, "ff": 900, "bram36": 0, "dsp": 0, "lanes": 64},
     "modules": {
-        "nbqnn": {"instances": 1, "lut": 1000},
-        "nbqnn_pe_array_x": {"instances": 1, "lut": 600},
-        "nbqnn_svpe_x": {"instances": 8, "lut": 70},
-        "nbqnn_requantizer_x": {"instances": 4, "lut": 50},
+        "nbqnn": {"instances": 1, "lut": 1000, "ff": 0, "bram36": 0, "dsp": 0},
+        "nbqnn_pe_array_x": {"instances": 1, "lut": 600, "ff": 0, "bram36": 0, "dsp": 0},
+        "nbqnn_svpe_x": {"instances": 8, "lut": 70, "ff": 0, "bram36": 0, "dsp": 0},
+        "nbqnn_requantizer_x": {"instances": 4, "lut": 50, "ff": 0, "bram36": 0, "dsp": 0},
     },
 }
 SIMULATE = {
     "kind": "simulate",
     "images": 3,
+    "batch": 1,
     "mismatches": 0,
+    "first_mismatch": None,
+    "stalls": {"load": 300.0},
     "cycles_per_image": 1500.0,
     "estimated_cycles": 1490,
     "utilization": 0.4,

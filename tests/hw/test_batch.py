@@ -237,21 +237,21 @@ def test_simulate_a_batch():
     program = compile_graph(graph, CONFIG, batch=3)
     x = images(graph, 5)
     result = simulate_program(program, x)
-    assert (result["images"], result["mismatches"], result["batch"]) == (5, 0, 3)
-    assert [layer["name"] for layer in result["layers"]] == ["conv", "pool", "linear"]
+    assert (result.images, result.mismatches, result.batch) == (5, 0, 3)
+    assert [layer.name for layer in result.layers] == ["conv", "pool", "linear"]
     alone = simulate_program(compile_graph(graph, CONFIG), x[:1])
-    assert result["cycles_per_image"] < alone["cycles_per_image"]
-    for found, wanted in zip(result["layers"], alone["layers"], strict=True):
-        assert found["macs"] == wanted["macs"]
-    assert sum(layer["cycles"] for layer in result["layers"]) < result["cycles_per_image"]
-    assert result["estimated_cycles"] == pytest.approx(result["cycles_per_image"], rel=0.15)
+    assert result.cycles_per_image < alone.cycles_per_image
+    for found, wanted in zip(result.layers, alone.layers, strict=True):
+        assert found.macs == wanted.macs
+    assert sum(layer.cycles for layer in result.layers) < result.cycles_per_image
+    assert result.estimated_cycles == pytest.approx(result.cycles_per_image, rel=0.15)
     # A wrong weight of the last layer, and the second image of the second run is the first to show.
     damaged = bytearray(program.parameters)
     damaged[-200:] = bytes(200)
     wrong = simulate_program(replace(program, parameters=bytes(damaged)), x)
-    assert wrong["mismatches"] == 1
-    first = wrong["first_mismatch"]
-    assert first["layer"] == "linear"
-    assert first["expected"] != first["actual"]
-    begin, end = first["cycles"]
+    assert wrong.mismatches == 1
+    first = wrong.first_mismatch
+    assert first.layer == "linear"
+    assert first.expected != first.actual
+    begin, end = first.cycles
     assert 0 < begin < end

@@ -23,20 +23,20 @@ def test_a_wrong_weight_is_found():
     # Black: no weight matters.
     x[0] = 0
     right = simulate_program(program, x)
-    assert (right["images"], right["mismatches"], right["first_mismatch"]) == (3, 0, None)
+    assert (right.images, right.mismatches, right.first_mismatch) == (3, 0, None)
 
     # The first layer's weights are in the first word; each of its bytes is of several filters.
     wrong = replace(program, parameters=bytes([program.parameters[0] ^ 7]) + program.parameters[1:])
     result = simulate_program(wrong, x)
-    found = result["first_mismatch"]
+    found = result.first_mismatch
     # It stops there.
-    assert (result["images"], result["mismatches"], found["image"]) == (2, 1, 1)
-    assert (found["layer"], found["channel"]) == ("conv", 0)
+    assert (result.images, result.mismatches, found.image) == (2, 1, 1)
+    assert (found.layer, found.channel) == ("conv", 0)
     codes = run(graph, x, trace=True)["conv_out"]
-    assert found["expected"] == codes[(1, 0, *found["position"])] != found["actual"]
-    begin, end = found["cycles"]
+    assert found.expected == codes[(1, 0, *found.position)] != found.actual
+    begin, end = found.cycles
     assert begin == 0
-    assert end == round(right["layers"][0]["cycles"])
+    assert end == round(right.layers[0].cycles)
 
 
 def test_windows_of_signals():

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from nbqnn_train.data import load_data
-from nbqnn_train.evaluation import Evaluation, evaluate
+from nbqnn_train.evaluation import evaluate
 from nbqnn_train.graph import Conv2d, Linear, Requantize, load, run, save
+from nbqnn_train.graph.results import Evaluation
 from nbqnn_train.learn.config import TrainConfig
 from nbqnn_train.learn.trained import export_run, load_run
 from nbqnn_train.learn.training import train

@@ -75,20 +75,20 @@ def test_from_build_to_bitstream(build):
     folder = build / "nextpnr-ulx3s"
     assert [step for step in steps if ":" not in step] == ["Yosys", "nextpnr", "ecppack"]
 
-    assert (result["tool"], result["board"]) == ("nextpnr", "ulx3s")
-    assert result["tool_version"].startswith("nextpnr-ecp5 0.")
+    assert (result.tool, result.board) == ("nextpnr", "ulx3s")
+    assert result.tool_version.startswith("nextpnr-ecp5 0.")
     # 1,024 words of 32 bits are two memories of 18 Kbit.
-    assert (result["bram36"], result["dsp"]) == (1.0, 0)
+    assert (result.bram36, result.dsp) == (1.0, 0)
     # The elements are small; here their inputs are few signals, which makes them smaller still.
-    assert 500 < result["array"]["lut"] < 2000
-    assert 500 < result["lut"] < 3000
-    assert result["share"]["lut"] == round(100 * result["lut"] / 83_640, 2)
-    assert result["array"]["lanes"] == 64
-    assert result["clock_mhz"] == 65
-    assert result["met"] == (result["fmax_mhz"] >= 65)
-    path = result["critical_path"]
+    assert 500 < result.array.lut < 2000
+    assert 500 < result.lut < 3000
+    assert result.share["lut"] == round(100 * result.lut / 83_640, 2)
+    assert result.array.lanes == 64
+    assert result.clock_mhz == 65
+    assert result.met == (result.fmax_mhz >= 65)
+    path = result.critical_path
     assert path["from"].split(".")[0] in ("host", "elements")
-    assert path["delay_ns"] == pytest.approx(1000 / result["fmax_mhz"], abs=0.02)
+    assert path["delay_ns"] == pytest.approx(1000 / result.fmax_mhz, abs=0.02)
     assert path["delay_ns"] == pytest.approx(path["logic_ns"] + path["routing_ns"], abs=0.02)
     # A bitstream for this device begins with the preamble after its comments.
     assert b"\xff\xff\xbd\xb3" in (folder / "ulx3s.bit").read_bytes()[:1000]
@@ -241,10 +241,10 @@ def test_digits_on_the_ulx3s(tmp_path):
     config = load_config(preset="ulx3s")
     generate(config, tmp_path / "build")
     result = synth_nextpnr(tmp_path / "build", BOARD)
-    assert result["fmax_mhz"] >= 60
-    assert result["met"]
+    assert result.fmax_mhz >= 60
+    assert result.met
     graph = digits_network()
     save_program(compile_graph(graph, config), tmp_path / "program")
     netlist = tmp_path / "build" / "nextpnr-ulx3s" / "netlist.v"
     simulated = simulate_netlist(tmp_path / "program", images(graph, 10), netlist)
-    assert (simulated["images"], simulated["mismatches"]) == (10, 0)
+    assert (simulated.images, simulated.mismatches) == (10, 0)

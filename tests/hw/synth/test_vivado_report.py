@@ -148,29 +148,28 @@ def test_result_of_a_build(reports):
     build, folder = reports
     lanes = load_config(preset="zcu102-8bit").multiplies_per_cycle
     result = read_vivado(build, BOARD)
-    assert result["tool"] == "vivado"
-    assert result["tool_version"] == "Vivado v.2023.1"
-    area = Area(**{key: result[key] for key in ("lut", "ff", "bram36", "dsp")})
-    assert area == Area(lut=21439, ff=30073, bram36=20.5, dsp=32)
-    assert result["board"] == "zcu102"
-    assert result["share"]["lut"] == 7.82
-    array = result["array"]
+    assert result.tool == "vivado"
+    assert result.tool_version == "Vivado v.2023.1"
+    assert result.area == Area(lut=21439, ff=30073, bram36=20.5, dsp=32)
+    assert result.board == "zcu102"
+    assert result.share["lut"] == 7.82
+    array = result.array
     # The parts of the array are not counted once more.
-    assert (array["lut"], array["ff"], array["dsp"], array["lanes"]) == (10000, 2000, 0, lanes)
+    assert (array.lut, array.ff, array.dsp, array.lanes) == (10000, 2000, 0, lanes)
     # 4 ns, of which a quarter is left over.
-    assert result["fmax_mhz"] == 266.67
-    assert result["met"] is True
-    assert set(result["components"]) == {
+    assert result.fmax_mhz == 266.67
+    assert result.met is True
+    assert set(result.components) == {
         *("compute", "compute/array", "compute/drain", "weight_memory"),
     }
-    assert result["power"]["total_w"] == 3.156
+    assert result.power["total_w"] == 3.156
     # In a project, the design's name may come before a module's.
     text = (folder / "route_hierarchy.rpt").read_text().replace(" nbqnn_", " system_nbqnn_")
     (folder / "route_hierarchy.rpt").write_text(text)
     assert read_vivado(build, BOARD) == result
     (folder / "route_timing.rpt").write_text(header("report_timing_summary") + MISSED)
     result = read_vivado(build, BOARD)
-    assert (result["met"], result["fmax_mhz"]) == (False, 200.0)
+    assert (result.met, result.fmax_mhz) == (False, 200.0)
 
 
 def test_a_result_that_does_not_fit(reports):

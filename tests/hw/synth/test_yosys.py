@@ -14,24 +14,24 @@ from tests.hw.synth.designs import Top
 def test_result_counts_every_resource_and_the_array(build):
     steps = []
     result = synth_yosys(build, find_board("zcu102"), steps.append)
-    assert (result["board"], result["tool"]) == ("zcu102", "yosys")
-    assert result["bram36"] == 1
-    assert result["dsp"] == 2
-    assert result["share"]["lut"] == round(100 * result["lut"] / 274_080, 2)
-    assert result["share"]["dsp"] == round(100 * 2 / 2_520, 2)
+    assert (result.board, result.tool) == ("zcu102", "yosys")
+    assert result.bram36 == 1
+    assert result.dsp == 2
+    assert result.share["lut"] == round(100 * result.lut / 274_080, 2)
+    assert result.share["dsp"] == round(100 * 2 / 2_520, 2)
     assert "TECHMAP" in steps
     assert "SYNTH_XILINX" in (build / "yosys-zcu102.log").read_text()
 
-    array, modules = result["array"], result["modules"]
+    array, modules = result.array, result.modules
     assert modules.keys() == {"nbqnn", "nbqnn_pe_array_test", "element"}
-    assert modules["element"]["instances"] == 4
+    assert modules["element"].instances == 4
     # The array's share is its whole subtree: the elements, and one register a bit of its adder.
-    assert array["lut"] == modules["nbqnn_pe_array_test"]["lut"]
-    assert array["lut"] > 4 * modules["element"]["lut"] > 0
-    assert array["ff"] == 4 * modules["element"]["ff"] + 22
-    assert array["dsp"] == 0
-    assert array["lanes"] == 8 * 8 * 1  # of the configuration
-    assert array["lut_per_lane"] == round(array["lut"] / 64, 2)
+    assert array.lut == modules["nbqnn_pe_array_test"].lut
+    assert array.lut > 4 * modules["element"].lut > 0
+    assert array.ff == 4 * modules["element"].ff + 22
+    assert array.dsp == 0
+    assert array.lanes == 8 * 8 * 1  # of the configuration
+    assert array.lut_per_lane == round(array.lut / 64, 2)
 
 
 def test_sum_over_modules_agrees_with_a_flat_run(tmp_path):
@@ -49,9 +49,9 @@ def test_sum_over_modules_agrees_with_a_flat_run(tmp_path):
 
 def test_a_small_board_has_cells_of_its_own(build):
     result = synth_yosys(build, find_board("ulx3s"))
-    assert result["dsp"] == 2
-    assert result["bram36"] == 1  # two memories of 18 Kbit
-    assert result["modules"]["element"]["instances"] == 4
+    assert result.dsp == 2
+    assert result.bram36 == 1  # two memories of 18 Kbit
+    assert result.modules["element"].instances == 4
 
 
 def test_yosys_refusing_the_verilog_is_one_line_and_leaves_a_log(build):

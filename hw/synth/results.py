@@ -1,0 +1,112 @@
+"""What synthesis found: area, and timing where the tool gives it."""
+
+from dataclasses import asdict, dataclass
+from typing import ClassVar
+
+from hw.boards.board import Board
+from hw.synth.area import Area
+from hw.synth.fit import shares
+from nbqnn_train.graph.results import Result
+
+__all__ = ["ArrayArea", "ModuleArea", "SynthResult", "synth_result"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArrayArea:
+    """The array alone; ``lanes`` are its multiply-equivalents a cycle."""
+
+    derived: ClassVar[tuple[str, ...]] = ("lut_per_lane", "dsp_per_lane")
+
+    lut: int
+    ff: int
+    bram36: float
+    dsp: int
+    lanes: int
+
+    @property
+    def lut_per_lane(self) -> float:
+        return round(self.lut / self.lanes, 2)
+
+    @property
+    def dsp_per_lane(self) -> float:
+        return round(self.dsp / self.lanes, 4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModuleArea:
+    """A module that was mapped on its own: one instance of it, and how many there are."""
+
+    instances: int
+    lut: int
+    ff: int
+    bram36: float
+    dsp: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SynthResult(Result):
+    """One accelerator on a board, as a tool sees it.
+
+    share : percent of the board, by resource.
+    modules : of Yosys.
+    clock_mhz, fmax_mhz, met : the clock that was asked for, the one that was reached, and whether
+        that is enough. Only of routed designs, as are the following.
+    setup_slack_ns, hold_slack_ns, components, power : of Vivado. ``components`` are instances in
+        the accelerator's core.
+    critical_path, bitstream : of nextpnr. The path has ``from``, ``to``, ``delay_ns``,
+        ``logic_ns`` and ``routing_ns``.
+    estimated_mhz, latency : of a network that is a circuit of its own.
+    build : what the build was made from (:class:`hw.contract.origin.Origin`).
+    """
+
+    kind: ClassVar[str] = "synth"
+
+    tool: str
+    tool_version: str
+    board: str
+    part: str
+    lut: int
+    ff: int
+    bram36: float
+    dsp: int
+    share: dict[str, float]
+    array: ArrayArea
+    modules: dict[str, ModuleArea] | None = None
+    clock_mhz: int | None = None
+    fmax_mhz: float | None = None
+    met: bool | None = None
+    setup_slack_ns: float | None = None
+    hold_slack_ns: float | None = None
+    components: dict[str, Area] | None = None
+    power: dict | None = None
+    critical_path: dict | None = None
+    bitstream: str | None = None
+    estimated_mhz: float | None = None
+    latency: int | None = None
+    build: dict | None = None
+
+    @property
+    def area(self) -> Area:
+        return Area(lut=self.lut, ff=self.ff, bram36=self.bram36, dsp=self.dsp)
+
+
+def synth_result(
+    tool: str,
+    tool_version: str,
+    board: Board,
+    total: Area,
+    array: Area,
+    lanes: int,
+    **more: object,
+) -> SynthResult:
+    """The result of a tool; ``more`` are fields that this tool has."""
+    return SynthResult(
+        tool=tool,
+        tool_version=tool_version,
+        board=board.name,
+        part=board.part,
+        **asdict(total),
+        share=shares(total, board),
+        array=ArrayArea(**asdict(array), lanes=lanes),
+        **more,
+    )

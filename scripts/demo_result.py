@@ -1,0 +1,32 @@
+"""What the demo found: the results of its stages."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from hw.synth.results import SynthResult
+from nbqnn_train.graph.results import Evaluation, Result
+from sim.results import SimulationResult
+
+__all__ = ["DemoResult"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoResult(Result):
+    """All stages.
+
+    network : ``model``, ``data``, ``bits``, ``act_bits``.
+    train : what the run's ``result.json`` holds.
+    synth : of the accelerators ``shift`` and ``multiply``.
+    seconds : by stage.
+    """
+
+    kind: ClassVar[str] = "demo"
+
+    network: dict
+    train: dict
+    evaluate: Evaluation
+    simulate: SimulationResult
+    synth: dict[str, SynthResult]
+    clock_mhz: int
+    images_per_second: float
+    seconds: dict[str, float]
