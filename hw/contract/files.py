@@ -1,12 +1,19 @@
-"""Output files: written beside their final place and renamed into it, so never half there."""
+"""Output files of text, with the folders that they lie in."""
 
-import os
-import tempfile
 from pathlib import Path
 
 from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.graph.files import write_file
 
-__all__ = ["write_text"]
+__all__ = ["make_folder", "write_text"]
+
+
+def make_folder(path: Path, what: str = "file", error: type[NbqnnError] = NbqnnError) -> None:
+    """Makes the folder of the file ``path``. Raises ``error`` if that cannot be."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as failure:
+        raise error(f"{what} {str(path)!r} cannot be written: {failure.strerror}") from None
 
 
 def write_text(path: Path, text: str) -> None:
@@ -14,23 +21,6 @@ def write_text(path: Path, text: str) -> None:
 
     Raises :exc:`NbqnnError` if the place cannot be written to.
     """
-    path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise NbqnnError(f"file {str(path)!r} cannot be written: {error.strerror}") from None
-    temporary = Path(temporary)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        umask = os.umask(0)
-        os.umask(umask)
-        # mkstemp's files are for their owner alone; outputs are as readable as any other file.
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
-    except OSError as error:
-        raise NbqnnError(f"file {str(path)!r} cannot be written: {error.strerror}") from None
-    finally:
-        # Gone if it was renamed.
-        temporary.unlink(missing_ok=True)
+    path, data = Path(path), text.encode()
+    make_folder(path)
+    write_file(path, data)

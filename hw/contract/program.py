@@ -1,7 +1,7 @@
 """A compiled network: commands, packed weights, memory map, and the graph that it must equal."""
 
+import io
 import json
-import tempfile
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -9,11 +9,14 @@ from math import prod
 from pathlib import Path
 
 from hw.contract.config import AcceleratorConfig
+from hw.contract.files import make_folder
 from hw.contract.image_blocks import AxisBlocks, ImageBlocks
 from hw.contract.isa import DESCRIPTOR_BYTES
 from hw.contract.origin import Origin
 from hw.contract.words import TensorLayout, stored_offset
-from nbqnn_train.graph import Graph, NbqnnError, TensorType, load, save, tensor_types, validate
+from nbqnn_train.graph import Graph, NbqnnError, TensorType, tensor_types
+from nbqnn_train.graph.files import write_file
+from nbqnn_train.graph.storage import decode, encode
 
 __all__ = [
     "MAX_BATCH",
@@ -143,23 +146,18 @@ def save_program(program: Program, path: Path):
         del described["batch"]
         for layer in described["layers"]:
             del layer["image"]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-            graph_file, archive_file = Path(folder, "graph"), Path(folder, "program")
-            save(program.graph, graph_file)
-            entries = {
-                "program.json": (json.dumps(described, indent=1) + "\n").encode(),
-                "commands.bin": program.commands,
-                "parameters.bin": program.parameters,
-                "graph": graph_file.read_bytes(),
-            }
-            with zipfile.ZipFile(archive_file, "w", zipfile.ZIP_STORED) as archive:
-                for name, content in entries.items():
-                    archive.writestr(zipfile.ZipInfo(name, _TIME), content)
-            archive_file.replace(path)
-    except OSError as error:
-        raise ProgramError(f"program {path} cannot be written: {error.strerror}") from None
+    entries = {
+        "program.json": (json.dumps(described, indent=1) + "\n").encode(),
+        "commands.bin": program.commands,
+        "parameters.bin": program.parameters,
+        "graph": encode(program.graph),
+    }
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:
+        for name, entry in entries.items():
+            archive.writestr(zipfile.ZipInfo(name, _TIME), entry)
+    make_folder(path, "program", ProgramError)
+    write_file(path, content.getvalue(), "program", ProgramError)
 
 
 def load_program(path: Path) -> Program:
@@ -256,16 +254,10 @@ def _image(layer: object, batch: int) -> int | None:
 
 
 def _graph(content: bytes) -> Graph:
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "graph")
-        file.write_bytes(content)
-        try:
-            graph = load(file)
-        except NbqnnError as error:
-            # The file is one of ours, and already gone.
-            raise ValueError(str(error).replace(str(file), "graph")) from None
-    validate(graph)
-    return graph
+    try:
+        return decode(content)
+    except NbqnnError as error:
+        raise ValueError(f"Graph file 'graph': {error}") from None
 
 
 def _blocks(fields: object) -> ImageBlocks | None:

@@ -18,7 +18,6 @@ import hashlib
 import json
 import os
 import struct
-import tempfile
 from dataclasses import fields
 from math import prod
 from pathlib import Path
@@ -27,12 +26,13 @@ import numpy as np
 
 from . import nodes as node_types
 from .errors import GraphError
+from .files import write_file
 from .nodes import Graph, Node
 from .operators import OPERATORS
 from .packing import pack_weights, packed_size, unpack_weights
 from .validate import validate
 
-__all__ = ["VERSION", "array_encoding", "graph_digest", "load", "save"]
+__all__ = ["VERSION", "array_encoding", "decode", "encode", "graph_digest", "load", "save"]
 
 #: The leading byte is no ASCII and the last two are a line end: transfers as text break both.
 _MAGIC = b"\x89NBQNN\r\n"
@@ -53,23 +53,7 @@ _KINDS = {
 
 def save(graph: Graph, path: str | os.PathLike) -> None:
     """Validates ``graph`` and writes it to ``path``, replacing a file there at once."""
-    data = _encode(graph)
-    path = Path(path)
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise GraphError(f"Graph file {str(path)!r} cannot be written: {error.strerror}") from error
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        umask = os.umask(0)
-        os.umask(umask)
-        # mkstemp makes a file that only its owner can read; a graph is no secret.
-        Path(temporary).chmod(0o666 & ~umask)
-        Path(temporary).replace(path)
-    except OSError as error:
-        Path(temporary).unlink(missing_ok=True)
-        raise GraphError(f"Graph file {str(path)!r} cannot be written: {error.strerror}") from error
+    write_file(path, encode(graph), "Graph file", GraphError)
 
 
 def load(path: str | os.PathLike) -> Graph:
@@ -83,21 +67,22 @@ def load(path: str | os.PathLike) -> Graph:
     except OSError as error:
         raise GraphError(f"Graph file {str(path)!r} cannot be read: {error.strerror}") from error
     try:
-        return _decode(data)
+        return decode(data)
     except GraphError as error:
         raise GraphError(f"Graph file {str(path)!r}: {error}") from None
 
 
 def graph_digest(graph: Graph) -> str:
     """The hexadecimal SHA-256 that stands at the end of the graph's file; it names its content."""
-    return _encode(graph)[-_DIGEST_BYTES:].hex()
+    return encode(graph)[-_DIGEST_BYTES:].hex()
 
 
 def _canonical(header: dict) -> bytes:
     return json.dumps(header, sort_keys=True, separators=(",", ":")).encode("ascii")
 
 
-def _encode(graph: Graph) -> bytes:
+def encode(graph: Graph) -> bytes:
+    """The bytes of the file of ``graph``, which is validated."""
     validate(graph)
     sections: list[bytes] = []
     fields_of_graph = {
@@ -149,7 +134,8 @@ def _smallest(values: np.ndarray) -> str:
     raise AssertionError("int64 holds every int64")
 
 
-def _decode(data: bytes) -> Graph:
+def decode(data: bytes) -> Graph:
+    """The validated graph of a file with these bytes. Raises :class:`GraphError` for any other."""
     if len(data) < len(_MAGIC) or not data.startswith(_MAGIC):
         raise GraphError("not a graph (its first bytes are others)")
     if len(data) < _PREFIX.size + _DIGEST_BYTES:

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save
 
 from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.graph.files import write_file
 from nbqnn_train.learn.config import (
     TrainConfig,
     config_toml,
@@ -58,17 +59,12 @@ _MAY_DIFFER = ("accelerator", "data_dir", "devices", "nodes")
 
 def write_text(path: Path, text: str) -> None:
     """Writes beside ``path`` and renames, so that no reader sees half a file."""
-    beside = path.with_name(path.name + ".part")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
+    write_file(path, text.encode())
 
 
 def write_weights(path: Path, state: dict[str, torch.Tensor]) -> None:
     """Named tensors as safetensors, written beside and renamed."""
-    beside = path.with_name(path.name + ".part")
-    # safetensors itself makes files that only their owner can read.
-    beside.write_bytes(save({name: tensor.contiguous() for name, tensor in state.items()}))
-    beside.replace(path)
+    write_file(path, save({name: tensor.contiguous() for name, tensor in state.items()}))
 
 
 def write_result(out: Path, result: dict) -> None:

@@ -1,13 +1,12 @@
 """A model that grows operator by operator, and the file that it becomes."""
 
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from nbqnn_train.graph.errors import GraphError
+from nbqnn_train.graph.files import write_file
 from nbqnn_train.graph.nodes import Graph
 
 __all__ = ["QUANT_DOMAIN", "Tensor", "Writer", "write_model"]
@@ -130,12 +129,4 @@ class Writer:
 
 def write_model(path: Path, data: bytes) -> None:
     """Writes ``data`` beside ``path`` and renames it; :class:`GraphError` where it cannot be."""
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(data)
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(file.name).chmod(0o666 & ~umask)
-        Path(file.name).replace(path)
-    except OSError as error:
-        raise GraphError(f"QONNX file {str(path)!r} cannot be written: {error.strerror}") from error
+    write_file(path, data, "QONNX file", GraphError)

@@ -4,6 +4,7 @@ import io
 import json
 import zipfile
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -257,7 +258,7 @@ def test_nothing_is_overwritten_on_failure(path, content, monkeypatch):
     def full(*arguments, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(zipfile.ZipFile, "writestr", full)
+    monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(NbqnnError, match=r"^program .* cannot be written: No space left on devi"):
         save_program(PROGRAM, path)
     assert path.read_bytes() == b"precious"

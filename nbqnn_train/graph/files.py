@@ -1,0 +1,36 @@
+"""Output files: written beside their final place and renamed into it, so never half there."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from .errors import NbqnnError
+
+__all__ = ["write_file"]
+
+
+def write_file(
+    path: str | os.PathLike, data: bytes, what: str = "file", error: type[NbqnnError] = NbqnnError
+) -> None:
+    """Puts ``data`` in the file ``path``. An existing file is replaced at once.
+
+    Raises ``error`` if the place cannot be written to; ``what`` says what is written there.
+    """
+    path = Path(path)
+    temporary = None
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        temporary = Path(name)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        umask = os.umask(0)
+        os.umask(umask)
+        # mkstemp's files are for their owner alone; outputs are as readable as any other file.
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(path)
+    except OSError as failure:
+        raise error(f"{what} {str(path)!r} cannot be written: {failure.strerror}") from None
+    finally:
+        # Gone if it was renamed.
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
