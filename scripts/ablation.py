@@ -72,7 +72,7 @@ def ablation(
     results = {folder: json.loads((folder / RESULT).read_text(encoding="utf-8")) for folder in grid}
     found = cells([(grid[folder], results[folder]["accuracy"]) for folder in grid])
     text = table(found, seeds)
-    write_json(out / "table.json", {"config": str(config), "cells": found})
+    write_json(out / "table.json", {"kind": "ablation", "config": str(config), "cells": found})
     write_text(out / "table.md", text)
     console.print(text)
 

@@ -85,6 +85,7 @@ def check_network(
     inputs = torch.randn(_IMAGES, *shape, generator=torch.Generator().manual_seed(0))
     modules = _modules(network, inputs, model)
     result = {
+        "kind": "check",
         "model": model,
         "input_shape": list(shape),
         "accepted": False,

@@ -36,7 +36,11 @@ def run_import(
         input_format=_format(input_format),
         round_weights=round_weights,
     )
-    result = {"nodes": len(imported.graph.nodes), "notes": list(imported.notes)}
+    result = {
+        "kind": "import",
+        "nodes": len(imported.graph.nodes),
+        "notes": list(imported.notes),
+    }
     if x is not None:
         found = verify(model, imported, x)
         result |= {
