@@ -1,6 +1,7 @@
 """Inputs of networks in ``.npy`` files."""
 
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
@@ -22,7 +23,8 @@ def read_images(path: Path, single: tuple[int, ...] | None = None) -> np.ndarray
         images = np.array(np.lib.format.open_memmap(path, mode="r"))
     except OSError as error:
         raise NbqnnError(f"images {str(path)!r} cannot be read: {error.strerror}") from None
-    except ValueError:
+    # A damaged header: it is parsed as Python.
+    except (ValueError, SyntaxError, TypeError, TokenError, RecursionError, MemoryError):
         raise NbqnnError(f"images {str(path)!r} must be a complete .npy file of numbers") from None
     fits = single is not None and images.shape == single
     if images.dtype != np.float32 or not (fits or images.ndim in (2, 3, 4)) or 0 in images.shape:

@@ -9,6 +9,7 @@ from math import prod
 from pathlib import Path
 
 from hw.contract.config import AcceleratorConfig
+from hw.contract.extents import check_extents
 from hw.contract.files import make_folder
 from hw.contract.image_blocks import AxisBlocks, ImageBlocks
 from hw.contract.isa import DESCRIPTOR_BYTES
@@ -215,6 +216,8 @@ def _program(path: Path, entries: dict[str, bytes]) -> Program:
         names = [port.name for port in ports[what]]
         if names != wanted:
             raise ValueError(f"{what} must be {wanted}, not {names}")
+    scratch_bytes = _number(described, "scratch_bytes", 0, 1 << 34)
+    check_extents(config, types, batch, ports, scratch_bytes)
     commands = entries["commands.bin"]
     if len(commands) % DESCRIPTOR_BYTES or not 0 < len(commands) <= _MAX_COMMANDS_BYTES:
         raise ValueError(
@@ -230,7 +233,7 @@ def _program(path: Path, entries: dict[str, bytes]) -> Program:
         blocks=blocks,
         outputs=tuple(ports["outputs"]),
         traced=tuple(ports["traced"]),
-        scratch_bytes=_number(described, "scratch_bytes", 0, 1 << 34),
+        scratch_bytes=scratch_bytes,
         layers=tuple(
             ProgramLayer(
                 name=_field(layer, "name", str),

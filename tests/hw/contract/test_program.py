@@ -168,6 +168,11 @@ LAYOUT = ("input", "layout")
         (setting("traced", 0, "name", to="gone"), ".* port 'gone' must be an activation of .*"),
         (setting("input", "name", to="flat"), ".* port 'flat' must be laid out for .*"),
         (setting("input", "offset", to=-1), r".* field 'offset' must be 0\.\.\.4294967295, not -1"),
+        # Memory that no tensor justifies.
+        (setting("input", "offset", to=4096), r".* port 'image' must end within 4096 bytes, .*"),
+        (setting("outputs", 1, "offset", to=1 << 31), r".* port 'clip' must end within .*"),
+        (setting("scratch_bytes", to=1 << 33), r".* scratch_bytes must be at most \d+, not 858.*"),
+        (setting("scratch_bytes", to=4096), r".* must end within 4096 bytes of scratch, not at .*"),
         (setting("input", "offset", to=1 << 70), r".* 'offset' must be 0\.\.\..*, not 1180.*"),
         (setting("input", "offset", to=True), ".* 'offset' must be of type int, not bool"),
         (setting(*LAYOUT, "channels", to=0), r".* field 'channels' must be 1\.\.\.\d+, not 0"),

@@ -1,6 +1,4 @@
-"""Coverage-guided fuzzing of the graph's file, for the nightly run; needs ``atheris``.
-
-    python -m tests.graph.fuzz_storage -max_total_time=300 [CORPUS]
+"""Files of graphs for the fuzzer.
 
 Inputs are headers and sections: for three in four the frame around them (magic, version, length,
 checksum) and the order and blanks of the JSON are put right, so that the fuzzer gets behind them.
@@ -12,14 +10,12 @@ import contextlib
 import hashlib
 import json
 import struct
-import sys
 import tempfile
 from pathlib import Path
 
-import atheris
+from nbqnn_train.graph import Clip, Flatten, Graph, GraphError, Input, Requantize, load, save
 
-with atheris.instrument_imports(include=["nbqnn_train"]):
-    from nbqnn_train.graph import Clip, Flatten, Graph, GraphError, Input, Requantize, load, save
+__all__ = ["check", "seed"]
 
 _FOLDER = Path(tempfile.mkdtemp(prefix="nbqnn-fuzz-"))
 _MAGIC = b"\x89NBQNN\r\n"
@@ -53,7 +49,7 @@ def check(data: bytes) -> None:
         raise AssertionError("the file that was accepted is not the one that would be written")
 
 
-def _seed() -> bytes:
+def seed() -> bytes:
     """A good header with its sections."""
     nodes = (
         Input(name="x", shape=(1, 2, 2), bits=8, signed=False, exponent=0),
@@ -74,12 +70,3 @@ def _seed() -> bytes:
     )
     save(Graph(nodes=nodes, outputs=("f",)), _FOLDER / "seed")
     return b"\1" + (_FOLDER / "seed").read_bytes()[16:-32]
-
-
-if __name__ == "__main__":
-    corpus = _FOLDER / "corpus"
-    corpus.mkdir()
-    (corpus / "seed").write_bytes(_seed())
-    check(_seed())
-    atheris.Setup([*sys.argv, str(corpus)], check)
-    atheris.Fuzz()
