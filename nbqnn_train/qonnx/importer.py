@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from nbqnn_train.graph.errors import GraphError
 from nbqnn_train.graph.nodes import Clip, Graph
 
-from . import pointwise, quantizers, shapes, spatial, sums, tails
+from . import parts, pointwise, quantizers, shapes, spatial, sums, tails
 from .cleanup import clean
 from .files import read_proto
 from .model import Operator
@@ -38,6 +38,7 @@ _OWN = {
     "Dropout": pointwise.dropout,
     "Flatten": shapes.flatten,
     "Floor": pointwise.rounding("FLOOR"),
+    "Gather": parts.gather,
     "Gemm": sums.gemm,
     "GlobalAveragePool": spatial.global_average_pool,
     "GlobalMaxPool": spatial.global_max_pool,
@@ -56,15 +57,19 @@ _OWN = {
     "ReduceSum": spatial.reduced("sum"),
     "Relu": pointwise.relu,
     "Reshape": shapes.reshape,
+    "Resize": parts.resize,
     "Round": pointwise.rounding("ROUND"),
     "Sigmoid": tails.tail,
+    "Slice": parts.slice_,
     "Softmax": tails.tail,
+    "Split": parts.split,
     "Squeeze": shapes.squeeze,
     "Sub": pointwise.sub,
     "Sum": pointwise.add,
     "TopK": tails.tail,
     "Transpose": shapes.transpose,
     "Unsqueeze": shapes.unsqueeze,
+    "Upsample": parts.resize,
 }
 _QONNX = {
     "BipolarQuant": quantizers.bipolar_quant,

@@ -8,6 +8,7 @@ import numpy as np
 from nbqnn_train.graph.errors import GraphError
 from nbqnn_train.graph.limits import ACC_BITS, ADD_SHIFT
 from nbqnn_train.graph.nodes import Add, Clip
+from nbqnn_train.graph.operators import Multiply
 
 from .building import activation, labelled, of_activations
 from .lines import Chain, Line, columns
@@ -120,9 +121,31 @@ def sub(reader: Reader, op: Operator) -> Value:
 def mul(reader: Reader, op: Operator) -> Value:
     """A factor per channel."""
     if not any(isinstance(reader.value(op, number), np.ndarray) for number in (0, 1)):
-        raise GraphError(f"{op.what}: products of two activations are not supported")
+        return _product(reader, op, reader.varying(op, 0), reader.varying(op, 1))
     value, number = _constant(reader, op)
     return elementwise(op.what, value, "times", reader.per_channel(op, number, value))
+
+
+def _product(reader: Reader, op: Operator, a: Value, b: Value) -> Value:
+    """The product of two activations, the second of which may be one number per channel."""
+    names = op.inputs
+    if b.shape != a.shape and a.shape == (b.shape[0], 1, 1):
+        a, b, names = b, a, names[::-1]
+    if b.shape not in (a.shape, (a.shape[0], 1, 1)):
+        raise GraphError(
+            f"{op.what}: operands must have equal shapes, or one (C, 1, 1), not {a.shape} and "
+            f"{b.shape}"
+        )
+    first, second = (
+        activation(reader, op.what, value, name) for value, name in zip((a, b), names, strict=True)
+    )
+    node = Multiply(
+        name=reader.free(op.outputs[0]),
+        operands=(first.source, second.source),
+        acc_bits=ACC_BITS[1],
+    )
+    step = first.chain.line.scale[0] * second.chain.line.scale[0]
+    return Leaf(reader.put(node), a.shape, Chain(line=Line(scale=(step,))))
 
 
 def div(reader: Reader, op: Operator) -> Value:

@@ -9,7 +9,7 @@ from nbqnn_train.graph.bounds import narrowed, node_interval
 from nbqnn_train.graph.errors import GraphError
 from nbqnn_train.graph.infer import node_type
 from nbqnn_train.graph.limits import MAX_NAME
-from nbqnn_train.graph.nodes import Add, Concat, Graph, Input, Node, TensorType
+from nbqnn_train.graph.nodes import Graph, Input, Node, TensorType
 from nbqnn_train.graph.validate import validate
 
 from .lines import Chain
@@ -217,8 +217,8 @@ def _renamed(node: Node, names: dict[str, str]) -> Node:
     if not names:
         return node
     changed = {"name": names.get(node.name, node.name)}
-    if isinstance(node, (Add, Concat)):
+    if hasattr(node, "operands"):
         changed["operands"] = tuple(names.get(name, name) for name in node.operands)
-    elif not isinstance(node, Input):
+    elif hasattr(node, "input"):
         changed["input"] = names.get(node.input, node.input)
     return replace(node, **changed)

@@ -68,6 +68,11 @@ def test_element_by_element_before_a_quantizer(name, path):
     check(*_before(_ELEMENTWISE[name]), path)
 
 
+def _shuffled(b: Build, x: str) -> str:
+    name = b.op("Split", [x], outputs=2, axis=1)
+    return b.op("Concat", [f"{name}_1", name], axis=1)
+
+
 _SHAPES = {
     "flatten": (lambda b, x: b.flat(x), 256),
     "reshape": (lambda b, x: b.op("Reshape", [x, b.const([1, 256], np.int64)]), 256),
@@ -130,6 +135,42 @@ _SHAPES = {
     "joined, other formats": (
         lambda b, x: b.flat(b.op("Concat", [x, b.quant(x, 0.5, 4)], axis=-3)),
         512,
+    ),
+    "slice of channels": (
+        lambda b, x: b.flat(b.op("Slice", [x, *(b.const([v], np.int64) for v in (3, 0, 1, -2))])),
+        128,
+    ),
+    "slice of maps": (
+        lambda b, x: b.flat(
+            b.op(
+                "Slice",
+                [
+                    x,
+                    b.const([1, -6], np.int64),
+                    b.const([7, 99], np.int64),
+                    b.const([2, 3], np.int64),
+                    b.const([2, 3], np.int64),
+                ],
+            )
+        ),
+        24,
+    ),
+    "split": (lambda b, x: b.flat(_shuffled(b, x)), 256),
+    "gather": (
+        lambda b, x: b.flat(b.op("Gather", [x, b.const([2, 0, -1], np.int64)], axis=1)),
+        192,
+    ),
+    "upsample": (
+        lambda b, x: b.flat(b.op("Resize", [x, "", b.const([1.0, 1, 2, 3])], mode="nearest")),
+        1536,
+    ),
+    "product": (
+        lambda b, x: b.flat(b.act(b.op("Mul", [x, b.quant(x, 0.5, 3)]))),
+        256,
+    ),
+    "gate": (
+        lambda b, x: b.flat(b.act(b.op("Mul", [b.op("GlobalMaxPool", [x]), x]))),
+        256,
     ),
     "quantized twice": (lambda b, x: b.flat(b.quant(x, 2.0**-5, 8, 0)), 256),
     "limited": (lambda b, x: b.flat(b.op("Clip", [x, b.const(0.5), b.const(2.0)])), 256),
@@ -229,42 +270,6 @@ def test_forms_of_constants(form, path):
             model.graph.node.insert(0, node)
     assert any(node.op_type == "Constant" for node in model.graph.node)
     assert real_output(imported(model, path), images).tolist() == expected.tolist()
-
-
-_PRODUCTS = {
-    "matmul": lambda b, x, w: b.op("MatMul", [x, b.op("Transpose", [w], perm=[1, 0])]),
-    "gemm": lambda b, x, w: b.op("Gemm", [x, w], transB=1),
-    "gemm, factors": lambda b, x, w: b.op(
-        "Gemm", [x, w, b.const([1.0, 2, 3, 4, 5])], transB=1, alpha=0.5, beta=0.25
-    ),
-    "gemm, one bias": lambda b, x, w: b.op("Gemm", [x, w, b.const(0.5)], transB=1),
-    "gemm, no bias": lambda b, x, w: b.op("Gemm", [x, w, b.const(0.5)], transB=1, beta=0.0),
-    "gemm, turned": lambda b, x, w: b.op(
-        "Gemm", [b.op("Transpose", [x]), b.op("Transpose", [w])], transA=1
-    ),
-    "weights first": lambda b, x, w: b.op(
-        "Transpose", [b.op("MatMul", [w, b.op("Transpose", [x])])]
-    ),
-    "weights first in gemm": lambda b, x, w: b.op("Transpose", [b.op("Gemm", [w, x], transB=1)]),
-    "reshaped weights": lambda b, x, w: b.op(
-        "MatMul", [x, b.op("Transpose", [b.op("Reshape", [w, b.const([5, 256], np.int64)])])]
-    ),
-    "offset of the input": lambda b, x, w: b.op(
-        "MatMul",
-        [b.op("Add", [x, b.const(0.375)]), b.op("Transpose", [w], perm=[1, 0])],
-    ),
-    "powers of two of the input": lambda b, x, w: b.op(
-        "Gemm", [b.op("Mul", [x, b.const(np.exp2(np.arange(256) % 3))]), w], transB=1
-    ),
-    "minus the input": lambda b, x, w: b.op("Gemm", [b.op("Neg", [x]), w], transB=1),
-}
-
-
-@pytest.mark.parametrize("name", _PRODUCTS)
-def test_forms_of_products(name, path):
-    b = Build()
-    x = b.flat(b.body())
-    check(b, b.quant(_PRODUCTS[name](b, x, b.weight((5, 256))), 2.0**-4), path)
 
 
 def test_series(path):

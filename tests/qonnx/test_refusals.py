@@ -56,9 +56,9 @@ _REFUSED = {
         "MaxPool 'y': this operator of domain 'qonnx.custom_op.channels_last' is not supported",
     ),
     "product": (
-        [_QUANTIZED, _node("Mul", ["q", "q"])],
+        [_QUANTIZED, _node("MatMul", ["q", "q"])],
         {},
-        "Mul 'y': products of two activations are not supported",
+        "MatMul 'y': one operand must be constant; products of two activations are not supported",
     ),
     "shapes": (
         layer(_node("Add", ["conv", "q"])),

@@ -1,0 +1,151 @@
+"""Parts of tensors, and larger ones: slices, splits, chosen channels, repeated positions."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from nbqnn_train.graph.errors import GraphError
+from nbqnn_train.graph.nodes import Node
+from nbqnn_train.graph.operators import Channels, Slice2d, Upsample2d
+
+from .building import settled
+from .lines import Chain
+from .model import Operator
+from .reader import Reader
+from .values import Leaf, Value
+
+__all__ = ["gather", "resize", "slice_", "split"]
+
+
+def _moved(reader: Reader, leaf: Leaf, node: Node, index: list[int] | None = None) -> Leaf:
+    """``node`` of ``leaf``, the scales and offsets of whose channels go along."""
+
+    def chosen(column: tuple) -> tuple:
+        return column if len(column) == 1 or index is None else tuple(column[i] for i in index)
+
+    line = leaf.chain.line
+    line = replace(line, scale=chosen(line.scale), offset=chosen(line.offset))
+    name = reader.put(node)
+    return Leaf(name, reader.types[name].shape, Chain(line=line))
+
+
+def _channels(reader: Reader, op: Operator, leaf: Leaf, index: list[int], name: str) -> Value:
+    if not index:
+        raise GraphError(f"{op.what}: must leave at least one channel")
+    if index == list(range(leaf.shape[0])):
+        return leaf
+    node = Channels(name=reader.free(name), input=leaf.source, index=index)
+    return _moved(reader, leaf, node, index)
+
+
+def _numbers(reader: Reader, op: Operator, number: int, name: str) -> list[int] | None:
+    """Integers of input ``number``, or of the attribute of old versions."""
+    if reader.given(op, number):
+        return [int(v) for v in reader.constant(op, number).reshape(-1)]
+    return list(op.integers(name)) if name in op.attributes else None
+
+
+def slice_(reader: Reader, op: Operator) -> Value:
+    """Channels, rows and columns from one to another."""
+    value = reader.varying(op)
+    shape = reader.model_shape(op.inputs[0], value)
+    starts, ends = _numbers(reader, op, 1, "starts"), _numbers(reader, op, 2, "ends")
+    if starts is None or ends is None or len(starts) != len(ends):
+        raise GraphError(f"{op.what}: starts and ends must be given alike")
+    axes = _numbers(reader, op, 3, "axes") or list(range(len(starts)))
+    steps = _numbers(reader, op, 4, "steps") or [1] * len(starts)
+    spans = {}
+    for axis, *ends_ in zip(axes, starts, ends, steps, strict=True):
+        spans[axis % len(shape)] = range(shape[axis % len(shape)])[slice(*ends_)]
+    if any(len(span) == 0 for span in spans.values()) or len(shape) not in (2, 4):
+        raise GraphError(f"{op.what}: must leave something of {list(shape)}")
+    if spans.pop(0, range(1)) != range(1):
+        raise GraphError(f"{op.what}: must leave the images as they are")
+    leaf = settled(reader, op.what, value, op.inputs[0])
+    if len(shape) - 1 != len(leaf.shape):
+        raise GraphError(f"{op.what}: must be of maps or vectors, not of {list(shape)}")
+    leaf = _channels(reader, op, leaf, list(spans.pop(1, range(leaf.shape[0]))), op.outputs[0])
+    if not spans:
+        return leaf
+    rows, columns = (spans.get(axis, range(shape[axis])) for axis in (2, 3))
+    if rows.step < 1 or columns.step < 1:
+        raise GraphError(f"{op.what}: steps of rows and columns must be from 1")
+    node = Slice2d(
+        name=reader.free(op.outputs[0]),
+        input=leaf.source,
+        start=(rows.start, columns.start),
+        stride=(rows.step, columns.step),
+        size=(len(rows), len(columns)),
+    )
+    return _moved(reader, leaf, node)
+
+
+def split(reader: Reader, op: Operator) -> Value:
+    """Parts of the channels, one after the other."""
+    value = reader.varying(op)
+    rank = len(reader.model_shape(op.inputs[0], value))
+    axis = op.integer("axis", 0)
+    if (axis + rank if axis < 0 else axis) != 1:
+        raise GraphError(f"{op.what}: axis must be 1, not {axis}")
+    leaf = settled(reader, op.what, value, op.inputs[0])
+    count, total = len(op.outputs), leaf.shape[0]
+    sizes = _numbers(reader, op, 1, "split")
+    if sizes is None:
+        each = -(-total // count)
+        sizes = [each] * (count - 1) + [total - each * (count - 1)]
+    if len(sizes) != count or min(sizes) < 1 or sum(sizes) != total:
+        raise GraphError(f"{op.what}: sizes must add up to the {total} channels, not {sizes}")
+    parts, start = [], 0
+    for name, size in zip(op.outputs, sizes, strict=True):
+        parts.append(_channels(reader, op, leaf, list(range(start, start + size)), name))
+        start += size
+    reader.values.update(zip(op.outputs, parts, strict=True))
+    return parts[0]
+
+
+def gather(reader: Reader, op: Operator) -> Value:
+    """Chosen channels, in any order."""
+    value = reader.varying(op)
+    rank = len(reader.model_shape(op.inputs[0], value))
+    axis = op.integer("axis", 0)
+    index = reader.constant(op, 1)
+    if (axis + rank if axis < 0 else axis) != 1 or index.ndim != 1:
+        raise GraphError(f"{op.what}: must choose channels (axis 1) by a list of numbers")
+    leaf = settled(reader, op.what, value, op.inputs[0])
+    channels = leaf.shape[0]
+    if index.min(initial=0) < -channels or index.max(initial=0) >= channels:
+        raise GraphError(f"{op.what}: numbers must be below the {channels} channels")
+    return _channels(reader, op, leaf, [int(i) % channels for i in index], op.outputs[0])
+
+
+def resize(reader: Reader, op: Operator) -> Value:
+    """Positions repeated a whole number of times."""
+    value = reader.varying(op)
+    shape = reader.model_shape(op.inputs[0], value)
+    places = op.text("coordinate_transformation_mode", "half_pixel").lower()
+    usual = places in ("asymmetric", "half_pixel", "pytorch_half_pixel")
+    if reader.model.opset >= 11 and places == "asymmetric":
+        usual = op.text("nearest_mode", "round_prefer_floor") == "FLOOR"
+    if op.text("mode", "nearest") != "NEAREST" or not usual or len(shape) != 4:
+        raise GraphError(f"{op.what}: must repeat positions of maps (mode nearest)")
+    scales = _scales(reader, op, shape)
+    whole = scales is not None and len(scales) == 4 and np.all(scales == np.round(scales))
+    if not whole or (scales[:2] != 1).any() or scales.min() < 1:
+        raise GraphError(f"{op.what}: scales must be 1, 1 and two whole numbers, not {scales}")
+    leaf = settled(reader, op.what, value, op.inputs[0])
+    factor = (int(scales[2]), int(scales[3]))
+    node = Upsample2d(name=reader.free(op.outputs[0]), input=leaf.source, factor=factor)
+    return _moved(reader, leaf, node)
+
+
+def _scales(reader: Reader, op: Operator, shape: tuple[int, ...]) -> np.ndarray | None:
+    if op.kind == "Upsample" and "scales" in op.attributes:
+        return np.array(op.attributes["scales"], dtype=np.float64)
+    for number in (1, 2) if len(op.inputs) > 2 else (1,):
+        if reader.given(op, number):
+            scales = reader.constant(op, number).astype(np.float64).reshape(-1)
+            if scales.size == 4:
+                return scales
+    if reader.given(op, 3):
+        return reader.constant(op, 3).astype(np.float64).reshape(-1) / np.array(shape)
+    return None
