@@ -123,6 +123,7 @@ def network_graph(
     quantized = convert(
         build_model(network, classes, shape[0]),
         QuantConfig(weight_bits=weight_bits, act_bits=act_bits),
+        example=torch.zeros(1, *shape),
     )
     calibrate(quantized, [torch.randn(2, *shape)])
     graph = export_graph(quantized.eval(), input_shape=shape)

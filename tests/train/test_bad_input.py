@@ -113,7 +113,7 @@ def no_layer(folder):
         (
             empty_class,
             ("--model", "resnet18", "--data", "folder", "--data-dir", "."),
-            r"Image folder must hold images, unlike 'train/dog'",
+            r"Image folder must hold images, unlike 'train/dog'.*",
         ),
         (None, (*DIGITS, "--bits", "7"), r"Weight bits must be in 2\.\.6, not 7"),
         (None, (*DIGITS, "--act-bits", "17"), r"Activation bits must be in 2\.\.16, not 17"),

@@ -20,6 +20,7 @@ EVERY_NODE = {getattr(nodes, name) for name in nodes.__all__} - {
     nodes.Graph,
     nodes.Node,
     nodes.TensorType,
+    nodes.Unary,
 }
 
 

@@ -38,6 +38,16 @@ def attention(m, x):
     return F.scaled_dot_product_attention(tokens, tokens, tokens)
 
 
+def counting(m, x):
+    m.calls += 1
+    return m.conv(x) * m.calls
+
+
+def without_gradients(m, x):
+    with torch.no_grad():
+        return m.conv(x)
+
+
 @pytest.mark.parametrize(
     ("module", "shape", "reason", "place", "remedy"),
     [
@@ -171,6 +181,34 @@ def attention(m, x):
             "sum has no integer form",
             "the module itself (parts.py:",
             "use the mean in its place",
+        ),
+        (
+            Net(lambda m, x: F.dropout(m.conv(x), 0.5), conv=conv(3, 4)),
+            MAP,
+            "dropout has no integer form",
+            "the module itself (parts.py:",
+            "give it training=self.training, so that evaluation has none",
+        ),
+        (
+            Net(lambda m, x: (y := m.conv(x), y), conv=conv(3, 4)),
+            MAP,
+            "an output that is returned twice",
+            "the module itself",
+            "return each tensor once",
+        ),
+        (
+            Net(counting, conv=conv(3, 4), calls=nn.Buffer(torch.ones(()))),
+            MAP,
+            "state that changes in evaluation (calls)",
+            "the module itself",
+            "change it in training only",
+        ),
+        (
+            Net(without_gradients, conv=conv(3, 4)),
+            MAP,
+            "wrap_with_set_grad_enabled has no integer form",
+            "the module itself",
+            "leave torch.no_grad out of the forward",
         ),
         (
             nn.Sequential(nn.Linear(8, 4)),

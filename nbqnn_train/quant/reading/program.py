@@ -153,6 +153,12 @@ def program_of(module: nn.Module, example: Example) -> Program:
     except Exception as error:  # torch.export raises whatever the exported code raises
         raise NetworkRefused(type(module).__name__, [_unreadable(error)]) from None
     signature = exported.graph_signature
+    if signature.buffers_to_mutate:
+        changed = ", ".join(signature.buffers_to_mutate.values())
+        reason = f"state that changes in evaluation ({changed})"
+        remedy = "change it in training only"
+        refusal = Refusal("module", "", "", "", reason, remedy)
+        raise NetworkRefused(type(module).__name__, [refusal])
     state = exported.state_dict
     tensors: dict[str, Tensor] = {}
     paths = {

@@ -192,24 +192,20 @@ class Reader:
             return None
 
     def _outputs(self, node: fx.Node) -> list[Output]:
-        outputs = []
+        outputs: list[Output] = []
         for result in pytree.tree_leaves(node.args[0]):
             value = self.values.get(result) if isinstance(result, fx.Node) else None
             if not isinstance(value, Value):
-                self.refusals.append(
-                    Refusal(
-                        "output",
-                        "",
-                        "",
-                        "",
-                        "an output that is not computed from the input",
-                        "return tensors that the network computes, nothing else",
-                    )
-                )
+                reason = "an output that is not computed from the input"
+                remedy = "return tensors that the network computes, nothing else"
+                self.refusals.append(Refusal("output", "", "", "", reason, remedy))
                 continue
             final = self.finals.get(result, "none")
             if value.plain and len(value.base) == 1:
                 value = self.vector(value)
+            if value.name in {output.name for output in outputs} - self.refused:
+                reason, remedy = "an output that is returned twice", "return each tensor once"
+                self.refusals.append(Refusal("output", "", "", "", reason, remedy))
             outputs.append(Output(value.name, self._arrangement(value), final))
         return outputs
 

@@ -71,6 +71,10 @@ _REMEDIES = {
     "gru": "use convolutions in its place",
     "rnn_tanh": "use convolutions in its place",
     "embedding": "embed before the network, and give it the vectors",
+    "dropout": "give it training=self.training, so that evaluation has none",
+    "wrap_with_set_grad_enabled": "leave torch.no_grad out of the forward; what is not to learn "
+    "has requires_grad_(False)",
+    "wrap_with_autocast": "leave torch.autocast out of the forward",
     "sum": "use the mean in its place",
     "einsum": "use convolutions or linear layers in its place",
     "multiply": _PRODUCT,

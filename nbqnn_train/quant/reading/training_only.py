@@ -71,7 +71,7 @@ def mark_functional_dropout(graph: fx.Graph, found: dict[int, nn.Module]) -> Non
     """Puts marks in place of calls of dropout, and adds what they do in training to ``found``."""
     for node in list(graph.nodes):
         form = _DROPOUTS.get(getattr(node.target, "overloadpacket", None))
-        if form is None:
+        if form is None or node.args[2]:  # active in evaluation, too: refused as an operator
             continue
         operand, p = node.args[0], float(node.args[1])
         within = node.users and all(marked_key(user) is not None for user in node.users)
