@@ -1,4 +1,4 @@
-"""The one object that describes an accelerator: what is generated, compiled for and simulated."""
+"""The configuration: the one object that describes an accelerator."""
 
 import hashlib
 import json
@@ -156,30 +156,30 @@ class AcceleratorConfig:
 
     @property
     def product_bits(self) -> int:
-        """Bits of one lane's signed product; inversion in place of negation adds none."""
+        """Bits of one lane's signed product. Lanes invert and do not negate, which adds no bit."""
         if self.pe == "shift":
             return self.act_bits + self.weight_magnitude_bits - 1
         return self.act_bits + self.stored_weight_bits
 
     @property
     def radix_bits(self) -> int:
-        """Channel-wise sums take factors in digits of that many bits, signed with two.
+        """Bits of the digits in which channel-wise sums take a factor.
 
-        Digits -1, 0, 1 and 2 make every number, if weights can be 2; otherwise they are bits.
+        With two, digits are -1, 0, 1 and 2, which needs weights of 2. Otherwise they are bits.
         """
         return 2 if self.weight_bits > 2 else 1
 
     @property
     def banks(self) -> int:
-        """Banks of the activation memory: the power of two above the pixels.
+        """Banks of the activation memory: the power of two above ``pixels``.
 
-        Above, so that transfers find a free bank while the array reads. Which words are in which
-        bank: :mod:`hw.contract.banks`.
+        So a transfer finds a free bank while the array reads. :mod:`hw.contract.banks` says which
+        word is in which bank.
         """
         return 1 << self.pixels.bit_length()
 
     def drain_turns(self, positions: int) -> int:
-        """Turns in which that many positions of a group are drained, ``post_positions`` in each."""
+        """Turns to drain so many positions of a group, ``post_positions`` in each."""
         return -(-positions // self.post_positions)
 
     @property
@@ -216,7 +216,7 @@ class AcceleratorConfig:
 
     @property
     def digest(self) -> int:
-        """32 bits that tell configurations apart; the hardware reports it, programs carry it."""
+        """32 bits that tell configurations apart. Hardware and programs carry them."""
         values = {
             key: value
             for key, value in asdict(self).items()
