@@ -1,9 +1,17 @@
 """The documentation builds without a warning, and what it says of the code is there."""
 
+import json
 import re
+import shutil
 import subprocess
 import sys
+from functools import partial
+from html import unescape
+from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from urllib.parse import quote, unquote, urlsplit
 
 import pytest
 
@@ -12,7 +20,11 @@ pytest.importorskip("sphinx", reason="the extra docs is not installed")
 #: Seconds. Pages are executed, also on a machine that other tests keep busy.
 pytestmark = pytest.mark.timeout(900)
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parents[1]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+#: Pixels.
+PHONE = 375
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +35,7 @@ def site(tmp_path_factory) -> Path:
     done = subprocess.run(
         [
             *(sys.executable, "-m", "sphinx", "--fail-on-warning", "--keep-going", "--quiet"),
-            *("--jobs", "auto", "--doctree-dir", str(out / "trees"), "docs", str(out / "html")),
+            *("--doctree-dir", str(out / "trees"), "docs", str(out / "html")),
         ],
         cwd=REPOSITORY,
         capture_output=True,
@@ -86,3 +98,82 @@ def test_glossary_names_modules_that_exist():
     for name in named:
         path = REPOSITORY.joinpath(*name.split("."))
         assert path.is_dir() or path.with_suffix(".py").exists(), name
+
+
+class _Links(HTMLParser):
+    """What a page links to, and the places in it that can be linked to."""
+
+    def __init__(self, page: Path):
+        super().__init__()
+        self.links: list[str] = []
+        self.places: set[str] = set()
+        self.feed(page.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        attributes = dict(attrs)
+        self.places.update(filter(None, (attributes.get("id"), attributes.get("name"))))
+        self.links += [attributes[key] for key in ("href", "src") if attributes.get(key)]
+
+
+def test_no_link_between_pages_leads_nowhere(site):
+    pages = {page: _Links(page) for page in site.rglob("*.html")}
+    followed = 0
+    for page, content in pages.items():
+        for link in content.links:
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc:
+                continue
+            target = page if not parts.path else (page.parent / unquote(parts.path)).resolve()
+            assert target.exists(), (page.name, link)
+            if parts.fragment and target in pages:
+                assert unquote(parts.fragment) in pages[target].places, (page.name, link)
+            followed += 1
+    assert followed > 1000
+
+
+@pytest.fixture(scope="module")
+def address(site):
+    """The pages behind a server, with the page that looks at them."""
+    (site / "widths.html").write_text((HERE / "widths.html").read_text(encoding="utf-8"))
+    asked: list[tuple[str, int]] = []
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_request(self, code="-", size="-"):
+            asked.append((self.path, int(code)))
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=site))
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", asked
+    server.shutdown()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+def test_pages_fit_a_phone_and_can_be_read(site, address, tmp_path):
+    """Headless Chromium, 375 pixels: no console error, no scrolling, contrast of WCAG AA."""
+    url, asked = address
+    pages = [
+        str(page.relative_to(site))
+        for page in sorted(site.rglob("*.html"))
+        if page.name != "widths.html" and "api" not in page.parts
+    ]
+    pages += ["reference/api/hw.contract.html", "reference/api/nbqnn_train.graph.html"]
+    done = subprocess.run(
+        [
+            *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"),
+            *(f"--user-data-dir={tmp_path}", "--virtual-time-budget=600000", "--dump-dom"),
+            f"{url}/widths.html?{quote(json.dumps(pages))}",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    shown = re.search(r'<pre id="found">(.+?)</pre>', done.stdout, re.DOTALL)
+    assert shown, done.stderr[-2000:]
+    found = json.loads(unescape(shown[1]))
+    assert [one["page"] for one in found] == pages
+    assert not [one for one in found if one["width"] > PHONE or one["sideways"]]
+    assert not [one for one in found if any(one["faint"].values())]
+    assert "CONSOLE" not in done.stderr, done.stderr
+    missing = [path for path, code in asked if code >= 400 and path != "/favicon.ico"]
+    assert asked
+    assert not missing
