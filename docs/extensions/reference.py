@@ -169,6 +169,43 @@ def _members(enumeration: type) -> list[tuple[str, str]]:
     ]
 
 
+def _nodes() -> str:
+    from nbqnn_train.graph import Node
+    from nbqnn_train.graph.operators import OPERATORS
+
+    kinds, found = [Node], []
+    while kinds:
+        kind = kinds.pop()
+        kinds += kind.__subclasses__()
+        if not kind.__subclasses__():
+            found.append(kind)
+    rows = []
+    for kind in sorted(set(found), key=lambda kind: (kind in OPERATORS, kind.__name__)):
+        summary = (kind.__doc__ or "").strip().split("\n\n")[0].replace("``", "`")
+        rows.append((f"`{kind.__name__}`", summary, "refused" if kind in OPERATORS else "yes"))
+    return _table(("node", "what it computes", "accelerator"), rows)
+
+
+def _read_from_pytorch() -> str:
+    from importlib import import_module
+
+    from nbqnn_train.quant.reading.rules import RULES
+
+    import_module("nbqnn_train.quant.reading.read")  # fills the table
+    names = (str(operator).partition(".")[2] for operator in RULES)
+    return _names(name for name in names if not name.startswith("_") and not name.endswith("_"))
+
+
+def _read_from_onnx() -> str:
+    from nbqnn_train.qonnx.importer import DOMAINS
+
+    return _names(name for operators in DOMAINS.values() for name in operators)
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in sorted(names)) + "\n"
+
+
 def _networks() -> str:
     from nbqnn_train.models.registry import MODELS
 
@@ -201,7 +238,10 @@ GENERATED: dict[str, Callable[[], str]] = {
     "error_causes": _error_causes,
     "extras": _extras,
     "networks": _networks,
+    "nodes": _nodes,
     "presets": _presets,
+    "read_from_onnx": _read_from_onnx,
+    "read_from_pytorch": _read_from_pytorch,
     "registers": _registers,
     "training_options": _training_options,
 }

@@ -19,7 +19,7 @@ from .model import Operator
 from .reader import Options, Reader, Unknown
 from .refusals import Refusals
 
-__all__ = ["Imported", "import_model", "import_qonnx"]
+__all__ = ["DOMAINS", "Imported", "import_model", "import_qonnx"]
 
 #: What each of ONNX's own operators becomes: a function of the reader and the operator that returns
 #: the value of its first output.
@@ -77,7 +77,8 @@ _QONNX = {
     "Quant": quantizers.quant,
     "Trunc": quantizers.trunc,
 }
-_DOMAINS = {"": _OWN, "qonnx.custom_op.general": _QONNX}
+#: Domain -> its operators.
+DOMAINS = {"": _OWN, "qonnx.custom_op.general": _QONNX}
 _ADVICE = {
     "Elu": "train with ReLU in its place",
     "Gelu": "train with ReLU in its place",
@@ -179,7 +180,7 @@ def _apart(reader: Reader, outputs: list[tails.Output]) -> list[tails.Output]:
 
 
 def _handler(operator: Operator):
-    handler = _DOMAINS.get(operator.domain, {}).get(operator.kind)
+    handler = DOMAINS.get(operator.domain, {}).get(operator.kind)
     if handler is None:
         domain = f" of domain {operator.domain[:60]!r}" if operator.domain else ""
         advice = _ADVICE.get(operator.kind)

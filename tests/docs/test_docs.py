@@ -90,14 +90,25 @@ def test_own_network_runs_through_the_accelerator(site):
     assert re.search(r"8 images, 0 mismatches, \d{4} cycles an image", text)
 
 
-def test_glossary_names_modules_that_exist():
-    """Where a word lives: a module, or a function in one."""
-    text = (REPOSITORY / "docs" / "glossary.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"`((?!hw\.json)(?:nbqnn_train|hw|sim)\.[\w.]+)`", text))
-    assert len(named) > 20
-    for name in named:
-        path = REPOSITORY.joinpath(*name.split("."))
-        assert path.is_dir() or path.with_suffix(".py").exists(), name
+def test_pages_name_what_exists():
+    """Modules, what is in them, and files, wherever a page has their names."""
+    pages = [page for page in (REPOSITORY / "docs").rglob("*.md") if "_build" not in page.parts]
+    assert len(pages) > 20
+    for page in pages:
+        for name in re.findall(
+            r"`((?:nbqnn_train|hw|sim|scripts|tests)[./][\w./]+)`", page.read_text()
+        ):
+            assert name == "hw.json" or _exists(name), (page.name, name)
+
+
+def _exists(name: str) -> bool:
+    path = REPOSITORY.joinpath(*(name if "/" in name else name.replace(".", "/")).split("/"))
+    if path.exists() or path.with_suffix(".py").exists():
+        return True
+    for owner in (path.parent.with_suffix(".py"), path.parent / "__init__.py"):
+        if owner.exists() and re.search(rf"\b{path.name}\b", owner.read_text(encoding="utf-8")):
+            return True
+    return False
 
 
 class _Links(HTMLParser):
