@@ -1,11 +1,16 @@
 """Output files of text, with the folders that they lie in."""
 
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.graph.files import write_file
 
-__all__ = ["make_folder", "write_text"]
+__all__ = ["make_folder", "write_text", "write_texts"]
 
 
 def make_folder(path: Path, what: str = "file", error: type[NbqnnError] = NbqnnError) -> None:
@@ -24,3 +29,41 @@ def write_text(path: Path, text: str) -> None:
     path, data = Path(path), text.encode()
     make_folder(path)
     write_file(path, data)
+
+
+def write_texts(folder: Path, texts: Mapping[str, str]) -> list[Path]:
+    """Puts texts in files of a folder, by their paths in it; they belong together.
+
+    All are written beside their places first. If that fails, nothing in the folder has changed.
+    They are then renamed into their places in order, one writer of the folder at a time. A kill in
+    between leaves whole files: the first ones new, the last ones as they were.
+
+    Returns the files. Raises :exc:`NbqnnError` if the folder cannot be written to.
+    """
+    folder = Path(folder)
+    files = {folder / name: text for name, text in texts.items()}
+    for path in files:
+        make_folder(path)
+    try:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".writing.") as beside:
+            written = []
+            for index, (path, text) in enumerate(files.items()):
+                written.append((Path(beside, str(index)), path))
+                written[-1][0].write_bytes(text.encode())
+            with _alone(folder):
+                for source, path in written:
+                    source.replace(path)
+    except OSError as error:
+        raise NbqnnError(f"folder {str(folder)!r} cannot be written: {error.strerror}") from None
+    return list(files)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Waits for others who are in here with the same folder."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

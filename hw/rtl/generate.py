@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from hw.contract.config import AcceleratorConfig
-from hw.contract.files import write_text
+from hw.contract.files import write_texts
 from hw.contract.origin import Origin, rtl_digest, source_commit
 from hw.contract.register_docs import to_c_header, to_markdown
 from hw.contract.registers import REGISTERS
@@ -50,12 +50,13 @@ def generate(config: AcceleratorConfig, out: Path) -> list[Path]:
     out = Path(out)
     verilog = accelerator_verilog(config)
     described = asdict(config) | {"build": origin_of(verilog).to_dict()}
-    files = {
-        out / "rtl" / f"{TOP}.v": verilog,
-        out / "hw.json": json.dumps(described, indent=2) + "\n",
-        out / "registers.md": to_markdown(REGISTERS),
-        out / f"{TOP}_registers.h": to_c_header(REGISTERS, TOP.upper()),
-    }
-    for path, text in files.items():
-        write_text(path, text)
-    return list(files)
+    # The configuration last: its digest tells whether the Verilog is the one of the same writing.
+    return write_texts(
+        out,
+        {
+            f"rtl/{TOP}.v": verilog,
+            "registers.md": to_markdown(REGISTERS),
+            f"{TOP}_registers.h": to_c_header(REGISTERS, TOP.upper()),
+            "hw.json": json.dumps(described, indent=2) + "\n",
+        },
+    )
