@@ -10,6 +10,7 @@ import torch
 from nbqnn_train.export import export_graph
 from nbqnn_train.graph.summary import summarize
 from nbqnn_train.quant.network import QuantNetwork
+from nbqnn_train.quant.ops import TrainingOp
 from nbqnn_train.quant.real import real_values
 from nbqnn_train.quant.weighted import WeightedLayer
 from nbqnn_train.quant.weights import power_of_two
@@ -35,7 +36,8 @@ def report_quantization(
     weights, activations = quantization_errors(network, batches, reference)
     for key, errors in (("weight_error", weights), ("error", activations)):
         for name, error in errors.items():
-            nodes[name][key] = error
+            if name in nodes:  # a pooling that changes nothing is none
+                nodes[name][key] = error
     return summary
 
 
@@ -83,6 +85,8 @@ def _activation_errors(
         x = torch.from_numpy(batch).double()
         quantized = network.trace(x)
         for step, real in real_values(reference, x).items():
+            if isinstance(network.ops[step], TrainingOp):
+                continue
             # An operation with an accumulator gives its activation a name of its own.
             name = step + ".out" if step + ".out" in quantized else step
             difference = float((quantized[name] - real).square().sum())
