@@ -7,7 +7,6 @@ from amaranth.hdl import (
     DomainRenamer,
     Module,
     Mux,
-    ResetSignal,
     Signal,
     Value,
 )
@@ -34,6 +33,7 @@ from hw.rtl.axi.stripes import StripedReader, StripedWriter
 from hw.rtl.component import Component
 from hw.rtl.control.transfer import LENGTH_BITS
 from hw.rtl.core import Core
+from hw.rtl.reset import RESET_CYCLES
 
 __all__ = ["TOP", "Accelerator", "data_ports"]
 
@@ -81,37 +81,63 @@ class Accelerator(Component):
     def build(self) -> Module:
         m = Module()
         c = self.config
-        width, data_width = c.axi_address_width, c.axi_data_width
-        registers = AxiLiteRegisters(REGISTERS, _CONTROL_ADDRESS_BITS)
-        transfer = {"address_width": width, "length_width": LENGTH_BITS}
-        ports = {"ports": c.axi_ports, "data_width": data_width, "outstanding": OUTSTANDING_BURSTS}
-        reader = StripedReader(**transfer, **ports)
-        writer = StripedWriter(**transfer, **ports)
-        arbiter = ReadArbiter(**transfer, data_width=c.axi_beat_bits, requesters=2)
-        core = Core(c)
+        self.registers = AxiLiteRegisters(REGISTERS, _CONTROL_ADDRESS_BITS)
+        transfer = {"address_width": c.axi_address_width, "length_width": LENGTH_BITS}
+        ports = {
+            "data_width": c.axi_data_width,
+            "ports": c.axi_ports,
+            "outstanding": OUTSTANDING_BURSTS,
+        }
+        self.reader = StripedReader(**transfer, **ports)
+        self.writer = StripedWriter(**transfer, **ports)
+        self.arbiter = ReadArbiter(**transfer, data_width=c.axi_beat_bits, requesters=2)
+        self.core = Core(c)
+        for name in ("registers", "reader", "writer", "arbiter"):
+            m.submodules[name] = getattr(self, name)
+        run = _Run(c)
+        self._reset_core(m, run)
+        self._connect_buses(m)
+        self._connect_core(m, run)
+        self._find_failures(m, run)
+        self._show_state(m, run)
+        self._change_state(m, run)
+        self._identify(m)
+        self._count(m, run)
+        return m
 
-        # The core has a reset of its own; buses and registers outlive it.
-        abort = Signal()
-        m.domains.core = ClockDomain(local=True)
+    def _reset_core(self, m: Module, run: "_Run") -> None:
+        """The core has a reset of its own; buses and registers outlive it.
+
+        It comes out of a register and once more out of one for each part of the core, so it lasts
+        as many cycles longer than ``abort``, in which nothing may start.
+        """
+        resets = Signal(RESET_CYCLES, init=-1)
+        m.domains.core = core = ClockDomain(local=True)
+        m.d.sync += resets.eq(Cat(run.abort, resets))
         m.d.comb += [
-            ClockSignal("core").eq(ClockSignal()),
-            ResetSignal("core").eq(ResetSignal() | abort),
+            core.clk.eq(ClockSignal()),
+            core.rst.eq(resets[0]),
+            run.settling.eq(run.abort | resets.any()),
         ]
-        m.submodules.core = DomainRenamer("core")(core)
-        for name, component in (
-            ("registers", registers),
-            ("reader", reader),
-            ("writer", writer),
-            ("arbiter", arbiter),
-        ):
-            m.submodules[name] = component
+        m.submodules.core = DomainRenamer("core")(self.core)
 
-        wiring.connect(m, flat_view(self, "s_axi", self._control), registers.axi)
-        for port, prefix in enumerate(data_ports(c)):
+    def _connect_buses(self, m: Module) -> None:
+        reader, writer, arbiter = self.reader, self.writer, self.arbiter
+        wiring.connect(m, flat_view(self, "s_axi", self._control), self.registers.axi)
+        for port, prefix in enumerate(data_ports(self.config)):
             wiring.connect(m, reader.axi[port], flat_view(self, prefix, self._read))
             wiring.connect(m, writer.axi[port], flat_view(self, prefix, self._write))
         wiring.connect(m, arbiter.request, reader.request)
         wiring.connect(m, reader.data, arbiter.reader_data)
+        for side in (reader, writer):
+            m.d.comb += [
+                side.stripe.eq(self._page("stripe")),
+                side.window_first.eq(self._page("window_first")),
+                side.window_last.eq(self._page("window_last")),
+            ]
+
+    def _connect_core(self, m: Module, run: "_Run") -> None:
+        core, arbiter, writer = self.core, self.arbiter, self.writer
         for index, (request, beats) in enumerate(
             ((core.fetch_request, core.fetch_data), (core.load_request, core.load_data))
         ):
@@ -119,128 +145,127 @@ class Accelerator(Component):
             wiring.connect(m, arbiter.data[index], beats)
         wiring.connect(m, core.store_request, writer.request)
         wiring.connect(m, core.store_data, writer.data)
-
-        def address(name: str) -> Value:
-            low, high = (getattr(registers, f"{name}_{half}") for half in ("low", "high"))
-            return Cat(low, high)[:width]
-
-        def page(name: str) -> Value:
-            return address(name)[width - page_bits(width) :]
-
+        bases = (self._address(f"{region.name.lower()}_base") for region in Region)
         m.d.comb += [
             core.store_done.eq(writer.done),
-            core.length.eq(registers.program_length),
-            core.bases.eq(Cat(address(f"{region.name.lower()}_base") for region in Region)),
-            reader.cancel.eq(abort),
-            writer.cancel.eq(abort),
-            arbiter.cancel.eq(abort),
+            core.length.eq(self.registers.program_length),
+            *(base.eq(value) for base, value in zip(core.bases, bases, strict=True)),
+            core.start.eq(run.start),
+            *(part.cancel.eq(run.abort) for part in (self.reader, writer, arbiter)),
         ]
-        for side in (reader, writer):
-            m.d.comb += [
-                side.stripe.eq(page("stripe")),
-                side.window_first.eq(page("window_first")),
-                side.window_last.eq(page("window_last")),
-            ]
 
-        # State: idle, running, or aborting until the buses are quiet. A run that reaches its end is
-        # ended in the same way: commands may have asked for data that nobody took.
-        running, done, error = Signal(), Signal(), Signal()
-        ending = Signal()
-        cause = Signal(ErrorCause)
-        index = Signal(16)
-        failure_address, error_address = Signal(width), Signal(width)
-        start, reset = Signal(), Signal()
-        failure = Signal(ErrorCause)
-        m.d.comb += [
-            start.eq(registers.control_strobe & registers.control_data.start & ~running & ~abort),
-            reset.eq(registers.control_strobe & registers.control_data.reset),
-            core.start.eq(start),
-            registers.status.busy.eq(running | abort),
-            registers.status.done.eq(done),
-            registers.status.error.eq(error),
-            registers.error_cause.eq(cause),
-            registers.error_index.eq(index),
-            registers.error_address_low.eq(error_address[:32]),
-            registers.error_address_high.eq(error_address[32:]),
-        ]
+    def _address(self, name: str) -> Value:
+        """What two registers say, in the width of the bus."""
+        low, high = (getattr(self.registers, f"{name}_{half}") for half in ("low", "high"))
+        return Cat(low, high)[: self.config.axi_address_width]
+
+    def _page(self, name: str) -> Value:
+        width = self.config.axi_address_width
+        return self._address(name)[width - page_bits(width) :]
+
+    def _find_failures(self, m: Module, run: "_Run") -> None:
+        """Why a run has to end, the nearest to the bus first."""
+        reader, writer, core = self.reader, self.writer, self.core
         # A start takes effect later than a length that was written right before it.
         no_program = Signal()
-        m.d.sync += no_program.eq(registers.program_length == 0)
-        with m.If(running):
+        m.d.sync += no_program.eq(self.registers.program_length == 0)
+        with m.If(run.running):
             with m.If(reader.error):
                 m.d.comb += [
-                    failure.eq(ErrorCause.READ),
-                    failure_address.eq(reader.error_address),
+                    run.failure.eq(ErrorCause.READ),
+                    run.failure_address.eq(reader.error_address),
                 ]
             with m.Elif(writer.error):
                 m.d.comb += [
-                    failure.eq(ErrorCause.WRITE),
-                    failure_address.eq(writer.error_address),
+                    run.failure.eq(ErrorCause.WRITE),
+                    run.failure_address.eq(writer.error_address),
                 ]
             with m.Elif(reader.outside | writer.outside):
                 m.d.comb += [
-                    failure.eq(ErrorCause.WINDOW),
-                    failure_address.eq(
+                    run.failure.eq(ErrorCause.WINDOW),
+                    run.failure_address.eq(
                         Mux(reader.outside, reader.outside_address, writer.outside_address)
                     ),
                 ]
             with m.Elif(core.fault != CommandFault.NONE):
-                m.d.comb += failure.eq(core.fault)
+                m.d.comb += run.failure.eq(core.fault)
             # Nothing would be fetched, and nothing end.
             with m.Elif(no_program):
-                m.d.comb += failure.eq(ErrorCause.LENGTH)
-        with m.If(registers.control_strobe & registers.control_data.start & (running | abort)):
-            m.d.comb += registers.irq_status_set.error.eq(1)
-            # What made the accelerator abort says more.
-            with m.If(running | (cause == ErrorCause.NONE)):
-                m.d.sync += [cause.eq(ErrorCause.BUSY), index.eq(core.index)]
-        # One cycle later than the cancellation reached them.
-        quiet = Signal()
-        m.d.sync += quiet.eq(abort & ~reader.busy & ~writer.busy)
-        with m.If(abort & quiet):
-            m.d.sync += [abort.eq(0), quiet.eq(0), ending.eq(0)]
-            with m.If(ending):
-                m.d.sync += [running.eq(0), done.eq(1)]
-                m.d.comb += registers.irq_status_set.done.eq(1)
-        with m.If(running & core.done):
-            m.d.sync += [abort.eq(1), ending.eq(1)]
-        with m.If(failure != ErrorCause.NONE):
-            m.d.sync += [
-                running.eq(0),
-                ending.eq(0),
-                abort.eq(1),
-                error.eq(1),
-                cause.eq(failure),
-                error_address.eq(failure_address),
-                index.eq(core.index),
-            ]
-            m.d.comb += registers.irq_status_set.error.eq(1)
-        with m.If(start):
-            m.d.sync += [running.eq(1), done.eq(0), error.eq(0), cause.eq(ErrorCause.NONE)]
-        with m.If(reset):
-            m.d.sync += [
-                running.eq(0),
-                ending.eq(0),
-                done.eq(0),
-                error.eq(0),
-                cause.eq(ErrorCause.NONE),
-                abort.eq(1),
-            ]
+                m.d.comb += run.failure.eq(ErrorCause.LENGTH)
+
+    def _show_state(self, m: Module, run: "_Run") -> None:
+        registers = self.registers
         events, enabled = registers.irq_status, registers.irq_enable
+        m.d.comb += [
+            registers.status.busy.eq(run.running | run.settling),
+            registers.status.done.eq(run.done),
+            registers.status.error.eq(run.error),
+            registers.error_cause.eq(run.cause),
+            registers.error_index.eq(run.index),
+            registers.error_address_low.eq(run.error_address[:32]),
+            registers.error_address_high.eq(run.error_address[32:]),
+        ]
         m.d.sync += self.irq.eq((events.done & enabled.done) | (events.error & enabled.error))
 
-        # What the accelerator is, and how it spends its time.
+    def _change_state(self, m: Module, run: "_Run") -> None:
+        """Idle, running, or aborting until the buses are quiet.
+
+        A run that reaches its end is ended in the same way: commands may have asked for data that
+        nobody took.
+        """
+        strobe, control = self.registers.control_strobe, self.registers.control_data
+        event, index = self.registers.irq_status_set, self.core.index
+        asked, reset = Signal(), Signal()
+        m.d.comb += [
+            asked.eq(strobe & control.start),
+            reset.eq(strobe & control.reset),
+            run.start.eq(asked & ~run.running & ~run.settling),
+        ]
+        with m.If(asked & (run.running | run.settling)):
+            m.d.comb += event.error.eq(1)
+            # What made the accelerator abort says more.
+            with m.If(run.running | (run.cause == ErrorCause.NONE)):
+                m.d.sync += [run.cause.eq(ErrorCause.BUSY), run.index.eq(index)]
+        # One cycle later than the cancellation reached them.
+        quiet = Signal()
+        m.d.sync += quiet.eq(run.abort & ~self.reader.busy & ~self.writer.busy)
+        with m.If(run.abort & quiet):
+            m.d.sync += [run.abort.eq(0), quiet.eq(0), run.ending.eq(0)]
+            with m.If(run.ending):
+                m.d.sync += [run.running.eq(0), run.done.eq(1)]
+                m.d.comb += event.done.eq(1)
+        with m.If(run.running & self.core.done):
+            m.d.sync += [run.abort.eq(1), run.ending.eq(1)]
+        with m.If(run.failure != ErrorCause.NONE):
+            m.d.sync += [*run.stopped(), run.error.eq(1), run.cause.eq(run.failure)]
+            m.d.sync += [run.error_address.eq(run.failure_address), run.index.eq(index)]
+            m.d.comb += event.error.eq(1)
+        with m.If(run.start):
+            m.d.sync += [run.running.eq(1), run.done.eq(0), run.error.eq(0)]
+            m.d.sync += run.cause.eq(ErrorCause.NONE)
+        with m.If(reset):
+            m.d.sync += [*run.stopped(), run.done.eq(0), run.error.eq(0)]
+            m.d.sync += run.cause.eq(ErrorCause.NONE)
+
+    def _identify(self, m: Module) -> None:
+        """What the accelerator is."""
+        c, registers = self.config, self.registers
         m.d.comb += [
             registers.identity.eq(IDENTITY),
             registers.version.eq(VERSION),
             registers.digest.eq(c.digest),
             registers.axi_shape.ports.eq(c.axi_ports),
-            registers.axi_shape.data_width.eq(data_width),
+            registers.axi_shape.data_width.eq(c.axi_data_width),
             registers.array_shape.lanes.eq(c.lanes),
             registers.array_shape.filters.eq(c.filters),
             registers.array_shape.pixels.eq(c.pixels),
             registers.array_shape.multiply.eq(c.pe == "multiply"),
         ]
+
+    def _count(self, m: Module, run: "_Run") -> None:
+        """How the accelerator spends its time."""
+        core, registers = self.core, self.registers
+        counters = {}
         for name, event in (
             ("cycles", 1),
             ("array_cycles", core.stepping),
@@ -249,22 +274,38 @@ class Accelerator(Component):
             ("store_cycles", core.store_busy),
             *((f"stall_{cause.name.lower()}", core.stalls[cause]) for cause in Stall),
         ):
-            counter = Signal(32, name=f"{name}_counter")
+            counters[name] = counter = Signal(32, name=f"{name}_counter")
             m.d.comb += getattr(registers, name).eq(counter)
-            with m.If(start):
+            with m.If(run.start):
                 m.d.sync += counter.eq(0)
-            with m.Elif(running):
+            with m.Elif(run.running):
                 m.d.sync += counter.eq(counter + event)
-            if name == "cycles":
-                cycles = counter
 
         m.submodules.layer_cycles = stamps = Memory(shape=32, depth=LAYERS, init=[])
         write, read = stamps.write_port(), stamps.read_port()
         m.d.comb += [
             write.addr.eq(core.layer),
-            write.data.eq(cycles),
+            write.data.eq(counters["cycles"]),
             write.en.eq(core.layer_done),
             read.addr.eq(registers.layer_cycles_address),
             registers.layer_cycles_data.eq(read.data),
         ]
-        return m
+
+
+class _Run:
+    """The state of a run, in registers, and what changes it."""
+
+    def __init__(self, config: AcceleratorConfig):
+        width = config.axi_address_width
+        self.running, self.done, self.error = Signal(), Signal(), Signal()
+        #: Until the buses are quiet; with ``ending`` because the run reached its end.
+        self.abort, self.ending = Signal(), Signal()
+        self.cause, self.index = Signal(ErrorCause), Signal(16)
+        self.error_address = Signal(width)
+        # Not registers.
+        self.start, self.settling = Signal(), Signal()
+        self.failure, self.failure_address = Signal(ErrorCause), Signal(width)
+
+    def stopped(self) -> list:
+        """Assignments that end a run early."""
+        return [self.running.eq(0), self.ending.eq(0), self.abort.eq(1)]

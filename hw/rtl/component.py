@@ -4,7 +4,7 @@ import inspect
 import re
 from typing import ClassVar
 
-from amaranth.hdl import Elaboratable, Shape
+from amaranth.hdl import DomainRenamer, Elaboratable, Shape
 from amaranth.lib import wiring
 
 __all__ = ["Component", "shape_name"]
@@ -16,7 +16,11 @@ class Component(wiring.Component):
     """A ``wiring.Component`` that names its module and shares it.
 
     A subclass keeps each parameter of its constructor in an attribute of the same name and says in
-    :meth:`build` what is inside. A user of the component assigns it to ``m.submodules``. Within a
+    :meth:`build` what is inside. Beside ``sync`` there is the domain ``data``, with the same clock
+    and without a reset. It is for registers whose content counts only where a register with a reset
+    says so.
+
+    A user of the component assigns it to ``m.submodules``. Within a
     :class:`hw.rtl.verilog.VerilogLibrary` it becomes an instance of the module that all components
     with the same parameters share; anywhere else, in Amaranth's simulator for example, it is built
     in place.
@@ -76,7 +80,7 @@ class Component(wiring.Component):
         """An instance if the platform shares modules, else the circuit."""
         if hasattr(platform, "instance"):
             return platform.instance(self)
-        return self.build()
+        return DomainRenamer({"data": "sync"})(self.build())
 
 
 def shape_name(shape: Shape) -> str:

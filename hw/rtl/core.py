@@ -15,10 +15,11 @@ from hw.rtl.component import Component
 from hw.rtl.control.compute import ComputeEngine
 from hw.rtl.control.fetch import ENGINES, CommandFetch, queued_layout
 from hw.rtl.control.stalls import StallCauses
-from hw.rtl.control.transfer import LENGTH_BITS, LoadEngine, StoreEngine
+from hw.rtl.control.transfer import LENGTH_BITS, LoadEngine, StoreEngine, bases_layout
 from hw.rtl.memory.activations import ActivationMemory
 from hw.rtl.memory.wide import WideMemory
 from hw.rtl.post.requantizer import param_layout
+from hw.rtl.reset import add_with_reset
 from hw.rtl.stream.fifo import StreamFifo
 
 __all__ = ["Core"]
@@ -30,7 +31,7 @@ class Core(Component):
     Members
     -------
     start : ``In(1)``, ``length`` : ``In(16)``, descriptors of the program
-    bases : ``In(regions * address bits)``, of :class:`hw.contract.isa.Region` in order
+    bases : ``In(bases_layout(config))``
     fetch_request, fetch_data, load_request, load_data : to and from the readers
     store_request, store_data, store_done : to and from the writer
     done : ``Out(1)``, the END was reached and everything is complete
@@ -48,7 +49,7 @@ class Core(Component):
         super().__init__({
             "start": In(1),
             "length": In(16),
-            "bases": In(len(Region) * c.axi_address_width),
+            "bases": In(bases_layout(c)),
             "fetch_request": Out(request),
             "fetch_data": In(beat),
             "load_request": Out(request),
@@ -84,10 +85,9 @@ class Core(Component):
             ("store", store),
             ("stall_causes", stalls),
             ("act_memory", act),
-            ("weight_memory", weight),
-            ("param_memory", param),
         ):
-            m.submodules[name] = component
+            add_with_reset(m, name, component)
+        m.submodules.weight_memory, m.submodules.param_memory = weight, param
 
         engines = {Opcode.LOAD: load, Opcode.COMPUTE: compute, Opcode.STORE: store}
         fetched = {
@@ -145,10 +145,9 @@ class Core(Component):
                     self.layer_done.eq(engine.done & under_way.o.payload[8]),
                 ]
 
-        width = c.axi_address_width
         m.d.comb += [
             fetch.start.eq(self.start),
-            fetch.base.eq(self.bases.word_select(Region.PROGRAM, width)),
+            fetch.base.eq(self.bases[Region.PROGRAM]),
             fetch.length.eq(self.length),
             self.fault.eq(fetch.fault),
             self.index.eq(fetch.index),

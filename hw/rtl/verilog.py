@@ -126,8 +126,9 @@ class VerilogLibrary:
         used, self._pending = self._pending, outer
         for child in used:
             self._add(child, (*users, name))
-        domain = ClockDomain("sync")
-        fragment.add_domains(domain)
+        domain, data = ClockDomain("sync"), ClockDomain("data", reset_less=True)
+        data.clk = domain.clk
+        fragment.add_domains(domain, data)
         all_ports = {
             "clk": (domain.clk, PortDirection.Input),
             "rst": (domain.rst, PortDirection.Input),

@@ -2,6 +2,7 @@
 """Cells in explicit tables do what their plain Verilog does, for all inputs."""
 
 import pytest
+from amaranth.hdl import Value
 from amaranth.lib.wiring import In
 
 from hw.rtl.cells.addition import Addition
@@ -63,9 +64,9 @@ def claim(plain, explicit, options):
         (inputs if member.flow is In else outputs).append((port, member.shape))
     connections = "".join(f", .{port}({port})" for port, _ in inputs)
     ((output, _),) = outputs
-    width = len(getattr(cell, output))
+    width = len(Value.cast(getattr(cell, output)))
     declarations = ", ".join(
-        f"input [{len(getattr(cell, port)) - 1}:0] {port}" for port, _ in inputs
+        f"input [{len(Value.cast(getattr(cell, port))) - 1}:0] {port}" for port, _ in inputs
     )
     return f"""{"".join(texts)}
 module claim({declarations});

@@ -55,9 +55,9 @@ class ArraySection(Component):
         m = Module()
         c = self.config
         valid, first, last = Signal(), Signal(), Signal()
-        act = Signal(len(self.act), reset_less=True)
-        weight = Signal(len(self.weight), reset_less=True)
-        m.d.sync += [
+        act = Signal(len(self.act))
+        weight = Signal(len(self.weight))
+        m.d.data += [
             valid.eq(self.valid),
             first.eq(self.first),
             # What it means without a step is looked at once and not in every element.

@@ -124,10 +124,10 @@ class ProcessingElement(Component):
         plan = reduction(self.lanes, self.product_shape.width, self.acc_bits)
         terms = []
         for lane in range(self.lanes):
-            register = Signal(self.product_shape, name=f"product_{lane}", reset_less=True)
+            register = Signal(self.product_shape, name=f"product_{lane}")
             act = self.act.word_select(lane, self.act_bits).as_signed()
             code = self.weight.word_select(lane, self.stored_bits)
-            m.d.sync += register.eq(self._product(m, lane, act, code))
+            m.d.data += register.eq(self._product(m, lane, act, code))
             terms.append(register)
         if plan.constant:
             terms.append(Const(plan.constant))
@@ -140,39 +140,40 @@ class ProcessingElement(Component):
                     continue
                 name = f"sum_{level}_{index}"
                 shape = added[0].shape() if len(added) == 1 else width
-                register = Signal(shape, name=name, reset_less=True)
+                register = Signal(shape, name=name)
                 total = added[0]
                 if len(added) > 1:
                     total = self._sum(m, name, added, width)
-                m.d.sync += register.eq(total)
+                m.d.data += register.eq(total)
                 sums.append(register)
             terms = sums
 
-        # The step's flags travel along with its sum.
+        # The step's flags travel along with its sum. After a reset they leave before the next run's
+        # first step comes, so they need none.
         stages = len(plan.levels) + 1
         valid = Signal(stages, name="valid_stages")
         first = Signal(stages, name="first_stages")
         last = Signal(stages, name="last_stages")
-        m.d.sync += [
+        m.d.data += [
             valid.eq(Cat(self.valid, valid)),
             first.eq(Cat(self.first, first)),
             last.eq(Cat(self.last, last)),
         ]
 
-        running = Signal(signed(self.acc_bits), reset_less=True)
+        running = Signal(signed(self.acc_bits))
         before = running
         if self.radix_bits:
             grow = Signal(stages, name="grow_stages")
-            m.d.sync += grow.eq(Cat(self.grow, grow))
+            m.d.data += grow.eq(Cat(self.grow, grow))
             grown = (running << self.radix_bits)[: self.acc_bits].as_signed()
             before = Mux(grow[-1], grown, running)
         total = Signal(signed(self.acc_bits))
         terms = sorted(terms, key=len, reverse=True)
         m.d.comb += total.eq(self._accumulate(m, before, first[-1], terms, plan.exponent))
         with m.If(valid[-1]):
-            m.d.sync += running.eq(total)
+            m.d.data += running.eq(total)
         with m.If(last[-1]):
-            m.d.sync += self.acc.eq(total)
+            m.d.data += self.acc.eq(total)
         return m
 
 

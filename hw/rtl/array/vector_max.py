@@ -42,7 +42,7 @@ class VectorMax(Component):
     def build(self) -> Module:
         m = Module()
         bits = self.config.act_bits
-        running = Signal(len(self.act), reset_less=True)
+        running = Signal(len(self.act))
         # Nothing is compared in the first step, which is taken, and where there is none.
         compares = Signal()
         m.d.comb += compares.eq(self.valid & ~self.first)
@@ -58,10 +58,10 @@ class VectorMax(Component):
                 comparison.value.eq(self.valid),
             ]
             with m.If(comparison.result):
-                m.d.sync += old.eq(new)
+                m.d.data += old.eq(new)
 
         complete = Signal()
-        m.d.sync += complete.eq(self.valid & self.last)
+        m.d.data += complete.eq(self.valid & self.last)
         with m.If(complete):
-            m.d.sync += self.max.eq(running)
+            m.d.data += self.max.eq(running)
         return m

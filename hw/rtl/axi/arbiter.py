@@ -98,10 +98,8 @@ class ReadArbiter(Component):
         with m.If(self.request.ready):
             m.d.sync += self.request.valid.eq(0)
         with m.If(granted.any()):
-            m.d.sync += [
-                self.request.payload.eq(request),
-                self.request.valid.eq(request.beats != 0),
-            ]
+            m.d.data += self.request.payload.eq(request)
+            m.d.sync += self.request.valid.eq(request.beats != 0)
         with m.Elif(passed & owners.i.ready):
             # The first valid one after the one that was served last; itself comes last.
             for served in index_shape:

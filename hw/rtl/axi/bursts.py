@@ -145,30 +145,32 @@ class BurstSplitter(Component):
         m.d.comb += moves.eq(sized & inside & (self.burst.ready | ~self.burst.valid))
         following = choice.chosen
         with m.If(~active | moves):
-            m.d.sync += Cat(beat, left).eq(Cat(following[: len(beat)], following[-len(left) :]))
+            m.d.data += Cat(beat, left).eq(Cat(following[: len(beat)], following[-len(left) :]))
         with m.If(~active | (moves & ends_page)):
-            m.d.sync += page.eq(following[len(beat) : -len(left)])
+            m.d.data += page.eq(following[len(beat) : -len(left)])
         with m.If(~active):
             m.d.sync += [
                 sized.eq(0),
                 active.eq(self.request.valid & self.request.ready & (self.request.p.beats != 0)),
             ]
         with m.Elif(~sized):
-            m.d.sync += [
-                sized.eq(1),
+            m.d.sync += sized.eq(1)
+            m.d.data += [
                 inside.eq(not_below & not_above),
                 next_page.eq(page + 1),
                 ends_page.eq(last_in_page & (left >= to_boundary)),
             ]
             with m.If(left < to_boundary):
-                m.d.sync += burst_beats.eq(left)
+                m.d.data += burst_beats.eq(left)
             with m.Else():
-                m.d.sync += burst_beats.eq(to_boundary)
+                m.d.data += burst_beats.eq(to_boundary)
         with m.Elif(moves):
-            m.d.sync += [
+            m.d.data += [
                 self.burst.p.address.eq(Cat(Const(0, byte_bits), beat, page + self.offset)),
                 self.burst.p.length.eq(burst_beats - 1),
                 self.burst.p.last.eq(left == burst_beats),
+            ]
+            m.d.sync += [
                 self.burst.valid.eq(1),
                 active.eq(left != burst_beats),
                 sized.eq(0),

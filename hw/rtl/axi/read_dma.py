@@ -159,11 +159,11 @@ class AxiReader(Component):
                 splitter.burst.ready.eq(1),
                 issue.eq(splitter.burst.valid & ~self.cancel),
             ]
-            m.d.sync += [
+            m.d.data += [
                 axi.araddr.eq(splitter.burst.p.address),
                 axi.arlen.eq(splitter.burst.p.length),
-                axi.arvalid.eq(issue),
             ]
+            m.d.sync += axi.arvalid.eq(issue)
         m.d.comb += [
             # Never full: it has entries for all bursts.
             ends.i.valid.eq(issue),
@@ -190,6 +190,8 @@ class AxiReader(Component):
         ]
         m.d.sync += [
             self.error.eq(axi.rvalid & error),
+        ]
+        m.d.data += [
             self.error_response.eq(axi.rresp),
             self.error_address.eq(ends.o.p.address),
         ]

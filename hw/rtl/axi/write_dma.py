@@ -182,11 +182,11 @@ class AxiWriter(Component):
                 splitter.burst.ready.eq(enough | self.cancel),
                 issue.eq(splitter.burst.valid & enough & ~self.cancel),
             ]
-            m.d.sync += [
+            m.d.data += [
                 axi.awaddr.eq(splitter.burst.p.address),
                 axi.awlen.eq(splitter.burst.p.length),
-                axi.awvalid.eq(issue),
             ]
+            m.d.sync += axi.awvalid.eq(issue)
         m.d.comb += [
             # Neither can be full: they have entries for all bursts.
             lengths.i.valid.eq(issue),
@@ -241,6 +241,8 @@ class AxiWriter(Component):
         m.d.sync += [
             self.done.eq(axi.bvalid & ends.o.p.last),
             self.error.eq(axi.bvalid & axi.bresp[1]),
+        ]
+        m.d.data += [
             self.error_response.eq(axi.bresp),
             self.error_address.eq(ends.o.p.address),
         ]

@@ -1,6 +1,7 @@
 """A number plus one of two increments."""
 
 from amaranth.hdl import Module, Mux
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from hw.rtl.component import Component
@@ -16,7 +17,7 @@ class Advance(Component):
     Members
     -------
     value : ``In(width)``
-    increments : ``In(2 * width)``, number 0 in the low bits
+    increments : ``In(data.ArrayLayout(width, 2))``
     second : ``In(1)``
     total : ``Out(width)``
     """
@@ -24,11 +25,14 @@ class Advance(Component):
     def __init__(self, *, width: int):
         self.width = width
         super().__init__({
-            "value": In(width), "increments": In(2 * width), "second": In(1), "total": Out(width)
+            "value": In(width),
+            "increments": In(data.ArrayLayout(width, 2)),
+            "second": In(1),
+            "total": Out(width),
         })  # fmt: skip
 
     def build(self) -> Module:
         m = Module()
-        first, second = (self.increments.word_select(i, self.width) for i in range(2))
+        first, second = self.increments
         m.d.comb += self.total.eq(self.value + Mux(self.second, second, first))
         return m

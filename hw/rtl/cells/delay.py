@@ -13,14 +13,14 @@ def delayed(
     values: Sequence[Value],
     cycles: int,
     *,
-    reset_less: bool = False,
+    domain: str = "sync",
 ) -> tuple[Value, ...]:
     """The values ``cycles`` cycles ago, through registers that have their names and a number."""
     for stage in range(cycles):
         registers = tuple(
-            Signal(len(value), name=f"{name}_{stage}", reset_less=reset_less)
+            Signal(len(value), name=f"{name}_{stage}")
             for name, value in zip(names, values, strict=True)
         )
-        m.d.sync += [new.eq(old) for new, old in zip(registers, values, strict=True)]
+        m.d[domain] += [new.eq(old) for new, old in zip(registers, values, strict=True)]
         values = registers
     return tuple(values)

@@ -112,7 +112,8 @@ class ComputeEngine(Component):
         ]
         m.d.sync += start.eq(accepted)
         with m.If(accepted):
-            m.d.sync += [walking.eq(1), command.eq(self.command.payload)]
+            m.d.sync += walking.eq(1)
+            m.d.data += command.eq(self.command.payload)
         with m.Elif(walked):
             m.d.sync += walking.eq(0)
 
@@ -149,18 +150,21 @@ class ComputeEngine(Component):
 
         # Weights and flags wait for the activations, whose memory takes longer.
         wait = ActivationMemory.latency
+        ahead = wait - WideMemory.latency
         (address,) = delayed(
-            m, ("weight_address",), (sequencer.weight_address,), wait - WideMemory.latency
+            m, ("weight_address",), (sequencer.weight_address,), ahead, domain="data"
         )
         m.d.comb += self.weight_address.eq(address)
-        names = ("valid", "first", "last", "grow", "unit")
-        flags = delayed(m, names, [getattr(sequencer, name) for name in names], wait)
+        (valid,) = delayed(m, ("valid",), (sequencer.valid,), wait)
+        names = ("first", "last", "grow", "unit")
+        flags = [getattr(sequencer, name) for name in names]
+        first, last, grow, of_unit = delayed(m, names, flags, wait, domain="data")
         soon = []
         for unit, code in ((array, Unit.ARRAY), (maximum, Unit.MAX), (sums, Unit.SUM)):
             m.d.comb += [
-                unit.valid.eq(flags[0] & (flags[4] == code)),
-                unit.first.eq(flags[1]),
-                unit.last.eq(flags[2]),
+                unit.valid.eq(valid & (of_unit == code)),
+                unit.first.eq(first),
+                unit.last.eq(last),
                 unit.act.eq(self.act_read_data),
             ]
             # The drain is told two cycles ahead.
@@ -169,7 +173,7 @@ class ComputeEngine(Component):
         m.d.comb += [
             array.weight.eq(self.weight),
             sums.weight.eq(self.weight),
-            sums.grow.eq(flags[3]),
+            sums.grow.eq(grow),
             drain.result_soon.eq(Cat(*soon).any()),
             drain.acc.eq(array.acc),
             drain.max.eq(maximum.max),

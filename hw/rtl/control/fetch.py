@@ -129,8 +129,8 @@ class CommandFetch(Component):
         for stage in range(stages):
             sums = []
             for index, first in enumerate(range(0, len(words), CHECKSUM_WORDS)):
-                summed = Signal(32, name=f"summed_{stage}_{index}", reset_less=True)
-                m.d.sync += summed.eq(
+                summed = Signal(32, name=f"summed_{stage}_{index}")
+                m.d.data += summed.eq(
                     _sum(m, f"sum_{stage}_{index}", words[first : first + CHECKSUM_WORDS])
                 )
                 sums.append(summed)
@@ -154,9 +154,9 @@ class CommandFetch(Component):
                 m.d.sync += count.eq(count + 1)
         with m.If(beat_taken):
             with m.If(beat_first):
-                m.d.sync += total.eq(beat_sum)
+                m.d.data += total.eq(beat_sum)
             with m.Else():
-                m.d.sync += total.eq(total + beat_sum)
+                m.d.data += total.eq(total + beat_sum)
 
         # Hand on. The sum is complete a cycle after the packer's word, or later by further stages.
         head = data.View(data.StructLayout(HEAD), packer.o.payload[: sum(HEAD.values())])
@@ -177,7 +177,7 @@ class CommandFetch(Component):
                     m.next = following
             with m.State("CHECK"):
                 m.next = "HAND ON"
-                m.d.sync += [
+                m.d.data += [
                     is_opcode.eq(Cat(head.opcode == opcode for opcode in Opcode)),
                     last.eq(unhanded == 1),
                 ]

@@ -47,189 +47,216 @@ class GroupWalker(Component):
 
     def build(self) -> Module:
         m = Module()
-        command, group = self.command, self.groups.p
-        c = self.config
-        pixels = c.pixels
-        slots = range(pixels)
-        position = group_layout(c)["positions"].shape.elem_shape
-        bits = activation_address_bits(c)
+        state = _State(self.config)
+        complete, advance = Signal(), Signal()
+        self._gather(m, state, complete)
+        self._measure(m, state, complete)
+        self._offer(m, state, complete, advance)
+        for slot in range(self.config.pixels):
+            self._move(m, state, slot, advance)
+        with m.If(self.start):
+            self._begin(m, state)
+        with m.Elif(complete):
+            m.d.sync += state.gathering.eq(0)
+        return m
 
-        def stepped(name: str, value: Value, wraps: Value, within: ValueLike, past: ValueLike):
-            """The value and what it moves by within a row, or past its end."""
-            width = len(value)
-            increments = Signal(2 * width, name=f"{name}_increments")
-            cell = Advance(width=width)
-            m.submodules[f"advance_{name}"] = cell
-            m.d.comb += [
-                increments[:width].eq(within),
-                increments[width:].eq(past),
-                cell.value.eq(value),
-                cell.increments.eq(increments),
-                cell.second.eq(wraps),
-            ]
-            return cell.total
+    def _gather(self, m: Module, s: "_State", complete: Signal) -> None:
+        """The first group, position by position.
 
-        #: The first group's positions in the filter group that is walked over.
-        first = Signal(data.ArrayLayout(position, pixels))
-        #: Columns that are left after a position, less what a group's step moves it by: below zero
-        #: where the step goes past the row's end.
-        left = [Signal(_difference, name=f"left_{number}") for number in slots]
-        first_left = [Signal(_difference, name=f"first_left_{number}") for number in slots]
-        last_left = Signal(_difference)
-        m.d.comb += last_left.eq(command.out_width - 2)
-
-        # Gathering the first group. A step of one position goes past the row's end if there is no
-        # column left after the next one.
-        at = Signal(position)
-        at_left = Signal(_difference)
-        #: Columns from the row's beginning; of the position after the first group: of a step.
-        x = Signal(range(pixels + 1))
-        slot = Signal(range(max(2, pixels)))
-        gathering, measuring, walking = Signal(), Signal(), Signal()
-        # Whether that is the group's last slot: known a position before.
-        last_slot, complete = Signal(), Signal()
-        at_wraps = at_left[-1]
-        at_origin = stepped(
-            "at_origin", at.origin, at_wraps, command.column_step, command.origin_wrap
+        A step of one position goes past the row's end if no column is left after the next one.
+        """
+        command, at = self.command, s.at
+        wraps = s.at_left[-1]
+        origin = _advanced(
+            m, "at_origin", at.origin, wraps, command.column_step, command.origin_wrap
         )
-        at_out = stepped("at_out", at.out, at_wraps, 1, command.out_wrap)
-        m.d.comb += complete.eq(gathering & last_slot)
-        with m.If(gathering):
-            m.d.sync += [
-                slot.eq(incremented(slot)),
-                last_slot.eq(slot + 2 == command.pixels),
-                group.positions[slot].eq(at),
-                first[slot].eq(at),
-                Array(left)[slot].eq(at_left),
-                at.origin.eq(at_origin),
-                at.out.eq(at_out),
+        out = _advanced(m, "at_out", at.out, wraps, 1, command.out_wrap)
+        m.d.comb += [complete.eq(s.gathering & s.last_slot), s.last_left.eq(command.out_width - 2)]
+        with m.If(s.gathering):
+            m.d.data += [
+                s.slot.eq(incremented(s.slot)),
+                s.last_slot.eq(s.slot + 2 == command.pixels),
+                self.groups.p.positions[s.slot].eq(at),
+                s.first[s.slot].eq(at),
+                Array(s.left)[s.slot].eq(s.at_left),
+                at.origin.eq(origin),
+                at.out.eq(out),
             ]
-            with m.If(at_wraps):
-                m.d.sync += [
+            with m.If(wraps):
+                m.d.data += [
                     at.row.eq(at.row + command.row_step),
                     at.column.eq(command.column),
-                    at_left.eq(last_left),
-                    x.eq(0),
+                    s.at_left.eq(s.last_left),
+                    s.x.eq(0),
                 ]
             with m.Else():
-                m.d.sync += [
+                m.d.data += [
                     at.column.eq(at.column + command.column_step),
-                    at_left.eq(at_left - 1),
-                    x.eq(x + 1),
+                    s.at_left.eq(s.at_left - 1),
+                    s.x.eq(s.x + 1),
                 ]
 
-        # What a group's step moves every position by, within a row and past its end; columns past
-        # the end are counted from the row's beginning.
-        step, past = Signal(position), Signal(position)
-        left_step, left_past = Signal(_difference), Signal(_difference)
-        # What a step past the row's end is counted from, in two cycles.
+    def _measure(self, m: Module, s: "_State", complete: Signal) -> None:
+        """By how much each group differs from the one before: the position after the first group.
+
+        A step past the row's end is counted from the position before the row, in two cycles.
+        """
+        command, at = self.command, s.at
+        bits = activation_address_bits(self.config)
         origin_past, out_past = Signal(bits), Signal(bits)
         row_before, origin_before, out_before = Signal(16), Signal(bits), Signal(bits)
-        m.d.sync += [
-            measuring.eq(complete),
+        m.d.sync += s.measuring.eq(complete)
+        m.d.data += [
             origin_past.eq(command.origin_wrap - command.column_step),
             out_past.eq(command.out_wrap - 1),
             row_before.eq(command.row - command.row_step),
             origin_before.eq(command.in_base - origin_past),
             out_before.eq(command.out_base - out_past),
         ]
-        with m.If(measuring):
-            m.d.sync += [
-                walking.eq(1),
-                step.row.eq(at.row - command.row),
-                past.row.eq(at.row - row_before),
-                step.column.eq(at.column - command.column),
-                step.origin.eq(at.origin - command.in_base),
-                past.origin.eq(at.origin - origin_before),
-                step.out.eq(at.out - command.out_base),
-                past.out.eq(at.out - out_before),
-                left_step.eq(-x),
-                left_past.eq(command.out_width - x),
+        less = Signal(signed(len(s.x) + 1))
+        # In tables: another addition follows.
+        m.d.comb += less.eq(Array(1 - number for number in range(1 << len(s.x)))[s.x])
+        with m.If(s.measuring):
+            m.d.sync += s.walking.eq(1)
+            m.d.data += [
+                s.step.row.eq(at.row - command.row),
+                s.past.row.eq(at.row - row_before),
+                s.step.column.eq(at.column - command.column),
+                s.step.origin.eq(at.origin - command.in_base),
+                s.past.origin.eq(at.origin - origin_before),
+                s.step.out.eq(at.out - command.out_base),
+                s.past.out.eq(at.out - out_before),
+                s.left_step.eq(-s.x),
+                s.left_past.eq(command.out_width - s.x),
             ]
             # Until now they are what is left after a step of one position.
-            less = Signal(signed(len(x) + 1))
-            # In tables: another addition follows.
-            m.d.comb += less.eq(Array(1 - number for number in range(1 << len(x)))[x])
-            for old, kept in zip(left, first_left, strict=True):
-                reached = old + less
-                m.d.sync += [old.eq(reached), kept.eq(reached)]
+            for left, kept in zip(s.left, s.first_left, strict=True):
+                reached = left + less
+                m.d.data += [left.eq(reached), kept.eq(reached)]
 
-        taken, advance, offer = Signal(), Signal(), Signal()
+    def _offer(self, m: Module, s: "_State", complete: Signal, advance: Signal) -> None:
+        """The first group once it is complete, then another whenever the one before is taken."""
+        command, group = self.command, self.groups.p
+        taken = Signal()
         m.d.comb += [
             taken.eq(self.groups.valid & self.groups.ready),
-            advance.eq(walking & ~group.end & (self.groups.ready | ~self.groups.valid)),
-            offer.eq(complete | advance),
+            advance.eq(s.walking & ~group.end & (self.groups.ready | ~self.groups.valid)),
         ]
         with m.If(taken):
             m.d.sync += self.groups.valid.eq(0)
             with m.If(group.end):
-                m.d.sync += walking.eq(0)
-
-        # Positions from the next group on, and how many there are beyond it, less one.
-        positions_left, beyond, all_beyond = Signal(16), Signal(_difference), Signal(_difference)
-        filters_left = Signal(16)
-        last = beyond[-1]
-        with m.If(offer):
-            m.d.sync += [
-                self.groups.valid.eq(1),
+                m.d.sync += s.walking.eq(0)
+        last = s.beyond[-1]
+        with m.If(complete | advance):
+            m.d.sync += self.groups.valid.eq(1)
+            m.d.data += [
                 group.start.eq(complete),
-                group.count.eq(Mux(last, positions_left, command.pixels)),
+                group.count.eq(Mux(last, s.positions_left, command.pixels)),
                 group.filter_end.eq(last),
-                group.end.eq(last & (filters_left == 1)),
-                positions_left.eq(positions_left - command.pixels),
-                beyond.eq(beyond - command.pixels),
+                group.end.eq(last & (s.filters_left == 1)),
+                s.positions_left.eq(s.positions_left - command.pixels),
+                s.beyond.eq(s.beyond - command.pixels),
             ]
             with m.If(last):
-                m.d.sync += [
-                    filters_left.eq(filters_left - 1),
-                    positions_left.eq(command.positions),
-                    beyond.eq(all_beyond),
+                m.d.data += [
+                    s.filters_left.eq(s.filters_left - 1),
+                    s.positions_left.eq(command.positions),
+                    s.beyond.eq(s.all_beyond),
                 ]
 
-        columns = Array(first[number].column for number in slots)
-        for number in slots:
-            moved, remaining = group.positions[number], left[number]
-            wraps = remaining[-1]
-            following = [
-                (value, stepped(f"{name}_{number}", value, wraps, within, beyond_end))
-                for name, value, within, beyond_end in (
-                    ("row", moved.row, step.row, past.row),
-                    ("origin", moved.origin, step.origin, past.origin),
-                    ("out", moved.out, step.out, past.out),
-                    ("left", remaining, left_step, left_past),
-                )
-            ]
-            # The column after a row's end is minus one less what was left.
-            x_past = ~remaining[: (pixels - 1).bit_length()]
-            with m.If(advance):
-                m.d.sync += moved.column.eq(Mux(wraps, columns[x_past], moved.column + step.column))
-                m.d.sync += [value.eq(total) for value, total in following]
-                with m.If(group.filter_end):
-                    origin = first[number].origin + command.group_origin
-                    m.d.sync += [
-                        moved.eq(first[number]),
-                        moved.origin.eq(origin),
-                        first[number].origin.eq(origin),
-                        remaining.eq(first_left[number]),
-                    ]
+    def _move(self, m: Module, s: "_State", slot: int, advance: Signal) -> None:
+        """One position of the group to where it is in the next one."""
+        moved, first, left = self.groups.p.positions[slot], s.first[slot], s.left[slot]
+        wraps = left[-1]
+        following = [
+            (value, _advanced(m, f"{name}_{slot}", value, wraps, within, beyond_end))
+            for name, value, within, beyond_end in (
+                ("row", moved.row, s.step.row, s.past.row),
+                ("origin", moved.origin, s.step.origin, s.past.origin),
+                ("out", moved.out, s.step.out, s.past.out),
+                ("left", left, s.left_step, s.left_past),
+            )
+        ]
+        # The column after a row's end is minus one less what was left.
+        columns = Array(s.first[number].column for number in range(self.config.pixels))
+        x_past = ~left[: (self.config.pixels - 1).bit_length()]
+        with m.If(advance):
+            column = Mux(wraps, columns[x_past], moved.column + s.step.column)
+            m.d.data += [moved.column.eq(column), *(value.eq(next_) for value, next_ in following)]
+            with m.If(self.groups.p.filter_end):
+                origin = first.origin + self.command.group_origin
+                m.d.data += [
+                    moved.eq(first),
+                    moved.origin.eq(origin),
+                    first.origin.eq(origin),
+                    left.eq(s.first_left[slot]),
+                ]
 
-        with m.If(self.start):
-            following = command.positions - command.pixels - 1
-            m.d.sync += [
-                gathering.eq(1),
-                slot.eq(0),
-                last_slot.eq(command.pixels == 1),
-                x.eq(0),
-                at.row.eq(command.row),
-                at.column.eq(command.column),
-                at.origin.eq(command.in_base),
-                at.out.eq(command.out_base),
-                at_left.eq(last_left),
-                filters_left.eq(command.filter_groups),
-                positions_left.eq(command.positions),
-                beyond.eq(following),
-                all_beyond.eq(following),
-            ]
-        with m.Elif(complete):
-            m.d.sync += gathering.eq(0)
-        return m
+    def _begin(self, m: Module, s: "_State") -> None:
+        command = self.command
+        beyond = command.positions - command.pixels - 1
+        m.d.sync += s.gathering.eq(1)
+        m.d.data += [
+            s.slot.eq(0),
+            s.last_slot.eq(command.pixels == 1),
+            s.x.eq(0),
+            s.at.row.eq(command.row),
+            s.at.column.eq(command.column),
+            s.at.origin.eq(command.in_base),
+            s.at.out.eq(command.out_base),
+            s.at_left.eq(s.last_left),
+            s.filters_left.eq(command.filter_groups),
+            s.positions_left.eq(command.positions),
+            s.beyond.eq(beyond),
+            s.all_beyond.eq(beyond),
+        ]
+
+
+class _State:
+    """The walker's registers, and one signal."""
+
+    def __init__(self, config: AcceleratorConfig):
+        position = group_layout(config)["positions"].shape.elem_shape
+        slots = range(config.pixels)
+        #: The first group is being gathered; it is complete; others follow.
+        self.gathering, self.measuring, self.walking = Signal(), Signal(), Signal()
+        #: The first group's positions in the filter group that is walked over.
+        self.first = Signal(data.ArrayLayout(position, config.pixels))
+        #: Columns that are left after a position, less what a group's step moves it by: below zero
+        #: where the step goes past the row's end.
+        self.left = [Signal(_difference, name=f"left_{slot}") for slot in slots]
+        self.first_left = [Signal(_difference, name=f"first_left_{slot}") for slot in slots]
+        #: That of a row's first position and a step of one position (not a register).
+        self.last_left = Signal(_difference)
+        #: The position that is gathered next, and what is left after it.
+        self.at = Signal(position)
+        self.at_left = Signal(_difference)
+        #: Columns from the row's beginning; of the position after the first group: of a step.
+        self.x = Signal(range(config.pixels + 1))
+        #: Where it goes in the group, and whether that is the last one.
+        self.slot = Signal(range(max(2, config.pixels)))
+        self.last_slot = Signal()
+        #: What a group's step moves every position by, within a row and past its end; columns past
+        #: the end are counted from the row's beginning.
+        self.step, self.past = Signal(position), Signal(position)
+        self.left_step, self.left_past = Signal(_difference), Signal(_difference)
+        #: Positions from the next group on, how many there are beyond it, less one, and that at
+        #: the beginning of a filter group.
+        self.positions_left = Signal(16)
+        self.beyond, self.all_beyond = Signal(_difference), Signal(_difference)
+        self.filters_left = Signal(16)
+
+
+def _advanced(
+    m: Module, name: str, value: Value, wraps: Value, within: ValueLike, past: ValueLike
+) -> Value:
+    """The value and what it moves by within a row, or past its end."""
+    cell = Advance(width=len(value))
+    m.submodules[f"advance_{name}"] = cell
+    m.d.comb += [
+        cell.value.eq(value),
+        cell.increments[0].eq(within),
+        cell.increments[1].eq(past),
+        cell.second.eq(wraps),
+    ]
+    return cell.total

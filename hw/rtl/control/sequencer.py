@@ -46,7 +46,7 @@ class StepSequencer(Component):
     held : ``Out(1)``, positions for a step were at hand
     grow : ``Out(1)``, the first tap of a channel group other than the first
     unit, pad : ``Out``, of the step's command
-    read_valid : ``Out(pixels)``, read_address : ``Out(pixels * address bits)``
+    read_valid : ``Out(pixels)``, read_address : ``Out(data.ArrayLayout(address bits, pixels))``
     read_padded : ``Out(pixels)``, a cycle later
     weight_address : ``Out(16)``
     """
@@ -71,177 +71,213 @@ class StepSequencer(Component):
             "grow": Out(1),
             "read_valid": Out(config.pixels),
             "read_padded": Out(config.pixels),
-            "read_address": Out(config.pixels * bits),
+            "read_address": Out(data.ArrayLayout(bits, config.pixels)),
             "weight_address": Out(16),
         })  # fmt: skip
 
     def build(self) -> Module:
         m = Module()
-        c = self.config
-        bits = activation_address_bits(c)
+        state = _State(self.config)
+        step, group_done, taken = Signal(), Signal(), Signal()
+        self._offered(m, state)
+        self._steps(m, state, step)
+        self._next_tap(m, state, step)
+        self._groups(m, state, group_done, taken)
+        with m.If(taken):
+            self._begin(m, state)
+        self._weights(m, state, step, group_done, taken)
+        self._flags(m, state, step)
+        self._reads(m, state, step)
+        return m
 
-        group = Signal(group_layout(c))
-        command = Signal(body_layout(Opcode.COMPUTE))
-        active = Signal()
-        # Offsets of the tap from the window's corner.
-        tap_origin = Signal(bits)
-        tap_row, tap_column = Signal(16), Signal(16)
-        # Taps that are left, this one included, and whether it is the last one of its kind, and of
-        # all: known from the step before, so that no comparison is on a step's way.
-        columns, rows, channel_groups = Signal(8), Signal(8), Signal(16)
-        end_column, end_row, end_channel_group = Signal(), Signal(), Signal()
-        end_taps = Signal()
-        first_tap, first_channel_group = Signal(), Signal()
-        weight_base, weight = Signal(16), Signal(16)
-        until_drained, drained = Signal(16), Signal(init=1)
-        # Whether the offered command has one tap of each kind, and the command at hand has.
-        offers_one_column, offers_one_row, offers_one_channel_group = Signal(), Signal(), Signal()
-        one_column, one_row = Signal(), Signal()
+    def _offered(self, m: Module, s: "_State") -> None:
+        """What is known of the offered command before its first group comes."""
+        m.d.data += [
+            s.offers_one_column.eq(self.command.kernel_w == 1),
+            s.offers_one_row.eq(self.command.kernel_h == 1),
+            s.offers_one_channel_group.eq(self.command.channel_groups == 1),
+        ]
         m.d.sync += [
-            offers_one_column.eq(self.command.kernel_w == 1),
-            offers_one_row.eq(self.command.kernel_h == 1),
-            offers_one_channel_group.eq(self.command.channel_groups == 1),
+            s.other_unit.eq(self.command.unit != s.command.unit),
+            s.blocked.eq((s.other_unit & (s.active | self.pending)) | ~self.drain_commands.ready),
         ]
 
-        first = Signal()
-        step = Signal()
-        next_end_column, next_end_row, next_end_channel_group = Signal(), Signal(), Signal()
+    def _steps(self, m: Module, s: "_State", step: Signal) -> None:
+        """Whether there is a step: a group's last one waits for the drain of the group before."""
+        m.d.comb += step.eq(s.active & (~s.end_taps | (s.drained & self.drains.ready)))
+        with m.If(~s.drained):
+            m.d.sync += [
+                s.until_drained.eq(s.until_drained - 1),
+                s.drained.eq(s.until_drained == 2),
+            ]
+
+    def _next_tap(self, m: Module, s: "_State", step: Signal) -> None:
+        """Columns first, then rows, then channel groups."""
+        command = s.command
+        end_column, end_row, end_channel_group = Signal(), Signal(), Signal()
         m.d.comb += [
-            step.eq(active & (~end_taps | (drained & self.drains.ready))),
-            next_end_column.eq(Mux(end_column, one_column, columns == 2)),
-            next_end_row.eq(Mux(end_column, Mux(end_row, one_row, rows == 2), end_row)),
-            next_end_channel_group.eq(
-                Mux(end_column & end_row, channel_groups == 2, end_channel_group)
+            end_column.eq(Mux(s.end_column, s.one_column, s.columns == 2)),
+            end_row.eq(Mux(s.end_column, Mux(s.end_row, s.one_row, s.rows == 2), s.end_row)),
+            end_channel_group.eq(
+                Mux(s.end_column & s.end_row, s.channel_groups == 2, s.end_channel_group)
             ),
         ]
-        with m.If(~drained):
-            m.d.sync += [until_drained.eq(until_drained - 1), drained.eq(until_drained == 2)]
-
         with m.If(step):
-            m.d.sync += [
-                weight.eq(weight + 1),
-                first.eq(0),
-                first_tap.eq(0),
-                end_column.eq(next_end_column),
-                end_row.eq(next_end_row),
-                end_channel_group.eq(next_end_channel_group),
-                end_taps.eq(next_end_column & next_end_row & next_end_channel_group),
+            m.d.data += [
+                s.first.eq(0),
+                s.first_tap.eq(0),
+                s.end_column.eq(end_column),
+                s.end_row.eq(end_row),
+                s.end_channel_group.eq(end_channel_group),
+                s.end_taps.eq(end_column & end_row & end_channel_group),
             ]
-            with m.If(~end_column):
-                m.d.sync += [
-                    columns.eq(columns - 1),
-                    tap_column.eq(tap_column + command.tap_column),
-                    tap_origin.eq(tap_origin + command.tap_column),
+            with m.If(~s.end_column):
+                m.d.data += [
+                    s.columns.eq(s.columns - 1),
+                    s.tap_column.eq(s.tap_column + command.tap_column),
+                    s.tap_origin.eq(s.tap_origin + command.tap_column),
                 ]
             with m.Else():
-                m.d.sync += [
-                    columns.eq(command.kernel_w),
-                    tap_column.eq(0),
+                m.d.data += [s.columns.eq(command.kernel_w), s.tap_column.eq(0)]
+            with m.If(s.end_column & ~s.end_row):
+                m.d.data += [
+                    s.rows.eq(s.rows - 1),
+                    s.tap_row.eq(s.tap_row + command.tap_row),
+                    s.tap_origin.eq(s.tap_origin + command.tap_row_origin),
                 ]
-                with m.If(~end_row):
-                    m.d.sync += [
-                        rows.eq(rows - 1),
-                        tap_row.eq(tap_row + command.tap_row),
-                        tap_origin.eq(tap_origin + command.tap_row_origin),
-                    ]
-                with m.Else():
-                    m.d.sync += [
-                        rows.eq(command.kernel_h),
-                        tap_row.eq(0),
-                        channel_groups.eq(channel_groups - 1),
-                        first_tap.eq(1),
-                        first_channel_group.eq(0),
-                        tap_origin.eq(tap_origin + command.tap_group_origin),
-                    ]
+            with m.If(s.end_column & s.end_row):
+                m.d.data += [
+                    s.rows.eq(command.kernel_h),
+                    s.tap_row.eq(0),
+                    s.channel_groups.eq(s.channel_groups - 1),
+                    s.first_tap.eq(1),
+                    s.first_channel_group.eq(0),
+                    s.tap_origin.eq(s.tap_origin + command.tap_group_origin),
+                ]
 
-        group_done = Signal()
-        next_weights = Signal()
-        # What keeps an offered command from its first group: results of another unit, or no room
-        # for what the drain is to know of it. Known before that group is offered.
-        other_unit, blocked = Signal(), Signal()
-        m.d.sync += [
-            other_unit.eq(self.command.unit != command.unit),
-            blocked.eq((other_unit & (active | self.pending)) | ~self.drain_commands.ready),
-        ]
-        new_command = self.groups.p.start
-        taken = Signal()
+    def _groups(self, m: Module, s: "_State", group_done: Signal, taken: Signal) -> None:
+        """Takes groups, and tells the drain of commands and groups."""
+        starts = self.groups.p.start
         m.d.comb += [
-            group_done.eq(active & end_taps & drained & self.drains.ready),
-            next_weights.eq(group_done & group.filter_end & command.weight_step[0]),
+            group_done.eq(s.active & s.end_taps & s.drained & self.drains.ready),
             # Where the unit changes, no group is at hand once nothing blocks.
-            self.groups.ready.eq((~active | group_done) & ~(new_command & blocked)),
+            self.groups.ready.eq((~s.active | group_done) & ~(starts & s.blocked)),
             taken.eq(self.groups.valid & self.groups.ready),
-            self.drain_commands.valid.eq(taken & new_command),
-            self.drains.valid.eq(active & end_taps & drained),
-            self.drains.p.count.eq(group.count),
-            self.drains.p.filter_end.eq(group.filter_end),
-            self.drains.p.end.eq(group.end),
+            self.drain_commands.valid.eq(taken & starts),
+            self.drains.valid.eq(s.active & s.end_taps & s.drained),
+            self.drains.p.count.eq(s.group.count),
+            self.drains.p.filter_end.eq(s.group.filter_end),
+            self.drains.p.end.eq(s.group.end),
         ]
         for name in DRAIN_FIELDS:
             m.d.comb += self.drain_commands.p[name].eq(self.command[name])
-        for p in range(c.pixels):
-            m.d.comb += self.drains.p.out[p].eq(group.positions[p].out)
+        for p in range(self.config.pixels):
+            m.d.comb += self.drains.p.out[p].eq(s.group.positions[p].out)
         with m.If(group_done):
             m.d.sync += [
-                active.eq(0),
-                until_drained.eq(command.drain_cycles),
-                drained.eq(command.drain_cycles == 1),
+                s.active.eq(0),
+                s.until_drained.eq(s.command.drain_cycles),
+                s.drained.eq(s.command.drain_cycles == 1),
             ]
         with m.If(taken):
-            m.d.sync += [
-                group.eq(self.groups.payload),
-                active.eq(1),
-                first.eq(1),
-                first_tap.eq(1),
-                first_channel_group.eq(1),
-                columns.eq(self.command.kernel_w),
-                end_column.eq(offers_one_column),
-                rows.eq(self.command.kernel_h),
-                end_row.eq(offers_one_row),
-                channel_groups.eq(self.command.channel_groups),
-                end_channel_group.eq(offers_one_channel_group),
-                end_taps.eq(offers_one_column & offers_one_row & offers_one_channel_group),
-                tap_origin.eq(0),
-            ]
-            with m.If(new_command):
-                m.d.sync += [
-                    command.eq(self.command),
-                    one_column.eq(offers_one_column),
-                    one_row.eq(offers_one_row),
-                    weight_base.eq(self.command.weight_base),
-                    weight.eq(self.command.weight_base),
-                ]
-            # The next filter group's weights follow those of the one that ends.
-            with m.Elif(next_weights):
-                m.d.sync += [weight_base.eq(weight + 1), weight.eq(weight + 1)]
-            with m.Else():
-                m.d.sync += weight.eq(weight_base)
-        with m.Elif(next_weights):
-            m.d.sync += weight_base.eq(weight + 1)
-        m.d.sync += [
-            self.valid.eq(step),
-            self.held.eq(active | self.groups.valid),
-            self.first.eq(first),
-            self.last.eq(end_taps),
-            self.grow.eq(first_tap & ~first_channel_group),
-            self.weight_address.eq(weight),
-            self.unit.eq(command.unit),
-            self.pad.eq(command.pad),
+            m.d.sync += s.active.eq(1)
+
+    def _begin(self, m: Module, s: "_State") -> None:
+        """A group's first tap; where a command begins, its fields."""
+        m.d.data += [
+            s.group.eq(self.groups.payload),
+            s.first.eq(1),
+            s.first_tap.eq(1),
+            s.first_channel_group.eq(1),
+            s.columns.eq(self.command.kernel_w),
+            s.end_column.eq(s.offers_one_column),
+            s.rows.eq(self.command.kernel_h),
+            s.end_row.eq(s.offers_one_row),
+            s.channel_groups.eq(self.command.channel_groups),
+            s.end_channel_group.eq(s.offers_one_channel_group),
+            s.end_taps.eq(s.offers_one_column & s.offers_one_row & s.offers_one_channel_group),
+            s.tap_origin.eq(0),
         ]
-        # Sums in one cycle, comparisons in the next; the command may have gone by then.
-        height, width = Signal(16, reset_less=True), Signal(16, reset_less=True)
-        m.d.sync += [height.eq(command.in_height), width.eq(command.in_width)]
-        for p in range(c.pixels):
-            position = group.positions[p]
-            row = Signal(16, name=f"row_{p}", reset_less=True)
-            column = Signal(16, name=f"column_{p}", reset_less=True)
+        with m.If(self.groups.p.start):
+            m.d.data += [
+                s.command.eq(self.command),
+                s.one_column.eq(s.offers_one_column),
+                s.one_row.eq(s.offers_one_row),
+            ]
+
+    def _weights(
+        self, m: Module, s: "_State", step: Signal, group_done: Signal, taken: Signal
+    ) -> None:
+        """A weight word a step; the next filter group's follow those of the one that ends."""
+        follows = Signal()
+        m.d.comb += follows.eq(group_done & s.group.filter_end & s.command.weight_step[0])
+        with m.If(step):
+            m.d.data += s.weight.eq(s.weight + 1)
+        with m.If(taken & self.groups.p.start):
+            base = self.command.weight_base
+            m.d.data += [s.weight_base.eq(base), s.weight.eq(base)]
+        with m.Elif(follows):
+            m.d.data += s.weight_base.eq(s.weight + 1)
+            with m.If(taken):
+                m.d.data += s.weight.eq(s.weight + 1)
+        with m.Elif(taken):
+            m.d.data += s.weight.eq(s.weight_base)
+
+    def _flags(self, m: Module, s: "_State", step: Signal) -> None:
+        m.d.sync += [self.valid.eq(step), self.held.eq(s.active | self.groups.valid)]
+        m.d.data += [
+            self.first.eq(s.first),
+            self.last.eq(s.end_taps),
+            self.grow.eq(s.first_tap & ~s.first_channel_group),
+            self.weight_address.eq(s.weight),
+            self.unit.eq(s.command.unit),
+            self.pad.eq(s.command.pad),
+        ]
+
+    def _reads(self, m: Module, s: "_State", step: Signal) -> None:
+        """Addresses in one cycle, comparisons in the next; the command may have gone by then."""
+        height, width = Signal(16), Signal(16)
+        m.d.data += [height.eq(s.command.in_height), width.eq(s.command.in_width)]
+        for p in range(self.config.pixels):
+            position = s.group.positions[p]
+            row, column = Signal(16, name=f"row_{p}"), Signal(16, name=f"column_{p}")
             # Unsigned: positions before the first row or column are large numbers.
             inside = (row < height) & (column < width)
-            m.d.sync += [
-                row.eq(position.row + tap_row),
-                column.eq(position.column + tap_column),
-                self.read_address.word_select(p, bits).eq(position.origin + tap_origin),
+            m.d.sync += self.read_valid[p].eq(step & (p < s.group.count))
+            m.d.data += [
+                row.eq(position.row + s.tap_row),
+                column.eq(position.column + s.tap_column),
+                self.read_address[p].eq(position.origin + s.tap_origin),
                 self.read_padded[p].eq(~inside),
-                self.read_valid[p].eq(step & (p < group.count)),
             ]
-        return m
+
+
+class _State:
+    """The sequencer's registers."""
+
+    def __init__(self, config: AcceleratorConfig):
+        #: The group and the command that steps are of, while ``active``.
+        self.active = Signal()
+        self.group = Signal(group_layout(config))
+        self.command = Signal(body_layout(Opcode.COMPUTE))
+        # Offsets of the tap from the window's corner.
+        self.tap_origin = Signal(activation_address_bits(config))
+        self.tap_row, self.tap_column = Signal(16), Signal(16)
+        # Taps that are left, this one included, and whether it is the last one of its kind, and of
+        # all: known from the step before, so that no comparison is on a step's way.
+        self.columns, self.rows, self.channel_groups = Signal(8), Signal(8), Signal(16)
+        self.end_column, self.end_row, self.end_channel_group = Signal(), Signal(), Signal()
+        self.end_taps = Signal()
+        #: The step is its output's first one.
+        self.first = Signal()
+        self.first_tap, self.first_channel_group = Signal(), Signal()
+        self.weight_base, self.weight = Signal(16), Signal(16)
+        #: Cycles until the group before is drained, and whether there is none.
+        self.until_drained, self.drained = Signal(16), Signal(init=1)
+        # Whether the offered command has one tap of each kind, and the command at hand has.
+        self.offers_one_column, self.offers_one_row = Signal(), Signal()
+        self.offers_one_channel_group = Signal()
+        self.one_column, self.one_row = Signal(), Signal()
+        #: What keeps an offered command from its first group: results of another unit, or no room
+        #: for what the drain is to know of it. Known before that group is offered.
+        self.other_unit, self.blocked = Signal(), Signal()

@@ -1,7 +1,7 @@
 """The load and store engines: rows of memory words between the host's memory and the chip."""
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import AcceleratorConfig
@@ -24,10 +24,16 @@ __all__ = [
     "LoadEngine",
     "RowRequester",
     "StoreEngine",
+    "bases_layout",
 ]
 
 #: Bits of a transfer row's number of beats.
 LENGTH_BITS = 16
+
+
+def bases_layout(config: AcceleratorConfig) -> data.ArrayLayout:
+    """Addresses of the regions, in the first port's stripe, by :class:`hw.contract.isa.Region`."""
+    return data.ArrayLayout(config.axi_address_width, len(Region))
 
 
 class RowRequester(Component):
@@ -38,7 +44,7 @@ class RowRequester(Component):
     Members
     -------
     start : ``In(1)``, ``command`` : ``In(body_layout(Opcode.LOAD))``, which must stay as it is
-    bases : ``In(regions * address bits)``
+    bases : ``In(bases_layout(config))``
     request : ``Out(stream.Signature(request_layout(...)))``
     """
 
@@ -50,7 +56,7 @@ class RowRequester(Component):
         super().__init__({
             "start": In(1),
             "command": In(body_layout(Opcode.LOAD)),
-            "bases": In(len(Region) * width),
+            "bases": In(bases_layout(config)),
             "request": Out(stream.Signature(request_layout(width, LENGTH_BITS))),
         })  # fmt: skip
 
@@ -64,30 +70,31 @@ class RowRequester(Component):
         rows, last = Signal(16), Signal()
         starting, carrying = Signal(), Signal()
         taken = Signal()
-        bases = Array(self.bases.word_select(i, width) for i in range(len(Region)))
+        bases = Array(self.bases[region] for region in Region)
         m.d.comb += [
             self.request.p.beats.eq(self.command.beats),
             taken.eq(self.request.valid & self.request.ready),
         ]
         m.d.sync += [starting.eq(self.start), carrying.eq(starting | (taken & ~last))]
         with m.If(self.start):
-            m.d.sync += [
+            m.d.data += [
                 rows.eq(self.command.rows),
                 self.request.p.address.eq(self.command.offset),
                 addend.eq(bases[self.command.region[: len(Region).bit_length()]]),
             ]
         with m.If(starting | taken):
-            m.d.sync += Cat(low, carry).eq(low + addend[:half])
+            m.d.data += Cat(low, carry).eq(low + addend[:half])
         with m.If(carrying):
-            m.d.sync += [
+            m.d.sync += self.request.valid.eq(1)
+            m.d.data += [
                 # The carry from the lowest bits goes into the sum.
                 high.eq((Cat(1, high) + Cat(carry, addend[half:]))[1:]),
                 addend.eq(self.command.offset_stride),
                 last.eq(rows == 1),
-                self.request.valid.eq(1),
             ]
         with m.If(taken):
-            m.d.sync += [rows.eq(rows - 1), self.request.valid.eq(0)]
+            m.d.data += rows.eq(rows - 1)
+            m.d.sync += self.request.valid.eq(0)
         return m
 
 
@@ -114,7 +121,8 @@ class _TransferEngine(Component):
         ]
         m.d.sync += start.eq(self.command.valid & ~running)
         with m.If(self.command.valid & ~running):
-            m.d.sync += [running.eq(1), command.eq(self.command.payload)]
+            m.d.sync += running.eq(1)
+            m.d.data += command.eq(self.command.payload)
         return command, running, start
 
     def _walk(self, m: Module, command, start, step) -> tuple[Signal, Signal, Value]:
@@ -129,30 +137,30 @@ class _TransferEngine(Component):
         next_row = Signal(16)
         m.d.comb += next_row.eq(row_address + command.base_stride)
         with m.If(step):
-            m.d.sync += [
+            m.d.data += [
                 address.eq(address + 1),
                 words.eq(words - 1),
                 last_word.eq(words == 2),
             ]
             with m.If(last_word):
-                m.d.sync += [
+                m.d.data += [
                     address.eq(next_row),
                     row_address.eq(next_row),
                     words.eq(command.words),
                     last_word.eq(command.words == 1),
                     rows.eq(rows - 1),
                     last_row.eq(rows == 2),
-                    more.eq(~last_row),
                 ]
+                m.d.sync += more.eq(~last_row)
         with m.If(start):
-            m.d.sync += [
+            m.d.sync += more.eq(1)
+            m.d.data += [
                 address.eq(command.base),
                 row_address.eq(command.base),
                 words.eq(command.words),
                 last_word.eq(command.words == 1),
                 rows.eq(command.rows),
                 last_row.eq(command.rows == 1),
-                more.eq(1),
             ]
         return address, more, last_word & last_row
 
@@ -165,7 +173,7 @@ class LoadEngine(_TransferEngine):
     command : ``In(stream.Signature(body_layout(Opcode.LOAD)))``
     done : ``Out(1)``, all words are written
     busy : ``Out(1)``
-    bases : ``In``, as for :class:`RowRequester`
+    bases : ``In(bases_layout(config))``, as for :class:`RowRequester`
     request, data : to and from the reader
     act_valid, act_address, act_data, act_ready : to the activation memory
     weight_enable, weight_address, weight_data : to the weight memory
@@ -179,7 +187,7 @@ class LoadEngine(_TransferEngine):
             "command": In(stream.Signature(body_layout(Opcode.LOAD))),
             "done": Out(1),
             "busy": Out(1),
-            "bases": In(len(Region) * c.axi_address_width),
+            "bases": In(bases_layout(c)),
             "request": Out(stream.Signature(request_layout(c.axi_address_width, LENGTH_BITS))),
             "data": In(stream.Signature(read_data_layout(c.axi_beat_bits))),
             "act_valid": Out(1),
@@ -248,7 +256,7 @@ class StoreEngine(_TransferEngine):
     command : ``In(stream.Signature(body_layout(Opcode.STORE)))``
     done : ``Out(1)``, all responses have come
     busy : ``Out(1)``
-    bases : ``In``, as for :class:`RowRequester`
+    bases : ``In(bases_layout(config))``, as for :class:`RowRequester`
     request, data, request_done : to and from the writer
     act_valid, act_address, act_ready, act_data : the activation memory's transfer reads
     """
@@ -260,7 +268,7 @@ class StoreEngine(_TransferEngine):
             "command": In(stream.Signature(body_layout(Opcode.STORE))),
             "done": Out(1),
             "busy": Out(1),
-            "bases": In(len(Region) * c.axi_address_width),
+            "bases": In(bases_layout(c)),
             "request": Out(stream.Signature(request_layout(c.axi_address_width, LENGTH_BITS))),
             "data": Out(stream.Signature(c.axi_beat_bits)),
             "request_done": In(1),
@@ -306,9 +314,9 @@ class StoreEngine(_TransferEngine):
         m.d.comb += [buffer.i.payload.eq(self.act_data), buffer.i.valid.eq(arriving[-1])]
         responses, last_response = Signal(16), Signal()
         with m.If(self.request_done):
-            m.d.sync += [responses.eq(responses - 1), last_response.eq(responses == 2)]
+            m.d.data += [responses.eq(responses - 1), last_response.eq(responses == 2)]
         with m.If(start):
-            m.d.sync += [responses.eq(command.rows), last_response.eq(command.rows == 1)]
+            m.d.data += [responses.eq(command.rows), last_response.eq(command.rows == 1)]
         m.d.sync += self.done.eq(running & self.request_done & last_response)
         with m.If(self.done):
             m.d.sync += running.eq(0)

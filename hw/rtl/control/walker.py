@@ -78,7 +78,8 @@ class PositionWalker(Component):
         with m.If(walking & (~self.groups.valid | taken)):
             complete = Signal()
             m.d.comb += complete.eq(last_position | last_slot)
-            m.d.sync += [
+            m.d.sync += self.groups.valid.eq(complete)
+            m.d.data += [
                 group.positions[slot].row.eq(row),
                 group.positions[slot].column.eq(column),
                 group.positions[slot].origin.eq(origin),
@@ -87,16 +88,15 @@ class PositionWalker(Component):
                 group.start.eq(first_group),
                 group.filter_end.eq(last_position),
                 group.end.eq(last_position & last_filter),
-                self.groups.valid.eq(complete),
                 positions_left.eq(positions_left - 1),
                 last_position.eq(positions_left == 2),
             ]
             with m.If(complete):
-                m.d.sync += [slot.eq(0), last_slot.eq(command.pixels == 1), first_group.eq(0)]
+                m.d.data += [slot.eq(0), last_slot.eq(command.pixels == 1), first_group.eq(0)]
             with m.Else():
-                m.d.sync += [slot.eq(slot + 1), last_slot.eq(slot + 2 == command.pixels)]
+                m.d.data += [slot.eq(slot + 1), last_slot.eq(slot + 2 == command.pixels)]
             with m.If(last_column):
-                m.d.sync += [
+                m.d.data += [
                     columns_left.eq(command.out_width),
                     last_column.eq(command.out_width == 1),
                     column.eq(command.column),
@@ -105,7 +105,7 @@ class PositionWalker(Component):
                     out.eq(out + command.out_wrap),
                 ]
             with m.Else():
-                m.d.sync += [
+                m.d.data += [
                     columns_left.eq(columns_left - 1),
                     last_column.eq(columns_left == 2),
                     column.eq(column + command.column_step),
@@ -113,10 +113,10 @@ class PositionWalker(Component):
                     out.eq(out + 1),
                 ]
             with m.If(last_position):
-                m.d.sync += [
+                m.d.sync += walking.eq(~last_filter)
+                m.d.data += [
                     filters_left.eq(filters_left - 1),
                     last_filter.eq(filters_left == 2),
-                    walking.eq(~last_filter),
                     positions_left.eq(command.positions),
                     last_position.eq(command.positions == 1),
                     columns_left.eq(command.out_width),
@@ -129,8 +129,8 @@ class PositionWalker(Component):
                 ]
 
         with m.If(self.start):
-            m.d.sync += [
-                walking.eq(1),
+            m.d.sync += walking.eq(1)
+            m.d.data += [
                 slot.eq(0),
                 last_slot.eq(command.pixels == 1),
                 first_group.eq(1),

@@ -51,7 +51,7 @@ class ActivationBank(Component):
             read.addr.eq(self.read_address),
             read.en.eq(1),
         ]
-        m.d.sync += self.read_data.eq(read.data)
+        m.d.data += self.read_data.eq(read.data)
         return m
 
 
@@ -164,12 +164,12 @@ class ActivationMemory(Component):
             row = row_of(self.store_address)
             for p in reversed(range(pixels)):
                 row = Mux(wants[p][b], row_of(read_address[p]), row)
-            m.d.sync += [
+            m.d.data += [
                 bank.read_address.eq(row),
                 bank.write_address.eq(write_row),
                 bank.write_data.eq(write_data),
-                bank.write_enable.eq(enable),
             ]
+            m.d.sync += bank.write_enable.eq(enable)
             outputs.append(bank.read_data)
 
         def chosen(name: str, bank):
@@ -182,7 +182,7 @@ class ActivationMemory(Component):
         wait = self.latency - 1
 
         def late(name: str, value, cycles: int = wait):
-            return delayed(m, (name,), (value,), cycles, reset_less=True)[0]
+            return delayed(m, (name,), (value,), cycles, domain="data")[0]
 
         lowest = late("pad_lowest", self.pad_lowest)
         for p in range(pixels):
@@ -190,8 +190,8 @@ class ActivationMemory(Component):
             padded = late(f"padded_{p}", self.read_padded[p], wait - 1)
             # All bits but the sign are zero in padding: cleared by the registers' resets, which
             # take no tables.
-            sign = Signal(c.lanes, name=f"sign_{p}", reset_less=True)
-            code = Signal(c.lanes * (c.act_bits - 1), name=f"code_{p}", reset_less=True)
+            sign = Signal(c.lanes, name=f"sign_{p}")
+            code = Signal(c.lanes * (c.act_bits - 1), name=f"code_{p}")
             read = chosen(f"choice_{p}", bank)
             word_lanes = [read.word_select(lane, c.act_bits) for lane in range(c.lanes)]
             sign_choice = Choice(ways=2, width=c.lanes)
@@ -202,18 +202,18 @@ class ActivationMemory(Component):
                 ),
                 sign_choice.select.eq(padded),
             ]
-            m.d.sync += [
+            m.d.data += [
                 sign.eq(sign_choice.chosen),
                 code.eq(Cat(lane[:-1] for lane in word_lanes)),
             ]
             with m.If(padded):
-                m.d.sync += code.eq(0)
+                m.d.data += code.eq(0)
             lanes = (
                 Cat(code.word_select(lane, c.act_bits - 1), sign[lane]) for lane in range(c.lanes)
             )
             m.d.comb += self.read_data.word_select(p, word).eq(Cat(*lanes))
         bank = late("store_bank", bank_of(self.store_address))
-        m.d.sync += self.store_data.eq(chosen("choice_store", bank))
+        m.d.data += self.store_data.eq(chosen("choice_store", bank))
         return m
 
     def _writes(self, m: Module, drains, drained, bank_of, row_of) -> list[tuple]:
@@ -228,7 +228,7 @@ class ActivationMemory(Component):
         c = self.config
         chunks, chunk_bits = c.lanes // c.post_lanes, c.post_lanes * c.act_bits
         (row,) = delayed(
-            m, ("drain_row",), (Cat(row_of(address) for _, address in drains),), 2, reset_less=True
+            m, ("drain_row",), (Cat(row_of(address) for _, address in drains),), 2, domain="data"
         )
         row_bits = len(row) // len(drains)
         words = [
@@ -248,7 +248,7 @@ class ActivationMemory(Component):
         bank_bits = len(bank) // len(drains)
         names = ("load_row", "load_word")
         load_row, load_word = delayed(
-            m, names, (row_of(self.load_address), self.load_data), 2, reset_less=True
+            m, names, (row_of(self.load_address), self.load_data), 2, domain="data"
         )
         drain_enable = Signal(chunks)
         m.d.comb += drain_enable.eq(1 << sub if chunks > 1 else 1)
@@ -268,17 +268,17 @@ class ActivationMemory(Component):
                 chosen = words[first]
                 if len(some) > 1:
                     number = number_of(some)
-                    select = Signal(len(number), name=f"select_{b}_{first}", reset_less=True)
-                    m.d.sync += select.eq(number)
+                    select = Signal(len(number), name=f"select_{b}_{first}")
+                    m.d.data += select.eq(number)
                     chosen = Array(words[first : first + _CHOICE])[select]
                 clear = Signal(name=f"clear_{b}_{first}")
-                term = Signal(len(chosen), name=f"drained_{b}_{first}", reset_less=True)
-                m.d.sync += [
+                term = Signal(len(chosen), name=f"drained_{b}_{first}")
+                m.d.data += [
                     clear.eq(~(drained[b] if len(drains) <= _CHOICE else Cat(*some).any())),
                     term.eq(chosen),
                 ]
                 with m.If(clear):
-                    m.d.sync += term.eq(0)
+                    m.d.data += term.eq(0)
                 terms.append(term)
             parts = {}
             for name, low, bits, part in (

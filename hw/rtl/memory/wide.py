@@ -44,5 +44,5 @@ class WideMemory(Component):
             read.addr.eq(self.read_address),
             read.en.eq(1),
         ]
-        m.d.sync += self.read_data.eq(read.data)
+        m.d.data += self.read_data.eq(read.data)
         return m

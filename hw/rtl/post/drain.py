@@ -135,8 +135,8 @@ class Drain(Component):
         # next results may follow as soon as the last chunk has been taken.
         m.d.sync += active.eq((active & ~last) | self.result_soon)
         with m.If(active):
-            m.d.sync += [
-                chunk.eq(Mux(last_chunk, 0, incremented(chunk))),
+            m.d.sync += chunk.eq(Mux(last_chunk, 0, incremented(chunk)))
+            m.d.data += [
                 chunks_left.eq(Mux(last_chunk, command.chunks, decremented(chunks_left))),
                 last_chunk.eq(Mux(last_chunk, command.chunks == 1, chunks_left == 2)),
                 sub.eq(Mux(restart, first_sub, next_sub)),
@@ -146,7 +146,7 @@ class Drain(Component):
         with m.If(active & last_chunk):
             m.d.sync += pixel.eq(Mux(last_turn, 0, incremented(pixel)))
         with m.If(active & last_chunk & filter_last):
-            m.d.sync += [
+            m.d.data += [
                 first_sub.eq(next_sub),
                 first_plane.eq(next_plane),
                 first_param.eq(next_param),
@@ -159,8 +159,8 @@ class Drain(Component):
         ]
         with m.If(self.commands.valid & self.commands.ready):
             following = self.commands.payload
-            m.d.sync += [
-                have_command.eq(1),
+            m.d.sync += have_command.eq(1)
+            m.d.data += [
                 command.eq(following),
                 chunks_left.eq(following.chunks),
                 last_chunk.eq(following.chunks == 1),
@@ -181,7 +181,8 @@ class Drain(Component):
         most = max(map(len, terms))
         requantizers = [Requantizer(c, positions=together, terms=most) for _ in range(c.post_lanes)]
         limits_after = WideMemory.latency + requantizers[0].limits_after
-        limits = delayed(m, ("low", "high"), (command.low, command.high), limits_after)
+        low_high = (command.low, command.high)
+        limits = delayed(m, ("low", "high"), low_high, limits_after, domain="data")
         for index, requantizer in enumerate(requantizers):
             m.submodules[f"requantizer_{index}"] = requantizer
             m.d.comb += [
@@ -204,13 +205,15 @@ class Drain(Component):
             valid.append(active & (pixel * together + first < count) if first else active)
 
         # The write's address travels beside the data, two cycles ahead.
-        names = ("valid", "address", "sub", "last", "end")
-        travelling = (Cat(*valid), Cat(*addresses), sub, last, command_end)
-        written = delayed(m, names, travelling, drain_latency(c) - 1)
+        cycles = drain_latency(c) - 1
+        flags = (Cat(*valid), last, command_end)
+        written, written_last, written_end = delayed(m, ("valid", "last", "end"), flags, cycles)
+        where = (Cat(*addresses), sub)
+        address, written_sub = delayed(m, ("address", "sub"), where, cycles, domain="data")
         m.d.comb += [
-            self.write_valid.eq(written[0]),
-            self.write_address.eq(written[1]),
-            self.write_sub.eq(written[2]),
+            self.write_valid.eq(written),
+            self.write_address.eq(address),
+            self.write_sub.eq(written_sub),
             self.write_data.eq(
                 Cat(
                     requantizer.code.word_select(position, c.act_bits)
@@ -219,7 +222,7 @@ class Drain(Component):
                 )
             ),
         ]
-        done = delayed(m, ("last_written", "end_written"), (written[3], written[4]), 3)
+        done = delayed(m, ("last_written", "end_written"), (written_last, written_end), 3)
         m.d.comb += [self.group_done.eq(done[0]), self.command_done.eq(done[1])]
         return m
 
@@ -252,22 +255,22 @@ class Drain(Component):
                 if not there:
                     continue
                 name = _numbered(f"{kind.name.lower()}_{len(terms)}", position)
-                term = Signal(c.post_lanes * bits, name=name, reset_less=True)
+                term = Signal(c.post_lanes * bits, name=name)
                 chosen = words[first]
                 if size > 1:
-                    select = Signal(select_bits, name=f"select_{name}", reset_less=True)
-                    m.d.sync += select.eq(index[:select_bits])
+                    select = Signal(select_bits, name=f"select_{name}")
+                    m.d.data += select.eq(index[:select_bits])
                     chosen = Array(words.get(first + i, words[there[-1]]) for i in range(size))[
                         select
                     ]
                 # Cleared by the registers' resets, which take no tables.
                 clear = Signal(name=f"clear_{name}")
-                m.d.sync += [
+                m.d.data += [
                     clear.eq((unit != kind) | (index[select_bits:] != first >> select_bits)),
                     term.eq(chosen),
                 ]
                 with m.If(clear):
-                    m.d.sync += term.eq(0)
+                    m.d.data += term.eq(0)
                 terms.append(term)
         return terms
 

@@ -80,35 +80,35 @@ class Requantizer(Component):
         addend, shift = self.param.addend, self.param.shift
         if c.requant == "scale":
             # These wait for the products.
-            addend = Signal(signed(width), reset_less=True)
-            shift = Signal(SHIFT_BITS, name="shift_of_product", reset_less=True)
-            m.d.sync += [addend.eq(self.param.addend), shift.eq(self.param.shift)]
+            addend = Signal(signed(width))
+            shift = Signal(SHIFT_BITS, name="shift_of_product")
+            m.d.data += [addend.eq(self.param.addend), shift.eq(self.param.shift)]
         # Only the sign is left of a total shifted by its width or more.
         beyond = shift[shift_bits:].any()
-        amount = Signal(shift_bits, name="shift", reset_less=True)
-        m.d.sync += amount.eq(shift[:shift_bits])
+        amount = Signal(shift_bits, name="shift")
+        m.d.data += amount.eq(shift[:shift_bits])
         # That is the registers' set and reset, which take no tables.
         with m.If(beyond):
-            m.d.sync += amount.eq(~0)
+            m.d.data += amount.eq(~0)
         # Two bits of the amount at a time, the high ones first: the lower one's place, and for
         # each number whether it is no less than these bits.
         stages = []
         for top in range(shift_bits - 1, -1, -2):
             low_bit = max(0, top - 1)
             steps = shift[low_bit : top + 1]
-            reached = Signal((1 << len(steps)) - 1, name=f"reached_{low_bit}", reset_less=True)
-            m.d.sync += reached.eq(Cat(steps <= i for i in range(len(reached))))
+            reached = Signal((1 << len(steps)) - 1, name=f"reached_{low_bit}")
+            m.d.data += reached.eq(Cat(steps <= i for i in range(len(reached))))
             with m.If(beyond):
-                m.d.sync += reached.eq(0)
+                m.d.data += reached.eq(0)
             stages.append((low_bit, amount[low_bit : top + 1], reached))
-        low, high = Signal.like(self.low, reset_less=True), Signal.like(self.high, reset_less=True)
-        m.d.sync += [low.eq(self.low), high.eq(self.high)]
+        low, high = Signal.like(self.low), Signal.like(self.high)
+        m.d.data += [low.eq(self.low), high.eq(self.high)]
 
         terms = [self.acc.word_select(i, c.acc_bits) for i in range(self.positions * self.terms)]
         for position in range(self.positions):
 
             def register(shape, name, position=position):
-                return Signal(shape, name=_numbered(name, position), reset_less=True)
+                return Signal(shape, name=_numbered(name, position))
 
             own = terms[position * self.terms :][: self.terms]
             total = register(signed(width + 1), "total")
@@ -119,18 +119,18 @@ class Requantizer(Component):
                     addition.addend.eq(addend[PRE_SHIFT:]),
                     addition.terms.eq(Cat(*own)),
                 ]
-                m.d.sync += total.eq(Cat(addend[:PRE_SHIFT], addition.total))
+                m.d.data += total.eq(Cat(addend[:PRE_SHIFT], addition.total))
             else:
                 acc = reduce(or_, own).as_signed()
                 scaled = register(signed(width), "scaled")
-                m.d.sync += [scaled.eq(acc * self.param.multiplier), total.eq(addend + scaled)]
+                m.d.data += [scaled.eq(acc * self.param.multiplier), total.eq(addend + scaled)]
 
             shifted, excess = self._shifted(m, total, stages, position)
             value = register(signed(c.act_bits), "value")
             # Which of the parts above the value have a bit that differs from the sign.
             excesses = register(len(excess), "excesses")
             negative = value[-1]
-            m.d.sync += [value.eq(Cat(shifted, total[-1])), excesses.eq(Cat(excess))]
+            m.d.data += [value.eq(Cat(shifted, total[-1])), excesses.eq(Cat(excess))]
 
             kept = register(signed(c.act_bits), "kept")
             # Whatever is outside of the codes is on the sign's side of both limits.
@@ -148,8 +148,8 @@ class Requantizer(Component):
                     # Equal to a limit it may count as beyond: the code is the same.
                     comparison.value.eq(negative),
                 ]
-                m.d.sync += result.eq(comparison.result)
-            m.d.sync += [
+                m.d.data += result.eq(comparison.result)
+            m.d.data += [
                 kept.eq(value),
                 self.code.word_select(position, c.act_bits).eq(
                     Mux(below, low, Mux(not_above, kept, high))

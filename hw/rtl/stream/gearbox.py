@@ -44,7 +44,7 @@ class Packer(Component):
         m = Module()
         # All beats of the word but the last go here; the last completes it in the output.
         # (Never of zero width, which Verilog does not have.)
-        gathered = Signal(self.beat_width * max(1, self.beats - 1), reset_less=True)
+        gathered = Signal(self.beat_width * max(1, self.beats - 1))
         count = Signal(range(max(2, self.beats)))
         before_last = self.beat_width * (self.beats - 1)
         # Whether the next beat is the word's last: known a beat before.
@@ -57,15 +57,15 @@ class Packer(Component):
                 m.d.sync += [
                     count.eq(0),
                     last.eq(self.beats == 1),
-                    self.o.payload.eq(Cat(gathered[:before_last], self.i.payload)),
                     self.o.valid.eq(1),
                 ]
+                m.d.data += self.o.payload.eq(Cat(gathered[:before_last], self.i.payload))
             with m.Else():
                 m.d.sync += [
                     count.eq(incremented(count)),
                     last.eq(count == self.beats - 2),
-                    gathered.word_select(count, self.beat_width).eq(self.i.payload),
                 ]
+                m.d.data += gathered.word_select(count, self.beat_width).eq(self.i.payload)
         with m.If(self.clear):
             m.d.sync += [count.eq(0), last.eq(self.beats == 1), self.o.valid.eq(0)]
         return m
@@ -103,7 +103,7 @@ class Unpacker(Component):
 
     def build(self) -> Module:
         m = Module()
-        word = Signal(self.beat_width * self.beats, reset_less=True)
+        word = Signal(self.beat_width * self.beats)
         left = Signal(range(self.beats + 1))
         m.d.comb += [
             self.o.payload.eq(word[: self.beat_width]),
@@ -111,9 +111,11 @@ class Unpacker(Component):
             self.i.ready.eq((left == 0) | ((left == 1) & self.o.ready)),
         ]
         with m.If(self.o.valid & self.o.ready):
-            m.d.sync += [word.eq(word >> self.beat_width), left.eq(left - 1)]
+            m.d.data += word.eq(word >> self.beat_width)
+            m.d.sync += left.eq(left - 1)
         with m.If(self.i.valid & self.i.ready):
-            m.d.sync += [word.eq(self.i.payload), left.eq(self.beats)]
+            m.d.data += word.eq(self.i.payload)
+            m.d.sync += left.eq(self.beats)
         with m.If(self.clear):
             m.d.sync += left.eq(0)
         return m

@@ -33,7 +33,7 @@ class SkidBuffer(Component):
     def build(self) -> Module:
         m = Module()
         # `ready` was given for one more word than the output can take: the second register.
-        spare = Signal(self.shape, reset_less=True)
+        spare = Signal(self.shape)
         ready = Signal(init=1)
         choice = Choice(ways=2, width=len(Value.cast(spare)))
         m.submodules.choice = choice
@@ -43,13 +43,10 @@ class SkidBuffer(Component):
             choice.select.eq(ready),
         ]
         with m.If(self.o.ready | ~self.o.valid):
-            m.d.sync += [
-                self.o.valid.eq(self.i.valid | ~ready),
-                ready.eq(1),
-                Value.cast(self.o.payload).eq(choice.chosen),
-            ]
+            m.d.sync += [self.o.valid.eq(self.i.valid | ~ready), ready.eq(1)]
+            m.d.data += Value.cast(self.o.payload).eq(choice.chosen)
         with m.Elif(self.i.valid & ready):
             m.d.sync += ready.eq(0)
         with m.If(ready):
-            m.d.sync += spare.eq(self.i.payload)
+            m.d.data += spare.eq(self.i.payload)
         return m

@@ -188,8 +188,8 @@ class UltrascaleAdvance(Advance, replaces=Advance):
         for bit in range(self.width):
             inputs = {
                 "value": self.value[bit],
-                "increment0": self.increments[bit],
-                "increment1": self.increments[self.width + bit],
+                "increment0": self.increments[0][bit],
+                "increment1": self.increments[1][bit],
                 "second": self.second,
             }
 
