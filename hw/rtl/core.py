@@ -185,33 +185,16 @@ class Core(Component):
         with m.If(self.done | self.start):
             m.d.sync += [ended.eq(0), settle.eq(0)]
 
-        m.d.comb += [
-            act.read_valid.eq(compute.act_read_valid),
-            act.read_padded.eq(compute.act_read_padded),
-            act.read_address.eq(compute.act_read_address),
-            act.pad_lowest.eq(compute.act_pad[-1]),
-            compute.act_read_data.eq(act.read_data),
-            act.drain_valid.eq(compute.act_drain_valid),
-            act.drain_address.eq(compute.act_drain_address),
-            act.drain_sub.eq(compute.act_drain_sub),
-            act.drain_data.eq(compute.act_drain_data),
-            act.load_valid.eq(load.act_valid),
-            act.load_address.eq(load.act_address),
-            act.load_data.eq(load.act_data),
-            load.act_ready.eq(act.load_ready),
-            act.store_valid.eq(store.act_valid),
-            act.store_address.eq(store.act_address),
-            store.act_ready.eq(act.store_ready),
-            store.act_data.eq(act.store_data),
-            weight.write_enable.eq(load.weight_enable),
-            weight.write_address.eq(load.weight_address),
-            weight.write_data.eq(load.weight_data),
-            weight.read_address.eq(compute.weight_address),
-            compute.weight.eq(weight.read_data),
-            param.write_enable.eq(load.param_enable),
-            param.write_address.eq(load.param_address),
-            param.write_data.eq(load.param_data),
-            param.read_address.eq(compute.param_address),
-            compute.param.eq(param.read_data),
-        ]
+        for user, port in (
+            (compute.act_read, act.read),
+            (compute.act_drain, act.drain),
+            (load.act, act.load),
+            (store.act, act.store),
+            (compute.weight, weight.read),
+            (compute.param, param.read),
+            (load.weight, weight.write),
+            (load.param, param.write),
+        ):
+            wiring.connect(m, user, port)
+        m.d.comb += compute.act.eq(act.read_data)
         return m

@@ -3,7 +3,7 @@
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import BODIES, DESCRIPTOR_BYTES, HEAD, Memory, Opcode
 from hw.contract.words import addend_bits, word_beats, word_bits
-from hw.rtl.memory.activations import activation_address_bits
+from hw.rtl.memory.ports import activation_address_bits
 from hw.rtl.post.drain import drain_registers
 from hw.synth.area import Area
 

@@ -1,14 +1,16 @@
 """The array: filters x pixels processing elements, in sections with registers of their own."""
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Module, Signal, Value, signed
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import AcceleratorConfig
 from hw.contract.timing import SECTION_FILTERS, array_latency
 from hw.rtl.array.svpe import Svpe, Vpe
 from hw.rtl.component import Component
+from hw.rtl.memory.ports import word_layout
 
-__all__ = ["ArraySection", "PeArray", "processing_element"]
+__all__ = ["ArraySection", "PeArray", "processing_element", "sums_layout", "weights_layout"]
 
 
 def processing_element(
@@ -26,14 +28,24 @@ def processing_element(
     )
 
 
+def weights_layout(config: AcceleratorConfig, filters: int) -> data.ArrayLayout:
+    """A stored weight for each lane of each filter."""
+    return data.ArrayLayout(data.ArrayLayout(config.stored_weight_bits, config.lanes), filters)
+
+
+def sums_layout(config: AcceleratorConfig, channels: int) -> data.ArrayLayout:
+    """An accumulator for each channel of each pixel."""
+    return data.ArrayLayout(data.ArrayLayout(signed(config.acc_bits), channels), config.pixels)
+
+
 def _ports(config: AcceleratorConfig, filters: int) -> dict:
     return {
         "valid": In(1),
         "first": In(1),
         "last": In(1),
-        "act": In(config.pixels * config.act_word_bits),
-        "weight": In(filters * config.lanes * config.stored_weight_bits),
-        "acc": Out(filters * config.pixels * config.acc_bits),
+        "act": In(data.ArrayLayout(word_layout(config), config.pixels)),
+        "weight": In(weights_layout(config, filters)),
+        "acc": Out(sums_layout(config, filters)),
     }
 
 
@@ -55,8 +67,7 @@ class ArraySection(Component):
         m = Module()
         c = self.config
         valid, first, last = Signal(), Signal(), Signal()
-        act = Signal(len(self.act))
-        weight = Signal(len(self.weight))
+        act, weight = Signal.like(self.act), Signal.like(self.weight)
         m.d.data += [
             valid.eq(self.valid),
             first.eq(self.first),
@@ -65,7 +76,6 @@ class ArraySection(Component):
             act.eq(self.act),
             weight.eq(self.weight),
         ]
-        elements = []
         for filter_ in range(self.filters):
             for pixel in range(c.pixels):
                 element = processing_element(c)
@@ -74,16 +84,10 @@ class ArraySection(Component):
                     element.valid.eq(valid),
                     element.first.eq(first),
                     element.last.eq(last),
-                    element.act.eq(act.word_select(pixel, c.act_word_bits)),
-                    element.weight.eq(weight.word_select(filter_, c.lanes * c.stored_weight_bits)),
+                    Value.cast(element.act).eq(act[pixel]),
+                    element.weight.eq(weight[filter_]),
+                    self.acc[pixel][filter_].eq(element.acc),
                 ]
-                elements.append(element)
-        by_pixel = [
-            elements[filter_ * c.pixels + pixel].acc
-            for pixel in range(c.pixels)
-            for filter_ in range(self.filters)
-        ]
-        m.d.comb += self.acc.eq(Cat(*by_pixel))
         return m
 
 
@@ -98,9 +102,9 @@ class PeArray(Component):
     -------
     valid, first, last : ``In(1)``, as :class:`~hw.rtl.array.svpe.Svpe`;
         ``last`` counts with ``valid``
-    act : ``In(pixels * lanes * act_bits)``, pixel 0 in the low bits
-    weight : ``In(filters * lanes * stored_bits)``, filter 0 in the low bits
-    acc : ``Out(pixels * filters * acc_bits)``, pixel-major: filter 0 of pixel 0 in the low bits
+    act : ``In(data.ArrayLayout(word_layout(config), pixels))``
+    weight : ``In(weights_layout(config, filters))``
+    acc : ``Out(sums_layout(config, filters))``
     """
 
     config_fields = ("pe", "lanes", "filters", "pixels", "act_bits", "weight_bits", "acc_bits")
@@ -113,8 +117,6 @@ class PeArray(Component):
     def build(self) -> Module:
         m = Module()
         c = self.config
-        filter_bits = c.lanes * c.stored_weight_bits
-        accs = [[] for _ in range(c.pixels)]
         for start in range(0, c.filters, SECTION_FILTERS):
             section = ArraySection(c, min(SECTION_FILTERS, c.filters - start))
             m.submodules[f"section_{start // SECTION_FILTERS}"] = section
@@ -123,9 +125,10 @@ class PeArray(Component):
                 section.first.eq(self.first),
                 section.last.eq(self.last),
                 section.act.eq(self.act),
-                section.weight.eq(self.weight[start * filter_bits :][: len(section.weight)]),
             ]
-            for pixel in range(c.pixels):
-                accs[pixel].append(section.acc.word_select(pixel, section.filters * c.acc_bits))
-        m.d.comb += self.acc.eq(Cat(*(part for parts in accs for part in parts)))
+            for filter_ in range(section.filters):
+                m.d.comb += section.weight[filter_].eq(self.weight[start + filter_])
+                for pixel in range(c.pixels):
+                    acc = section.acc[pixel][filter_]
+                    m.d.comb += self.acc[pixel][start + filter_].eq(acc)
         return m

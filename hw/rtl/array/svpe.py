@@ -1,6 +1,7 @@
 """Shift vector processing element: a multiplier-free dot product, step by step."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.timing import pe_latency
@@ -53,8 +54,8 @@ class ProcessingElement(Component):
     first, last : ``In(1)``, the step is the first or last of its output; ``last`` only with
         ``valid``
     grow : ``In(1)``, only with ``radix_bits``
-    act : ``In(lanes * act_bits)``, lane 0 in the low bits
-    weight : ``In(lanes * stored_bits)``, lane 0 in the low bits
+    act : ``In(data.ArrayLayout(signed(act_bits), lanes))``
+    weight : ``In(data.ArrayLayout(stored_bits, lanes))``
     acc : ``Out(signed(acc_bits))``, registered
     """
 
@@ -81,8 +82,8 @@ class ProcessingElement(Component):
                 "first": In(1),
                 "last": In(1),
                 **({"grow": In(1)} if radix_bits else {}),
-                "act": In(lanes * act_bits),
-                "weight": In(lanes * stored_bits),
+                "act": In(data.ArrayLayout(signed(act_bits), lanes)),
+                "weight": In(data.ArrayLayout(stored_bits, lanes)),
                 "acc": Out(signed(acc_bits)),
             }
         )
@@ -125,8 +126,7 @@ class ProcessingElement(Component):
         terms = []
         for lane in range(self.lanes):
             register = Signal(self.product_shape, name=f"product_{lane}")
-            act = self.act.word_select(lane, self.act_bits).as_signed()
-            code = self.weight.word_select(lane, self.stored_bits)
+            act, code = self.act[lane], self.weight[lane]
             m.d.data += register.eq(self._product(m, lane, act, code))
             terms.append(register)
         if plan.constant:

@@ -1,11 +1,15 @@
 """Channel-wise maximum over the steps of an output: max pooling."""
 
+from itertools import product
+
 from amaranth.hdl import Module, Signal
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import AcceleratorConfig
 from hw.rtl.cells.comparison import Comparison
 from hw.rtl.component import Component
+from hw.rtl.memory.ports import word_layout
 
 __all__ = ["VectorMax"]
 
@@ -19,8 +23,8 @@ class VectorMax(Component):
     Members
     -------
     valid, first, last : ``In(1)``
-    act : ``In(pixels * lanes * act_bits)``
-    max : ``Out(pixels * lanes * act_bits)``, registered, holds until the next output is complete
+    act : ``In(data.ArrayLayout(word_layout(config), pixels))``
+    max : ``Out(...)`` likewise, registered, holds until the next output is complete
     """
 
     config_fields = ("lanes", "pixels", "act_bits")
@@ -28,29 +32,28 @@ class VectorMax(Component):
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         self.latency = 2
-        width = config.pixels * config.act_word_bits
+        words = data.ArrayLayout(word_layout(config), config.pixels)
         super().__init__(
             {
                 "valid": In(1),
                 "first": In(1),
                 "last": In(1),
-                "act": In(width),
-                "max": Out(width),
+                "act": In(words),
+                "max": Out(words),
             }
         )
 
     def build(self) -> Module:
         m = Module()
         bits = self.config.act_bits
-        running = Signal(len(self.act))
+        running = Signal.like(self.act)
         # Nothing is compared in the first step, which is taken, and where there is none.
         compares = Signal()
         m.d.comb += compares.eq(self.valid & ~self.first)
-        for index in range(len(self.act) // bits):
-            new = self.act.word_select(index, bits)
-            old = running.word_select(index, bits)
+        for pixel, lane in product(range(self.config.pixels), range(self.config.lanes)):
+            new, old = self.act[pixel][lane], running[pixel][lane]
             comparison = Comparison(bits=bits)
-            m.submodules[f"comparison_{index}"] = comparison
+            m.submodules[f"comparison_p{pixel}_l{lane}"] = comparison
             m.d.comb += [
                 comparison.a.eq(new),
                 comparison.b.eq(old),

@@ -1,12 +1,16 @@
 """Channel-wise weighted sums over the steps of an output: depthwise layers, averages, additions."""
 
-from amaranth.hdl import Cat, Module, Signal
+from itertools import product
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import AcceleratorConfig
 from hw.contract.timing import pe_latency
-from hw.rtl.array.array import processing_element
+from hw.rtl.array.array import processing_element, sums_layout
 from hw.rtl.component import Component
+from hw.rtl.memory.ports import word_layout
 
 __all__ = ["VectorSum"]
 
@@ -24,9 +28,9 @@ class VectorSum(Component):
     Members
     -------
     valid, first, last, grow : ``In(1)``
-    act : ``In(pixels * lanes * act_bits)``
-    weight : ``In(lanes * stored_bits)``
-    sum : ``Out(pixels * lanes * acc_bits)``, registered, holds until the next output is complete
+    act : ``In(data.ArrayLayout(word_layout(config), pixels))``
+    weight : ``In(data.ArrayLayout(stored weight bits, lanes))``
+    sum : ``Out(sums_layout(config, lanes))``, registered, holds until the next output is complete
     """
 
     config_fields = ("pe", "lanes", "pixels", "act_bits", "weight_bits", "acc_bits")
@@ -39,28 +43,26 @@ class VectorSum(Component):
             "first": In(1),
             "last": In(1),
             "grow": In(1),
-            "act": In(config.pixels * config.act_word_bits),
-            "weight": In(config.lanes * config.stored_weight_bits),
-            "sum": Out(config.pixels * config.lanes * config.acc_bits),
+            "act": In(data.ArrayLayout(word_layout(config), config.pixels)),
+            "weight": In(data.ArrayLayout(config.stored_weight_bits, config.lanes)),
+            "sum": Out(sums_layout(config, config.lanes)),
         })  # fmt: skip
 
     def build(self) -> Module:
         m = Module()
         c = self.config
-        elements = []
         last = Signal()
         m.d.comb += last.eq(self.valid & self.last)
-        for index in range(c.pixels * c.lanes):
+        for pixel, lane in product(range(c.pixels), range(c.lanes)):
             element = processing_element(c, lanes=1, radix_bits=c.radix_bits)
-            m.submodules[f"pe_p{index // c.lanes}_l{index % c.lanes}"] = element
+            m.submodules[f"pe_p{pixel}_l{lane}"] = element
             m.d.comb += [
                 element.valid.eq(self.valid),
                 element.first.eq(self.first),
                 element.last.eq(last),
                 element.grow.eq(self.grow),
-                element.act.eq(self.act.word_select(index, c.act_bits)),
-                element.weight.eq(self.weight.word_select(index % c.lanes, c.stored_weight_bits)),
+                element.act[0].eq(self.act[pixel][lane]),
+                element.weight[0].eq(self.weight[lane]),
+                self.sum[pixel][lane].eq(element.acc),
             ]
-            elements.append(element)
-        m.d.comb += self.sum.eq(Cat(element.acc for element in elements))
         return m

@@ -133,12 +133,8 @@ class BurstSplitter(Component):
         m.d.comb += [
             beat_after.eq(beat + burst_beats),
             left_after.eq(left - burst_beats),
-            choice.words.eq(
-                Cat(
-                    *(self.request.p.address[byte_bits:], self.request.p.beats),
-                    *(beat_after, next_page, left_after),
-                )
-            ),
+            choice.words[0].eq(Cat(self.request.p.address[byte_bits:], self.request.p.beats)),
+            choice.words[1].eq(Cat(beat_after, next_page, left_after)),
             choice.select.eq(active),
         ]
         moves = Signal()

@@ -182,7 +182,8 @@ class AxiLiteRegisters(Component):
             words = values[first : first + _CHOICE]
             choice = Choice(ways=_CHOICE, width=32)
             m.submodules[f"choice_{first}"] = choice
-            m.d.comb += [choice.words.eq(Cat(*words)), choice.select.eq(number)]
+            m.d.comb += [to.eq(word) for to, word in zip(choice.words, words, strict=False)]
+            m.d.comb += choice.select.eq(number)
             choices.append(choice.chosen)
         data = Array(choices)[number // _CHOICE]
         with m.FSM(name="read"):

@@ -3,7 +3,8 @@
 from functools import reduce
 from operator import or_
 
-from amaranth.hdl import Module
+from amaranth.hdl import Module, signed
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from hw.rtl.component import Component
@@ -18,9 +19,9 @@ class Addition(Component):
 
     Members
     -------
-    addend : ``In(width)``
-    terms : ``In(count * bits)``, with no more bits than the addend
-    total : ``Out(width + 1)``
+    addend : ``In(signed(width))``
+    terms : ``In(data.ArrayLayout(signed(bits), count))``, no wider than the addend
+    total : ``Out(signed(width + 1))``
     """
 
     def __init__(self, *, width: int, count: int, bits: int):
@@ -28,11 +29,12 @@ class Addition(Component):
         self.count = count
         self.bits = bits
         super().__init__({
-            "addend": In(width), "terms": In(count * bits), "total": Out(width + 1)
+            "addend": In(signed(width)),
+            "terms": In(data.ArrayLayout(signed(bits), count)),
+            "total": Out(signed(width + 1)),
         })  # fmt: skip
 
     def build(self) -> Module:
         m = Module()
-        either = reduce(or_, (self.terms.word_select(i, self.bits) for i in range(self.count)))
-        m.d.comb += self.total.eq(self.addend.as_signed() + either.as_signed())
+        m.d.comb += self.total.eq(self.addend + reduce(or_, self.terms))
         return m

@@ -1,6 +1,7 @@
 """One of several words."""
 
 from amaranth.hdl import Array, Module
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from hw.rtl.component import Component
@@ -16,7 +17,7 @@ class Choice(Component):
 
     Members
     -------
-    words : ``In(ways * width)``, word 0 in the low bits
+    words : ``In(data.ArrayLayout(width, ways))``
     select : ``In(range(ways))``
     chosen : ``Out(width)``
     """
@@ -25,11 +26,12 @@ class Choice(Component):
         self.ways = ways
         self.width = width
         super().__init__({
-            "words": In(ways * width), "select": In(range(ways)), "chosen": Out(width)
+            "words": In(data.ArrayLayout(width, ways)),
+            "select": In(range(ways)),
+            "chosen": Out(width),
         })  # fmt: skip
 
     def build(self) -> Module:
         m = Module()
-        words = Array(self.words.word_select(i, self.width) for i in range(self.ways))
-        m.d.comb += self.chosen.eq(words[self.select])
+        m.d.comb += self.chosen.eq(Array(self.words)[self.select])
         return m

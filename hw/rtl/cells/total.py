@@ -1,6 +1,7 @@
 """Three numbers added."""
 
 from amaranth.hdl import Module
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from hw.rtl.component import Component
@@ -15,15 +16,15 @@ class Total(Component):
 
     Members
     -------
-    terms : ``In(3 * width)``
+    terms : ``In(data.ArrayLayout(width, 3))``
     total : ``Out(width)``
     """
 
     def __init__(self, *, width: int):
         self.width = width
-        super().__init__({"terms": In(3 * width), "total": Out(width)})
+        super().__init__({"terms": In(data.ArrayLayout(width, 3)), "total": Out(width)})
 
     def build(self) -> Module:
         m = Module()
-        m.d.comb += self.total.eq(sum(self.terms.word_select(i, self.width) for i in range(3)))
+        m.d.comb += self.total.eq(sum(self.terms))
         return m

@@ -3,7 +3,8 @@
 from functools import reduce
 from operator import or_
 
-from amaranth.hdl import Cat, Module
+from amaranth.hdl import Module
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from hw.rtl.component import Component
@@ -19,10 +20,10 @@ class Union(Component):
 
     Members
     -------
-    common : ``In(terms * width)``
-    parts : ``In(count * width)``
+    common : ``In(data.ArrayLayout(width, terms))``
+    parts : ``In(data.ArrayLayout(width, count))``
     enable : ``In(1)``
-    combined : ``Out(count * width)``
+    combined : ``Out(data.ArrayLayout(width, count))``
     """
 
     def __init__(self, *, terms: int, count: int, width: int):
@@ -30,15 +31,16 @@ class Union(Component):
         self.count = count
         self.width = width
         super().__init__({
-            "common": In(terms * width),
-            "parts": In(count * width),
+            "common": In(data.ArrayLayout(width, terms)),
+            "parts": In(data.ArrayLayout(width, count)),
             "enable": In(1),
-            "combined": Out(count * width),
+            "combined": Out(data.ArrayLayout(width, count)),
         })  # fmt: skip
 
     def build(self) -> Module:
         m = Module()
-        common = reduce(or_, (self.common.word_select(i, self.width) for i in range(self.terms)))
-        enabled = self.parts & self.enable.replicate(len(self.parts))
-        m.d.comb += self.combined.eq(enabled | Cat(common for _ in range(self.count)))
+        common = reduce(or_, self.common)
+        enable = self.enable.replicate(self.width)
+        for combined, part in zip(self.combined, self.parts, strict=True):
+            m.d.comb += combined.eq((part & enable) | common)
         return m

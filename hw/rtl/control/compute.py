@@ -1,7 +1,7 @@
 """The compute engine: runs one layer command on the array or a channel-wise unit."""
 
-from amaranth.hdl import Cat, Module, Signal
-from amaranth.lib import stream, wiring
+from amaranth.hdl import Cat, Module, Signal, Value
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import AcceleratorConfig
@@ -16,7 +16,13 @@ from hw.rtl.component import Component
 from hw.rtl.control.group_walker import GroupWalker
 from hw.rtl.control.sequencer import StepSequencer, drain_layout
 from hw.rtl.control.walker import PositionWalker
-from hw.rtl.memory.activations import ActivationMemory, activation_address_bits
+from hw.rtl.memory.activations import ActivationMemory
+from hw.rtl.memory.ports import (
+    ActDrainSignature,
+    ActReadSignature,
+    WideReadSignature,
+    word_layout,
+)
 from hw.rtl.memory.wide import WideMemory
 from hw.rtl.post.drain import Drain
 from hw.rtl.post.requantizer import param_layout
@@ -44,9 +50,9 @@ class ComputeEngine(Component):
     busy : ``Out(1)``, a command runs
     step, held : ``Out(1)``, a cycle ago the array took a step, had positions for one
     ``done`` comes once for each command, in their order.
-    act_* : the compute and drain ports of :class:`~hw.rtl.memory.activations.ActivationMemory`
-    weight_address, weight : read port of the weight memory
-    param_address, param : read port of the parameter memory
+    act_read : ``Out(ActReadSignature(config))``, act : ``In``, the words that are read
+    act_drain : ``Out(ActDrainSignature(config))``
+    weight, param : ``Out(WideReadSignature(...))``, of a word of either memory
     """
 
     #: More commands than can be between acceptance and ``done``: one walks, one steps, some wait
@@ -55,52 +61,63 @@ class ComputeEngine(Component):
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
-        c = config
-        bits = activation_address_bits(c)
         super().__init__({
             "command": In(stream.Signature(body_layout(Opcode.COMPUTE))),
             "done": Out(1),
             "busy": Out(1),
             "step": Out(1),
             "held": Out(1),
-            "act_read_valid": Out(c.pixels),
-            "act_read_padded": Out(c.pixels),
-            "act_read_address": Out(c.pixels * bits),
-            "act_pad": Out(c.act_bits),
-            "act_read_data": In(c.pixels * c.act_word_bits),
-            "act_drain_valid": Out(c.post_positions),
-            "act_drain_address": Out(c.post_positions * bits),
-            "act_drain_sub": Out(range(max(2, c.lanes // c.post_lanes))),
-            "act_drain_data": Out(c.post_positions * c.post_lanes * c.act_bits),
-            "weight_address": Out(16),
-            "weight": In(c.weight_word_bits),
-            "param_address": Out(16),
-            "param": In(c.post_lanes * param_layout(c).size),
+            "act_read": Out(ActReadSignature(config)),
+            "act": In(data.ArrayLayout(word_layout(config), config.pixels)),
+            "act_drain": Out(ActDrainSignature(config)),
+            "weight": Out(WideReadSignature(config.weight_word_bits)),
+            "param": Out(
+                WideReadSignature(data.ArrayLayout(param_layout(config), config.post_lanes))
+            ),
         })  # fmt: skip
 
     def build(self) -> Module:
         m = Module()
         c = self.config
         walker = PositionWalker(c) if c.post_positions == 1 else GroupWalker(c)
-        sequencer = StepSequencer(c)
-        array, maximum, sums, drain = PeArray(c), VectorMax(c), VectorSum(c), Drain(c)
+        sequencer, drain = StepSequencer(c), Drain(c)
         groups = StreamFifo(drain_layout(c), _GROUPS_UNDER_WAY)
         commands = StreamFifo(drain_command_layout(), _COMMANDS_WAITING)
         for name, component in (
             ("walker", walker),
             ("sequencer", sequencer),
-            ("array", array),
-            ("maximum", maximum),
-            ("sums", sums),
             ("drain", drain),
             ("groups", groups),
             ("commands", commands),
         ):
             m.submodules[name] = component
+        wiring.connect(m, walker.groups, sequencer.groups)
+        wiring.connect(m, sequencer.drain_commands, commands.i)
+        wiring.connect(m, commands.o, drain.commands)
+        wiring.connect(m, sequencer.drains, groups.i)
+        wiring.connect(m, groups.o, drain.drains)
+        wiring.connect(m, sequencer.read, wiring.flipped(self.act_read))
+        wiring.connect(m, drain.write, wiring.flipped(self.act_drain))
+        wiring.connect(m, drain.param, wiring.flipped(self.param))
+        m.d.comb += [
+            self.step.eq(sequencer.valid),
+            self.held.eq(sequencer.held),
+            self.done.eq(drain.command_done),
+        ]
+        self._accept(m, walker, sequencer)
+        # Groups that were issued and are not yet written.
+        pending = Signal(range(_GROUPS_UNDER_WAY * 2))
+        m.d.sync += pending.eq(stepped(pending, groups.i.valid & groups.i.ready, drain.group_done))
+        m.d.comb += sequencer.pending.eq(pending != 0)
+        self._compute(m, sequencer, drain)
+        return m
 
+    def _accept(
+        self, m: Module, walker: PositionWalker | GroupWalker, sequencer: StepSequencer
+    ) -> None:
+        """Takes a command when the walk of the one before is over."""
         command = Signal(body_layout(Opcode.COMPUTE))
-        start, walking, walked = Signal(), Signal(), Signal()
-        accepted = Signal()
+        start, walking, walked, accepted = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             walked.eq(walker.groups.valid & walker.groups.ready & walker.groups.p.end),
             self.command.ready.eq(~walking),
@@ -108,7 +125,6 @@ class ComputeEngine(Component):
             walker.start.eq(start),
             walker.command.eq(command),
             sequencer.command.eq(command),
-            self.done.eq(drain.command_done),
         ]
         m.d.sync += start.eq(accepted)
         with m.If(accepted):
@@ -116,45 +132,23 @@ class ComputeEngine(Component):
             m.d.data += command.eq(self.command.payload)
         with m.Elif(walked):
             m.d.sync += walking.eq(0)
-
         # Commands that were taken and are not yet written.
         under_way = Signal(range(self.commands_under_way + 1))
         m.d.sync += under_way.eq(stepped(under_way, accepted, self.done))
         m.d.comb += self.busy.eq(under_way != 0)
 
-        # Groups that were issued and are not yet written.
-        pending = Signal(range(_GROUPS_UNDER_WAY * 2))
-        m.d.sync += pending.eq(stepped(pending, groups.i.valid & groups.i.ready, drain.group_done))
-        m.d.comb += sequencer.pending.eq(pending != 0)
+    def _compute(self, m: Module, sequencer: StepSequencer, drain: Drain) -> None:
+        """Steps on the array and the channel-wise units.
 
-        wiring.connect(m, walker.groups, sequencer.groups)
-        wiring.connect(m, sequencer.drain_commands, commands.i)
-        wiring.connect(m, commands.o, drain.commands)
-        wiring.connect(m, sequencer.drains, groups.i)
-        wiring.connect(m, groups.o, drain.drains)
-
-        m.d.comb += [
-            self.act_read_valid.eq(sequencer.read_valid),
-            self.act_read_padded.eq(sequencer.read_padded),
-            self.act_read_address.eq(sequencer.read_address),
-            self.act_pad.eq(sequencer.pad),
-            self.act_drain_valid.eq(drain.write_valid),
-            self.act_drain_address.eq(drain.write_address),
-            self.act_drain_sub.eq(drain.write_sub),
-            self.act_drain_data.eq(drain.write_data),
-            self.param_address.eq(drain.param_address),
-            drain.param.eq(self.param),
-            self.step.eq(sequencer.valid),
-            self.held.eq(sequencer.held),
-        ]
-
-        # Weights and flags wait for the activations, whose memory takes longer.
+        Weights and flags wait for the activations, whose memory takes longer.
+        """
+        m.submodules.array = array = PeArray(self.config)
+        m.submodules.maximum = maximum = VectorMax(self.config)
+        m.submodules.sums = sums = VectorSum(self.config)
         wait = ActivationMemory.latency
         ahead = wait - WideMemory.latency
-        (address,) = delayed(
-            m, ("weight_address",), (sequencer.weight_address,), ahead, domain="data"
-        )
-        m.d.comb += self.weight_address.eq(address)
+        names, values = ("weight_address",), (sequencer.weight_address,)
+        (address,) = delayed(m, names, values, ahead, domain="data")
         (valid,) = delayed(m, ("valid",), (sequencer.valid,), wait)
         names = ("first", "last", "grow", "unit")
         flags = [getattr(sequencer, name) for name in names]
@@ -165,18 +159,18 @@ class ComputeEngine(Component):
                 unit.valid.eq(valid & (of_unit == code)),
                 unit.first.eq(first),
                 unit.last.eq(last),
-                unit.act.eq(self.act_read_data),
+                unit.act.eq(self.act),
             ]
             # The drain is told two cycles ahead.
             ends = (f"{code.name.lower()}_ends",)
             soon += delayed(m, ends, (unit.valid & unit.last,), unit.latency - 2)
         m.d.comb += [
-            array.weight.eq(self.weight),
-            sums.weight.eq(self.weight),
+            self.weight.address.eq(address),
+            Value.cast(array.weight).eq(self.weight.data),
+            Value.cast(sums.weight).eq(self.weight.data),
             sums.grow.eq(grow),
             drain.result_soon.eq(Cat(*soon).any()),
             drain.acc.eq(array.acc),
             drain.max.eq(maximum.max),
             drain.sum.eq(sums.sum),
         ]
-        return m

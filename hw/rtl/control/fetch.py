@@ -40,7 +40,7 @@ def _sum(m: Module, name: str, words: list[Value]) -> Value:
         return sum(words)
     total = Total(width=32)
     m.submodules[name] = total
-    m.d.comb += total.terms.eq(Cat(words[:3]))
+    m.d.comb += [term.eq(word) for term, word in zip(total.terms, words, strict=False)]
     return sum(words[3:], total.total)
 
 

@@ -11,7 +11,7 @@ from hw.rtl.cells.counting import incremented
 from hw.rtl.command_layouts import body_layout
 from hw.rtl.component import Component
 from hw.rtl.control.walker import group_layout
-from hw.rtl.memory.activations import activation_address_bits
+from hw.rtl.memory.ports import activation_address_bits
 
 __all__ = ["GroupWalker"]
 

@@ -9,7 +9,7 @@ from hw.contract.isa import DRAIN_FIELDS, Opcode, Unit
 from hw.rtl.command_layouts import body_layout, drain_command_layout
 from hw.rtl.component import Component
 from hw.rtl.control.walker import group_layout
-from hw.rtl.memory.activations import activation_address_bits
+from hw.rtl.memory.ports import ActReadSignature, activation_address_bits
 
 __all__ = ["StepSequencer", "drain_layout"]
 
@@ -45,9 +45,8 @@ class StepSequencer(Component):
     valid, first, last : ``Out(1)``
     held : ``Out(1)``, positions for a step were at hand
     grow : ``Out(1)``, the first tap of a channel group other than the first
-    unit, pad : ``Out``, of the step's command
-    read_valid : ``Out(pixels)``, read_address : ``Out(data.ArrayLayout(address bits, pixels))``
-    read_padded : ``Out(pixels)``, a cycle later
+    unit : ``Out(Unit)``, of the step's command
+    read : ``Out(ActReadSignature(config))``
     weight_address : ``Out(16)``
     """
 
@@ -55,23 +54,19 @@ class StepSequencer(Component):
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
-        bits = activation_address_bits(config)
         super().__init__({
             "command": In(body_layout(Opcode.COMPUTE)),
             "groups": In(stream.Signature(group_layout(config))),
             "drain_commands": Out(stream.Signature(drain_command_layout())),
             "pending": In(1),
             "unit": Out(Unit),
-            "pad": Out(config.act_bits),
             "drains": Out(stream.Signature(drain_layout(config))),
             "valid": Out(1),
             "held": Out(1),
             "first": Out(1),
             "last": Out(1),
             "grow": Out(1),
-            "read_valid": Out(config.pixels),
-            "read_padded": Out(config.pixels),
-            "read_address": Out(data.ArrayLayout(bits, config.pixels)),
+            "read": Out(ActReadSignature(config)),
             "weight_address": Out(16),
         })  # fmt: skip
 
@@ -231,7 +226,8 @@ class StepSequencer(Component):
             self.grow.eq(s.first_tap & ~s.first_channel_group),
             self.weight_address.eq(s.weight),
             self.unit.eq(s.command.unit),
-            self.pad.eq(s.command.pad),
+            # Only the sign counts.
+            self.read.pad_lowest.eq(s.command.pad[self.config.act_bits - 1]),
         ]
 
     def _reads(self, m: Module, s: "_State", step: Signal) -> None:
@@ -243,12 +239,12 @@ class StepSequencer(Component):
             row, column = Signal(16, name=f"row_{p}"), Signal(16, name=f"column_{p}")
             # Unsigned: positions before the first row or column are large numbers.
             inside = (row < height) & (column < width)
-            m.d.sync += self.read_valid[p].eq(step & (p < s.group.count))
+            m.d.sync += self.read.valid[p].eq(step & (p < s.group.count))
             m.d.data += [
                 row.eq(position.row + s.tap_row),
                 column.eq(position.column + s.tap_column),
-                self.read_address[p].eq(position.origin + s.tap_origin),
-                self.read_padded[p].eq(~inside),
+                self.read.address[p].eq(position.origin + s.tap_origin),
+                self.read.padded[p].eq(~inside),
             ]
 
 

@@ -13,7 +13,8 @@ from hw.rtl.axi.read_dma import read_data_layout
 from hw.rtl.cells.counting import stepped
 from hw.rtl.command_layouts import body_layout
 from hw.rtl.component import Component
-from hw.rtl.memory.activations import ActivationMemory, activation_address_bits
+from hw.rtl.memory.activations import ActivationMemory
+from hw.rtl.memory.ports import ActLoadSignature, ActStoreSignature, WideWriteSignature
 from hw.rtl.post.requantizer import param_layout
 from hw.rtl.stream.fifo import StreamFifo
 from hw.rtl.stream.gearbox import Packer, Unpacker
@@ -175,9 +176,8 @@ class LoadEngine(_TransferEngine):
     busy : ``Out(1)``
     bases : ``In(bases_layout(config))``, as for :class:`RowRequester`
     request, data : to and from the reader
-    act_valid, act_address, act_data, act_ready : to the activation memory
-    weight_enable, weight_address, weight_data : to the weight memory
-    param_enable, param_address, param_data : to the parameter memory
+    act : ``Out(ActLoadSignature(config))``
+    weight, param : ``Out(WideWriteSignature(...))``, of a word of either memory
     """
 
     def __init__(self, config: AcceleratorConfig):
@@ -190,16 +190,9 @@ class LoadEngine(_TransferEngine):
             "bases": In(bases_layout(c)),
             "request": Out(stream.Signature(request_layout(c.axi_address_width, LENGTH_BITS))),
             "data": In(stream.Signature(read_data_layout(c.axi_beat_bits))),
-            "act_valid": Out(1),
-            "act_address": Out(activation_address_bits(c)),
-            "act_data": Out(c.act_word_bits),
-            "act_ready": In(1),
-            "weight_enable": Out(1),
-            "weight_address": Out(16),
-            "weight_data": Out(c.weight_word_bits),
-            "param_enable": Out(1),
-            "param_address": Out(16),
-            "param_data": Out(c.post_lanes * param_layout(c).size),
+            "act": Out(ActLoadSignature(c)),
+            "weight": Out(WideWriteSignature(c.weight_word_bits)),
+            "param": Out(WideWriteSignature(c.post_lanes * param_layout(c).size)),
         })  # fmt: skip
 
     def build(self) -> Module:
@@ -224,17 +217,17 @@ class LoadEngine(_TransferEngine):
         m.d.sync += fills.eq(Mux(running & ~self.done, 1 << command.memory[:2], 0))
 
         targets = (
-            (Memory.ACT, self.act_address, self.act_data, self.act_valid, self.act_ready),
-            (Memory.WEIGHT, self.weight_address, self.weight_data, self.weight_enable, 1),
-            (Memory.PARAM, self.param_address, self.param_data, self.param_enable, 1),
+            (Memory.ACT, self.act, self.act.valid, self.act.ready),
+            (Memory.WEIGHT, self.weight, self.weight.enable, 1),
+            (Memory.PARAM, self.param, self.param.enable, 1),
         )
-        for memory, port_address, port_data, port_valid, port_ready in targets:
+        for memory, port, port_valid, port_ready in targets:
             packer = Packer(c.axi_beat_bits, word_beats(c, memory))
             m.submodules[f"packer_{memory.name.lower()}"] = packer
             m.d.comb += [
                 packer.i.payload.eq(skid.o.payload),
-                port_data.eq(packer.o.payload),
-                port_address.eq(address),
+                Value.cast(port.data).eq(packer.o.payload),
+                port.address.eq(address),
                 port_valid.eq(packer.o.valid),
                 packer.o.ready.eq(port_ready),
             ]
@@ -258,7 +251,7 @@ class StoreEngine(_TransferEngine):
     busy : ``Out(1)``
     bases : ``In(bases_layout(config))``, as for :class:`RowRequester`
     request, data, request_done : to and from the writer
-    act_valid, act_address, act_ready, act_data : the activation memory's transfer reads
+    act : ``Out(ActStoreSignature(config))``
     """
 
     def __init__(self, config: AcceleratorConfig):
@@ -272,10 +265,7 @@ class StoreEngine(_TransferEngine):
             "request": Out(stream.Signature(request_layout(c.axi_address_width, LENGTH_BITS))),
             "data": Out(stream.Signature(c.axi_beat_bits)),
             "request_done": In(1),
-            "act_valid": Out(1),
-            "act_address": Out(activation_address_bits(c)),
-            "act_ready": In(1),
-            "act_data": In(c.act_word_bits),
+            "act": Out(ActStoreSignature(c)),
         })  # fmt: skip
 
     def build(self) -> Module:
@@ -299,9 +289,9 @@ class StoreEngine(_TransferEngine):
         read, left = Signal(), Signal()
         address, more, _ = self._walk(m, command, start, read)
         m.d.comb += [
-            self.act_address.eq(address),
-            self.act_valid.eq(more & has_room),
-            read.eq(self.act_valid & self.act_ready),
+            self.act.address.eq(address),
+            self.act.valid.eq(more & has_room),
+            read.eq(self.act.valid & self.act.ready),
             left.eq(buffer.o.valid & buffer.o.ready),
         ]
         m.d.sync += room.eq(stepped(room, left, read))
@@ -311,7 +301,7 @@ class StoreEngine(_TransferEngine):
             m.d.sync += has_room.eq(room != 1)
         arriving = Signal(ActivationMemory.latency)
         m.d.sync += arriving.eq((arriving << 1) | read)
-        m.d.comb += [buffer.i.payload.eq(self.act_data), buffer.i.valid.eq(arriving[-1])]
+        m.d.comb += [buffer.i.payload.eq(self.act.data), buffer.i.valid.eq(arriving[-1])]
         responses, last_response = Signal(16), Signal()
         with m.If(self.request_done):
             m.d.data += [responses.eq(responses - 1), last_response.eq(responses == 2)]

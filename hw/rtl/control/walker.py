@@ -8,7 +8,7 @@ from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Opcode
 from hw.rtl.command_layouts import body_layout
 from hw.rtl.component import Component
-from hw.rtl.memory.activations import activation_address_bits
+from hw.rtl.memory.ports import activation_address_bits
 
 __all__ = ["PositionWalker", "group_layout"]
 

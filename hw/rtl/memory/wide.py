@@ -1,10 +1,11 @@
-"""A memory written by transfers and read by the array: weights and requantizer parameters."""
+"""A memory written by transfers and read by the array: weights and params."""
 
 from amaranth.hdl import Module
 from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In
 
 from hw.rtl.component import Component
+from hw.rtl.memory.ports import WideReadSignature, WideWriteSignature
 
 __all__ = ["WideMemory"]
 
@@ -14,9 +15,8 @@ class WideMemory(Component):
 
     Members
     -------
-    write_address, write_data, write_enable : ``In``
-    read_address : ``In(range(depth))``
-    read_data : ``Out(width)``, two cycles after its address
+    write : ``In(WideWriteSignature(width))``
+    read : ``In(WideReadSignature(width))``
     """
 
     #: From address to data.
@@ -26,11 +26,8 @@ class WideMemory(Component):
         self.width = width
         self.depth = depth
         super().__init__({
-            "write_address": In(range(depth)),
-            "write_data": In(width),
-            "write_enable": In(1),
-            "read_address": In(range(depth)),
-            "read_data": Out(width),
+            "write": In(WideWriteSignature(width)),
+            "read": In(WideReadSignature(width)),
         })  # fmt: skip
 
     def build(self) -> Module:
@@ -38,11 +35,11 @@ class WideMemory(Component):
         m.submodules.memory = memory = Memory(shape=self.width, depth=self.depth, init=[])
         write, read = memory.write_port(), memory.read_port()
         m.d.comb += [
-            write.addr.eq(self.write_address),
-            write.data.eq(self.write_data),
-            write.en.eq(self.write_enable),
-            read.addr.eq(self.read_address),
+            write.addr.eq(self.write.address),
+            write.data.eq(self.write.data),
+            write.en.eq(self.write.enable),
+            read.addr.eq(self.read.address),
             read.en.eq(1),
         ]
-        m.d.data += self.read_data.eq(read.data)
+        m.d.data += self.read.data.eq(read.data)
         return m

@@ -49,10 +49,10 @@ class Requantizer(Component):
 
     Members
     -------
-    acc : ``In(positions * terms * acc_bits)``, signed, the terms of a position beside each other
+    acc : ``In(...)``, ``terms`` of ``signed(acc_bits)`` for each position
     param : ``In(param_layout(config))``
     low, high : ``In(signed(act_bits))``, ``self.limits_after`` cycles after the accumulator
-    code : ``Out(positions * act_bits)``, signed, registered
+    code : ``Out(data.ArrayLayout(signed(act_bits), positions))``, registered
     """
 
     config_fields = ("requant", "act_bits", "acc_bits")
@@ -64,12 +64,13 @@ class Requantizer(Component):
         self.latency = requantizer_latency(config)
         #: Where they are compared: before the last two.
         self.limits_after = self.latency - 2
+        sums = data.ArrayLayout(signed(config.acc_bits), terms)
         super().__init__({
-            "acc": In(positions * terms * config.acc_bits),
+            "acc": In(data.ArrayLayout(sums, positions)),
             "param": In(param_layout(config)),
             "low": In(signed(config.act_bits)),
             "high": In(signed(config.act_bits)),
-            "code": Out(positions * config.act_bits),
+            "code": Out(data.ArrayLayout(signed(config.act_bits), positions)),
         })  # fmt: skip
 
     def build(self) -> Module:
@@ -104,24 +105,23 @@ class Requantizer(Component):
         low, high = Signal.like(self.low), Signal.like(self.high)
         m.d.data += [low.eq(self.low), high.eq(self.high)]
 
-        terms = [self.acc.word_select(i, c.acc_bits) for i in range(self.positions * self.terms)]
         for position in range(self.positions):
 
             def register(shape, name, position=position):
                 return Signal(shape, name=_numbered(name, position))
 
-            own = terms[position * self.terms :][: self.terms]
+            own = [self.acc[position][term] for term in range(self.terms)]
             total = register(signed(width + 1), "total")
             if c.requant == "shift":
                 addition = Addition(width=width - PRE_SHIFT, count=self.terms, bits=c.acc_bits)
                 m.submodules[_numbered("addition", position)] = addition
                 m.d.comb += [
                     addition.addend.eq(addend[PRE_SHIFT:]),
-                    addition.terms.eq(Cat(*own)),
+                    *(to.eq(term) for to, term in zip(addition.terms, own, strict=True)),
                 ]
                 m.d.data += total.eq(Cat(addend[:PRE_SHIFT], addition.total))
             else:
-                acc = reduce(or_, own).as_signed()
+                acc = reduce(or_, own)
                 scaled = register(signed(width), "scaled")
                 m.d.data += [scaled.eq(acc * self.param.multiplier), total.eq(addend + scaled)]
 
@@ -151,9 +151,7 @@ class Requantizer(Component):
                 m.d.data += result.eq(comparison.result)
             m.d.data += [
                 kept.eq(value),
-                self.code.word_select(position, c.act_bits).eq(
-                    Mux(below, low, Mux(not_above, kept, high))
-                ),
+                self.code[position].eq(Mux(below, low, Mux(not_above, kept, high))),
             ]
         return m
 
@@ -187,7 +185,7 @@ class Requantizer(Component):
                 m.submodules[_numbered(f"choice_{low}", position)] = choice
                 extended = Cat(value, sign.replicate(width + (choice.ways << low)))
                 m.d.comb += [
-                    choice.words.eq(Cat(extended[i << low :][:width] for i in range(choice.ways))),
+                    *(word.eq(extended[i << low :][:width]) for i, word in enumerate(choice.words)),
                     choice.select.eq(steps),
                     moved.eq(choice.chosen),
                 ]

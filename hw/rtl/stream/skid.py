@@ -1,6 +1,6 @@
 """A register in a stream that cuts the paths of valid, payload and ready."""
 
-from amaranth.hdl import Cat, Module, Shape, ShapeLike, Signal, Value
+from amaranth.hdl import Module, Shape, ShapeLike, Signal, Value
 from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 
@@ -39,7 +39,8 @@ class SkidBuffer(Component):
         m.submodules.choice = choice
         m.d.comb += [
             self.i.ready.eq(ready),
-            choice.words.eq(Cat(spare, self.i.payload)),
+            choice.words[0].eq(spare),
+            choice.words[1].eq(self.i.payload),
             choice.select.eq(ready),
         ]
         with m.If(self.o.ready | ~self.o.valid):

@@ -48,7 +48,7 @@ class UltrascaleAddition(Addition, replaces=Addition):
         for bit in range(self.width + 1):
             own, shared = min(bit, self.width - 1), min(bit, self.bits - 1)
             inputs = {"addend": self.addend[own]} | {
-                f"term{i}": self.terms[i * self.bits + shared] for i in range(self.count)
+                f"term{i}": self.terms[i][shared] for i in range(self.count)
             }
 
             def parity(values):
@@ -116,7 +116,7 @@ class UltrascaleChoice(Choice, replaces=Choice):
     def _pairs(self, m: Module) -> None:
         functions = []
         for bit in range(self.width):
-            inputs = {f"word{i}_{bit}": self.words[i * self.width + bit] for i in range(2)}
+            inputs = {f"word{i}_{bit}": self.words[i][bit] for i in range(2)}
 
             def chosen(values, bit=bit):
                 return values[f"word{values['select']}_{bit}"]
@@ -131,10 +131,9 @@ class UltrascaleChoice(Choice, replaces=Choice):
         for bit in range(self.width):
             level = []
             for first in range(0, self.ways, _TABLE_WAYS):
-                inputs = {
-                    f"word{i}": self.words[(first + i) * self.width + bit]
-                    for i in range(_TABLE_WAYS)
-                } | {f"select{i}": self.select[i] for i in range(2)}
+                inputs = {f"word{i}": self.words[first + i][bit] for i in range(_TABLE_WAYS)} | {
+                    f"select{i}": self.select[i] for i in range(2)
+                }
                 level.append(Signal(name=f"bit_{bit}_from_{first}"))
                 function = BitFunction(
                     level[-1],
@@ -208,9 +207,7 @@ class UltrascaleTotal(Total, replaces=Total):
     def build(self) -> Module:
         m = Module()
         m.submodules.sum = cell = Sum(terms=(unsigned(self.width),) * 3, width=self.width)
-        m.d.comb += [
-            getattr(cell, f"term_{i}").eq(self.terms.word_select(i, self.width)) for i in range(3)
-        ]
+        m.d.comb += [getattr(cell, f"term_{i}").eq(self.terms[i]) for i in range(3)]
         m.d.comb += self.total.eq(cell.total)
         return m
 
@@ -221,16 +218,15 @@ class UltrascaleUnion(Union, replaces=Union):
     def build(self) -> Module:
         m = Module()
         for bit in range(self.width):
-            common = {f"common{i}": self.common[i * self.width + bit] for i in range(self.terms)}
+            common = {f"common{i}": self.common[i][bit] for i in range(self.terms)}
             functions = []
             for part in range(self.count):
-                own = part * self.width + bit
 
                 def combined(values, part=part):
                     either = any(values[f"common{i}"] for i in range(self.terms))
                     return int(either or (values["enable"] and values[f"part{part}"]))
 
-                inputs = common | {"enable": self.enable, f"part{part}": self.parts[own]}
-                functions.append(BitFunction(self.combined[own], inputs, combined))
+                inputs = common | {"enable": self.enable, f"part{part}": self.parts[part][bit]}
+                functions.append(BitFunction(self.combined[part][bit], inputs, combined))
             place_tables(m, f"bit_{bit}", functions)
         return m

@@ -7,7 +7,7 @@ import cocotb
 from cocotb.triggers import RisingEdge
 
 from hw.contract.isa import Unit
-from hw.rtl.memory.activations import activation_address_bits
+from hw.rtl.memory.ports import activation_address_bits
 from sim.streams import start
 from tests.hw.rtl.control.designs import SEQUENCERS
 from tests.hw.rtl.control.sequences import random_command
@@ -117,8 +117,8 @@ async def steps(dut, name, stall_rate):
         assert int(port("valid").value) == (expected is not None), (
             f"cycle {cycle}, before group {number}: step {expected}"
         )
-        read_valid = int(port("read_valid").value)
-        padded = int(port("read_padded").value)
+        read_valid = int(port("read__valid").value)
+        padded = int(port("read__padded").value)
         assert [bool(padded >> p & 1) for p in range(len(padding))] == padding, where
         padding = []
         if expected is None:
@@ -130,10 +130,10 @@ async def steps(dut, name, stall_rate):
             assert actual == flags, f"{where}: {actual}, not {flags}"
             assert int(port("weight_address").value) == weight, where
             assert int(port("unit").value) == fields["unit"], where
-            assert int(port("pad").value) == fields["pad"] % (1 << c.act_bits), where
+            assert int(port("read__pad_lowest").value) == fields["pad"] >> c.act_bits - 1 & 1, where
             assert read_valid == (1 << len(taps)) - 1, where
             padding, words = map(list, zip(*taps, strict=True))
-            addresses = int(port("read_address").value)
+            addresses = int(port("read__address").value)
             actual = [addresses >> p * bits & ((1 << bits) - 1) for p in range(len(taps))]
             assert actual == words, f"{where}: {actual}, not {words}"
 

@@ -6,12 +6,19 @@ from collections import deque
 import cocotb
 from cocotb.triggers import RisingEdge
 
-from hw.rtl.memory.activations import ActivationMemory, activation_address_bits
+from hw.rtl.memory.activations import ActivationMemory
+from hw.rtl.memory.ports import activation_address_bits
 from hw.rtl.memory.wide import WideMemory
 from sim.streams import start
 from tests.hw.rtl.memory.designs import ACTIVATIONS, WIDE
 
 CYCLES = 3000
+PORTS = {
+    "read": "valid address padded pad_lowest",
+    "store": "valid address ready data",
+    "drain": "valid address sub data",
+    "load": "valid address data ready",
+}
 
 
 def bank(c, address):
@@ -48,13 +55,17 @@ class Model:
 async def activations(dut, name, busy):
     """All four ports at once: contents, latencies, priorities, padding."""
     c = ACTIVATIONS[name]
-    ports = {port: getattr(dut, f"{name}_{port}") for port in ActivationMemory(c).signature.members}
-    await start(dut, inputs=[f"{name}_{port}_valid" for port in ("read", "store", "drain", "load")])
+    ports = {
+        f"{port}_{signal}": getattr(dut, f"{name}_{port}__{signal}")
+        for port, signals in PORTS.items()
+        for signal in signals.split()
+    } | {"read_data": getattr(dut, f"{name}_read_data")}
+    await start(dut, inputs=[f"{name}_{port}__valid" for port in PORTS])
     bits, word_bits = activation_address_bits(c), c.act_word_bits
     chunk_bits, chunks = c.post_lanes * c.act_bits, c.lanes // c.post_lanes
     lowest = random.getrandbits(1)
     pad = lowest << c.act_bits - 1
-    ports["pad_lowest"].value = lowest
+    ports["read_pad_lowest"].value = lowest
     padded_word = sum(pad << c.act_bits * lane for lane in range(c.lanes))
     model = Model(c.act_depth, visible=3)
     upcoming, upcoming_sub, upcoming_data = [None] * c.post_positions, 0, [0] * c.post_positions
@@ -161,24 +172,24 @@ async def activations(dut, name, busy):
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 async def wide(dut):
-    await start(dut, inputs=["wide_write_enable"])
+    await start(dut, inputs=["wide_write__enable"])
     depth, width = WIDE["depth"], WIDE["width"]
     model = Model(depth)
     reads = deque([None] * WideMemory.latency)
     compared = 0
     for _ in range(1000):
         read = random.randrange(depth)
-        dut.wide_read_address.value = read
+        dut.wide_read__address.value = read
         enable = random.random() < 0.5
         address, word = random.randrange(depth), random.getrandbits(width)
-        dut.wide_write_enable.value = enable
-        dut.wide_write_address.value, dut.wide_write_data.value = address, word
+        dut.wide_write__enable.value = enable
+        dut.wide_write__address.value, dut.wide_write__data.value = address, word
         await RisingEdge(dut.clk)
         if enable:
             model.write(address, word)
         reads.append(model.read(read))
         model.tick()
         if (expected := reads.popleft()) is not None:
-            assert int(dut.wide_read_data.value) == expected
+            assert int(dut.wide_read__data.value) == expected
             compared += 1
     assert compared > 700

@@ -10,7 +10,7 @@ from cocotb.triggers import RisingEdge
 from hw.contract.isa import BODIES, DRAIN_FIELDS, Opcode, Unit
 from hw.contract.timing import drain_latency
 from hw.contract.words import PRE_SHIFT, addend_bits
-from hw.rtl.memory.activations import activation_address_bits
+from hw.rtl.memory.ports import activation_address_bits
 from hw.rtl.memory.wide import WideMemory
 from hw.rtl.post.requantizer import param_layout
 from nbqnn_train.graph import requantize
@@ -146,8 +146,8 @@ async def drains(dut, name, spread):
     """Groups of all units, as close as they may follow each other and further apart."""
     c = DRAINS[name]
     port = {port: getattr(dut, f"{name}_{port}") for port in (
-        "acc", "max", "sum", "result_soon", "param", "param_address",
-        "write_valid", "write_address", "write_sub", "write_data", "group_done", "command_done",
+        "acc", "max", "sum", "result_soon", "param__data", "param__address",
+        "write__valid", "write__address", "write__sub", "write__data", "group_done", "command_done",
     )}  # fmt: skip
     await start(dut, inputs=[f"{name}_result_soon"])
     work = Work(c, spread)
@@ -168,7 +168,7 @@ async def drains(dut, name, spread):
         )
         for params in work.params
     ]
-    assert len(port["param"]) == c.post_lanes * param_layout(c).size
+    assert len(port["param__data"]) == c.post_lanes * param_layout(c).size
     params = deque([0] * (WideMemory.latency - 1))
     chunk_bits = c.post_lanes * c.act_bits
     compared = 0
@@ -178,9 +178,9 @@ async def drains(dut, name, spread):
             _, unit, sums, _, _ = appear[cycle]
             port[{Unit.ARRAY: "acc", Unit.MAX: "max", Unit.SUM: "sum"}[unit]].value = sums
         await RisingEdge(dut.clk)
-        params.append(words[int(port["param_address"].value) % PARAMS])
-        port["param"].value = params.popleft()
-        valid = int(port["write_valid"].value)
+        params.append(words[int(port["param__address"].value) % PARAMS])
+        port["param__data"].value = params.popleft()
+        valid = int(port["write__valid"].value)
         assert int(port["group_done"].value) == (cycle in dones), cycle
         assert int(port["command_done"].value) == (cycle in ends), cycle
         # Addresses are two cycles ahead of their data.
@@ -188,12 +188,12 @@ async def drains(dut, name, spread):
         assert valid == (1 << len(writes)) - 1, f"cycle {cycle}: {valid:b}, not {len(writes)}"
         for index, (address, sub, _) in enumerate(writes):
             actual = (
-                int(port["write_address"].value) >> index * work.bits & (1 << work.bits) - 1,
-                int(port["write_sub"].value),
+                int(port["write__address"].value) >> index * work.bits & (1 << work.bits) - 1,
+                int(port["write__sub"].value),
             )
             assert actual == (address, sub), f"cycle {cycle}, position {index}"
         for index, (_, _, codes) in enumerate(expected.get(cycle, [])):
-            actual = int(port["write_data"].value) >> index * chunk_bits & (1 << chunk_bits) - 1
+            actual = int(port["write__data"].value) >> index * chunk_bits & (1 << chunk_bits) - 1
             assert actual == codes, f"cycle {cycle}, position {index}"
             compared += 1
     assert compared > 2 * COMMANDS

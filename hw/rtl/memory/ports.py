@@ -1,0 +1,136 @@
+"""Ports of the on-chip memories, seen from the engine that uses them."""
+
+from amaranth.hdl import ShapeLike
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.contract.config import AcceleratorConfig
+
+__all__ = [
+    "ActDrainSignature",
+    "ActLoadSignature",
+    "ActReadSignature",
+    "ActStoreSignature",
+    "WideReadSignature",
+    "WideWriteSignature",
+    "activation_address_bits",
+    "word_layout",
+]
+
+#: Bits of an address of the weight and param memories; the memory drops what it does not need.
+_WIDE_ADDRESS_BITS = 16
+
+
+def activation_address_bits(config: AcceleratorConfig) -> int:
+    """Bits of the address of a word; the low ones and the next choose the bank."""
+    return (config.act_depth - 1).bit_length()
+
+
+def word_layout(config: AcceleratorConfig) -> data.ArrayLayout:
+    """A word of the activation memory: a stored code for each lane."""
+    return data.ArrayLayout(config.act_bits, config.lanes)
+
+
+class ActReadSignature(wiring.Signature):
+    """What is read for the array: up to ``pixels`` words a cycle.
+
+    Members
+    -------
+    valid : ``Out(pixels)``
+    address : ``Out(data.ArrayLayout(address bits, pixels))``
+    padded : ``Out(pixels)``, a cycle later: all lanes get the padding code
+    pad_lowest : ``Out(1)``, with the addresses: that code is the lowest one, else 0
+    """
+
+    def __init__(self, config: AcceleratorConfig):
+        super().__init__({
+            "valid": Out(config.pixels),
+            "address": Out(data.ArrayLayout(activation_address_bits(config), config.pixels)),
+            "padded": Out(config.pixels),
+            "pad_lowest": Out(1),
+        })  # fmt: skip
+
+
+class ActDrainSignature(wiring.Signature):
+    """What the drain writes: a chunk in each of up to ``post_positions`` words.
+
+    Members
+    -------
+    valid : ``Out(post_positions)``
+    address : ``Out(data.ArrayLayout(address bits, post_positions))``
+    sub : ``Out``, number of the chunk in all of these words
+    data : ``Out``, two cycles later, the chunks: ``post_lanes`` codes for each position
+    """
+
+    def __init__(self, config: AcceleratorConfig):
+        chunk = data.ArrayLayout(config.act_bits, config.post_lanes)
+        super().__init__({
+            "valid": Out(config.post_positions),
+            "address": Out(
+                data.ArrayLayout(activation_address_bits(config), config.post_positions)
+            ),
+            "sub": Out(range(max(2, config.lanes // config.post_lanes))),
+            "data": Out(data.ArrayLayout(chunk, config.post_positions)),
+        })  # fmt: skip
+
+
+class ActLoadSignature(wiring.Signature):
+    """Words that a transfer writes, one in a cycle with ``valid`` and ``ready``.
+
+    Members
+    -------
+    valid : ``Out(1)``, address : ``Out``, data : ``Out(word_layout(config))``
+    ready : ``In(1)``
+    """
+
+    def __init__(self, config: AcceleratorConfig):
+        super().__init__({
+            "valid": Out(1),
+            "address": Out(activation_address_bits(config)),
+            "data": Out(word_layout(config)),
+            "ready": In(1),
+        })  # fmt: skip
+
+
+class ActStoreSignature(wiring.Signature):
+    """Words that a transfer reads, one in a cycle with ``valid`` and ``ready``.
+
+    Members
+    -------
+    valid : ``Out(1)``, address : ``Out``
+    ready : ``In(1)``
+    data : ``In(word_layout(config))``, as many cycles later as the memory takes
+    """
+
+    def __init__(self, config: AcceleratorConfig):
+        super().__init__({
+            "valid": Out(1),
+            "address": Out(activation_address_bits(config)),
+            "ready": In(1),
+            "data": In(word_layout(config)),
+        })  # fmt: skip
+
+
+class WideReadSignature(wiring.Signature):
+    """A read in every cycle.
+
+    Members
+    -------
+    address : ``Out(16)``
+    data : ``In(shape)``, two cycles later
+    """
+
+    def __init__(self, shape: ShapeLike):
+        super().__init__({"address": Out(_WIDE_ADDRESS_BITS), "data": In(shape)})
+
+
+class WideWriteSignature(wiring.Signature):
+    """A write in a cycle with ``enable``.
+
+    Members
+    -------
+    enable : ``Out(1)``, address : ``Out(16)``, data : ``Out(shape)``
+    """
+
+    def __init__(self, shape: ShapeLike):
+        super().__init__({"enable": Out(1), "address": Out(_WIDE_ADDRESS_BITS), "data": Out(shape)})
