@@ -1,7 +1,7 @@
 """The accelerator without its buses: command queues, engines and on-chip memories."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import stream, wiring
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.causes import CommandFault, Stall
@@ -72,79 +72,52 @@ class Core(Component):
     def build(self) -> Module:
         m = Module()
         c = self.config
-        fetch = CommandFetch(c)
-        load, compute, store = LoadEngine(c), ComputeEngine(c), StoreEngine(c)
-        stalls = StallCauses()
+        self.fetch = CommandFetch(c)
+        self.load, self.compute, self.store = LoadEngine(c), ComputeEngine(c), StoreEngine(c)
+        self.stall_causes = StallCauses()
+        for name in ("fetch", "load", "compute", "store", "stall_causes"):
+            add_with_reset(m, name, getattr(self, name))
+        self._connect_memories(m)
+        self._connect_buses(m)
+        self._queue_commands(m)
+        self._end(m)
+        m.d.comb += [
+            self.load_busy.eq(self.load.busy),
+            self.compute_busy.eq(self.compute.busy),
+            self.store_busy.eq(self.store.busy),
+            self.stepping.eq(self.stall_causes.stepping),
+            self.stalls.eq(self.stall_causes.stalls),
+        ]
+        return m
+
+    def _connect_memories(self, m: Module) -> None:
+        c = self.config
         act = ActivationMemory(c)
         weight = WideMemory(width=c.weight_word_bits, depth=c.weight_depth)
         param = WideMemory(width=c.post_lanes * param_layout(c).size, depth=c.param_depth)
-        for name, component in (
-            ("fetch", fetch),
-            ("load", load),
-            ("compute", compute),
-            ("store", store),
-            ("stall_causes", stalls),
-            ("act_memory", act),
-        ):
-            add_with_reset(m, name, component)
+        add_with_reset(m, "act_memory", act)
         m.submodules.weight_memory, m.submodules.param_memory = weight, param
+        for user, port in (
+            (self.compute.act_read, act.read),
+            (self.compute.act_drain, act.drain),
+            (self.load.act, act.load),
+            (self.store.act, act.store),
+            (self.compute.weight, weight.read),
+            (self.compute.param, param.read),
+            (self.load.weight, weight.write),
+            (self.load.param, param.write),
+        ):
+            wiring.connect(m, user, port)
+        m.d.comb += self.compute.act.eq(act.read_data)
 
-        engines = {Opcode.LOAD: load, Opcode.COMPUTE: compute, Opcode.STORE: store}
-        fetched = {
-            Opcode.LOAD: fetch.load,
-            Opcode.COMPUTE: fetch.compute,
-            Opcode.STORE: fetch.store,
-        }
-        completed = {
-            opcode: Signal(16, name=f"completed_{opcode.name.lower()}") for opcode in ENGINES
-        }
-        idle = Signal(len(ENGINES))
-        for index, opcode in enumerate(ENGINES):
-            engine = engines[opcode]
-            queue = StreamFifo(queued_layout(opcode), QUEUED_COMMANDS)
-            m.submodules[f"queue_{opcode.name.lower()}"] = queue
-            wiring.connect(m, fetched[opcode], queue.i)
-            head = queue.o.p.head
-            # Which counts are behind what the command waits for, modulo 2**16. What has been
-            # reached stays so until the command leaves.
-            behind = []
-            for other in ENGINES:
-                name = other.name.lower()
-                number, wait = completed[other], head[f"wait_{name}"]
-                # The difference's highest bit; below it, a borrow.
-                comparison = Comparison(bits=len(number))
-                m.submodules[f"compare_{opcode.name.lower()}_{name}"] = comparison
-                m.d.comb += [comparison.a.eq(wait[:-1]), comparison.b.eq(number[:-1])]
-                behind.append(number[-1] ^ wait[-1] ^ comparison.result)
-            reached = Signal(len(behind), name=f"reached_{opcode.name.lower()}")
-            leaves = Signal(name=f"leaves_{opcode.name.lower()}")
-            m.d.comb += [
-                engine.command.payload.eq(queue.o.p.body),
-                engine.command.valid.eq(reached.all()),
-                leaves.eq(engine.command.ready & reached.all()),
-                queue.o.ready.eq(leaves),
-                idle[index].eq(queue.empty & ~engine.busy),
-            ]
-            m.d.sync += reached.eq(Mux(queue.o.valid & ~leaves, ~Cat(behind), 0))
-            m.d.sync += completed[opcode].eq(completed[opcode] + engine.done)
-            with m.If(self.start):
-                m.d.sync += completed[opcode].eq(0)
-            if opcode is Opcode.COMPUTE:
-                under_way = StreamFifo(9, engine.commands_under_way)
-                m.submodules.layers = under_way
-                m.d.comb += [
-                    stalls.walking.eq(~engine.command.ready),
-                    stalls.queued.eq(queue.o.valid),
-                    stalls.wait_load.eq(behind[0]),
-                    stalls.wait_compute.eq(behind[1]),
-                    stalls.wait_store.eq(behind[2]),
-                    under_way.i.payload.eq(Cat(head.layer[:8], head.layer_end[0])),
-                    under_way.i.valid.eq(leaves),
-                    under_way.o.ready.eq(engine.done),
-                    self.layer.eq(under_way.o.payload[:8]),
-                    self.layer_done.eq(engine.done & under_way.o.payload[8]),
-                ]
-
+    def _connect_buses(self, m: Module) -> None:
+        fetch, load, store = self.fetch, self.load, self.store
+        wiring.connect(m, fetch.request, wiring.flipped(self.fetch_request))
+        wiring.connect(m, wiring.flipped(self.fetch_data), fetch.data)
+        wiring.connect(m, load.request, wiring.flipped(self.load_request))
+        wiring.connect(m, wiring.flipped(self.load_data), load.data)
+        wiring.connect(m, store.request, wiring.flipped(self.store_request))
+        wiring.connect(m, store.data, wiring.flipped(self.store_data))
         m.d.comb += [
             fetch.start.eq(self.start),
             fetch.base.eq(self.bases[Region.PROGRAM]),
@@ -154,47 +127,94 @@ class Core(Component):
             load.bases.eq(self.bases),
             store.bases.eq(self.bases),
             store.request_done.eq(self.store_done),
-            self.load_busy.eq(load.busy),
-            self.compute_busy.eq(compute.busy),
-            self.store_busy.eq(store.busy),
-            stalls.step.eq(compute.step),
-            stalls.held.eq(compute.held),
-            stalls.full_load.eq(fetch.load.valid & ~fetch.load.ready),
-            stalls.full_store.eq(fetch.store.valid & ~fetch.store.ready),
-            stalls.storing.eq(~idle[ENGINES.index(Opcode.STORE)]),
-            self.stepping.eq(stalls.stepping),
-            self.stalls.eq(stalls.stalls),
         ]
-        wiring.connect(m, fetch.request, wiring.flipped(self.fetch_request))
-        wiring.connect(m, wiring.flipped(self.fetch_data), fetch.data)
-        wiring.connect(m, load.request, wiring.flipped(self.load_request))
-        wiring.connect(m, wiring.flipped(self.load_data), load.data)
-        wiring.connect(m, store.request, wiring.flipped(self.store_request))
-        wiring.connect(m, store.data, wiring.flipped(self.store_data))
 
-        # The last commands may still be on their way into a queue or an engine when the END comes.
+    def _queue_commands(self, m: Module) -> None:
+        """Commands wait in their engine's queue, first for those of other engines."""
+        self.completed = {
+            opcode: Signal(16, name=f"completed_{opcode.name.lower()}") for opcode in ENGINES
+        }
+        self.idle = Signal(len(ENGINES))
+        for index, opcode in enumerate(ENGINES):
+            name = opcode.name.lower()
+            engine = getattr(self, name)
+            queue = StreamFifo(queued_layout(opcode), QUEUED_COMMANDS)
+            m.submodules[f"queue_{name}"] = queue
+            wiring.connect(m, getattr(self.fetch, name), queue.i)
+            behind = self._behind(m, name, queue.o.p.head)
+            # What has been reached stays so until the command leaves.
+            reached = Signal(len(behind), name=f"reached_{name}")
+            leaves = Signal(name=f"leaves_{name}")
+            m.d.comb += [
+                engine.command.payload.eq(queue.o.p.body),
+                engine.command.valid.eq(reached.all()),
+                leaves.eq(engine.command.ready & reached.all()),
+                queue.o.ready.eq(leaves),
+                self.idle[index].eq(queue.empty & ~engine.busy),
+            ]
+            m.d.sync += reached.eq(Mux(queue.o.valid & ~leaves, ~Cat(behind), 0))
+            completed = self.completed[opcode]
+            m.d.sync += completed.eq(completed + engine.done)
+            with m.If(self.start):
+                m.d.sync += completed.eq(0)
+            if opcode is Opcode.COMPUTE:
+                self._stamp_layers(m, queue.o.p.head, leaves)
+                self._explain_stalls(m, queue, behind)
+
+    def _behind(self, m: Module, name: str, head: data.View) -> list[Value]:
+        """Which engines' counts are behind what a command waits for, modulo 2**16."""
+        behind = []
+        for other in ENGINES:
+            number, wait = self.completed[other], head[f"wait_{other.name.lower()}"]
+            # The difference's highest bit; below it, a borrow.
+            comparison = Comparison(bits=len(number))
+            m.submodules[f"compare_{name}_{other.name.lower()}"] = comparison
+            m.d.comb += [comparison.a.eq(wait[:-1]), comparison.b.eq(number[:-1])]
+            behind.append(number[-1] ^ wait[-1] ^ comparison.result)
+        return behind
+
+    def _stamp_layers(self, m: Module, head: data.View, leaves: Signal) -> None:
+        """The layers of the commands that the compute engine has, up to their completion."""
+        layout = data.StructLayout({"layer": 8, "end": 1})
+        layers = StreamFifo(layout, self.compute.commands_under_way)
+        m.submodules.layers = layers
+        m.d.comb += [
+            layers.i.p.layer.eq(head.layer),
+            layers.i.p.end.eq(head.layer_end),
+            layers.i.valid.eq(leaves),
+            layers.o.ready.eq(self.compute.done),
+            self.layer.eq(layers.o.p.layer),
+            self.layer_done.eq(self.compute.done & layers.o.p.end),
+        ]
+
+    def _explain_stalls(self, m: Module, queue: StreamFifo, behind: list[Value]) -> None:
+        causes, fetch = self.stall_causes, self.fetch
+        m.d.comb += [
+            causes.step.eq(self.compute.step),
+            causes.held.eq(self.compute.held),
+            causes.walking.eq(~self.compute.command.ready),
+            causes.queued.eq(queue.o.valid),
+            causes.wait_load.eq(behind[ENGINES.index(Opcode.LOAD)]),
+            causes.wait_compute.eq(behind[ENGINES.index(Opcode.COMPUTE)]),
+            causes.wait_store.eq(behind[ENGINES.index(Opcode.STORE)]),
+            causes.full_load.eq(fetch.load.valid & ~fetch.load.ready),
+            causes.full_store.eq(fetch.store.valid & ~fetch.store.ready),
+            causes.storing.eq(~self.idle[ENGINES.index(Opcode.STORE)]),
+        ]
+
+    def _end(self, m: Module) -> None:
+        """The program's end.
+
+        The last commands may still be on their way into a queue or an engine when the END comes.
+        """
         ended = Signal()
         settle = Signal(3)
-        m.d.comb += [stalls.ended.eq(ended), self.done.eq(ended & settle.all())]
-        with m.If(fetch.end):
+        m.d.comb += [self.stall_causes.ended.eq(ended), self.done.eq(ended & settle.all())]
+        with m.If(self.fetch.end):
             m.d.sync += ended.eq(1)
-        with m.If(~ended | fetch.busy | ~idle.all()):
+        with m.If(~ended | self.fetch.busy | ~self.idle.all()):
             m.d.sync += settle.eq(0)
         with m.Else():
             m.d.sync += settle.eq((settle << 1) | 1)
         with m.If(self.done | self.start):
             m.d.sync += [ended.eq(0), settle.eq(0)]
-
-        for user, port in (
-            (compute.act_read, act.read),
-            (compute.act_drain, act.drain),
-            (load.act, act.load),
-            (store.act, act.store),
-            (compute.weight, weight.read),
-            (compute.param, param.read),
-            (load.weight, weight.write),
-            (load.param, param.write),
-        ):
-            wiring.connect(m, user, port)
-        m.d.comb += compute.act.eq(act.read_data)
-        return m

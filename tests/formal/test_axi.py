@@ -211,7 +211,7 @@ def mutated(monkeypatch, file, old, new):
 READER_MUTANTS = {
     "withdrawn": ("read_dma", "with m.If(axi.arready):", "with m.If(1):"),
     "unstable": ("read_dma", "(axi.arready | ~axi.arvalid) & may_issue", "may_issue"),
-    "outstanding": ("read_dma", "(bursts != self.outstanding)", "(bursts != 3)"),
+    "outstanding": ("bursts", "(bursts != outstanding)", "(bursts != 3)"),
     "cancelled": ("read_dma", "issue.eq(splitter.burst.valid & ~self.cancel)",
                   "issue.eq(splitter.burst.valid)"),
     "page": ("bursts", "to_boundary.eq(to_go)", "to_boundary.eq(self.burst_beats)"),
@@ -223,7 +223,7 @@ READER_MUTANTS = {
 WRITER_MUTANTS = {
     "withdrawn": ("write_dma", "with m.If(axi.awready):", "with m.If(1):"),
     "unstable": ("write_dma", "(axi.awready | ~axi.awvalid) & may_issue", "may_issue"),
-    "outstanding": ("write_dma", "(bursts != self.outstanding)", "(bursts != 3)"),
+    "outstanding": ("bursts", "(bursts != outstanding)", "(bursts != 3)"),
     "cancelled": ("write_dma", "issue.eq(splitter.burst.valid & enough & ~self.cancel)",
                   "issue.eq(splitter.burst.valid & enough)"),
     "data withdrawn": ("write_dma", "axi.wvalid.eq(skid.o.valid)",

@@ -1,16 +1,24 @@
 """Cuts a request for many beats into AXI bursts."""
 
 from amaranth.hdl import Cat, Const, Module, Signal, Value
-from amaranth.lib import data, stream
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.rtl.axi.bus import PAGE_BYTES, beat_bytes
 from hw.rtl.cells.choice import Choice
 from hw.rtl.cells.comparison import Comparison
-from hw.rtl.cells.counting import incremented
+from hw.rtl.cells.counting import incremented, stepped
 from hw.rtl.component import Component
 
-__all__ = ["BurstSplitter", "burst_layout", "check_widths", "page_bits", "request_layout"]
+__all__ = [
+    "BurstSplitter",
+    "burst_layout",
+    "check_widths",
+    "connect_splitter",
+    "count_bursts",
+    "page_bits",
+    "request_layout",
+]
 
 _PAGE_SHIFT = PAGE_BYTES.bit_length() - 1
 
@@ -186,6 +194,32 @@ class BurstSplitter(Component):
             comparison.value.eq(1),
         ]
         return comparison.result
+
+
+def connect_splitter(m: Module, user: wiring.PureInterface, splitter: BurstSplitter) -> None:
+    """Connects what a reader or writer passes on: requests, window, offset, cancellation."""
+    m.d.comb += [
+        splitter.request.payload.eq(user.request.payload),
+        splitter.request.valid.eq(user.request.valid),
+        user.request.ready.eq(splitter.request.ready),
+        splitter.cancel.eq(user.cancel),
+        splitter.window_first.eq(user.window_first),
+        splitter.window_last.eq(user.window_last),
+        splitter.offset.eq(user.offset),
+        user.outside.eq(splitter.outside),
+        user.outside_address.eq(splitter.outside_address),
+    ]
+
+
+def count_bursts(m: Module, outstanding: int, issue: Value, retire: Value) -> tuple[Signal, Signal]:
+    """Bursts that were issued and did not retire, and whether there may be another one."""
+    bursts = Signal(range(outstanding + 1))
+    may_issue = Signal(init=1)
+    m.d.sync += [
+        bursts.eq(stepped(bursts, issue, retire)),
+        may_issue.eq((bursts < outstanding - 1) | retire | ((bursts != outstanding) & ~issue)),
+    ]
+    return bursts, may_issue
 
 
 def check_widths(address_width: int, data_width: int, length_width: int, burst_beats: int) -> None:

@@ -5,9 +5,15 @@ from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.timing import BURST_BEATS
-from hw.rtl.axi.bursts import BurstSplitter, check_widths, page_bits, request_layout
+from hw.rtl.axi.bursts import (
+    BurstSplitter,
+    check_widths,
+    connect_splitter,
+    count_bursts,
+    page_bits,
+    request_layout,
+)
 from hw.rtl.axi.bus import CACHE_NORMAL, AxiReadSignature, Burst, beat_bytes
-from hw.rtl.cells.counting import stepped
 from hw.rtl.component import Component
 from hw.rtl.stream.fifo import StreamFifo
 
@@ -104,48 +110,37 @@ class AxiReader(Component):
 
     def build(self) -> Module:
         m = Module()
-        axi = self.axi
-        beat_layout = data.StructLayout(
-            {"data": self.data_width, "last": 1, "error": 1, "burst_end": 1}
-        )
         splitter = BurstSplitter(
             address_width=self.address_width,
             data_width=self.data_width,
             length_width=self.length_width,
             burst_beats=self.burst_beats,
         )
-        m.submodules.splitter = splitter
-        buffer = StreamFifo(beat_layout, max(3, self.outstanding * self.burst_beats))
-        m.submodules.buffer = buffer
         # For each burst under way: whether it is the last of its request, and its address.
         ends = StreamFifo(
             data.StructLayout({"last": 1, "address": self.address_width}),
             max(3, self.outstanding),
         )
-        m.submodules.ends = ends
-
-        # Bursts that have been issued and whose last beat has not left the buffer.
-        bursts = Signal(range(self.outstanding + 1))
-        issue = Signal()
-        retire = Signal()
-        may_issue = Signal(init=1)
-        m.d.sync += [
-            bursts.eq(stepped(bursts, issue, retire)),
-            may_issue.eq(
-                (bursts < self.outstanding - 1) | retire | ((bursts != self.outstanding) & ~issue)
-            ),
-        ]
-
+        m.submodules.splitter, m.submodules.ends = splitter, ends
+        connect_splitter(m, self, splitter)
+        # A burst counts until its last beat has left the buffer.
+        issue, retire = Signal(), Signal()
+        bursts, may_issue = count_bursts(m, self.outstanding, issue, retire)
+        self._ask(m, splitter, issue, may_issue)
         m.d.comb += [
-            splitter.request.payload.eq(self.request.payload),
-            splitter.request.valid.eq(self.request.valid),
-            self.request.ready.eq(splitter.request.ready),
-            splitter.cancel.eq(self.cancel),
-            splitter.window_first.eq(self.window_first),
-            splitter.window_last.eq(self.window_last),
-            splitter.offset.eq(self.offset),
-            self.outside.eq(splitter.outside),
-            self.outside_address.eq(splitter.outside_address),
+            # Never full: it has entries for all bursts.
+            ends.i.valid.eq(issue),
+            ends.i.p.last.eq(splitter.burst.p.last),
+            ends.i.p.address.eq(splitter.burst.p.address),
+            self.busy.eq(splitter.busy | (bursts != 0)),
+        ]
+        self._take(m, ends, retire)
+        return m
+
+    def _ask(self, m: Module, splitter: BurstSplitter, issue: Signal, may_issue: Signal) -> None:
+        """The offered burst on AR."""
+        axi, burst = self.axi, splitter.burst
+        m.d.comb += [
             axi.arid.eq(0),
             axi.arsize.eq(beat_bytes(self.data_width).bit_length() - 1),
             axi.arburst.eq(Burst.INCR),
@@ -159,18 +154,15 @@ class AxiReader(Component):
                 splitter.burst.ready.eq(1),
                 issue.eq(splitter.burst.valid & ~self.cancel),
             ]
-            m.d.data += [
-                axi.araddr.eq(splitter.burst.p.address),
-                axi.arlen.eq(splitter.burst.p.length),
-            ]
+            m.d.data += [axi.araddr.eq(burst.p.address), axi.arlen.eq(burst.p.length)]
             m.d.sync += axi.arvalid.eq(issue)
-        m.d.comb += [
-            # Never full: it has entries for all bursts.
-            ends.i.valid.eq(issue),
-            ends.i.p.last.eq(splitter.burst.p.last),
-            ends.i.p.address.eq(splitter.burst.p.address),
-        ]
 
+    def _take(self, m: Module, ends: StreamFifo, retire: Signal) -> None:
+        """Beats into the buffer and out of it; while cancelling they are dropped."""
+        axi = self.axi
+        layout = data.StructLayout({"data": self.data_width, "last": 1, "error": 1, "burst_end": 1})
+        buffer = StreamFifo(layout, max(3, self.outstanding * self.burst_beats))
+        m.submodules.buffer = buffer
         error = axi.rresp[1]
         m.d.comb += [
             axi.rready.eq(1),
@@ -186,13 +178,9 @@ class AxiReader(Component):
             self.data.valid.eq(buffer.o.valid & ~self.cancel),
             buffer.o.ready.eq(self.data.ready | self.cancel),
             retire.eq(buffer.o.valid & buffer.o.ready & buffer.o.p.burst_end),
-            self.busy.eq(splitter.busy | (bursts != 0)),
         ]
-        m.d.sync += [
-            self.error.eq(axi.rvalid & error),
-        ]
+        m.d.sync += self.error.eq(axi.rvalid & error)
         m.d.data += [
             self.error_response.eq(axi.rresp),
             self.error_address.eq(ends.o.p.address),
         ]
-        return m

@@ -5,9 +5,16 @@ from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.timing import BURST_BEATS
-from hw.rtl.axi.bursts import BurstSplitter, check_widths, page_bits, request_layout
+from hw.rtl.axi.bursts import (
+    BurstSplitter,
+    check_widths,
+    connect_splitter,
+    count_bursts,
+    page_bits,
+    request_layout,
+)
 from hw.rtl.axi.bus import CACHE_NORMAL, AxiWriteSignature, Burst, beat_bytes
-from hw.rtl.cells.counting import incremented, stepped
+from hw.rtl.cells.counting import incremented
 from hw.rtl.component import Component
 from hw.rtl.stream.fifo import StreamFifo
 from hw.rtl.stream.skid import SkidBuffer
@@ -103,53 +110,67 @@ class AxiWriter(Component):
 
     def build(self) -> Module:
         m = Module()
-        axi = self.axi
         splitter = BurstSplitter(
             address_width=self.address_width,
             data_width=self.data_width,
             length_width=self.length_width,
             burst_beats=self.burst_beats,
         )
-        m.submodules.splitter = splitter
         buffer = StreamFifo(self.data_width, max(4, 2 * self.burst_beats))
-        m.submodules.buffer = buffer
         # Bursts that have been announced and whose data has not been sent: beats less one, and
         # whether that is none.
         lengths = StreamFifo(
             data.StructLayout({"length": 8, "single": 1}), max(3, self.outstanding)
         )
-        m.submodules.lengths = lengths
         # For each burst without its response: whether it is the last of its request, and its
         # address.
         ends = StreamFifo(
             data.StructLayout({"last": 1, "address": self.address_width}),
             max(3, self.outstanding),
         )
-        m.submodules.ends = ends
-        skid = SkidBuffer(data.StructLayout({"data": self.data_width, "last": 1}))
-        m.submodules.skid = skid
-
-        # Bursts that have been announced and have no response yet.
-        bursts = Signal(range(self.outstanding + 1))
-        issue = Signal()
-        answered = Signal()
-        may_issue = Signal(init=1)
-        m.d.sync += [
-            bursts.eq(stepped(bursts, issue, answered)),
-            may_issue.eq(
-                (bursts < self.outstanding - 1) | answered | ((bursts != self.outstanding) & ~issue)
-            ),
+        m.submodules.splitter, m.submodules.buffer = splitter, buffer
+        m.submodules.lengths, m.submodules.ends = lengths, ends
+        connect_splitter(m, self, splitter)
+        issue, answered, dropped = Signal(), Signal(), Signal()
+        bursts, may_issue = count_bursts(m, self.outstanding, issue, answered)
+        unclaimed, enough = self._claim(m, splitter, buffer, issue, dropped)
+        self._announce(m, splitter, issue, may_issue, enough)
+        m.d.comb += [
+            # Neither can be full: they have entries for all bursts.
+            lengths.i.valid.eq(issue),
+            lengths.i.p.length.eq(splitter.burst.p.length),
+            lengths.i.p.single.eq(splitter.burst.p.length == 0),
+            ends.i.valid.eq(issue),
+            ends.i.p.last.eq(splitter.burst.p.last),
+            ends.i.p.address.eq(splitter.burst.p.address),
         ]
+        self._send(m, buffer, lengths, dropped)
+        self._take_responses(m, ends, answered)
+        m.d.comb += self.busy.eq(splitter.busy | (bursts != 0) | (self.cancel & (unclaimed != 0)))
+        return m
 
-        # Beats in the buffer that belong to no announced burst, and whether these are enough for
-        # the offered one. Only announcing makes them fewer: what was enough stays so until then.
+    def _claim(
+        self,
+        m: Module,
+        splitter: BurstSplitter,
+        buffer: StreamFifo,
+        issue: Signal,
+        dropped: Signal,
+    ) -> tuple[Signal, Signal]:
+        """Beats in the buffer that belong to no announced burst; whether they make up the offered.
+
+        Only announcing makes them fewer: what was enough stays so until then. While cancelling,
+        data is accepted and dropped.
+        """
         unclaimed = Signal(range(buffer.depth + 1))
-        enough = Signal()
-        accepted = Signal()
-        dropped = Signal()
+        enough, accepted = Signal(), Signal()
         removed = Signal(len(unclaimed))
         length = Signal(max(8, len(unclaimed)))
         m.d.comb += [
+            buffer.i.payload.eq(self.data.payload),
+            buffer.i.valid.eq(self.data.valid & ~self.cancel),
+            self.data.ready.eq(buffer.i.ready | self.cancel),
+            accepted.eq(buffer.i.valid & buffer.i.ready),
             length.eq(splitter.burst.p.length),
             removed.eq(Mux(issue, ~length, dropped.replicate(len(removed)))),
         ]
@@ -158,17 +179,14 @@ class AxiWriter(Component):
             unclaimed.eq((Cat(1, unclaimed) + Cat(accepted, removed))[1:]),
             enough.eq(splitter.burst.valid & (unclaimed > splitter.burst.p.length) & ~issue),
         ]
+        return unclaimed, enough
 
+    def _announce(
+        self, m: Module, splitter: BurstSplitter, issue: Signal, may_issue: Signal, enough: Signal
+    ) -> None:
+        """The offered burst on AW, once all its data is there."""
+        axi, burst = self.axi, splitter.burst
         m.d.comb += [
-            splitter.request.payload.eq(self.request.payload),
-            splitter.request.valid.eq(self.request.valid),
-            self.request.ready.eq(splitter.request.ready),
-            splitter.cancel.eq(self.cancel),
-            splitter.window_first.eq(self.window_first),
-            splitter.window_last.eq(self.window_last),
-            splitter.offset.eq(self.offset),
-            self.outside.eq(splitter.outside),
-            self.outside_address.eq(splitter.outside_address),
             axi.awid.eq(0),
             axi.awsize.eq(beat_bytes(self.data_width).bit_length() - 1),
             axi.awburst.eq(Burst.INCR),
@@ -182,30 +200,14 @@ class AxiWriter(Component):
                 splitter.burst.ready.eq(enough | self.cancel),
                 issue.eq(splitter.burst.valid & enough & ~self.cancel),
             ]
-            m.d.data += [
-                axi.awaddr.eq(splitter.burst.p.address),
-                axi.awlen.eq(splitter.burst.p.length),
-            ]
+            m.d.data += [axi.awaddr.eq(burst.p.address), axi.awlen.eq(burst.p.length)]
             m.d.sync += axi.awvalid.eq(issue)
-        m.d.comb += [
-            # Neither can be full: they have entries for all bursts.
-            lengths.i.valid.eq(issue),
-            lengths.i.p.length.eq(splitter.burst.p.length),
-            lengths.i.p.single.eq(splitter.burst.p.length == 0),
-            ends.i.valid.eq(issue),
-            ends.i.p.last.eq(splitter.burst.p.last),
-            ends.i.p.address.eq(splitter.burst.p.address),
-        ]
 
-        # Data in; while cancelling, it is accepted and dropped.
-        m.d.comb += [
-            buffer.i.payload.eq(self.data.payload),
-            buffer.i.valid.eq(self.data.valid & ~self.cancel),
-            self.data.ready.eq(buffer.i.ready | self.cancel),
-            accepted.eq(buffer.i.valid & buffer.i.ready),
-        ]
-
-        # Data out: beats of announced bursts only.
+    def _send(self, m: Module, buffer: StreamFifo, lengths: StreamFifo, dropped: Signal) -> None:
+        """Beats of announced bursts, and of no others."""
+        axi = self.axi
+        skid = SkidBuffer(data.StructLayout({"data": self.data_width, "last": 1}))
+        m.submodules.skid = skid
         sent, following = Signal(8), Signal(8)
         # Whether the next beat is a burst's first, and whether it is the last if it is not.
         first, ends_burst = Signal(init=1), Signal()
@@ -232,12 +234,9 @@ class AxiWriter(Component):
             with m.Else():
                 m.d.sync += sent.eq(following)
 
-        m.d.comb += [
-            axi.bready.eq(1),
-            answered.eq(axi.bvalid),
-            ends.o.ready.eq(axi.bvalid),
-            self.busy.eq(splitter.busy | (bursts != 0) | (self.cancel & (unclaimed != 0))),
-        ]
+    def _take_responses(self, m: Module, ends: StreamFifo, answered: Signal) -> None:
+        axi = self.axi
+        m.d.comb += [axi.bready.eq(1), answered.eq(axi.bvalid), ends.o.ready.eq(axi.bvalid)]
         m.d.sync += [
             self.done.eq(axi.bvalid & ends.o.p.last),
             self.error.eq(axi.bvalid & axi.bresp[1]),
@@ -246,4 +245,3 @@ class AxiWriter(Component):
             self.error_response.eq(axi.bresp),
             self.error_address.eq(ends.o.p.address),
         ]
-        return m

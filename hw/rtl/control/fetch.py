@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from amaranth.hdl import Cat, Module, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -87,90 +87,95 @@ class CommandFetch(Component):
         # Room for all that is asked for: a descriptor that waits for its queue must not hold up
         # the loads behind it, which may be what the queue is waiting for.
         buffer = StreamFifo(c.axi_beat_bits, max(3, DESCRIPTORS_AHEAD * beats))
-        m.submodules.buffer = buffer
         packer = Packer(c.axi_beat_bits, beats)
-        m.submodules.packer = packer
-
-        # Request: as many as there are descriptors, one ahead of the one in hand.
-        unrequested = Signal(16)
-        fetching = Signal()
-        ahead = Signal(range(DESCRIPTORS_AHEAD + 1))
-        taken = Signal()
-        asked = Signal()
-        # Half an address is added in one cycle, the carry to the other half in the next.
-        half = c.axi_address_width // 2
-        address = self.request.p.address
-        carry = Signal()
-        m.d.comb += [
-            self.request.p.beats.eq(beats),
-            asked.eq(self.request.valid & self.request.ready),
-        ]
-        m.d.sync += [
-            ahead.eq(stepped(ahead, asked, taken)),
-            carry.eq(0),
-        ]
-        with m.If(asked):
-            m.d.sync += [
-                Cat(address[:half], carry).eq(address[:half] + DESCRIPTOR_BYTES // c.axi_ports),
-                unrequested.eq(unrequested - 1),
-                self.request.valid.eq(0),
-            ]
-        # No request follows another in the next cycle: `carry` comes first.
-        with m.Elif(fetching & (ahead != DESCRIPTORS_AHEAD) & (unrequested != 0)):
-            m.d.sync += self.request.valid.eq(1)
-        with m.If(carry):
-            m.d.sync += address[half:].eq(address[half:] + 1)
-
-        # Receive: sum up 32-bit words beat by beat.
-        total = Signal(32)
-        count = Signal(range(max(2, beats)))
-        words = [buffer.o.payload.word_select(i, 32) for i in range(c.axi_beat_bits // 32)]
-        stages = sum_stages(len(words))
-        for stage in range(stages):
-            sums = []
-            for index, first in enumerate(range(0, len(words), CHECKSUM_WORDS)):
-                summed = Signal(32, name=f"summed_{stage}_{index}")
-                m.d.data += summed.eq(
-                    _sum(m, f"sum_{stage}_{index}", words[first : first + CHECKSUM_WORDS])
-                )
-                sums.append(summed)
-            words = sums
-        (beat_sum,) = words
+        m.submodules.buffer, m.submodules.packer = buffer, packer
+        wiring.connect(m, buffer.o, packer.i)
         m.d.comb += [
             buffer.i.payload.eq(self.data.p.data),
             buffer.i.valid.eq(self.data.valid),
             self.data.ready.eq(buffer.i.ready),
         ]
-        wiring.connect(m, buffer.o, packer.i)
-        accepted = Signal()
-        m.d.comb += accepted.eq(packer.i.valid & packer.i.ready)
-        beat_taken, beat_first = delayed(
-            m, ("beat_taken", "beat_first"), (accepted, count == 0), stages
-        )
-        with m.If(accepted):
-            with m.If(count == beats - 1):
-                m.d.sync += count.eq(0)
-            with m.Else():
-                m.d.sync += count.eq(count + 1)
-        with m.If(beat_taken):
-            with m.If(beat_first):
-                m.d.data += total.eq(beat_sum)
-            with m.Else():
-                m.d.data += total.eq(total + beat_sum)
+        state = _State()
+        self._ask(m, state, beats)
+        self._add_up(m, state, packer.i, beats)
+        self._hand_on(m, state, packer.o)
+        with m.If(self.start):
+            m.d.sync += [
+                state.fetching.eq(1),
+                state.unrequested.eq(self.length),
+                state.handed.eq(0),
+                state.unhanded.eq(self.length),
+            ]
+            m.d.data += self.request.p.address.eq(self.base)
+        return m
 
-        # Hand on. The sum is complete a cycle after the packer's word, or later by further stages.
-        head = data.View(data.StructLayout(HEAD), packer.o.payload[: sum(HEAD.values())])
-        streams = {Opcode.LOAD: self.load, Opcode.COMPUTE: self.compute, Opcode.STORE: self.store}
-        for opcode, queue in streams.items():
-            m.d.comb += queue.payload.eq(packer.o.payload[: queued_layout(opcode).size])
-        handed, unhanded = Signal(16), Signal(16)
-        last = Signal()
-        # The descriptor's opcode, decoded while its sum is compared.
-        is_opcode = Signal(len(Opcode))
-        m.d.comb += [self.index.eq(handed), self.busy.eq(fetching | (ahead != 0))]
+    def _ask(self, m: Module, s: "_State", beats: int) -> None:
+        """As many requests as there are descriptors, one ahead of the one in hand.
+
+        Half an address is added in one cycle, the carry to the other half in the next.
+        """
+        half = self.config.axi_address_width // 2
+        address = self.request.p.address
+        asked, carry = Signal(), Signal()
+        m.d.comb += [
+            self.request.p.beats.eq(beats),
+            asked.eq(self.request.valid & self.request.ready),
+        ]
+        m.d.sync += [s.ahead.eq(stepped(s.ahead, asked, s.taken)), carry.eq(0)]
+        with m.If(asked):
+            total = address[:half] + DESCRIPTOR_BYTES // self.config.axi_ports
+            m.d.data += address[:half].eq(total)
+            m.d.sync += [
+                carry.eq(total[half]),
+                s.unrequested.eq(s.unrequested - 1),
+                self.request.valid.eq(0),
+            ]
+        # No request follows another in the next cycle: `carry` comes first.
+        with m.Elif(s.fetching & (s.ahead != DESCRIPTORS_AHEAD) & (s.unrequested != 0)):
+            m.d.sync += self.request.valid.eq(1)
+        with m.If(carry):
+            m.d.data += address[half:].eq(address[half:] + 1)
+
+    def _add_up(self, m: Module, s: "_State", beat: wiring.PureInterface, beats: int) -> None:
+        """The sum of a descriptor's 32-bit words, beat by beat."""
+        count = Signal(range(max(2, beats)))
+        layout = data.ArrayLayout(32, self.config.axi_beat_bits // 32)
+        view = data.View(layout, beat.payload)
+        words: list[Value] = [view[i] for i in range(layout.length)]
+        for stage in range(sum_stages(layout.length)):
+            sums = []
+            for index, first in enumerate(range(0, len(words), CHECKSUM_WORDS)):
+                summed = Signal(32, name=f"summed_{stage}_{index}")
+                some = words[first : first + CHECKSUM_WORDS]
+                m.d.data += summed.eq(_sum(m, f"sum_{stage}_{index}", some))
+                sums.append(summed)
+            words = sums
+        (beat_sum,) = words
+        accepted = Signal()
+        m.d.comb += accepted.eq(beat.valid & beat.ready)
+        names, flags = ("beat_taken", "beat_first"), (accepted, count == 0)
+        beat_taken, beat_first = delayed(m, names, flags, sum_stages(layout.length))
+        with m.If(accepted):
+            m.d.sync += count.eq(Mux(count == beats - 1, 0, count + 1))
+        with m.If(beat_taken):
+            m.d.data += s.total.eq(Mux(beat_first, beat_sum, s.total + beat_sum))
+
+    def _hand_on(self, m: Module, s: "_State", descriptor: wiring.PureInterface) -> None:
+        """Checks a descriptor and offers it to its queue.
+
+        The sum is complete a cycle after the packer's word, or later by further stages.
+        """
+        head = data.View(data.StructLayout(HEAD), descriptor.payload[: sum(HEAD.values())])
+        for opcode, queue in self._queues().items():
+            m.d.comb += queue.payload.eq(descriptor.payload[: queued_layout(opcode).size])
+        m.d.comb += [
+            self.index.eq(s.handed),
+            self.busy.eq(s.fetching | (s.ahead != 0)),
+        ]
+        stages = sum_stages(self.config.axi_beat_bits // 32)
         with m.FSM():
             names = [*(f"SUM {stage}" for stage in range(1, stages)), "CHECK"]
-            with m.State("WAIT"), m.If(packer.o.valid & fetching):
+            with m.State("WAIT"), m.If(descriptor.valid & s.fetching):
                 m.next = names[0]
             for name, following in pairwise(names):
                 with m.State(name):
@@ -178,48 +183,66 @@ class CommandFetch(Component):
             with m.State("CHECK"):
                 m.next = "HAND ON"
                 m.d.data += [
-                    is_opcode.eq(Cat(head.opcode == opcode for opcode in Opcode)),
-                    last.eq(unhanded == 1),
+                    s.is_opcode.eq(Cat(head.opcode == opcode for opcode in Opcode)),
+                    s.last.eq(s.unhanded == 1),
                 ]
-                with m.If(total != CHECKSUM):
+                with m.If(s.total != CHECKSUM):
                     m.d.sync += self.fault.eq(CommandFault.CHECKSUM)
                     m.next = "STOP"
             with m.State("HAND ON"):
-                for opcode, matches in zip(Opcode, is_opcode, strict=True):
-                    if opcode is Opcode.END:
-                        with m.If(matches):
-                            m.d.comb += [self.end.eq(1), taken.eq(1)]
-                            m.next = "STOP"
-                        continue
-                    queue = streams[opcode]
-                    with m.If(matches):
-                        m.d.comb += [queue.valid.eq(1), taken.eq(queue.ready)]
-                        with m.If(queue.ready):
-                            m.next = "WAIT"
-                            m.d.sync += [handed.eq(handed + 1), unhanded.eq(unhanded - 1)]
-                            with m.If(last):
-                                m.d.sync += self.fault.eq(CommandFault.LENGTH)
-                                m.next = "STOP"
-                with m.If(~is_opcode.any()):
-                    m.d.sync += self.fault.eq(CommandFault.OPCODE)
-                    m.next = "STOP"
-                m.d.comb += packer.o.ready.eq(taken)
+                self._offer(m, s)
+                m.d.comb += descriptor.ready.eq(s.taken)
             with m.State("STOP"):
                 # What was asked for beyond the end arrives and is dropped; an offered request
                 # stands until it is taken.
                 m.d.sync += self.fault.eq(CommandFault.NONE)
                 with m.If(~self.request.valid | self.request.ready):
-                    m.d.sync += [fetching.eq(0), self.request.valid.eq(0)]
-                m.d.comb += [packer.o.ready.eq(1), taken.eq(packer.o.valid)]
-                with m.If(~fetching & (ahead == 0)):
+                    m.d.sync += [s.fetching.eq(0), self.request.valid.eq(0)]
+                m.d.comb += [descriptor.ready.eq(1), s.taken.eq(descriptor.valid)]
+                with m.If(~s.fetching & (s.ahead == 0)):
                     m.next = "WAIT"
 
-        with m.If(self.start):
-            m.d.sync += [
-                fetching.eq(1),
-                unrequested.eq(self.length),
-                handed.eq(0),
-                unhanded.eq(self.length),
-                self.request.p.address.eq(self.base),
-            ]
-        return m
+    def _queues(self) -> dict[Opcode, wiring.PureInterface]:
+        return {Opcode.LOAD: self.load, Opcode.COMPUTE: self.compute, Opcode.STORE: self.store}
+
+    def _offer(self, m: Module, s: "_State") -> None:
+        """A descriptor whose sum is right: to its queue, or it is the end, or none at all."""
+        queues = self._queues()
+        for opcode, matches in zip(Opcode, s.is_opcode, strict=True):
+            with m.If(matches):
+                if opcode is Opcode.END:
+                    m.d.comb += [self.end.eq(1), s.taken.eq(1)]
+                    m.next = "STOP"
+                else:
+                    queue = queues[opcode]
+                    m.d.comb += [queue.valid.eq(1), s.taken.eq(queue.ready)]
+                    with m.If(queue.ready):
+                        m.next = "WAIT"
+                        m.d.sync += [s.handed.eq(s.handed + 1), s.unhanded.eq(s.unhanded - 1)]
+                        with m.If(s.last):
+                            m.d.sync += self.fault.eq(CommandFault.LENGTH)
+                            m.next = "STOP"
+        with m.If(~s.is_opcode.any()):
+            m.d.sync += self.fault.eq(CommandFault.OPCODE)
+            m.next = "STOP"
+
+
+class _State:
+    """What the parts of the fetch unit share, in registers."""
+
+    def __init__(self) -> None:
+        #: From the start to an END or a fault.
+        self.fetching = Signal()
+        #: Descriptors that are to be asked for; asked for and not yet taken.
+        self.unrequested = Signal(16)
+        self.ahead = Signal(range(DESCRIPTORS_AHEAD + 1))
+        #: The sum of the words so far.
+        self.total = Signal(32)
+        #: Descriptors that were handed on, and those that were not.
+        self.handed, self.unhanded = Signal(16), Signal(16)
+        #: It is the program's last one.
+        self.last = Signal()
+        #: The descriptor's opcode, decoded while its sum is compared.
+        self.is_opcode = Signal(len(Opcode))
+        #: A descriptor has left (not a register).
+        self.taken = Signal()
