@@ -12,7 +12,13 @@ from nbqnn_train.quant.calibration import calibrate_network, estimate_means
 from nbqnn_train.quant.inputs import Batches, read_inputs
 from nbqnn_train.quant.network import QuantNetwork
 
-__all__ = ["Phases", "QuantizedTraining", "divided_parameters", "parameter_groups"]
+__all__ = [
+    "DividedParameters",
+    "Phases",
+    "QuantizedTraining",
+    "divided_parameters",
+    "parameter_groups",
+]
 
 #: Steps grow by at most this factor while the blend's derivative shrinks.
 _LARGEST_STEP_GROWTH = 1e3

@@ -3,14 +3,16 @@
 A line ``% generated: NAME`` in a page is replaced by what ``NAME`` in :data:`GENERATED` gives.
 """
 
+import builtins
 import dataclasses
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.pycode import ModuleAnalyzer
-from sphinx.util.nodes import make_refnode
+from sphinx.util.nodes import find_pending_xref_condition, make_refnode
 
 __all__ = ["GENERATED", "setup"]
 
@@ -343,6 +345,14 @@ def _unqualified(app: Sphinx, env, node, contnode):
     return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, contnode, chosen)
 
 
+def _drop_builtins(app: Sphinx, doctree) -> None:
+    """Names such as ``bytes`` in signatures are Python's, not our fields of the same name."""
+    for node in list(doctree.findall(pending_xref)):
+        if node.get("refdomain") == "py" and hasattr(builtins, node.get("reftarget", "")):
+            shown = find_pending_xref_condition(node, "resolved") or node
+            node.replace_self(shown.children)
+
+
 def _is_top(domain, name: str) -> bool:
     """Whether a name belongs to a module, and not to a class."""
     return name.rpartition(".")[0] in domain.modules
@@ -351,6 +361,7 @@ def _is_top(domain, name: str) -> bool:
 def setup(app: Sphinx) -> dict:
     """Called by Sphinx."""
     app.connect("autodoc-process-docstring", _docstring)
+    app.connect("doctree-read", _drop_builtins)
     app.connect("missing-reference", _unqualified)
     app.connect("builder-inited", _write_pages)
     app.connect("source-read", _replace)
