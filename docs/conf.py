@@ -56,6 +56,7 @@ python_use_unqualified_type_names = True
 html_theme = "furo"
 html_title = "nbqnn"
 html_show_copyright = False
+html_domain_indices = False  # reference/api lists the modules
 html_static_path = ["static"]
 html_css_files = ["pages.css"]
 html_theme_options = {"top_of_page_buttons": []}
