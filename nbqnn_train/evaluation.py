@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from nbqnn_train.data import load_data
+from nbqnn_train.data.reshaped import in_shape
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.graph.infer import tensor_types
 from nbqnn_train.graph.results import Evaluation
@@ -31,7 +32,5 @@ def evaluate(path: Path, data: str, data_dir: Path | None = None) -> Evaluation:
         subject = load(path)
         shape = tensor_types(subject)[subject.input_nodes[0].name].shape
         count = count_correct_graph
-    images = load_data(data, data_dir).test
-    if images.shape != shape:
-        raise NbqnnError(f"Images must have shape {shape}, not {images.shape}")
+    images = in_shape(load_data(data, data_dir).test, shape)
     return Evaluation(accuracy=count(subject, images) / len(images), images=len(images))

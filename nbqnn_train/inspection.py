@@ -70,10 +70,9 @@ def _inspect_run(path: Path, data: str | None, data_dir: Path | None, against: P
 
 def _batches(data: str, data_dir: Path | None, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
     from nbqnn_train.data import load_data
+    from nbqnn_train.data.reshaped import in_shape
 
-    images = load_data(data, data_dir).test
-    if images.shape != shape:
-        raise NbqnnError(f"Images must have shape {shape}, not {images.shape}")
+    images = in_shape(load_data(data, data_dir).test, shape)
     count = min(len(images), _IMAGES)
     for start in range(0, count, _BATCH):
         yield images.images(slice(start, min(start + _BATCH, count)))

@@ -10,6 +10,7 @@ from hw.boards.registry import find_memory
 from hw.contract.program import Program, load_program
 from hw.model.estimate import estimate_program
 from nbqnn_train.graph import Graph, NbqnnError, load, run, tensor_types
+from nbqnn_train.graph.shapes import same_order
 from nbqnn_train.inputs.meaning import Meaning, meaning_file, read_meaning
 from nbqnn_train.inputs.preparation import Preparation
 from scripts.images import read_images
@@ -208,11 +209,11 @@ def _array(file: Path, shape: tuple[int, ...]) -> np.ndarray:
     x = read_images(file, single=shape)
     if x.shape == shape:
         x = x[None]
-    if x.shape[1:] != shape:
+    if not same_order(x.shape[1:], shape):
         raise NbqnnError(
             f"images {str(file)!r} must have shape (N, {', '.join(map(str, shape))}), not {x.shape}"
         )
-    return x
+    return x.reshape(len(x), *shape)
 
 
 def _vectors(codes: np.ndarray) -> np.ndarray:

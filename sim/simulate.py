@@ -15,6 +15,7 @@ from hw.model.cycles import estimate_cycles
 from hw.model.results import CycleEstimate
 from hw.model.traffic import layer_bytes
 from nbqnn_train.graph import Graph, NbqnnError, run
+from nbqnn_train.graph.shapes import same_order
 from sim.bus import Trace, VerilatedBus
 from sim.design import Design, built_design, generated_design
 from sim.results import FirstDifference, LayerResult, SimulationResult
@@ -172,15 +173,14 @@ def _write_trace(
 def checked_images(program: Program, x: np.ndarray) -> np.ndarray:
     """``x`` as float32. Raises :exc:`NbqnnError` if the network takes images of other shapes.
 
-    A network of vectors (N, F) also takes images of one pixel, (N, F, 1, 1).
+    Axes of length one may be missing or more: a network of vectors (N, F) also takes images of one
+    pixel (N, F, 1, 1), one of series (N, C, L) is a graph of maps (N, C, 1, L).
     """
     x = np.asarray(x, np.float32)
     shape = program.graph.input_nodes[0].shape
-    if len(shape) == 1 and x.shape[1:] == (*shape, 1, 1):
-        x = x.reshape(-1, *shape)
-    if x.shape[1:] != shape:
+    if not same_order(x.shape[1:], shape):
         raise NbqnnError(f"Images must have shape (N, {', '.join(map(str, shape))}), not {x.shape}")
-    return x
+    return x.reshape(len(x), *shape)
 
 
 def compare_images(

@@ -180,9 +180,13 @@ def test_an_interrupted_training_can_be_resumed(nbqnn, monkeypatch, tmp_path):
         outcome = nbqnn(*arguments)
     assert outcome.code == 130
     assert "Traceback" not in outcome.err
+    line = (
+        "nbqnn: interrupted; nbqnn train --out run --resume goes on after its last complete epoch"
+    )
+    assert outcome.err.splitlines()[-1] == line
     assert signal.getsignal(signal.SIGINT) is handler
     assert not (tmp_path / "run" / "result.json").exists()
-    assert nbqnn(*arguments, "--resume").code == 0
+    assert nbqnn("train", "--out", "run", "--resume").code == 0
     assert json.loads((tmp_path / "run" / "result.json").read_text())["epochs"] == 2
 
 

@@ -160,6 +160,45 @@ def test_a_class_in_a_package_is_a_model(nbqnn, files):
     assert f'folder = "{files}"' in (files / "run" / CONFIG).read_text()
 
 
+SERIES = """
+import numpy as np
+from torch import nn
+from nbqnn_train.data import DataSets, ImageSet
+
+def vectors(folder, shape=(16,)):
+    def part(count):
+        x = np.random.default_rng(0).normal(size=(count, *shape)).astype(np.float32)
+        return ImageSet(x, (x.reshape(count, -1).sum(axis=1) > 0).astype(int), 0, 1)
+    return DataSets("numbers", part(64), part(32), shape, 2)
+
+def series(folder): return vectors(folder, (2, 8))
+
+def dense(classes, channels):
+    return nn.Sequential(nn.Linear(channels, 8), nn.ReLU(), nn.Linear(8, classes))
+
+def convolution(classes, channels):
+    return nn.Sequential(
+        nn.Conv1d(channels, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten(),
+        nn.Linear(4, classes),
+    )
+"""
+
+
+@pytest.mark.parametrize(("model", "data"), [("dense", "vectors"), ("convolution", "series")])
+def test_vectors_and_series_go_all_the_way(nbqnn, tmp_path, model, data):
+    (tmp_path / "own_numbers.py").write_text(SERIES)
+    named = ["--data", f"own_numbers.py:{data}"]
+    assert nbqnn(*TRAIN, "--model", f"own_numbers.py:{model}", *named).code == 0
+    assert nbqnn("export", "run", "-o", "graph").code == 0
+    results = []
+    for subject in ("run", "graph"):
+        outcome = nbqnn("evaluate", subject, *named, "--json", "result.json")
+        assert outcome.code == 0, outcome
+        results.append(json.loads((tmp_path / "result.json").read_text()))
+    assert results[0] == results[1]
+    assert nbqnn("inspect", "graph", *named).code == 0
+
+
 def test_weights_are_as_readable_as_other_files(nbqnn, files):
     assert nbqnn(*TRAIN, "--model", "own_net.py:build", "--data", "own_data.py:load").code == 0
     modes = {
