@@ -96,8 +96,7 @@ def _common(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code.
 
-    Bad input is one line on standard error and code 2; an interrupt is 130, with a line that says
-    how to go on where that is known. Other exceptions are
+    Bad input is one line on standard error and code 2; an interrupt is 130. Other exceptions are
     bugs and keep their traceback.
     """
     try:
@@ -117,9 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"this command needs {error.name}, which is not installed; "
             f"remedy: pip install 'nbqnn[{extra}]'"
         )
-    except KeyboardInterrupt as interrupt:
-        if str(interrupt):
-            print("nbqnn:", interrupt, file=sys.stderr)
+    except KeyboardInterrupt:
         return 130
     return code if isinstance(code, int) else 0
 

@@ -14,7 +14,6 @@ from nbqnn_train.graph.shapes import same_order
 from nbqnn_train.inputs.meaning import Meaning, meaning_file, read_meaning
 from nbqnn_train.inputs.preparation import Preparation
 from scripts.images import read_images
-from sim.simulate import compare_images, open_driver
 
 __all__ = ["Given", "predict"]
 
@@ -225,8 +224,13 @@ def _on_accelerator(
     program: Program, x: np.ndarray, progress: Callable[[int, int], None]
 ) -> tuple[np.ndarray, dict]:
     """Outputs of the RTL up to the first image that the interpreter computes otherwise."""
+    # A graph needs no hardware description and no simulator.
+    from sim.design import generated_design
+    from sim.simulate import compare_images, open_driver
+
     memory = find_memory(_MEMORY)
-    bus, driver = open_driver(program, memory.timing(program.config.clock_mhz))
+    verilog = generated_design(program).verilog
+    bus, driver = open_driver(program, verilog, memory.timing(program.config.clock_mhz))
     with bus:
         results, wrong = compare_images(driver, program, x, progress)
     name = program.outputs[0].name
