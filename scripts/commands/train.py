@@ -1,6 +1,5 @@
 """``nbqnn train``: learn a network."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -8,12 +7,10 @@ import typer
 
 from nbqnn_train.learn.options import TrainOptions
 from scripts.commands.generated import with_options
+from scripts.interrupts import saying_how_to_go_on
 from scripts.output import console
 
 __all__ = ["train"]
-
-#: Exit code of what was interrupted.
-_INTERRUPTED = 130
 
 
 @with_options(TrainOptions)
@@ -33,12 +30,8 @@ def train(
     from nbqnn_train.learn.runs import run_config
     from nbqnn_train.learn.training import train as run_training
 
-    try:
+    with saying_how_to_go_on():
         result = run_training(run_config(out, config, given, resume), out, resume=resume)
-    except KeyboardInterrupt as interrupt:
-        if str(interrupt):  # how to go on, where there is a run
-            print("nbqnn:", interrupt, file=sys.stderr)
-        raise typer.Exit(_INTERRUPTED) from None
     if result is not None:  # None in further processes
         console.print(
             f"accuracy {result['accuracy']:.2%} of {result['images']} images "
