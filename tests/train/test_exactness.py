@@ -79,6 +79,7 @@ def test_every_operation(mode, weight_bits, act_bits):
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
+@pytest.mark.timeout(1800 if NIGHTLY else 600)
 def test_random_networks():
     """Networks of every operation, window, width and mode; together they hold every node."""
     seen = set()
