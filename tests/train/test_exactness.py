@@ -11,6 +11,7 @@ from nbqnn_train.convert import QuantConfig, calibrate, convert
 from nbqnn_train.graph import nodes
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.models.shortcut import PaddedShortcut
+from nbqnn_train.quant.reading.training_only import FunctionalDropout
 from tests.nightly import NIGHTLY
 from tests.train.exactness import assert_exact
 from tests.train.random_networks import networks, random_images, randomized
@@ -150,7 +151,7 @@ def test_training_under_the_fold_computes_the_exported_network(mode):
     network = convert(randomized(Everything(), 3), QuantConfig(requant_mode=mode)).double()
     calibrate(network, [x])
     for part in network.modules():
-        if isinstance(part, nn.Dropout):
+        if isinstance(part, nn.Dropout | FunctionalDropout):
             part.p = 0.0
     expected = network.eval()(x)
     network.train()
