@@ -36,7 +36,7 @@ class FixedConvOp(nn.Module):
         self.added = added
         groups = 1 if any(added) else channels
         self.geometry = Geometry(stride, padding, groups=groups)
-        if groups == channels:
+        if not any(added):
             weight = torch.ones(channels, 1, 1, 1)
         else:
             weight = torch.zeros(channels + sum(added), channels, 1, 1)
