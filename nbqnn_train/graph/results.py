@@ -28,6 +28,10 @@ class Result:
         """``kind``, all fields and what is derived; not a field that is None as by default."""
         return _plain(self)
 
+    def __getitem__(self, name: str) -> Any:
+        """A field as its JSON has it; :exc:`KeyError` for a name that is none."""
+        return self.to_json()[name]
+
     @classmethod
     def from_json(cls, content: object) -> Self:
         """The result that :meth:`to_json` wrote. Fields that are unknown are passed over.

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import pytest
 
-from nbqnn_train.graph.results import Result, ResultError
+from nbqnn_train.graph.results import Evaluation, Result, ResultError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,3 +73,10 @@ def test_refused(change, message):
 def test_what_is_no_table(content):
     with pytest.raises(ResultError, match=r"^result must be of kind 'found', not None$"):
         Found.from_json(content)
+
+
+def test_a_field_is_read_as_its_json_has_it():
+    result = Evaluation(accuracy=0.5, images=4)
+    assert (result["kind"], result["accuracy"], result["images"]) == ("evaluate", 0.5, 4)
+    with pytest.raises(KeyError):
+        result["nothing"]
