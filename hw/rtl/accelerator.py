@@ -109,11 +109,12 @@ class Accelerator(Component):
         """The core has a reset of its own; buses and registers outlive it.
 
         It comes out of a register and once more out of one for each part of the core, so it lasts
-        as many cycles longer than ``abort``, in which nothing may start.
+        as many cycles longer than ``abort``, in which nothing may start. Until it has reached all
+        parts they may still ask and send; ``abort`` lasts at least so long.
         """
         resets = Signal(RESET_CYCLES, init=-1)
         m.domains.core = core = ClockDomain(local=True)
-        m.d.sync += resets.eq(Cat(run.abort, resets))
+        m.d.sync += [resets.eq(Cat(run.abort, resets)), run.still.eq(run.abort & resets.all())]
         m.d.comb += [
             core.clk.eq(ClockSignal()),
             core.rst.eq(resets[0]),
@@ -208,10 +209,10 @@ class Accelerator(Component):
         m.d.sync += self.irq.eq((events.done & enabled.done) | (events.error & enabled.error))
 
     def _change_state(self, m: Module, run: "_Run") -> None:
-        """Idle, running, or aborting until the buses are quiet.
+        """Idle, running, or aborting until the buses are quiet and the core is in reset.
 
         A run that reaches its end is ended in the same way: commands may have asked for data that
-        nobody took.
+        nobody took. It is done as soon as the buses are quiet.
         """
         strobe, control = self.registers.control_strobe, self.registers.control_data
         event, index = self.registers.irq_status_set, self.core.index
@@ -230,9 +231,10 @@ class Accelerator(Component):
         quiet = Signal()
         m.d.sync += quiet.eq(run.abort & ~self.reader.busy & ~self.writer.busy)
         with m.If(run.abort & quiet):
-            m.d.sync += [run.abort.eq(0), quiet.eq(0), run.ending.eq(0)]
+            with m.If(run.still):
+                m.d.sync += [run.abort.eq(0), quiet.eq(0)]
             with m.If(run.ending):
-                m.d.sync += [run.running.eq(0), run.done.eq(1)]
+                m.d.sync += [run.ending.eq(0), run.running.eq(0), run.done.eq(1)]
                 m.d.comb += event.done.eq(1)
         with m.If(run.running & self.core.done):
             m.d.sync += [run.abort.eq(1), run.ending.eq(1)]
@@ -302,6 +304,8 @@ class _Run:
         self.abort, self.ending = Signal(), Signal()
         self.cause, self.index = Signal(ErrorCause), Signal(16)
         self.error_address = Signal(width)
+        #: All parts of the core have been in reset for a cycle.
+        self.still = Signal()
         # Not registers.
         self.start, self.settling = Signal(), Signal()
         self.failure, self.failure_address = Signal(ErrorCause), Signal(width)

@@ -192,6 +192,8 @@ class StepSequencer(Component):
             s.end_channel_group.eq(s.offers_one_channel_group),
             s.end_taps.eq(s.offers_one_column & s.offers_one_row & s.offers_one_channel_group),
             s.tap_origin.eq(0),
+            s.tap_row.eq(0),
+            s.tap_column.eq(0),
         ]
         with m.If(self.groups.p.start):
             m.d.data += [
