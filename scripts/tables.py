@@ -1,15 +1,19 @@
 """Results as tables that a person can read."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
 
-from hw.explore.results import ExplorationResult
-from hw.model.estimate import ProgramEstimate
-from hw.synth.results import SynthResult
-from scripts.demo_result import DemoResult
-from sim.results import SimulationResult
+if TYPE_CHECKING:  # every command shows tables; none should load all that makes results
+    from hw.explore.results import ExplorationResult
+    from hw.model.estimate import ProgramEstimate
+    from hw.synth.results import SynthResult
+    from scripts.demo_result import DemoResult
+    from sim.results import SimulationResult
 
 __all__ = [
     "area_table",

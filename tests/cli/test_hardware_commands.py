@@ -237,7 +237,7 @@ def test_simulate_refuses_a_program_of_another_version(refused, program, images)
         for name, content in (entries | {"program.json": json.dumps(described)}).items():
             archive.writestr(name, content)
     refused(
-        r"program .*program must be of version \d+, not 99",
+        r"program .*program must be of version \d+, not 99; remedy: compile its graph again",
         *["simulate", program, "--input", "x.npy"],
     )
 

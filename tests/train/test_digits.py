@@ -51,6 +51,7 @@ def test_run_folder(trained):
         "config.toml",
         "csv",
         "last.ckpt",
+        "meaning.json",
         "pictures.html",
         "result.json",
         "tensorboard",
