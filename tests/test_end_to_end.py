@@ -60,4 +60,4 @@ def test_pytorch_equals_interpreter_equals_rtl(name, shape):
         assert modelled == pytest.approx(counted, abs=0.01 * estimate.cycles)
     for expected, measured in zip(estimate.layers, result.layers, strict=True):
         # Short layers that wait for weights are off by a round trip to the memory at most.
-        assert expected.cycles == pytest.approx(measured["cycles"], rel=0.03, abs=64), expected
+        assert expected.cycles == pytest.approx(measured.cycles, rel=0.03, abs=64), expected

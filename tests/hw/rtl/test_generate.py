@@ -12,7 +12,7 @@ from hw.rtl.generate import accelerator_verilog, generate
 from nbqnn_train.graph import NbqnnError
 
 TINY = PRESETS["tiny"]
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FILES = ["hw.json", "nbqnn_registers.h", "registers.md", "rtl/nbqnn.v"]
 _GENERATE = """
 import sys

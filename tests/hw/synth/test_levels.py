@@ -147,7 +147,7 @@ SMALL = AcceleratorConfig(
 @pytest.mark.timeout(300)
 def test_levels_of_all_components():
     results = accelerator_levels(SMALL)
-    assert {"nbqnn_core", "nbqnn_compute_shift_shift"} <= {result.component for result in results}
+    assert {"nbqnn_core", "nbqnn_compute_engine"} <= {result.component for result in results}
     over = [result for result in results if not result.within_limits]
     assert not over, "\n".join(map(str, over))
 

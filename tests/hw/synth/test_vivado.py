@@ -103,6 +103,7 @@ def test_project_folder_holds_all_that_vivado_needs(build):
     folder = path / "vivado-zcu102"
     assert vivado_folder(path, BOARD) == folder
     assert [str(file.relative_to(folder)) for file in files] == [
+        "build.json",
         "rtl/nbqnn.v",
         "settings.tcl",
         "summary.tcl",
