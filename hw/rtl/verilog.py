@@ -139,7 +139,7 @@ class VerilogLibrary:
     def verilog(self) -> str:
         """All modules added so far as Verilog, each before its users."""
         texts = [
-            _join_hierarchical_names(_rtlil(module.fragment, module.ports, name))
+            _without_brackets(_join_hierarchical_names(_rtlil(module.fragment, module.ports, name)))
             for name, module in self._modules.items()
         ]
         return _HEADER + "".join(f"\n{module}" for module in _write_verilog(texts))
@@ -218,6 +218,16 @@ def _join_hierarchical_names(text: str) -> str:
 
     text = re.sub(r"^(module \\)(\S+)()$", joined, text, flags=re.MULTILINE)
     return re.sub(r"^(\s*cell \\)(\S+)( \S+)$", joined, text, flags=re.MULTILINE)
+
+
+def _without_brackets(text: str) -> str:
+    """Renames elements of arrays from ``acc[0]`` to ``acc_at_0``.
+
+    Amaranth gives them names for debugging. Yosys names the bits of ``acc`` alike while it maps
+    logic, and stops at the second such name.
+    """
+    name = re.compile(r"(?<=\\)[^\s\[\]]+(?:\[\d+\][^\s\[\]]*)+")
+    return name.sub(lambda match: re.sub(r"\[(\d+)\]", r"_at_\1", match[0]), text)
 
 
 def _write_verilog(components: list[str]) -> list[str]:

@@ -148,12 +148,12 @@ def test_what_is_loaded_back_has_been_stored():
 
     for depth in (256, 512, 1024):
         program = compile_graph(net.graph(), replace(CONFIG, act_depth=depth))
-        scratch = [c for c in read_commands(program.commands) if c.get("region") == Region.SCRATCH]
-        stores = [c for c in read_commands(program.commands) if isinstance(c, Store)]
-        loads = [c for c in scratch if isinstance(c, Load)]
+        commands = read_commands(program.commands)
+        stores = [c for c in commands if isinstance(c, Store)]
+        loads = [c for c in commands if isinstance(c, Load) and c.region == Region.SCRATCH]
         assert loads
         for load in loads:
-            for store in stores[load["wait_store"] :]:
-                assert store["region"] != Region.SCRATCH or not any(
+            for store in stores[load.wait_store :]:
+                assert store.region != Region.SCRATCH or not any(
                     a < d and c < b for a, b in spans(load) for c, d in spans(store)
                 ), (depth, load, store)
