@@ -123,7 +123,8 @@ def test_random_networks(accelerator_model, name):
 
     check()
     assert counts["refused"] <= counts["run"], counts
-    assert counts["spilled"] or name == "least_32", counts
+    # Few of the random ones do with much memory; tests/hw/test_large_networks.py has such networks.
+    assert counts["spilled"] or name in ("least_32", "multiply_256"), counts
 
 
 # The least one has too little of everything for them.
