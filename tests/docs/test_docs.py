@@ -156,6 +156,7 @@ def address(site):
     Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}", asked
     server.shutdown()
+    server.server_close()
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
