@@ -74,12 +74,23 @@ class Ulx3s(Component):
 
     def build(self) -> Module:
         m = Module()
-        input_divider, feedback_divider, output_divider = self.dividers
-        locked = Signal()
-        # The loop closes over the output: clock = crystal / input_divider * feedback_divider.
+        # Of the clock that the loop makes: one without a reset, to make the reset, and the core's.
         m.domains.start = ClockDomain(local=True, reset_less=True)
         m.domains.core = core = ClockDomain(local=True)
+        clock, locked = self._clock(m)
+        m.d.comb += [ClockSignal("start").eq(clock), core.clk.eq(clock)]
+        reset = self._reset(m, locked)
+        m.d.comb += core.rst.eq(reset)
+        self._connect(m)
+        m.d.comb += [self.led[0].eq(~reset), self.wifi_gpio0.eq(1)]
+        return m
+
+    def _clock(self, m: Module) -> tuple[Signal, Signal]:
+        """The clock that the loop makes of the crystal's, and whether it is stable."""
+        input_divider, feedback_divider, output_divider = self.dividers
+        locked = Signal()
         clock = Signal()
+        # The loop closes over the output: clock = crystal / input_divider * feedback_divider.
         m.submodules.pll = Instance(
             "EHXPLLL",
             p_PLLRST_ENA="DISABLED",
@@ -114,9 +125,10 @@ class Ulx3s(Component):
             a_MFG_ENABLE_FILTEROPAMP="1",
             a_MFG_GMCREF_SEL="2",
         )
-        m.d.comb += [ClockSignal("start").eq(clock), core.clk.eq(clock)]
+        return clock, locked
 
-        # The reset ends in step with the clock, some time after clock and button are quiet.
+    def _reset(self, m: Module, locked: Signal) -> Signal:
+        """The core's reset: ends in step with the clock, after clock and button were quiet."""
         pressed = Signal.like(locked)
         m.d.comb += pressed.eq(ResetSignal("sync"))
         quiet = Signal(2)
@@ -130,10 +142,7 @@ class Ulx3s(Component):
             m.d.start += waited.eq(0)
         with m.Elif(waited != _RESET_CYCLES - 1):
             m.d.start += waited.eq(waited + 1)
-        m.d.comb += core.rst.eq(reset)
-        self._connect(m)
-        m.d.comb += [self.led[0].eq(~reset), self.wifi_gpio0.eq(1)]
-        return m
+        return reset
 
     def _connect(self, m: Module) -> None:
         c = self.config

@@ -1,6 +1,6 @@
 """Cuts a request for many beats into AXI bursts."""
 
-from amaranth.hdl import Cat, Const, Module, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -97,91 +97,84 @@ class BurstSplitter(Component):
 
     def build(self) -> Module:
         m = Module()
+        s = _State(self)
+        beats, ends_page, inside = self._next_burst(m, s)
         byte_bits = beat_bytes(self.data_width).bit_length() - 1
-        # An address without the bits within a beat: the page, and the beat's number in it. Apart,
-        # so that no addition is longer than a page's number.
-        beat = Signal(_PAGE_SHIFT - byte_bits)
-        page = Signal(page_bits(self.address_width))
-        next_page = Signal.like(page)
-        left = Signal(self.length_width)
-        burst_beats = Signal(range(self.burst_beats + 1))
-        to_boundary = Signal(range(self.burst_beats + 1))
-        active = Signal()
-        sized = Signal()
-        inside = Signal()
-        ends_page = Signal()
-
-        in_burst = self.burst_beats.bit_length() - 1
-        # `burst_beats` less the beats behind, in tables: a comparison follows.
-        behind, to_go = beat[:in_burst], Const(1)
-        if in_burst:
-            to_go = Cat(incremented(~behind), ~behind.any())
-        # A burst may be as long as a page.
-        last_in_page = beat[in_burst:].all() if in_burst < len(beat) else 1
         m.d.comb += [
-            to_boundary.eq(to_go),
-            self.request.ready.eq(~active & ~self.cancel),
-            self.outside_address.eq(Cat(Const(0, byte_bits), beat, page)),
-            self.busy.eq(active | self.burst.valid),
+            self.request.ready.eq(~s.active & ~self.cancel),
+            self.outside_address.eq(Cat(Const(0, byte_bits), s.beat, s.page)),
+            self.busy.eq(s.active | self.burst.valid),
         ]
-        not_below, not_above = (
-            self._no_less(m, name, a, b)
-            for name, a, b in (
-                ("compare_first", page, self.window_first),
-                ("compare_last", self.window_last, page),
-            )
-        )
-        m.d.sync += self.outside.eq(active & sized & ~inside & ~self.cancel)
+        m.d.sync += self.outside.eq(s.active & s.sized & ~s.inside & ~self.cancel)
         with m.If(self.burst.ready):
             m.d.sync += self.burst.valid.eq(0)
-        # A request's, or what is left of it after a burst.
+        moves = Signal()
+        m.d.comb += moves.eq(s.sized & s.inside & (self.burst.ready | ~self.burst.valid))
+        self._advance(m, s, moves)
+        with m.If(~s.active):
+            m.d.sync += [
+                s.sized.eq(0),
+                s.active.eq(self.request.valid & self.request.ready & (self.request.p.beats != 0)),
+            ]
+        with m.Elif(~s.sized):
+            m.d.sync += s.sized.eq(1)
+            m.d.data += [
+                s.burst_beats.eq(beats),
+                s.ends_page.eq(ends_page),
+                s.inside.eq(inside),
+                s.next_page.eq(s.page + 1),
+            ]
+        with m.Elif(moves):
+            m.d.sync += [
+                self.burst.valid.eq(1),
+                s.active.eq(s.left != s.burst_beats),
+                s.sized.eq(0),
+            ]
+            m.d.data += [
+                self.burst.p.address.eq(Cat(Const(0, byte_bits), s.beat, s.page + self.offset)),
+                self.burst.p.length.eq(s.burst_beats - 1),
+                self.burst.p.last.eq(s.left == s.burst_beats),
+            ]
+        with m.If(self.cancel):
+            m.d.sync += s.active.eq(0)
+        return m
+
+    def _advance(self, m: Module, s: "_State", moves: Signal) -> None:
+        """Takes a request's address and length, or what is left of it after a burst."""
+        beat, page, left = s.beat, s.page, s.left
         choice = Choice(ways=2, width=len(beat) + len(page) + len(left))
         m.submodules.choice = choice
         beat_after, left_after = Signal.like(beat), Signal.like(left)
         m.d.comb += [
-            beat_after.eq(beat + burst_beats),
-            left_after.eq(left - burst_beats),
-            choice.words[0].eq(Cat(self.request.p.address[byte_bits:], self.request.p.beats)),
-            choice.words[1].eq(Cat(beat_after, next_page, left_after)),
-            choice.select.eq(active),
+            beat_after.eq(beat + s.burst_beats),
+            left_after.eq(left - s.burst_beats),
+            choice.words[0].eq(
+                Cat(self.request.p.address[-len(beat) - len(page) :], self.request.p.beats)
+            ),
+            choice.words[1].eq(Cat(beat_after, s.next_page, left_after)),
+            choice.select.eq(s.active),
         ]
-        moves = Signal()
-        m.d.comb += moves.eq(sized & inside & (self.burst.ready | ~self.burst.valid))
         following = choice.chosen
-        with m.If(~active | moves):
+        with m.If(~s.active | moves):
             m.d.data += Cat(beat, left).eq(Cat(following[: len(beat)], following[-len(left) :]))
-        with m.If(~active | (moves & ends_page)):
+        with m.If(~s.active | (moves & s.ends_page)):
             m.d.data += page.eq(following[len(beat) : -len(left)])
-        with m.If(~active):
-            m.d.sync += [
-                sized.eq(0),
-                active.eq(self.request.valid & self.request.ready & (self.request.p.beats != 0)),
-            ]
-        with m.Elif(~sized):
-            m.d.sync += sized.eq(1)
-            m.d.data += [
-                inside.eq(not_below & not_above),
-                next_page.eq(page + 1),
-                ends_page.eq(last_in_page & (left >= to_boundary)),
-            ]
-            with m.If(left < to_boundary):
-                m.d.data += burst_beats.eq(left)
-            with m.Else():
-                m.d.data += burst_beats.eq(to_boundary)
-        with m.Elif(moves):
-            m.d.data += [
-                self.burst.p.address.eq(Cat(Const(0, byte_bits), beat, page + self.offset)),
-                self.burst.p.length.eq(burst_beats - 1),
-                self.burst.p.last.eq(left == burst_beats),
-            ]
-            m.d.sync += [
-                self.burst.valid.eq(1),
-                active.eq(left != burst_beats),
-                sized.eq(0),
-            ]
-        with m.If(self.cancel):
-            m.d.sync += active.eq(0)
-        return m
+
+    def _next_burst(self, m: Module, s: "_State") -> tuple[Value, Value, Value]:
+        """Its beats, whether it is its page's last one, and whether the window holds it."""
+        in_burst = self.burst_beats.bit_length() - 1
+        # `burst_beats` less the beats behind, in tables: a comparison follows.
+        behind, to_go = s.beat[:in_burst], Const(1)
+        if in_burst:
+            to_go = Cat(incremented(~behind), ~behind.any())
+        # A burst may be as long as a page.
+        last_in_page = s.beat[in_burst:].all() if in_burst < len(s.beat) else 1
+        to_boundary = Signal.like(s.burst_beats)
+        m.d.comb += to_boundary.eq(to_go)
+        not_below = self._no_less(m, "compare_first", s.page, self.window_first)
+        not_above = self._no_less(m, "compare_last", self.window_last, s.page)
+        ends_page = last_in_page & (s.left >= to_boundary)
+        return Mux(s.left < to_boundary, s.left, to_boundary), ends_page, not_below & not_above
 
     def _no_less(self, m: Module, name: str, a: Value, b: Value) -> Value:
         """Whether a >= b, for unsigned numbers of equal width."""
@@ -194,6 +187,28 @@ class BurstSplitter(Component):
             comparison.value.eq(1),
         ]
         return comparison.result
+
+
+class _State:
+    """The splitter's registers."""
+
+    def __init__(self, splitter: BurstSplitter):
+        # The address without the bits within a beat: the page, and the beat's number in it. Apart,
+        # so that no addition is longer than a page's number.
+        byte_bits = beat_bytes(splitter.data_width).bit_length() - 1
+        self.beat = Signal(_PAGE_SHIFT - byte_bits)
+        self.page = Signal(page_bits(splitter.address_width))
+        self.next_page = Signal.like(self.page)
+        #: Beats of the request that are left.
+        self.left = Signal(splitter.length_width)
+        self.burst_beats = Signal(range(splitter.burst_beats + 1))
+        #: A request is in progress.
+        self.active = Signal()
+        #: The next burst's length is known; so is whether it is inside the window and its page's
+        #: last one.
+        self.sized = Signal()
+        self.inside = Signal()
+        self.ends_page = Signal()
 
 
 def connect_splitter(m: Module, user: wiring.PureInterface, splitter: BurstSplitter) -> None:

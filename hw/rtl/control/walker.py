@@ -1,6 +1,6 @@
 """Walks over a layer's output positions and gathers them into groups for the array."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Signal, Value
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
@@ -56,94 +56,125 @@ class PositionWalker(Component):
 
     def build(self) -> Module:
         m = Module()
-        command, group = self.command, self.groups.p
-        bits = activation_address_bits(self.config)
-
-        walking = Signal()
-        filters_left, positions_left, columns_left = Signal(16), Signal(16), Signal(16)
-        # Whether that is one: known before the position, so that no comparison is on its way.
-        last_filter, last_position, last_column = Signal(), Signal(), Signal()
-        row, column = Signal(16), Signal(16)
-        origin, base, out = Signal(bits), Signal(bits), Signal(bits)
-
+        s = _State(self.config)
         taken = Signal()
         m.d.comb += taken.eq(self.groups.valid & self.groups.ready)
         with m.If(taken):
             m.d.sync += self.groups.valid.eq(0)
-
-        # The slot that the next position goes to, and whether it is the last one in use.
-        slot = Signal(range(max(2, self.config.pixels)))
-        last_slot = Signal()
-        first_group = Signal()
-        with m.If(walking & (~self.groups.valid | taken)):
-            complete = Signal()
-            m.d.comb += complete.eq(last_position | last_slot)
-            m.d.sync += self.groups.valid.eq(complete)
-            m.d.data += [
-                group.positions[slot].row.eq(row),
-                group.positions[slot].column.eq(column),
-                group.positions[slot].origin.eq(origin),
-                group.positions[slot].out.eq(out),
-                group.count.eq(slot + 1),
-                group.start.eq(first_group),
-                group.filter_end.eq(last_position),
-                group.end.eq(last_position & last_filter),
-                positions_left.eq(positions_left - 1),
-                last_position.eq(positions_left == 2),
-            ]
-            with m.If(complete):
-                m.d.data += [slot.eq(0), last_slot.eq(command.pixels == 1), first_group.eq(0)]
-            with m.Else():
-                m.d.data += [slot.eq(slot + 1), last_slot.eq(slot + 2 == command.pixels)]
-            with m.If(last_column):
-                m.d.data += [
-                    columns_left.eq(command.out_width),
-                    last_column.eq(command.out_width == 1),
-                    column.eq(command.column),
-                    row.eq(row + command.row_step),
-                    origin.eq(origin + command.origin_wrap),
-                    out.eq(out + command.out_wrap),
-                ]
-            with m.Else():
-                m.d.data += [
-                    columns_left.eq(columns_left - 1),
-                    last_column.eq(columns_left == 2),
-                    column.eq(column + command.column_step),
-                    origin.eq(origin + command.column_step),
-                    out.eq(out + 1),
-                ]
-            with m.If(last_position):
-                m.d.sync += walking.eq(~last_filter)
-                m.d.data += [
-                    filters_left.eq(filters_left - 1),
-                    last_filter.eq(filters_left == 2),
-                    positions_left.eq(command.positions),
-                    last_position.eq(command.positions == 1),
-                    columns_left.eq(command.out_width),
-                    last_column.eq(command.out_width == 1),
-                    row.eq(command.row),
-                    column.eq(command.column),
-                    origin.eq(base + command.group_origin),
-                    base.eq(base + command.group_origin),
-                    out.eq(command.out_base),
-                ]
-
+        with m.If(s.walking & (~self.groups.valid | taken)):
+            self._gather(m, s)
+            self._next_position(m, s)
+            with m.If(s.last_position):
+                self._next_filter_group(m, s)
         with m.If(self.start):
-            m.d.sync += walking.eq(1)
-            m.d.data += [
-                slot.eq(0),
-                last_slot.eq(command.pixels == 1),
-                first_group.eq(1),
-                filters_left.eq(command.filter_groups),
-                last_filter.eq(command.filter_groups == 1),
-                positions_left.eq(command.positions),
-                last_position.eq(command.positions == 1),
-                columns_left.eq(command.out_width),
-                last_column.eq(command.out_width == 1),
-                row.eq(command.row),
-                column.eq(command.column),
-                origin.eq(command.in_base),
-                base.eq(command.in_base),
-                out.eq(command.out_base),
-            ]
+            self._begin(m, s)
         return m
+
+    def _gather(self, m: Module, s: "_State") -> None:
+        """The position into the group's next slot; the group is offered once it is complete."""
+        group = self.groups.p
+        complete = Signal()
+        m.d.comb += complete.eq(s.last_position | s.last_slot)
+        m.d.sync += self.groups.valid.eq(complete)
+        m.d.data += [
+            group.positions[s.slot].row.eq(s.row),
+            group.positions[s.slot].column.eq(s.column),
+            group.positions[s.slot].origin.eq(s.origin),
+            group.positions[s.slot].out.eq(s.out),
+            group.count.eq(s.slot + 1),
+            group.start.eq(s.first_group),
+            group.filter_end.eq(s.last_position),
+            group.end.eq(s.last_position & s.last_filter),
+        ]
+        pixels = self.command.pixels
+        with m.If(complete):
+            m.d.data += [s.slot.eq(0), s.last_slot.eq(pixels == 1), s.first_group.eq(0)]
+        with m.Else():
+            m.d.data += [s.slot.eq(s.slot + 1), s.last_slot.eq(s.slot + 2 == pixels)]
+
+    def _next_position(self, m: Module, s: "_State") -> None:
+        """One column on, or to the next row's first column."""
+        command = self.command
+        m.d.data += [
+            s.positions_left.eq(s.positions_left - 1),
+            s.last_position.eq(s.positions_left == 2),
+        ]
+        with m.If(s.last_column):
+            m.d.data += [
+                s.columns_left.eq(command.out_width),
+                s.last_column.eq(command.out_width == 1),
+                s.column.eq(command.column),
+                s.row.eq(s.row + command.row_step),
+                s.origin.eq(s.origin + command.origin_wrap),
+                s.out.eq(s.out + command.out_wrap),
+            ]
+        with m.Else():
+            m.d.data += [
+                s.columns_left.eq(s.columns_left - 1),
+                s.last_column.eq(s.columns_left == 2),
+                s.column.eq(s.column + command.column_step),
+                s.origin.eq(s.origin + command.column_step),
+                s.out.eq(s.out + 1),
+            ]
+
+    def _next_filter_group(self, m: Module, s: "_State") -> None:
+        """The first position again, with words of the next filter group."""
+        m.d.sync += s.walking.eq(~s.last_filter)
+        m.d.data += [
+            s.filters_left.eq(s.filters_left - 1),
+            s.last_filter.eq(s.filters_left == 2),
+        ]
+        self._first_position(m, s, s.base + self.command.group_origin)
+
+    def _begin(self, m: Module, s: "_State") -> None:
+        command = self.command
+        m.d.sync += s.walking.eq(1)
+        m.d.data += [
+            s.slot.eq(0),
+            s.last_slot.eq(command.pixels == 1),
+            s.first_group.eq(1),
+            s.filters_left.eq(command.filter_groups),
+            s.last_filter.eq(command.filter_groups == 1),
+        ]
+        self._first_position(m, s, command.in_base)
+
+    def _first_position(self, m: Module, s: "_State", origin: Value) -> None:
+        """Of a filter group whose first word is ``origin``."""
+        command = self.command
+        m.d.data += [
+            s.positions_left.eq(command.positions),
+            s.last_position.eq(command.positions == 1),
+            s.columns_left.eq(command.out_width),
+            s.last_column.eq(command.out_width == 1),
+            s.row.eq(command.row),
+            s.column.eq(command.column),
+            s.origin.eq(origin),
+            s.base.eq(origin),
+            s.out.eq(command.out_base),
+        ]
+
+
+class _State:
+    """The walker's registers."""
+
+    def __init__(self, config: AcceleratorConfig):
+        bits = activation_address_bits(config)
+        self.walking = Signal()
+        self.filters_left = Signal(16)
+        self.positions_left = Signal(16)
+        self.columns_left = Signal(16)
+        # Whether that is one: known before the position, so that no comparison is on its way.
+        self.last_filter = Signal()
+        self.last_position = Signal()
+        self.last_column = Signal()
+        # The position that is gathered next, and its filter group's first word.
+        self.row = Signal(16)
+        self.column = Signal(16)
+        self.origin = Signal(bits)
+        self.out = Signal(bits)
+        self.base = Signal(bits)
+        #: The slot that the position goes to, and whether it is the last one in use.
+        self.slot = Signal(range(max(2, config.pixels)))
+        self.last_slot = Signal()
+        #: The group is the command's first.
+        self.first_group = Signal()

@@ -62,175 +62,212 @@ class Bridge(Component):
 
     def build(self) -> Module:
         m = Module()
-        writes = Signal()
-        # Address and count arrive low byte first and are shifted in from the top.
-        header = Signal(8 * (HEADER_BYTES - 1))
-        address, count = header[:32], header[32:]
-        place = Signal(range(HEADER_BYTES))
-        data, total, status = Signal(32), Signal(8), Signal(2)
-        axi = self.registers
-        divisor_next = Signal.like(self.divisor)
-        interrupt = Signal()
-        broken = Signal()
-        space, offset = address[30:32], address[:30]
-        response = Signal(2)
-        read_data = Signal(32)
-
+        s = _State(self)
         m.d.comb += [
-            axi.awaddr.eq(address[:CONTROL_ADDRESS_BITS]),
-            axi.araddr.eq(address[:CONTROL_ADDRESS_BITS]),
-            axi.wdata.eq(data),
-            axi.wstrb.eq(~0),
-            axi.bready.eq(1),
-            axi.rready.eq(1),
-            self.memory_address.eq(address >> 2),
-            self.memory_write_data.eq(data),
+            self.registers.awaddr.eq(s.address[:CONTROL_ADDRESS_BITS]),
+            self.registers.araddr.eq(s.address[:CONTROL_ADDRESS_BITS]),
+            self.registers.wdata.eq(s.data),
+            self.registers.wstrb.eq(~0),
+            self.registers.bready.eq(1),
+            self.registers.rready.eq(1),
+            self.memory_address.eq(s.address >> 2),
+            self.memory_write_data.eq(s.data),
         ]
-        m.d.sync += [self.memory_read.eq(0), self.memory_write.eq(0), interrupt.eq(self.interrupt)]
-        with m.If(axi.awready):
-            m.d.sync += axi.awvalid.eq(0)
-        with m.If(axi.wready):
-            m.d.sync += axi.wvalid.eq(0)
-        with m.If(axi.arready):
-            m.d.sync += axi.arvalid.eq(0)
-
-        wait = Signal(2)
-        done = Signal()
+        m.d.sync += [
+            self.memory_read.eq(0),
+            self.memory_write.eq(0),
+            s.interrupt.eq(self.interrupt),
+        ]
+        for channel in ("aw", "w", "ar"):
+            with m.If(getattr(self.registers, f"{channel}ready")):
+                m.d.sync += getattr(self.registers, f"{channel}valid").eq(0)
         with m.If(self.line_error):
-            m.d.sync += broken.eq(1)
-
+            m.d.sync += s.broken.eq(1)
         with m.FSM(name="state"):
-            with m.State("IDLE"):
-                m.d.comb += self.rx.ready.eq(1)
-                m.d.sync += [place.eq(0), status.eq(Resp.OKAY), total.eq(self.rx.payload)]
-                m.d.sync += writes.eq(self.rx.payload == Op.WRITE)
-                with m.If(
-                    self.rx.valid & ((self.rx.payload == Op.READ) | (self.rx.payload == Op.WRITE))
-                ):
-                    m.next = "HEADER"
-                with m.If(broken):
-                    m.next = "LINE_ERROR"
-            with m.State("HEADER"):
-                m.d.comb += self.rx.ready.eq(1)
-                with m.If(self.rx.valid):
-                    m.d.sync += [
-                        header.eq(Cat(header[8:], self.rx.payload)),
-                        total.eq(total + self.rx.payload),
-                        place.eq(place + 1),
-                    ]
-                    with m.If(place == HEADER_BYTES - 2):
-                        m.next = "WORD"
-                with m.If(broken):
-                    m.next = "LINE_ERROR"
-            with m.State("WORD"):
-                m.d.sync += place.eq(0)
-                with m.If(broken):
-                    m.next = "LINE_ERROR"
-                with m.Elif(count == 0):
-                    m.next = "STATUS"
-                with m.Elif(writes):
-                    m.next = "COLLECT"
-                with m.Else():
-                    m.next = "ACCESS"
-            with m.State("COLLECT"):
-                m.d.comb += self.rx.ready.eq(1)
-                with m.If(self.rx.valid):
-                    m.d.sync += [
-                        data.eq(Cat(data[8:], self.rx.payload)),
-                        total.eq(total + self.rx.payload),
-                        place.eq(place + 1),
-                    ]
-                    with m.If(place == _WORD_BYTES - 1):
-                        m.next = "ACCESS"
-                with m.If(broken):
-                    m.next = "LINE_ERROR"
-            with m.State("ACCESS"):
-                m.d.sync += wait.eq(0)
-                with m.If(space == Space.REGISTERS):
-                    m.d.sync += [
-                        axi.awvalid.eq(writes),
-                        axi.wvalid.eq(writes),
-                        axi.arvalid.eq(~writes),
-                    ]
-                with m.If(space == Space.MEMORY):
-                    inside = (offset >> 2) < self.memory_words
-                    m.d.sync += [
-                        self.memory_write.eq(writes & inside),
-                        self.memory_read.eq(~writes & inside),
-                    ]
-                m.next = "WAIT"
-            with m.State("WAIT"):
-                m.d.sync += wait.eq(wait + 1)
-                m.d.comb += done.eq(wait == 3)
-                with m.Switch(space):
-                    with m.Case(Space.REGISTERS):
-                        m.d.comb += [
-                            done.eq(Mux(writes, axi.bvalid, axi.rvalid)),
-                            response.eq(Mux(writes, axi.bresp, axi.rresp)),
-                            read_data.eq(axi.rdata),
-                        ]
-                    with m.Case(Space.MEMORY):
-                        m.d.comb += read_data.eq(self.memory_read_data)
-                        with m.If((offset >> 2) >= self.memory_words):
-                            m.d.comb += response.eq(Resp.DECERR)
-                    with m.Case(Space.HOST):
-                        values = {
-                            HostRegister.DIVISOR: self.divisor,
-                            HostRegister.MEMORY_BYTES: _WORD_BYTES * self.memory_words,
-                            HostRegister.INTERRUPT: interrupt,
-                            HostRegister.CLOCK_KHZ: self.clock_khz,
-                        }
-                        m.d.comb += response.eq(Resp.DECERR)
-                        for register, value in values.items():
-                            with m.If(offset == register):
-                                m.d.comb += [
-                                    read_data.eq(value),
-                                    response.eq(Mux(writes, Resp.SLVERR, Resp.OKAY)),
-                                ]
-                        with m.If(writes & (offset == HostRegister.DIVISOR)):
-                            m.d.comb += response.eq(Resp.OKAY)
-                            m.d.sync += divisor_next.eq(data)
-                    with m.Default():
-                        m.d.comb += response.eq(Resp.DECERR)
-                with m.If(done):
-                    m.d.sync += [
-                        status.eq(status | response),
-                        offset.eq(offset + _WORD_BYTES),
-                        count.eq(count - 1),
-                    ]
-                    with m.If(writes):
-                        m.next = "WORD"
-                    with m.Else():
-                        m.d.sync += data.eq(read_data)
-                        m.next = "SEND"
-            with m.State("SEND"):
-                m.d.comb += [self.tx.valid.eq(1), self.tx.payload.eq(data[:8])]
-                with m.If(self.tx.ready):
-                    m.d.sync += [
-                        data.eq(data[8:]),
-                        total.eq(total + data[:8]),
-                        place.eq(place + 1),
-                    ]
-                    with m.If(place == _WORD_BYTES - 1):
-                        m.next = "WORD"
-            with m.State("STATUS"):
-                m.d.comb += [self.tx.valid.eq(1), self.tx.payload.eq(STATUS | status)]
-                with m.If(self.tx.ready):
-                    m.d.sync += total.eq(total + (STATUS | status))
-                    m.next = "SUM"
-            with m.State("SUM"):
-                m.d.comb += [self.tx.valid.eq(1), self.tx.payload.eq(total)]
-                with m.If(self.tx.ready):
-                    m.next = "QUIET"
-            # A new speed holds only when the answer has been sent at the old one.
-            with m.State("QUIET"), m.If(~self.tx_busy):
-                m.d.sync += self.divisor.eq(divisor_next)
-                m.next = "IDLE"
-            with m.State("LINE_ERROR"), m.If(~self.tx_busy):
-                m.d.sync += [
-                    broken.eq(0),
-                    self.divisor.eq(self.divisor.init),
-                    divisor_next.eq(self.divisor.init),
-                ]
-                m.next = "IDLE"
+            self._request(m, s)
+            self._word(m, s)
+            self._access(m, s)
+            self._answer(m, s)
+            self._rest(m, s)
         return m
+
+    def _request(self, m: Module, s: "_State") -> None:
+        """The first byte says what to do, those of the header follow."""
+        with m.State("IDLE"):
+            m.d.comb += self.rx.ready.eq(1)
+            m.d.sync += [s.place.eq(0), s.status.eq(Resp.OKAY), s.total.eq(self.rx.payload)]
+            m.d.sync += s.writes.eq(self.rx.payload == Op.WRITE)
+            with m.If(
+                self.rx.valid & ((self.rx.payload == Op.READ) | (self.rx.payload == Op.WRITE))
+            ):
+                m.next = "HEADER"
+            with m.If(s.broken):
+                m.next = "LINE_ERROR"
+        with m.State("HEADER"):
+            self._receive(m, s, s.header, HEADER_BYTES - 1, then="WORD")
+
+    def _word(self, m: Module, s: "_State") -> None:
+        """Word by word until none is left; a word that is written arrives first."""
+        with m.State("WORD"):
+            m.d.sync += s.place.eq(0)
+            with m.If(s.broken):
+                m.next = "LINE_ERROR"
+            with m.Elif(s.count == 0):
+                m.next = "STATUS"
+            with m.Elif(s.writes):
+                m.next = "COLLECT"
+            with m.Else():
+                m.next = "ACCESS"
+        with m.State("COLLECT"):
+            self._receive(m, s, s.data, _WORD_BYTES, then="ACCESS")
+
+    def _receive(self, m: Module, s: "_State", to: Signal, count: int, *, then: str) -> None:
+        """``count`` bytes into ``to``, low byte first: they are shifted in from the top."""
+        m.d.comb += self.rx.ready.eq(1)
+        with m.If(self.rx.valid):
+            m.d.sync += [
+                to.eq(Cat(to[8:], self.rx.payload)),
+                s.total.eq(s.total + self.rx.payload),
+                s.place.eq(s.place + 1),
+            ]
+            with m.If(s.place == count - 1):
+                m.next = then
+        with m.If(s.broken):
+            m.next = "LINE_ERROR"
+
+    def _access(self, m: Module, s: "_State") -> None:
+        """Reads or writes one word, and waits until that is done."""
+        axi = self.registers
+        with m.State("ACCESS"):
+            m.d.sync += s.wait.eq(0)
+            with m.If(s.space == Space.REGISTERS):
+                m.d.sync += [
+                    axi.awvalid.eq(s.writes),
+                    axi.wvalid.eq(s.writes),
+                    axi.arvalid.eq(~s.writes),
+                ]
+            with m.If(s.space == Space.MEMORY):
+                inside = (s.offset >> 2) < self.memory_words
+                m.d.sync += [
+                    self.memory_write.eq(s.writes & inside),
+                    self.memory_read.eq(~s.writes & inside),
+                ]
+            m.next = "WAIT"
+        with m.State("WAIT"):
+            m.d.sync += s.wait.eq(s.wait + 1)
+            m.d.comb += s.done.eq(s.wait == 3)
+            self._found(m, s)
+            with m.If(s.done):
+                m.d.sync += [
+                    s.status.eq(s.status | s.response),
+                    s.offset.eq(s.offset + _WORD_BYTES),
+                    s.count.eq(s.count - 1),
+                ]
+                with m.If(s.writes):
+                    m.next = "WORD"
+                with m.Else():
+                    m.d.sync += s.data.eq(s.read_data)
+                    m.next = "SEND"
+
+    def _found(self, m: Module, s: "_State") -> None:
+        """What the word's address answers: ``response``, and ``read_data`` if it was read."""
+        axi = self.registers
+        with m.Switch(s.space):
+            with m.Case(Space.REGISTERS):
+                m.d.comb += [
+                    s.done.eq(Mux(s.writes, axi.bvalid, axi.rvalid)),
+                    s.response.eq(Mux(s.writes, axi.bresp, axi.rresp)),
+                    s.read_data.eq(axi.rdata),
+                ]
+            with m.Case(Space.MEMORY):
+                m.d.comb += s.read_data.eq(self.memory_read_data)
+                with m.If((s.offset >> 2) >= self.memory_words):
+                    m.d.comb += s.response.eq(Resp.DECERR)
+            with m.Case(Space.HOST):
+                self._found_here(m, s)
+            with m.Default():
+                m.d.comb += s.response.eq(Resp.DECERR)
+
+    def _found_here(self, m: Module, s: "_State") -> None:
+        """The bridge's own registers; only the divisor can be written."""
+        values = {
+            HostRegister.DIVISOR: self.divisor,
+            HostRegister.MEMORY_BYTES: _WORD_BYTES * self.memory_words,
+            HostRegister.INTERRUPT: s.interrupt,
+            HostRegister.CLOCK_KHZ: self.clock_khz,
+        }
+        m.d.comb += s.response.eq(Resp.DECERR)
+        for register, value in values.items():
+            with m.If(s.offset == register):
+                m.d.comb += [
+                    s.read_data.eq(value),
+                    s.response.eq(Mux(s.writes, Resp.SLVERR, Resp.OKAY)),
+                ]
+        with m.If(s.writes & (s.offset == HostRegister.DIVISOR)):
+            m.d.comb += s.response.eq(Resp.OKAY)
+            m.d.sync += s.divisor_next.eq(s.data)
+
+    def _answer(self, m: Module, s: "_State") -> None:
+        """A word that was read; at the end status and total."""
+        with m.State("SEND"):
+            m.d.comb += [self.tx.valid.eq(1), self.tx.payload.eq(s.data[:8])]
+            with m.If(self.tx.ready):
+                m.d.sync += [
+                    s.data.eq(s.data[8:]),
+                    s.total.eq(s.total + s.data[:8]),
+                    s.place.eq(s.place + 1),
+                ]
+                with m.If(s.place == _WORD_BYTES - 1):
+                    m.next = "WORD"
+        with m.State("STATUS"):
+            m.d.comb += [self.tx.valid.eq(1), self.tx.payload.eq(STATUS | s.status)]
+            with m.If(self.tx.ready):
+                m.d.sync += s.total.eq(s.total + (STATUS | s.status))
+                m.next = "SUM"
+        with m.State("SUM"):
+            m.d.comb += [self.tx.valid.eq(1), self.tx.payload.eq(s.total)]
+            with m.If(self.tx.ready):
+                m.next = "QUIET"
+
+    def _rest(self, m: Module, s: "_State") -> None:
+        """Waits until all is sent. A new speed holds from then on; after a line error the first."""
+        with m.State("QUIET"), m.If(~self.tx_busy):
+            m.d.sync += self.divisor.eq(s.divisor_next)
+            m.next = "IDLE"
+        with m.State("LINE_ERROR"), m.If(~self.tx_busy):
+            m.d.sync += [
+                s.broken.eq(0),
+                self.divisor.eq(self.divisor.init),
+                s.divisor_next.eq(self.divisor.init),
+            ]
+            m.next = "IDLE"
+
+
+class _State:
+    """The bridge's registers, and what an access answers."""
+
+    def __init__(self, bridge: Bridge):
+        #: The request: whether it writes; address and count, in the order of their bytes.
+        self.writes = Signal()
+        self.header = Signal(8 * (HEADER_BYTES - 1))
+        self.address, self.count = self.header[:32], self.header[32:]
+        self.space, self.offset = self.address[30:32], self.address[:30]
+        #: Bytes of the header, or of a word, that came or went.
+        self.place = Signal(range(HEADER_BYTES))
+        #: The word at hand.
+        self.data = Signal(32)
+        #: The sum of all bytes so far.
+        self.total = Signal(8)
+        #: All responses so far, combined by OR.
+        self.status = Signal(2)
+        #: The speed after the next answer.
+        self.divisor_next = Signal.like(bridge.divisor)
+        self.interrupt = Signal()
+        #: The line was broken: the request is dropped.
+        self.broken = Signal()
+        #: Cycles that an access took so far.
+        self.wait = Signal(2)
+        # What an access ends with; no registers.
+        self.done = Signal()
+        self.response = Signal(2)
+        self.read_data = Signal(32)

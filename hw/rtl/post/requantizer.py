@@ -3,7 +3,7 @@
 from functools import reduce
 from operator import or_
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, ShapeLike, Signal, Value, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
@@ -75,11 +75,37 @@ class Requantizer(Component):
 
     def build(self) -> Module:
         m = Module()
-        c = self.config
-        width = addend_bits(c)
+        addend, stages = self._prepared(m)
+        low, high = Signal.like(self.low), Signal.like(self.high)
+        m.d.data += [low.eq(self.low), high.eq(self.high)]
+        for position in range(self.positions):
+            total = self._total(m, addend, position)
+            shifted, excess = self._shifted(m, total, stages, position)
+            value = self._register(signed(self.config.act_bits), "value", position)
+            # Which of the parts above the value have a bit that differs from the sign.
+            excesses = self._register(len(excess), "excesses", position)
+            m.d.data += [value.eq(Cat(shifted, total[-1])), excesses.eq(Cat(excess))]
+            below, not_above = self._compared(m, value, excesses.any(), position)
+            kept = self._register(signed(self.config.act_bits), "kept", position)
+            m.d.data += [
+                kept.eq(value),
+                self.code[position].eq(Mux(below, low, Mux(not_above, kept, high))),
+            ]
+        return m
+
+    def _register(self, shape: ShapeLike, name: str, position: int) -> Signal:
+        return Signal(shape, name=_numbered(name, position))
+
+    def _prepared(self, m: Module) -> tuple[Value, list[tuple[int, Value, Value]]]:
+        """What all positions share: the addend, and the shift in stages.
+
+        A stage is two bits of the amount, the high ones first: the lower bit's place, the bits, and
+        for each number whether it is no less than they are.
+        """
+        width = addend_bits(self.config)
         shift_bits = min(SHIFT_BITS, width.bit_length())
         addend, shift = self.param.addend, self.param.shift
-        if c.requant == "scale":
+        if self.config.requant == "scale":
             # These wait for the products.
             addend = Signal(signed(width))
             shift = Signal(SHIFT_BITS, name="shift_of_product")
@@ -91,8 +117,6 @@ class Requantizer(Component):
         # That is the registers' set and reset, which take no tables.
         with m.If(beyond):
             m.d.data += amount.eq(~0)
-        # Two bits of the amount at a time, the high ones first: the lower one's place, and for
-        # each number whether it is no less than these bits.
         stages = []
         for top in range(shift_bits - 1, -1, -2):
             low_bit = max(0, top - 1)
@@ -102,58 +126,28 @@ class Requantizer(Component):
             with m.If(beyond):
                 m.d.data += reached.eq(0)
             stages.append((low_bit, amount[low_bit : top + 1], reached))
-        low, high = Signal.like(self.low), Signal.like(self.high)
-        m.d.data += [low.eq(self.low), high.eq(self.high)]
+        return addend, stages
 
-        for position in range(self.positions):
-
-            def register(shape, name, position=position):
-                return Signal(shape, name=_numbered(name, position))
-
-            own = [self.acc[position][term] for term in range(self.terms)]
-            total = register(signed(width + 1), "total")
-            if c.requant == "shift":
-                addition = Addition(width=width - PRE_SHIFT, count=self.terms, bits=c.acc_bits)
-                m.submodules[_numbered("addition", position)] = addition
-                m.d.comb += [
-                    addition.addend.eq(addend[PRE_SHIFT:]),
-                    *(to.eq(term) for to, term in zip(addition.terms, own, strict=True)),
-                ]
-                m.d.data += total.eq(Cat(addend[:PRE_SHIFT], addition.total))
-            else:
-                acc = reduce(or_, own)
-                scaled = register(signed(width), "scaled")
-                m.d.data += [scaled.eq(acc * self.param.multiplier), total.eq(addend + scaled)]
-
-            shifted, excess = self._shifted(m, total, stages, position)
-            value = register(signed(c.act_bits), "value")
-            # Which of the parts above the value have a bit that differs from the sign.
-            excesses = register(len(excess), "excesses")
-            negative = value[-1]
-            m.d.data += [value.eq(Cat(shifted, total[-1])), excesses.eq(Cat(excess))]
-
-            kept = register(signed(c.act_bits), "kept")
-            # Whatever is outside of the codes is on the sign's side of both limits.
-            below, not_above = register(1, "below"), register(1, "not_above")
-            for name, a, b, result in (
-                ("compare_low", self.low, value, below),
-                ("compare_high", self.high, value, not_above),
-            ):
-                comparison = Comparison(bits=c.act_bits)
-                m.submodules[_numbered(name, position)] = comparison
-                m.d.comb += [
-                    comparison.a.eq(a),
-                    comparison.b.eq(b),
-                    comparison.override.eq(excesses.any()),
-                    # Equal to a limit it may count as beyond: the code is the same.
-                    comparison.value.eq(negative),
-                ]
-                m.d.data += result.eq(comparison.result)
-            m.d.data += [
-                kept.eq(value),
-                self.code[position].eq(Mux(below, low, Mux(not_above, kept, high))),
+    def _total(self, m: Module, addend: Value, position: int) -> Signal:
+        """The scaled accumulator and the addend, registered."""
+        width = addend_bits(self.config)
+        terms = [self.acc[position][term] for term in range(self.terms)]
+        total = self._register(signed(width + 1), "total", position)
+        if self.config.requant == "shift":
+            addition = Addition(
+                width=width - PRE_SHIFT, count=self.terms, bits=self.config.acc_bits
+            )
+            m.submodules[_numbered("addition", position)] = addition
+            m.d.comb += [
+                addition.addend.eq(addend[PRE_SHIFT:]),
+                *(to.eq(term) for to, term in zip(addition.terms, terms, strict=True)),
             ]
-        return m
+            m.d.data += total.eq(Cat(addend[:PRE_SHIFT], addition.total))
+        else:
+            acc = reduce(or_, terms)
+            scaled = self._register(signed(width), "scaled", position)
+            m.d.data += [scaled.eq(acc * self.param.multiplier), total.eq(addend + scaled)]
+        return total
 
     def _shifted(
         self,
@@ -199,6 +193,31 @@ class Requantizer(Component):
             value = moved
         # No more than one table takes in the next cycle.
         return value, [*excess[: _EXCESSES - 1], Cat(excess[_EXCESSES - 1 :]).any()]
+
+    def _compared(
+        self, m: Module, value: Signal, exceeds: Value, position: int
+    ) -> tuple[Signal, Signal]:
+        """Whether the value is below the low limit and not above the high one, registered.
+
+        Whatever is outside of the codes is on the sign's side of both limits.
+        """
+        below = self._register(1, "below", position)
+        not_above = self._register(1, "not_above", position)
+        for name, a, b, result in (
+            ("compare_low", self.low, value, below),
+            ("compare_high", self.high, value, not_above),
+        ):
+            comparison = Comparison(bits=self.config.act_bits)
+            m.submodules[_numbered(name, position)] = comparison
+            m.d.comb += [
+                comparison.a.eq(a),
+                comparison.b.eq(b),
+                comparison.override.eq(exceeds),
+                # Equal to a limit it may count as beyond: the code is the same.
+                comparison.value.eq(value[-1]),
+            ]
+            m.d.data += result.eq(comparison.result)
+        return below, not_above
 
 
 def _numbered(name: str, number: int) -> str:
