@@ -1,4 +1,4 @@
-"""From nodes of the graph to layers of the accelerator."""
+"""Nodes of the graph become layers of the accelerator."""
 
 from hw.compiler.lower.lower import lower
 

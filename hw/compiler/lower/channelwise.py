@@ -16,7 +16,7 @@ __all__ = ["addition", "average", "depthwise"]
 
 
 def depthwise(context: Context, node: Conv2d, requantize: Requantize) -> Layer:
-    """A convolution whose output channels have an input channel each."""
+    """A depthwise convolution: each output channel has one input channel."""
     context.check_weight_bits(node)
     return summing_layer(
         context,
@@ -31,7 +31,7 @@ def depthwise(context: Context, node: Conv2d, requantize: Requantize) -> Layer:
 
 
 def average(context: Context, node: AvgPool2d, requantize: Requantize) -> Layer:
-    """The sum of a window times a factor, in as many passes as the factor has digits."""
+    """An average: the window's sum times a factor, one pass for each digit of the factor."""
     digits = _digits(context.config, node.multiplier)
     weight = np.broadcast_to(
         np.array(digits, np.int64).reshape(1, -1, 1, 1), (1, len(digits), *node.kernel)
@@ -49,7 +49,7 @@ def average(context: Context, node: AvgPool2d, requantize: Requantize) -> Layer:
 
 
 def addition(context: Context, node: Add, requantize: Requantize) -> Layer:
-    """The sum of two tensors, each times a power of two."""
+    """An addition of two tensors, each times a power of two."""
     digits = [_power_digits(context.config, shift) for shift in node.shifts]
     weight = np.zeros((1, max(map(len, digits)), 2, 1), np.int64)
     for operand, factors in enumerate(digits):
@@ -64,7 +64,7 @@ def addition(context: Context, node: Add, requantize: Requantize) -> Layer:
     )
     (_, passes, _, _), used = weight.shape, weight[0, :, :, 0] != 0
     if passes == 2 and (used.sum(axis=1) == 1).all() and used[0].tolist() != used[1].tolist():
-        # Each pass has one operand of its own.
+        # Each pass reads one operand only, so it needs a kernel of one position.
         order = used.argmax(axis=1)
         layer = replace(
             layer,
@@ -76,12 +76,12 @@ def addition(context: Context, node: Add, requantize: Requantize) -> Layer:
 
 
 def _digits(config: AcceleratorConfig, factor: int) -> list[int]:
-    """A positive factor in digits of ``radix_bits``, the most significant first."""
+    """The digits of a positive factor, ``radix_bits`` each, the most significant first."""
     radix = 1 << config.radix_bits
     digits = []
     while factor:
         digit = factor % radix
-        # Three is no weight: one less than the next digit's one.
+        # Three is no weight: it becomes -1, and the next digit is one more.
         digit -= radix if digit == 3 else 0
         digits.append(digit)
         factor = (factor - digit) // radix
@@ -89,6 +89,6 @@ def _digits(config: AcceleratorConfig, factor: int) -> list[int]:
 
 
 def _power_digits(config: AcceleratorConfig, shift: int) -> list[int]:
-    """``2**shift`` in digits of ``radix_bits``. The first digit may be any weight."""
+    """The digits of ``2**shift``, ``radix_bits`` each. The first digit may be any weight."""
     zeros = -(-max(0, shift - config.weight_magnitude_bits + 1) // config.radix_bits)
     return [1 << shift - zeros * config.radix_bits] + [0] * zeros

@@ -1,4 +1,4 @@
-"""What is known of a graph while it is lowered."""
+"""The state of lowering: the graph and all that was found out about it."""
 
 from collections import Counter
 
@@ -21,12 +21,13 @@ def as_map(shape: tuple[int, ...]) -> tuple[int, int, int]:
 class Context:
     """The graph, the configuration, and the tensors and layers so far.
 
-    types : of all nodes; a concatenation's intermediate results join them.
+    types : node's name -> type. Intermediate results of a concatenation are added.
     users : node's name -> how many nodes read it.
-    shapes, offsets : of the stored tensors.
-    aliases : flattened tensor -> the tensor whose memory it is.
-    views : tensors that are part of a larger one.
-    blocks : how the host lays out the image; None for as it is.
+    shapes : stored tensor -> channels, height, width.
+    offsets : stored tensor -> code less stored code.
+    aliases : flattened tensor -> the stored tensor that it is.
+    views : tensor -> the channels of a larger tensor that it is.
+    blocks : how the host lays out the image; None if it leaves it as it is.
     """
 
     def __init__(self, graph: Graph, config: AcceleratorConfig):
@@ -42,7 +43,7 @@ class Context:
         self.blocks: ImageBlocks | None = None
 
     def add_tensor(self, name: str) -> None:
-        """The result of that node is stored."""
+        """Notes that the node's result is stored."""
         type_ = self.types[name]
         self.shapes[name] = as_map(type_.shape)
         self.offsets[name] = stored_offset(self.config, type_)
@@ -52,9 +53,9 @@ class Context:
         return self.aliases.get(name, name)
 
     def source(self, node: Node, name: str) -> str:
-        """The stored tensor behind an operand that a channel-wise layer reads as it is.
+        """The stored tensor behind an operand, for layers that need its own channels.
 
-        Raises :class:`CompileError` for a flattened map, whose channels are others.
+        Raises :class:`CompileError` for a flattened map, which has other channels.
         """
         source = self.memory_of(name)
         if self.shapes[source] != as_map(self.types[name].shape):
@@ -65,12 +66,12 @@ class Context:
         return source
 
     def positions(self, node: Node) -> int:
-        """Of a stored tensor."""
+        """How many positions a stored tensor has."""
         _, height, width = self.shapes[node.name]
         return height * width
 
     def check_weight_bits(self, node: Conv2d | Linear) -> None:
-        """Raises :class:`CompileError` for weights that the configuration has no code for."""
+        """Raises :class:`CompileError` for weights of more bits than the configuration has."""
         if node.weight_bits > self.config.weight_bits:
             raise CompileError(
                 f"layer {node.name}: {node.weight_bits}-bit weights must be of at most weight_bits "

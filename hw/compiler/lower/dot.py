@@ -16,7 +16,7 @@ __all__ = ["concatenation", "dot_products", "geometry"]
 
 
 def dot_products(context: Context, node: Conv2d | Linear, requantize: Requantize) -> Layer:
-    """Sums over all input channels."""
+    """A convolution or linear layer: sums over all input channels."""
     context.check_weight_bits(node)
     source = context.memory_of(node.input)
     if isinstance(node, Linear):
@@ -50,9 +50,9 @@ def dot_products(context: Context, node: Conv2d | Linear, requantize: Requantize
 
 
 def concatenation(context: Context, node: Concat) -> None:
-    """Adds the layers of a concatenation that copies, and what lies between them.
+    """Adds the layers of a concatenation that copies, and their intermediate results.
 
-    They add two operands at a time. Weights of zero and one move the channels to where they belong.
+    Each layer joins two operands. Weights of zero and one move the channels to where they belong.
     """
     joined = node.operands[0]
     for position, operand in enumerate(node.operands[1:], start=2):
@@ -94,12 +94,12 @@ def concatenation(context: Context, node: Concat) -> None:
 
 
 def geometry(node: Conv2d) -> dict:
-    """How the window of a convolution moves, as fields of a layer."""
+    """The fields of a layer that say how a convolution's window moves."""
     return {"stride": node.stride, "padding": node.padding, "dilation": node.dilation}
 
 
 def _may_block(context: Context, node: Conv2d) -> bool:
-    """Whether this convolution alone reads the image, so that the host may lay it out in blocks."""
+    """Whether the host may lay out the image in blocks: this convolution alone reads it."""
     return (
         isinstance(context.graph[node.input], Input)
         and context.users[node.input] == 1
@@ -110,7 +110,7 @@ def _may_block(context: Context, node: Conv2d) -> bool:
 
 
 def _dense(node: Conv2d) -> np.ndarray:
-    """The weights with zeros for the channels of other groups: (Cout, Cin, KH, KW)."""
+    """The weights as (Cout, Cin, KH, KW), with zeros for the channels of other groups."""
     if node.groups == 1:
         return node.weight
     outputs, inputs, kernel_h, kernel_w = node.weight.shape

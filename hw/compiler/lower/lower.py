@@ -1,4 +1,4 @@
-"""Lowers a graph: which layer each node becomes, and what is refused."""
+"""Decides which layer each node of a graph becomes, and refuses what has none."""
 
 from hw.compiler.errors import CompileError
 from hw.compiler.layer import Layer, Lowered
@@ -32,8 +32,8 @@ _SUMMING = (Conv2d, Linear, AvgPool2d, Add)
 def lower(graph: Graph, config: AcceleratorConfig, copied: frozenset[str] = frozenset()) -> Lowered:
     """The layers that compute ``graph``. Concatenations in ``copied`` are not done in place.
 
-    Raises :class:`CompileError`, naming every node that the accelerator does not have, or the first
-    one whose numbers do not fit it.
+    Raises :class:`CompileError`. It names every node that the accelerator does not support, or else
+    the first one whose numbers do not fit.
     """
     context = Context(graph, config)
     _check_support(context)
@@ -69,13 +69,13 @@ def lower(graph: Graph, config: AcceleratorConfig, copied: frozenset[str] = froz
 
 
 def _written_in_place(context: Context, node: Concat) -> bool:
-    """Whether the operands are written as parts of the result."""
+    """Whether the operands are views of the result, so that nothing is copied."""
     view = context.views.get(node.name)
     return view is not None and context.views.get(node.operands[0]) == view
 
 
 def _check_support(context: Context) -> None:
-    """Names all nodes that the accelerator does not have, before anything is done."""
+    """Refuses nodes that the accelerator does not support; names all of them."""
     refused = []
     for node in context.graph.nodes:
         kind = type(node).__name__

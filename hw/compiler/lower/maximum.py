@@ -1,4 +1,4 @@
-"""Layers of the maximum unit: pooling; a window of one position to requantize or clip."""
+"""Layers of the maximum unit: pooling, and with a window of one position requantize and clip."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ __all__ = ["maximum"]
 
 
 def maximum(context: Context, node: Requantize | Clip | MaxPool2d) -> Layer:
-    """The layer of a node that reads activations, not sums."""
+    """The layer of a node that reads activations and sums nothing."""
     config = context.config
     source = context.source(node, node.input)
     type_ = context.types[node.input]

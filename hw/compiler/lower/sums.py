@@ -1,4 +1,4 @@
-"""Layers that end in a requantizer: the range of their sums, and what the array's sums lack."""
+"""Layers that sum and requantize: the range of their sums, and the correction of the array's."""
 
 import numpy as np
 
@@ -23,7 +23,7 @@ def summing_layer(
 ) -> Layer:
     """The layer that computes ``node`` and then ``requantize``.
 
-    ``weight`` is as :class:`Layer` has it, ``fields`` are more fields of the layer.
+    ``weight`` is the layer's field of that name; ``fields`` are further fields of the layer.
 
     Raises :class:`CompileError` for sums that do not fit the accumulators.
     """
@@ -69,10 +69,10 @@ def _sums(
     types: list[TensorType],
     offsets: list[int],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What the hardware's sums lack, and their smallest and largest value, per channel.
+    """Per channel: true sum less the hardware's; smallest and largest sum of the hardware.
 
-    ``digit_values`` are those of the passes over the window. With two operands, each has a row of
-    the kernel.
+    A pass over the window counts ``digit_values`` times. With two operands, each has a row of the
+    kernel.
     """
     correction = smallest = largest = 0
     for operand, (type_, offset) in enumerate(zip(types, offsets, strict=True)):

@@ -30,33 +30,36 @@ from hw.rtl.stream.fifo import StreamFifo
 
 __all__ = ["ComputeEngine"]
 
-#: Groups between the sequencer and the drain: more than the array's latency can hold.
+#: Groups that may be between sequencer and drain. The array's latency never holds so many.
 _GROUPS_UNDER_WAY = 32
-#: Commands between the sequencer and the drain; more than one only if they have very few steps.
+#: Commands that may be between sequencer and drain. More than one needs commands of few steps.
 _COMMANDS_WAITING = 4
 
 
 class ComputeEngine(Component):
-    """Walker, sequencer, array, channel-wise units and drain around the on-chip memories.
+    """Walker, sequencer, array, channel-wise units and drain, joined to the on-chip memories.
 
-    A command is taken as soon as the walk of the one before is over, so commands follow each other
-    on the array without a gap (``pixels + 3`` cycles where the one before ends in a group of a
-    single step). From the last step to ``done`` the latencies of memory, array and drain.
+    A command is taken as soon as the one before has been walked over. So commands follow each other
+    on the array without a gap. (The gap is ``pixels + 3`` cycles after a command whose last group
+    has a single step.) ``done`` follows a command's last step by the latencies of memory, array and
+    drain.
 
     Members
     -------
     command : ``In(stream.Signature(body_layout(Opcode.COMPUTE)))``
-    done : ``Out(1)``, the command's results are in the activation memory
+    done : ``Out(1)``, high for one cycle for each command, in their order: its results are in the
+        activation memory
     busy : ``Out(1)``, a command runs
-    step, held : ``Out(1)``, a cycle ago the array took a step, had positions for one
-    ``done`` comes once for each command, in their order.
-    act_read : ``Out(ActReadSignature(config))``, act : ``In``, the words that are read
+    step : ``Out(1)``, one cycle ago the array took a step
+    held : ``Out(1)``, one cycle ago there were positions for a step
+    act_read : ``Out(ActReadSignature(config))``
+    act : ``In``, the words that are read
     act_drain : ``Out(ActDrainSignature(config))``
     weight, param : ``Out(WideReadSignature(...))``, of a word of either memory
     """
 
-    #: More commands than can be between acceptance and ``done``: one walks, one steps, some wait
-    #: for the drain, one drains, and one every few cycles is on its way to the memory.
+    #: More commands than can be between acceptance and ``done``. One is walked over, one takes
+    #: steps, some wait for the drain, one is drained, and some are on their way to the memory.
     commands_under_way = 15
 
     def __init__(self, config: AcceleratorConfig):
@@ -105,7 +108,7 @@ class ComputeEngine(Component):
             self.done.eq(drain.command_done),
         ]
         self._accept(m, walker, sequencer)
-        # Groups that were issued and are not yet written.
+        # Groups whose steps are done and that are not yet written.
         pending = Signal(range(_GROUPS_UNDER_WAY * 2))
         m.d.sync += pending.eq(stepped(pending, groups.i.valid & groups.i.ready, drain.group_done))
         m.d.comb += sequencer.pending.eq(pending != 0)
@@ -115,7 +118,7 @@ class ComputeEngine(Component):
     def _accept(
         self, m: Module, walker: PositionWalker | GroupWalker, sequencer: StepSequencer
     ) -> None:
-        """Takes a command when the walk of the one before is over."""
+        """Takes a command when the one before has been walked over."""
         command = Signal(body_layout(Opcode.COMPUTE))
         start, walking, walked, accepted = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
@@ -138,9 +141,9 @@ class ComputeEngine(Component):
         m.d.comb += self.busy.eq(under_way != 0)
 
     def _compute(self, m: Module, sequencer: StepSequencer, drain: Drain) -> None:
-        """Steps on the array and the channel-wise units.
+        """Joins the sequencer's steps to the array and the channel-wise units.
 
-        Weights and flags wait for the activations, whose memory takes longer.
+        Weights and flags are delayed, because the activation memory takes longer.
         """
         m.submodules.array = array = PeArray(self.config)
         m.submodules.maximum = maximum = VectorMax(self.config)

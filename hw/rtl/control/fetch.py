@@ -22,12 +22,12 @@ from hw.rtl.stream.gearbox import Packer
 
 __all__ = ["ENGINES", "CommandFetch", "queued_layout"]
 
-#: Engines in the order in which vectors of them are laid out.
+#: Bit i of a vector with one bit for each engine belongs to ``ENGINES[i]``.
 ENGINES = (Opcode.LOAD, Opcode.COMPUTE, Opcode.STORE)
 
 
 def queued_layout(opcode: Opcode) -> data.StructLayout:
-    """Head and body as they wait in an engine's queue."""
+    """A command in an engine's queue: head and body of its descriptor."""
     return data.StructLayout({
         "head": data.StructLayout(HEAD),
         "body": data.StructLayout(BODIES[opcode]),
@@ -45,19 +45,20 @@ def _sum(m: Module, name: str, words: list[Value]) -> Value:
 
 
 class CommandFetch(Component):
-    """One descriptor after the other, from ``start`` to an END or a fault.
+    """Fetches one descriptor after the other, from ``start`` to an END or a fault.
 
-    The next descriptor is requested while the one before waits for its queue.
+    It requests the next descriptor while the one before waits for room in its queue.
 
     Members
     -------
     start : ``In(1)``, ``base`` : ``In``, ``length`` : ``In(16)``, descriptors of the program
-    request, data : to and from the reader
+    request, data
+        To and from the reader.
     load, compute, store : ``Out(stream.Signature(queued_layout(opcode)))``, one valid at a time
     end : ``Out(1)``, an END was fetched
     fault : ``Out(CommandFault)``, high for one cycle
     index : ``Out(16)``, the descriptor last handed on or found faulty
-    busy : ``Out(1)``, something that was asked for has not arrived
+    busy : ``Out(1)``, something that was requested has not arrived
     """
 
     config_fields = ("axi_address_width", "axi_data_width", "axi_ports")
@@ -84,8 +85,8 @@ class CommandFetch(Component):
         m = Module()
         c = self.config
         beats = DESCRIPTOR_BYTES * 8 // c.axi_beat_bits
-        # Room for all that is asked for: a descriptor that waits for its queue must not hold up
-        # the loads behind it, which may be what the queue is waiting for.
+        # There is room for all that was requested. Otherwise a descriptor that waits for its queue
+        # would hold up the beats of loads, and the queue may be waiting for those.
         buffer = StreamFifo(c.axi_beat_bits, max(3, DESCRIPTORS_AHEAD * beats))
         packer = Packer(c.axi_beat_bits, beats)
         m.submodules.buffer, m.submodules.packer = buffer, packer
@@ -110,9 +111,9 @@ class CommandFetch(Component):
         return m
 
     def _ask(self, m: Module, s: "_State", beats: int) -> None:
-        """As many requests as there are descriptors, one ahead of the one in hand.
+        """Requests every descriptor; up to ``DESCRIPTORS_AHEAD`` of them are not yet taken.
 
-        Half an address is added in one cycle, the carry to the other half in the next.
+        One cycle adds the lower half of an address, the next one its carry to the upper half.
         """
         half = self.config.axi_address_width // 2
         address = self.request.p.address
@@ -130,14 +131,14 @@ class CommandFetch(Component):
                 s.unrequested.eq(s.unrequested - 1),
                 self.request.valid.eq(0),
             ]
-        # No request follows another in the next cycle: `carry` comes first.
+        # A request never follows another in the next cycle: that one adds the carry.
         with m.Elif(s.fetching & (s.ahead != DESCRIPTORS_AHEAD) & (s.unrequested != 0)):
             m.d.sync += self.request.valid.eq(1)
         with m.If(carry):
             m.d.data += address[half:].eq(address[half:] + 1)
 
     def _add_up(self, m: Module, s: "_State", beat: wiring.PureInterface, beats: int) -> None:
-        """The sum of a descriptor's 32-bit words, beat by beat."""
+        """Adds up a descriptor's 32-bit words, beat by beat."""
         count = Signal(range(max(2, beats)))
         layout = data.ArrayLayout(32, self.config.axi_beat_bits // 32)
         view = data.View(layout, beat.payload)
@@ -163,7 +164,7 @@ class CommandFetch(Component):
     def _hand_on(self, m: Module, s: "_State", descriptor: wiring.PureInterface) -> None:
         """Checks a descriptor and offers it to its queue.
 
-        The sum is complete a cycle after the packer's word, or later by further stages.
+        The sum is complete one cycle after the packer's word, plus a cycle for each further stage.
         """
         head = data.View(data.StructLayout(HEAD), descriptor.payload[: sum(HEAD.values())])
         for opcode, queue in self._queues().items():
@@ -193,8 +194,8 @@ class CommandFetch(Component):
                 self._offer(m, s)
                 m.d.comb += descriptor.ready.eq(s.taken)
             with m.State("STOP"):
-                # What was asked for beyond the end arrives and is dropped; an offered request
-                # stands until it is taken.
+                # Descriptors that were requested beyond the end arrive and are dropped. A request
+                # that is offered stays until it is taken.
                 m.d.sync += self.fault.eq(CommandFault.NONE)
                 with m.If(~self.request.valid | self.request.ready):
                     m.d.sync += [s.fetching.eq(0), self.request.valid.eq(0)]
@@ -206,7 +207,7 @@ class CommandFetch(Component):
         return {Opcode.LOAD: self.load, Opcode.COMPUTE: self.compute, Opcode.STORE: self.store}
 
     def _offer(self, m: Module, s: "_State") -> None:
-        """A descriptor whose sum is right: to its queue, or it is the end, or none at all."""
+        """Handles a descriptor whose sum is right: a command, an END, or an unknown opcode."""
         queues = self._queues()
         for opcode, matches in zip(Opcode, s.is_opcode, strict=True):
             with m.If(matches):
@@ -228,21 +229,21 @@ class CommandFetch(Component):
 
 
 class _State:
-    """What the parts of the fetch unit share, in registers."""
+    """The fetch unit's registers."""
 
     def __init__(self) -> None:
-        #: From the start to an END or a fault.
+        #: High from the start to an END or a fault.
         self.fetching = Signal()
-        #: Descriptors that are to be asked for; asked for and not yet taken.
+        #: Descriptors that are not requested yet; those that are requested and not yet taken.
         self.unrequested = Signal(16)
         self.ahead = Signal(range(DESCRIPTORS_AHEAD + 1))
         #: The sum of the words so far.
         self.total = Signal(32)
         #: Descriptors that were handed on, and those that were not.
         self.handed, self.unhanded = Signal(16), Signal(16)
-        #: It is the program's last one.
+        #: The descriptor in hand is the program's last one.
         self.last = Signal()
         #: The descriptor's opcode, decoded while its sum is compared.
         self.is_opcode = Signal(len(Opcode))
-        #: A descriptor has left (not a register).
+        #: The descriptor in hand leaves in this cycle. No register.
         self.taken = Signal()

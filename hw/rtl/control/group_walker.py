@@ -1,4 +1,4 @@
-"""Walks over a layer's output positions a group at a time, for drains that are faster than one."""
+"""Walks over a layer's output positions, one group per cycle."""
 
 from amaranth.hdl import Array, Module, Mux, Signal, Value, ValueLike, signed
 from amaranth.lib import data, stream
@@ -15,17 +15,21 @@ from hw.rtl.memory.ports import activation_address_bits
 
 __all__ = ["GroupWalker"]
 
-#: A number of columns or positions, or of those that are missing.
+#: A number of columns or positions; negative numbers say how many are missing.
 _difference = signed(17)
 
 
 class GroupWalker(Component):
-    """As :class:`hw.rtl.control.walker.PositionWalker`, but a group per cycle after the first one.
+    """Offers the groups of a command, one per cycle after the first group.
 
-    The first group is gathered position by position and kept. The position after it says by how
-    much each following group differs from the one before: every position moves by as many rows and
-    columns, and by one more row if that leads past a row's end. The second group is ready two
-    cycles after the first has been offered. Each filter group begins with the first group again.
+    The groups and their order are those of :class:`hw.rtl.control.walker.PositionWalker`. That one
+    is smaller and takes ``pixels`` cycles for a group. This one is for drains of several positions
+    per cycle, which it does not slow down.
+
+    The first group is gathered position by position and kept. The position behind it tells how far
+    a group is from the next one: every position moves by the same number of rows and columns, and
+    by one more row where that leads past a row's end. The second group is offered two cycles after
+    the first one. Each filter group begins with the first group again.
 
     Members
     -------
@@ -61,9 +65,9 @@ class GroupWalker(Component):
         return m
 
     def _gather(self, m: Module, s: "_State", complete: Signal) -> None:
-        """The first group, position by position.
+        """Gathers the first group, position by position.
 
-        A step of one position goes past the row's end if no column is left after the next one.
+        The next position is in the next row if ``at_left`` is negative.
         """
         command, at = self.command, s.at
         wraps = s.at_left[-1]
@@ -97,9 +101,11 @@ class GroupWalker(Component):
                 ]
 
     def _measure(self, m: Module, s: "_State", complete: Signal) -> None:
-        """By how much each group differs from the one before: the position after the first group.
+        """Computes how far each position moves from a group to the next.
 
-        A step past the row's end is counted from the position before the row, in two cycles.
+        ``step`` is the move within a row: the position behind the first group less the first one.
+        ``past`` is the move past a row's end. It is counted from the position before the row, which
+        takes two cycles.
         """
         command, at = self.command, s.at
         bits = activation_address_bits(self.config)
@@ -114,7 +120,7 @@ class GroupWalker(Component):
             out_before.eq(command.out_base - out_past),
         ]
         less = Signal(signed(len(s.x) + 1))
-        # In tables: another addition follows.
+        # Tables compute it, because an addition follows.
         m.d.comb += less.eq(Array(1 - number for number in range(1 << len(s.x)))[s.x])
         with m.If(s.measuring):
             m.d.sync += s.walking.eq(1)
@@ -129,13 +135,13 @@ class GroupWalker(Component):
                 s.left_step.eq(-s.x),
                 s.left_past.eq(command.out_width - s.x),
             ]
-            # Until now they are what is left after a step of one position.
+            # So far they hold what is left after a move by one position.
             for left, kept in zip(s.left, s.first_left, strict=True):
                 reached = left + less
                 m.d.data += [left.eq(reached), kept.eq(reached)]
 
     def _offer(self, m: Module, s: "_State", complete: Signal, advance: Signal) -> None:
-        """The first group once it is complete, then another whenever the one before is taken."""
+        """Offers the first group once it is complete, then the next when a group is taken."""
         command, group = self.command, self.groups.p
         taken = Signal()
         m.d.comb += [
@@ -165,7 +171,7 @@ class GroupWalker(Component):
                 ]
 
     def _move(self, m: Module, s: "_State", slot: int, advance: Signal) -> None:
-        """One position of the group to where it is in the next one."""
+        """Moves one position of the group to where it is in the next group."""
         moved, first, left = self.groups.p.positions[slot], s.first[slot], s.left[slot]
         wraps = left[-1]
         following = [
@@ -177,7 +183,7 @@ class GroupWalker(Component):
                 ("left", left, s.left_step, s.left_past),
             )
         ]
-        # The column after a row's end is minus one less what was left.
+        # Past a row's end the column's number in the next row is minus one less what was left.
         columns = Array(s.first[number].column for number in range(self.config.pixels))
         x_past = ~left[: (self.config.pixels - 1).bit_length()]
         with m.If(advance):
@@ -213,35 +219,35 @@ class GroupWalker(Component):
 
 
 class _State:
-    """The walker's registers, and one signal."""
+    """The walker's registers."""
 
     def __init__(self, config: AcceleratorConfig):
         position = group_layout(config)["positions"].shape.elem_shape
         slots = range(config.pixels)
-        #: The first group is being gathered; it is complete; others follow.
+        #: The walker gathers the first group; it measures the move; it offers further groups.
         self.gathering, self.measuring, self.walking = Signal(), Signal(), Signal()
-        #: The first group's positions in the filter group that is walked over.
+        #: Positions of the current filter group's first group.
         self.first = Signal(data.ArrayLayout(position, config.pixels))
-        #: Columns that are left after a position, less what a group's step moves it by: below zero
-        #: where the step goes past the row's end.
+        #: Columns that are left in the row after a position has moved to the next group. Negative
+        #: where the move leads past the row's end.
         self.left = [Signal(_difference, name=f"left_{slot}") for slot in slots]
         self.first_left = [Signal(_difference, name=f"first_left_{slot}") for slot in slots]
-        #: That of a row's first position and a step of one position (not a register).
+        #: Columns that are left after a move by one from a row's first position. No register.
         self.last_left = Signal(_difference)
-        #: The position that is gathered next, and what is left after it.
+        #: The position that is gathered next; columns left after a move by one from there.
         self.at = Signal(position)
         self.at_left = Signal(_difference)
-        #: Columns from the row's beginning; of the position after the first group: of a step.
+        #: Columns from the row's beginning to ``at``.
         self.x = Signal(range(config.pixels + 1))
-        #: Where it goes in the group, and whether that is the last one.
+        #: The slot of the group that ``at`` goes to, and whether it is the last one in use.
         self.slot = Signal(range(max(2, config.pixels)))
         self.last_slot = Signal()
-        #: What a group's step moves every position by, within a row and past its end; columns past
-        #: the end are counted from the row's beginning.
+        #: How far every position moves to the next group: within a row, and past its end. Columns
+        #: past the end count from the row's beginning.
         self.step, self.past = Signal(position), Signal(position)
         self.left_step, self.left_past = Signal(_difference), Signal(_difference)
-        #: Positions from the next group on, how many there are beyond it, less one, and that at
-        #: the beginning of a filter group.
+        #: Positions of the filter group that are not offered yet. ``beyond`` is the number of those
+        #: behind the next group, less one, and ``all_beyond`` what it is for the first group.
         self.positions_left = Signal(16)
         self.beyond, self.all_beyond = Signal(_difference), Signal(_difference)
         self.filters_left = Signal(16)
@@ -250,7 +256,7 @@ class _State:
 def _advanced(
     m: Module, name: str, value: Value, wraps: Value, within: ValueLike, past: ValueLike
 ) -> Value:
-    """The value and what it moves by within a row, or past its end."""
+    """``value + past`` where the position ``wraps`` to the next row, else ``value + within``."""
     cell = Advance(width=len(value))
     m.submodules[f"advance_{name}"] = cell
     m.d.comb += [

@@ -15,7 +15,10 @@ __all__ = ["StepSequencer", "drain_layout"]
 
 
 def drain_layout(config: AcceleratorConfig) -> data.StructLayout:
-    """Where the results of one group go: ``out`` words of ``count`` positions."""
+    """Where the results of one group go: the words ``out`` of ``count`` positions.
+
+    ``filter_end`` marks a filter group's last group, ``end`` the command's.
+    """
     return data.StructLayout({
         "out": data.ArrayLayout(activation_address_bits(config), config.pixels),
         "count": range(config.pixels + 1),
@@ -25,25 +28,27 @@ def drain_layout(config: AcceleratorConfig) -> data.StructLayout:
 
 
 class StepSequencer(Component):
-    """One step per cycle: all taps of a group, channel groups outermost, then the next group.
+    """Issues a step per cycle: all taps of a group, channel groups outermost, then the next group.
 
-    A group's last step waits until the group before it has had ``drain_cycles`` to drain, so that
-    nothing behind the array ever needs to stop it. The next command's groups follow without a gap,
-    unless it runs on another unit: results of units with different latencies would overtake each
-    other, so that one waits until nothing is ``pending``, and a cycle more. Outputs are registered
-    and one cycle behind the step that they belong to.
+    A group's last step waits until the group before has had ``drain_cycles`` to drain. So the drain
+    never needs to stop the array. The next command's groups follow without a gap if it runs on the
+    same unit. A command of another unit waits until nothing is ``pending``, and one cycle more:
+    units have different latencies, and no result may overtake another.
+
+    Outputs are registered: they appear one cycle after their step.
 
     Members
     -------
-    command : ``In(body_layout(Opcode.COMPUTE))``, of the groups that are offered; two cycles before
-        the first of them at the latest
+    command : ``In(body_layout(Opcode.COMPUTE))``, the command of the groups that are offered; it
+        arrives at least two cycles before the first of them
     groups : ``In(stream.Signature(group_layout(config)))``
     drain_commands : ``Out(stream.Signature(drain_command_layout()))``, one for each command, in the
         cycle in which its first group is taken; ``ready`` must stay high until then
     drains : ``Out(stream.Signature(drain_layout(config)))``, one for each group, at its last step
-    pending : ``In(1)``, groups that were handed to ``drains`` are not yet written
-    valid, first, last : ``Out(1)``
-    held : ``Out(1)``, positions for a step were at hand
+    pending : ``In(1)``, a group that was handed to ``drains`` is not yet written
+    valid : ``Out(1)``, there is a step
+    first, last : ``Out(1)``, it is the first, the last of its group
+    held : ``Out(1)``, there were positions for a step
     grow : ``Out(1)``, the first tap of a channel group other than the first
     unit : ``Out(Unit)``, of the step's command
     read : ``Out(ActReadSignature(config))``
@@ -86,7 +91,7 @@ class StepSequencer(Component):
         return m
 
     def _offered(self, m: Module, s: "_State") -> None:
-        """What is known of the offered command before its first group comes."""
+        """Prepares what the offered command's first group needs when it comes."""
         m.d.data += [
             s.offers_one_column.eq(self.command.kernel_w == 1),
             s.offers_one_row.eq(self.command.kernel_h == 1),
@@ -98,7 +103,7 @@ class StepSequencer(Component):
         ]
 
     def _steps(self, m: Module, s: "_State", step: Signal) -> None:
-        """Whether there is a step: a group's last one waits for the drain of the group before."""
+        """Decides whether there is a step; a group's last one waits for the drain before it."""
         m.d.comb += step.eq(s.active & (~s.end_taps | (s.drained & self.drains.ready)))
         with m.If(~s.drained):
             m.d.sync += [
@@ -107,7 +112,7 @@ class StepSequencer(Component):
             ]
 
     def _next_tap(self, m: Module, s: "_State", step: Signal) -> None:
-        """Columns first, then rows, then channel groups."""
+        """Goes to the next tap: columns first, then rows, then channel groups."""
         command = s.command
         end_column, end_row, end_channel_group = Signal(), Signal(), Signal()
         m.d.comb += [
@@ -151,11 +156,11 @@ class StepSequencer(Component):
                 ]
 
     def _groups(self, m: Module, s: "_State", group_done: Signal, taken: Signal) -> None:
-        """Takes groups, and tells the drain of commands and groups."""
+        """Takes groups, and hands commands and groups to the drain."""
         starts = self.groups.p.start
         m.d.comb += [
             group_done.eq(s.active & s.end_taps & s.drained & self.drains.ready),
-            # Where the unit changes, no group is at hand once nothing blocks.
+            # Where the unit changes, `blocked` falls only after the last group has left.
             self.groups.ready.eq((~s.active | group_done) & ~(starts & s.blocked)),
             taken.eq(self.groups.valid & self.groups.ready),
             self.drain_commands.valid.eq(taken & starts),
@@ -178,7 +183,7 @@ class StepSequencer(Component):
             m.d.sync += s.active.eq(1)
 
     def _begin(self, m: Module, s: "_State") -> None:
-        """A group's first tap; where a command begins, its fields."""
+        """Begins a group at its first tap; a command's first group brings the command's fields."""
         m.d.data += [
             s.group.eq(self.groups.payload),
             s.first.eq(1),
@@ -205,7 +210,11 @@ class StepSequencer(Component):
     def _weights(
         self, m: Module, s: "_State", step: Signal, group_done: Signal, taken: Signal
     ) -> None:
-        """A weight word a step; the next filter group's follow those of the one that ends."""
+        """Moves on one weight word per step.
+
+        A group begins at its filter group's first word. The next filter group's words follow
+        directly, unless ``weight_step`` is 0.
+        """
         follows = Signal()
         m.d.comb += follows.eq(group_done & s.group.filter_end & s.command.weight_step[0])
         with m.If(step):
@@ -228,18 +237,21 @@ class StepSequencer(Component):
             self.grow.eq(s.first_tap & ~s.first_channel_group),
             self.weight_address.eq(s.weight),
             self.unit.eq(s.command.unit),
-            # Only the sign counts.
+            # Its sign tells which of the two values `pad` has.
             self.read.pad_lowest.eq(s.command.pad[self.config.act_bits - 1]),
         ]
 
     def _reads(self, m: Module, s: "_State", step: Signal) -> None:
-        """Addresses in one cycle, comparisons in the next; the command may have gone by then."""
+        """Computes addresses, and in the next cycle whether they are in the padding.
+
+        The command's sizes are kept for that cycle, because the command may be another by then.
+        """
         height, width = Signal(16), Signal(16)
         m.d.data += [height.eq(s.command.in_height), width.eq(s.command.in_width)]
         for p in range(self.config.pixels):
             position = s.group.positions[p]
             row, column = Signal(16, name=f"row_{p}"), Signal(16, name=f"column_{p}")
-            # Unsigned: positions before the first row or column are large numbers.
+            # Unsigned numbers: positions before the first row or column are large ones.
             inside = (row < height) & (column < width)
             m.d.sync += self.read.valid[p].eq(step & (p < s.group.count))
             m.d.data += [
@@ -254,28 +266,28 @@ class _State:
     """The sequencer's registers."""
 
     def __init__(self, config: AcceleratorConfig):
-        #: The group and the command that steps are of, while ``active``.
+        #: While ``active``, steps belong to this group and this command.
         self.active = Signal()
         self.group = Signal(group_layout(config))
         self.command = Signal(body_layout(Opcode.COMPUTE))
         # Offsets of the tap from the window's corner.
         self.tap_origin = Signal(activation_address_bits(config))
         self.tap_row, self.tap_column = Signal(16), Signal(16)
-        # Taps that are left, this one included, and whether it is the last one of its kind, and of
-        # all: known from the step before, so that no comparison is on a step's way.
+        # Taps that are left of each kind, this one included; whether it is the last one of its kind
+        # or of all. They are computed one step ahead, so that no comparison is in a step's path.
         self.columns, self.rows, self.channel_groups = Signal(8), Signal(8), Signal(16)
         self.end_column, self.end_row, self.end_channel_group = Signal(), Signal(), Signal()
         self.end_taps = Signal()
-        #: The step is its output's first one.
+        #: The step is its group's first one.
         self.first = Signal()
         self.first_tap, self.first_channel_group = Signal(), Signal()
         self.weight_base, self.weight = Signal(16), Signal(16)
-        #: Cycles until the group before is drained, and whether there is none.
+        #: Cycles until the group before is drained; whether it is.
         self.until_drained, self.drained = Signal(16), Signal(init=1)
-        # Whether the offered command has one tap of each kind, and the command at hand has.
+        # Whether the offered command, or the current one, has only one tap of a kind.
         self.offers_one_column, self.offers_one_row = Signal(), Signal()
         self.offers_one_channel_group = Signal()
         self.one_column, self.one_row = Signal(), Signal()
-        #: What keeps an offered command from its first group: results of another unit, or no room
-        #: for what the drain is to know of it. Known before that group is offered.
+        #: The offered command must wait: results of another unit are under way, or the drain has no
+        #: room for the command. Computed before its first group is offered.
         self.other_unit, self.blocked = Signal(), Signal()

@@ -1,4 +1,4 @@
-"""What the array waits for: in every cycle without a step, exactly one cause."""
+"""Names one cause for every cycle in which the array takes no step."""
 
 from amaranth.hdl import Module, Signal
 from amaranth.lib.wiring import In, Out
@@ -10,19 +10,21 @@ from hw.rtl.component import Component
 __all__ = ["StallCauses"]
 
 
-#: They come out of long paths.
+#: Inputs that come out of long paths. A register brings them to the cycle of ``step`` and ``held``.
 _EARLY = ("walking", "queued", "wait_load", "wait_compute", "wait_store", "full_load", "full_store",
           "ended", "storing")  # fmt: skip
 
 
 class StallCauses(Component):
-    """In every cycle one of ``stepping`` and ``stalls`` is high, two cycles after what it is of.
+    """Says for every cycle that the array took a step, or why it did not; latency two cycles.
 
-    Where several causes are true, the one counts that is nearest to the array.
+    Exactly one bit of ``stepping`` and ``stalls`` is high. If there are several causes, the one
+    nearest to the array counts.
 
     Members
     -------
-    step, held : ``In(1)``, a cycle ago the array took a step, had positions for one
+    step : ``In(1)``, one cycle ago the array took a step
+    held : ``In(1)``, one cycle ago there were positions for a step
     walking : ``In(1)``, a command that was taken has positions left
     queued : ``In(1)``, a command is there to be taken
     wait_load, wait_compute, wait_store : ``In(1)``, it waits for commands of that engine

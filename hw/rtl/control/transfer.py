@@ -1,4 +1,4 @@
-"""The load and store engines: rows of memory words between the host's memory and the chip."""
+"""The load and store engines move rows of words between the host's memory and the chip."""
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
@@ -28,19 +28,20 @@ __all__ = [
     "bases_layout",
 ]
 
-#: Bits of a transfer row's number of beats.
+#: Bits of the number of beats of a row.
 LENGTH_BITS = 16
 
 
 def bases_layout(config: AcceleratorConfig) -> data.ArrayLayout:
-    """Addresses of the regions, in the first port's stripe, by :class:`hw.contract.isa.Region`."""
+    """Address of each :class:`hw.contract.isa.Region` in the first port's stripe."""
     return data.ArrayLayout(config.axi_address_width, len(Region))
 
 
 class RowRequester(Component):
-    """One request for each row of a transfer: base of the region, offset, stride.
+    """Makes one request for each row of a transfer.
 
-    The first three cycles after ``start``, the others two cycles after the one before was taken.
+    Row r is at the region's base plus the command's offset plus r strides. The first request is
+    there three cycles after ``start``, each further one two cycles after the one before was taken.
 
     Members
     -------
@@ -64,7 +65,7 @@ class RowRequester(Component):
     def build(self) -> Module:
         m = Module()
         width = self.config.axi_address_width
-        # Half an address is added in one cycle, the other half and the carry in the next.
+        # One cycle adds the lower half of an address, the next one the upper half and the carry.
         half = width // 2
         low, high = self.request.p.address[:half], self.request.p.address[half:]
         addend, carry = Signal(width), Signal()
@@ -88,7 +89,7 @@ class RowRequester(Component):
         with m.If(carrying):
             m.d.sync += self.request.valid.eq(1)
             m.d.data += [
-                # The carry from the lowest bits goes into the sum.
+                # The additional lowest bits bring the carry into the sum.
                 high.eq((Cat(1, high) + Cat(carry, addend[half:]))[1:]),
                 addend.eq(self.command.offset_stride),
                 last.eq(rows == 1),
@@ -100,13 +101,13 @@ class RowRequester(Component):
 
 
 class _TransferEngine(Component):
-    """What load and store have in common: taking a command, requesting its rows, counting words."""
+    """What both engines do: take a command, request its rows, count its words."""
 
     def _accept(self, m: Module) -> tuple[Signal, Signal, Signal]:
         """Takes commands one at a time and requests their rows.
 
-        Returns the command, whether it is running, and a strobe in its first cycle. Whoever calls
-        ends it by lowering ``running``.
+        Returns the command, whether it is running, and a strobe in its first cycle. The caller ends
+        a command by lowering ``running``.
         """
         requester = RowRequester(self.config)
         m.submodules.requester = requester
@@ -127,13 +128,13 @@ class _TransferEngine(Component):
         return command, running, start
 
     def _walk(self, m: Module, command, start, step) -> tuple[Signal, Signal, Value]:
-        """Counts the words of a command's rows, one for each ``step``.
+        """Walks over the words of a command's rows, one for each ``step``.
 
-        Returns the address of the next word, whether there is one, and whether it is the last one.
+        Returns the next word's address, whether there is one, and whether it is the last one.
         """
         address, row_address = Signal(16), Signal(16)
         words, rows = Signal(16), Signal(16)
-        # Known before the word: comparisons are not on the way from ``step``.
+        # They are computed one word ahead, so that no comparison is in the path of ``step``.
         last_word, last_row, more = Signal(), Signal(), Signal()
         next_row = Signal(16)
         m.d.comb += next_row.eq(row_address + command.base_stride)
@@ -167,7 +168,7 @@ class _TransferEngine(Component):
 
 
 class LoadEngine(_TransferEngine):
-    """Fills the on-chip memories: one beat per cycle, a word every ``word_beats`` cycles.
+    """Fills the on-chip memories with one beat per cycle, so one word in ``word_beats`` cycles.
 
     Members
     -------
@@ -205,7 +206,7 @@ class LoadEngine(_TransferEngine):
         with m.If(self.done):
             m.d.sync += running.eq(0)
 
-        # Whether a beat can be taken depends on memories; the reader need not wait for them.
+        # Whether a beat is taken depends on the memories. The register keeps that from the reader.
         skid = SkidBuffer(c.axi_beat_bits)
         m.submodules.skid = skid
         m.d.comb += [
@@ -231,7 +232,7 @@ class LoadEngine(_TransferEngine):
                 port_valid.eq(packer.o.valid),
                 packer.o.ready.eq(port_ready),
             ]
-            # A command's words have all left before the next command's beats arrive.
+            # All words of a command have left before the next command's beats arrive.
             with m.If(fills[memory]):
                 m.d.comb += [
                     packer.i.valid.eq(skid.o.valid),
@@ -242,7 +243,7 @@ class LoadEngine(_TransferEngine):
 
 
 class StoreEngine(_TransferEngine):
-    """Writes activation words to the host's memory: one beat per cycle.
+    """Writes activation words to the host's memory, one beat per cycle.
 
     Members
     -------
@@ -273,7 +274,7 @@ class StoreEngine(_TransferEngine):
         c = self.config
         command, running, start = self._accept(m)
 
-        # Reads run ahead of the writer by what the buffer behind them can hold.
+        # The memory is read ahead of the writer as far as this buffer has room.
         buffer = StreamFifo(c.act_word_bits, STORE_AHEAD)
         m.submodules.buffer = buffer
         unpacker = Unpacker(c.axi_beat_bits, word_beats(c, Memory.ACT))

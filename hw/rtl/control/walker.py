@@ -34,7 +34,9 @@ def group_layout(config: AcceleratorConfig) -> data.StructLayout:
 class PositionWalker(Component):
     """Offers the groups of a command, filter group by filter group, positions in row-major order.
 
-    One position per cycle, so a group of P positions every P cycles: no slower than its drain.
+    It walks over one position per cycle, so a group of P positions takes P cycles. That is no
+    slower than a drain of one position per cycle. For faster drains there is
+    :class:`hw.rtl.control.group_walker.GroupWalker`.
 
     Members
     -------
@@ -71,7 +73,7 @@ class PositionWalker(Component):
         return m
 
     def _gather(self, m: Module, s: "_State") -> None:
-        """The position into the group's next slot; the group is offered once it is complete."""
+        """Puts the position into the group's next slot; offers the group once it is complete."""
         group = self.groups.p
         complete = Signal()
         m.d.comb += complete.eq(s.last_position | s.last_slot)
@@ -93,7 +95,7 @@ class PositionWalker(Component):
             m.d.data += [s.slot.eq(s.slot + 1), s.last_slot.eq(s.slot + 2 == pixels)]
 
     def _next_position(self, m: Module, s: "_State") -> None:
-        """One column on, or to the next row's first column."""
+        """Moves one column on, or to the next row's first column."""
         command = self.command
         m.d.data += [
             s.positions_left.eq(s.positions_left - 1),
@@ -118,7 +120,7 @@ class PositionWalker(Component):
             ]
 
     def _next_filter_group(self, m: Module, s: "_State") -> None:
-        """The first position again, with words of the next filter group."""
+        """Begins again at the first position, with words of the next filter group."""
         m.d.sync += s.walking.eq(~s.last_filter)
         m.d.data += [
             s.filters_left.eq(s.filters_left - 1),
@@ -139,7 +141,7 @@ class PositionWalker(Component):
         self._first_position(m, s, command.in_base)
 
     def _first_position(self, m: Module, s: "_State", origin: Value) -> None:
-        """Of a filter group whose first word is ``origin``."""
+        """Goes to a filter group's first position, whose word is ``origin``."""
         command = self.command
         m.d.data += [
             s.positions_left.eq(command.positions),
@@ -163,7 +165,8 @@ class _State:
         self.filters_left = Signal(16)
         self.positions_left = Signal(16)
         self.columns_left = Signal(16)
-        # Whether that is one: known before the position, so that no comparison is on its way.
+        # Whether so many are one. They are computed one position ahead, so that no comparison is in
+        # the position's path.
         self.last_filter = Signal()
         self.last_position = Signal()
         self.last_column = Signal()

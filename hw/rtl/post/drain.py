@@ -27,19 +27,20 @@ from hw.rtl.post.requantizer import Requantizer, param_layout
 
 __all__ = ["Drain", "UnitRegisters", "drain_registers"]
 
-#: Numbers whose OR a table of the requantizer's addition takes, beside the addend.
+#: A table of the requantizer's addition has room for the addend and the OR of so many numbers.
 _TERMS = 5
 
 
 class Drain(Component):
-    """Results of a group into the memory: of ``post_positions`` positions, ``post_lanes`` channels.
+    """Requantizes a group's results and writes them to the activation memory.
 
-    So much in each cycle; a group occupies it for a cycle for each chunk of channels and each turn
-    of positions, the last of which may have fewer. The sequencer keeps groups that far apart. The
-    words of a turn are in different banks. Latency ``drain_latency(config)`` cycles from a result
-    to the write of its first chunk. Results of the maximum unit pass through the same requantizers,
-    with params that change nothing. One command's first group may follow the last of the one
-    before without a gap.
+    Each cycle takes one chunk (``post_lanes`` channels) of one turn (``post_positions`` positions;
+    the last turn may have fewer). So a group takes chunks times turns cycles. The sequencer keeps
+    groups at least so far apart. The words of a turn are in different banks.
+
+    The first chunk of a result is written ``drain_latency(config)`` cycles after the result. The
+    next command's first group may follow without a gap. Results of the maximum unit pass through
+    the same requantizers, with params that change nothing.
 
     Members
     -------
@@ -88,10 +89,13 @@ class Drain(Component):
         return m
 
     def _last_turn(self, m: Module, s: "_State") -> None:
-        """Whether the turn is the group's last; with as many positions as pixels there is one."""
+        """Finds out whether the turn is the group's last one.
+
+        There is only one if ``post_positions`` is ``pixels``.
+        """
         c = self.config
         if c.post_positions < c.pixels:
-            # A number at a time: one table.
+            # Each number of positions is compared by a single table.
             m.d.comb += s.last_turn.eq(
                 Cat(
                     (self.drains.p.count == pixels) & (s.turn == c.drain_turns(pixels) - 1)
@@ -100,10 +104,10 @@ class Drain(Component):
             )
 
     def _next_chunk(self, m: Module, s: "_State") -> None:
-        """Chunks of a turn, turns of a group.
+        """Steps through the chunks of a turn, then through the turns of a group.
 
-        Only behind a filter group's last position do the channels go on after the last chunk. What
-        follows is known before it is known whether anything is drained.
+        Each turn has the same channels, until a filter group's last position is done: then the next
+        filter group's channels follow. The next values do not depend on ``active``, which is late.
         """
         next_word = Signal()
         next_sub, next_plane, next_param = Signal.like(s.sub), Signal.like(s.plane), Signal(16)
@@ -119,8 +123,8 @@ class Drain(Component):
             filter_last.eq(s.last_turn & self.drains.p.filter_end),
             restart.eq(s.last_chunk & ~filter_last),
         ]
-        # A chunk's turn is the cycle before it is taken, the first one before results appear: the
-        # next results may follow as soon as the last chunk has been taken.
+        # A chunk is selected one cycle before it is taken. The first one is selected before the
+        # results appear, so that the next results may follow as soon as the last chunk is taken.
         m.d.sync += s.active.eq((s.active & ~s.last) | self.result_soon)
         with m.If(s.active):
             m.d.sync += s.chunk.eq(Mux(s.last_chunk, 0, incremented(s.chunk)))
@@ -142,7 +146,7 @@ class Drain(Component):
             ]
 
     def _next_command(self, m: Module, s: "_State") -> None:
-        """The next command's fields are there before its first result is."""
+        """Takes the next command's fields; they are there before its first result."""
         m.d.comb += [
             s.command_end.eq(s.last & self.drains.p.end),
             self.commands.ready.eq(~s.have_command | s.command_end),
@@ -172,7 +176,7 @@ class Drain(Component):
         requantizers = [
             Requantizer(c, positions=c.post_positions, terms=most) for _ in range(c.post_lanes)
         ]
-        # The next command's may be others in the cycle after.
+        # Limits travel with the results: the next command's, which may differ, come right behind.
         wait = WideMemory.latency + requantizers[0].limits_after
         limits = (s.command.low, s.command.high)
         low, high = delayed(m, ("low", "high"), limits, wait, domain="data")
@@ -189,7 +193,7 @@ class Drain(Component):
                     m.d.comb += requantizer.acc[position][number].eq(word[lane])
 
     def _write(self, m: Module, s: "_State") -> None:
-        """The write's address travels beside the data, two cycles ahead."""
+        """Writes the codes. Addresses arrive two cycles before the data."""
         c = self.config
         valid, addresses = [], []
         for first in range(c.post_positions):
@@ -213,7 +217,7 @@ class Drain(Component):
         m.d.comb += [self.group_done.eq(done[0]), self.command_done.eq(done[1])]
 
     def _terms(self, m: Module, s: "_State", position: int) -> list[Signal]:
-        """Registers of which one has the turn's chunk of sums, and all others are zero."""
+        """Registers in front of the requantizers: one holds the chunk, all others are zero."""
         c = self.config
         pixels = range(position, c.pixels, c.post_positions)
         taken, terms = drain_registers(c, len(pixels)), []
@@ -224,8 +228,8 @@ class Drain(Component):
         }.items():
             words = self._chunks(values, pixels)
             chunk_bits = (len(words) // len(pixels) - 1).bit_length()
-            # Bits beside each other choose with less logic than a number would; what they say
-            # beyond the chunks and pixels that there are never counts.
+            # The two numbers side by side need less logic than chunk + turn * chunks. Values that
+            # stand for no chunk or no pixel never occur while something is drained.
             index = Cat(s.chunk[:chunk_bits], s.turn[: (len(pixels) - 1).bit_length()])
             size = taken[kind].size
             for first in range(0, max(words) + 1, size):
@@ -236,10 +240,7 @@ class Drain(Component):
         return terms
 
     def _chunks(self, values: data.View, pixels: range) -> dict[int, Value]:
-        """The chunks of all channels of some pixels, by chunk and then by pixel.
-
-        Their numbers have the chunk's in the low bits.
-        """
+        """The chunks of the pixels; the key is the chunk's number (low bits) and the pixel's."""
         lanes = self.config.post_lanes
         count = values.shape().elem_shape.length // lanes
         chunk_bits = (count - 1).bit_length()
@@ -261,7 +262,10 @@ class Drain(Component):
         first: int,
         index: Value,
     ) -> data.View:
-        """A register of one of the words, from number ``first`` on, or of zero."""
+        """A register that holds one of ``words``, or zero while the chunk is none of them.
+
+        ``words[i]`` is the chunk with the key ``first + i``; None is a key that stands for nothing.
+        """
         select_bits = (len(words) - 1).bit_length()
         there = [word for word in words if word is not None]
         width = len(there[0]) // self.config.post_lanes
@@ -272,7 +276,7 @@ class Drain(Component):
             select = Signal(select_bits, name=f"select_{name}")
             m.d.data += select.eq(index[:select_bits])
             chosen = Array(there[-1] if word is None else word for word in words)[select]
-        # Cleared by the registers' resets, which take no tables.
+        # The registers' resets clear it; that takes no tables.
         clear = Signal(name=f"clear_{name}")
         m.d.data += [
             clear.eq((s.command.unit != kind) | (index[select_bits:] != first >> select_bits)),
@@ -284,25 +288,26 @@ class Drain(Component):
 
 
 class _State:
-    """The drain's registers, and what they say together."""
+    """The drain's registers, and signals that follow from them."""
 
     def __init__(self, config: AcceleratorConfig):
         bits, subs = activation_address_bits(config), config.lanes // config.post_lanes
         self.command = Signal(drain_command_layout())
         self.have_command = Signal()
-        #: A chunk is drained.
+        #: A chunk is selected in this cycle.
         self.active = Signal()
-        #: The first position that is drained is ``post_positions`` times as many.
+        #: The turn's first position is ``turn * post_positions``.
         self.turn = Signal(range(max(2, config.drain_turns(config.pixels))))
         self.chunk = Signal(8)
-        # This one included; whether it is the last is known from the one before.
+        # Chunks that are left, this one included; whether it is the last one. Both are computed one
+        # chunk ahead.
         self.chunks_left, self.last_chunk = Signal(8), Signal()
-        # Chunk of the output: place in the word, plane of words, params. And those of the first
-        # chunk of the filter group.
+        # Where the chunk goes: part of the output word; words from the filter group's first plane;
+        # address of its params. `first_…` are those of the filter group's first chunk.
         self.sub, self.first_sub = Signal(range(max(2, subs))), Signal(range(max(2, subs)))
         self.plane, self.first_plane = Signal(bits), Signal(bits)
         self.param, self.first_param = Signal(16), Signal(16)
-        # Not registers.
+        # These are no registers.
         self.last_turn = Signal(init=1)
         self.last, self.command_end = Signal(), Signal()
 
@@ -310,20 +315,22 @@ class _State:
 class UnitRegisters(NamedTuple):
     """Registers in front of a lane's requantizer for the results of one unit."""
 
+    #: How many registers there are.
     number: int
-    #: Of each.
+    #: Bits of a register.
     bits: int
-    #: In front of each.
+    #: Look-up tables in front of a register.
     tables: int
-    #: Chunks that share one.
+    #: Chunks that share a register.
     size: int
 
 
 def drain_registers(config: AcceleratorConfig, pixels: int) -> dict[Unit, UnitRegisters]:
-    """What chunks of results are taken into, for a position that is that of one of some pixels.
+    """Registers that take the chunks of one position, which is one of ``pixels`` pixels.
 
-    The OR of five registers is free in a requantizer's first addition; chunks that share one have
-    to be chosen from. So no more registers than that, and the fewest tables.
+    A requantizer's first addition takes the OR of five registers at no cost. Chunks that share a
+    register need tables to choose between them. The choice has at most five registers and, among
+    those, the fewest tables.
     """
     units = {
         Unit.ARRAY: (config.filters, config.acc_bits),

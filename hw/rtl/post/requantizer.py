@@ -21,9 +21,9 @@ __all__ = [
     "param_layout",
 ]
 
-#: Bits that a table compares with the sign, if a condition allows.
+#: Bits that one table compares with the sign, with room for a condition.
 _TOGETHER = 4
-#: Conditions that a table takes.
+#: Conditions that one table combines.
 _EXCESSES = 6
 
 
@@ -33,19 +33,21 @@ def param_layout(config: AcceleratorConfig) -> data.StructLayout:
 
 
 class Requantizer(Component):
-    """``code = clip((acc * scale + addend) >> shift, low, high)``: a channel, several positions.
+    """Computes ``clip((acc * scale + addend) >> shift, low, high)`` for one channel.
 
     ``scale`` is ``2**PRE_SHIFT`` in shift mode and the channel's multiplier in scale mode. With the
-    addend that :mod:`hw.compiler.constants` gives, this is
-    :class:`nbqnn_train.graph.nodes.Requantize` to the
-    bit. One accumulator of each position per cycle, latency ``self.latency`` cycles, no
-    backpressure; the sum has one bit more than its operands and cannot overflow.
+    addend of :mod:`hw.compiler.constants` the result equals
+    :class:`nbqnn_train.graph.nodes.Requantize` to the bit.
+
+    One accumulator of each position per cycle, no backpressure. Latency ``self.latency`` cycles.
+    The sum has one bit more than its operands, so it cannot overflow.
 
     Parameters
     ----------
     positions : int
+        Positions that are computed in one cycle.
     terms : int
-        An accumulator comes as the OR of so many numbers. With up to five, that is free.
+        An accumulator is the OR of so many numbers. Up to five cost nothing.
 
     Members
     -------
@@ -62,7 +64,7 @@ class Requantizer(Component):
         self.positions = positions
         self.terms = terms
         self.latency = requantizer_latency(config)
-        #: Where they are compared: before the last two.
+        #: Cycles from an accumulator to its limits: they are compared in the last but one.
         self.limits_after = self.latency - 2
         sums = data.ArrayLayout(signed(config.acc_bits), terms)
         super().__init__({
@@ -82,7 +84,7 @@ class Requantizer(Component):
             total = self._total(m, addend, position)
             shifted, excess = self._shifted(m, total, stages, position)
             value = self._register(signed(self.config.act_bits), "value", position)
-            # Which of the parts above the value have a bit that differs from the sign.
+            # Bits above the value, some at a time: whether one of them differs from the sign.
             excesses = self._register(len(excess), "excesses", position)
             m.d.data += [value.eq(Cat(shifted, total[-1])), excesses.eq(Cat(excess))]
             below, not_above = self._compared(m, value, excesses.any(), position)
@@ -97,24 +99,24 @@ class Requantizer(Component):
         return Signal(shape, name=_numbered(name, position))
 
     def _prepared(self, m: Module) -> tuple[Value, list[tuple[int, Value, Value]]]:
-        """What all positions share: the addend, and the shift in stages.
+        """What all positions share: the addend, and the stages of the shift.
 
-        A stage is two bits of the amount, the high ones first: the lower bit's place, the bits, and
-        for each number whether it is no less than they are.
+        A stage handles two bits of the amount, the highest bits first. It is a tuple: number of its
+        lower bit; the bits; ``reached``, whose bit i says that the bits are at most i.
         """
         width = addend_bits(self.config)
         shift_bits = min(SHIFT_BITS, width.bit_length())
         addend, shift = self.param.addend, self.param.shift
         if self.config.requant == "scale":
-            # These wait for the products.
+            # Addend and shift wait for the products.
             addend = Signal(signed(width))
             shift = Signal(SHIFT_BITS, name="shift_of_product")
             m.d.data += [addend.eq(self.param.addend), shift.eq(self.param.shift)]
-        # Only the sign is left of a total shifted by its width or more.
+        # A total that is shifted by its width or more leaves only its sign.
         beyond = shift[shift_bits:].any()
         amount = Signal(shift_bits, name="shift")
         m.d.data += amount.eq(shift[:shift_bits])
-        # That is the registers' set and reset, which take no tables.
+        # This becomes the registers' set and reset, which take no tables.
         with m.If(beyond):
             m.d.data += amount.eq(~0)
         stages = []
@@ -129,7 +131,7 @@ class Requantizer(Component):
         return addend, stages
 
     def _total(self, m: Module, addend: Value, position: int) -> Signal:
-        """The scaled accumulator and the addend, registered."""
+        """The sum of scaled accumulator and addend, registered."""
         width = addend_bits(self.config)
         terms = [self.acc[position][term] for term in range(self.terms)]
         total = self._register(signed(width + 1), "total", position)
@@ -156,10 +158,11 @@ class Requantizer(Component):
         stages: list[tuple[int, Value, Value]],
         position: int,
     ) -> tuple[Value, list[Value]]:
-        """The low bits of ``total >> amount``, as many as a code has below its sign.
+        """The low bits of ``total >> amount``, and whether the bits above them are lost.
 
-        Beside them conditions for one of the bits above to differ from the sign. Only bits that
-        can still reach the output are shifted.
+        There are as many low bits as a code has below its sign. Each of the conditions beside them
+        says that some bits above differ from the sign. Bits that cannot reach the output any more
+        are not shifted.
         """
         sign = total[-1]
         value, excess = total[:-1], []
@@ -184,22 +187,22 @@ class Requantizer(Component):
                     moved.eq(choice.chosen),
                 ]
             for i in range(1 << len(steps)):
-                # Above the part that is kept, unless the amount is larger than this.
+                # These bits lie above the low ones unless this stage shifts by more than i steps.
                 part = value[width + (i << low) : width + (i + 1 << low)]
                 stays = reached[i] if i < len(reached) else Const(1)
                 for first in range(0, len(part), _TOGETHER):
                     bits = part[first : first + _TOGETHER]
                     excess.append((bits != sign.replicate(len(bits))) & stays)
             value = moved
-        # No more than one table takes in the next cycle.
+        # One table of the next cycle combines them, so there are at most so many.
         return value, [*excess[: _EXCESSES - 1], Cat(excess[_EXCESSES - 1 :]).any()]
 
     def _compared(
         self, m: Module, value: Signal, exceeds: Value, position: int
     ) -> tuple[Signal, Signal]:
-        """Whether the value is below the low limit and not above the high one, registered.
+        """Registers: the value is below the low limit; it is not above the high one.
 
-        Whatever is outside of the codes is on the sign's side of both limits.
+        A value that ``exceeds`` the codes is beyond both limits on the side of its sign.
         """
         below = self._register(1, "below", position)
         not_above = self._register(1, "not_above", position)
@@ -213,7 +216,7 @@ class Requantizer(Component):
                 comparison.a.eq(a),
                 comparison.b.eq(b),
                 comparison.override.eq(exceeds),
-                # Equal to a limit it may count as beyond: the code is the same.
+                # A value equal to a limit may count as beyond: the code is the same.
                 comparison.value.eq(value[-1]),
             ]
             m.d.data += result.eq(comparison.result)
