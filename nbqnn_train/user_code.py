@@ -34,7 +34,12 @@ def is_user_name(name: str) -> bool:
 
 
 def located(name: str) -> str:
-    """``name`` with its file as an absolute path, so that it means the same in every folder."""
+    """``name`` with its file as an absolute path, so that it means the same in every folder.
+
+    It says a function, an ONNX file, or something that is no file at all.
+    """
+    if name.endswith(".onnx"):
+        return str(Path(name).absolute())
     source, _, function = name.rpartition(":")
     return f"{Path(source).absolute()}:{function}" if source.endswith(".py") else name
 
@@ -73,10 +78,6 @@ class UserFunction:
             return self.file and self.file.parent
         package = self.file.parent if self.file.name == "__init__.py" else self.file
         return package.parents[self.name.rpartition(":")[0].count(".")]
-
-    def digest(self) -> str | None:
-        """SHA-256 of the source file, hexadecimal."""
-        return None if self.file is None else file_digest(self.file)
 
 
 def file_digest(path: Path) -> str:

@@ -12,6 +12,7 @@ from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.learn.options import TrainOptions
 from nbqnn_train.learn.recipes import Recipe, recipe
 from nbqnn_train.models import check_model
+from nbqnn_train.models.from_onnx import is_onnx_file
 from nbqnn_train.user_code import located
 
 __all__ = [
@@ -23,7 +24,7 @@ __all__ = [
 ]
 
 #: Tables of a run's configuration that say where it came from; they are not options.
-_RECORDS = ("model", "network", "source", "versions")
+_RECORDS = ("data", "model", "network", "source", "versions")
 _PATHS = ("data_dir", "pretrained", "teacher")
 
 
@@ -94,7 +95,8 @@ class TrainConfig(TrainOptions):
             for field in fields(Recipe)
             if getattr(self, field.name, None) is not None
         }
-        return recipe(self.data, fine_tune=self.pretrained is not None, **given)
+        trained = self.pretrained is not None or is_onnx_file(self.model)
+        return recipe(self.data, fine_tune=trained, **given)
 
 
 #: What the annotation of an option contains -> how to say it, and Python's types for it.

@@ -22,7 +22,7 @@ from nbqnn_train.learn.config import (
     read_config,
     toml_table,
 )
-from nbqnn_train.learn.sources import ModelSource, keep_source, read_source
+from nbqnn_train.learn.sources import Source, keep_source, read_source
 
 __all__ = [
     "BEST",
@@ -78,8 +78,10 @@ class Run:
     config: TrainConfig
     classes: int
     input_shape: tuple[int, ...]
-    #: Where the model is a user's own.
-    source: ModelSource | None = None
+    #: Where the model is a user's own, or a file.
+    source: Source | None = None
+    #: Where the data set is a user's own.
+    data_source: Source | None = None
 
 
 def run_config(
@@ -105,8 +107,8 @@ def open_run(out: Path, run: Run, resume: bool) -> None:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise NbqnnError(f"Run must be a new or empty folder (or resumed), not {str(out)!r}")
         out.mkdir(parents=True, exist_ok=True)
-        if run.source is not None:
-            keep_source(out, run.source)
+        for source in filter(None, (run.source, run.data_source)):
+            keep_source(out, source)
         write_text(out / CONFIG, _config_text(run))
         return
     if not (out / CONFIG).is_file():
@@ -122,6 +124,8 @@ def open_run(out: Path, run: Run, resume: bool) -> None:
             )
     if resumed.source is not None:
         resumed.source.check(out, before.model)
+    if resumed.data_source is not None:
+        resumed.data_source.check(out, before.data)
 
 
 def _shown(value: object) -> str:
@@ -132,10 +136,13 @@ def _config_text(run: Run) -> str:
     versions = {"python": platform.python_version()}
     network = {"classes": run.classes, "input_shape": list(run.input_shape)}
     versions |= {name: metadata.version(name) for name in _PACKAGES}
-    model = "" if run.source is None else f"[model]\n{toml_table(run.source.table())}\n"
+    sources = "".join(
+        f"[{source.kind}]\n{toml_table(source.table())}\n"
+        for source in filter(None, (run.source, run.data_source))
+    )
     return (
         f"[train]\n{config_toml(run.config)}\n"
-        f"{model}[network]\n{toml_table(network)}\n"
+        f"{sources}[network]\n{toml_table(network)}\n"
         f"[versions]\n{toml_table(versions)}\n"
         f"[source]\n{toml_table({'commit': _commit()})}"
     )
@@ -177,4 +184,5 @@ def read_run(path: Path) -> Run:
     classes, shape = network.get("classes"), network.get("input_shape")
     if type(classes) is not int or not isinstance(shape, list) or not 1 <= len(shape) <= 3:
         raise NbqnnError(f"{file} must give classes and input_shape under [network]")
-    return Run(config, classes, tuple(shape), read_source(file, tables.get("model")))
+    model, data = (read_source(file, kind, tables.get(kind)) for kind in ("model", "data"))
+    return Run(config, classes, tuple(shape), model, data)

@@ -55,7 +55,7 @@ from nbqnn_train.learn.runs import (
     write_text,
     write_weights,
 )
-from nbqnn_train.learn.sources import model_source
+from nbqnn_train.learn.sources import data_source, model_source
 from nbqnn_train.learn.weight_files import read_weights
 from nbqnn_train.quant.network import QuantNetwork
 from nbqnn_train.quantization_report import quantization_errors
@@ -73,7 +73,7 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> dict | None:
     The folder gets the configuration, the Lightning checkpoint of the last epoch, logs for
     TensorBoard and as CSV, the final weights, pictures as HTML, and the result. The result has
     ``accuracy`` (0 ... 1, of the network as it is exported, on all test images), ``images``,
-    ``epochs``, ``seed`` and ``seconds`` (of this call).
+    ``epochs``, ``seed``, ``seconds`` (of this call) and ``notes`` of the conversion.
 
     With ``resume`` an interrupted run goes on after its last complete epoch. It ends with the
     weights that it would have had without the interruption.
@@ -98,8 +98,8 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> dict | None:
         trainer = _trainer(config, out)
     batches.check_world(trainer.world_size)
     if trainer.is_global_zero:
-        source = model_source(config.model)
-        open_run(out, Run(config, data.classes, data.input_shape, source), resume)
+        sources = model_source(config.model), data_source(config.data)
+        open_run(out, Run(config, data.classes, data.input_shape, *sources), resume)
     if resume and (out / RESULT).is_file():
         return json.loads((out / RESULT).read_text(encoding="utf-8"))
 
@@ -257,6 +257,7 @@ def _finish(
         "model": config.model,
         "data": config.data,
         "epochs": trainer.current_epoch,
+        "notes": list(network.notes) if isinstance(network, QuantNetwork) else [],
         **best,
         "seed": config.seed,
         "seconds": round(time.monotonic() - started, 3),

@@ -5,17 +5,12 @@ import inspect
 from torch import nn
 
 from nbqnn_train.graph.errors import NbqnnError
-from nbqnn_train.user_code import UserFunction, load_function
+from nbqnn_train.user_code import load_function
 
-__all__ = ["custom_model", "model_function"]
+__all__ = ["custom_model"]
 
 #: What a function may ask for, by the names of its parameters.
 _OFFERED = ("classes", "channels")
-
-
-def model_function(name: str) -> UserFunction:
-    """The function, or the class, that ``name`` says."""
-    return load_function(name, "Model")
 
 
 def custom_model(name: str, classes: int | None, channels: int) -> nn.Module:
@@ -25,7 +20,7 @@ def custom_model(name: str, classes: int | None, channels: int) -> nn.Module:
     vector) that it has a parameter for, by name. Without one of them it returns the network for
     the data set at hand. ``classes`` None leaves the function its own number.
     """
-    function = model_function(name)
+    function = load_function(name, "Model")
     if isinstance(function.function, nn.Module):
         raise NbqnnError(
             f"Model {name!r} must be a function that returns a network, not a network; "

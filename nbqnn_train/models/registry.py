@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from torch import nn
 
@@ -10,6 +11,7 @@ from nbqnn_train.models.alexnet import AlexNet
 from nbqnn_train.models.custom import custom_model
 from nbqnn_train.models.densenet import densenet121, densenet_bc_100_12
 from nbqnn_train.models.digits import Digits
+from nbqnn_train.models.from_onnx import is_onnx_file, onnx_network
 from nbqnn_train.models.lenet import LeNet5
 from nbqnn_train.models.mobilenet import MobileNetV1
 from nbqnn_train.models.nbq import NBQ
@@ -44,26 +46,23 @@ MODELS: dict[str, Callable[[int, int], nn.Module]] = {
 
 def check_model(name: str) -> None:
     """Raises :class:`NbqnnError` unless ``name`` is that of a network, or says a function."""
-    if name in MODELS or is_user_name(name):
+    if name in MODELS or is_user_name(name) or is_onnx_file(name):
         return
-    if name.endswith(".onnx"):
-        raise NbqnnError(
-            f"Model must be a PyTorch network, not the ONNX file {name!r}; remedy: "
-            "FILE.py:function for the module that it was exported from, or nbqnn import if it is "
-            "quantized"
-        )
     raise NbqnnError(
-        f"Model must be one of {', '.join(sorted(MODELS))}, FILE.py:function or module:function, "
-        f"not {name!r}"
+        f"Model must be one of {', '.join(sorted(MODELS))}, FILE.py:function, module:function or "
+        f"FILE.onnx, not {name!r}"
     )
 
 
 def build_model(name: str, classes: int | None, channels: int) -> nn.Module:
     """The network called ``name``, freshly initialised, for so many classes and input channels;
-    or what the user's function of that name returns, see :mod:`nbqnn_train.models.custom`.
+    or what the user's function of that name returns, see :mod:`nbqnn_train.models.custom`; or what
+    an ONNX file holds, with its weights and whatever its numbers of classes and channels are.
 
     ``classes`` None is 10, or the number that a user's function has by itself."""
     check_model(name)
     if name in MODELS:
         return MODELS[name](_CLASSES if classes is None else classes, channels)
+    if is_onnx_file(name):
+        return onnx_network(Path(name))
     return custom_model(name, classes, channels)

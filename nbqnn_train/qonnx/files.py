@@ -17,16 +17,16 @@ _OLD_DOMAINS = ("", "finn", "finn.custom_op.general", "onnx.brevitas", "qonnx.cu
 _DOMAIN = "qonnx.custom_op.general"
 
 
-def read_proto(path: str | os.PathLike):
+def read_proto(path: str | os.PathLike, what: str = "QONNX file"):
     """The ``ModelProto`` in ``path``, checked; quantizers in the domain of today.
 
-    Raises :class:`GraphError` for anything but a valid model.
+    what : it is, as messages begin. Raises :class:`GraphError` for anything but a valid model.
     """
     onnx = require_onnx()
     from google.protobuf.message import DecodeError
 
     path = Path(path)
-    where = f"QONNX file {str(path)!r}"
+    where = f"{what} {str(path)!r}"
     try:
         if path.exists() and not path.is_file() and not path.is_dir():
             raise GraphError(f"{where} cannot be read: not a file")

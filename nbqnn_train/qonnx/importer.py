@@ -19,7 +19,7 @@ from .model import Operator
 from .reader import Options, Reader, Unknown
 from .refusals import Refusals
 
-__all__ = ["DOMAINS", "Imported", "import_model", "import_qonnx"]
+__all__ = ["ADVICE", "DOMAINS", "Imported", "import_model", "import_qonnx"]
 
 #: What each of ONNX's own operators becomes: a function of the reader and the operator that returns
 #: the value of its first output.
@@ -79,7 +79,7 @@ _QONNX = {
 }
 #: Domain -> its operators.
 DOMAINS = {"": _OWN, "qonnx.custom_op.general": _QONNX}
-_ADVICE = {
+ADVICE = {
     "Elu": "train with ReLU in its place",
     "Gelu": "train with ReLU in its place",
     "HardSigmoid": "train with ReLU or Clip in its place",
@@ -88,6 +88,7 @@ _ADVICE = {
     "PRelu": "train with ReLU in its place",
     "Tanh": "train with ReLU or Clip in its place",
     "ConvTranspose": "use a Conv",
+    "LRN": "train with batch norm in its place",
     "LayerNormalization": "train with batch norm in its place",
 }
 
@@ -183,7 +184,7 @@ def _handler(operator: Operator):
     handler = DOMAINS.get(operator.domain, {}).get(operator.kind)
     if handler is None:
         domain = f" of domain {operator.domain[:60]!r}" if operator.domain else ""
-        advice = _ADVICE.get(operator.kind)
+        advice = ADVICE.get(operator.kind)
         raise GraphError(
             f"{operator.what}: this operator{domain} is not supported"
             + (f"; {advice}" if advice else "")

@@ -93,7 +93,7 @@ def require_onnx():
     try:
         import onnx
     except ImportError as error:
-        raise NbqnnError("QONNX needs the package onnx: pip install onnx") from error
+        raise NbqnnError("ONNX files need the package onnx: pip install onnx") from error
     return onnx
 
 

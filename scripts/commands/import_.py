@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from scripts.commands.options import JsonOption, output_file
-from scripts.output import console, write_json
+from scripts.output import console, print_notes, write_json
 
 __all__ = ["import_"]
 
@@ -49,8 +49,7 @@ def import_(
 
     result = run_import(model, out, approximate, input_format, round_weights, verify)
     write_json(json, result)
-    for note in result["notes"]:
-        console.print(f"note: {note}", soft_wrap=True, markup=False)
+    print_notes(result["notes"])
     console.print(f"{result['nodes']} nodes in {out}", soft_wrap=True, markup=False)
     if verify is not None:
         console.print(result["verified"], soft_wrap=True, markup=False)

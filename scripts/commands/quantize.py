@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from scripts.commands.options import DataDirOption, JsonOption, ModelOption, output_file
-from scripts.output import console, progress, write_json
+from scripts.output import console, print_notes, progress, write_json
 
 __all__ = ["quantize"]
 
@@ -74,8 +74,7 @@ def quantize(
             progress=report,
         )
     write_json(json, result)
-    for note in result["notes"]:
-        console.print(f"note: {note}", soft_wrap=True)
+    print_notes(result["notes"])
     if result["agreement"] is not None:
         console.print(
             f"same class as in full precision for {result['agreement']:.2%} of the "

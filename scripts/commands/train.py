@@ -8,7 +8,7 @@ import typer
 from nbqnn_train.learn.options import TrainOptions
 from scripts.commands.generated import with_options
 from scripts.interrupts import saying_how_to_go_on
-from scripts.output import console
+from scripts.output import console, print_notes
 
 __all__ = ["train"]
 
@@ -33,6 +33,7 @@ def train(
     with saying_how_to_go_on():
         result = run_training(run_config(out, config, given, resume), out, resume=resume)
     if result is not None:  # None in further processes
+        print_notes(result["notes"])
         console.print(
             f"accuracy {result['accuracy']:.2%} of {result['images']} images "
             f"after {result['epochs']} epochs in {result['seconds']:.0f} s; run in {out}",

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nbqnn_train.learn.runs import CONFIG
@@ -122,8 +123,74 @@ def test_models_are_refused(refused, files, name, message):
     refused(f"Model '.*{name}' ?{message}", *TRAIN, "--model", name, "--data", "digits")
 
 
-def test_onnx_is_refused_with_what_to_do(refused, files):
-    refused("Model must be .*'net.onnx'; remedy: .*", *TRAIN, "--model", "net.onnx", "--data", "x")
+@pytest.fixture
+def onnx_file(files):
+    """A small network for the digits, in a folder of its own, with its weights beside it."""
+    onnx = pytest.importorskip("onnx")
+    rng = np.random.default_rng(0)
+    weights = {"w": rng.normal(size=(4, 1, 3, 3)), "v": rng.normal(size=(4, 10)), "b": np.zeros(10)}
+    nodes = [
+        onnx.helper.make_node("Conv", ["x", "w"], ["c"], "filters"),
+        onnx.helper.make_node("Relu", ["c"], ["r"]),
+        onnx.helper.make_node("GlobalMaxPool", ["r"], ["p"]),
+        onnx.helper.make_node("Flatten", ["p"], ["f"]),
+        onnx.helper.make_node("Gemm", ["f", "v", "b"], ["y"], "classes"),
+        onnx.helper.make_node("Softmax", ["y"], ["z"], "shares"),
+    ]
+    numbers = onnx.TensorProto.FLOAT
+    graph = onnx.helper.make_graph(
+        nodes,
+        "net",
+        [onnx.helper.make_tensor_value_info("x", numbers, ["N", 1, 8, 8])],
+        [onnx.helper.make_tensor_value_info("z", numbers, ["N", 10])],
+        [onnx.numpy_helper.from_array(v.astype(np.float32), k) for k, v in weights.items()],
+    )
+    opset = [onnx.helper.make_opsetid("", 17)]
+    model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=8)
+    folder = files / "nets"
+    folder.mkdir()
+    onnx.save(
+        model,
+        folder / "net.onnx",
+        save_as_external_data=True,
+        location="net.data",
+        size_threshold=0,
+    )
+    return folder / "net.onnx"
+
+
+def test_an_onnx_file_is_a_model(nbqnn, refused, files, onnx_file):
+    outcome = nbqnn("check", "--model", "nets/net.onnx", "--data", "digits", "--json", "check.json")
+    assert outcome.code == 0, outcome
+    layers = json.loads(Path("check.json").read_text())["layers"]
+    assert {"filters", "classes"} <= {layer["name"] for layer in layers}
+    ways = ["--model", "nets/net.onnx", "--data", "digits"]
+    outcome = nbqnn("quantize", *ways, "--images", "32", "-o", "quantized")
+    assert outcome.code == 0, outcome
+    outcome = nbqnn(*TRAIN, *ways, "--train-images", "64", "--batch-size", "32")
+    assert outcome.code == 0, outcome
+    assert "note: shares: softmax at the end is left out" in outcome.out
+    assert nbqnn("export", "run", "-o", "graph").code == 0
+    data = onnx_file.with_name("net.data")
+    before = data.read_bytes()
+    data.write_bytes(before[:-4] + np.float32(1).tobytes())
+    message = (
+        r"Model '.*net\.onnx' of 'run' must be as it was trained, .*; remedy: put run/model.onnx"
+    )
+    refused(f"{message} in its place.*", "export", "run", "-o", "graph")
+    onnx_file.write_bytes((files / "run" / "model.onnx").read_bytes())
+    assert nbqnn("export", "run", "-o", "graph").code == 0
+    data.unlink()  # the copy has the weights in it
+    assert nbqnn("export", "run", "-o", "graph").code == 0
+
+
+def test_onnx_files_are_refused(refused, files, onnx_file):
+    ways = [*TRAIN, "--data", "digits", "--model"]
+    refused(r"Model '.*gone\.onnx' cannot be read: .*", *ways, "gone.onnx")
+    (files / "no.onnx").write_text("not a model")
+    refused(r"Model '.*no\.onnx' must be a valid ONNX model: .*", *ways, "no.onnx")
+    ways[3] = "own_data.py:load"
+    refused(r"Model '.*net\.onnx' must return \(1, 4\) for 4 classes .*", *ways, "nets/net.onnx")
 
 
 def test_a_run_finds_its_model_again(nbqnn, refused, files, monkeypatch):
@@ -150,6 +217,10 @@ def test_a_run_finds_its_model_again(nbqnn, refused, files, monkeypatch):
     refused(f"{message}it is gone{remedy}", "export", "run", "-o", "graph")
     changed.write_text((files / "run" / "model.py").read_text())
     assert nbqnn("export", "run", "-o", "graph").code == 0
+    (files / "own_data.py").write_text(DATA + "#")
+    message = r"Data set '.*own_data\.py:load' of 'run' must be as it was trained, and .* is not: "
+    remedy = r"it has changed since; remedy: put run/data\.py in its place.*"
+    refused(f"{message}{remedy}", *TRAIN[:1], "--out", "run", "--resume")
 
 
 def test_a_class_in_a_package_is_a_model(nbqnn, files):
