@@ -15,6 +15,11 @@ _CAPTION = (
 )
 
 
+#: What is refused is shown on one screen; the JSON result has all of it.
+_KINDS = 10
+_PLACES = 4
+
+
 def layer_costs_table(result: dict) -> Table:
     """The layers of the integer graph: widths, memory, work."""
     hardware = result["hardware"]
@@ -66,8 +71,12 @@ def refusals_table(refusals: Sequence[dict]) -> Table:
     for one in refusals:
         place = " ".join(filter(None, (one["path"], one["source"] and f"({one['source']})")))
         kinds.setdefault((one["reason"], one["remedy"]), []).append(place)
-    for (reason, remedy), places in kinds.items():
-        table.add_row(reason, "\n".join(dict.fromkeys(places)), remedy)
+    for (reason, remedy), places in list(kinds.items())[:_KINDS]:
+        shown = list(dict.fromkeys(places))
+        more = [f"and {len(shown) - _PLACES} more"] if len(shown) > _PLACES else []
+        table.add_row(reason, "\n".join([*shown[:_PLACES], *more]), remedy)
+    if len(kinds) > _KINDS:
+        table.add_row(f"and {len(kinds) - _KINDS} more; --json FILE has all of them", "", "")
     return table
 
 

@@ -71,13 +71,13 @@ def check_network(
     Returns
     -------
     dict
-        ``model``, ``input_shape``, ``accepted``; ``refusals``, each with ``stage`` ("convert",
-        "export" or "compile"), ``path``, ``source``, ``operation``, ``reason`` and ``remedy``;
-        ``modules``, what the network consists of: ``path``, ``kind``, ``parameters``, ``shape``
-        of the output, ``refused``; ``layers`` of the integer graph, where there is one: ``name``,
-        ``becomes`` (its nodes), ``shape``, ``weight_bits``, ``act_bits``, ``acc_bits``,
-        ``macs``, ``weight_bytes``, ``map_bytes`` (of its output) and, where it compiles,
-        ``cycles`` and ``utilization``; ``hardware``: ``name`` and, where it compiles,
+        ``model``, ``input_shape``, ``accepted``; ``notes`` of the conversion; ``refusals``, each
+        with ``stage`` ("convert", "export" or "compile"), ``path``, ``source``, ``operation``,
+        ``reason`` and ``remedy``; ``modules``, what the network consists of: ``path``, ``kind``,
+        ``parameters``, ``shape`` of the output, ``refused``; ``layers`` of the integer graph, where
+        there is one: ``name``, ``becomes`` (its nodes), ``shape``, ``weight_bits``, ``act_bits``,
+        ``acc_bits``, ``macs``, ``weight_bytes``, ``map_bytes`` (of its output) and, where it
+        compiles, ``cycles`` and ``utilization``; ``hardware``: ``name`` and, where it compiles,
         ``cycles_per_image``, ``images_per_second``, ``clock_mhz``, ``utilization``.
     """
     torch.manual_seed(0)
@@ -89,6 +89,7 @@ def check_network(
         "model": model,
         "input_shape": list(shape),
         "accepted": False,
+        "notes": [],
         "refusals": [],
         "modules": modules,
         "layers": [],
@@ -97,6 +98,7 @@ def check_network(
     stage = "convert"
     try:
         converted = convert(network, quantization, inputs[:1])
+        result["notes"] = list(converted.notes)
         calibrate(converted, [inputs])
         stage = "export"
         graph = export_graph(converted.eval(), shape)
@@ -154,11 +156,12 @@ def _modules(network: nn.Module, inputs: torch.Tensor, model: str) -> list[dict]
 
 
 def _refusals(stage: str, error: NbqnnError) -> list[dict]:
-    """Every refusal of a conversion; of what else is refused the one line."""
+    """Every refusal of a conversion, every layer that does not fit; of what else is refused the
+    one line."""
     found = getattr(error, "refusals", ())
     if not found:
-        blank = dict.fromkeys(("path", "source", "operation", "remedy"), "")
-        return [{"stage": stage} | blank | {"reason": str(error)}]
+        blank = {"stage": stage} | dict.fromkeys(("path", "source", "operation", "remedy"), "")
+        return [blank | {"reason": one} for one in getattr(error, "reasons", (str(error),))]
     return [{"stage": stage} | asdict(refusal) for refusal in found]
 
 

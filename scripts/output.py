@@ -1,7 +1,7 @@
 """What commands show and write."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from rich.console import Console
 from hw.contract.files import write_text
 from nbqnn_train.graph.results import Result
 
-__all__ = ["console", "progress", "spinner", "write_json"]
+__all__ = ["console", "print_notes", "progress", "spinner", "write_json"]
 
 #: Results go to standard output, progress to standard error. Names of files and layers may have
 #: brackets, so nothing in them is markup.
@@ -39,6 +39,12 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=_progress_console, transient=True, disable=silent) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def print_notes(notes: Iterable[str]) -> None:
+    """What a conversion or an import noticed, one line each."""
+    for note in notes:
+        console.print(f"note: {note}", soft_wrap=True)
 
 
 def write_json(path: Path | None, result: Result | dict) -> None:

@@ -204,6 +204,15 @@ def _read_from_onnx() -> str:
     return _names(name for operators in DOMAINS.values() for name in operators)
 
 
+def _float_onnx() -> str:
+    from importlib import import_module
+
+    from nbqnn_train.models.from_onnx.operator import BUILDERS
+
+    import_module("nbqnn_train.models.from_onnx.network")  # fills the table
+    return _names(BUILDERS)
+
+
 def _names(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in sorted(names)) + "\n"
 
@@ -240,6 +249,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "error_causes": _error_causes,
     "extras": _extras,
     "networks": _networks,
+    "float_onnx": _float_onnx,
     "nodes": _nodes,
     "presets": _presets,
     "read_from_onnx": _read_from_onnx,

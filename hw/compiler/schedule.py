@@ -7,7 +7,7 @@ from hw.compiler.layer import Layer, Lowered
 from hw.compiler.parameters import LoadedTile, ParameterLoader
 from hw.compiler.placement import Placement, Spill, Uses
 from hw.compiler.stream import CommandStream
-from hw.compiler.tiles import FilterTile, RowTile, filter_tiles, row_tiles
+from hw.compiler.tiles import FilterTile, RowTile, all_filter_tiles, row_tiles
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Load, Store
 from hw.contract.program import Port, Program, ProgramLayer
@@ -39,7 +39,7 @@ class Schedule:
         self.stream = CommandStream()
         self.parameters = ParameterLoader(config, self.stream)
         #: Of every layer. Weights that do not fit end an attempt before it begins.
-        self.filter_tiles = [filter_tiles(config, layer) for layer in lowered.layers]
+        self.filter_tiles = all_filter_tiles(config, lowered.layers)
         self.placement = Placement(graph, config, lowered, spilled, narrow)
         #: Tensor in the host's memory -> (first row, end, count): rows, and how many stores must be
         #: complete before they are there.

@@ -1,5 +1,6 @@
 """How a layer is cut: into filter tiles that share weights, and row tiles that share input."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from hw.contract.words import ChannelParams, pack_params, pack_vector_weights, p
 __all__ = [
     "FilterTile",
     "RowTile",
+    "all_filter_tiles",
     "filter_group_width",
     "filter_tiles",
     "layer_steps",
@@ -65,6 +67,22 @@ class FilterTile:
             count = self.filter_groups * self.chunks * config.post_lanes
             params = _padded(layer.params, channels, count)
         return weights, pack_params(config, params)
+
+
+def all_filter_tiles(config: AcceleratorConfig, layers: Iterable[Layer]) -> list[list[FilterTile]]:
+    """The filter tiles of every layer.
+
+    Raises :class:`CompileError` with all layers that have a filter group that does not fit.
+    """
+    tiles, reasons = [], []
+    for layer in layers:
+        try:
+            tiles.append(filter_tiles(config, layer))
+        except CompileError as error:
+            reasons += error.reasons
+    if reasons:
+        raise CompileError(*reasons)
+    return tiles
 
 
 @dataclass(frozen=True)

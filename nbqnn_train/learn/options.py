@@ -64,7 +64,8 @@ class TrainOptions:
 
     model: str = field(
         metadata=_about(
-            _NETWORK, "Network: a name such as digits, FILE.py:function or module:function."
+            _NETWORK,
+            "Network: a name such as digits, FILE.py:function, module:function or FILE.onnx.",
         )
     )
     data: str = field(

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from scripts.commands.options import DataDirOption, JsonOption, ModelOption, ShapeOption
-from scripts.output import console, write_json
+from scripts.output import console, print_notes, write_json
 
 __all__ = ["check"]
 
@@ -51,6 +51,7 @@ def check(
     hardware = hardware_of(hw, preset, act_bits)
     result = check_network(model, size, outputs, quantization, hardware, pretrained)
     write_json(json, result)
+    print_notes(result["notes"])
     if result["layers"]:
         console.print(layer_costs_table(result))
     else:

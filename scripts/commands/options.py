@@ -31,7 +31,8 @@ def output_file(path: Path | None) -> Path | None:
 ModelOption = Annotated[
     str,
     typer.Option(
-        "--model", help="Network: a name such as digits, FILE.py:function or module:function."
+        "--model",
+        help="Network: a name such as digits, FILE.py:function, module:function or FILE.onnx.",
     ),
 ]
 ShapeOption = Annotated[

@@ -14,6 +14,10 @@ def small():
 
 def refused():
     return nn.Sequential(nn.Conv2d(1, 4, 3), nn.CELU(), nn.Flatten(), nn.Linear(144, 10), nn.CELU())
+
+def deep():
+    layers = [layer for _ in range(14) for layer in (nn.Conv2d(1, 1, 3, padding=1), nn.ReLU())]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(64, 10), nn.Softmax(1))
 """
 
 
@@ -61,7 +65,20 @@ def test_what_does_not_fit_the_hardware_is_said(nbqnn, networks):
     arguments = ["--model", "nets.py:small", "--shape", "1,8,8", "--preset", "digits"]
     outcome = nbqnn("check", *arguments, "--bits", "4")
     assert outcome.code == 1, outcome
-    assert "4-bit weights must be" in outcome.out
+    assert outcome.out.count("4-bit weights must be") == 2  # of every layer
+
+
+def test_many_reasons_take_one_screen(nbqnn, networks, tmp_path):
+    """And what was noticed in converting is said."""
+    arguments = ["--model", "nets.py:deep", "--shape", "1,8,8", "--preset", "digits"]
+    outcome = nbqnn("check", *arguments, "--bits", "4", "--json", "check.json")
+    assert outcome.code == 1, outcome
+    result = json.loads((tmp_path / "check.json").read_text())
+    assert [one["stage"] for one in result["refusals"]] == ["compile"] * 15
+    assert outcome.out.count("4-bit") == 10
+    assert "and 5 more; --json FILE has all of them" in outcome.out
+    assert outcome.out.startswith("note: 30: softmax at the end is left out")
+    assert len(result["notes"]) == 1
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from nbqnn_train.graph import (
     Input,
     Linear,
     MaxPool2d,
+    Node,
     Requantize,
 )
 from nbqnn_train.graph.operators import OPERATORS
@@ -45,19 +46,14 @@ def lower(graph: Graph, config: AcceleratorConfig, copied: frozenset[str] = froz
         {name: stored_offset(config, type_) for name, type_ in stored.items()},
         copied,
     )
+    reasons: list[str] = []
     for node in graph.nodes:
-        match node:
-            case Flatten():
-                context.aliases[node.name] = context.memory_of(node.input)
-            case Input():
-                context.add_tensor(node.name)
-            case Concat() if _written_in_place(context, node):
-                context.add_tensor(node.name)
-            case Concat():
-                concatenation(context, node)
-            case Requantize() | Clip() | MaxPool2d():
-                context.add_tensor(node.name)
-                context.layers.append(_layer(context, node))
+        try:
+            _lower_node(context, node)
+        except CompileError as error:
+            reasons += error.reasons
+    if reasons:
+        raise CompileError(*reasons)
     return Lowered(
         tuple(context.layers),
         context.shapes,
@@ -66,6 +62,21 @@ def lower(graph: Graph, config: AcceleratorConfig, copied: frozenset[str] = froz
         context.views,
         context.blocks,
     )
+
+
+def _lower_node(context: Context, node: Node) -> None:
+    match node:
+        case Flatten():
+            context.aliases[node.name] = context.memory_of(node.input)
+        case Input():
+            context.add_tensor(node.name)
+        case Concat():
+            context.add_tensor(node.name)
+            if not _written_in_place(context, node):
+                concatenation(context, node)
+        case Requantize() | Clip() | MaxPool2d():
+            context.add_tensor(node.name)
+            context.layers.append(_layer(context, node))
 
 
 def _written_in_place(context: Context, node: Concat) -> bool:
@@ -87,12 +98,14 @@ def _check_support(context: Context) -> None:
         refused.append(f"{len(context.graph.input_nodes)} inputs (one is supported)")
     if refused:
         raise CompileError(f"the accelerator does not support: {', '.join(refused)}")
-    for name, type_ in context.types.items():
-        if not type_.is_accumulator and type_.bits > context.config.act_bits:
-            raise CompileError(
-                f"tensor {name}: {type_.bits} bits must be at most act_bits = "
-                f"{context.config.act_bits} of the configuration"
-            )
+    wide = [
+        f"tensor {name}: {type_.bits} bits must be at most act_bits = {context.config.act_bits} of "
+        "the configuration"
+        for name, type_ in context.types.items()
+        if not type_.is_accumulator and type_.bits > context.config.act_bits
+    ]
+    if wide:
+        raise CompileError(*wide)
 
 
 def _layer(context: Context, node: Requantize | Clip | MaxPool2d) -> Layer:
