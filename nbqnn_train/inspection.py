@@ -8,7 +8,7 @@ import numpy as np
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.graph.infer import tensor_types
 from nbqnn_train.graph.storage import load
-from nbqnn_train.graph.summary import summarize
+from nbqnn_train.graph.summary import GraphSummary, summarize
 
 __all__ = ["inspect"]
 
@@ -22,11 +22,11 @@ def inspect(
     data: str | None = None,
     data_dir: Path | None = None,
     against: Path | None = None,
-) -> dict:
+) -> GraphSummary:
     """What is in the file of a graph or the folder of a run, node by node.
 
-    The result is that of :func:`nbqnn_train.graph.summary.summarize` for a graph, of
-    :func:`nbqnn_train.quantization_report.report_quantization` for a run, with its ``kind``.
+    A graph is summarized by :func:`nbqnn_train.graph.summary.summarize`, a run by
+    :func:`nbqnn_train.quantization_report.report_quantization`.
 
     data, data_dir : where images come from, the first 256 of the test images. A run has its own by
         default; without any, a graph's codes are not counted.
@@ -38,20 +38,22 @@ def inspect(
         raise NbqnnError(f"Run or graph must exist, not {str(path)!r}")
     # Only runs and data need more than NumPy.
     if path.is_dir():
-        return {"kind": "inspect", **_inspect_run(path, data, data_dir, against)}
+        return _inspect_run(path, data, data_dir, against)
     graph = load(path)
     if against is not None:
         raise NbqnnError(f"Weights to compare with need a run, not the graph {str(path)!r}")
     if data is None:
-        return {"kind": "inspect", **summarize(graph)}
+        return summarize(graph)
     inputs = graph.input_nodes
     if len(inputs) != 1:
         raise NbqnnError(f"Graph for a data set must have one input, not {len(inputs)}")
     batches = _batches(data, data_dir, tensor_types(graph)[inputs[0].name].shape)
-    return {"kind": "inspect", **summarize(graph, batches)}
+    return summarize(graph, batches)
 
 
-def _inspect_run(path: Path, data: str | None, data_dir: Path | None, against: Path | None) -> dict:
+def _inspect_run(
+    path: Path, data: str | None, data_dir: Path | None, against: Path | None
+) -> GraphSummary:
     from nbqnn_train.learn.networks import quantized_network
     from nbqnn_train.learn.runs import read_run
     from nbqnn_train.learn.trained import load_run

@@ -3,12 +3,13 @@
 import copy
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from nbqnn_train.export import export_graph
-from nbqnn_train.graph.summary import summarize
+from nbqnn_train.graph.summary import GraphSummary, summarize
 from nbqnn_train.quant.network import QuantNetwork
 from nbqnn_train.quant.ops import TrainingOp
 from nbqnn_train.quant.real import real_values
@@ -20,7 +21,7 @@ __all__ = ["quantization_errors", "report_quantization"]
 
 def report_quantization(
     network: QuantNetwork, batches: list[np.ndarray], reference: QuantNetwork | None = None
-) -> dict:
+) -> GraphSummary:
     """:func:`summarize` of the network's graph, with errors against full precision.
 
     The network in full precision has the weights of ``reference``, a conversion of the same model,
@@ -32,13 +33,12 @@ def report_quantization(
     network = copy.deepcopy(network).double().eval()
     graph = export_graph(network, batches[0].shape[1:])
     summary = summarize(graph, batches)
-    nodes = {node["name"]: node for node in summary["nodes"]}
-    weights, activations = quantization_errors(network, batches, reference)
-    for key, errors in (("weight_error", weights), ("error", activations)):
-        for name, error in errors.items():
-            if name in nodes:  # a pooling that changes nothing is none
-                nodes[name][key] = error
-    return summary
+    weights, errors = quantization_errors(network, batches, reference)
+    nodes = (
+        replace(node, weight_error=weights.get(node.name), error=errors.get(node.name))
+        for node in summary.nodes
+    )
+    return replace(summary, nodes=tuple(nodes))
 
 
 def quantization_errors(

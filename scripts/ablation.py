@@ -5,26 +5,52 @@ folder. What is finished is not done again. What was interrupted goes on.
 """
 
 import itertools
-import json
 import statistics
 import sys
 import time
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 from typer.exceptions import TyperException
 
 from hw.contract.files import write_text
 from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.graph.results import Result
 from scripts.output import console, write_json
 
-__all__ = ["ablation", "cells", "main", "table"]
+__all__ = ["AblationResult", "Cell", "ablation", "cells", "main", "table"]
 
 ESTIMATORS = "reconstructed,ste,deepshift,apot"
 #: Steps that are timed to estimate what all trainings will cost.
 _TIMED_STEPS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One estimator, with or without the teacher.
+
+    errors : in percent of the test images, by seed.
+    """
+
+    estimator: str
+    teacher: bool
+    errors: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblationResult(Result):
+    """All estimators.
+
+    config : the file of what all trainings share.
+    """
+
+    kind: ClassVar[str] = "ablation"
+
+    config: str
+    cells: tuple[Cell, ...]
 
 
 def ablation(
@@ -38,6 +64,7 @@ def ablation(
 ) -> None:
     """Train with each gradient estimator, with and without the teacher, and write the table."""
     from nbqnn_train.learn.config import merge_config
+    from nbqnn_train.learn.results import TrainingResult
     from nbqnn_train.learn.runs import CONFIG, RESULT
     from nbqnn_train.learn.training import train
 
@@ -69,34 +96,33 @@ def ablation(
     for number, folder in enumerate(open_runs, 1):
         print(f"{number}/{len(open_runs)} {folder.name}", file=sys.stderr, flush=True)
         train(grid[folder], folder, resume=(folder / CONFIG).is_file())
-    results = {folder: json.loads((folder / RESULT).read_text(encoding="utf-8")) for folder in grid}
-    found = cells([(grid[folder], results[folder]["accuracy"]) for folder in grid])
+    found = cells([(grid[run], TrainingResult.read(run / RESULT).accuracy) for run in grid])
     text = table(found, seeds)
-    write_json(out / "table.json", {"kind": "ablation", "config": str(config), "cells": found})
+    write_json(out / "table.json", AblationResult(config=str(config), cells=found))
     write_text(out / "table.md", text)
     console.print(text)
 
 
-def cells(results) -> list[dict]:
-    """For each estimator, without and with the teacher: the errors in percent, by seed."""
+def cells(results) -> tuple[Cell, ...]:
+    """For each estimator, without and with the teacher, from (configuration, accuracy)."""
     found: dict[tuple[str, bool], list[float]] = {}
     for config, accuracy in results:
         key = config.estimator, config.teacher is not None
         found.setdefault(key, []).append(round(100 * (1 - accuracy), 4))
-    return [
-        {"estimator": estimator, "teacher": taught, "errors": errors}
+    return tuple(
+        Cell(estimator=estimator, teacher=taught, errors=tuple(errors))
         for (estimator, taught), errors in found.items()
-    ]
+    )
 
 
-def table(found: list[dict], seeds: int) -> str:
+def table(found: Sequence[Cell], seeds: int) -> str:
     """Mean and standard deviation as Markdown."""
     rows: dict[str, dict[bool, str]] = {}
     for cell in found:
-        text = f"{statistics.mean(cell['errors']):.2f}"
-        if len(cell["errors"]) > 1:
-            text += f" ± {statistics.stdev(cell['errors']):.2f}"
-        rows.setdefault(cell["estimator"], {})[cell["teacher"]] = text
+        text = f"{statistics.mean(cell.errors):.2f}"
+        if len(cell.errors) > 1:
+            text += f" ± {statistics.stdev(cell.errors):.2f}"
+        rows.setdefault(cell.estimator, {})[cell.teacher] = text
     lines = [
         f"| test error in %, {seeds} seeds | alone | with teacher |",
         "|---|---|---|",

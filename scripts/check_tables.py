@@ -1,10 +1,16 @@
 """What ``check`` shows: layers and what they cost, or what is refused and what helps."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
 from scripts.tables import plain_table
+
+if TYPE_CHECKING:  # as in tables
+    from scripts.check_result import CheckResult, RefusedPlace
 
 __all__ = ["layer_costs_table", "modules_table", "refusals_table"]
 
@@ -20,57 +26,57 @@ _KINDS = 10
 _PLACES = 4
 
 
-def layer_costs_table(result: dict) -> Table:
+def layer_costs_table(result: CheckResult) -> Table:
     """The layers of the integer graph: widths, memory, work."""
-    hardware = result["hardware"]
+    hardware = result.hardware
     table = plain_table(
         *("layer", "becomes", "shape", "bits", "memory", "MACs", "cycles"),
-        title=f"What {result['model']} becomes on {hardware['name']}",
+        title=f"What {result.model} becomes on {hardware.name}",
     )
     table.caption, table.caption_justify = _CAPTION, "left"
-    for layer in result["layers"]:
-        widths = (layer[name] for name in ("weight_bits", "act_bits", "acc_bits"))
+    for layer in result.layers:
+        widths = (layer.weight_bits, layer.act_bits, layer.acc_bits)
         table.add_row(
-            layer["name"],
-            layer["becomes"][0],
-            _shape(layer["shape"]),
+            layer.name,
+            layer.becomes[0],
+            _shape(layer.shape),
             "/".join("-" if width is None else str(width) for width in widths),
-            _short((layer["weight_bytes"] or 0) + (layer["map_bytes"] or 0)),
-            _short(layer["macs"]),
-            _short(layer["cycles"]),
+            _short((layer.weight_bytes or 0) + (layer.map_bytes or 0)),
+            _short(layer.macs),
+            _short(layer.cycles),
         )
     table.add_section()
-    macs = sum(layer["macs"] or 0 for layer in result["layers"])
-    weights = sum(layer["weight_bytes"] or 0 for layer in result["layers"])
-    cycles = _short(hardware.get("cycles_per_image"))
+    macs = sum(layer.macs or 0 for layer in result.layers)
+    weights = sum(layer.weight_bytes or 0 for layer in result.layers)
+    cycles = _short(hardware.cycles_per_image)
     table.add_row("in all", "", "", "", f"weights {_short(weights)}", _short(macs), cycles)
     return table
 
 
-def modules_table(result: dict) -> Table:
+def modules_table(result: CheckResult) -> Table:
     """The modules of a network that is refused, and which of them are at fault."""
-    title = f"What {result['model']} consists of"
+    title = f"What {result.model} consists of"
     table = plain_table("module", "kind", "parameters", "shape", "", title=title)
-    for module in result["modules"]:
+    for module in result.modules:
         table.add_row(
-            module["path"],
-            module["kind"],
-            _number(module["parameters"] or None),
-            _shape(module["shape"]),
-            "refused" if module["refused"] else "",
+            module.path,
+            module.kind,
+            _number(module.parameters or None),
+            _shape(module.shape),
+            "refused" if module.refused else "",
         )
     return table
 
 
-def refusals_table(refusals: Sequence[dict]) -> Table:
+def refusals_table(refusals: Sequence[RefusedPlace]) -> Table:
     """Each kind of refusal once, with its places."""
     table = plain_table("what is refused", "where", "what to do", title="What is refused")
     for column in table.columns:
         column.justify, column.no_wrap, column.overflow = "left", False, "fold"
     kinds: dict[tuple[str, str], list[str]] = {}
     for one in refusals:
-        place = " ".join(filter(None, (one["path"], one["source"] and f"({one['source']})")))
-        kinds.setdefault((one["reason"], one["remedy"]), []).append(place)
+        place = " ".join(filter(None, (one.path, one.source and f"({one.source})")))
+        kinds.setdefault((one.reason, one.remedy), []).append(place)
     for (reason, remedy), places in list(kinds.items())[:_KINDS]:
         shown = list(dict.fromkeys(places))
         more = [f"and {len(shown) - _PLACES} more"] if len(shown) > _PLACES else []

@@ -1,8 +1,8 @@
 """``nbqnn check``: what becomes of a network, layer by layer, before anything is trained."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from math import prod
 from pathlib import Path
 
@@ -22,6 +22,13 @@ from nbqnn_train.graph import Graph, NbqnnError
 from nbqnn_train.graph.report import NodeReport, describe
 from nbqnn_train.learn.networks import float_network
 from nbqnn_train.user_code import told
+from scripts.check_result import (
+    CheckedLayer,
+    CheckedModule,
+    CheckResult,
+    HardwareCost,
+    RefusedPlace,
+)
 
 __all__ = ["check_network", "hardware_of", "input_of", "parsed_shape"]
 
@@ -65,62 +72,52 @@ def check_network(
     quantization: QuantConfig,
     hardware: AcceleratorConfig,
     pretrained: Path | None = None,
-) -> dict:
-    """Reads, converts and compiles a network as it is, with random inputs, and says what comes out.
-
-    Returns
-    -------
-    dict
-        ``model``, ``input_shape``, ``accepted``; ``notes`` of the conversion; ``refusals``, each
-        with ``stage`` ("convert", "export" or "compile"), ``path``, ``source``, ``operation``,
-        ``reason`` and ``remedy``; ``modules``, what the network consists of: ``path``, ``kind``,
-        ``parameters``, ``shape`` of the output, ``refused``; ``layers`` of the integer graph, where
-        there is one: ``name``, ``becomes`` (its nodes), ``shape``, ``weight_bits``, ``act_bits``,
-        ``acc_bits``, ``macs``, ``weight_bytes``, ``map_bytes`` (of its output) and, where it
-        compiles, ``cycles`` and ``utilization``; ``hardware``: ``name`` and, where it compiles,
-        ``cycles_per_image``, ``images_per_second``, ``clock_mhz``, ``utilization``.
-    """
+) -> CheckResult:
+    """Reads, converts and compiles a network as it is, with random inputs."""
     torch.manual_seed(0)
     network = float_network(model, classes, shape[0], pretrained).eval()
     inputs = torch.randn(_IMAGES, *shape, generator=torch.Generator().manual_seed(0))
-    modules = _modules(network, inputs, model)
-    result = {
-        "kind": "check",
-        "model": model,
-        "input_shape": list(shape),
-        "accepted": False,
-        "notes": [],
-        "refusals": [],
-        "modules": modules,
-        "layers": [],
-        "hardware": {"name": hardware.name},
-    }
+    result = CheckResult(
+        model=model,
+        input_shape=shape,
+        accepted=False,
+        refusals=(),
+        modules=_modules(network, inputs, model),
+        layers=(),
+        hardware=HardwareCost(name=hardware.name),
+    )
     stage = "convert"
     try:
         converted = convert(network, quantization, inputs[:1])
-        result["notes"] = list(converted.notes)
+        result = replace(result, notes=tuple(converted.notes))
         calibrate(converted, [inputs])
         stage = "export"
         graph = export_graph(converted.eval(), shape)
-        result["layers"] = _layers(graph)
+        result = replace(result, layers=_layers(graph))
         stage = "compile"
         program = compile_graph(graph, hardware, pack=False)
     except NbqnnError as error:
-        result["refusals"] = _refusals(stage, error)
-        _mark(modules, result["refusals"])
-        return result
+        refusals = _refusals(stage, error)
+        return replace(result, refusals=refusals, modules=_marked(result.modules, refusals))
     estimate = estimate_program(program, find_memory(_MEMORY))
     outputs = {layer.name: layer.output for layer in program.layers}
-    _add_cycles(result["layers"], estimate.layers, outputs)
-    names = ("cycles_per_image", "images_per_second", "clock_mhz", "utilization")
-    result["hardware"] |= {name: getattr(estimate, name) for name in names}
-    result["accepted"] = True
-    return result
+    return replace(
+        result,
+        accepted=True,
+        layers=_with_cycles(result.layers, estimate.layers, outputs),
+        hardware=HardwareCost(
+            name=hardware.name,
+            cycles_per_image=estimate.cycles_per_image,
+            images_per_second=estimate.images_per_second,
+            clock_mhz=estimate.clock_mhz,
+            utilization=estimate.utilization,
+        ),
+    )
 
 
-def _modules(network: nn.Module, inputs: torch.Tensor, model: str) -> list[dict]:
+def _modules(network: nn.Module, inputs: torch.Tensor, model: str) -> tuple[CheckedModule, ...]:
     """The innermost modules in the order in which they are called; uncalled ones have no shape."""
-    shapes: dict[str, list[int] | None] = {}
+    shapes: dict[str, tuple[int, ...] | None] = {}
     hooks = []
     for path, module in network.named_modules():
         if any(True for _ in module.children()):
@@ -128,7 +125,7 @@ def _modules(network: nn.Module, inputs: torch.Tensor, model: str) -> list[dict]
 
         def remember(_module, _inputs, output, path=path):
             shapes.setdefault(
-                path, list(output.shape[1:]) if isinstance(output, torch.Tensor) else None
+                path, tuple(output.shape[1:]) if isinstance(output, torch.Tensor) else None
             )
 
         hooks.append(module.register_forward_hook(remember))
@@ -143,82 +140,95 @@ def _modules(network: nn.Module, inputs: torch.Tensor, model: str) -> list[dict]
         for hook in hooks:
             hook.remove()
     modules = dict(network.named_modules())
-    return [
-        {
-            "path": path,
-            "kind": type(modules[path]).__name__,
-            "parameters": sum(p.numel() for p in modules[path].parameters()),
-            "shape": shape,
-            "refused": None,
-        }
+    return tuple(
+        CheckedModule(
+            path=path,
+            kind=type(modules[path]).__name__,
+            parameters=sum(p.numel() for p in modules[path].parameters()),
+            shape=shape,
+            refused=None,
+        )
         for path, shape in shapes.items()
-    ]
+    )
 
 
-def _refusals(stage: str, error: NbqnnError) -> list[dict]:
+def _refusals(stage: str, error: NbqnnError) -> tuple[RefusedPlace, ...]:
     """Every refusal of a conversion, every layer that does not fit; of what else is refused the
     one line."""
     found = getattr(error, "refusals", ())
     if not found:
         blank = {"stage": stage} | dict.fromkeys(("path", "source", "operation", "remedy"), "")
-        return [blank | {"reason": one} for one in getattr(error, "reasons", (str(error),))]
-    return [{"stage": stage} | asdict(refusal) for refusal in found]
+        reasons = getattr(error, "reasons", (str(error),))
+        return tuple(RefusedPlace(reason=one, **blank) for one in reasons)
+    return tuple(RefusedPlace(stage=stage, **asdict(refusal)) for refusal in found)
 
 
-def _mark(modules: list[dict], refusals: list[dict]) -> None:
-    reasons = {one["path"]: one["reason"] for one in reversed(refusals) if one["path"]}
-    for module in modules:
-        module["refused"] = reasons.get(module["path"])
+def _marked(
+    modules: Sequence[CheckedModule], refusals: Sequence[RefusedPlace]
+) -> tuple[CheckedModule, ...]:
+    reasons = {one.path: one.reason for one in reversed(refusals) if one.path}
+    return tuple(replace(module, refused=reasons.get(module.path)) for module in modules)
 
 
-def _layers(graph: Graph) -> list[dict]:
+def _layers(graph: Graph) -> tuple[CheckedLayer, ...]:
     """One entry for each accumulator with its requantizer, and for each other node."""
-    layers: dict[str, dict] = {}
+    layers: dict[str, CheckedLayer] = {}
     for node in describe(graph):
         name = node.name.removesuffix(".out")
-        entry = layers.get(name)
-        if entry is None:
-            layers[name] = _entry(name, node)
+        layer = layers.get(name)
+        if layer is None:
+            layers[name] = _layer(name, node)
             continue
-        entry["becomes"].append(node.op)
-        entry["shape"], entry["act_bits"] = list(node.shape), node.bits
-        entry["map_bytes"] = _map_bytes(node)
-        entry["weight_bytes"] += node.bytes
-    return list(layers.values())
+        layers[name] = replace(
+            layer,
+            becomes=(*layer.becomes, node.op),
+            shape=node.shape,
+            act_bits=node.bits,
+            map_bytes=_map_bytes(node),
+            weight_bytes=layer.weight_bytes + node.bytes,
+        )
+    return tuple(layers.values())
 
 
-def _entry(name: str, node: NodeReport) -> dict:
-    return {
-        "name": name,
-        "becomes": [node.op],
-        "shape": list(node.shape),
-        "weight_bits": node.weight_bits,
-        "act_bits": None if node.acc_bits else node.bits,
-        "acc_bits": node.acc_bits,
-        "macs": node.macs,
-        "weight_bytes": node.bytes,
-        "map_bytes": None if node.acc_bits else _map_bytes(node),
-        "cycles": None,
-        "utilization": None,
-    }
+def _layer(name: str, node: NodeReport) -> CheckedLayer:
+    return CheckedLayer(
+        name=name,
+        becomes=(node.op,),
+        shape=node.shape,
+        weight_bits=node.weight_bits,
+        act_bits=None if node.acc_bits else node.bits,
+        acc_bits=node.acc_bits,
+        macs=node.macs,
+        weight_bytes=node.bytes,
+        map_bytes=None if node.acc_bits else _map_bytes(node),
+        cycles=None,
+        utilization=None,
+    )
 
 
 def _map_bytes(node: NodeReport) -> int:
     return -(-prod(node.shape) * node.bits // 8)
 
 
-def _add_cycles(
-    layers: list[dict], estimated: Sequence[LayerCost], outputs: dict[str, str]
-) -> None:
+def _with_cycles(
+    layers: Sequence[CheckedLayer], estimated: Sequence[LayerCost], outputs: Mapping[str, str]
+) -> tuple[CheckedLayer, ...]:
     """Cycles of the program's layers, which are named after one of the nodes that they compute."""
-    known = {layer["name"]: layer for layer in layers}
+    known = {layer.name: layer for layer in layers}
     for one in estimated:
-        names = (one.name, outputs.get(one.name, ""))
-        found = [known.get(name.removesuffix(".out")) for name in names]
-        layer = next((layer for layer in found if layer is not None), None)
-        if layer is None:  # what the compiler added, such as a copy
-            entry = dict.fromkeys(layers[0]) | {"name": one.name, "becomes": ["copy"]}
-            layers.append(entry | {"macs": one.macs, "weight_bytes": 0, "cycles": one.cycles})
-        else:
-            layer["cycles"] = (layer["cycles"] or 0) + one.cycles
-            layer["utilization"] = one.utilization
+        names = (name.removesuffix(".out") for name in (one.name, outputs.get(one.name, "")))
+        layer = known.get(next((name for name in names if name in known), one.name), _copy(one))
+        cycles = (layer.cycles or 0) + one.cycles
+        utilization = one.utilization if layer.name in known else None
+        known[layer.name] = replace(layer, cycles=cycles, utilization=utilization)
+    return tuple(known.values())
+
+
+def _copy(cost: LayerCost) -> CheckedLayer:
+    """What the compiler added."""
+    nothing = dict.fromkeys(
+        ("shape", "weight_bits", "act_bits", "acc_bits", "map_bytes", "cycles", "utilization")
+    )
+    return CheckedLayer(
+        name=cost.name, becomes=("copy",), macs=cost.macs, weight_bytes=0, **nothing
+    )

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from hw.synth.results import SynthResult
 from nbqnn_train.graph.results import Evaluation, Result
+from nbqnn_train.learn.results import TrainingResult
 from sim.results import SimulationResult
 
 __all__ = ["DemoResult"]
@@ -15,7 +16,6 @@ class DemoResult(Result):
     """All stages.
 
     network : ``model``, ``data``, ``bits``, ``act_bits``.
-    train : what the run's ``result.json`` holds.
     synth : of the accelerators ``shift`` and ``multiply``.
     seconds : by stage.
     """
@@ -23,7 +23,7 @@ class DemoResult(Result):
     kind: ClassVar[str] = "demo"
 
     network: dict
-    train: dict
+    train: TrainingResult
     evaluate: Evaluation
     simulate: SimulationResult
     synth: dict[str, SynthResult]

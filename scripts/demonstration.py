@@ -1,6 +1,5 @@
 """The demo: every stage in one go, on the 8×8 digits that scikit-learn ships."""
 
-import json
 import shutil
 import tempfile
 import time
@@ -15,7 +14,6 @@ import numpy as np
 from hw.boards.presets import load_config
 from hw.boards.registry import find_board
 from hw.compiler import compile_graph, save_program
-from hw.contract.files import write_text
 from hw.rtl.generate import generate
 from hw.synth import synth_yosys
 from hw.synth.build import read_build
@@ -54,7 +52,7 @@ def run_demo(out: Path, epochs: int | None = None) -> DemoResult:
     work = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
     try:
         summary = _Demo(work, epochs).run()
-        write_text(work / _SUMMARY, json.dumps(summary.to_json(), indent=2) + "\n")
+        summary.write(work / _SUMMARY)
         if out.exists():
             shutil.rmtree(out)
         work.chmod(0o755)

@@ -1,10 +1,16 @@
 """What ``inspect`` shows: the nodes of a graph, and what quantization did."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
 from scripts.tables import plain_table
+
+if TYPE_CHECKING:  # as in tables
+    from nbqnn_train.graph.summary import NodeSummary
 
 __all__ = ["CAPTION", "node_table", "quantization_table"]
 
@@ -23,59 +29,59 @@ _BARS = "▁▂▃▄▅▆▇█"
 _BINS = 8
 
 
-def node_table(nodes: Sequence[dict]) -> Table:
-    """The nodes of a graph and their sums, from the result of ``inspect``."""
+def node_table(nodes: Sequence[NodeSummary]) -> Table:
+    """The nodes of a graph and their sums, of a summary."""
     table = plain_table(
         "node", "kind", "shape", "bits", "acc", "zeros", "MACs", "bytes", title="Integer graph"
     )
     for node in nodes:
         table.add_row(
-            node["name"],
-            node["op"],
-            "×".join(map(str, node["shape"])),
-            f"{node['weight_bits'] or node['bits']}" if _has_codes(node) else "",
+            node.name,
+            node.op,
+            "×".join(map(str, node.shape)),
+            f"{node.weight_bits or node.bits}" if _has_codes(node) else "",
             _accumulator(node),
-            "" if node["zeros"] is None else f"{node['zeros']:.0%}",
-            f"{node['macs']:,}" if node["macs"] else "",
-            f"{node['bytes']:,}" if node["bytes"] else "",
+            "" if node.zeros is None else f"{node.zeros:.0%}",
+            f"{node.macs:,}" if node.macs else "",
+            f"{node.bytes:,}" if node.bytes else "",
         )
     table.add_section()
-    macs, size = (sum(node[name] for node in nodes) for name in ("macs", "bytes"))
+    macs, size = sum(node.macs for node in nodes), sum(node.bytes for node in nodes)
     table.add_row("in all", "", "", "", "", "", f"{macs:,}", f"{size:,}")
     return table
 
 
-def _has_codes(node: dict) -> bool:
+def _has_codes(node: NodeSummary) -> bool:
     """Whether a node has weights or an activation, and so a width beside its accumulator's."""
-    return node["acc_bits"] is None or node["weight_bits"] is not None
+    return node.acc_bits is None or node.weight_bits is not None
 
 
-def _accumulator(node: dict) -> str:
+def _accumulator(node: NodeSummary) -> str:
     """Width of the accumulator, and how many bits would do if those are fewer."""
-    if node["acc_bits"] is None:
+    if node.acc_bits is None:
         return ""
-    needed = "" if node["needed_bits"] == node["acc_bits"] else f" (needs {node['needed_bits']})"
-    return f"{node['acc_bits']}{needed}"
+    needed = "" if node.needed_bits == node.acc_bits else f" (needs {node.needed_bits})"
+    return f"{node.acc_bits}{needed}"
 
 
-def quantization_table(nodes: Sequence[dict]) -> Table:
-    """Errors, clipping and histograms, from the result of ``inspect``."""
+def quantization_table(nodes: Sequence[NodeSummary]) -> Table:
+    """Errors, clipping and histograms, of a summary."""
     table = plain_table(
         *("node", "weights", "error", "codes", "error", "below", "above"),
         title="What quantization did",
     )
     table.caption, table.caption_justify = CAPTION, "left"
     for node in nodes:
-        if "weights" not in node and "codes" not in node:
+        if node.weights is None and node.codes is None:
             continue
         table.add_row(
-            node["name"],
-            _bars(_levels(node["weights"])) if "weights" in node else "",
-            _share(node.get("weight_error")),
-            _bars(_binned(node)) if "codes" in node else "",
-            _share(node.get("error")),
-            _share(node.get("below")),
-            _share(node.get("above")),
+            node.name,
+            "" if node.weights is None else _bars(_levels(node.weights)),
+            _share(node.weight_error),
+            "" if node.codes is None else _bars(_binned(node)),
+            _share(node.error),
+            _share(node.below),
+            _share(node.above),
         )
     return table
 
@@ -92,11 +98,11 @@ def _levels(histogram: dict[int, int]) -> list[int]:
     return [histogram.get(level, 0) for level in levels]
 
 
-def _binned(node: dict) -> list[int]:
-    span = 1 << node["bits"]
-    low = -(span >> 1) if node["signed"] else 0
+def _binned(node: NodeSummary) -> list[int]:
+    span = 1 << node.bits
+    low = -(span >> 1) if node.signed else 0
     bins = [0] * min(_BINS, span)
-    for code, count in node["codes"].items():
+    for code, count in node.codes.items():
         bins[(code - low) * len(bins) // span] += count
     return bins
 

@@ -1,6 +1,7 @@
 """What ``nbqnn import`` does: read, compare on request, write."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from nbqnn_train.graph import save
@@ -9,6 +10,7 @@ from nbqnn_train.graph.limits import ACT_BITS, EXPONENT, WEIGHT_BITS
 from nbqnn_train.qonnx.importer import import_model
 from nbqnn_train.qonnx.verify import Verification, verify
 from scripts.images import read_images
+from scripts.import_result import ImportResult
 
 __all__ = ["run_import"]
 
@@ -20,7 +22,7 @@ def run_import(
     input_format: str | None,
     round_weights: int | None,
     images: Path | None,
-) -> dict:
+) -> ImportResult:
     """Writes the graph of ``model`` to ``out``; what was noted, and with ``images`` what was equal.
 
     The graph is written also where it differs. Raises :exc:`NbqnnError` for what is refused.
@@ -36,20 +38,17 @@ def run_import(
         input_format=_format(input_format),
         round_weights=round_weights,
     )
-    result = {
-        "kind": "import",
-        "nodes": len(imported.graph.nodes),
-        "notes": list(imported.notes),
-    }
+    result = ImportResult(nodes=len(imported.graph.nodes), notes=tuple(imported.notes))
     if x is not None:
         found = verify(model, imported, x)
-        result |= {
-            "images": found.images,
-            "values": found.values,
-            "mismatches": found.mismatches,
-            "first_mismatch": None if found.first is None else vars(found.first),
-            "verified": _sentence(found),
-        }
+        result = replace(
+            result,
+            images=found.images,
+            values=found.values,
+            mismatches=found.mismatches,
+            first_mismatch=found.first,
+            verified=_sentence(found),
+        )
     save(imported.graph, out)
     return result
 

@@ -1,13 +1,11 @@
 """What commands show and write."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 
-from hw.contract.files import write_text
 from nbqnn_train.graph.results import Result
 
 __all__ = ["console", "print_notes", "progress", "spinner", "write_json"]
@@ -47,8 +45,7 @@ def print_notes(notes: Iterable[str]) -> None:
         console.print(f"note: {note}", soft_wrap=True)
 
 
-def write_json(path: Path | None, result: Result | dict) -> None:
+def write_json(path: Path | None, result: Result) -> None:
     """The result as JSON, if a file was asked for."""
     if path is not None:
-        content = result.to_json() if isinstance(result, Result) else result
-        write_text(path, json.dumps(content, indent=2) + "\n")
+        result.write(path)

@@ -14,6 +14,7 @@ from nbqnn_train.graph.shapes import same_order
 from nbqnn_train.inputs.meaning import Meaning, meaning_file, read_meaning
 from nbqnn_train.inputs.preparation import Preparation
 from scripts.images import read_images
+from scripts.prediction_result import ImageClasses, PredictedClass, PredictionResult
 
 __all__ = ["Given", "predict"]
 
@@ -45,22 +46,12 @@ def predict(
     top: int,
     given: Given,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> dict:
-    """The classes of all images in ``files``.
+) -> PredictionResult:
+    """The ``top`` classes of all images in ``files``.
 
     ``path`` is a graph, computed by the interpreter, or a program, which runs on the Verilated
     accelerator and is compared with the interpreter. Files are pictures, or ``.npy`` arrays of
     float32 inputs, with or without the axis of images.
-
-    Returns
-    -------
-    dict
-        ``by`` ("interpreter" or "accelerator"), ``score`` (how scores come from outputs:
-        "softmax" or "sigmoid"), ``predictions``: for each image ``image`` and ``classes``, the
-        ``top`` of them, each with ``class`` (its number), ``name``, ``score`` (0...1) and
-        ``output``; for a program also ``cycles_per_image`` and ``microseconds_per_image`` by the
-        cycle model, ``clock_mhz``, and ``mismatches``, images with an output unlike the
-        interpreter's.
     """
     program = None if _is_graph(path) else load_program(path)
     graph = load(path) if program is None else program.graph
@@ -80,14 +71,14 @@ def predict(
     values = codes.astype(np.float64) * 2.0**exponent
     sigmoid = graph.final == ("sigmoid",)
     scores = 1 / (1 + np.exp(-values)) if sigmoid else _softmax(values)
-    return found | {
-        "kind": "predict",
-        "score": "sigmoid" if sigmoid else "softmax",
-        "predictions": [
-            {"image": label, "classes": _best(value, score, top, names)}
+    return PredictionResult(
+        score="sigmoid" if sigmoid else "softmax",
+        predictions=tuple(
+            ImageClasses(image=label, classes=_best(value, score, top, names))
             for label, value, score in zip(labels, values, scores, strict=False)
-        ],
-    }
+        ),
+        **found,
+    )
 
 
 def _is_graph(path: Path) -> bool:
@@ -252,14 +243,14 @@ def _softmax(values: np.ndarray) -> np.ndarray:
 
 def _best(
     values: np.ndarray, scores: np.ndarray, top: int, names: Sequence[str] | None
-) -> list[dict]:
+) -> tuple[PredictedClass, ...]:
     """The largest outputs; of equal ones the first."""
-    return [
-        {
-            "class": int(number),
-            "name": names[number] if names else str(number),
-            "score": float(scores[number]),
-            "output": float(values[number]),
-        }
+    return tuple(
+        PredictedClass(
+            number=int(number),
+            name=names[number] if names else str(number),
+            score=float(scores[number]),
+            output=float(values[number]),
+        )
         for number in np.argsort(-values, kind="stable")[:top]
-    ]
+    )

@@ -18,6 +18,7 @@ from nbqnn_train.learn.networks import check_images, float_network
 from nbqnn_train.models import MODELS, check_model
 from nbqnn_train.quantize import quantize
 from scripts.images import read_images
+from scripts.quantize_result import QuantizeResult
 
 __all__ = ["quantize_network"]
 
@@ -37,19 +38,11 @@ def quantize_network(
     images: int = 1024,
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> dict:
+) -> QuantizeResult:
     """Quantizes a network with some inputs and writes its graph to ``out``.
 
     Inputs are those of a ``.npy`` file or training images of a data set, at most so many
     ``images``; labels are not used. With a data set its test images say how good the result is.
-
-    Returns
-    -------
-    dict
-        ``images`` that were used; ``nodes`` and ``weight_bytes`` of the graph; ``agreement``, the
-        share (0...1) of these images to which the graph gives the class that full precision gives;
-        ``notes`` of the conversion; with a data set also ``accuracy``, ``float_accuracy`` and
-        ``test_images``.
     """
     if (inputs is None) == (data is None):
         raise NbqnnError("Inputs must be given by one of --input X.npy and --data")
@@ -77,16 +70,14 @@ def quantize_network(
         progress=lambda done, total, _: progress(done, total),
     )
     graph = export_graph(quantized, tuple(x.shape[1:]))
-    result = {
-        "kind": "quantize",
-        "images": len(x),
-        "nodes": len(graph.nodes),
-        "weight_bytes": sum(row.bytes for row in describe(graph)),
-        "agreement": _agreement(network, graph, batches),
-        "notes": list(quantized.notes),
-    }
-    if sets is not None:
-        result |= _accuracies(network, graph, sets.test)
+    result = QuantizeResult(
+        images=len(x),
+        nodes=len(graph.nodes),
+        weight_bytes=sum(row.bytes for row in describe(graph)),
+        agreement=_agreement(network, graph, batches),
+        notes=tuple(quantized.notes),
+        **({} if sets is None else _accuracies(network, graph, sets.test)),
+    )
     save(graph, out)
     write_meaning(meaning_file(out), _meaning(sets), graph)
     return result

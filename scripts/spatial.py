@@ -5,6 +5,7 @@ from pathlib import Path
 
 from hw.spatial.build import SpatialBuild, generate_spatial
 from nbqnn_train.graph import load
+from sim.results import CircuitSimulationResult
 
 __all__ = ["describe_build", "generate_circuit", "spatial_lines"]
 
@@ -27,15 +28,15 @@ def describe_build(described: SpatialBuild, out: Path) -> str:
     )
 
 
-def spatial_lines(result: dict) -> list[str]:
+def spatial_lines(result: CircuitSimulationResult) -> list[str]:
     """What a simulation of a circuit gave, line by line."""
     lines = [
-        f"{result['images']} images, {result['mismatches']} mismatches, at full rate and with "
-        f"stalls; {result['cycles_per_image']:.2f} cycles per image, latency {result['latency']}"
+        f"{result.images} images, {result.mismatches} mismatches, at full rate and with "
+        f"stalls; {result.cycles_per_image:.2f} cycles per image, latency {result.latency}"
     ]
-    if first := result["first_mismatch"]:
+    if first := result.first_mismatch:
         lines.append(
-            f"first difference: image {first['image']}, output {first['output']}: "
-            f"{first['actual']}, not {first['expected']}"
+            f"first difference: image {first.image}, output {first.output}: "
+            f"{first.actual}, not {first.expected}"
         )
     return lines

@@ -118,7 +118,7 @@ def demo_tables(summary: DemoResult) -> list[Table]:
     table = plain_table("", "", title="nbqnn demo: 8×8 digits", header=False)
     rows = {
         "weights, activations": f"{network['bits']} bit, {network['act_bits']} bit",
-        "test accuracy, PyTorch": f"{summary.train['accuracy']:.2%}",
+        "test accuracy, PyTorch": f"{summary.train.accuracy:.2%}",
         "test accuracy, integer graph": f"{summary.evaluate.accuracy:.2%}",
         "images run on the accelerator": f"{simulated.images:,}",
         "of these, unlike the integer graph": f"{simulated.mismatches:,}",

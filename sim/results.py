@@ -5,7 +5,13 @@ from typing import ClassVar
 
 from nbqnn_train.graph.results import Result
 
-__all__ = ["FirstDifference", "LayerResult", "SimulationResult"]
+__all__ = [
+    "CircuitDifference",
+    "CircuitSimulationResult",
+    "FirstDifference",
+    "LayerResult",
+    "SimulationResult",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,3 +81,33 @@ class SimulationResult(Result):
     error: str | None = None
     build: dict | None = None
     as_generated: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CircuitDifference:
+    """The first code of a circuit that is not the interpreter's."""
+
+    image: int
+    output: int
+    expected: int
+    actual: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CircuitSimulationResult(Result):
+    """Vectors through a circuit, compared with the interpreter, at full rate and with stalls.
+
+    mismatches : images with a wrong code in either run.
+    latency : cycles from an input's handshake to its result's, at full rate.
+    clock_mhz, estimated_mhz : what is asked for, and what the circuit should reach.
+    """
+
+    kind: ClassVar[str] = "simulate-circuit"
+
+    images: int
+    mismatches: int
+    first_mismatch: CircuitDifference | None
+    latency: int
+    cycles_per_image: float
+    clock_mhz: int
+    estimated_mhz: float

@@ -8,7 +8,7 @@ from hw.synth.area import Area
 from hw.synth.fit import shares
 from nbqnn_train.graph.results import Result
 
-__all__ = ["ArrayArea", "ModuleArea", "SynthResult", "synth_result"]
+__all__ = ["ArrayArea", "ModuleArea", "ProjectResult", "SynthResult", "synth_result"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +41,17 @@ class ModuleArea:
     ff: int
     bram36: float
     dsp: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectResult(Result):
+    """A project that was written for a tool that is not on the path."""
+
+    kind: ClassVar[str] = "project"
+
+    tool: str
+    board: str
+    files: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,16 +1,24 @@
 """What a command found: a dataclass here, JSON in files. Every result says its kind."""
 
+import json
 import types
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Self, Union, get_args, get_origin, get_type_hints
 
 from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.graph.files import write_file
 
-__all__ = ["Evaluation", "Result", "ResultError"]
+__all__ = ["Evaluation", "Result", "ResultError", "named"]
 
 
 class ResultError(NbqnnError):
     """JSON that is not such a result; the message names the field."""
+
+
+def named(name: str) -> Any:
+    """A field whose name in JSON is ``name``, which Python keeps for itself."""
+    return field(metadata={"name": name})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +39,27 @@ class Result:
     def __getitem__(self, name: str) -> Any:
         """A field as its JSON has it; :exc:`KeyError` for a name that is none."""
         return self.to_json()[name]
+
+    def __contains__(self, name: object) -> bool:
+        """Whether its JSON has a field of this name."""
+        return name in self.to_json()
+
+    def write(self, path: Path) -> None:
+        """Writes :meth:`to_json` to the file ``path``; an existing file is replaced at once."""
+        write_file(path, (json.dumps(self.to_json(), indent=2) + "\n").encode(), "result")
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """The result in the file ``path``.
+
+        Raises :class:`ResultError` for a file that cannot be read or is none of this kind.
+        """
+        try:
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            reason = getattr(error, "strerror", None) or "it is no JSON"
+            raise ResultError(f"result {str(path)!r} cannot be read: {reason}") from None
+        return cls.from_json(content)
 
     @classmethod
     def from_json(cls, content: object) -> Self:
@@ -58,9 +87,9 @@ class Evaluation(Result):
 def _plain(value: Any) -> Any:
     if is_dataclass(value):
         values = {
-            field.name: getattr(value, field.name)
-            for field in fields(value)
-            if getattr(value, field.name) is not None or field.default is not None
+            _name(one): getattr(value, one.name)
+            for one in fields(value)
+            if getattr(value, one.name) is not None or one.default is not None
         }
         values |= {name: getattr(value, name) for name in getattr(value, "derived", ())}
         if isinstance(value, Result):
@@ -85,12 +114,12 @@ def _structured(kind: Any, value: Any, what: str) -> Any:
         if not isinstance(value, dict):
             raise _wrong(what, "a table", value)
         hints, values = get_type_hints(kind), {}
-        for field in fields(kind):
-            if field.name in value:
-                inside = f"{what}.{field.name}"
-                values[field.name] = _structured(hints[field.name], value[field.name], inside)
-            elif field.default is MISSING and field.default_factory is MISSING:
-                raise ResultError(f"{what}: field {field.name!r} is missing")
+        for one in fields(kind):
+            name = _name(one)
+            if name in value:
+                values[one.name] = _structured(hints[one.name], value[name], f"{what}.{name}")
+            elif one.default is MISSING and one.default_factory is MISSING:
+                raise ResultError(f"{what}: field {name!r} is missing")
         return kind(**values)
     if origin is tuple:
         if not isinstance(value, list):
@@ -101,12 +130,28 @@ def _structured(kind: Any, value: Any, what: str) -> Any:
     if origin is dict:
         if not isinstance(value, dict):
             raise _wrong(what, "a table", value)
-        return {key: _structured(arguments[1], one, f"{what}.{key}") for key, one in value.items()}
+        return {
+            _key(arguments[0], key, what): _structured(arguments[1], one, f"{what}.{key}")
+            for key, one in value.items()
+        }
     if kind is float and type(value) is int:
         return float(value)
     if kind is not Any and type(value) is not kind:
         raise _wrong(what, f"of type {kind.__name__}", value)
     return value
+
+
+def _name(one: Field) -> str:
+    """Of a field in JSON."""
+    return one.metadata.get("name", one.name)
+
+
+def _key(kind: Any, key: str, what: str) -> Any:
+    """A key of a table, which JSON has as text."""
+    try:
+        return int(key) if kind is int else key
+    except ValueError:
+        raise _wrong(f"{what}: key", "a whole number", key) from None
 
 
 def _wrong(what: str, wanted: str, value: object) -> ResultError:

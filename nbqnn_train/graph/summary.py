@@ -1,35 +1,63 @@
-"""Everything that is known of a graph, as a dictionary for JSON: sizes, weights, use of codes."""
+"""Everything that is known of a graph: sizes, weights, use of codes."""
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
 from .activity import activity, weight_histogram
 from .nodes import Conv2d, Graph, Linear
 from .operators import ConvTranspose2d
-from .report import describe
+from .report import NodeReport, describe
+from .results import Result
 
-__all__ = ["summarize"]
+__all__ = ["GraphSummary", "NodeSummary", "summarize"]
 
 
-def summarize(graph: Graph, batches: Iterable[np.ndarray] = ()) -> dict:
-    """``{"images": n, "nodes": [...]}``, one dictionary for each node, in order.
+@dataclass(frozen=True, kw_only=True)
+class NodeSummary(NodeReport):
+    """A node's sizes, and where they apply:
 
-    It has the fields of :class:`NodeReport` and, where they apply,
-
-    - ``weights``: how often each weight occurs, by weight;
-    - ``below`` and ``above``: the share of values that were clipped at either end, 0...1;
-    - ``codes``: how often each code occurred, by code.
-
-    The last two are those of quantizers (Input and Requantize). They need an image in ``batches``,
-    arrays as :func:`nbqnn_train.graph.run` takes them.
+    weights : how often each weight occurs, by weight.
+    below, above : the share of values that were clipped at either end, 0...1.
+    codes : how often each code occurred, by code, from the least.
+    weight_error, error : of weights and values against full precision, as shares of its norm.
     """
-    nodes = {row.name: asdict(row) for row in describe(graph)}
+
+    weights: dict[int, int] | None = None
+    below: float | None = None
+    above: float | None = None
+    codes: dict[int, int] | None = None
+    weight_error: float | None = None
+    error: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphSummary(Result):
+    """What a graph consists of.
+
+    images : whose codes were counted.
+    nodes : in the graph's order.
+    """
+
+    kind: ClassVar[str] = "inspect"
+
+    images: int
+    nodes: tuple[NodeSummary, ...]
+
+
+def summarize(graph: Graph, batches: Iterable[np.ndarray] = ()) -> GraphSummary:
+    """Sizes and weights of every node, and what quantizers (Input, Requantize) do to ``batches``.
+
+    Batches are arrays as :func:`nbqnn_train.graph.run` takes them. Without images no codes are
+    counted. Raises :class:`GraphError` for an invalid graph.
+    """
+    nodes = {row.name: NodeSummary(**asdict(row)) for row in describe(graph)}
     for node in graph.nodes:
         if isinstance(node, (Conv2d, Linear, ConvTranspose2d)):
-            nodes[node.name]["weights"] = weight_histogram(node)
+            nodes[node.name] = replace(nodes[node.name], weights=weight_histogram(node))
     images = 0
     clipped: Counter[tuple[str, str]] = Counter()
     codes: dict[str, Counter[int]] = {}
@@ -40,9 +68,10 @@ def summarize(graph: Graph, batches: Iterable[np.ndarray] = ()) -> dict:
             clipped[row.name, "above"] += row.above * len(batch)
             codes.setdefault(row.name, Counter()).update(row.histogram)
     for name, histogram in codes.items():
-        nodes[name] |= {
-            "below": clipped[name, "below"] / images,
-            "above": clipped[name, "above"] / images,
-            "codes": dict(sorted(histogram.items())),
-        }
-    return {"images": images, "nodes": list(nodes.values())}
+        nodes[name] = replace(
+            nodes[name],
+            below=clipped[name, "below"] / images,
+            above=clipped[name, "above"] / images,
+            codes=dict(sorted(histogram.items())),
+        )
+    return GraphSummary(images=images, nodes=tuple(nodes.values()))

@@ -1,6 +1,5 @@
 """The folder that a training leaves: what is in it and how it is written and read."""
 
-import json
 import os
 import platform
 import subprocess
@@ -36,7 +35,6 @@ __all__ = [
     "open_run",
     "read_run",
     "run_config",
-    "write_result",
     "write_text",
     "write_weights",
 ]
@@ -65,10 +63,6 @@ def write_text(path: Path, text: str) -> None:
 def write_weights(path: Path, state: dict[str, torch.Tensor]) -> None:
     """Named tensors as safetensors, written beside and renamed."""
     write_file(path, save({name: tensor.contiguous() for name, tensor in state.items()}))
-
-
-def write_result(out: Path, result: dict) -> None:
-    write_text(out / RESULT, json.dumps(result, indent=2) + "\n")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Trains a network and leaves a run folder."""
 
-import json
 import logging
 import math
 import pickle
@@ -42,6 +41,7 @@ from nbqnn_train.learn.pictures import (
     read_metrics,
 )
 from nbqnn_train.learn.progress import progress_callback
+from nbqnn_train.learn.results import TrainingResult
 from nbqnn_train.learn.runs import (
     BEST,
     CHECKPOINT,
@@ -51,7 +51,6 @@ from nbqnn_train.learn.runs import (
     WEIGHTS,
     Run,
     open_run,
-    write_result,
     write_text,
     write_weights,
 )
@@ -67,13 +66,11 @@ _CALIBRATION_IMAGES = 1024
 _PICTURE_PIXELS = 64 * 3 * 32 * 32
 
 
-def train(config: TrainConfig, out: Path, resume: bool = False) -> dict | None:
+def train(config: TrainConfig, out: Path, resume: bool = False) -> TrainingResult | None:
     """Trains as ``config`` says, into the folder ``out``; returns what ``out/result.json`` holds.
 
     The folder gets the configuration, the Lightning checkpoint of the last epoch, logs for
-    TensorBoard and as CSV, the final weights, pictures as HTML, and the result. The result has
-    ``accuracy`` (0 ... 1, of the network as it is exported, on all test images), ``images``,
-    ``epochs``, ``seed``, ``seconds`` (of this call) and ``notes`` of the conversion.
+    TensorBoard and as CSV, the final weights, pictures as HTML, and the result.
 
     With ``resume`` an interrupted run goes on after its last complete epoch. It ends with the
     weights that it would have had without the interruption.
@@ -101,7 +98,7 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> dict | None:
         sources = model_source(config.model), data_source(config.data)
         open_run(out, Run(config, data.classes, data.input_shape, *sources), resume)
     if resume and (out / RESULT).is_file():
-        return json.loads((out / RESULT).read_text(encoding="utf-8"))
+        return TrainingResult.read(out / RESULT)
 
     checkpoint = out / CHECKPOINT if resume and (out / CHECKPOINT).is_file() else None
     if checkpoint is not None:
@@ -239,7 +236,7 @@ def _finish(
     data: DataSets,
     trainer: lightning.Trainer,
     started: float,
-) -> dict:
+) -> TrainingResult:
     network.eval()
     best = {}
     for stop in trainer.callbacks:
@@ -250,20 +247,20 @@ def _finish(
     meaning = Meaning(preparation=preparation, classes=data.class_names)
     write_meaning(out / MEANING, meaning)
     write_weights(out / WEIGHTS, network.state_dict())
-    result = {
-        "kind": "train",
-        "accuracy": count_correct(network, data.test) / len(data.test),
-        "images": len(data.test),
-        "model": config.model,
-        "data": config.data,
-        "epochs": trainer.current_epoch,
-        "notes": list(network.notes) if isinstance(network, QuantNetwork) else [],
+    notes = network.notes if isinstance(network, QuantNetwork) else ()
+    result = TrainingResult(
+        accuracy=count_correct(network, data.test) / len(data.test),
+        images=len(data.test),
+        model=config.model,
+        data=config.data,
+        epochs=trainer.current_epoch,
+        seed=config.seed,
+        seconds=round(time.monotonic() - started, 3),
+        notes=tuple(notes),
         **best,
-        "seed": config.seed,
-        "seconds": round(time.monotonic() - started, 3),
-    }
-    assert math.isfinite(result["accuracy"])
-    write_result(out, result)
+    )
+    assert math.isfinite(result.accuracy)
+    result.write(out / RESULT)
     write_text(out / PICTURES, _pictures(out, network, data, trainer))
     return result
 

@@ -51,17 +51,17 @@ def check(
     hardware = hardware_of(hw, preset, act_bits)
     result = check_network(model, size, outputs, quantization, hardware, pretrained)
     write_json(json, result)
-    print_notes(result["notes"])
-    if result["layers"]:
+    print_notes(result.notes)
+    if result.layers:
         console.print(layer_costs_table(result))
     else:
         console.print(modules_table(result))
-    if not result["accepted"]:
-        console.print(refusals_table(result["refusals"]))
+    if not result.accepted:
+        console.print(refusals_table(result.refusals))
         raise typer.Exit(1)
-    cost = result["hardware"]
+    cost = result.hardware
     console.print(
-        f"all of it maps: {cost['cycles_per_image']:,.0f} cycles per image by the cycle model, "
-        f"{cost['images_per_second']:,.1f} images/s on {cost['name']} at {cost['clock_mhz']} MHz",
+        f"all of it maps: {cost.cycles_per_image:,.0f} cycles per image by the cycle model, "
+        f"{cost.images_per_second:,.1f} images/s on {cost.name} at {cost.clock_mhz} MHz",
         soft_wrap=True,
     )

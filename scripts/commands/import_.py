@@ -49,9 +49,9 @@ def import_(
 
     result = run_import(model, out, approximate, input_format, round_weights, verify)
     write_json(json, result)
-    print_notes(result["notes"])
-    console.print(f"{result['nodes']} nodes in {out}", soft_wrap=True, markup=False)
+    print_notes(result.notes)
+    console.print(f"{result.nodes} nodes in {out}", soft_wrap=True, markup=False)
     if verify is not None:
-        console.print(result["verified"], soft_wrap=True, markup=False)
-        if result["mismatches"]:
+        console.print(result.verified, soft_wrap=True, markup=False)
+        if result.mismatches:
             raise typer.Exit(1)

@@ -32,9 +32,9 @@ def inspect(
 
     result = run_inspection(path, data, data_dir, against)
     write_json(json, result)
-    console.print(node_table(result["nodes"]))
-    if result["images"]:
-        console.print(quantization_table(result["nodes"]))
+    console.print(node_table(result.nodes))
+    if result.images:
+        console.print(quantization_table(result.nodes))
 
 
 #: The help explains the columns as the table does.

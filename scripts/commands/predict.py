@@ -49,13 +49,13 @@ def predict(
         result = run_prediction(path, images, top, Given(mean, std, crop, classes), report)
     write_json(json, result)
     console.print(predictions_table(result))
-    if result["by"] == "accelerator":
+    if result.by == "accelerator":
         console.print(
-            f"{result['cycles_per_image']:,.0f} cycles, {result['microseconds_per_image']:,.1f} µs "
-            f"for an image at {result['clock_mhz']} MHz by the cycle model",
+            f"{result.cycles_per_image:,.0f} cycles, {result.microseconds_per_image:,.1f} µs "
+            f"for an image at {result.clock_mhz} MHz by the cycle model",
             soft_wrap=True,
         )
-        if result["mismatches"]:
+        if result.mismatches:
             console.print(
                 "the last image's outputs are not the interpreter's; nbqnn simulate says where",
                 soft_wrap=True,

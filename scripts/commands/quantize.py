@@ -74,17 +74,17 @@ def quantize(
             progress=report,
         )
     write_json(json, result)
-    print_notes(result["notes"])
-    if result["agreement"] is not None:
+    print_notes(result.notes)
+    if result.agreement is not None:
         console.print(
-            f"same class as in full precision for {result['agreement']:.2%} of the "
-            f"{result['images']} inputs",
+            f"same class as in full precision for {result.agreement:.2%} of the "
+            f"{result.images} inputs",
             soft_wrap=True,
         )
-    if "accuracy" in result:
+    if result.accuracy is not None:
         console.print(
-            f"accuracy {result['accuracy']:.2%} of {result['test_images']} test images, in full "
-            f"precision {result['float_accuracy']:.2%}",
+            f"accuracy {result.accuracy:.2%} of {result.test_images} test images, in full "
+            f"precision {result.float_accuracy:.2%}",
             soft_wrap=True,
         )
-    console.print(f"{result['nodes']} nodes in {out}", soft_wrap=True)
+    console.print(f"{result.nodes} nodes in {out}", soft_wrap=True)

@@ -79,7 +79,7 @@ def simulate(
         write_json(json, result)
         for line in spatial_lines(result):
             console.print(line, soft_wrap=True)
-        raise typer.Exit(1 if result["mismatches"] else 0)
+        raise typer.Exit(1 if result.mismatches else 0)
     with progress("simulating") as report:
         result = run_simulation(
             program,

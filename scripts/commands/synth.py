@@ -47,6 +47,7 @@ def synth(
     from hw.boards.registry import find_board
     from hw.synth import read_vivado, run_vivado, synth_nextpnr, synth_yosys, write_vivado
     from hw.synth.fit import check_fit
+    from hw.synth.results import ProjectResult
     from hw.synth.vivado import VIVADO_COMMAND
 
     target = find_board(board)
@@ -59,8 +60,8 @@ def synth(
         with spinner("vivado") as report:
             result = run_vivado(build, target, quick=quick, progress=report)
         if result is None:
-            files_found = {"kind": "project", "tool": tool.value, "board": board}
-            write_json(json, files_found | {"files": [str(file) for file in files]})
+            names = tuple(str(file) for file in files)
+            write_json(json, ProjectResult(tool=tool.value, board=board, files=names))
             console.print(
                 "Vivado is not on the path; where it is: "
                 f"cd {files[-1].parent} && {VIVADO_COMMAND}",

@@ -33,9 +33,9 @@ def train(
     with saying_how_to_go_on():
         result = run_training(run_config(out, config, given, resume), out, resume=resume)
     if result is not None:  # None in further processes
-        print_notes(result["notes"])
+        print_notes(result.notes)
         console.print(
-            f"accuracy {result['accuracy']:.2%} of {result['images']} images "
-            f"after {result['epochs']} epochs in {result['seconds']:.0f} s; run in {out}",
+            f"accuracy {result.accuracy:.2%} of {result.images} images "
+            f"after {result.epochs} epochs in {result.seconds:.0f} s; run in {out}",
             soft_wrap=True,
         )

@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from hw.contract.files import write_text
 from hw.contract.origin import Origin
-from hw.explore.results import ExplorationResult
 from hw.synth.build import read_origin
 from nbqnn_train.graph.errors import NbqnnError
+from scripts.demo_result import DemoResult
 from scripts.explore_pictures import explore_sections
 from scripts.pages import Section, page
 from scripts.report.found import Found, find_results
@@ -24,7 +25,7 @@ from scripts.report.training_part import accuracy_section, nodes_section, run_se
 __all__ = ["build_report"]
 
 #: Kind -> its section, in the order of the page.
-_SECTIONS: dict[str, Callable[[str, object], Section]] = {
+_SECTIONS: dict[str, Callable[[str, Any], Section]] = {
     "run": run_section,
     "train": accuracy_section,
     "evaluate": accuracy_section,
@@ -47,13 +48,16 @@ def build_report(folder: Path, out: Path) -> dict[str, list[str]]:
     NbqnnError
         The folder holds nothing to report, or a result of another build than those in it.
     """
-    order = [*_SECTIONS, "explore"]
+    order = [*_SECTIONS, "explore", "demo"]
     found = [part for one in find_results(folder) for part in _parts(one)]
     check_origins(folder, found)
     found.sort(key=lambda one: order.index(one.kind))
     used: dict[str, list[str]] = {}
     sections = []
     for one in found:
+        if one.content is None:
+            used.setdefault("skipped", []).append(one.name)
+            continue
         try:
             sections += _with_origin(_sections(one), _origin(folder, one))
         except (NbqnnError, KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError):
@@ -72,15 +76,12 @@ def build_report(folder: Path, out: Path) -> dict[str, list[str]]:
 
 def _parts(one: Found) -> list[Found]:
     """A demo's summary holds results of several commands."""
-    if one.kind != "demo":
+    demo = one.content
+    if not isinstance(demo, DemoResult):
         return [one]
-    content = one.content
-    parts = [Found(kind, one.name, content[kind]) for kind in ("evaluate", "simulate")
-             if kind in content]  # fmt: skip
-    synths = content["synth"]
-    if isinstance(synths, dict):
-        parts += [Found("synth", f"{one.name}, {pe}", result) for pe, result in synths.items()]
-    return parts
+    synths = [(f"{one.name}, {pe}", result) for pe, result in demo.synth.items()]
+    results = [(one.name, demo.evaluate), (one.name, demo.simulate), *synths]
+    return [Found(result.kind, name, result) for name, result in results]
 
 
 def _origin(folder: Path, one: Found) -> Origin | None:
@@ -96,5 +97,5 @@ def _with_origin(sections: list[Section], origin: Origin | None) -> list[Section
 
 def _sections(one: Found) -> list[Section]:
     if one.kind == "explore":
-        return explore_sections(ExplorationResult.from_json(one.content))
+        return explore_sections(one.content)
     return [_SECTIONS[one.kind](one.name, one.content)]

@@ -8,7 +8,15 @@ from pathlib import Path
 
 from hw.boards.presets import load_config
 from hw.contract.config import ConfigError
+from hw.explore.results import ExplorationResult
+from hw.model.estimate import ProgramEstimate
+from hw.synth.results import SynthResult
 from nbqnn_train.graph import Graph, NbqnnError, load
+from nbqnn_train.graph.results import Evaluation, Result, ResultError
+from nbqnn_train.graph.summary import GraphSummary
+from nbqnn_train.learn.results import TrainingResult
+from scripts.demo_result import DemoResult
+from sim.results import SimulationResult
 
 __all__ = ["Found", "find_results"]
 
@@ -17,8 +25,20 @@ _LARGEST_JSON = 1 << 26
 _LARGEST_GRAPH = 1 << 30
 #: How a graph's file begins.
 _GRAPH = b"\x89NBQNN"
-#: Kinds of JSON results that the report shows.
-_KINDS = ("demo", "explore", "simulate", "compile", "synth", "inspect", "evaluate", "train")
+#: Results that the report shows, by kind.
+_RESULTS: dict[str, type[Result]] = {
+    one.kind: one
+    for one in (
+        DemoResult,
+        Evaluation,
+        ExplorationResult,
+        GraphSummary,
+        ProgramEstimate,
+        SimulationResult,
+        SynthResult,
+        TrainingResult,
+    )
+}
 
 
 @dataclass(frozen=True)
@@ -26,7 +46,7 @@ class Found:
     """A result: its kind, the file or folder relative to the report's, and what is in it.
 
     ``run``: curves, name -> (step, value); ``graph``: the graph; ``build``: the configuration;
-    others: the JSON.
+    others: the result, None if fields are missing or of another type.
     """
 
     kind: str
@@ -71,10 +91,17 @@ def _results(folder: Path) -> Iterator[Found]:
         elif path.suffix == ".json" and path.is_file():
             content = _json(path)
             kind = content.get("kind") if isinstance(content, Mapping) else None
-            if kind in _KINDS:
-                yield Found(kind, name, content)
+            if isinstance(kind, str) and kind in _RESULTS:
+                yield Found(kind, name, _result(_RESULTS[kind], content))
         elif path.is_file() and (graph := _graph(path)) is not None:
             yield Found("graph", name, graph)
+
+
+def _result(kind: type[Result], content: Mapping) -> Result | None:
+    try:
+        return kind.from_json(content)
+    except ResultError:
+        return None
 
 
 def _json(path: Path) -> object:

@@ -32,9 +32,8 @@ def build_section(name: str, config: AcceleratorConfig) -> Section:
     return Section(f"Accelerator: {name}", [html_table(rows, {"field": "", "value": ""})])
 
 
-def synth_section(name: str, content: Mapping) -> Section:
+def synth_section(name: str, result: SynthResult) -> Section:
     """The share of the board that is taken, and where the tables go."""
-    result = SynthResult.from_json(content)
     rows = [
         {
             "resource": resource.upper(),
@@ -68,9 +67,8 @@ def _tables_picture(result: SynthResult) -> go.Figure:
     return figure.update_layout(title="Where the LUTs go", height=420)
 
 
-def simulate_section(name: str, content: Mapping) -> Section:
+def simulate_section(name: str, result: SimulationResult) -> Section:
     """Cycles and utilization of each layer, and how far they are from what is possible."""
-    result = SimulationResult.from_json(content)
     layers = [asdict(layer) for layer in result.layers]
     columns = {"name": "", "cycles": ",.0f", "macs": ",d", "utilization": ".1%"}
     if result.estimated_cycles is not None:
@@ -83,13 +81,12 @@ def simulate_section(name: str, content: Mapping) -> Section:
     if cycles:
         speed = 1e6 * result.clock_mhz / cycles
         text += f", {speed:,.1f} images a second at {result.clock_mhz} MHz"
-    parts = [f"{text}.</p>", _cycles_picture(layers, "RTL"), *_roofline(asdict(result))]
+    parts = [f"{text}.</p>", _cycles_picture(layers, "RTL"), *_roofline(result)]
     return Section(f"Simulation: {name}", [*parts, html_table(layers, columns)])
 
 
-def compile_section(name: str, content: Mapping) -> Section:
+def compile_section(name: str, result: ProgramEstimate) -> Section:
     """What the cycle model says of a program."""
-    result = ProgramEstimate.from_json(content)
     layers = [asdict(layer) for layer in result.layers]
     counts = ("cycles", "array", "stall", "load", "store", "bytes", "macs")
     columns = {"name": "", **dict.fromkeys(counts, ",d"), "utilization": ".1%"}
@@ -98,7 +95,7 @@ def compile_section(name: str, content: Mapping) -> Section:
         f"{result.images_per_second:,.1f} images a second at {result.clock_mhz} MHz; "
         f"{result.read_bytes:,} bytes read and {result.written_bytes:,} written.</p>"
     )
-    parts = [text, _cycles_picture(layers, "model"), *_roofline(asdict(result))]
+    parts = [text, _cycles_picture(layers, "model"), *_roofline(result)]
     return Section(f"Program: {name}", [*parts, html_table(layers, columns)])
 
 
@@ -135,17 +132,16 @@ def _cycles_picture(layers: Sequence[Mapping], source: str) -> go.Figure:
     )
 
 
-def _roofline(result: Mapping) -> list[go.Figure]:
+def _roofline(result: SimulationResult | ProgramEstimate) -> list[go.Figure]:
     """Operations a second over operations for each byte, below what array and memory allow.
 
-    Returns None for a result that lacks one of these.
+    Empty for a result that lacks one of these.
     """
-    rate, width = result.get("macs_per_cycle"), result.get("bytes_per_cycle")
-    clock = result.get("clock_mhz")
+    rate, width, clock = result.macs_per_cycle, result.bytes_per_cycle, result.clock_mhz
     points = [
-        (layer["name"], 2 * layer["macs"] / layer["bytes"], 2 * layer["macs"] / layer["cycles"])
-        for layer in result["layers"]
-        if layer.get("bytes") and layer["macs"] and layer["cycles"]
+        (layer.name, 2 * layer.macs / layer.bytes, 2 * layer.macs / layer.cycles)
+        for layer in result.layers
+        if layer.bytes and layer.macs and layer.cycles
     ]
     if not (rate and width and clock and points):
         return []

@@ -1,6 +1,6 @@
 """Whether the results of a report are of the builds beside them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 from hw.contract.origin import Origin
@@ -13,10 +13,9 @@ __all__ = ["check_origins", "origin_of_result"]
 
 def origin_of_result(content: object) -> Origin | None:
     """Of the build that a result was made from; None if it does not say."""
-    if not isinstance(content, Mapping) or "build" not in content:
-        return None
+    build = getattr(content, "build", None)
     try:
-        return Origin.from_dict(content["build"])
+        return None if build is None else Origin.from_dict(build)
     except ValueError:
         return None
 

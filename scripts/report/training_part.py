@@ -1,11 +1,13 @@
 """Runs, accuracies and graphs on a report's page."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 
 from plotly.subplots import make_subplots
 
 from nbqnn_train.graph import Graph
-from nbqnn_train.graph.summary import summarize
+from nbqnn_train.graph.results import Evaluation
+from nbqnn_train.graph.summary import GraphSummary, summarize
 from scripts.pages import Section, html_table
 
 __all__ = ["accuracy_section", "nodes_section", "run_section"]
@@ -31,17 +33,17 @@ def run_section(name: str, curves: Mapping[str, list[tuple[int, float]]]) -> Sec
     return Section(f"Training: {name}", [figure])
 
 
-def accuracy_section(name: str, result: Mapping) -> Section:
+def accuracy_section(name: str, result: Evaluation) -> Section:
     """An accuracy."""
     columns = {"accuracy": ".2%", "images": ",d"}
-    return Section(f"Accuracy: {name}", [html_table([result], columns)])
+    return Section(f"Accuracy: {name}", [html_table([asdict(result)], columns)])
 
 
-def nodes_section(name: str, content: Graph | Mapping) -> Section:
+def nodes_section(name: str, content: Graph | GraphSummary) -> Section:
     """The nodes of a graph, or of the result of ``inspect``."""
-    result = summarize(content) if isinstance(content, Graph) else content
-    rows = [node | {"shape": "×".join(map(str, node.get("shape", ())))} for node in result["nodes"]]
-    macs, size = (sum(row.get(field) or 0 for row in rows) for field in ("macs", "bytes"))
+    nodes = (summarize(content) if isinstance(content, Graph) else content).nodes
+    rows = [asdict(node) | {"shape": "×".join(map(str, node.shape))} for node in nodes]
+    macs, size = sum(node.macs for node in nodes), sum(node.bytes for node in nodes)
     rows.append({"name": "in all", "macs": macs, "bytes": size})
     columns = {
         "name": "",
@@ -54,6 +56,6 @@ def nodes_section(name: str, content: Graph | Mapping) -> Section:
         "macs": ",d",
         "bytes": ",d",
     }
-    if any("below" in row for row in rows):
+    if any(node.below is not None for node in nodes):
         columns |= {"below": ".2%", "above": ".2%"}
     return Section(f"Graph: {name}", [html_table(rows, columns)])

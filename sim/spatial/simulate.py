@@ -6,6 +6,7 @@ import numpy as np
 
 from hw.spatial.build import read_spatial
 from nbqnn_train.graph import quantize_input, run_codes
+from sim.results import CircuitDifference, CircuitSimulationResult
 from sim.spatial.stream import run_stream
 
 __all__ = ["simulate_spatial"]
@@ -14,14 +15,8 @@ __all__ = ["simulate_spatial"]
 _STALLS = ((0.0, 0.0), (0.3, 0.4))
 
 
-def simulate_spatial(build: Path, x: np.ndarray) -> dict:
-    """Streams inputs (N, ...), float32, through the RTL at full rate and again with random stalls.
-
-    Returns a dictionary with ``images``, ``mismatches`` (images with a wrong code in either run),
-    ``first_mismatch`` (None, or ``image``, ``output``, ``expected``, ``actual``), ``latency``
-    (cycles from an input's handshake to its result's, at full rate), ``cycles_per_image``,
-    ``clock_mhz`` (asked for) and ``estimated_mhz``.
-    """
+def simulate_spatial(build: Path, x: np.ndarray) -> CircuitSimulationResult:
+    """Streams inputs (N, ...), float32, through the RTL, at full rate and with random stalls."""
     described, graph = read_spatial(build)
     node = graph.input_nodes[0]
     codes = quantize_input(node, x)
@@ -38,23 +33,22 @@ def simulate_spatial(build: Path, x: np.ndarray) -> dict:
         wrong |= different.any(axis=1)
         if first is None and different.any():
             image, output = (int(i) for i in np.argwhere(different)[0])
-            first = {
-                "image": image,
-                "output": output,
-                "expected": int(expected[image, output]),
-                "actual": int(result.codes[image, output]),
-            }
+            first = CircuitDifference(
+                image=image,
+                output=output,
+                expected=int(expected[image, output]),
+                actual=int(result.codes[image, output]),
+            )
     full = runs[0]
-    return {
-        "kind": "simulate-circuit",
-        "images": len(x),
-        "mismatches": int(wrong.sum()),
-        "first_mismatch": first,
-        "latency": int((full.left - full.entered)[0]),
-        "cycles_per_image": _rate(full.entered),
-        "clock_mhz": described.clock_mhz,
-        "estimated_mhz": described.estimated_mhz,
-    }
+    return CircuitSimulationResult(
+        images=len(x),
+        mismatches=int(wrong.sum()),
+        first_mismatch=first,
+        latency=int((full.left - full.entered)[0]),
+        cycles_per_image=_rate(full.entered),
+        clock_mhz=described.clock_mhz,
+        estimated_mhz=described.estimated_mhz,
+    )
 
 
 def _rate(entered: np.ndarray) -> float:

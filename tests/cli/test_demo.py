@@ -9,12 +9,17 @@ from hw.boards.registry import find_board
 from hw.synth.area import Area
 from hw.synth.results import synth_result
 from nbqnn_train.graph.results import Evaluation
+from nbqnn_train.learn.results import TrainingResult
 from scripts.demo_result import DemoResult
 from sim.results import SimulationResult
 
 #: Of both accelerators; area has tests of its own and takes a minute.
 AREA = synth_result(
     "yosys", "Yosys 0", find_board("zcu102"), Area(lut=3, ff=3, bram36=3.0, dsp=3), Area(lut=2), 64
+)
+
+TRAINED = TrainingResult(
+    accuracy=0.9, images=3, model="digits", data="digits", epochs=1, seed=0, seconds=1.0
 )
 
 
@@ -33,7 +38,7 @@ def summary(mismatches: int) -> DemoResult:
     )
     return DemoResult(
         network={"model": "digits", "data": "digits", "bits": 3, "act_bits": 8},
-        train={"accuracy": 0.9},
+        train=TRAINED,
         evaluate=Evaluation(accuracy=0.9, images=3),
         simulate=simulated,
         synth={"shift": AREA},

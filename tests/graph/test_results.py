@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import pytest
 
-from nbqnn_train.graph.results import Evaluation, Result, ResultError
+from nbqnn_train.graph.results import Evaluation, Result, ResultError, named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +22,8 @@ class Found(Result):
 
     parts: tuple[Part, ...]
     sizes: dict[str, int]
+    counts: dict[int, int]
+    colour: str = named("class")
     first: Part | None
     note: str | None = None
 
@@ -31,7 +33,11 @@ class Found(Result):
 
 
 FOUND = Found(
-    parts=(Part(name="a", share=1.0), Part(name="b", share=0.5)), sizes={"x": 3}, first=None
+    parts=(Part(name="a", share=1.0), Part(name="b", share=0.5)),
+    sizes={"x": 3},
+    counts={-2: 5},
+    colour="red",
+    first=None,
 )
 
 
@@ -41,6 +47,8 @@ def test_there_and_back():
         "kind": "found",
         "parts": [{"name": "a", "share": 1.0}, {"name": "b", "share": 0.5}],
         "sizes": {"x": 3},
+        "counts": {"-2": 5},
+        "class": "red",
         "first": None,
         "count": 2,
     }
@@ -61,6 +69,7 @@ def test_there_and_back():
         ({"parts": [{"name": 1, "share": 0.1}]}, r"result.parts\[0\].name must be of type str, "),
         ({"sizes": {"x": "many"}}, "result.sizes.x must be of type int, not 'many'"),
         ({"sizes": {"x": True}}, "result.sizes.x must be of type int, not 'True'"),
+        ({"counts": {"x": 3}}, "result.counts: key must be a whole number, not 'x'"),
         ({"first": []}, r"result.first must be a table, not '\[\]'"),
     ],
 )
@@ -78,5 +87,17 @@ def test_what_is_no_table(content):
 def test_a_field_is_read_as_its_json_has_it():
     result = Evaluation(accuracy=0.5, images=4)
     assert (result["kind"], result["accuracy"], result["images"]) == ("evaluate", 0.5, 4)
+    assert "accuracy" in result
+    assert "nothing" not in result
     with pytest.raises(KeyError):
         result["nothing"]
+
+
+def test_files(tmp_path):
+    FOUND.write(tmp_path / "found.json")
+    assert Found.read(tmp_path / "found.json") == FOUND
+    (tmp_path / "half.json").write_text('{"kind": ')
+    with pytest.raises(ResultError, match=r"^result '.*half.json' cannot be read: it is no JSON$"):
+        Found.read(tmp_path / "half.json")
+    with pytest.raises(ResultError, match=r"^result '.*gone.json' cannot be read: No such file"):
+        Found.read(tmp_path / "gone.json")

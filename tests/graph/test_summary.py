@@ -1,4 +1,4 @@
-"""What is known of a graph, for JSON."""
+"""What is known of a graph, and in JSON."""
 
 import json
 from dataclasses import asdict
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from nbqnn_train.graph import Input, Requantize, run, tensor_types
 from nbqnn_train.graph.activity import weight_histogram
 from nbqnn_train.graph.report import describe
-from nbqnn_train.graph.summary import summarize
+from nbqnn_train.graph.summary import GraphSummary, summarize
 from tests.graph.strategies import Space, graphs
 
 
@@ -21,25 +21,26 @@ def test_rows_hold_the_table_the_weights_and_the_codes(graph):
     span = np.random.default_rng(0).uniform(code.low - 9, code.high + 9, (5, *code.shape))
     images = np.ldexp(span, code.exponent).astype(np.float32)
     summary = summarize(graph, [images[:3], images[3:]])
-    assert summary["images"] == 5
+    assert summary.images == 5
     codes = run(graph, images, trace=True)
-    for node, row, described in zip(graph.nodes, summary["nodes"], describe(graph), strict=True):
-        assert asdict(described).items() <= row.items()
-        assert ("weights" in row) == hasattr(node, "weight")
+    for node, row, described in zip(graph.nodes, summary.nodes, describe(graph), strict=True):
+        assert asdict(described).items() <= asdict(row).items()
+        assert (row.weights is not None) == hasattr(node, "weight")
         if hasattr(node, "weight"):
-            assert row["weights"] == weight_histogram(node)
-        assert ("codes" in row) == isinstance(node, Input | Requantize)
-        if "codes" in row:
+            assert row.weights == weight_histogram(node)
+        assert (row.codes is not None) == isinstance(node, Input | Requantize)
+        if row.codes is not None:
             values, counts = np.unique(codes[node.name], return_counts=True)
-            assert row["codes"] == dict(zip(values.tolist(), counts.tolist(), strict=True))
-            assert list(row["codes"]) == sorted(row["codes"])
-            assert 0 <= row["below"] + row["above"] <= 1 + 1e-9
-    json.dumps(summary, allow_nan=False)
+            assert row.codes == dict(zip(values.tolist(), counts.tolist(), strict=True))
+            assert list(row.codes) == sorted(row.codes)
+            assert 0 <= row.below + row.above <= 1 + 1e-9
+    written = json.loads(json.dumps(summary.to_json(), allow_nan=False))
+    assert GraphSummary.from_json(written) == summary
 
 
 @settings(max_examples=5)
 @given(graph=graphs())
 def test_without_images_no_codes(graph):
     summary = summarize(graph)
-    assert summary["images"] == 0
-    assert not any("codes" in row for row in summary["nodes"])
+    assert summary.images == 0
+    assert not any(row.codes for row in summary.nodes)

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from nbqnn_train.models import build_model
-from scripts.ablation import main, table
+from scripts.ablation import Cell, main, table
 
 
 @pytest.fixture
@@ -51,8 +51,8 @@ def test_every_cell_is_trained_once(configuration, tmp_path, capfd):
 
 def test_table():
     cells = [
-        {"estimator": "a", "teacher": False, "errors": [1.0, 2.0]},
-        {"estimator": "a", "teacher": True, "errors": [3.0, 3.0]},
+        Cell(estimator="a", teacher=False, errors=(1.0, 2.0)),
+        Cell(estimator="a", teacher=True, errors=(3.0, 3.0)),
     ]
     assert table(cells, 2).splitlines()[2] == "| a | 1.50 ± 0.71 | 3.00 ± 0.00 |"
 
