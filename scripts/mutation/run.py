@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -25,8 +26,10 @@ _FOLDERS = ("hw/rtl", "hw/compiler")
 #: What is copied: the rest of a checkout takes no part.
 _COPIED = ("hw", "nbqnn_train", "scripts", "sim", "tests", "pyproject.toml")
 #: Longest time of one set of tests; a change that takes longer is found by its time-out.
-_LIMIT_S = 1200
+_LIMIT_S = 900
 _DIGEST_LIMIT_S = 600
+#: What pytest says failed.
+_FAILED = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", flags=re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Mutant:
 class Outcome:
     """What came of a mutant: ``outcome`` is "killed", "survived" or "equivalent".
 
-    ``by`` is what killed it: "elaboration", tests, or tests with "(time)"; None for the others.
+    ``by`` is what killed it: "elaboration", a test, or a test with "(time)"; None for the others.
     """
 
     index: int
@@ -155,38 +158,26 @@ class _Bench:
 
     def __init__(self, copy: Path):
         self._copy = copy
-        self._digest: str | None = None
         self._sound: set[str] = set()
+        self._digests: set[str] = set()
 
     def run(self, mutant: Mutant) -> Outcome:
         """The mutant's outcome; the copy is as before afterwards."""
         began = time.monotonic()
-        tests = find_tests(mutant.file)
         in_hardware = mutant.file.startswith("hw/rtl")
-        if in_hardware and self._digest is None:
-            self._digest = self._verilog()
-            if self._digest is None:
-                raise NbqnnError("the sources must generate Verilog without a change, but do not")
-        file = self._copy / mutant.file
-        source = file.read_text(encoding="utf-8")
-        outcome, by = "survived", None
-        try:
-            file.write_text(mutant.change.apply(source), encoding="utf-8")
-            digest = self._verilog() if in_hardware else ""
-            if digest is None:
-                outcome, by = "killed", "elaboration"
-            elif digest == self._digest:
-                outcome = "equivalent"
-            else:
-                for test in tests:
-                    if (failed := self._fails(test)) is not None:
-                        outcome, by = "killed", failed
-                        break
-        finally:
-            file.write_text(source, encoding="utf-8")
+        if in_hardware:
+            self._keep_digests("rtlil")
+        with self._changed(mutant):
+            outcome, by = self._outcome(mutant, in_hardware)
+        if outcome == "survived" and in_hardware:
+            # Other RTLIL may still be the same Verilog.
+            self._keep_digests("verilog")
+            with self._changed(mutant):
+                if self._compared("verilog") == "same":
+                    outcome = "equivalent"
         # A test that fails anyway proves nothing.
         if by not in (None, "elaboration"):
-            self._check_sound(by.removesuffix(" (time)"))
+            self._check_sound(by)
         change = mutant.change
         return Outcome(
             index=mutant.index,
@@ -200,27 +191,69 @@ class _Bench:
             seconds=round(time.monotonic() - began, 1),
         )
 
-    def _check_sound(self, test: str) -> None:
-        if test not in self._sound and self._fails(test) is not None:
-            raise NbqnnError(f"{test} must pass without a change, but fails")
-        self._sound.add(test)
-
-    def _verilog(self) -> str | None:
-        """The digest of all Verilog; None if it cannot be generated."""
+    @contextmanager
+    def _changed(self, mutant: Mutant) -> Iterator[None]:
+        file = self._copy / mutant.file
+        source = file.read_text(encoding="utf-8")
         try:
-            done = self._python(["-m", "tests.mutation.verilog_digest"], _DIGEST_LIMIT_S)
+            file.write_text(mutant.change.apply(source), encoding="utf-8")
+            yield
+        finally:
+            file.write_text(source, encoding="utf-8")
+
+    def _outcome(self, mutant: Mutant, in_hardware: bool) -> tuple[str, str | None]:
+        """The outcome and what killed the mutant, which is in place."""
+        if in_hardware:
+            match self._compared("rtlil"):
+                case None:
+                    return "killed", "elaboration"
+                case "same":
+                    return "equivalent", None
+        for tests in find_tests(mutant.file):
+            if (failed := self._fails(tests)) is not None:
+                return "killed", failed
+        return "survived", None
+
+    def _check_sound(self, by: str) -> None:
+        """That what killed a mutant passes without a change."""
+        if by in self._sound:
+            return
+        test = by.removesuffix(" (time)")
+        read_only = "::" not in test and test == by
+        if self._fails(test, *(["--collect-only"] if read_only else [])) is not None:
+            raise NbqnnError(f"{test} must pass without a change, but fails")
+        self._sound.add(by)
+
+    def _keep_digests(self, form: str) -> None:
+        """Digests of the hardware without a change, once."""
+        if form not in self._digests:
+            if self._digest("write", form) is None:
+                raise NbqnnError("the sources must generate Verilog without a change, but do not")
+            self._digests.add(form)
+
+    def _compared(self, form: str) -> str | None:
+        """Whether the hardware is the "same" or "different"; None if it cannot be generated."""
+        return self._digest("compare", form)
+
+    def _digest(self, what: str, form: str) -> str | None:
+        command = ["-m", "tests.mutation.rtl_digest", what, form, f"{form}.digests"]
+        try:
+            done = self._python(command, _DIGEST_LIMIT_S)
         except subprocess.TimeoutExpired:
             return None
         return done.stdout.strip() if done.returncode == 0 else None
 
-    def _fails(self, test: str) -> str | None:
-        """The test's name if it fails, with "(time)" if it takes too long; None if it passes."""
-        options = ["-q", "-x", "-p", "no:cacheprovider", "--no-header"]
+    def _fails(self, tests: str, *options: str) -> str | None:
+        """The first that fails, or all with "(time)" if they take too long; None if all pass."""
+        command = ["-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-rfE", *options, tests]
         try:
-            done = self._python(["-m", "pytest", *options, test], _LIMIT_S)
+            done = self._python(command, _LIMIT_S)
         except subprocess.TimeoutExpired:
-            return f"{test} (time)"
-        return None if done.returncode == 0 else test
+            return f"{tests} (time)"
+        if done.returncode == 0:
+            return None
+        failed = _FAILED.findall(done.stdout)
+        return failed[0] if failed else tests
 
     def _python(self, arguments: list[str], limit_s: float) -> subprocess.CompletedProcess:
         usual = {name: value for name, value in os.environ.items() if name != "NBQNN_NIGHTLY"}

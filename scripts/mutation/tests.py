@@ -4,23 +4,30 @@ from pathlib import PurePosixPath
 
 __all__ = ["find_tests"]
 
-#: Beginning of a source's path -> tests, quickest first. The longest that fits counts.
-_TESTS = {
-    "hw/rtl/array": ("tests/hw/rtl/array",),
-    "hw/rtl/axi": ("tests/hw/rtl/axi",),
-    "hw/rtl/control": ("tests/hw/rtl/control", "tests/hw/rtl/test_stalls.py"),
-    "hw/rtl/host": ("tests/hw/rtl/host", "tests/hw/boards"),
-    "hw/rtl/memory": ("tests/hw/rtl/memory",),
-    "hw/rtl/post": ("tests/hw/rtl/post",),
-    "hw/rtl/stream": ("tests/hw/rtl/stream",),
-    "hw/rtl/ultrascale": ("tests/formal", "tests/hw/synth/test_levels.py"),
-    "hw/rtl/cells": ("tests/formal", "tests/hw/rtl/post"),
-    "hw/rtl": ("tests/hw/rtl/test_verilog.py", "tests/hw/rtl/test_generate.py"),
-    "hw/compiler": ("tests/hw/compiler", "tests/hw/model", "tests/hw/test_batch.py"),
-}
+#: Runs of the whole accelerator in Icarus Verilog, a second each: most changes end there.
+_FIRST = ("tests/sim/test_testbench.py",)
 #: Of the whole: random networks, then faults.
 _LAST = ("tests/hw/test_random_networks.py", "tests/hw/driver/test_driver.py",
          "tests/hw/test_faults.py")  # fmt: skip
+_CELLS = (
+    *("tests/formal/test_cells.py", "tests/formal/test_element.py"),
+    *("tests/formal/test_lane.py", "tests/formal/test_sum.py"),
+)
+#: Beginning of a source's path -> tests, quickest first. The longest that fits counts.
+_TESTS = {
+    "hw/rtl/array": (*_FIRST, "tests/hw/rtl/array", *_LAST),
+    "hw/rtl/axi": (*_FIRST, "tests/hw/rtl/axi", *_LAST),
+    "hw/rtl/control": (*_FIRST, "tests/hw/rtl/control", "tests/hw/rtl/test_stalls.py", *_LAST),
+    "hw/rtl/host": ("tests/hw/rtl/host", "tests/hw/boards"),
+    "hw/rtl/memory": (*_FIRST, "tests/hw/rtl/memory", *_LAST),
+    "hw/rtl/post": (*_FIRST, "tests/hw/rtl/post", *_LAST),
+    "hw/rtl/stream": (*_FIRST, "tests/hw/rtl/stream", *_LAST),
+    # These take the place of other cells in synthesis only.
+    "hw/rtl/ultrascale": (*_CELLS, "tests/hw/synth/test_levels.py"),
+    "hw/rtl/cells": (*_FIRST, *_CELLS, "tests/hw/rtl/post", *_LAST),
+    "hw/rtl": (*_FIRST, "tests/hw/rtl/test_verilog.py", "tests/hw/rtl/test_generate.py", *_LAST),
+    "hw/compiler": ("tests/hw/compiler", "tests/hw/model", "tests/hw/test_batch.py", *_LAST),
+}
 
 
 def find_tests(source: str) -> tuple[str, ...]:
@@ -28,5 +35,5 @@ def find_tests(source: str) -> tuple[str, ...]:
     path = PurePosixPath(source)
     for parent in path.parents:
         if str(parent) in _TESTS:
-            return (*_TESTS[str(parent)], *_LAST)
+            return _TESTS[str(parent)]
     return _LAST

@@ -87,7 +87,10 @@ def _run(verilog: str, passes: list[str], folder: Path, *, refusal: str) -> bool
     """True if all passes succeed, False if one of them ends with the words ``refusal``."""
     source, script = folder / "design.v", folder / "passes.json"
     source.write_text(verilog, encoding="utf-8")
-    script.write_text(json.dumps([_CELLS, f"read_verilog -sv -formal {source}", *passes]))
+    # Memories then hold anything at first.
+    script.write_text(
+        json.dumps([_CELLS, f"read_verilog -sv -formal -DSYNTHESIS {source}", *passes])
+    )
     worker = Path(yosys.__file__).with_name("yosys_process.py")
     done = subprocess.run(
         [sys.executable, "-P", worker, script],

@@ -109,7 +109,11 @@ def test_outcomes_and_a_journal_that_goes_on(tree, tmp_path):
     assert len(outcomes) == 5
     assert seen == outcomes[1:]
     # Nothing uses the 7.
-    assert {(one.line, one.outcome) for one in outcomes} == {(2, "survived"), (3, "killed")}
+    test = "tests/test_part.py::test_twice"
+    assert {(one.line, one.outcome, one.by) for one in outcomes} == {
+        (2, "survived", None),
+        (3, "killed", test),
+    }
     assert sources(tree) == texts
     assert run_mutants(tree, mutants, 1, journal) == outcomes == read_journal(journal, mutants, 1)
     lines = journal.read_text().splitlines()
@@ -129,5 +133,5 @@ def test_outcomes_and_a_journal_that_goes_on(tree, tmp_path):
 
 def test_tests_that_fail_anyway(tree, tmp_path):
     (tree / "tests" / "test_part.py").write_text("def test():\n    assert False\n")
-    with pytest.raises(NbqnnError, match=r"^tests/test_part\.py must pass without a change"):
+    with pytest.raises(NbqnnError, match=r"^tests/test_part\.py::test must pass without a change"):
         run_mutants(tree, choose(sources(tree), 1, 1), 1, tmp_path / "journal")

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from functools import cache
 from math import prod
 
 import numpy as np
@@ -13,20 +14,42 @@ from hw.rtl.generate import accelerator_verilog
 from nbqnn_train.graph import NbqnnError, tensor_types
 from sim.testbench import write_testbench
 from tests.hw.accelerators import BENCHED
+from tests.hw.faults import fault_network
 from tests.hw.networks import images, small_network
 
 CONFIG = BENCHED["shift_32"]
-GRAPH = small_network(act_bits=CONFIG.act_bits, weight_bits=CONFIG.weight_bits, scale=False)
+
+
+def whole_network(config):
+    return small_network(
+        act_bits=config.act_bits, weight_bits=config.weight_bits, scale=config.requant == "scale"
+    )
+
+
+def short_network(config):
+    return fault_network(config.act_bits, config.weight_bits)
+
+
+GRAPH = whole_network(CONFIG)
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory):
-    """A folder with the bench, its memory and the accelerator."""
-    folder = tmp_path_factory.mktemp("testbench")
-    program = compile_graph(GRAPH, CONFIG)
-    write_testbench(program, images(GRAPH, 1), CONFIG, folder)
-    (folder / "nbqnn.v").write_text(accelerator_verilog(CONFIG))
+def accelerator():
+    """The Verilog of a configuration, generated once."""
+    return cache(accelerator_verilog)
+
+
+def write_all(graph, config, verilog, folder):
+    """The bench, its memory and the accelerator."""
+    write_testbench(compile_graph(graph, config), images(graph, 1), config, folder)
+    (folder / "nbqnn.v").write_text(verilog)
     return folder
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory, accelerator):
+    """A folder with all that a whole network takes."""
+    return write_all(GRAPH, CONFIG, accelerator(CONFIG), tmp_path_factory.mktemp("testbench"))
 
 
 def simulated(folder, generation, bench="testbench.v"):
@@ -53,11 +76,30 @@ icarus = pytest.mark.skipif(
 )
 
 
+# Verilog and SystemVerilog start processes and variables in another order.
 @icarus
-@pytest.mark.parametrize("generation", [2005, 2012])
+@pytest.mark.parametrize("generation", [2012, 2005])
+@pytest.mark.parametrize("name", BENCHED)
+def test_every_output_of_a_short_network(accelerator, tmp_path, name, generation):
+    config = BENCHED[name]
+    folder = write_all(short_network(config), config, accelerator(config), tmp_path)
+    (line,) = simulated(folder, generation)
+    assert line.startswith("PASS: "), line
+
+
+@icarus
+@pytest.mark.parametrize("generation", [2012, 2005])
 def test_every_output_of_a_network(bench, generation):
-    """Verilog and SystemVerilog start processes and variables in another order."""
     (line,) = simulated(bench, generation)
+    assert line.startswith("PASS: "), line
+
+
+@icarus
+def test_unused_channels_are_no_unknown_factors(accelerator, tmp_path):
+    """A multiplier's product with an unknown word is unknown, even where the weight is 0."""
+    config = BENCHED["multiply_128"]
+    folder = write_all(whole_network(config), config, accelerator(config), tmp_path)
+    (line,) = simulated(folder, 2012)
     assert line.startswith("PASS: "), line
 
 

@@ -184,6 +184,18 @@ def test_yosys_reads_it(tmp_path):
         libyosys.run_pass(command, design)
 
 
+def test_memories_hold_zeros_in_simulators_only(tmp_path):
+    """And so does what reads them. Tools for synthesis see no line of that."""
+    text = emit(Chain([Delay(4), Delay(5)]))
+    inside = text[text.index("`ifndef SYNTHESIS") : text.index("`endif")]
+    assert "for (_word_ = 0; _word_ <= 3; _word_ = _word_ + 1) store[_word_] = 4'h0;" in inside
+    assert re.search(r"^    _\d+_ = 4'h0;$", inside, flags=re.MULTILINE)
+    (tmp_path / "design.v").write_text(text)
+    design = libyosys.Design()
+    for command in (f"read_verilog {tmp_path / 'design.v'}", "select -assert-none t:$meminit*"):
+        libyosys.run_pass(command, design)
+
+
 @pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus Verilog is not installed")
 def test_icarus_reads_it(tmp_path):
     (tmp_path / "design.v").write_text(emit(Chain([Delay(4), Delay(5)])))
