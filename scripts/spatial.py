@@ -11,21 +11,29 @@ __all__ = ["describe_build", "generate_circuit", "spatial_lines"]
 
 
 def generate_circuit(
-    graph: Path, out: Path, clock_mhz: int, progress: Callable[[str], None]
+    graph: Path, out: Path, clock_mhz: int, interval: int, progress: Callable[[str], None]
 ) -> SpatialBuild:
     """The build of the graph in the file ``graph``."""
-    return generate_spatial(load(graph), out, clock_mhz, lambda layer: progress(f"layer {layer}"))
+    return generate_spatial(
+        load(graph), out, clock_mhz, interval, lambda layer: progress(f"layer {layer}")
+    )
 
 
 def describe_build(described: SpatialBuild, out: Path) -> str:
     """One line on what was generated."""
     nanoseconds = 1000 * described.latency / described.clock_mhz
+    rate = 1e6 * described.clock_mhz / described.cycles_per_image
     return (
         f"{described.weights:,} weights as {described.additions:,} additions, about "
-        f"{described.tables:,} look-up tables; one result per cycle, latency "
-        f"{described.latency} cycles, {nanoseconds:.1f} ns at {described.clock_mhz} MHz "
-        f"(estimated to reach {described.estimated_mhz:.0f} MHz); build in {out}"
+        f"{described.tables:,} look-up tables; {_cycles(described.cycles_per_image)} an image, "
+        f"{rate:,.0f} images/s; latency {described.latency} cycles, {nanoseconds:.1f} ns at "
+        f"{described.clock_mhz} MHz (estimated to reach {described.estimated_mhz:.0f} MHz); "
+        f"build in {out}"
     )
+
+
+def _cycles(count: int) -> str:
+    return "one cycle" if count == 1 else f"{count:,} cycles"
 
 
 def spatial_lines(result: CircuitSimulationResult) -> list[str]:

@@ -98,7 +98,7 @@ class CircuitSimulationResult(Result):
     """Vectors through a circuit, compared with the interpreter, at full rate and with stalls.
 
     mismatches : images with a wrong code in either run.
-    latency : cycles from an input's handshake to its result's, at full rate.
+    latency : cycles from an image's first beat to its first result, at full rate.
     clock_mhz, estimated_mhz : what is asked for, and what the circuit should reach.
     """
 

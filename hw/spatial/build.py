@@ -3,15 +3,17 @@
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from math import prod
 from pathlib import Path
 
 from hw.contract.files import write_text
 from hw.rtl.ultrascale.twins import explicit_verilog
 from hw.rtl.verilog import VerilogLibrary
 from hw.spatial.delay import estimated_mhz, levels_for
-from hw.spatial.network import NetworkPlan, plan_network
-from hw.spatial.stream import TOP, DenseStream
-from nbqnn_train.graph import Graph, Linear, NbqnnError, graph_digest, load, save
+from hw.spatial.lowering import plan_network
+from hw.spatial.plan import NetworkPlan
+from hw.spatial.stream import TOP, CircuitStream
+from nbqnn_train.graph import Conv2d, Graph, Linear, NbqnnError, graph_digest, load, save
 
 __all__ = [
     "KIND",
@@ -30,8 +32,12 @@ _GRAPH = "network.graph"
 class SpatialBuild:
     """What ``generate --spatial`` wrote beside the Verilog.
 
-    latency : cycles from an input's handshake to its result, with the streams' queue.
-    weights : multiply-equivalents a cycle.
+    interval : cycles from one position of the input to the next.
+    cycles_per_image : of images that follow one another.
+    latency : cycles from an image's first beat to its first result, with the streams' queue.
+    inputs, outputs : channels, all of them in each beat.
+    input_positions, output_positions : beats of an image.
+    weights : of all layers.
     tables : look-up tables of all additions, estimated before synthesis.
     levels : additions between registers.
     """
@@ -41,11 +47,15 @@ class SpatialBuild:
     clock_mhz: int
     estimated_mhz: float
     levels: int
+    interval: int
+    cycles_per_image: int
     latency: int
     inputs: int
     input_bits: int
+    input_positions: int
     outputs: int
     output_bits: int
+    output_positions: int
     output_signed: bool
     weights: int
     additions: int
@@ -53,21 +63,26 @@ class SpatialBuild:
 
 
 def _describe(graph: Graph, plan: NetworkPlan, clock_mhz: int, latency: int) -> SpatialBuild:
-    levels = plan.layers[0].levels
+    source, result = plan.source, plan.result
+    weighted = (Conv2d, Linear)
     return SpatialBuild(
         kind=KIND,
         graph=graph_digest(graph),
         clock_mhz=clock_mhz,
-        estimated_mhz=round(estimated_mhz(levels), 1),
-        levels=levels,
+        estimated_mhz=round(estimated_mhz(plan.levels), 1),
+        levels=plan.levels,
+        interval=plan.pace.interval,
+        cycles_per_image=plan.cycles_per_image,
         latency=latency,
-        inputs=plan.source.shape[0],
-        input_bits=plan.source.bits,
-        outputs=plan.result.shape[0],
-        output_bits=plan.result.bits,
-        output_signed=plan.result.signed,
-        weights=sum(node.weight.size for node in graph.nodes if isinstance(node, Linear)),
-        additions=sum(len(layer.graph.additions) for layer in plan.layers),
+        inputs=source.shape[0],
+        input_bits=source.bits,
+        input_positions=prod(source.shape[1:]),
+        outputs=result.shape[0],
+        output_bits=result.bits,
+        output_positions=prod(result.shape[1:]),
+        output_signed=result.signed,
+        weights=sum(node.weight.size for node in graph.nodes if isinstance(node, weighted)),
+        additions=plan.additions,
         tables=plan.tables,
     )
 
@@ -76,18 +91,19 @@ def generate_spatial(
     graph: Graph,
     out: Path,
     clock_mhz: int,
+    interval: int = 1,
     progress: Callable[[str], None] = lambda layer: None,
 ) -> SpatialBuild:
     """Writes ``rtl/nbqnn.v`` for any family, ``rtl/nbqnn_xcup.v`` with cells of UltraScale+ in
     place of its additions, ``hw.json`` and the graph.
 
-    Equal graphs and clocks give equal files.
+    Equal graphs, clocks and intervals give equal files.
 
-    Raises :class:`hw.spatial.network.SpatialError` for what no circuit can be made of.
+    Raises :class:`hw.spatial.errors.SpatialError` for what no circuit can be made of.
     """
     out = Path(out)
-    plan = plan_network(graph, levels_for(clock_mhz), progress)
-    top, library = DenseStream(plan), VerilogLibrary()
+    plan = plan_network(graph, levels_for(clock_mhz), interval, progress)
+    top, library = CircuitStream(plan), VerilogLibrary()
     library.add(top)
     verilog = library.verilog()
     described = _describe(graph, plan, clock_mhz, top.latency)

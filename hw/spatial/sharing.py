@@ -9,13 +9,14 @@ the costs by exact ranges, are ours.
 import heapq
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from itertools import combinations
 
 import numpy as np
 
 from hw.spatial.adders import AdderGraph, Addition, Term, interval_bits, row_tables
+from hw.spatial.multiples import signed_digits
 
 __all__ = ["adder_graph"]
 
@@ -24,9 +25,15 @@ __all__ = ["adder_graph"]
 _SETTINGS = ((5.0, 0.3), (4.0, 0.8), (6.0, 0.0))
 #: Candidates for a shared sum whose saving is worked out exactly, of each size.
 _CANDIDATES = 512
+#: Inputs whose sums are looked for together. More share more, and take longer.
+_BLOCK = 48
+#: Weights from which on one search with the first setting has to do.
+_MANY = 6000
 #: Shifts in a pattern's number are kept positive by this much.
 _SHIFT = 32
-_VALUES = 1 << 13
+_VALUES = 1 << 16
+#: What saves this share of the most, less a table, is taken with it.
+_NEARLY = 1.0
 
 
 @dataclass
@@ -39,24 +46,31 @@ class _Row:
 
 
 def adder_graph(
-    weight: np.ndarray, ranges: Sequence[tuple[int, int]], constants: Sequence[int]
+    weight: np.ndarray,
+    ranges: Sequence[tuple[int, int]],
+    constants: Sequence[int] | None,
+    multipliers: Sequence[int] | None = None,
 ) -> AdderGraph:
-    """Additions for ``weight @ x + constants``: the cheapest of a few greedy searches.
+    """Additions for ``multipliers * (weight @ x) + constants``: the cheapest of greedy searches.
 
     weight : (rows, inputs), each 0 or a signed power of two.
     ranges : smallest and largest value of each input.
-    constants : one for each row.
+    constants : one for each row. None: whoever adds the sums up makes up for what they are off by.
+    multipliers : one for each row, positive and odd; None for 1 everywhere.
 
     The same arguments always give the same graph.
     """
-    graphs = [_search(weight, ranges, constants, *settings) for settings in _SETTINGS]
+    multipliers = [1] * len(weight) if multipliers is None else list(map(int, multipliers))
+    settings = _SETTINGS if np.count_nonzero(weight) < _MANY else _SETTINGS[:1]
+    graphs = [_search(weight, ranges, constants, multipliers, *one) for one in settings]
     return min(graphs, key=lambda graph: graph.tables)
 
 
 def _search(
     weight: np.ndarray,
     ranges: Sequence[tuple[int, int]],
-    constants: Sequence[int],
+    constants: Sequence[int] | None,
+    multipliers: Sequence[int],
     term_tables: float,
     growth: float,
 ) -> AdderGraph:
@@ -67,19 +81,35 @@ def _search(
         depths=none.copy(),
         offsets=none.copy(),
     )
-    rows = [_row(weights) for weights in weight]
-    for odd_only in (False, True):
-        while shared := _best_sums(graph, rows, odd_only, term_tables, growth):
-            for pattern, users in shared:
-                _share(graph, rows, pattern, users)
-    _absorb_constants(graph, rows, constants)
-    for row, constant in zip(rows, constants, strict=True):
-        graph.outputs.append(_finish(graph, row, int(constant)))
+    blocks = np.array_split(np.arange(weight.shape[1]), -(-weight.shape[1] // _BLOCK))
+    parts = []
+    for columns in blocks:
+        rows = [_row(weights, columns) for weights in weight]
+        # What is odd within a block alone says nothing of the row.
+        for odd_only in (False, True) if len(blocks) == 1 else (False,):
+            while shared := _best_sums(graph, rows, odd_only, term_tables, growth):
+                for pattern, users in shared:
+                    _share(graph, rows, pattern, users)
+        parts.append(rows)
+    rows = [_joined(row) for row in zip(*parts, strict=True)]
+    if constants is not None:
+        plain = [multiplier == 1 for multiplier in multipliers]
+        _absorb_constants(graph, rows, constants, plain)
+    for number, (row, multiplier) in enumerate(zip(rows, multipliers, strict=True)):
+        constant = None if constants is None else int(constants[number])
+        if multiplier == 1 or not len(row.values):
+            graph.outputs.append(_finish(graph, row, constant))
+        else:
+            graph.outputs.append(_multiplied(graph, row, multiplier, constant))
     return graph
 
 
-def _row(weights: np.ndarray) -> _Row:
-    at = np.flatnonzero(weights)
+def _joined(rows: Sequence[_Row]) -> _Row:
+    return _Row(*(np.concatenate([getattr(row, f.name) for row in rows]) for f in fields(_Row)))
+
+
+def _row(weights: np.ndarray, columns: np.ndarray) -> _Row:
+    at = columns[np.flatnonzero(weights[columns])]
     magnitude = np.abs(weights[at])
     shifts = np.array([int(m).bit_length() - 1 for m in magnitude], np.int64)
     return _Row(at.astype(np.int64), shifts, np.sign(weights[at]).astype(np.int64))
@@ -181,7 +211,7 @@ def _best_sums(
     found.sort(key=lambda item: (item[0], item[1], item[2].shifts, item[2].signs))
     chosen, taken = [], set()
     for negative, _, pattern, users in found:
-        if negative > found[0][0] + 1:
+        if negative > found[0][0] * _NEARLY + 1:
             break
         terms = {(row, value) for row in users for value in pattern.values}
         if not terms & taken:
@@ -217,11 +247,14 @@ def _lacking(graph: AdderGraph, row: _Row, constant: int) -> int:
     return constant - sum(graph.offset(_term(row, i)) for i in range(len(row.values)))
 
 
-def _absorb_constants(graph: AdderGraph, rows: list[_Row], constants: Sequence[int]) -> None:
+def _absorb_constants(
+    graph: AdderGraph, rows: list[_Row], constants: Sequence[int], plain: Sequence[bool]
+) -> None:
     """Puts constants of rows with an odd number of terms into shared sums of two.
 
     Additions of three leave such a row no place for a constant. Other rows with that sum make up
     for it in their own constants; none of them may be one whose constant has its place already.
+    Rows that are not ``plain`` have their constant behind a multiplication.
     """
     users: list[set[int]] = [set() for _ in graph.ranges]
     for index, row in enumerate(rows):
@@ -233,14 +266,14 @@ def _absorb_constants(graph: AdderGraph, rows: list[_Row], constants: Sequence[i
     settled: set[int] = set()
     for index, row in enumerate(rows):
         lacking = _lacking(graph, row, int(constants[index]))
-        if len(row.values) % 2 == 0:
+        if len(row.values) % 2 == 0 or not plain[index]:
             continue
         for term in sorted(_places(graph, row), key=lambda t: len(users[t.value])):
             if lacking % (1 << term.shift) == 0 and not users[term.value] & settled:
                 share = lacking >> term.shift
                 graph.set_constant(term.value, -share if term.inverted else share)
                 break
-        if not _lacking(graph, row, int(constants[index])):
+        if plain[index] and not _lacking(graph, row, int(constants[index])):
             settled.add(index)
 
 
@@ -264,7 +297,35 @@ def _places(graph: AdderGraph, row: _Row) -> list[Term]:
     return sorted((t for t in found if seen[t.value] == 1), key=lambda t: (t.shift, t.value))
 
 
-def _finish(graph: AdderGraph, row: _Row, constant: int) -> Term | None:
+def _finish(graph: AdderGraph, row: _Row, constant: int | None) -> Term | None:
+    """What a row adds up to with its constant, if it has one; None for a row without a term."""
+    lacking = 0 if constant is None else _lacking(graph, row, constant)
+    return _total(graph, row, lacking)
+
+
+def _multiplied(graph: AdderGraph, row: _Row, multiplier: int, constant: int | None) -> Term:
+    """The row's sum times an odd multiplier above 1, digit by digit, and its constant."""
+    total = _total(graph, row, 0)
+    digits = signed_digits(multiplier)
+    term = _finish(
+        graph,
+        _Row(
+            np.full(len(digits), total.value),
+            np.array([total.shift + shift for shift, _ in digits]),
+            np.array([sign for _, sign in digits]),
+        ),
+        constant,
+    )
+    # Digits of one number: far from all of their sums can occur.
+    off = graph.offset(term) - graph.offset(total) * multiplier
+    ends = [end * multiplier + off for end in graph.scaled(total)]
+    low, high = graph.ranges[term.value]
+    least, most = ends[0] >> term.shift, -(-ends[1] >> term.shift)
+    graph.ranges[term.value] = (max(low, least), min(high, most))
+    return term
+
+
+def _total(graph: AdderGraph, row: _Row, constant: int) -> Term | None:
     """Adds up what is left of a row: the shallowest and narrowest terms first, three at a time."""
     heap = []
 
@@ -272,7 +333,6 @@ def _finish(graph: AdderGraph, row: _Row, constant: int) -> Term | None:
         bits = interval_bits(*graph.scaled(term))
         heapq.heappush(heap, (graph.depths[term.value], bits, len(graph.ranges), len(heap), term))
 
-    constant = _lacking(graph, row, constant)
     for position in range(len(row.values)):
         push(_term(row, position))
     if not heap:

@@ -1,18 +1,24 @@
 """A circuit between two AXI4-Streams."""
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Module, Signal
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from hw.rtl.component import Component
 from hw.rtl.stream.fifo import StreamFifo
-from hw.spatial.network import DenseNetwork, NetworkPlan
+from hw.spatial.frame import most_results
+from hw.spatial.network import Network
+from hw.spatial.plan import NetworkPlan
+from hw.spatial.raster import Raster
+from hw.spatial.source import Pacemaker
 
-__all__ = ["TOP", "DenseStream"]
+__all__ = ["TOP", "CircuitStream"]
 
 TOP = "nbqnn_spatial"
-#: Vectors that can wait for the output beside those in the circuit.
+#: Results that can wait for the output beside those that are on their way.
 _SPARE = 4
+#: Cycles from a result in the queue to a source that knows it.
+_KNOWN = 3
 
 
 def _bytes(bits: int) -> int:
@@ -20,28 +26,30 @@ def _bytes(bits: int) -> int:
     return -(-bits // 8) * 8
 
 
-class DenseStream(Component):
-    """A :class:`DenseNetwork` with backpressure; one vector in a beat, one beat per cycle.
+class CircuitStream(Component):
+    """A :class:`Network` with backpressure: positions in, row by row, and positions out.
 
-    The circuit never stops. A vector is taken only when there is room for its result in a queue
-    behind the circuit, so no enable reaches the circuit's registers and none of its results is
-    lost. Latency ``latency`` cycles from a beat's handshake to its result's ``tvalid``, if nothing
-    waits. TLAST comes out with the result of the beat that it came with.
+    The circuit never stops. A position is taken only when there is room in a queue behind the
+    circuit for all results that may be on their way, so no enable reaches the circuit's registers
+    and none of its results is lost. Latency ``latency`` cycles from a picture's first beat to its
+    first result's ``tvalid``, if nothing waits. TLAST comes out with the last result of the picture
+    with whose last position it came in.
 
     Members
     -------
-    s_axis_tdata : ``In``, feature 0 in the low bits, whole bytes; s_axis_tvalid, s_axis_tlast :
+    s_axis_tdata : ``In``, channel 0 in the low bits, whole bytes; s_axis_tvalid, s_axis_tlast :
         ``In(1)``; s_axis_tready : ``Out(1)``
     m_axis_tdata : ``Out``; m_axis_tvalid, m_axis_tlast : ``Out(1)``; m_axis_tready : ``In(1)``
     """
 
     def __init__(self, plan: NetworkPlan):
         self.plan = plan
-        self.network = DenseNetwork(plan)
+        self.network = Network(plan)
+        self.bits = (plan.parts[0].bits, plan.parts[-1].bits)
         super().__init__({
-            "s_axis_tdata": In(_bytes(len(self.network.i))), "s_axis_tvalid": In(1),
+            "s_axis_tdata": In(_bytes(self.bits[0])), "s_axis_tvalid": In(1),
             "s_axis_tlast": In(1), "s_axis_tready": Out(1),
-            "m_axis_tdata": Out(_bytes(len(self.network.o))), "m_axis_tvalid": Out(1),
+            "m_axis_tdata": Out(_bytes(self.bits[1])), "m_axis_tvalid": Out(1),
             "m_axis_tlast": Out(1), "m_axis_tready": In(1),
         })  # fmt: skip
 
@@ -58,36 +66,77 @@ class DenseStream(Component):
         """Cycles from input to output: the circuit's and the queue's."""
         return self.plan.latency + 2
 
+    @property
+    def on_their_way(self) -> int:
+        """Results that the circuit may hold when the source stops, at most."""
+        result = self.plan.parts[-1]
+        cycles = result.pace.late + result.timing.latency + _KNOWN
+        slots = -(-cycles // result.pace.interval) + 1
+        return most_results(result.pace.frame, result.grid, result.timing, slots)
+
+    @property
+    def pictures(self) -> int:
+        """Pictures that are inside at once, at full rate."""
+        plan = self.plan
+        waiting = self.on_their_way + _SPARE
+        results = plan.parts[-1].grid.height * plan.parts[-1].grid.width
+        return -(-(self.latency + 4) // plan.cycles_per_image) + -(-waiting // results) + 2
+
     def build(self) -> Module:
         m = Module()
+        plan, bits = self.plan, self.bits[1]
         m.submodules.network = network = self.network
-        bits = len(network.o)
-        # More than are on their way at once, so that the stream never stops by itself.
-        room = self.plan.latency + _SPARE
+        pace = Pacemaker(plan.pace.frame, plan.parts[0].grid, plan.pace.interval)
+        room = self.on_their_way + _SPARE
         shape = data.StructLayout({"codes": bits, "last": 1})
+        m.submodules.pace = pace
         m.submodules.results = results = StreamFifo(shape, room)
+        m.submodules.ends = ends = StreamFifo(1, max(3, self.pictures))
         taken, given = Signal(), Signal()
-        # Vectors taken whose results are not given yet; ready is worked out a cycle ahead.
-        inside = Signal(range(room + 1))
         m.d.comb += [
+            pace.valid.eq(self.s_axis_tvalid & ends.i.ready),
+            self.s_axis_tready.eq(pace.ready & ends.i.ready),
+            pace.busy.eq(~ends.empty),
+            network.i.valid.eq(pace.slot),
+            network.i.payload.first.eq(pace.first),
+            network.i.payload.data.eq(self.s_axis_tdata),
             taken.eq(self.s_axis_tvalid & self.s_axis_tready),
-            given.eq(self.m_axis_tvalid & self.m_axis_tready),
-        ]
-        m.d.sync += [
-            inside.eq(inside + taken - given),
-            self.s_axis_tready.eq(inside + taken - given < room),
-        ]
-        last = Signal(self.plan.latency, reset_less=True)
-        m.d.sync += last.eq(Cat(self.s_axis_tlast, last))
-        m.d.comb += [
-            network.i.eq(self.s_axis_tdata),
-            network.i_valid.eq(taken),
-            results.i.valid.eq(network.o_valid),
-            results.i.payload.codes.eq(network.o),
-            results.i.payload.last.eq(last[-1]),
+            ends.i.valid.eq(taken & pace.last),
+            ends.i.payload.eq(self.s_axis_tlast),
+            # The end of a picture may be known later than its last result.
+            self.m_axis_tvalid.eq(results.o.valid & (~results.o.payload.last | ends.o.valid)),
             self.m_axis_tdata.eq(results.o.payload.codes),
-            self.m_axis_tlast.eq(results.o.payload.last),
-            self.m_axis_tvalid.eq(results.o.valid),
-            results.o.ready.eq(self.m_axis_tready),
+            self.m_axis_tlast.eq(results.o.payload.last & ends.o.payload),
+            given.eq(self.m_axis_tvalid & self.m_axis_tready),
+            results.o.ready.eq(given),
+            ends.o.ready.eq(given & results.o.payload.last),
+        ]
+        kept = self._results(m, results)
+        waiting = Signal(range(room + 1))
+        m.d.sync += [
+            waiting.eq(waiting + kept - given),
+            pace.allow.eq(waiting + kept - given < _SPARE),
         ]
         return m
+
+    def _results(self, m: Module, results: StreamFifo) -> Signal:
+        """Puts what is a result into the queue; whether something is, in this cycle."""
+        out, grid = self.network.o, self.plan.parts[-1].grid
+        kept = Signal()
+        if grid.single:
+            m.d.comb += [kept.eq(out.valid), results.i.payload.last.eq(1)]
+        else:
+            m.submodules.raster = raster = Raster(grid.row, grid.height, (1, 1))
+            begun = Signal()
+            m.d.sync += begun.eq(begun | (out.valid & out.payload.first))
+            inside = (raster.x < grid.width) & (raster.y < grid.height)
+            m.d.comb += [
+                raster.slot.eq(out.valid),
+                raster.first.eq(out.payload.first),
+                kept.eq(out.valid & (begun | out.payload.first) & inside),
+                results.i.payload.last.eq(
+                    (raster.x == grid.width - 1) & (raster.y == grid.height - 1)
+                ),
+            ]
+        m.d.comb += [results.i.valid.eq(kept), results.i.payload.codes.eq(out.payload.data)]
+        return kept

@@ -33,6 +33,12 @@ def generate(
     clock_mhz: Annotated[
         int, typer.Option("--clock-mhz", min=1, max=1000, help="Clock of a circuit.")
     ] = 400,
+    interval: Annotated[
+        int,
+        typer.Option(
+            "--ii", metavar="N", min=1, max=1024, help="Cycles for a position, of a circuit."
+        ),
+    ] = 1,
 ) -> None:
     """Write the accelerator: Verilog, register map, configuration."""
     if spatial is not None:
@@ -41,7 +47,7 @@ def generate(
         if any(option is not None for option in (preset, config, testbench, images)):
             raise NbqnnError("--spatial stands alone: no --preset, --config or --testbench")
         with spinner("generating") as report:
-            described = generate_circuit(spatial, out, clock_mhz, report)
+            described = generate_circuit(spatial, out, clock_mhz, interval, report)
         console.print(describe_build(described, out), soft_wrap=True)
         return
     from hw.boards.presets import load_config

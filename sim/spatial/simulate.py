@@ -22,10 +22,7 @@ def simulate_spatial(build: Path, x: np.ndarray) -> CircuitSimulationResult:
     codes = quantize_input(node, x)
     expected = run_codes(graph, {node.name: codes})
     expected = expected.reshape(len(x), -1)
-    runs = [
-        run_stream(build, described, codes.reshape(len(x), -1), source_stall=a, sink_stall=b)
-        for a, b in _STALLS
-    ]
+    runs = [run_stream(build, described, codes, source_stall=a, sink_stall=b) for a, b in _STALLS]
     wrong = np.zeros(len(x), bool)
     first = None
     for result in runs:
@@ -44,12 +41,15 @@ def simulate_spatial(build: Path, x: np.ndarray) -> CircuitSimulationResult:
         images=len(x),
         mismatches=int(wrong.sum()),
         first_mismatch=first,
-        latency=int((full.left - full.entered)[0]),
-        cycles_per_image=_rate(full.entered),
+        latency=int(full.left[0, 0] - full.entered[0, 0]),
+        cycles_per_image=_rate(full.entered[:, 0], described.cycles_per_image),
         clock_mhz=described.clock_mhz,
         estimated_mhz=described.estimated_mhz,
     )
 
 
-def _rate(entered: np.ndarray) -> float:
-    return float(entered[-1] - entered[0]) / (len(entered) - 1) if len(entered) > 1 else 1.0
+def _rate(entered: np.ndarray, expected: int) -> float:
+    """Cycles from one image's first beat to the next's; what is expected for one image alone."""
+    if len(entered) < 2:
+        return float(expected)
+    return float(entered[-1] - entered[0]) / (len(entered) - 1)

@@ -1,4 +1,4 @@
-"""The Verilated circuit of a build, fed with vectors of codes."""
+"""The Verilated circuit of a build, fed with codes."""
 
 import ctypes
 from dataclasses import dataclass
@@ -25,7 +25,8 @@ _FAULTS = {
 
 @dataclass(frozen=True)
 class StreamRun:
-    """What came out: codes (N, outputs), int64, and the cycle of each handshake (N,)."""
+    """What came out: codes (N, F), int64, as a flattened result has them, and the cycle of each
+    handshake, (N, beats)."""
 
     codes: np.ndarray
     entered: np.ndarray
@@ -58,7 +59,7 @@ def run_stream(
     sink_stall: float = 0.0,
     seed: int = 1,
 ) -> StreamRun:
-    """Streams vectors of codes (N, inputs) through the Verilog of a build.
+    """Streams codes (N, C) or (N, C, H, W) through the Verilog of a build.
 
     ``source_stall`` and ``sink_stall`` are the chances of a pause in a cycle, 0 to below 1.
 
@@ -68,21 +69,29 @@ def run_stream(
     out_bytes = -(-described.outputs * described.output_bits // 8)
     verilog, top = spatial_verilog(build, "")
     library = _library(verilog, top, in_bytes, out_bytes)
-    beats = np.ascontiguousarray(_pack(codes, described.input_bits, in_bytes))
-    out = np.zeros((len(codes), out_bytes), np.uint8)
-    entered, left = np.zeros(len(codes), np.uint64), np.zeros(len(codes), np.uint64)
+    images, places = len(codes), (described.input_positions, described.output_positions)
+    positions = codes.reshape(images, described.inputs, -1).transpose(0, 2, 1)
+    flat = positions.reshape(-1, described.inputs)
+    beats = np.ascontiguousarray(_pack(flat, described.input_bits, in_bytes))
+    out = np.zeros((images * places[1], out_bytes), np.uint8)
+    entered, left = (np.zeros(images * count, np.uint64) for count in places)
     busy = (1 - source_stall) * (1 - sink_stall)
+    most = described.cycles_per_image + 10 * max(places) * described.interval
     status = library.spatial_run(
-        ctypes.c_uint64(len(codes)),
+        *(ctypes.c_uint64(number) for number in (images, *places)),
         *(a.ctypes.data_as(ctypes.c_void_p) for a in (beats, out, entered, left)),
         *(ctypes.c_uint32(round(rate * 65536)) for rate in (source_stall, sink_stall)),
         ctypes.c_uint64(seed),
-        ctypes.c_uint64(1000 + described.latency + round(20 * len(codes) / busy)),
+        ctypes.c_uint64(1000 + 10 * described.latency + round(20 * images * most / busy)),
     )
     if status:
         raise NbqnnError(f"circuit in {str(build)!r}: {_FAULTS[status]}")
     unpacked = _unpack(out, described.outputs, described.output_bits, described.output_signed)
-    return StreamRun(unpacked, entered.astype(np.int64), left.astype(np.int64))
+    words = unpacked.reshape(images, places[1], described.outputs).transpose(0, 2, 1)
+    return StreamRun(
+        words.reshape(images, -1),
+        *(cycles.astype(np.int64).reshape(images, -1) for cycles in (entered, left)),
+    )
 
 
 def _pack(codes: np.ndarray, bits: int, size: int) -> np.ndarray:

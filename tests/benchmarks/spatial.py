@@ -15,7 +15,8 @@ import numpy as np
 
 from hw.rtl.ultrascale.twins import explicit_verilog
 from hw.rtl.verilog import VerilogLibrary
-from hw.spatial.network import DenseNetwork, plan_network
+from hw.spatial.lowering import plan_network
+from hw.spatial.network import Network
 from hw.synth.area import ModuleAreas
 from hw.synth.mapping import map_modules
 from nbqnn_train.graph import Graph, Input, Linear, Requantize, narrowed
@@ -76,7 +77,7 @@ def measure(graph: Graph) -> dict:
     """Area of the circuit without streams, and its latency in cycles."""
     plan = plan_network(graph, _LEVELS)
     library = VerilogLibrary()
-    top = DenseNetwork(plan)
+    top = Network(plan)
     library.add(top)
     verilog = explicit_verilog(library.verilog(), library.components)
     with tempfile.TemporaryDirectory() as folder:

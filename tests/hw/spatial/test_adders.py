@@ -1,11 +1,14 @@
 """Adder graphs: sums are those of the matrix, whatever is shared; costs and refusals."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw.spatial.adders import AdderGraph, Addition, Term, interval_bits, lone_bits
+from hw.spatial.multiples import signed_digits
 from hw.spatial.sharing import adder_graph
 
 
@@ -74,6 +77,37 @@ def test_sharing_saves_a_quarter_of_the_tables_of_a_dense_layer():
     together = adder_graph(weight, ranges, [0] * 16).tables
     alone = sum(adder_graph(weight[i : i + 1], ranges, [0]).tables for i in range(16))
     assert together < 0.75 * alone
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 7), st.integers(1, 8), st.booleans())
+def test_multiples_are_those_of_the_sums(seed, rows, inputs, exact):
+    """Without constants, sums are off by what the graph says; no value leaves its range."""
+    random = np.random.default_rng(seed)
+    weight = _weights(random, rows, inputs)
+    multipliers = random.integers(0, 1 << 15, rows) * 2 + 1
+    constants = random.integers(-99, 99, rows)
+    graph = adder_graph(weight, [(-8, 7)] * inputs, constants if exact else None, multipliers)
+    x = random.choice([-8, 7, 0, 3], (30, inputs))
+    found, sums = graph.evaluate(x), x @ weight.T * multipliers
+    for row, out in enumerate(graph.outputs):
+        if out is not None:
+            off = constants[row] if exact else graph.offset(out)
+            assert np.array_equal(found[:, row], sums[:, row] + off)
+            low, high = graph.scaled(out)
+            assert low <= found[:, row].min()
+            assert found[:, row].max() <= high
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1, 1 << 20))
+def test_signed_digits_are_few(number):
+    digits = signed_digits(number)
+    assert sum(sign << shift for shift, sign in digits) == number
+    assert {sign for _, sign in digits} <= {-1, 1}
+    shifts = [shift for shift, _ in digits]
+    assert all(b - a >= 2 for a, b in pairwise(shifts))
+    assert len(digits) <= bin(number).count("1")
 
 
 @pytest.mark.parametrize(

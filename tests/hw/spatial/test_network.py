@@ -9,12 +9,12 @@ import pytest
 
 from hw.spatial.build import generate_spatial, is_spatial, read_spatial
 from hw.spatial.delay import estimated_mhz, levels_for
-from hw.spatial.network import SpatialError, plan_network
+from hw.spatial.errors import SpatialError
+from hw.spatial.lowering import plan_network
 from nbqnn_train.graph import (
     Graph,
     Input,
     Linear,
-    MaxPool2d,
     NbqnnError,
     Requantize,
     narrowed,
@@ -74,9 +74,9 @@ def build(tmp_path_factory):
 def test_every_code_is_the_interpreters_at_one_vector_a_cycle(build):
     x = np.random.default_rng(1).integers(-40, 40, (300, 7)).astype(np.float32)
     result = simulate_spatial(build, x)
-    assert (result["images"], result["mismatches"]) == (300, 0)
-    assert result["cycles_per_image"] == 1.0
-    assert result["latency"] == read_spatial(build)[0].latency
+    assert (result.images, result.mismatches) == (300, 0)
+    assert result.cycles_per_image == 1.0
+    assert result.latency == read_spatial(build)[0].latency
 
 
 @pytest.mark.parametrize(("source", "sink"), [(0.0, 0.9), (0.9, 0.0), (0.5, 0.5)])
@@ -91,7 +91,7 @@ def test_limits_that_are_no_ends_of_the_format(tmp_path):
     """A clip that no saturation does: codes between 3 and 50."""
     generate_spatial(dense_graph(4, (5, 6), (3, 50)), tmp_path / "b", 200)
     x = np.random.default_rng(3).integers(-40, 40, (100, 5)).astype(np.float32)
-    assert simulate_spatial(tmp_path / "b", x)["mismatches"] == 0
+    assert simulate_spatial(tmp_path / "b", x).mismatches == 0
 
 
 def test_a_broken_circuit_is_seen(build, tmp_path):
@@ -128,17 +128,10 @@ def test_slower_clocks_have_more_additions_between_registers():
     assert estimated_mhz(levels_for(400)) >= 400
 
 
-def test_what_is_no_circuit_is_refused(build, tmp_path):
-    pooled = Graph(
-        nodes=(
-            Input(name="x", shape=(2, 4, 4), bits=6, signed=True, exponent=0),
-            MaxPool2d(name="pool", input="x", kernel=(2, 2), stride=(2, 2)),
-        ),
-        outputs=("pool",),
-    )
-    with pytest.raises(SpatialError, match=r"dense layers .* alone, not pool \(MaxPool2d\)"):
-        plan_network(pooled, 3)
+def test_what_is_no_circuit_is_refused(tmp_path):
     with pytest.raises(NbqnnError, match=r"one addition between registers .* not 2000 MHz"):
         levels_for(2000)
     with pytest.raises(NbqnnError, match="must be a folder that generate --spatial wrote"):
         read_spatial(tmp_path)
+    with pytest.raises(SpatialError, match="initiation interval must be 1 or more, not 0"):
+        plan_network(dense_graph(), 3, 0)

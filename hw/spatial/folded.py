@@ -1,0 +1,197 @@
+"""A dense layer that takes its inputs digit by digit: the same sums, narrower, used in turn."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib.wiring import In, Out
+
+from hw.rtl.component import Component
+from hw.spatial.adders import AdderGraph, interval_bits
+from hw.spatial.flow import flow
+from hw.spatial.rounding import Rounding, rounded, rounded_constant
+from hw.spatial.stages import AdderStages
+
+__all__ = ["FoldedLayer", "FoldedPlan"]
+
+
+@dataclass(frozen=True, eq=False)
+class FoldedPlan:
+    """All that a folded layer's circuit is made of.
+
+    A row's sum is that of its sums of digits, times their places. Signed words are read as
+    unsigned ones that are larger by half their range.
+
+    name : of the layer: letters, digits and underscores.
+    graph : sums of the rows, of one digit of each input, without constants; a row's sum may be off
+        by what the graph says.
+    constants : what must be added to these, as if they were exact.
+    gains : of each row, the sum of its weights times its multiplier.
+    words, bits, signed : inputs, and their format.
+    digits, digit_bits : of an input.
+    roundings : one for each row.
+    out_bits : of each output's word.
+    levels : additions between registers, at least 1.
+    held : the inputs stay until the next slot.
+    """
+
+    name: str
+    graph: AdderGraph
+    constants: tuple[int, ...]
+    gains: tuple[int, ...]
+    words: int
+    bits: int
+    signed: bool
+    digits: int
+    digit_bits: int
+    roundings: tuple[Rounding, ...]
+    out_bits: int
+    levels: int
+    held: bool
+
+    @property
+    def stages(self) -> int:
+        """Registers from the digits to their sums."""
+        outputs = [out for out in self.graph.outputs if out is not None]
+        return -(-max((self.graph.depths[out.value] for out in outputs), default=0) // self.levels)
+
+    @property
+    def latency(self) -> int:
+        """Cycles from a slot to its outputs: of inputs, digits, sums, accumulation, rounding."""
+        return (0 if self.held else 1) + self.stages + self.digits + 2
+
+    def start(self, row: int) -> int:
+        """What a row's accumulator begins with."""
+        out = self.graph.outputs[row]
+        places = sum(1 << place * self.digit_bits for place in range(self.digits))
+        half = self.gains[row] << self.bits - 1 if self.signed else 0
+        return self.constants[row] - half - places * (self.graph.offset(out) if out else 0)
+
+    @cached_property
+    def ranges(self) -> tuple[tuple[tuple[int, int], tuple[int, int]], ...]:
+        """Of each accumulator the smallest and largest value: in any cycle, and in the end."""
+        found = []
+        for row, out in enumerate(self.graph.outputs):
+            low, high = self.graph.scaled(out) if out else (0, 0)
+            least = most = self.start(row) << self.digit_bits
+            ends = []
+            for _ in range(self.digits):
+                least, most = (least >> self.digit_bits) + low, (most >> self.digit_bits) + high
+                ends.append((least, most))
+            found.append(((min(e[0] for e in ends), max(e[1] for e in ends)), ends[-1]))
+        return tuple(found)
+
+    @property
+    def tables(self) -> int:
+        """Look-up tables of additions, accumulation and the choice of digits, estimated."""
+        rows = sum(
+            interval_bits(*ends)
+            for (ends, _), out in zip(self.ranges, self.graph.outputs, strict=True)
+            if out is not None
+        )
+        choice = -(-self.words * self.digit_bits * max(1, self.digits // 2) // 2)
+        return self.graph.tables + rows + choice
+
+
+class FoldedLayer(Component):
+    """What :class:`hw.spatial.layer.DenseLayer` does, over ``plan.digits`` cycles.
+
+    Slots must be as many cycles apart or more. The least significant digits come first: the
+    accumulator moves down by a digit as it takes the next one's sum, so it is hardly wider than
+    that sum. Latency ``plan.latency`` cycles. Outputs come from registers and stay until the next.
+
+    Members
+    -------
+    i, o : a :func:`flow` each, of all inputs' words and of the outputs'
+    """
+
+    def __init__(self, plan: FoldedPlan):
+        self.plan = plan
+        super().__init__({
+            "i": In(flow(plan.words * plan.bits)),
+            "o": Out(flow(len(plan.graph.outputs) * plan.out_bits)),
+        })  # fmt: skip
+
+    @property
+    def parameters(self) -> dict[str, object]:
+        return {"plan": self.plan}
+
+    @property
+    def module_name(self) -> str:
+        return f"nbqnn_folded_{self.plan.name}"
+
+    def build(self) -> Module:
+        m = Module()
+        plan = self.plan
+        valid = Signal(plan.latency)
+        first = Signal(plan.latency, reset_less=True)
+        m.d.sync += [
+            valid.eq((valid << 1) | self.i.valid),
+            first.eq((first << 1) | self.i.payload.first),
+        ]
+        stages = AdderStages(m, plan.graph, self._digits(m, valid), plan.levels)
+        # Cycles after the slot: sums of the first digit, and the last accumulation.
+        begins = valid[plan.latency - plan.digits - 2]
+        ends = valid[plan.latency - 2]
+        codes = []
+        for row in range(len(plan.graph.outputs)):
+            code = self._code(m, stages, row, begins)
+            if not isinstance(code, Const):
+                register = Signal(plan.out_bits, name=f"o{row}", reset_less=True)
+                with m.If(ends):
+                    m.d.sync += register.eq(code)
+                code = register
+            codes.append(code)
+        m.d.comb += [
+            self.o.payload.data.eq(Cat(*codes)),
+            self.o.payload.first.eq(first[-1]),
+            self.o.valid.eq(valid[-1]),
+        ]
+        return m
+
+    def _digits(self, m: Module, valid: Signal) -> list[Value]:
+        """One digit of each input, in registers; the first one in the cycle after the slot."""
+        plan, data, begins = self.plan, self.i.payload.data, self.i.valid
+        if not plan.held:
+            held = Signal(len(data), reset_less=True)
+            with m.If(self.i.valid):
+                m.d.sync += held.eq(data)
+            data, begins = held, valid[0]
+        place = Signal(range(plan.digits))
+        with m.If(begins):
+            m.d.sync += place.eq(1)
+        with m.Elif(place != 0):
+            m.d.sync += place.eq(Mux(place == plan.digits - 1, 0, place + 1))
+        found = []
+        for number in range(plan.words):
+            word = data.word_select(number, plan.bits)
+            if plan.signed:
+                word = Cat(word[:-1], ~word[-1])
+            word = Cat(word, Const(0, plan.digits * plan.digit_bits - plan.bits))
+            choices = [word.word_select(i, plan.digit_bits) for i in range(plan.digits)]
+            digit = Signal(plan.digit_bits, name=f"digit_{number}", reset_less=True)
+            m.d.sync += digit.eq(Array(choices)[place])
+            found.append(digit)
+        return found
+
+    def _code(self, m: Module, stages: AdderStages, row: int, begins: Value) -> Value:
+        """The row's code, when its last digit has been accumulated."""
+        plan, rounding = self.plan, self.plan.roundings[row]
+        term = plan.graph.outputs[row]
+        if term is None:
+            return Const(rounded_constant(rounding, plan.constants[row]), plan.out_bits)
+        everywhere, end = plan.ranges[row]
+        bits = stages.at(term.value, plan.stages)
+        sums = Cat(Const(0, term.shift), bits)
+        sums = sums.as_signed() if plan.graph.scaled(term)[0] < 0 else sums
+        width = interval_bits(min(everywhere[0], -1), everywhere[1])
+        total = Signal(width, name=f"total_{row}", reset_less=True)
+        above = total.as_signed() >> plan.digit_bits
+        m.d.sync += total.eq(Mux(begins, Const(plan.start(row), width), above) + sums)
+        # What lies below the last digit's place, oldest lowest.
+        below = Signal(plan.digit_bits * (plan.digits - 1), name=f"below_{row}", reset_less=True)
+        m.d.sync += below.eq(Cat(below, total[: plan.digit_bits])[plan.digit_bits :])
+        places = len(below)
+        ends = (end[0] << places, (end[1] << places) + (1 << places) - 1)
+        whole = Cat(below, total)[: interval_bits(*ends)]
+        return rounded(m, str(row), rounding, whole, ends, plan.out_bits)

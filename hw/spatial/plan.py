@@ -1,0 +1,277 @@
+"""The parts of a network's circuit, and when what passes through them."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from hw.rtl.component import Component
+from hw.spatial.errors import SpatialError
+from hw.spatial.flow import Grid
+from hw.spatial.folded import FoldedLayer
+from hw.spatial.frame import Pace, Timing, waiting_slots
+from hw.spatial.join import Join
+from hw.spatial.layer import DenseLayer
+from hw.spatial.pacer import Pacer
+from hw.spatial.rows import Rows
+from hw.spatial.window import Window, WindowPlan
+from nbqnn_train.graph import TensorType
+
+__all__ = ["NetworkPlan", "Part", "Parts", "Word"]
+
+
+#: Weights from which on a layer is folded: what that takes itself is little then.
+_FOLDED = 48
+
+
+@dataclass(frozen=True)
+class Word:
+    """Bits of a channel, and its smallest and largest value."""
+
+    bits: int
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A component with a flow out, and what comes out of it.
+
+    layer : the node of the graph that it belongs to.
+    sources : numbers of the parts that it reads; none for the input.
+    build : makes the component.
+    held : what comes out stays until the next slot.
+    pace : what its timing counts by.
+    tables : look-up tables, estimated.
+    """
+
+    layer: str
+    sources: tuple[int, ...]
+    build: Callable[[], Component] | None
+    words: tuple[Word, ...]
+    grid: Grid
+    pace: Pace
+    timing: Timing
+    held: bool = False
+    additions: int = 0
+    tables: int = 0
+
+    @property
+    def bits(self) -> int:
+        """Of a slot."""
+        return sum(word.bits for word in self.words)
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkPlan:
+    """A network's parts, each after its sources; the last one has the output.
+
+    levels : additions between registers.
+    """
+
+    parts: tuple[Part, ...]
+    levels: int
+    source: TensorType
+    result: TensorType
+
+    @property
+    def pace(self) -> Pace:
+        """Of the source."""
+        return self.parts[0].pace
+
+    @property
+    def latency(self) -> int:
+        """Cycles from a picture's first position to its first result, at full rate."""
+        timing, pace = self.parts[-1].timing, self.parts[-1].pace
+        return int(pace.begins[timing.slots[0]]) + timing.latency
+
+    @property
+    def cycles_per_image(self) -> int:
+        """Of pictures that follow one another."""
+        return self.pace.frame.slots * self.pace.interval
+
+    @property
+    def tables(self) -> int:
+        """Look-up tables of all additions, estimated; all else comes on top."""
+        return sum(part.tables for part in self.parts)
+
+    @property
+    def additions(self) -> int:
+        """Additions in all sums."""
+        return sum(part.additions for part in self.parts)
+
+
+class Parts:
+    """Parts of a circuit in the making. Each method adds some and returns the last one's number."""
+
+    def __init__(self, levels: int):
+        self.levels = levels
+        self.all: list[Part] = []
+
+    def __getitem__(self, number: int) -> Part:
+        return self.all[number]
+
+    def add(self, part: Part) -> int:
+        """Adds a part as it is."""
+        self.all.append(part)
+        return len(self.all) - 1
+
+    def one(
+        self,
+        layer: str,
+        source: int,
+        build: Callable[[], Component],
+        cycles: int,
+        words: tuple[Word, ...],
+        **more: object,
+    ) -> int:
+        """A part that reads one other, slot by slot; ``more`` is what else differs from it."""
+        before = self[source]
+        part = replace(
+            before,
+            layer=layer,
+            sources=(source,),
+            build=build,
+            words=words,
+            held=False,
+            additions=0,
+            tables=0,
+            timing=Timing(before.timing.slots, before.timing.latency + cycles),
+        )
+        return self.add(replace(part, **more))
+
+    def name(self, layer: str) -> str:
+        """Of the next part, in Verilog."""
+        return f"{len(self.all)}_{re.sub(r'[^A-Za-z0-9]', '_', layer)}"
+
+    def window(
+        self,
+        layer: str,
+        source: int,
+        kernel: tuple[int, int],
+        stride: tuple[int, int],
+        before: tuple[int, int],
+        size: tuple[int, int],
+        fill: int,
+    ) -> int:
+        """The positions under a kernel that moves to ``size`` places; none for a 1 x 1 kernel."""
+        part = self[source]
+        grid = Grid(*size, 1 if size == (1, 1) else part.grid.row // stride[1])
+        if kernel == (1, 1) and grid == part.grid:
+            return source
+        if part.grid.single and not grid.single:
+            raise SpatialError(
+                f"layer {layer}: padding must not make one position a map in a circuit"
+            )
+        word = part.words[0]
+        plan = WindowPlan(
+            name=self.name(layer),
+            words=len(part.words),
+            bits=word.bits,
+            source=part.grid,
+            result=grid,
+            kernel=kernel,
+            stride=stride,
+            before=before,
+            fill=fill,
+        )
+        if min(plan.lag) < 0:
+            raise SpatialError(
+                f"layer {layer}: padding must be less than the kernel in a circuit, not "
+                f"{before[0]} and {before[1]} before a kernel of {kernel[0]}x{kernel[1]}"
+            )
+        rows = len(part.timing.slots) // part.grid.row // stride[0]
+        down, right = np.arange(1 if grid.single else rows), np.arange(grid.row)
+        numbers = plan.slots + down[:, np.newaxis] * (stride[0] * part.grid.row) + right * stride[1]
+        timing = Timing(
+            part.timing.at(part.pace.frame, numbers.reshape(-1)),
+            part.timing.latency + Window.latency,
+        )
+        words = tuple(replace(w, low=min(w.low, fill), high=max(w.high, fill)) for w in part.words)
+        return self.one(
+            layer,
+            source,
+            lambda: Window(plan),
+            0,
+            words * (kernel[0] * kernel[1]),
+            grid=grid,
+            held=True,
+            timing=timing,
+        )
+
+    def sums(self, layer: str, source: int, rows: Rows, out: Word) -> int:
+        """Rows of weights, rounded; over several cycles where slots are so far apart."""
+        words = self[source].words
+        cycles = self[source].pace.spacing(self[source].timing)
+        name = self.name(layer)
+        bits = {word.bits for word in words}
+        if cycles > 1 and len(bits) == 1 and np.count_nonzero(rows.weight) >= _FOLDED:
+            signed = any(word.low < 0 for word in words)
+            held = self[source].held
+            plan = rows.folded(name, bits.pop(), signed, cycles, out.bits, self.levels, held)
+            build, holds = partial(FoldedLayer, plan), True
+        else:
+            plan = rows.plan(
+                name,
+                [word.bits for word in words],
+                [(word.low, word.high) for word in words],
+                out.bits,
+                self.levels,
+            )
+            build, holds = partial(DenseLayer, plan), False
+        return self.one(
+            layer,
+            source,
+            build,
+            plan.latency,
+            (out,) * len(plan.roundings),
+            additions=len(plan.graph.additions),
+            tables=plan.tables,
+            held=holds,
+        )
+
+    def evened(self, source: int) -> int:
+        """A part's slots one by one, where they come in bursts."""
+        part = self[source]
+        found = part.pace.paced(part.timing, part.grid.row, Pacer.latency)
+        if found is None:
+            return source
+        pace, waiting = found
+        build = partial(Pacer, part.bits, pace.interval, max(3, waiting + 1))
+        slots = np.arange(pace.frame.slots)
+        return self.one(
+            part.layer, source, build, 0, part.words, pace=pace, timing=Timing(slots, 0)
+        )
+
+    def join(self, layer: str, sources: tuple[int, ...]) -> int:
+        """Flows side by side, the later ones awaited."""
+        if len(sources) == 1:
+            return sources[0]
+        parts = [self[source] for source in sources]
+        grid, timings = parts[0].grid, [part.timing for part in parts]
+        slots, pace = len(timings[0].slots), parts[0].pace
+        if any(p.grid != grid or len(p.timing.slots) != slots for p in parts):
+            raise SpatialError(f"layer {layer}: its operands come at different rates")
+        depths = []
+        for number, timing in enumerate(timings):
+            others = timings[:number] + timings[number + 1 :]
+            most = waiting_slots(pace.frame, timing, others, pace.interval, Join.latency + 1)
+            depths.append(max(3, most + 1))
+        widths = tuple(part.bits for part in parts)
+        timing = Timing(
+            np.max([one.slots for one in timings], axis=0),
+            max(one.latency for one in timings) + Join.latency,
+        )
+        return self.add(
+            Part(
+                layer=layer,
+                sources=sources,
+                build=lambda: Join(widths, tuple(depths)),
+                words=tuple(word for part in parts for word in part.words),
+                grid=grid,
+                pace=pace,
+                timing=timing,
+            )
+        )

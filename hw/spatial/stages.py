@@ -1,0 +1,72 @@
+"""An adder graph as logic, with registers after so many additions."""
+
+from collections.abc import Sequence
+
+from amaranth.hdl import Cat, Const, Module, Signal, Value
+
+from hw.rtl.cells.signed_total import SignedTotal
+from hw.spatial.adders import AdderGraph, Addition, Term, interval_bits, lone_bits
+
+__all__ = ["AdderStages"]
+
+
+class AdderStages:
+    """Puts the additions of a graph into ``m``.
+
+    Values are made in the stage of their depth and delayed to later ones; registers have no reset.
+
+    inputs : the words of the inputs, those that are negative at times in two's complement.
+    levels : additions between registers.
+    """
+
+    def __init__(self, m: Module, graph: AdderGraph, inputs: Sequence[Value], levels: int):
+        self.m = m
+        self.graph = graph
+        self.levels = levels
+        #: (number of the value, stage) -> its bits there.
+        self._bits: dict[tuple[int, int], Value] = {}
+        for number, word in enumerate(inputs):
+            self._bits[number, 0] = word[: interval_bits(*graph.ranges[number])]
+        for number, addition in enumerate(graph.additions, graph.inputs):
+            self._add(number, addition)
+
+    def at(self, number: int, stage: int) -> Value:
+        """A value in a stage, through as many registers as it is later."""
+        if (number, stage) not in self._bits:
+            before = self.at(number, stage - 1)
+            register = Signal(len(before), name=f"v{number}_s{stage}", reset_less=True)
+            self.m.d.sync += register.eq(before)
+            self._bits[number, stage] = register
+        return self._bits[number, stage]
+
+    def _word(self, term: Term, stage: int, width: int, dropped: int) -> Value:
+        """A term's bits from bit ``dropped`` upwards, ``width`` of them, not inverted yet.
+
+        Bits below an inverted value are 1: their inverses are 0, as the term has them.
+        """
+        bits = self.at(term.value, stage)
+        low, _ = self.graph.ranges[term.value]
+        top = bits[-1] if low < 0 and len(bits) else Const(0, 1)
+        fill = Const((1 << term.shift) - 1 if term.inverted else 0, term.shift)
+        word = Cat(fill, bits)
+        word = Cat(word, top.replicate(max(0, dropped + width - len(word))))
+        return word[dropped : dropped + width]
+
+    def _add(self, number: int, addition: Addition) -> None:
+        # Inputs are there in stage 0.
+        stage = max(0, self.graph.depths[number] - 1) // self.levels
+        width = interval_bits(*self.graph.ranges[number])
+        alone = lone_bits(addition)
+        rest = width - alone
+        plain = [self._word(t, stage, rest, alone) for t in addition.terms if not t.inverted]
+        if addition.constant:
+            plain.append(Const(addition.constant, rest))
+        inverted = [self._word(t, stage, rest, alone) for t in addition.terms if t.inverted]
+        cell = SignedTotal(width=rest, plain=len(plain), inverted=len(inverted))
+        self.m.submodules[f"add_{number}"] = cell
+        self.m.d.comb += cell.terms.eq(Cat(*plain, *inverted))
+        value = Signal(width, name=f"v{number}")
+        lowest = min(addition.terms, key=lambda term: term.shift)
+        own = self._word(lowest, stage, alone, 0) if alone else Const(0, 0)
+        self.m.d.comb += value.eq(Cat(own, cell.total))
+        self._bits[number, stage] = value
