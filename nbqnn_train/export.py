@@ -25,6 +25,7 @@ from nbqnn_train.graph.nodes import (
     Node,
     Requantize,
 )
+from nbqnn_train.graph.operators import ConvTranspose2d
 from nbqnn_train.graph.validate import validate
 from nbqnn_train.quant.activations import ActivationQuantizer
 from nbqnn_train.quant.finite import check_finite
@@ -33,6 +34,7 @@ from nbqnn_train.quant.fold import Requantization
 from nbqnn_train.quant.formats import Format
 from nbqnn_train.quant.network import QuantNetwork, Step
 from nbqnn_train.quant.norm import NormOp
+from nbqnn_train.quant.operators.operator import Operator
 from nbqnn_train.quant.ops import (
     AddOp,
     AvgPoolOp,
@@ -45,12 +47,12 @@ from nbqnn_train.quant.ops import (
     average_multiplier,
     power_rule,
 )
+from nbqnn_train.quant.transposed import TransposedGeometry
+from nbqnn_train.quant.value_shapes import Shape, Shapes, value_shapes
 from nbqnn_train.quant.weighted import WeightedLayer
 
-__all__ = ["export_graph"]
+__all__ = ["Exporter", "export_graph"]
 
-Shape = tuple[int, ...]
-Shapes = tuple[Shape, ...]
 #: Weights of 0 and 1 need no more than this.
 _COPY_WEIGHT_BITS = 2
 
@@ -75,7 +77,7 @@ def export_graph(module: QuantNetwork, input_shape: Shape | Shapes | None = None
     for name, op in module.ops.items():
         for part, tensor in op.state_dict().items():
             check_finite(f"Layer {name!r}: {part}", tensor)
-    graph = _Exporter(module, _check_shapes(module, input_shape)).export()
+    graph = Exporter(module, _check_shapes(module, input_shape)).export()
     graph = _with_accumulator_widths(graph)
     validate(graph)
     return graph
@@ -126,11 +128,13 @@ def _numpy(tensor: Tensor) -> np.ndarray:
     return tensor.detach().cpu().numpy().astype(np.int64)
 
 
-class _Exporter:
+class Exporter:
+    """Appends the nodes of one operation after the other."""
+
     def __init__(self, network: QuantNetwork, input_shapes: Shapes):
         self.network = network
         self.formats = network.formats()
-        self.shapes = _value_shapes(network, input_shapes)
+        self.shapes = value_shapes(network, input_shapes)
         self.nodes: list[Node] = []
         #: The node that holds each step's value.
         self.names: dict[str, str] = {}
@@ -138,7 +142,10 @@ class _Exporter:
     def export(self) -> Graph:
         for step in self.network.steps:
             op = self.network.ops[step.name]
-            self.names[step.name] = _RULES[type(op)](self, step, op)
+            if isinstance(op, Operator):
+                self.names[step.name] = op.export(self, step)
+            else:
+                self.names[step.name] = _RULES[type(op)](self, step, op)
         outputs = tuple(self.names[key] for key in self.network.outputs)
         final = self.network.final
         return Graph(
@@ -147,17 +154,17 @@ class _Exporter:
             final=final if set(final) != {"none"} else (),
         )
 
-    def _put(self, node: Node) -> str:
+    def put(self, node: Node) -> str:
         self.nodes.append(node)
         return node.name
 
-    def _input(self, step: Step) -> str:
+    def source(self, step: Step) -> str:
         return self.names[step.inputs[0]]
 
-    def _channels(self, name: str) -> int:
+    def channels(self, name: str) -> int:
         return self.shapes[name][0]
 
-    def _requantize(
+    def requantize(
         self, name: str, source: str, out: ActivationQuantizer, rule: Requantization
     ) -> str:
         target = out.format
@@ -174,16 +181,16 @@ class _Exporter:
             low=low,
             high=high,
         )
-        return self._put(node)
+        return self.put(node)
 
-    def _rescale(
+    def rescale(
         self, name: str, source: str, exponent: int, out: ActivationQuantizer, channels: int
     ) -> str:
         """Requantizes accumulators of one step for all channels."""
         multiplier, shift = power_rule(exponent, out.format)
         ones = torch.ones(channels, dtype=torch.int64)
         rule = Requantization(ones * multiplier, ones * 0, ones * shift, reach=0)
-        return self._requantize(name, source, out, rule)
+        return self.requantize(name, source, out, rule)
 
     def input(self, step: Step, op: InputOp) -> str:
         target = op.out.format
@@ -194,42 +201,35 @@ class _Exporter:
             signed=target.signed,
             exponent=target.exponent,
         )
-        return self._put(node)
+        return self.put(node)
 
     def weighted(self, step: Step, op: WeightedLayer) -> str:
         layer = op.integers(self.formats[step.inputs[0]])
         common = {
             "name": step.name,
-            "input": self._input(step),
+            "input": self.source(step),
             "weight": _numpy(layer.codes),
             "weight_bits": op.bits,
             "weight_exponent": _numpy(layer.exponent),
             "acc_bits": ACC_BITS[1],
         }
         if op.geometry is None:
-            self._put(Linear(**common))
+            self.put(Linear(**common))
         else:
-            geometry = op.geometry
-            self._put(
-                Conv2d(
-                    **common,
-                    stride=geometry.stride,
-                    padding=geometry.padding,
-                    dilation=geometry.dilation,
-                    groups=geometry.groups,
-                )
-            )
-        return self._requantize(step.name + ".out", step.name, op.out, layer.requantization)
+            transposed = isinstance(op.geometry, TransposedGeometry)
+            kind = ConvTranspose2d if transposed else Conv2d
+            self.put(kind(**common, **vars(op.geometry)))
+        return self.requantize(step.name + ".out", step.name, op.out, layer.requantization)
 
     def fixed(self, step: Step, op: FixedConvOp) -> str:
         """A convolution with weights 0 and 1, and a requantizer that changes nothing."""
         source = self.formats[step.inputs[0]]
         weight = _numpy(op.weight)
         channels = len(weight)
-        self._put(
+        self.put(
             Conv2d(
                 name=step.name,
-                input=self._input(step),
+                input=self.source(step),
                 weight=weight,
                 weight_bits=_COPY_WEIGHT_BITS,
                 weight_exponent=np.zeros(channels, dtype=np.int64),
@@ -240,9 +240,9 @@ class _Exporter:
                 acc_bits=ACC_BITS[1],
             )
         )
-        return self._keep(step.name + ".out", step.name, source, channels)
+        return self.keep(step.name + ".out", step.name, source, channels)
 
-    def _keep(self, name: str, source: str, fmt: Format, channels: int) -> str:
+    def keep(self, name: str, source: str, fmt: Format, channels: int) -> str:
         node = Requantize(
             name=name,
             input=source,
@@ -255,11 +255,11 @@ class _Exporter:
             low=fmt.low,
             high=fmt.high,
         )
-        return self._put(node)
+        return self.put(node)
 
     def norm(self, step: Step, op: NormOp) -> str:
         rule = op.integers(self.formats[step.inputs[0]])
-        source, name = self._input(step), step.name
+        source, name = self.source(step), step.name
         if not op.positive():
             channels = len(rule.sign)
             common = {
@@ -271,40 +271,40 @@ class _Exporter:
             }
             sign = _numpy(rule.sign)
             if len(self.shapes[step.inputs[0]]) == 1:
-                source = self._put(Linear(**common, weight=np.diag(sign)))
+                source = self.put(Linear(**common, weight=np.diag(sign)))
             else:
                 weight = sign.reshape(channels, 1, 1, 1)
-                source = self._put(Conv2d(**common, weight=weight, groups=channels))
+                source = self.put(Conv2d(**common, weight=weight, groups=channels))
             name += ".out"
-        return self._requantize(name, source, op.out, rule.requantization)
+        return self.requantize(name, source, op.out, rule.requantization)
 
     def clip(self, step: Step, op: ClipOp) -> str:
         source = self.formats[step.inputs[0]]
         low, high = source.code_range(*op.limits)
-        return self._put(Clip(name=step.name, input=self._input(step), low=low, high=high))
+        return self.put(Clip(name=step.name, input=self.source(step), low=low, high=high))
 
     def max_pool(self, step: Step, op: MaxPoolOp) -> str:
         kernel, stride, padding = op.window.at(*self.shapes[step.inputs[0]][1:])
         node = MaxPool2d(
             name=step.name,
-            input=self._input(step),
+            input=self.source(step),
             kernel=kernel,
             stride=stride,
             padding=padding,
         )
-        return self._put(node)
+        return self.put(node)
 
     def avg_pool(self, step: Step, op: AvgPoolOp) -> str:
         shape = self.shapes[step.inputs[0]]
         kernel, stride, padding = op.window.at(*shape[1:])
         same = self.formats[step.inputs[0]] == op.out.format
         if op.is_copy(kernel, stride, padding) and same:
-            return self._input(step)
+            return self.source(step)
         multiplier, shift = average_multiplier(kernel[0] * kernel[1])
-        self._put(
+        self.put(
             AvgPool2d(
                 name=step.name,
-                input=self._input(step),
+                input=self.source(step),
                 kernel=kernel,
                 stride=stride,
                 padding=padding,
@@ -314,12 +314,12 @@ class _Exporter:
             )
         )
         exponent = self.formats[step.inputs[0]].exponent - shift
-        return self._rescale(step.name + ".out", step.name, exponent, op.out, shape[0])
+        return self.rescale(step.name + ".out", step.name, exponent, op.out, shape[0])
 
     def add(self, step: Step, op: AddOp) -> str:
         exponents = [self.formats[source].exponent for source in step.inputs]
         finest = min(exponents)
-        self._put(
+        self.put(
             Add(
                 name=step.name,
                 operands=tuple(self.names[source] for source in step.inputs),
@@ -327,8 +327,8 @@ class _Exporter:
                 acc_bits=ACC_BITS[1],
             )
         )
-        channels = self._channels(step.name)
-        return self._rescale(step.name + ".out", step.name, finest, op.out, channels)
+        channels = self.channels(step.name)
+        return self.rescale(step.name + ".out", step.name, finest, op.out, channels)
 
     def concat(self, step: Step, op: ConcatOp) -> str:
         operands = []
@@ -336,61 +336,30 @@ class _Exporter:
             fmt, name = self.formats[source], self.names[source]
             if fmt != op.out.format:
                 operand = f"{step.name}.operand{index}"
-                name = self._rescale(operand, name, fmt.exponent, op.out, self._channels(source))
+                name = self.rescale(operand, name, fmt.exponent, op.out, self.channels(source))
             operands.append(name)
-        return self._put(Concat(name=step.name, operands=tuple(operands)))
+        return self.put(Concat(name=step.name, operands=tuple(operands)))
 
     def flatten(self, step: Step, op: FlattenOp) -> str:
         if len(self.shapes[step.inputs[0]]) == 1:
-            return self._input(step)
-        return self._put(Flatten(name=step.name, input=self._input(step)))
+            return self.source(step)
+        return self.put(Flatten(name=step.name, input=self.source(step)))
 
     def training(self, step: Step, op: TrainingOp) -> str:
         """Dropout and its kin do nothing in evaluation."""
-        return self._input(step)
+        return self.source(step)
 
 
 _RULES: dict[type[nn.Module], Callable] = {
-    InputOp: _Exporter.input,
-    WeightedLayer: _Exporter.weighted,
-    FixedConvOp: _Exporter.fixed,
-    NormOp: _Exporter.norm,
-    ClipOp: _Exporter.clip,
-    MaxPoolOp: _Exporter.max_pool,
-    AvgPoolOp: _Exporter.avg_pool,
-    AddOp: _Exporter.add,
-    ConcatOp: _Exporter.concat,
-    FlattenOp: _Exporter.flatten,
-    TrainingOp: _Exporter.training,
+    InputOp: Exporter.input,
+    WeightedLayer: Exporter.weighted,
+    FixedConvOp: Exporter.fixed,
+    NormOp: Exporter.norm,
+    ClipOp: Exporter.clip,
+    MaxPoolOp: Exporter.max_pool,
+    AvgPoolOp: Exporter.avg_pool,
+    AddOp: Exporter.add,
+    ConcatOp: Exporter.concat,
+    FlattenOp: Exporter.flatten,
+    TrainingOp: Exporter.training,
 }
-
-
-def _value_shapes(network: QuantNetwork, input_shapes: Shapes) -> dict[str, Shape]:
-    """Shape of each step's value without the batch; the network computes a zero image."""
-    shapes: dict[str, Shape] = {}
-
-    def remember(name: str) -> Callable:
-        def hook(module, inputs, output):
-            shapes[name] = tuple(output.shape[1:])
-
-        return hook
-
-    hooks = [op.register_forward_hook(remember(name)) for name, op in network.ops.items()]
-    was_training = network.training
-    try:
-        with torch.no_grad():
-            network.eval().compute_like(input_shapes)
-    except NbqnnError:
-        raise
-    except RuntimeError as error:  # what torch raises where shapes do not fit
-        raise _unfit(input_shapes, str(error).splitlines()[0]) from None
-    finally:
-        network.train(was_training)
-        for hook in hooks:
-            hook.remove()
-    return shapes
-
-
-def _unfit(shapes: Shapes, reason: str) -> NbqnnError:
-    shown = " and ".join(map(str, shapes))
-    return NbqnnError(f"Input shape {shown} must fit the network: {reason}")

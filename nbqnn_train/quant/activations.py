@@ -1,6 +1,7 @@
 """The quantizer at the end of every layer: records ranges, chooses the format, quantizes."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,8 @@ __all__ = ["ActivationQuantizer"]
 _SAMPLES = 1 << 15
 #: Exponents tried below the one that clips nothing.
 _FINER = 6
+#: The same where a function follows: a sigmoid needs little of a wide range.
+_FINER_FOR_FUNCTIONS = 12
 
 
 def _stride(count: int) -> int:
@@ -60,6 +63,9 @@ class ActivationQuantizer(nn.Module):
         #: (exponent, signed, calibrated): one integer buffer, so that any state dictionary carries
         #: it.
         self.register_buffer("state", torch.zeros(3, dtype=torch.int64))
+        #: What a format costs, from real values and rounded ones; None for the squared error. What
+        #: reads the values may set it.
+        self.error: Callable[[Tensor, Tensor], float] | None = None
         self._samples: list[Tensor] = []
         self._cached: tuple[tuple[int, int], tuple[int, int, int]] | None = None
 
@@ -149,8 +155,13 @@ class ActivationQuantizer(nn.Module):
         """What was observed, a tensor (n,) for each batch."""
         return self._samples
 
-    def best_exponent(self, samples: list[Tensor], signed: bool) -> int:
-        """The exponent for values like ``samples``."""
+    def best_exponent(
+        self,
+        samples: list[Tensor],
+        signed: bool,
+        error: Callable[[Tensor, Tensor], float] | None = None,
+    ) -> int:
+        """The exponent for values like ``samples``; ``error`` is what is made least."""
         if not samples:
             raise NbqnnError("Calibration must see at least one batch, not none")
         values = torch.cat(samples)
@@ -167,10 +178,13 @@ class ActivationQuantizer(nn.Module):
         if self.percentile is not None:
             return coarse
         errors = {}
-        for exponent in range(coarse, coarse - _FINER, -1):
+        finer = _FINER if error is None else _FINER_FOR_FUNCTIONS
+        for exponent in range(coarse, coarse - finer, -1):
             fmt = Format(self.bits, signed, exponent)
             step = float(power_of_two(torch.tensor(exponent), torch.float64))
-            errors[exponent] = float(
-                (fake_quantize(values, step, fmt.low, fmt.high) - values).square().double().sum()
-            )
+            rounded = fake_quantize(values, step, fmt.low, fmt.high)
+            if error is None:
+                errors[exponent] = float((rounded - values).square().double().sum())
+            else:
+                errors[exponent] = error(values, rounded)
         return min(errors, key=errors.get)

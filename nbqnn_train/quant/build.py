@@ -12,6 +12,8 @@ from nbqnn_train.quant.fixed import FixedConvOp
 from nbqnn_train.quant.mode import Mode
 from nbqnn_train.quant.network import QuantNetwork, Step
 from nbqnn_train.quant.norm import NormOp
+from nbqnn_train.quant.operators.build import OPERATORS
+from nbqnn_train.quant.operators.table import TableOp
 from nbqnn_train.quant.ops import (
     AddOp,
     AvgPoolOp,
@@ -23,10 +25,11 @@ from nbqnn_train.quant.ops import (
     TrainingOp,
 )
 from nbqnn_train.quant.reading.operations import Operation, Reading
+from nbqnn_train.quant.transposed import TransposedGeometry, turned
 from nbqnn_train.quant.weighted import Geometry, WeightedLayer
 from nbqnn_train.quant.window import Window
 
-__all__ = ["build_network"]
+__all__ = ["Builder", "build_network"]
 
 _NO_LIMITS = (-math.inf, math.inf)
 
@@ -36,10 +39,12 @@ def build_network(reading: Reading, config: QuantConfig) -> QuantNetwork:
 
     Parameters that the module uses twice are one parameter here, too.
     """
-    return _Builder(reading, config).build()
+    return Builder(reading, config).build()
 
 
-class _Builder:
+class Builder:
+    """Emits an operation of the quantized network for each unit."""
+
     def __init__(self, reading: Reading, config: QuantConfig):
         self.reading = reading
         self.config = config
@@ -60,14 +65,34 @@ class _Builder:
     def build(self) -> QuantNetwork:
         for operation in self.reading.operations:
             if operation.name not in self.absorbed:
-                getattr(self, f"_{operation.kind}")(operation)
+                self._build(operation)
+        self._see_functions()
         outputs = tuple(self._key(output.name) for output in self.reading.outputs)
         return QuantNetwork(self.ops, self.steps, outputs, self.mode, self.reading)
+
+    def _build(self, operation: Operation) -> None:
+        build = OPERATORS.get(operation.kind)
+        if build is not None:
+            self.emit(operation, build(self, operation))
+        else:
+            getattr(self, f"_{operation.kind}")(operation)
+
+    def _see_functions(self) -> None:
+        """What only a table reads gets the format that is best for the table's results."""
+        readers: dict[str, list[str]] = {}
+        for step in self.steps:
+            for source in step.inputs:
+                readers.setdefault(source, []).append(step.name)
+        for step in self.steps:
+            op, (source, *_) = self.ops[step.name], (*step.inputs, None)
+            alone = len(readers.get(source, ())) == 1 and source not in self.outputs
+            if isinstance(op, TableOp) and alone and hasattr(self.ops[source], "out"):
+                self.ops[source].out.error = op.error
 
     def _key(self, name: str) -> str:
         return self.absorbed.get(name, name)
 
-    def _emit(self, operation: Operation, op: nn.Module) -> None:
+    def emit(self, operation: Operation, op: nn.Module) -> None:
         self.ops[operation.name] = op
         inputs = tuple(self._key(source) for source in operation.inputs)
         last = [name for name, key in self.absorbed.items() if key == operation.name]
@@ -81,16 +106,21 @@ class _Builder:
         self.absorbed[users[0].name] = into.name
         return users[0]
 
-    def _absorb_relu(self, last: Operation, into: Operation) -> tuple[float, float]:
+    def absorb_limits(self, last: Operation, into: Operation) -> tuple[float, float]:
         relu = self._absorb_next(last, into, "relu")
         return _NO_LIMITS if relu is None else relu.settings["limits"]
 
-    def _quantizer(self, layer: LayerConfig, limits=_NO_LIMITS) -> ActivationQuantizer:
+    def quantizer(self, layer: LayerConfig, limits=_NO_LIMITS) -> ActivationQuantizer:
         return ActivationQuantizer(
             layer.act_bits, self.mode, limits=limits, percentile=layer.percentile
         )
 
-    def _parameter(self, tensor: Tensor | None, shape: tuple[int, ...] | None = None):
+    def out(self, operation: Operation) -> ActivationQuantizer:
+        """The quantizer of what ``operation`` gives, with the limits that follow it."""
+        limits = self.absorb_limits(operation, operation)
+        return self.quantizer(self.config.for_layer(operation.path), limits)
+
+    def parameter(self, tensor: Tensor | None, shape: tuple[int, ...] | None = None):
         """A latent parameter with the values of ``tensor``; the same one for the same tensor."""
         if tensor is None:
             return None
@@ -115,8 +145,8 @@ class _Builder:
         kind = nn.BatchNorm2d if len(operation.shape) == 3 else nn.BatchNorm1d
         norm = kind(len(tensors["mean"]), settings["eps"], settings["momentum"], affine=False)
         norm.affine = tensors["weight"] is not None
-        norm.weight = self._parameter(tensors["weight"])
-        norm.bias = self._parameter(tensors["bias"])
+        norm.weight = self.parameter(tensors["weight"])
+        norm.bias = self.parameter(tensors["bias"])
         norm.running_mean = tensors["mean"].detach().clone()
         norm.running_var = tensors["var"].detach().clone()
         if tensors["tracked"] is not None:
@@ -126,7 +156,7 @@ class _Builder:
     def _affine_of(self, operation: Operation) -> AffineNorm:
         def kept(tensor: Tensor | None) -> Tensor | None:
             if isinstance(tensor, nn.Parameter):
-                return self._parameter(tensor)
+                return self.parameter(tensor)
             return None if tensor is None else tensor.to(torch.get_default_dtype())
 
         tensors = operation.tensors
@@ -135,7 +165,7 @@ class _Builder:
     # Kinds of operations.
 
     def _input(self, operation: Operation) -> None:
-        self._emit(operation, InputOp(self._quantizer(self.config)))
+        self.emit(operation, InputOp(self.quantizer(self.config)))
 
     def _conv(self, operation: Operation) -> None:
         settings = operation.settings
@@ -144,68 +174,83 @@ class _Builder:
         )
         self._weighted(operation, geometry)
 
+    def _conv_transpose(self, operation: Operation) -> None:
+        names = "stride", "padding", "dilation", "groups", "output_padding"
+        geometry = TransposedGeometry(**{name: operation.settings[name] for name in names})
+        self._weighted(operation, geometry)
+
     def _linear(self, operation: Operation) -> None:
         self._weighted(operation, None)
 
-    def _weighted(self, operation: Operation, geometry: Geometry | None) -> None:
+    def _weighted(self, operation: Operation, geometry) -> None:
         layer = self.config.for_layer(operation.path)
         norm = self._absorb_next(operation, operation, "norm", "affine")
-        limits = self._absorb_relu(norm or operation, operation)
+        limits = self.absorb_limits(norm or operation, operation)
         tensors = operation.tensors
         unit = WeightedLayer(
-            self._parameter(tensors["weight"], operation.settings["weight_shape"]),
-            self._parameter(tensors["bias"]),
+            self._weight(operation, geometry),
+            self.parameter(tensors["bias"]),
             None if norm is None else self._norm_of(norm),
             geometry=geometry,
             bits=layer.weight_bits,
-            out=self._quantizer(layer, limits),
+            out=self.quantizer(layer, limits),
             mode=self.mode,
             shift_mode=self.config.requant_mode == "shift",
             per_tensor=layer.weight_exponents == "tensor",
             estimator_name=self.config.estimator,
         )
-        self._emit(operation, unit)
+        self.emit(operation, unit)
+
+    def _weight(self, operation: Operation, geometry) -> nn.Parameter:
+        tensor, shape = operation.tensors["weight"], operation.settings["weight_shape"]
+        if not isinstance(geometry, TransposedGeometry):
+            return self.parameter(tensor, shape)
+        key = id(tensor), "transposed", shape
+        if key not in self.parameters:
+            values = turned(tensor.detach(), geometry.groups).clone().reshape(shape)
+            self.parameters[key] = nn.Parameter(values, _learns(tensor))
+        return self.parameters[key]
 
     def _norm(self, operation: Operation) -> None:
-        out = self._quantizer(
-            self.config.for_layer(operation.path), self._absorb_relu(operation, operation)
+        out = self.quantizer(
+            self.config.for_layer(operation.path), self.absorb_limits(operation, operation)
         )
         shift_mode = self.config.requant_mode == "shift"
-        self._emit(operation, NormOp(self._norm_of(operation), out, shift_mode=shift_mode))
+        self.emit(operation, NormOp(self._norm_of(operation), out, shift_mode=shift_mode))
 
     def _affine(self, operation: Operation) -> None:
         self._norm(operation)
 
     def _relu(self, operation: Operation) -> None:
-        self._emit(operation, ClipOp(operation.settings["limits"]))
+        self.emit(operation, ClipOp(operation.settings["limits"]))
 
     def _max_pool(self, operation: Operation) -> None:
-        self._emit(operation, MaxPoolOp(_window(operation)))
+        self.emit(operation, MaxPoolOp(_window(operation)))
 
     def _avg_pool(self, operation: Operation) -> None:
-        out = self._quantizer(
-            self.config.for_layer(operation.path), self._absorb_relu(operation, operation)
+        out = self.quantizer(
+            self.config.for_layer(operation.path), self.absorb_limits(operation, operation)
         )
-        self._emit(operation, AvgPoolOp(out, _window(operation)))
+        self.emit(operation, AvgPoolOp(out, _window(operation)))
 
     def _add(self, operation: Operation) -> None:
-        limits = self._absorb_relu(operation, operation)
-        self._emit(operation, AddOp(self._quantizer(self.config, limits)))
+        limits = self.absorb_limits(operation, operation)
+        self.emit(operation, AddOp(self.quantizer(self.config, limits)))
 
     def _concat(self, operation: Operation) -> None:
-        self._emit(operation, ConcatOp(self._quantizer(self.config)))
+        self.emit(operation, ConcatOp(self.quantizer(self.config)))
 
     def _flatten(self, operation: Operation) -> None:
-        self._emit(operation, FlattenOp())
+        self.emit(operation, FlattenOp())
 
     def _select(self, operation: Operation) -> None:
         settings = operation.settings
         channels = operation.shape[0] - sum(settings["channels"])
         op = FixedConvOp(channels, settings["channels"], settings["stride"], settings["padding"])
-        self._emit(operation, op)
+        self.emit(operation, op)
 
     def _training(self, operation: Operation) -> None:
-        self._emit(operation, TrainingOp(operation.module, self.mode))
+        self.emit(operation, TrainingOp(operation.module, self.mode))
 
 
 def _learns(tensor: Tensor) -> bool:

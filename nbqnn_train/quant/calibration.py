@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from nbqnn_train.quant.formats import Format
 from nbqnn_train.quant.network import QuantNetwork
+from nbqnn_train.quant.operators.operator import Operator
 from nbqnn_train.quant.ops import AvgPoolOp, ConcatOp, InputOp, TrainingOp
 
 __all__ = ["calibrate_network", "choose_formats", "estimate_means"]
@@ -67,7 +68,8 @@ def choose_formats(network: QuantNetwork) -> None:
     for leader in dict.fromkeys(groups.values()):
         members = [network.quantizer(name) for name, other in groups.items() if other == leader]
         recorded = [sample for member in members for sample in member.recorded()]
-        exponents[leader] = members[0].best_exponent(recorded, signed[leader])
+        error = members[0].error if len(members) == 1 else None
+        exponents[leader] = members[0].best_exponent(recorded, signed[leader], error)
     _coarsen(network, groups, signed, exponents)
     for name, leader in groups.items():
         quantizer = network.quantizer(name)
@@ -114,6 +116,9 @@ def _signed(network: QuantNetwork, groups: dict[str, str]) -> dict[str, bool]:
             op, quantizer = network.ops[name], network.quantizer(name)
             if isinstance(op, InputOp):
                 negative = quantizer.recorded_negative()
+            elif isinstance(op, Operator):
+                sources = next(step.inputs for step in network.steps if step.name == name)
+                negative = op.negative([signed[groups[holders[source]]] for source in sources])
             elif hasattr(op, "finest_exponent"):
                 # Sums, averages and concatenations of what is not negative are not negative.
                 sources = next(step.inputs for step in network.steps if step.name == name)

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from nbqnn_train.quant.weighted import WeightedLayer
 
@@ -76,14 +75,8 @@ def input_moments(
 
 
 def _windows(layer: WeightedLayer, value: Tensor) -> Tensor:
-    """A view (N, C, OH, OW, KH, KW) of what each output position sees."""
-    geometry = layer.geometry
-    top, left, bottom, right = geometry.padding
-    value = F.pad(value, (left, right, top, bottom))
-    for axis in (0, 1):
-        reach = (layer.weight.shape[2 + axis] - 1) * geometry.dilation[axis] + 1
-        value = value.unfold(2 + axis, reach, geometry.stride[axis])
-    return value[..., :: geometry.dilation[0], :: geometry.dilation[1]]
+    """(N, C, OH, OW, KH, KW) of what each output position sees."""
+    return layer.geometry.windows(value, tuple(layer.weight.shape[2:]))
 
 
 def _positions(

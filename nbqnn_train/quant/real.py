@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from nbqnn_train.quant.fixed import FixedConvOp
 from nbqnn_train.quant.network import QuantNetwork
 from nbqnn_train.quant.norm import NormOp
+from nbqnn_train.quant.operators.operator import Operator
 from nbqnn_train.quant.ops import (
     AddOp,
     AvgPoolOp,
@@ -31,7 +32,7 @@ def real_value(op: nn.Module, inputs: list[Tensor]) -> Tensor:
     Weights are those before projection, averages are exact, batch norm has its running statistics,
     nothing is dropped out. All is computed in the type of the inputs.
     """
-    return _REAL[type(op)](op, *inputs)
+    return op.real(*inputs) if isinstance(op, Operator) else _REAL[type(op)](op, *inputs)
 
 
 def real_values(network: QuantNetwork, *args, **kwargs) -> dict[str, Tensor]:

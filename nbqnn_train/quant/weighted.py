@@ -19,6 +19,7 @@ from nbqnn_train.quant.fold import (
 )
 from nbqnn_train.quant.formats import Format, half_up
 from nbqnn_train.quant.mode import Mode
+from nbqnn_train.quant.transposed import TransposedGeometry
 from nbqnn_train.quant.weights import (
     best_exponent,
     largest_log2,
@@ -45,6 +46,15 @@ class Geometry:
         else:
             value, padding = F.pad(value, (left, right, top, bottom)), (0, 0)
         return F.conv2d(value, weight, None, self.stride, padding, self.dilation, self.groups)
+
+    def windows(self, value: Tensor, kernel: tuple[int, int]) -> Tensor:
+        """A view (N, C, OH, OW, KH, KW) of what each output position sees."""
+        top, left, bottom, right = self.padding
+        value = F.pad(value, (left, right, top, bottom))
+        for axis in (0, 1):
+            reach = (kernel[axis] - 1) * self.dilation[axis] + 1
+            value = value.unfold(2 + axis, reach, self.stride[axis])
+        return value[..., :: self.dilation[0], :: self.dilation[1]]
 
 
 @dataclass(frozen=True)
@@ -86,7 +96,7 @@ class WeightedLayer(nn.Module):
         bias: Tensor | None,
         norm: nn.BatchNorm1d | nn.BatchNorm2d | AffineNorm | None,
         *,
-        geometry: Geometry | None,
+        geometry: Geometry | TransposedGeometry | None,
         bits: int,
         out: ActivationQuantizer,
         mode: Mode,

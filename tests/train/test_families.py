@@ -9,11 +9,13 @@ from nbqnn_train.convert import QuantConfig, calibrate, convert
 from tests.train.exactness import assert_exact
 from tests.train.networks.families import FAMILIES
 from tests.train.networks.forms import FORMS
+from tests.train.networks.operators import OPERATORS
 
 
 def test_there_are_many():
     assert len(FAMILIES) >= 60
     assert FORMS
+    assert OPERATORS
 
 
 @pytest.mark.parametrize("name", FAMILIES)

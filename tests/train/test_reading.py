@@ -14,7 +14,7 @@ from nbqnn_train.export import export_graph
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.quant.calibration import estimate_means
 from nbqnn_train.quant.ops import TrainingOp
-from nbqnn_train.quant.reading import elementwise, layers, windows
+from nbqnn_train.quant.reading import arithmetic, elementwise, layers, windows
 from nbqnn_train.quant.reading.rules import RULES
 from nbqnn_train.quant.real import real_values
 from tests.train.exactness import assert_exact
@@ -274,7 +274,7 @@ def wrong_pool(reader, node, **arguments):
 
 
 def wrong_sum(reader, node, operand, other, alpha=1):
-    return elementwise._add(reader, node, operand, operand)
+    return arithmetic._add(reader, node, operand, operand)
 
 
 def wrong_norm(reader, node, **arguments):

@@ -9,8 +9,6 @@ from nbqnn_train.convert import NetworkRefused, QuantConfig, convert
 from tests.train.networks.parts import Net, conv, conv_bn
 
 MAP, SERIES, VECTOR = (3, 8, 8), (2, 16), (10,)
-PARTS = "compute the parts with layers of their own, or return the whole"
-ENLARGE = "leave enlarging maps to what follows the network"
 
 
 def refusal(module: nn.Module, shape: tuple[int, ...]) -> NetworkRefused:
@@ -21,16 +19,6 @@ def refusal(module: nn.Module, shape: tuple[int, ...]) -> NetworkRefused:
 
 def after(*layers: nn.Module) -> nn.Module:
     return nn.Sequential(conv(3, 4), *layers, conv(4, 2))
-
-
-def squeeze_excite(m, x):
-    x = m.conv(x)
-    return x * torch.sigmoid(m.fc(x.mean((2, 3), keepdim=True)))
-
-
-def shuffle(m, x):
-    x = m.conv(x)
-    return m.last(x.view(len(x), 2, 2, 8, 8).transpose(1, 2).reshape(len(x), 4, 8, 8))
 
 
 def attention(m, x):
@@ -51,13 +39,6 @@ def without_gradients(m, x):
 @pytest.mark.parametrize(
     ("module", "shape", "reason", "place", "remedy"),
     [
-        (after(nn.Sigmoid()), MAP, "sigmoid has no integer form", "1", "train with ReLU6"),
-        (after(nn.SiLU()), MAP, "silu has no integer form", "1", "train with ReLU in its place"),
-        (after(nn.GELU()), MAP, "gelu has no integer form", "1", "train with ReLU in its place"),
-        (after(nn.Hardswish()), MAP, "hardswish has no integer form", "1", "train with ReLU6"),
-        (after(nn.LeakyReLU(0.1)), MAP, "leaky_relu has no integer form", "1", "train with ReLU"),
-        (after(nn.PReLU()), MAP, "prelu has no integer form", "1", "train with ReLU"),
-        (after(nn.Tanh()), MAP, "tanh has no integer form", "1", "train with ReLU6"),
         (after(nn.Softmax(1)), MAP, "softmax has no integer form", "1", "the largest value stays"),
         (after(nn.GroupNorm(2, 4)), MAP, "group_norm has no integer form", "1", "BatchNorm"),
         (after(nn.LayerNorm(8)), MAP, "layer_norm has no integer form", "1", "BatchNorm"),
@@ -70,61 +51,53 @@ def without_gradients(m, x):
             "train with track_running_stats=True",
         ),
         (
-            after(nn.ConvTranspose2d(4, 4, 2, 2)),
+            after(nn.Upsample(size=12)),
             MAP,
-            "conv_transpose2d has no integer form",
+            "a resize by a fraction, from 8 x 8 to 12 x 12",
             "1",
-            ENLARGE,
+            "enlarge by an integer",
         ),
         (
-            after(nn.Upsample(scale_factor=2)),
+            after(nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)),
             MAP,
-            "upsample_nearest2d has no integer form",
+            "linear interpolation with align_corners",
             "1",
-            ENLARGE,
+            "train with align_corners=False",
         ),
         (
-            nn.Sequential(conv(3, 4), nn.PixelShuffle(2)),
+            after(nn.Upsample(scale_factor=2, mode="bicubic")),
             MAP,
-            "pixel_shuffle has no integer form",
+            "upsample_bicubic2d has no integer form",
             "1",
-            ENLARGE,
-        ),
-        (after(nn.ChannelShuffle(2)), MAP, "channel_shuffle has no integer form", "1", "1 x 1"),
-        (
-            Net(squeeze_excite, conv=conv(3, 4), fc=conv(4, 4, 1)),
-            MAP,
-            "a product of two values of the network",
-            "the module itself (parts.py:",
-            "sums and concatenations are supported",
+            "bilinear",
         ),
         (
-            Net(lambda m, x: sum(m.conv(x).chunk(2, 1)), conv=conv(3, 4)),
-            MAP,
-            "chunk has no integer form",
-            "the module itself (parts.py:",
-            PARTS,
-        ),
-        (
-            Net(lambda m, x: torch.add(*m.conv(x).split(2, 1)), conv=conv(3, 4)),
-            MAP,
-            "split has no integer form",
-            "the module itself (parts.py:",
-            PARTS,
-        ),
-        (
-            Net(lambda m, x: m.conv(x)[:, :, 2:6], conv=conv(3, 4)),
-            MAP,
-            "a slice of a value",
-            "the module itself (parts.py:",
-            PARTS,
-        ),
-        (
-            Net(shuffle, conv=conv(3, 4), last=conv(4, 2)),
+            Net(lambda m, x: m.conv(x).transpose(2, 3) + 0 * x[:, :1], conv=conv(3, 4)),
             MAP,
             "a map whose dimensions are in another order",
-            "last (parts.py:",
+            "the module itself (parts.py:",
             "keep (N, C, H, W)",
+        ),
+        (
+            Net(lambda m, x: m.conv(x)[:3], conv=conv(3, 4)),
+            MAP,
+            "a change of shape that mixes images",
+            "the module itself (parts.py:",
+            "keep the batch in front",
+        ),
+        (
+            Net(lambda m, x: m.a(x) / m.b(x), a=conv(3, 4), b=conv(3, 4)),
+            MAP,
+            "a division by a value of the network",
+            "the module itself (parts.py:",
+            "divide by constants only",
+        ),
+        (
+            Net(lambda m, x: torch.maximum(m.a(x), m.b(x)), a=conv(3, 4), b=conv(3, 4)),
+            MAP,
+            "the maximum of two values",
+            "the module itself (parts.py:",
+            "use their sum",
         ),
         (
             Net(attention, conv=conv(3, 4)),
@@ -134,32 +107,11 @@ def without_gradients(m, x):
             "use convolutions in its place",
         ),
         (
-            nn.Sequential(conv(3, 4, padding_mode="reflect")),
+            nn.Sequential(conv(3, 4, padding_mode="circular")),
             MAP,
-            "padding of mode reflect",
+            "padding of mode circular",
             "0",
-            "pad with zeros, or not at all",
-        ),
-        (
-            after(nn.AvgPool2d(3, 1, 1, count_include_pad=False)),
-            MAP,
-            "average pooling with padding that is not counted",
-            "1",
-            "train with count_include_pad=True",
-        ),
-        (
-            after(nn.AvgPool2d(3, 2, ceil_mode=True)),
-            MAP,
-            "average pooling with ceil_mode, whose last windows are smaller",
-            "1",
-            "train with ceil_mode=False",
-        ),
-        (
-            after(nn.AdaptiveAvgPool2d(3)),
-            MAP,
-            "adaptive pooling of 8 x 8 to 3 x 3, with windows of different sizes",
-            "1",
-            "pool to a size that divides the map, such as 1",
+            "pad with zeros, reflect or replicate",
         ),
         (
             after(nn.MaxPool2d(3, 1, dilation=2)),
@@ -232,11 +184,11 @@ def without_gradients(m, x):
             "leave the type of numbers to the quantized network",
         ),
         (
-            Net(lambda m, x: m.conv(x) + torch.ones(8), conv=conv(3, 4)),
+            Net(lambda m, x: m.conv(x) + torch.ones(7, 4, 1, 1), conv=conv(3, 4)),
             MAP,
-            "a constant of shape (8,) with a value of shape (4, 8, 8)",
+            "a constant of shape (7, 4, 1, 1) with a value of shape (4, 8, 8)",
             "the module itself (parts.py:",
-            "use one number for all, or one for each channel",
+            "use one number for all, one for each channel",
         ),
         (
             Net(lambda m, x: (m.conv(x), 3 * torch.ones(2)), conv=conv(3, 4)),
@@ -272,27 +224,27 @@ def test_refused(module, shape, reason, place, remedy):
 
 
 def test_each_kind_once_with_a_count_and_a_few_places():
-    blocks = [nn.Sequential(conv_bn(4, 4, act=nn.SiLU), nn.Sigmoid()) for _ in range(6)]
-    error = refusal(nn.Sequential(conv(3, 4), *blocks, nn.Upsample(scale_factor=2)), MAP)
-    assert str(error).splitlines() == [
-        "Sequential cannot be converted, for 3 reasons:",
-        "  silu has no integer form, 6 times, at 1.0.2, 2.0.2, 3.0.2 and 3 more places; train with "
-        "ReLU in its place",
-        "  sigmoid has no integer form, 6 times, at 1.1, 2.1, 3.1 and 3 more places; train with "
-        "ReLU6 in its place",
-        f"  upsample_nearest2d has no integer form, at 7; {ENLARGE}",
-    ]
-    assert len(error.refusals) == 13
-    assert {refusal.operation for refusal in error.refusals} == {
-        "silu",
-        "sigmoid",
-        "upsample_nearest2d",
-    }
+    blocks = [nn.Sequential(conv_bn(4, 4, act=None), nn.GroupNorm(2, 4)) for _ in range(6)]
+    softmax = [nn.Softmax(1) for _ in range(6)]
+    body = [layer for pair in zip(blocks, softmax, strict=True) for layer in pair]
+    error = refusal(nn.Sequential(conv(3, 4), *body, nn.LocalResponseNorm(2)), MAP)
+    found = str(error).splitlines()
+    assert found[0] == "Sequential cannot be converted, for 3 reasons:"
+    assert found[1].startswith(
+        "  group_norm has no integer form, 6 times, at 1.1, 3.1, 5.1 and 3 more places; train with "
+        "BatchNorm in its place"
+    )
+    assert found[2].startswith("  softmax has no integer form, 6 times, at 2, 4, 6 and 3 more")
+    assert ", at 13" in found[3]
+    assert len(found) == 4
 
 
 def test_many_kinds_stay_on_one_screen():
-    names = "SiLU GELU ELU Tanh Mish Softplus CELU SELU Hardswish Hardsigmoid LogSigmoid Softsign"
-    layers = [getattr(nn, name)() for name in names.split()]
+    layers = [nn.AdaptiveMaxPool2d(6), nn.MaxPool2d(3, 1, dilation=2), nn.GroupNorm(1, 4)]
+    layers += [nn.LayerNorm(4), nn.InstanceNorm2d(4), nn.Softmax(1), nn.Softmax2d(), nn.Softmin(1)]
+    layers += [nn.LocalResponseNorm(2), nn.CircularPad2d(1), nn.LogSoftmax(1)]
+    layers += [nn.Upsample(size=5), nn.UpsamplingBilinear2d(size=7), nn.LPPool2d(2, 2)]
+    layers += [nn.Upsample(size=9, mode="bicubic")]
     message = str(refusal(nn.Sequential(conv(3, 4), *layers, conv(4, 2)), MAP))
     lines = message.splitlines()
     assert len(lines) <= 20
@@ -301,9 +253,9 @@ def test_many_kinds_stay_on_one_screen():
 
 def test_what_follows_from_a_refusal_is_not_refused_as_well():
     error = refusal(
-        nn.Sequential(conv(3, 4), nn.PixelShuffle(2), nn.Flatten(), nn.Linear(256, 3)), MAP
+        nn.Sequential(conv(3, 4), nn.GroupNorm(2, 4), nn.Flatten(), nn.Linear(256, 3)), MAP
     )
-    assert [one.operation for one in error.refusals] == ["pixel_shuffle"]
+    assert [one.operation for one in error.refusals] == ["group_norm"]
 
 
 def test_two_inputs_of_which_one_is_not_used():

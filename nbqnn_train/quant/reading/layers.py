@@ -6,7 +6,7 @@ from torch import Tensor, fx
 from nbqnn_train.quant.reading.reader import Reader
 from nbqnn_train.quant.reading.refusals import Unsupported
 from nbqnn_train.quant.reading.rules import rule
-from nbqnn_train.quant.reading.values import Constant, Value
+from nbqnn_train.quant.reading.values import Constant, Value, canonical
 
 __all__ = []
 
@@ -84,6 +84,48 @@ def _convolution(
         padding=padding,
         dilation=dilation,
         groups=groups,
+    )
+
+
+@rule("conv_transpose2d", "conv_transpose1d")
+def _transposed_convolution(
+    reader: Reader,
+    node: fx.Node,
+    operand,
+    weight,
+    bias,
+    stride,
+    padding,
+    output_padding,
+    groups,
+    dilation,
+) -> Value:
+    value = reader.map(reader.value(operand))
+    tensors = {
+        "weight": _weights(reader, node, "the weight", weight),
+        "bias": _weights(reader, node, "the bias", bias),
+    }
+    flat = tensors["weight"].dim() == 3
+
+    def two(numbers, other: int) -> tuple[int, int]:
+        return (other, _pair(numbers)[0]) if flat else _pair(numbers)
+
+    inputs, outputs, *kernel = tensors["weight"].shape
+    kernel = (1, *kernel) if flat else tuple(kernel)
+    out = tuple(node.meta["val"].shape[1:])
+    return reader.emit(
+        node,
+        "conv_transpose",
+        (value.name,),
+        canonical(out),
+        base=out,
+        tensors=tensors,
+        weight_shape=(outputs * groups, inputs // groups, *kernel),
+        stride=two(stride, 1),
+        padding=two(padding, 0) * 2,
+        dilation=two(dilation, 1),
+        groups=groups,
+        output_padding=two(output_padding, 0),
     )
 
 

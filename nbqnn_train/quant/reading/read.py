@@ -3,7 +3,17 @@
 from torch import nn
 
 # The files of rules fill the reader's table when they are imported.
-from nbqnn_train.quant.reading import elementwise, layers, shapes, windows  # noqa: F401
+from nbqnn_train.quant.reading import (  # noqa: F401
+    arithmetic,
+    elementwise,
+    layers,
+    order,
+    padding,
+    pointwise,
+    resize,
+    shapes,
+    windows,
+)
 from nbqnn_train.quant.reading.operations import Reading
 from nbqnn_train.quant.reading.program import Example
 from nbqnn_train.quant.reading.reader import read_at

@@ -7,6 +7,7 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from nbqnn_train.quant.reading.aliases import Aliases, is_in_place
+from nbqnn_train.quant.reading.arranging import as_map, as_vector
 from nbqnn_train.quant.reading.nodes import computed, live_nodes, operator_name
 from nbqnn_train.quant.reading.operations import Operation, Output, Reading
 from nbqnn_train.quant.reading.program import BATCH, Example, Program, program_of, source_of
@@ -45,7 +46,10 @@ class Reader:
         self.aliases = Aliases()
         #: Operations that stand for what was refused; what follows from them is not reported.
         self.refused: set[str] = set()
-        self._flattened: dict[str, str] = {}
+        #: The node that is read.
+        self.node: fx.Node | None = None
+        #: What values became maps and vectors, so that each is made once.
+        self.made: dict[tuple, str] = {}
 
     def read(self) -> Reading:
         live = live_nodes(self.program.graph)
@@ -105,6 +109,7 @@ class Reader:
 
     def _visit(self, node: fx.Node) -> None:
         operands = [self.values.get(arg) for arg in node.all_input_nodes]
+        self.node = node
         if any(isinstance(operand, (Value, tuple)) for operand in operands):
             value = self._guarded(node, lambda: self._apply(node))
         else:
@@ -281,46 +286,11 @@ class Reader:
 
     def map(self, value: Value) -> Value:
         """The value as a map (C, H, W), or a series (C, L)."""
-        if not value.plain:
-            raise Unsupported(
-                "a map whose dimensions are in another order",
-                "keep (N, C, H, W); permute only what leaves the order of elements alone",
-                "shape",
-            )
-        if canonical(value.base) != self.shape(value):
-            raise Unsupported(
-                f"a change of shape from {_sized(self.shape(value))} to {_sized(value.base)}",
-                "only flattening a map and taking it back is supported",
-                "shape",
-            )
-        return value
+        return as_map(self, value)
 
     def vector(self, value: Value) -> Value:
         """The value as a vector (F,), flattened where it is a map."""
-        features = value.size
-        if not value.plain or max(value.base, default=1) != features:
-            raise Unsupported(
-                f"a linear layer on the last of the dimensions {_sized(value.shape)}",
-                "flatten to (N, F), or use a convolution of 1 x 1",
-                "shape",
-            )
-        if len(self.shape(value)) == 1:
-            return value
-        name = self._flattened.get(value.name)
-        if name is None:
-            source = self.operations[value.name]
-            name = self._unique(value.flat)
-            self.operations[name] = Operation(
-                "flatten",
-                name,
-                [value.name],
-                source.path,
-                source.source,
-                "flatten",
-                shape=(features,),
-            )
-            self._flattened[value.name] = name
-        return Value(name, value.base, flat=value.flat)
+        return as_vector(self, value)
 
     def emit(
         self,
@@ -336,7 +306,7 @@ class Reader:
     ) -> Value:
         """Adds an operation; ``shape`` is how its value is held, ``base`` how the module sees it;
         ``plain`` says that the node's elements are in the value's order."""
-        name = self._unique(self.base_name(node))
+        name = self.unique(self.base_name(node))
         self.operations[name] = Operation(
             kind,
             name,
@@ -376,13 +346,9 @@ class Reader:
         name = "".join(c if c.isalnum() else "_" for c in path)
         return f"_{name}" if name[0].isdigit() else name
 
-    def _unique(self, base: str) -> str:
+    def unique(self, base: str) -> str:
         name, number = base, 0
         while name in self.operations:
             number += 1
             name = f"{base}_{number}"
         return name
-
-
-def _sized(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape))

@@ -22,19 +22,11 @@ __all__ = []
     "_unsafe_view",
     "view_as",
     "reshape_as",
-    "expand",
-    "select",
 )
 def _view(reader: Reader, node: fx.Node, operand, **_) -> Value:
     value = reader.value(operand)
     after = node.meta["val"]
     if after.shape[:1] != (BATCH,) or after[0].numel() != value.size:
-        name = node.target.overloadpacket.__name__
-        if name in ("select", "expand"):
-            raise Unsupported(
-                f"{name} of a part of a value" if name == "select" else "a value that is repeated",
-                "compute the parts with layers of their own, or return the whole",
-            )
         raise Unsupported(
             "a change of shape that mixes images",
             "flatten with x.flatten(1): the batch stays in front",

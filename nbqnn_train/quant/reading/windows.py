@@ -1,10 +1,9 @@
-"""How pooling and padding are read."""
+"""How pooling is read."""
 
 import math
 
 from torch import fx
 
-from nbqnn_train.quant.reading.program import BATCH
 from nbqnn_train.quant.reading.reader import Reader
 from nbqnn_train.quant.reading.refusals import Unsupported
 from nbqnn_train.quant.reading.rules import rule
@@ -77,16 +76,20 @@ def _avg_pool(
     value = reader.map(reader.value(operand))
     kernel, stride, padding = _window(node, len(value.base) == 2, kernel_size, stride, padding)
     size = reader.shape(value)[1:]
-    if divisor_override not in (None, math.prod(kernel)):
-        raise Unsupported("average pooling with a divisor of its own", "divide by the window")
-    if padding != (0, 0) and not count_include_pad:
-        raise Unsupported(
-            "average pooling with padding that is not counted", "train with count_include_pad=True"
-        )
-    if ceil_mode and any(map(_grows, size, kernel, stride, padding)):
-        raise Unsupported(
-            "average pooling with ceil_mode, whose last windows are smaller",
-            "train with ceil_mode=False, or maps that the windows fill",
+    grows = ceil_mode and any(map(_grows, size, kernel, stride, padding))
+    own = divisor_override not in (None, math.prod(kernel))
+    if grows or own or (any(padding) and not count_include_pad):
+        return _emit(
+            reader,
+            node,
+            "region_average",
+            value,
+            kernel=kernel,
+            stride=stride,
+            padding=padding,
+            ceil=bool(ceil_mode),
+            count_pad=bool(count_include_pad),
+            divisor=divisor_override,
         )
     return _emit(reader, node, "avg_pool", value, kernel=kernel, stride=stride, padding=padding * 2)
 
@@ -106,12 +109,7 @@ def _adaptive(reader: Reader, node: fx.Node, operand, kind: str, output_size) ->
     size = _two(output_size, len(value.base) == 2, 1)
     before = reader.shape(value)[1:]
     if any(b % s for b, s in zip(before, size, strict=True)):
-        raise Unsupported(
-            f"adaptive pooling of {before[0]} x {before[1]} to {size[0]} x {size[1]}, with windows "
-            "of different sizes",
-            "pool to a size that divides the map, such as 1",
-            "shape",
-        )
+        kind = {"avg_pool": "region_average", "max_pool": "region_max"}[kind]
     return _emit(reader, node, kind, value, size=size)
 
 
@@ -162,63 +160,3 @@ def _positions(base: tuple[int, ...], shape: tuple[int, ...]) -> dict[int, tuple
     if len(base) == 2 and base == (shape[0], shape[1] * shape[2]):
         return {2: (1, 2)}
     return None
-
-
-@rule("pad", "constant_pad_nd")
-def _pad(reader: Reader, node: fx.Node, operand, pad, mode="constant", value=None) -> Value:
-    fill = 0.0 if value is None else float(value)
-    value = reader.value(operand)
-    if not any(pad):
-        return value
-    if mode != "constant" or fill not in (0, -math.inf):
-        shown = mode if mode != "constant" else f"constant {fill:g}"
-        raise Unsupported(f"padding of mode {shown}", "pad with zeros, or not at all")
-    value = reader.map(value)
-    flat = len(value.base) == 2
-    pad = [*pad, *(0,) * (8 - len(pad))]
-    if any(p < 0 for p in pad):
-        raise Unsupported("cropping (padding below 0)", "let the layers before give the right size")
-    if flat:
-        (left, right), (front, back), (top, bottom) = pad[:2], pad[2:4], (0, 0)
-        rest = pad[4:]
-    else:
-        (left, right), (top, bottom), (front, back), rest = pad[:2], pad[2:4], pad[4:6], pad[6:]
-    if any(rest):
-        raise Unsupported("padding of the batch", "pad maps only")
-    return _emit(
-        reader,
-        node,
-        "select",
-        value,
-        stride=(1, 1),
-        padding=(top, left, bottom, right),
-        channels=(front, back),
-        fill=fill,
-    )
-
-
-@rule("slice")
-def _slice(reader: Reader, node: fx.Node, operand, dim, start, end, step) -> Value:
-    value = reader.value(operand)
-    before, after = value.shape, tuple(node.meta["val"].shape[1:])
-    if step == 1 and before == after and node.meta["val"].shape[0] == BATCH:
-        return value
-    axis = dim % (len(before) + 1)
-    whole = start in (None, 0) and (end is None or end >= before[axis - 1])
-    spatial = axis == len(before) or (len(before) == 3 and axis == 2)
-    if axis == 0 or not whole or not spatial or len(before) == 1:
-        raise Unsupported(
-            "a slice of a value", "compute the parts with layers of their own, or return the whole"
-        )
-    value = reader.map(value)
-    stride = (1, step) if axis == len(before) else (step, 1)
-    return _emit(
-        reader,
-        node,
-        "select",
-        value,
-        stride=stride,
-        padding=(0, 0, 0, 0),
-        channels=(0, 0),
-        fill=0.0,
-    )

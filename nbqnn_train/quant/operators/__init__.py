@@ -1,0 +1,1 @@
+"""Operations of a quantized network without weights, each whole in one file."""

@@ -1,0 +1,74 @@
+"""Linear interpolation between the centres of positions."""
+
+import torch
+from torch import Tensor
+
+from nbqnn_train.graph.limits import ACC_BITS
+from nbqnn_train.graph.operators import Bilinear2d
+from nbqnn_train.graph.operators.resize import bilinear_taps
+from nbqnn_train.quant.activations import ActivationQuantizer
+from nbqnn_train.quant.fold import MULTIPLIER_LOG2_SHIFT_MODE
+from nbqnn_train.quant.formats import Format
+from nbqnn_train.quant.operators.operator import Operator
+from nbqnn_train.quant.ops import rescale
+
+__all__ = ["BilinearOp"]
+
+
+def _weights(size: int, factor: int, like: Tensor) -> Tensor:
+    """(size * factor, size): how much of each position an output takes; dyadic, 1 in all."""
+    positions, counts = (torch.from_numpy(array) for array in bilinear_taps(size, factor))
+    matrix = torch.zeros(size * factor, size, dtype=like.dtype, device=like.device)
+    matrix.scatter_add_(1, positions.to(like.device), counts.to(like))
+    return matrix / (2 * factor if factor > 1 else 1)
+
+
+class BilinearOp(Operator):
+    """A map enlarged by ``factor`` (vertical, horizontal), each 1, 2, 4 or 8."""
+
+    def __init__(self, factor: tuple[int, int], out: ActivationQuantizer):
+        super().__init__()
+        self.factor = factor
+        self.out = out
+
+    def _between(self, value: Tensor) -> Tensor:
+        rows, columns = (
+            _weights(size, factor, value)
+            for size, factor in zip(value.shape[2:], self.factor, strict=True)
+        )
+        return rows @ value @ columns.mT
+
+    @property
+    def _shift(self) -> int:
+        """log2 of the sum of the counts of positions."""
+        return sum(factor.bit_length() for factor in self.factor if factor > 1)
+
+    def forward(self, values, sources, record=None) -> Tensor:
+        acc = self._between(values[0])
+        if self.out.mode.calibrating or self.training:
+            return self.out(acc)
+        if record is not None:
+            record("", acc)
+        (source,) = sources
+        return rescale(
+            acc, source.exponent - self._shift, source.magnitude << self._shift, self.out
+        )
+
+    def real(self, value: Tensor) -> Tensor:
+        return self.out.clamp(self._between(value))
+
+    def finest_exponent(self, sources: list[Format]) -> int:
+        return sources[0].exponent - self._shift - MULTIPLIER_LOG2_SHIFT_MODE
+
+    def export(self, exporter, step) -> str:
+        exporter.put(
+            Bilinear2d(
+                name=step.name,
+                input=exporter.source(step),
+                factor=self.factor,
+                acc_bits=ACC_BITS[1],
+            )
+        )
+        exponent = exporter.formats[step.inputs[0]].exponent - self._shift
+        channels = exporter.channels(step.name)
+        return exporter.rescale(step.name + ".out", step.name, exponent, self.out, channels)

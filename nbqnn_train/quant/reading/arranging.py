@@ -1,0 +1,252 @@
+"""Values in the shapes that operations take: maps and vectors, in the order of their elements."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from nbqnn_train.quant.reading.operations import Operation
+from nbqnn_train.quant.reading.refusals import Unsupported
+from nbqnn_train.quant.reading.values import Value, canonical
+
+if TYPE_CHECKING:
+    from nbqnn_train.quant.reading.reader import Reader
+
+__all__ = ["as_map", "as_vector", "gathered", "indices", "repeated", "sized"]
+
+
+def as_map(reader: "Reader", value: Value) -> Value:
+    """The value as a map (C, H, W), or a series (C, L)."""
+    if not value.plain:
+        if len(value.shape) not in (2, 3):
+            raise _other_order()
+        value = gathered(reader, value, indices(value))
+    held = reader.shape(value)
+    if canonical(value.base) == held:
+        return value
+    if len(value.base) not in (2, 3):
+        raise Unsupported(
+            f"a change of shape from {sized(held)} to {sized(value.base)}",
+            "only maps, series and vectors are supported",
+            "shape",
+        )
+    vector = value
+    if len(held) == 3:
+        vector = as_vector(reader, Value(value.name, (value.size,), flat=value.flat))
+    shape = canonical(value.base)
+    name = _once(reader, vector, "unflatten", shape, lambda: {"shape": shape})
+    return Value(name, value.base, flat=value.flat)
+
+
+def as_vector(reader: "Reader", value: Value) -> Value:
+    """The value as a vector (F,), flattened where it is a map."""
+    features = value.size
+    if not value.plain and len(value.shape) == 1:
+        value = gathered(reader, value, indices(value))
+    if not value.plain or max(value.base, default=1) != features:
+        raise Unsupported(
+            f"a linear layer on the last of the dimensions {sized(value.shape)}",
+            "flatten to (N, F), or use a convolution of 1 x 1",
+            "shape",
+        )
+    if len(reader.shape(value)) == 1:
+        return value
+    name = _once(reader, value, "flatten", (features,), dict, base=value.flat)
+    return Value(name, value.base, flat=value.flat)
+
+
+def _once(
+    reader: "Reader", value: Value, kind: str, shape: tuple[int, ...], settings, base: str = ""
+) -> str:
+    """The name of an operation on ``value`` that is emitted the first time."""
+    key = (value.name, kind, shape)
+    if key not in reader.made:
+        source = reader.operations[value.name]
+        name = reader.unique(base or f"{value.name}_{kind}")
+        reader.operations[name] = Operation(
+            kind,
+            name,
+            [value.name],
+            source.path,
+            source.source,
+            kind,
+            shape=shape,
+            settings=settings(),
+        )
+        reader.made[key] = name
+    return reader.made[key]
+
+
+def repeated(reader: "Reader", value: Value, shape: tuple[int, ...]) -> Value:
+    """The value repeated along dimensions of size 1, to ``shape`` (without the batch)."""
+    own = (1,) * (len(shape) - len(value.shape)) + value.shape
+    if not value.plain or len(shape) not in (2, 3):
+        raise Unsupported(
+            "a value that is repeated", "repeat maps along channels or positions", "shape"
+        )
+    value = as_map(reader, Value(value.name, own, flat=value.flat))
+    channels, *sizes = canonical(own)
+    wanted = canonical(shape)
+    name = value.name
+    if channels != wanted[0]:
+        held = (wanted[0], *sizes)
+        step = reader.emit(
+            reader.node, "channels", (name,), held, plain=False, index=(0,) * wanted[0]
+        )
+        name = step.name
+    factor = tuple(1 if a == b else b for a, b in zip(sizes, wanted[1:], strict=True))
+    if factor != (1, 1):
+        name = reader.emit(
+            reader.node, "upsample", (name,), wanted, plain=False, factor=factor
+        ).name
+    return Value(name, shape, flat=value.flat)
+
+
+def indices(value: Value) -> Tensor:
+    """For each element of the value, in its shape, its place in the operation's order."""
+    places = torch.arange(value.size).reshape(value.base)
+    for kind, argument in value.arrangement():
+        places = places.reshape(argument) if kind == "view" else places.permute(argument)
+    return places
+
+
+def gathered(reader: "Reader", value: Value, places: Tensor) -> Value:
+    """The elements ``places`` of the value's operation, in the shape of ``places``.
+
+    Channels in any order, parts of maps, mirror images, and blocks of pixels that become channels
+    or the other way round; refused are others.
+    """
+    shape = tuple(places.shape)
+    held = reader.shape(value)
+    if torch.equal(places.flatten(), torch.arange(value.size)):
+        return Value(value.name, shape, flat=value.flat)
+    if len(held) == 1:
+        steps = [("channels", {"index": tuple(places.flatten().tolist())}, (places.numel(),))]
+    else:
+        steps = _steps(places, held)
+    if not steps:
+        raise _other_order()
+    name = value.name
+    for kind, settings, after in steps:
+        name = reader.emit(reader.node, kind, (name,), after, plain=False, **settings).name
+    return Value(name, shape, flat=value.flat)
+
+
+def _other_order() -> Unsupported:
+    return Unsupported(
+        "a map whose dimensions are in another order",
+        "keep (N, C, H, W); permute only what leaves the order of elements alone",
+        "shape",
+    )
+
+
+def _steps(places: Tensor, held: tuple[int, int, int]) -> list[tuple] | None:
+    """Kinds, settings and shapes of operations that give a map of ``held`` in another order; None
+    where there are none."""
+    area = held[1] * held[2]
+    if places.numel() % area == 0:
+        rows = places.reshape(-1, area)
+        chosen = rows[:, 0].div(area, rounding_mode="floor")
+        if torch.equal(rows, chosen[:, None] * area + torch.arange(area)):
+            return [_channels(chosen, held)]
+    if places.dim() not in (2, 3):
+        return None
+    places = places.reshape(canonical(tuple(places.shape)))
+    for find in (_parts, _to_space, _to_depth):
+        steps = find(places, held)
+        if steps is not None:
+            return steps
+    return None
+
+
+def _channels(chosen: Tensor, held: tuple[int, int, int]) -> tuple:
+    return "channels", {"index": tuple(chosen.tolist())}, (len(chosen), *held[1:])
+
+
+def _parts(places: Tensor, held: tuple[int, int, int]) -> list[tuple] | None:
+    """Some channels, some rows and some columns of each, evenly apart, in either direction."""
+    channels, height, width = held
+    area = height * width
+    chosen = places[:, 0, 0].div(area, rounding_mode="floor")
+    inside = places[0] - chosen[0] * area
+    rows, columns = inside[:, 0].div(width, rounding_mode="floor"), inside[0] % width
+    expected = chosen[:, None, None] * area + rows[:, None] * width + columns
+    axes = [_evenly(rows), _evenly(columns)]
+    if not torch.equal(places, expected) or None in axes:
+        return None
+    steps = []
+    if not torch.equal(chosen, torch.arange(channels)):
+        steps.append(_channels(chosen, held))
+        held = steps[-1][2]
+    turned = [step < 0 for _, step in axes]
+    if any(turned):
+        settings = {"vertical": turned[0], "horizontal": turned[1]}
+        steps.append(("flip", settings, held))
+    starts = [
+        size - 1 - start if step < 0 else start
+        for (start, step), size in zip(axes, held[1:], strict=True)
+    ]
+    strides = tuple(abs(step) for _, step in axes)
+    size = tuple(places.shape[1:])
+    if size == held[1:] and strides == (1, 1):
+        return steps
+    whole = all(
+        -(-old // stride) == new for old, stride, new in zip(held[1:], strides, size, strict=True)
+    )
+    if whole and not any(starts):
+        settings = {"stride": strides, "padding": (0, 0, 0, 0), "channels": (0, 0), "fill": 0.0}
+        steps.append(("select", settings, (len(chosen), *size)))
+    else:
+        settings = {"start": tuple(starts), "stride": strides, "size": size}
+        steps.append(("slice", settings, (len(chosen), *size)))
+    return steps
+
+
+def _evenly(numbers: Tensor) -> tuple[int, int] | None:
+    """First and step of numbers that are evenly apart, else None."""
+    first = int(numbers[0])
+    if len(numbers) == 1:
+        return first, 1
+    step = int(numbers[1]) - first
+    even = torch.equal(numbers, first + step * torch.arange(len(numbers)))
+    return (first, step) if even and step else None
+
+
+def _to_space(places: Tensor, held: tuple[int, int, int]) -> list[tuple] | None:
+    """Channels become blocks of pixels, after channels have changed their order."""
+    channels, height, width = held
+    block = places.shape[1] // height
+    if block < 2 or places.shape[1:] != (height * block, width * block):
+        return None
+    # In the order in which DepthToSpace2d takes them: c, row and column within the block.
+    first = places[:, :block, :block].reshape(-1).div(height * width, rounding_mode="floor")
+    space = torch.arange(channels * height * width).reshape(held)[first]
+    if not torch.equal(places, torch.pixel_shuffle(space[None], block)[0]):
+        return None
+    steps = [] if torch.equal(first, torch.arange(channels)) else [_channels(first, held)]
+    return [*steps, ("depth_to_space", {"block": block}, tuple(places.shape))]
+
+
+def _to_depth(places: Tensor, held: tuple[int, int, int]) -> list[tuple] | None:
+    """Blocks of pixels become channels, which then may change their order."""
+    channels, height, width = held
+    block = height // places.shape[1]
+    if block < 2 or (places.shape[1] * block, places.shape[2] * block) != (height, width):
+        return None
+    depth = torch.pixel_unshuffle(torch.arange(channels * height * width).reshape(1, *held), block)[
+        0
+    ]
+    order = {int(first): number for number, first in enumerate(depth[:, 0, 0])}
+    chosen = [order.get(int(first)) for first in places[:, 0, 0]]
+    if None in chosen or not torch.equal(places, depth[torch.tensor(chosen)]):
+        return None
+    shape = tuple(depth.shape)
+    steps = [("space_to_depth", {"block": block}, shape)]
+    if chosen != list(range(len(depth))):
+        steps.append(_channels(torch.tensor(chosen), shape))
+    return steps
+
+
+def sized(shape: tuple[int, ...]) -> str:
+    """As it is shown, such as "3 x 8 x 8"."""
+    return " x ".join(map(str, shape))

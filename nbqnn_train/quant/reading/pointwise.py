@@ -1,0 +1,177 @@
+"""How functions of one element are read: each, and whatever is made of them, is one table."""
+
+import torch
+from torch import fx
+
+from nbqnn_train.quant.pointwise import ELEMENT, called, substituted
+from nbqnn_train.quant.reading.reader import Reader
+from nbqnn_train.quant.reading.refusals import Unsupported
+from nbqnn_train.quant.reading.rules import rule
+from nbqnn_train.quant.reading.values import Constant, Value
+
+__all__ = ["as_one_table", "scaled_table", "table"]
+
+aten = torch.ops.aten
+
+#: Functions of one element by the names of their operators; further arguments are numbers.
+_NAMES = """
+    abs absolute atan celu cos elu erf exp exp2 expm1 gelu hardshrink hardsigmoid hardswish
+    log log10 log1p log2 log_sigmoid logit mish reciprocal rsqrt selu sign silu sin softplus
+    softshrink sqrt square tan tanh
+"""
+#: Those of them that have a form that changes its operand.
+_IN_PLACE = """
+    abs_ celu_ elu_ exp_ hardsigmoid_ hardswish_ log_ mish_ reciprocal_ rsqrt_ selu_ silu_ sqrt_
+    square_ tanh_ gelu_
+"""
+
+
+def _is_table(reader: Reader, value: Value) -> bool:
+    return reader.operations[value.name].kind == "table"
+
+
+def table(reader: Reader, node: fx.Node, value: Value, expression, weight=None) -> Value:
+    """``expression`` of each element; of a table it is one table with it."""
+    before = reader.operations[value.name]
+    if weight is None and before.kind == "table" and not before.tensors:
+        expression = substituted(expression, before.settings["expression"])
+        value = value.named(before.inputs[0])
+    tensors = {} if weight is None else {"weight": weight}
+    shape = reader.shape(value)
+    out = reader.emit(
+        node,
+        "table",
+        (value.name,),
+        shape,
+        tensors=tensors,
+        plain=value.plain,
+        expression=expression,
+    )
+    return value.named(out.name)
+
+
+def _out_of_place(node: fx.Node):
+    """The operator of ``node`` as one that leaves its operand alone."""
+    packet = node.target.overloadpacket
+    name = packet.__name__
+    return getattr(aten, name.rstrip("_")) if name.endswith("_") else packet
+
+
+@rule(*_NAMES.split(), *(n for n in _IN_PLACE.split() if hasattr(aten, n)))
+def _function(reader: Reader, node: fx.Node, operand, **_) -> Value:
+    expression = called(_out_of_place(node), (ELEMENT, *node.args[1:]), dict(node.kwargs))
+    return table(reader, node, reader.value(operand), expression)
+
+
+@rule("pow")
+def _power(reader: Reader, node: fx.Node, operand, exponent) -> Value:
+    if not reader.is_value(operand) or isinstance(exponent, fx.Node):
+        raise Unsupported("a power whose exponent is computed", "raise to a number")
+    return _function(reader, node, operand)
+
+
+@rule("rrelu")
+def _random_slope(reader: Reader, node: fx.Node, operand, lower, upper, **_) -> Value:
+    expression = called(aten.leaky_relu, (ELEMENT, (lower + upper) / 2), {})
+    return table(reader, node, reader.value(operand), expression)
+
+
+@rule("prelu")
+def _learned_slope(reader: Reader, node: fx.Node, operand, weight) -> Value:
+    value, slope = reader.value(operand), reader.constant(weight)
+    if slope.tensor.numel() == 1:
+        reader.rounded = reader.rounded or not slope.path
+        expression = called(aten.prelu, (ELEMENT, "weight"), {})
+        return table(reader, node, value, expression, slope.tensor)
+    # max(x, 0) + slope * min(x, 0), the slope by channel.
+    value = reader.map(value) if len(reader.shape(value)) == 3 else reader.vector(value)
+    shape = reader.shape(value)
+    above, below = (
+        reader.emit(node, "relu", (value.name,), shape, plain=False, limits=limits)
+        for limits in ((0.0, float("inf")), (float("-inf"), 0.0))
+    )
+    tensors = {"scale": slope.tensor, "offset": None}
+    sloped = reader.emit(node, "affine", (below.name,), shape, plain=False, tensors=tensors)
+    out = reader.emit(node, "add", (above.name, sloped.name), shape, plain=value.plain)
+    return value.named(out.name)
+
+
+# Functions that are written as sums and products of others.
+
+
+def as_one_table(reader: Reader, node: fx.Node, combine, a, b, *, product: bool) -> Value | None:
+    """A function of two operands as one table where both are functions of one value; None where
+    they are not, or where a sum has no table in it.
+
+    combine : gives its expression from those of the operands.
+    """
+    if not (reader.is_value(a) and reader.is_value(b)):
+        return None
+    left, right = reader.value(a), reader.value(b)
+    if left.shape != right.shape or left.arrangement() != right.arrangement():
+        return None
+    mine, others = _ways(reader, left), dict(_ways(reader, right))
+    for name, first in mine:
+        if name not in others:
+            continue
+        second = others[name]
+        if not product and not (_is_table(reader, left) or _is_table(reader, right)):
+            return None
+        return table(reader, node, left.named(name), combine(first, second))
+    return None
+
+
+def _ways(reader: Reader, value: Value) -> list[tuple[str, object]]:
+    """The operations that the value is a function of, the nearest first, and that function."""
+    name, expression = value.name, ELEMENT
+    found = [(name, expression)]
+    while True:
+        operation = reader.operations[name]
+        step = _step(operation)
+        if step is None:
+            return found
+        name = operation.inputs[0]
+        expression = substituted(expression, step)
+        found.append((name, expression))
+
+
+def _step(operation):
+    """The function of one element that an operation is; None where it is something else."""
+    if operation.kind == "table" and not operation.tensors:
+        return operation.settings["expression"]
+    if operation.kind == "relu":
+        low, high = operation.settings["limits"]
+        return called(aten.clamp, (ELEMENT, low, high), {})
+    if operation.kind == "affine":
+        scale, offset = _number(operation, "scale", 1.0), _number(operation, "offset", 0.0)
+        if scale is not None and offset is not None:
+            return called(_affine, (ELEMENT, scale, offset), {})
+    return None
+
+
+def _affine(value, scale, offset):
+    return value * scale + offset
+
+
+def _number(operation, role: str, nothing: float) -> float | None:
+    """A constant of an operation if it is one for all channels and does not learn; else None."""
+    tensor = operation.tensors[role]
+    if tensor is None:
+        return nothing
+    if isinstance(tensor, torch.nn.Parameter) or tensor.numel() != 1:
+        return None
+    return float(tensor)
+
+
+def scaled_table(
+    reader: Reader, node: fx.Node, value: Value, scale: Constant | None, offset: Constant | None
+) -> Value | None:
+    """``scale * f(x) + offset`` as one table; None where it cannot be."""
+    if not _is_table(reader, value) or reader.operations[value.name].tensors:
+        return None
+    numbers = []
+    for constant, nothing in ((scale, 1.0), (offset, 0.0)):
+        if constant is not None and (constant.learned or constant.tensor.numel() != 1):
+            return None
+        numbers.append(nothing if constant is None else float(constant.tensor))
+    return table(reader, node, value, called(_affine, (ELEMENT, *numbers), {}))
