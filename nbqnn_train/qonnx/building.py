@@ -15,7 +15,7 @@ from nbqnn_train.graph.nodes import (
     MaxPool2d,
     Requantize,
 )
-from nbqnn_train.graph.operators import Pad2d
+from nbqnn_train.graph.operators import Pad2d, Table
 
 from .inputs import input_codes
 from .lines import Chain, Column, Line, Rounding
@@ -119,6 +119,8 @@ def _column(values: tuple, channels: int) -> tuple:
 def _requantized(
     reader: Reader, what: str, leaf: Leaf, form: Format, name: str, strict: bool
 ) -> str:
+    if leaf.chain.function is not None:
+        return _table(reader, what, leaf, form, name)
     while len(leaf.chain.roundings) > 1 or (leaf.chain.roundings and leaf.chain.line.scale != (1,)):
         leaf = _rounded_once(reader, what, leaf, name)
     source, chain = leaf.source, leaf.chain
@@ -156,6 +158,25 @@ def _requantized(
             exponent=form.exponent,
             low=low,
             high=high,
+        )
+    )
+
+
+def _table(reader: Reader, what: str, leaf: Leaf, form: Format, name: str) -> str:
+    """A table with the code of every code of the input."""
+    lines = [*(rounding.line for rounding in leaf.chain.roundings), leaf.chain.line]
+    if any(len(c) > 1 for line in lines for c in (line.scale, line.offset, *_ends(line))):
+        raise GraphError(f"{what}: must have one scale for all channels of a function")
+    kind = reader.types[leaf.source]
+    codes = [code_of(leaf.chain, 0, code) for code in range(kind.low, kind.high + 1)]
+    return reader.put(
+        Table(
+            name=reader.free(name),
+            input=leaf.source,
+            table=[min(max(code, form.low), form.high) for code in codes],
+            bits=form.bits,
+            signed=form.signed,
+            exponent=form.exponent,
         )
     )
 
@@ -223,6 +244,8 @@ def _leaves(value: Value) -> list[Leaf]:
 def _is_activation(reader: Reader, value: Value) -> bool:
     """Whether ``value`` is a scale and an offset of an activation, nothing more."""
     if not isinstance(value, Leaf) or value.real or value.chain.roundings:
+        return False
+    if value.chain.function is not None:
         return False
     return not value.chain.line.limited and not reader.types[value.source].is_accumulator
 
@@ -338,6 +361,8 @@ def code_range(
     """Smallest and largest code of ``value`` in steps of ``step``."""
     if step <= 0 or step.numerator.bit_length() > 400 or step.denominator.bit_length() > 400:
         raise GraphError(f"{what}: values have no common step that could be held")
+    if any(leaf.chain.function is not None for leaf in _leaves(value)):
+        raise GraphError(f"{what}: input must be the result of a Quant; it is that of a function")
     ends = []
     for leaf in _leaves(elementwise(what, value, "times", (1 / step,))):
         for channel in range(leaf.shape[0] if _per_channel(reader, leaf) else 1):

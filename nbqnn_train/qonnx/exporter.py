@@ -42,7 +42,8 @@ from nbqnn_train.graph.nodes import (
 from nbqnn_train.graph.validate import validate
 
 from .model import require_onnx
-from .writer import Tensor, Writer, write_model
+from .operator_export import OperatorWriter
+from .writer import Tensor, write_model
 
 __all__ = ["export_qonnx"]
 
@@ -73,7 +74,7 @@ def export_qonnx(
     write_model(Path(path), model.SerializeToString(deterministic=True))
 
 
-class _Exporter(Writer):
+class _Exporter(OperatorWriter):
     """What each node of a graph becomes."""
 
     def __init__(self, graph: Graph, batch: int | None, quantizers: bool):
@@ -130,7 +131,7 @@ class _Exporter(Writer):
         x = self.op("Floor", [x.name], Tensor(f"{name}#floor", True), code.shape)
         return self._activation(node, x, code.low, code.high, f"{name}#quantized")
 
-    def _digits(self, node: Node, x: Tensor, weight_sum: int) -> list[Tensor]:
+    def digits(self, node: Node, x: Tensor, weight_sum: int) -> list[Tensor]:
         """``x`` as a sum of tensors, each of so few steps that a weighted sum of it is exact."""
         code = self.types[node.inputs[0]]
         if self.bounds[node.name].magnitude <= 1 << 24:
@@ -155,7 +156,7 @@ class _Exporter(Writer):
             digits.append(digit)
         return [*digits, rest]
 
-    def _sum(self, node: Node, parts: list[Tensor]) -> Tensor:
+    def total(self, node: Node, parts: list[Tensor]) -> Tensor:
         """The tensor of ``node``: the sum of ``parts``, in float64 where there are several."""
         shape = self.types[node.name].shape
         if len(parts) == 1:
@@ -187,7 +188,7 @@ class _Exporter(Writer):
         self.infos[name] = helper.make_tensor_value_info(name, TensorProto.FLOAT, real.shape)
         return name
 
-    def _part(self, node: Node, parts: int, number: int) -> Tensor:
+    def part(self, node: Node, parts: int, number: int) -> Tensor:
         return Tensor(node.name if parts == 1 else f"{node.name}#part{number}")
 
     def _conv2d(self, node: Conv2d, x: Tensor) -> Tensor:
@@ -207,12 +208,12 @@ class _Exporter(Writer):
         return self._convolution(node, x, weight, node.kernel, weight_sum, channels, (1, 1))
 
     def _convolution(self, node, x, weight, kernel, weight_sum, groups, dilation) -> Tensor:
-        digits = self._digits(node, x, weight_sum)
+        digits = self.digits(node, x, weight_sum)
         parts = [
             self.op(
                 "Conv",
                 [digit.name, weight],
-                self._part(node, len(digits), number),
+                self.part(node, len(digits), number),
                 self.types[node.name].shape,
                 kernel_shape=list(kernel),
                 strides=list(node.stride),
@@ -222,17 +223,17 @@ class _Exporter(Writer):
             )
             for number, digit in enumerate(digits)
         ]
-        return self._sum(node, parts)
+        return self.total(node, parts)
 
     def _linear(self, node: Linear, x: Tensor) -> Tensor:
         weight = self._weight(node)
-        digits = self._digits(node, x, int(np.abs(node.weight).sum(axis=1).max()))
+        digits = self.digits(node, x, int(np.abs(node.weight).sum(axis=1).max()))
         shape = self.types[node.name].shape
         parts = [
-            self.op("MatMul", [digit.name, weight], self._part(node, len(digits), number), shape)
+            self.op("MatMul", [digit.name, weight], self.part(node, len(digits), number), shape)
             for number, digit in enumerate(digits)
         ]
-        return self._sum(node, parts)
+        return self.total(node, parts)
 
     def _maxpool2d(self, node: MaxPool2d, x: Tensor) -> Tensor:
         return self.op(

@@ -15,6 +15,7 @@ from nbqnn_train.graph.nodes import Clip, Graph
 from . import parts, pointwise, quantizers, shapes, spatial, sums, tails
 from .cleanup import clean
 from .files import read_proto
+from .functions import FUNCTIONS
 from .model import Operator
 from .reader import Options, Reader, Unknown
 from .refusals import Refusals
@@ -24,6 +25,7 @@ __all__ = ["ADVICE", "DOMAINS", "Imported", "import_model", "import_qonnx"]
 #: What each of ONNX's own operators becomes: a function of the reader and the operator that returns
 #: the value of its first output.
 _OWN = {
+    **FUNCTIONS,
     "Add": pointwise.add,
     "ArgMax": tails.tail,
     "AveragePool": spatial.average_pool,
@@ -59,7 +61,7 @@ _OWN = {
     "Reshape": shapes.reshape,
     "Resize": parts.resize,
     "Round": pointwise.rounding("ROUND"),
-    "Sigmoid": tails.tail,
+    "Sigmoid": tails.sigmoid,
     "Slice": parts.slice_,
     "Softmax": tails.tail,
     "Split": parts.split,
@@ -80,13 +82,6 @@ _QONNX = {
 #: Domain -> its operators.
 DOMAINS = {"": _OWN, "qonnx.custom_op.general": _QONNX}
 ADVICE = {
-    "Elu": "train with ReLU in its place",
-    "Gelu": "train with ReLU in its place",
-    "HardSigmoid": "train with ReLU or Clip in its place",
-    "HardSwish": "train with ReLU in its place",
-    "LeakyRelu": "train with ReLU in its place",
-    "PRelu": "train with ReLU in its place",
-    "Tanh": "train with ReLU or Clip in its place",
     "ConvTranspose": "use a Conv",
     "LRN": "train with batch norm in its place",
     "LayerNormalization": "train with batch norm in its place",

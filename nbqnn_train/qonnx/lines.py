@@ -95,6 +95,8 @@ class Chain:
 
     roundings: tuple[Rounding, ...] = ()
     line: Line = field(default_factory=Line)
+    #: Of the integers, before all else; only a quantizer may follow, which makes a table of it.
+    function: Callable[[int], Fraction] | None = None
 
     def times(self, factor: Column) -> "Chain":
         return replace(self, line=self.line.times(factor))
@@ -107,9 +109,11 @@ class Chain:
 
     def round(self, mode: str, integers: bool) -> "Chain":
         """Rounded; integers, which the source holds with ``integers``, stay what they are."""
-        if (self.roundings or integers) and mode != "BIPOLAR" and _whole(self.line):
+        whole = self.roundings or (integers and self.function is None)
+        if whole and mode != "BIPOLAR" and _whole(self.line):
             return self
-        return Chain(roundings=(*self.roundings, Rounding(self.line, mode)))
+        roundings = (*self.roundings, Rounding(self.line, mode))
+        return replace(self, roundings=roundings, line=Line())
 
     @property
     def first(self) -> Line:

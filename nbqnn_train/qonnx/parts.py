@@ -9,6 +9,7 @@ from nbqnn_train.graph.nodes import Node
 from nbqnn_train.graph.operators import Channels, Slice2d, Upsample2d
 
 from .building import settled
+from .functions import looked_up
 from .lines import Chain
 from .model import Operator
 from .reader import Reader
@@ -104,7 +105,9 @@ def split(reader: Reader, op: Operator) -> Value:
 
 
 def gather(reader: Reader, op: Operator) -> Value:
-    """Chosen channels, in any order."""
+    """Chosen channels, in any order; or entries of a constant vector, chosen by an activation."""
+    if isinstance(reader.value(op, 0), np.ndarray) and reader.constant(op, 0).ndim == 1:
+        return looked_up(reader, op)
     value = reader.varying(op)
     rank = len(reader.model_shape(op.inputs[0], value))
     axis = op.integer("axis", 0)

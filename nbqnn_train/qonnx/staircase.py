@@ -86,7 +86,7 @@ def _clipped(line: Line, channel: int, value: Fraction) -> Fraction:
 
 def code_of(chain: Chain, channel: int, value: int | Fraction) -> int:
     """The code that ``chain`` makes of ``value``."""
-    result = Fraction(value)
+    result = Fraction(value) if chain.function is None else chain.function(int(value))
     for rounding in chain.roundings:
         line = rounding.line
         result = _entry(line.scale, channel) * result + _entry(line.offset, channel)

@@ -14,12 +14,13 @@ from .building import (
     settled,
     with_inputs,
 )
+from .functions import sigmoid as function
 from .model import Operator
 from .reader import Reader
 from .values import Leaf, Tail, Value, elementwise
 from .weights import power_of_two
 
-__all__ = ["Output", "finished", "tail"]
+__all__ = ["Output", "finished", "sigmoid", "tail"]
 
 _SAYS = {
     "ArgMax": "the largest output is the class",
@@ -56,6 +57,12 @@ def tail(reader: Reader, op: Operator) -> Value:
     for name in op.outputs[1:]:
         reader.values[name] = result
     return result
+
+
+def sigmoid(reader: Reader, op: Operator) -> Value:
+    """A function within the network, left out at its end."""
+    within = any(op.outputs[0] in other.inputs for other in reader.model.operators)
+    return function(reader, op) if within else tail(reader, op)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from tests.graph.strategies import BASIC, Space, graphs
 _BATCH = 2
 #: Weights of more than 4 bits soon leave what float32 can sum.
 _SPACE = Space(kinds=BASIC, weight_bits=(2, 3, 4))
+_OPERATORS = Space(weight_bits=(2, 3))
 
 
 def _images(graph: Graph, seed: int) -> dict[str, np.ndarray]:
@@ -43,8 +44,8 @@ def _expected(graph: Graph, images: dict[str, np.ndarray]) -> dict[str, np.ndarr
     }
 
 
-@settings(max_examples=40)
-@given(graph=graphs(_SPACE), seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=60)
+@given(graph=graphs(_SPACE) | graphs(_OPERATORS), seed=st.integers(0, 2**32 - 1))
 def test_onnxruntime_computes_the_codes(graph, seed, tmp_path_factory):
     path = tmp_path_factory.mktemp("onnx") / "model.onnx"
     export_qonnx(graph, path, batch=_BATCH, quantizers=False)
@@ -77,8 +78,8 @@ def test_a_model_takes_any_number_of_images(images, tmp_path):
         assert not info.type.tensor_type.shape.dim[0].HasField("dim_value")
 
 
-@settings(max_examples=15)
-@given(graph=graphs(_SPACE), seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=20)
+@given(graph=graphs(_SPACE) | graphs(_OPERATORS), seed=st.integers(0, 2**32 - 1))
 @pytest.mark.filterwarnings("ignore")
 def test_qonnx_computes_the_codes(graph, seed, tmp_path_factory):
     from qonnx.core.modelwrapper import ModelWrapper

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from nbqnn_train.convert import QuantConfig
 from nbqnn_train.models.shortcut import PaddedShortcut
+from tests.train.random_operators import OPERATOR_KINDS, OperatorGrowth
 
 __all__ = ["Drawn", "networks", "random_images", "randomized"]
 
@@ -16,9 +17,10 @@ __all__ = ["Drawn", "networks", "random_images", "randomized"]
 _KINDS = (
     *3 * ("conv",),
     *("norm", "relu", "max", "average", "adaptive", "add", "concat", "shortcut"),
+    *OPERATOR_KINDS,
 )
 _LAYERS = (nn.Conv2d, nn.Linear)
-_VECTOR_KINDS = ("linear", "norm", "relu", "add", "concat")
+_VECTOR_KINDS = ("linear", "norm", "relu", "add", "concat", "table", "product", "channels")
 #: Larger maps are not concatenated any more: tests stay quick.
 _MOST_CHANNELS = 12
 
@@ -42,7 +44,7 @@ def randomized(module: nn.Module, seed: int) -> nn.Module:
     """Weights and batch norm as after a training, with negative and zero gammas."""
     generator = torch.Generator().manual_seed(seed)
     for part in module.modules():
-        if isinstance(part, nn.Conv2d | nn.Linear):
+        if isinstance(part, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             part.weight.data.normal_(std=0.3, generator=generator)
         if isinstance(part, nn.BatchNorm2d | nn.BatchNorm1d):
             part.running_mean.normal_(generator=generator)
@@ -83,7 +85,7 @@ class _Concat(nn.Module):
         return torch.cat(values, dim=1)
 
 
-class _Builder:
+class _Builder(OperatorGrowth):
     """A plan that grows; ``values`` are what its parts give for one image of zeros."""
 
     def __init__(self, draw, shape: tuple[int, int, int]):
