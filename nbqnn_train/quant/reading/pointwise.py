@@ -3,10 +3,12 @@
 import torch
 from torch import fx
 
+from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.pointwise import pointwise_function
 from nbqnn_train.quant.pointwise import ELEMENT, called, substituted
 from nbqnn_train.quant.reading.reader import Reader
 from nbqnn_train.quant.reading.refusals import Unsupported
-from nbqnn_train.quant.reading.rules import rule
+from nbqnn_train.quant.reading.rules import RULES, rule
 from nbqnn_train.quant.reading.values import Constant, Value
 
 __all__ = ["as_one_table", "scaled_table", "table"]
@@ -94,6 +96,18 @@ def _learned_slope(reader: Reader, node: fx.Node, operand, weight) -> Value:
     sloped = reader.emit(node, "affine", (below.name,), shape, plain=False, tensors=tensors)
     out = reader.emit(node, "add", (above.name, sloped.name), shape, plain=value.plain)
     return value.named(out.name)
+
+
+def _own_function(reader: Reader, node: fx.Node, value, key: int) -> Value:
+    """What :func:`nbqnn_train.pointwise.pointwise` marks."""
+    try:
+        function = pointwise_function(key)
+    except NbqnnError as error:
+        raise Unsupported(str(error), "leave the mark out") from None
+    return table(reader, node, reader.value(value), called(function, (ELEMENT,), {}))
+
+
+RULES[torch.ops.nbqnn.pointwise] = _own_function
 
 
 # Functions that are written as sums and products of others.

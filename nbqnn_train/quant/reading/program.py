@@ -15,6 +15,7 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.pointwise import reading_pointwise
 from nbqnn_train.quant.finite import check_finite
 from nbqnn_train.quant.reading.aliases import is_plain
 from nbqnn_train.quant.reading.refusals import NetworkRefused, Refusal
@@ -144,7 +145,7 @@ def program_of(module: nn.Module, example: Example) -> Program:
         )
     example = example.map(stretched)
     try:
-        with quiet(), kept_for_training(module) as training:
+        with quiet(), reading_pointwise(), kept_for_training(module) as training:
             exported = torch.export.export(module, example.args, example.kwargs)
             mark_functional_dropout(exported.graph, training)
             exported.graph_module.recompile()

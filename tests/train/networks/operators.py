@@ -4,6 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from nbqnn_train.pointwise import pointwise
 from tests.train.networks.families import FAMILIES, family
 from tests.train.networks.parts import Net, conv, conv_bn
 
@@ -31,6 +32,11 @@ def layer(name: str, make) -> None:
     between(name, lambda m, x: m.layer(x), layer=make)
 
 
+@pointwise
+def bump(x):
+    return torch.where(x.abs() < 1, 1 - x**2, torch.zeros_like(x))
+
+
 # Functions of one element.
 
 layer("SiLU", nn.SiLU)
@@ -52,6 +58,7 @@ between("swish by hand", lambda m, x: x * torch.sigmoid(1.702 * x))
 between("swish by hand, in place", lambda m, x: x.mul_(x.sigmoid()))
 between("hard swish by hand", lambda m, x: x * F.relu6(x + 3) / 6)
 between("somebody's own functions", lambda m, x: torch.exp(-(x**2)) - x / (1 + x.abs()))
+between("marked function", lambda m, x: bump(x) + x)
 between("squared ReLU", lambda m, x: F.relu(x) ** 2)
 between("largest of two lines", lambda m, x: torch.maximum(x, 0.1 * x))
 
