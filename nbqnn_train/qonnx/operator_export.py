@@ -49,13 +49,14 @@ class OperatorWriter(Writer):
     def _shape(self, node: Node) -> tuple[int, ...]:
         return self.types[node.name].shape
 
-    def _plain(self, kind: str, inputs: list[str], output: str, **attributes) -> str:
-        """An operator whose output is of integers; its type is not stated."""
+    def _whole(self, kind: str, inputs: list[str], output: str, shape: tuple, **attributes) -> str:
+        """An operator whose output is of integers; ``shape`` counts the batch."""
         from onnx import helper
 
         self.nodes.append(
             helper.make_node(kind, inputs, [output], name=f"{output}:{kind}", **attributes)
         )
+        self.infos[output] = helper.make_tensor_value_info(output, _INT64, shape)
         return output
 
     def _integers(self, name: str, values) -> str:
@@ -70,7 +71,8 @@ class OperatorWriter(Writer):
         lowest = self.scalar(f"{name}#lowest", -source.low)
         steps = self.op("Mul", [x.name, scale], Tensor(f"{name}#steps"), source.shape)
         places = self.op("Add", [steps.name, lowest], Tensor(f"{name}#places"), source.shape)
-        index = self._plain("Cast", [places.name], f"{name}#index", to=_INT64)
+        shape = (self.batch or "N", *source.shape)
+        index = self._whole("Cast", [places.name], f"{name}#index", shape, to=_INT64)
         entries = np.ldexp(table_codes(node.table, source.bits).astype(np.float64), code.exponent)
         table = self.constant(f"{name}#table", entries.astype(np.float32))
         target = f"{name}#real" if self.quantizers else name
@@ -84,13 +86,11 @@ class OperatorWriter(Writer):
         name, shape = node.name, self._shape(node)
         real = np.ldexp(node.codes.astype(np.float64), node.exponent).astype(np.float32)
         values = self.constant(f"{name}#values", real[np.newaxis])
-        first = self.graph.input_nodes[0].name
-        sizes = self._plain("Shape", [first], f"{name}#sizes")
-        batch = self._plain(
-            "Gather", [sizes, self._integers(f"{name}#first", [0])], f"{name}#batch"
-        )
+        first, rank = self.graph.input_nodes[0].name, len(self.graph.input_nodes[0].shape)
+        sizes = self._whole("Shape", [first], f"{name}#sizes", (1 + rank,))
+        batch = self._whole("Gather", [sizes, first], f"{name}#batch", (1,))
         rest = self._integers(f"{name}#shape", shape)
-        whole = self._plain("Concat", [batch, rest], f"{name}#whole", axis=0)
+        whole = self._whole("Concat", [batch, rest], f"{name}#whole", (1 + len(shape),), axis=0)
         return self.op("Expand", [values, whole], Tensor(name), shape)
 
     def _sum(self, node: Sum, *operands: Tensor) -> Tensor:
@@ -213,34 +213,33 @@ class OperatorWriter(Writer):
             parts = []
             for number, (first, last) in enumerate(spans.tolist()):
                 name = f"{node.name}#{'rows' if axis == 2 else 'columns'}{number}"
-                part = self._sliced(x, name, [first], [last], [axis], [1])
-                self.op("ReduceMax", [part], Tensor(f"{name}#max"), tuple(shape), axes=[axis])
+                cut = (*shape[: axis - 1], last - first, *shape[axis:])
+                part = self._sliced(x, name, cut, [first], [last], [axis], [1])
+                self.op("ReduceMax", [part.name], Tensor(f"{name}#max"), tuple(shape), axes=[axis])
                 parts.append(f"{name}#max")
             shape[axis - 1] = len(spans)
             target = node.name if axis == 3 else f"{node.name}#high"
             x = self.op("Concat", parts, Tensor(target), tuple(shape), axis=axis)
         return x
 
-    def _sliced(self, x: Tensor, name: str, starts, ends, axes, steps) -> str:
+    def _sliced(self, x: Tensor, name: str, shape: tuple, starts, ends, axes, steps) -> Tensor:
         given = {"starts": starts, "ends": ends, "axes": axes, "steps": steps}
         lists = [self._integers(f"{name}#{what}", values) for what, values in given.items()]
-        return self._plain("Slice", [x.name, *lists], name)
+        return self.op("Slice", [x.name, *lists], Tensor(name), shape)
 
     def _slice2d(self, node: Slice2d, x: Tensor) -> Tensor:
         pairs = list(zip(node.start, node.size, node.stride, strict=True))
         starts = [int(start) for start, _, _ in pairs]
         ends = [int(start + (size - 1) * stride + 1) for start, size, stride in pairs]
-        self._sliced(x, node.name, starts, ends, [2, 3], [int(s) for s in node.stride])
-        self.infos[node.name] = self.info(node.name, self._shape(node), False)
-        return Tensor(node.name)
+        steps = [int(stride) for stride in node.stride]
+        return self._sliced(x, node.name, self._shape(node), starts, ends, [2, 3], steps)
 
     def _flip2d(self, node: Flip2d, x: Tensor) -> Tensor:
         axes = [axis for axis, turned in ((2, node.vertical), (3, node.horizontal)) if turned]
         count = len(axes)
         ends = [-(1 << 31)] * count
-        self._sliced(x, node.name, [-1] * count, ends, axes, [-1] * count)
-        self.infos[node.name] = self.info(node.name, self._shape(node), False)
-        return Tensor(node.name)
+        backwards = [-1] * count
+        return self._sliced(x, node.name, self._shape(node), backwards, ends, axes, backwards)
 
     def _channels(self, node: Channels, x: Tensor) -> Tensor:
         return self._chosen(node.name, x, node.index, self._shape(node))
@@ -282,5 +281,7 @@ class OperatorWriter(Writer):
         return self.op("Pad", inputs, Tensor(node.name), self._shape(node), mode=_EDGE[node.mode])
 
     def _argmax(self, node: ArgMax, x: Tensor) -> Tensor:
-        number = self._plain("ArgMax", [x.name], f"{node.name}#number", axis=1, keepdims=1)
-        return self.op("Cast", [number], Tensor(node.name), self._shape(node), to=_FLOAT)
+        shape = self._shape(node)
+        name, whole = f"{node.name}#number", (self.batch or "N", *shape)
+        number = self._whole("ArgMax", [x.name], name, whole, axis=1, keepdims=1)
+        return self.op("Cast", [number], Tensor(node.name), shape, to=_FLOAT)
