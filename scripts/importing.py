@@ -37,6 +37,7 @@ def run_import(
         exact=not approximate,
         input_format=_format(input_format),
         round_weights=round_weights,
+        round_outputs=True,
     )
     result = ImportResult(nodes=len(imported.graph.nodes), notes=tuple(imported.notes))
     if x is not None:

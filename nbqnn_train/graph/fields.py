@@ -55,6 +55,8 @@ def _has_operand_names(node: Node) -> bool:
 
 def _check_input(node: Input) -> None:
     check_format(node)
+    if node.ties not in ("up", "even", "odd"):
+        raise GraphError(f"{label(node)}: ties must be up, even or odd, not {short(node.ties)}")
     shape = node.shape
     largest = (
         limits.MAX_FEATURES

@@ -128,7 +128,8 @@ def run_codes(
 def quantize_input(node: Input, x: np.ndarray) -> np.ndarray:
     """Codes, int64, of the real input ``x`` in shape ``(N, *shape)``.
 
-    Series (N, C, L) stand for maps of height 1. Rounds to the nearest step, ties up, and saturates.
+    Series (N, C, L) stand for maps of height 1. Rounds to the nearest step, ties as the node says,
+    and saturates.
     """
     x = np.asarray(x)
     if x.ndim == 3 and node.shape[1:2] == (1,):
@@ -145,7 +146,9 @@ def quantize_input(node: Input, x: np.ndarray) -> np.ndarray:
     scaled = np.ldexp(x.astype(np.float64), -int(node.exponent))
     # floor(scaled + 0.5) would round the sum for a scaled value just below one half.
     whole = np.floor(scaled)
-    whole += (scaled - whole) >= 0.5
+    part = scaled - whole
+    up = {"up": True, "even": whole % 2 == 1, "odd": whole % 2 == 0}[node.ties]
+    whole += (part > 0.5) | ((part == 0.5) & up)
     return np.clip(whole, code.low, code.high).astype(np.int64)
 
 

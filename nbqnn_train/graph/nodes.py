@@ -123,12 +123,17 @@ class Unary(Node):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Input(Node):
-    """``code = clip(floor(x * 2**-exponent + 1/2))`` of real input x, to the format's range."""
+    """``code = clip(floor(x * 2**-exponent + 1/2))`` of real input x, to the format's range.
+
+    ties : which way a value half-way between two codes goes: "up", or to the "even" or the "odd"
+        one, as in models of other tools.
+    """
 
     shape: tuple[int, ...]
     bits: int
     signed: bool
     exponent: int
+    ties: str = "up"
 
     @property
     def inputs(self) -> tuple[str, ...]:

@@ -39,6 +39,8 @@ _MAGIC = b"\x89NBQNN\r\n"
 VERSION = 2
 #: Of graphs without ``final``, as all were before version 2.
 _VERSION_WITHOUT_FINAL = 1
+#: Fields that came later, and their value in a file without them; it is never written.
+_USUAL = {"ties": "up"}
 _PREFIX = struct.Struct("<8sII")
 _DIGEST_BYTES = 32
 _MAX_HEADER = 1 << 26
@@ -103,6 +105,8 @@ def _encode_node(node: Node, sections: list[bytes]) -> dict:
     entry: dict = {"op": type(node).__name__}
     for field in fields(node):
         value = getattr(node, field.name)
+        if field.name in _USUAL and value == _USUAL[field.name]:
+            continue
         if field.type is np.ndarray:
             if field.name == "weight":
                 encoding, section = "pow2", pack_weights(value, node.weight_bits)
@@ -220,10 +224,15 @@ def _check_sections(header: dict, available: int) -> tuple[list, int]:
         where = f"node {number} ({kind.__name__})"
         for name in sorted(set(entry) - set(known) - {"op"}):
             raise GraphError(f"{where}: unknown field {name[:60]!r}")
-        for name in sorted(set(known) - set(entry)):
+        for name in sorted(set(known) - set(entry) - set(_USUAL)):
             raise GraphError(f"{where}: field {name!r} is missing")
+        for name, usual in _USUAL.items():
+            if name in known and entry.get(name) == usual:
+                raise GraphError(f"{where}: field {name!r} must be left out where it is {usual!r}")
         plain, arrays = {}, {}
         for name, field in known.items():
+            if name not in entry:
+                continue
             value = entry[name]
             if field.type is np.ndarray:
                 arrays[name] = _array_spec(where, name, value, entry.get("weight_bits"))

@@ -125,10 +125,18 @@ class _Exporter(OperatorWriter):
         # bits, so the sum rounds only where the value is too small to matter for floor.
         x = self.op("Cast", [name], Tensor(f"{name}#double", True), code.shape, to=11)
         scale = self.scalar(f"{name}#scale_in", 2.0**-code.exponent, True)
-        half = self.scalar(f"{name}#half", 0.5, True)
         x = self.op("Mul", [x.name, scale], Tensor(f"{name}#steps", True), code.shape)
-        x = self.op("Add", [x.name, half], Tensor(f"{name}#shifted", True), code.shape)
-        x = self.op("Floor", [x.name], Tensor(f"{name}#floor", True), code.shape)
+        if node.ties == "up":
+            half = self.scalar(f"{name}#half", 0.5, True)
+            x = self.op("Add", [x.name, half], Tensor(f"{name}#shifted", True), code.shape)
+            x = self.op("Floor", [x.name], Tensor(f"{name}#floor", True), code.shape)
+        elif node.ties == "even":
+            x = self.op("Round", [x.name], Tensor(f"{name}#round", True), code.shape)
+        else:
+            one = self.scalar(f"{name}#one", 1.0, True)
+            x = self.op("Sub", [x.name, one], Tensor(f"{name}#lower", True), code.shape)
+            x = self.op("Round", [x.name], Tensor(f"{name}#round", True), code.shape)
+            x = self.op("Add", [x.name, one], Tensor(f"{name}#back", True), code.shape)
         return self._activation(node, x, code.low, code.high, f"{name}#quantized")
 
     def digits(self, node: Node, x: Tensor, weight_sum: int) -> list[Tensor]:

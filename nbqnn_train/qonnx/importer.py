@@ -113,6 +113,7 @@ def import_model(
     exact: bool = True,
     input_format: tuple[bool, int, int] | None = None,
     round_weights: int | None = None,
+    round_outputs: bool = False,
 ) -> Imported:
     """The graph that computes what the QONNX (or QDQ) model in ``path`` does.
 
@@ -123,12 +124,14 @@ def import_model(
         ties go up, scales are rounded to 16 bits, and so are outputs that are not quantized.
     input_format : (signed, bits, exponent) of inputs that the model does not quantize.
     round_weights : bits to round weights to that are no powers of two.
+    round_outputs : round outputs that the model leaves in floating point to 16 bits, with a note,
+        also where all else is to be exact.
 
     Raises :class:`GraphError` with all that does not fit, each kind once: the operator, its value,
     what is allowed, what to do.
     """
     model = clean(read_proto(path), f"QONNX file {str(path)!r}")
-    reader = Reader(model, Options(exact, input_format, round_weights))
+    reader = Reader(model, Options(exact, input_format, round_weights, round_outputs))
     refusals = Refusals()
     for operator in model.operators:
         for name in operator.outputs:

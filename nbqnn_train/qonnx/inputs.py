@@ -1,5 +1,6 @@
 """From real input to codes: which format of an Input has the steps of the quantizer behind it."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 
@@ -10,7 +11,7 @@ from nbqnn_train.graph.nodes import Input
 
 from .lines import Chain, Line, columns
 from .reader import Reader
-from .staircase import NEAREST
+from .staircase import NEAREST, rounded
 from .values import Leaf
 from .weights import power_of_two
 
@@ -33,26 +34,47 @@ def input_codes(reader: Reader, what: str, leaf: Leaf, form) -> Leaf:
     scale, offset = rounding.line.scale, rounding.line.offset
     nearest = rounding.mode in NEAREST
     wanted = {True: Fraction(0), False: _HALF}[nearest]
-    usable = nearest or rounding.mode == "FLOOR"
     whole = leaf.chain.line.offset
     power = power_of_two(scale[0]) if len(scale) == 1 else None
-    if not usable:
+    if not nearest and rounding.mode != "FLOOR":
         _inexact(
             reader,
             what,
             f"input {leaf.source!r} must be rounded to the nearest step, not by {rounding.mode}",
         )
         return _on_a_grid(reader, what, leaf, form)
-    rises = nearest and not (rounding.mode == "HALF_UP" and form.low >= max(whole))
-    if rises:
-        _inexact(
-            reader,
-            what,
-            "ties of the input go to even or away from zero in the model and up in the graph",
-        )
     if power is not None and offset == (wanted,) and len(whole) == 1:
         return _direct(reader, what, leaf, form, -power)
     return _on_a_grid(reader, what, leaf, form)
+
+
+def _ties(reader: Reader, what: str, mode: str, form, edges: Callable[[int], tuple]) -> str:
+    """Which way ties of the Input go so that the quantizer's codes are those of the model.
+
+    edges : of one of the quantizer's codes, for each channel: what the rounding makes of it, and
+        the Input's code behind the edge in front of it.
+    """
+    # Both parities at both ends: in between they alternate, or stay.
+    codes = {form.low + 1, form.low + 2, form.high - 1, form.high}
+    pairs = [pair for code in codes if form.low < code <= form.high for pair in edges(code)]
+    for ties, parity in (("up", None), ("even", 0), ("odd", 1)):
+        if all(_rises(mode, code) == (parity is None or own % 2 == parity) for code, own in pairs):
+            return ties
+    _inexact(
+        reader,
+        what,
+        f"ties of the input go elsewhere in the model ({mode}) than an Input can have them",
+    )
+    return "up"
+
+
+def _rises(mode: str, code: Fraction) -> bool:
+    """Whether the value half-way before ``code`` becomes it, rather than the one below."""
+    if mode in ("ROUND", "HALF_EVEN"):
+        return code % 2 == 0
+    if mode == "HALF_UP":  # away from zero
+        return code >= 1
+    return mode == "FLOOR" or code <= 0
 
 
 def _inexact(reader: Reader, what: str, text: str) -> None:
@@ -72,11 +94,13 @@ def _direct(reader: Reader, what: str, leaf: Leaf, form, exponent: int) -> Leaf:
         low, high = int(form.low - whole), int(form.high - whole)
         signed = low < 0
         bits = max(required_bits(min(low, 0), max(high, 0)) - (not signed), ACT_BITS[0])
-    name = _put(reader, what, leaf, signed, bits, exponent)
+    mode = leaf.chain.roundings[0].mode
+    ties = _ties(reader, what, mode, form, lambda code: [(code - whole, code - whole)])
+    name = _put(reader, what, leaf, signed, bits, exponent, ties)
     line = leaf.chain.line
     if first.limited:
         codes = [
-            columns(lambda v: None if v is None else Fraction((v + _HALF).__floor__()), ends)
+            columns(lambda v: None if v is None else Fraction(rounded(mode, v)), ends)
             for ends in (first.low, first.high)
         ]
         inner = Line(low=codes[0], high=codes[1])
@@ -109,7 +133,15 @@ def _on_a_grid(reader: Reader, what: str, leaf: Leaf, form) -> Leaf:
         signed = low < 0
         bits = max(required_bits(min(low, 0), max(high, 0)) - (not signed), ACT_BITS[0])
         if bits <= ACT_BITS[1]:
-            return _scaled(reader, what, leaf, signed, bits, exponent)
+
+            def codes(code: int) -> list[tuple]:
+                places = [_code(x, exponent) for x in edge(code)]
+                offsets = after.offset * (len(places) // len(after.offset))
+                places *= len(offsets) // len(places)
+                return [(code - b, own) for b, own in zip(offsets, places, strict=True)]
+
+            ties = _ties(reader, what, rounding.mode, form, codes)
+            return _scaled(reader, what, leaf, signed, bits, exponent, ties)
     _inexact(
         reader,
         what,
@@ -170,18 +202,25 @@ def _as_asked(reader: Reader, what: str, leaf: Leaf) -> Leaf:
     return _scaled(reader, what, leaf, signed, bits, exponent)
 
 
-def _scaled(reader, what: str, leaf: Leaf, signed: bool, bits: int, exponent: int) -> Leaf:
-    name = _put(reader, what, leaf, signed, bits, exponent)
+def _scaled(
+    reader, what: str, leaf: Leaf, signed: bool, bits: int, exponent: int, ties: str = "up"
+) -> Leaf:
+    name = _put(reader, what, leaf, signed, bits, exponent, ties)
     first = leaf.chain.first
     scale = columns(lambda s: s * Fraction(2) ** exponent, first.scale)
     return Leaf(name, leaf.shape, leaf.chain.with_first(replace(first, scale=scale)))
 
 
-def _put(reader, what: str, leaf: Leaf, signed: bool, bits: int, exponent: int) -> str:
+def _put(reader, what: str, leaf: Leaf, signed: bool, bits: int, exponent: int, ties: str) -> str:
     if not EXPONENT[0] <= exponent <= EXPONENT[1]:
         raise GraphError(f"{what}: step of an input must be 2**{EXPONENT[0]}..2**{EXPONENT[1]}")
     wanted = Input(
-        name=leaf.source, shape=_shape(reader, leaf), bits=bits, signed=signed, exponent=exponent
+        name=leaf.source,
+        shape=_shape(reader, leaf),
+        bits=bits,
+        signed=signed,
+        exponent=exponent,
+        ties=ties,
     )
     known = reader.nodes.get(leaf.source)
     if known is None:

@@ -1,6 +1,6 @@
 """The graph that an import builds, and what the model's tensors are in it."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -34,23 +34,20 @@ class Unknown(Exception):
     """An operand that was refused before: nothing new to say."""
 
 
+@dataclass(frozen=True)
 class Options:
     """How a model is read.
 
     exact : refuse what the graph can only approximate.
     input_format : (signed, bits, exponent) of inputs that the model does not quantize, or None.
     round_weights : bits to round weights to that are no powers of two, or None.
+    round_outputs : round outputs that the model leaves in floating point, even with ``exact``.
     """
 
-    def __init__(
-        self,
-        exact: bool = True,
-        input_format: tuple[bool, int, int] | None = None,
-        round_weights: int | None = None,
-    ):
-        self.exact = exact
-        self.input_format = input_format
-        self.round_weights = round_weights
+    exact: bool = True
+    input_format: tuple[bool, int, int] | None = None
+    round_weights: int | None = None
+    round_outputs: bool = False
 
 
 class Reader:

@@ -19,7 +19,7 @@ from nbqnn_train.graph.limits import BIAS, MULTIPLIER, REQUANT_SHIFT
 
 from .lines import Chain, Line
 
-__all__ = ["MODES", "NEAREST", "Rule", "code_of", "limit_of", "rule"]
+__all__ = ["MODES", "NEAREST", "Rule", "code_of", "limit_of", "rounded", "rule"]
 
 NEAREST = ("ROUND", "HALF_EVEN", "HALF_UP", "HALF_DOWN")
 #: Rounding modes of QONNX, and the two-valued one.
@@ -91,7 +91,7 @@ def code_of(chain: Chain, channel: int, value: int | Fraction) -> int:
         line = rounding.line
         result = _entry(line.scale, channel) * result + _entry(line.offset, channel)
         result = _as_float32(_clipped(line, channel, result))
-        result = Fraction(_rounded(rounding.mode, result))
+        result = Fraction(rounded(rounding.mode, result))
     line = chain.line
     result = _entry(line.scale, channel) * result + _entry(line.offset, channel)
     return int(_clipped(line, channel, result))
@@ -112,11 +112,12 @@ def limit_of(chain: Chain, channel: int, side: int) -> int | None:
             if mode == "BIPOLAR":
                 result = Fraction(side) if result is None else result
             if result is not None:
-                result = Fraction(_rounded(mode, result))
+                result = Fraction(rounded(mode, result))
     return None if result is None else int(result)
 
 
-def _rounded(mode: str, value: Fraction) -> int:
+def rounded(mode: str, value: Fraction) -> int:
+    """The integer that ``value`` becomes in one of :data:`MODES`."""
     if mode == "BIPOLAR":
         return 1 if value >= 0 else -1
     if mode in ("ROUND", "HALF_EVEN"):

@@ -1,6 +1,6 @@
 """The ends of a network: operators after which the class is the same, and outputs in codes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from nbqnn_train.graph.errors import GraphError
@@ -84,7 +84,7 @@ def finished(reader: Reader, name: str) -> Output:
     """The activation of output ``name``, whose real values are those of the model.
 
     Raises :class:`GraphError` where they are not multiples of a power of two that 16 bits hold,
-    unless approximations are allowed.
+    unless approximations are allowed, or outputs may be rounded.
     """
     what = f"Output {name!r}"
     value = reader.values.get(name)
@@ -108,7 +108,12 @@ def finished(reader: Reader, name: str) -> Output:
             f"output {name!r} is not quantized to a power of two in the model: rounded to 16 bits "
             f"in steps of 2**{exponent}"
         )
-    leaf = quantized(reader, what, value, format_of((step,), low, high), "FLOOR", name, True)
+    options = reader.options
+    reader.options = replace(options, exact=options.exact and not rounded)
+    try:
+        leaf = quantized(reader, what, value, format_of((step,), low, high), "FLOOR", name, True)
+    finally:
+        reader.options = options
     return Output(leaf.source, tensor, rounded, final)
 
 
@@ -141,7 +146,7 @@ def _exponents(reader: Reader, what: str, value: Value):
     if not bottom & (bottom - 1):
         top = step.numerator & -step.numerator
         yield power_of_two(Fraction(top, bottom)), False
-    if reader.options.exact:
+    if reader.options.exact and not reader.options.round_outputs:
         raise GraphError(
             f"{what} must be the result of a Quant whose scale is a power of two; its values are "
             f"multiples of {float(step):g} and do not fit 16 bits as they are; import with "

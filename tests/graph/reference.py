@@ -36,11 +36,16 @@ def reference_input(node: Input, x: np.ndarray) -> np.ndarray:
         if node.signed
         else (0, (1 << node.bits) - 1)
     )
+
+    def nearest(steps: Fraction) -> int:
+        if node.ties == "even":
+            return round(steps)
+        if node.ties == "odd":
+            return round(steps + 1) - 1
+        return floor(steps + Fraction(1, 2))
+
     codes = [
-        min(
-            max(floor(Fraction(float(v)) / Fraction(2) ** node.exponent + Fraction(1, 2)), low),
-            high,
-        )
+        min(max(nearest(Fraction(float(v)) / Fraction(2) ** node.exponent), low), high)
         for v in x.ravel()
     ]
     return np.array(codes, dtype=object).reshape(x.shape)

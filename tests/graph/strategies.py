@@ -272,6 +272,7 @@ def graphs(draw, space: Space = Space()) -> Graph:
             bits=draw(st.sampled_from(space.act_bits)),
             signed=draw(st.sampled_from(space.signed)),
             exponent=draw(st.integers(-8, 2)),
+            ties=draw(st.sampled_from(["up", "up", "even", "odd"])),
         )
     for kind in draw(
         st.lists(st.sampled_from(space.kinds), min_size=space.ops[0], max_size=space.ops[1])

@@ -65,17 +65,21 @@ def test_wide_accumulators_equal_the_specification(case: Case):
     bits=st.integers(2, 16),
     signed=st.booleans(),
     exponent=st.integers(-128, 127),
+    ties=st.sampled_from(["up", "even", "odd"]),
 )
-def test_input_is_quantized_exactly(x, bits, signed, exponent):
-    node = Input(name="x", shape=(len(x),), bits=bits, signed=signed, exponent=exponent)
+def test_input_is_quantized_exactly(x, bits, signed, exponent, ties):
+    node = Input(name="x", shape=(len(x),), bits=bits, signed=signed, exponent=exponent, ties=ties)
     x = np.array([x], dtype=np.float32)
     assert quantize_input(node, x)[0].tolist() == reference_input(node, x[0]).tolist()
 
 
-def test_ties_of_the_input_go_up():
-    node = Input(name="x", shape=(7,), bits=8, signed=True, exponent=-1)
+@pytest.mark.parametrize(
+    ("ties", "codes"), [("up", [-1, 0, 1, 2]), ("even", [-2, 0, 0, 2]), ("odd", [-1, -1, 1, 1])]
+)
+def test_ties_of_the_input(ties, codes):
+    node = Input(name="x", shape=(7,), bits=8, signed=True, exponent=-1, ties=ties)
     x = np.array([[-0.75, -0.25, 0.25, 0.75, 1e30, -1e30, np.nextafter(0.25, 0)]])
-    assert quantize_input(node, x).tolist() == [[-1, 0, 1, 2, 127, -128, 0]]
+    assert quantize_input(node, x).tolist() == [[*codes, 127, -128, 0]]
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,14 @@ def test_equal_graphs_are_equal_bytes(tmp_path, data):
     assert graph_digest(other) != graph_digest(_graph())
 
 
+def test_a_field_that_came_later_is_written_where_it_is_unusual(tmp_path, data):
+    graph = replace(_graph(), nodes=(replace(_graph().nodes[0], ties="even"), *_graph().nodes[1:]))
+    save(graph, tmp_path / "even.nbqnn")
+    assert load(tmp_path / "even.nbqnn") == graph
+    assert b'"ties":"even"' in (tmp_path / "even.nbqnn").read_bytes()
+    assert b"ties" not in data
+
+
 def test_numpy_integers_are_stored_as_integers(tmp_path):
     graph = _graph()
     same = replace(graph.nodes[0], bits=np.int64(8), shape=tuple(np.array([3, 4, 4])))
@@ -237,6 +245,8 @@ def _nested(data: bytes) -> bytes:
         (_set("nodes.1.groups", 1.0), "groups must be an integer, a name, a bool or a list"),
         (_set("nodes.1.groups", None), "groups must be an integer, a name, a bool or a list"),
         (_set("nodes.1.groups", True), "groups must be in 1..65536, not True"),
+        (_set("nodes.0.ties", "up"), r"node 0 \(Input\): field 'ties' must be left out where it"),
+        (_set("nodes.0.ties", "down"), "ties must be up, even or odd, not 'down'"),
         (_set("nodes.1.stride", [[1], 1]), "stride must be a list of integers or of names"),
         (_set("nodes.1.weight", [1]), "weight must have the fields encoding and shape only"),
         (_set("nodes.1.weight.encoding", "i1"), "encoding of weight must be one of pow2"),

@@ -174,10 +174,33 @@ def test_an_affine_map_before_the_quantizer_of_the_input(path):
     output = b.head(x, 64)
     model = b.model(output)
     images = b.rng.uniform(0, 1, (10, 1, 8, 8)).astype(np.float32)
-    with pytest.raises(GraphError, match="ties of the input"):
+    images[:5] = b.rng.integers(0, 5, (5, 1, 8, 8)) / 4  # of which many are half-way
+    graph = imported(model, path)
+    assert graph.input_nodes[0].ties == "odd"
+    assert real_output(graph, images).tolist() == reference(model, images).tolist()
+
+
+@pytest.mark.parametrize(
+    ("mode", "signed", "ties"),
+    [("ROUND", 1, "even"), ("HALF_EVEN", 0, "even"), ("HALF_UP", 0, "up"), ("FLOOR", 1, "up")],
+)
+def test_ties_of_the_input_go_where_those_of_the_model_go(mode, signed, ties, path):
+    b = Build(shape=(1, 1, 8, 8))
+    x = b.op("Add", ["x", b.const(2.0**-4)]) if mode == "FLOOR" else "x"
+    x = b.flat(b.quant(x, 2.0**-3, 4, signed, 0, mode))
+    model = b.model(b.head(x, 64))
+    images = (b.rng.integers(-20, 20, (20, 1, 8, 8)) / 16).astype(np.float32)
+    graph = imported(model, path)
+    assert graph.input_nodes[0].ties == ties
+    assert real_output(graph, images).tolist() == reference(model, images).tolist()
+
+
+@pytest.mark.parametrize(("mode", "signed"), [("HALF_DOWN", 0), ("HALF_UP", 1)])
+def test_other_ties_of_the_input_are_refused(mode, signed, path):
+    b = Build(shape=(1, 1, 8, 8))
+    model = b.model(b.head(b.flat(b.quant("x", 2.0**-3, 4, signed, 0, mode)), 64))
+    with pytest.raises(GraphError, match=rf"ties of the input go elsewhere .* \({mode}\)"):
         imported(model, path)
-    found = real_output(imported(model, path, exact=False), images)
-    assert found.tolist() == reference(model, images).tolist()
 
 
 @pytest.mark.parametrize("scale", [0.1, 0.3, 0.7])
