@@ -28,7 +28,8 @@ from hw.synth.yosys import shared_modules
 __all__ = ["SAMPLES", "fit", "main", "measured_area"]
 
 _DIGITS = PRESETS["digits"]
-_ZCU102 = PRESETS["zcu102-8bit"]
+#: Without what is counted and not fitted.
+_ZCU102 = replace(PRESETS["zcu102-8bit"], tables=False, products=False)
 #: Every term of the model differs among them.
 SAMPLES: dict[str, AcceleratorConfig] = {
     "tiny": PRESETS["tiny"],

@@ -35,9 +35,17 @@ BOARD = Board(
     # ours (32 and 16 cycles at 250 MHz), nobody has measured them.
     memory=BoardMemory(bytes_per_s=17.1e9, read_ns=128, write_ns=64),
     presets=(
-        # Four positions drained a cycle: residual networks have many outputs of few steps.
+        # Four positions drained a cycle: residual networks have many outputs of few steps. Tables
+        # and products for mobile networks with squeeze and excite.
         AcceleratorConfig(
-            name="zcu102-8bit", lanes=64, pixels=5, post_positions=4, acc_bits=24, **_COMMON
+            name="zcu102-8bit",
+            lanes=64,
+            pixels=5,
+            post_positions=4,
+            acc_bits=24,
+            tables=True,
+            products=True,
+            **_COMMON,
         ),
         AcceleratorConfig(
             name="zcu102-16bit",

@@ -63,6 +63,11 @@ def _divide(graph: Graph, lowered: Lowered) -> tuple[list[Layer], list[Layer]]:
             for root, first, end in reads
             for other, begin, until in written
         ):
+            if layer.shared_factor:
+                raise CompileError(
+                    f"layer {layer.name}: a factor for each channel behind a linear layer is for "
+                    f"one image, not for a batch; remedy: --batch 1"
+                )
             together.append(layer)
             written.append(_channels(lowered, layer.target))
         else:

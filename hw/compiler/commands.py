@@ -143,16 +143,18 @@ def compute_command(
     # What a kernel row moves by: input rows, or from one operand to the other.
     tap_row, row = dilation_y, dilation_y * pitch
     dot = layer.unit is Unit.ARRAY
-    loops, loop_plane = 1, 0
-    if len(layer.sources) == 2:
+    loop_plane = factor = 0
+    if layer.product:
+        factor = bases[1] - bases[0]
+        if layer.shared_factor:
+            factor = bases[1] + filter_tile.channel // config.lanes * sources[1].strip.plane
+    elif len(layer.sources) == 2:
         tap_row, row = 0, bases[1] - bases[0]
         # Without rows of their own the operands are read in one pass each.
         if kernel_h == 1:
             loop_plane = row
     if dot:
-        loops, loop_plane = -(-layer.weight.shape[1] // config.lanes), source.plane
-    elif layer.unit is Unit.SUM:
-        loops = layer.weight.shape[1]
+        loop_plane = source.plane
     in_base = bases[0] + first_row * pitch - left
     if not dot:
         in_base += filter_tile.channel // config.lanes * source.plane
@@ -167,7 +169,7 @@ def compute_command(
         chunks=filter_tile.chunks,
         drain_cycles=config.drain_turns(pixels) * filter_tile.chunks,
         filter_groups=filter_tile.filter_groups,
-        channel_groups=loops,
+        channel_groups=layer.loops(config.lanes),
         kernel_h=kernel_h,
         kernel_w=kernel_w,
         positions=positions,
@@ -194,4 +196,7 @@ def compute_command(
         out_plane=out.plane,
         low=layer.low,
         high=layer.high,
+        table=int(layer.table is not None),
+        product=layer.product,
+        factor=factor % _ADDRESSES,
     )

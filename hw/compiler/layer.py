@@ -6,7 +6,7 @@ import numpy as np
 
 from hw.compiler.views import View
 from hw.contract.image_blocks import ImageBlocks
-from hw.contract.isa import Unit
+from hw.contract.isa import Product, Unit
 from hw.contract.words import ChannelParams
 
 __all__ = ["Layer", "Lowered"]
@@ -16,12 +16,16 @@ __all__ = ["Layer", "Lowered"]
 class Layer:
     """One job of the compute engine: a whole tensor from one or two others.
 
-    weight : (Cout, Cin, KH, KW) for the array, None for the maximum unit. Channel-wise sums have
-        (C, T, KH, KW), or (1, T, KH, KW) if all channels share it: there are T passes over the
-        window, one for each digit of a factor.
+    weight : (Cout, Cin, KH, KW) for the array, None for the maximum unit and for products.
+        Channel-wise sums have (C, T, KH, KW), or (1, T, KH, KW) if all channels share it: there are
+        T passes over the window, one for each digit of a factor.
     sources : one tensor, or two for channel-wise sums. With two the kernel is (2, 1), a row for
-        each, or (1, 1): T is 2 then, a pass for each.
+        each, or (1, 1): T is 2 then, a pass for each. Of a product the second one is the factor; a
+        pass reads it, the others have a digit each.
+    passes : over the window, of channel-wise sums; 0 for as many as ``weight`` says.
     low, high, pad : stored codes.
+    table : (2**act_bits,), what each stored code, as an unsigned number, becomes in the end; None
+        for as it is.
     macs : nominal multiply-accumulates: those of the mathematical operation, padding included.
     image : the image of the batch that the layer computes; None for all of them at once, which are
         then rows of ``out_shape``.
@@ -32,6 +36,8 @@ class Layer:
     target: str
     unit: Unit
     weight: np.ndarray | None
+    product: Product = Product.NONE
+    passes: int = 0
     kernel: tuple[int, int]
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
@@ -42,6 +48,7 @@ class Layer:
     low: int
     high: int
     pad: int
+    table: np.ndarray | None = None
     out_shape: tuple[int, int, int]
     macs: int = 0
     image: int | None = 0
@@ -53,7 +60,23 @@ class Layer:
 
     @property
     def shared_weight(self) -> bool:
-        return self.unit is Unit.SUM and len(self.weight) == 1 < self.out_shape[0]
+        one = self.weight is not None and len(self.weight) == 1 < self.out_shape[0]
+        return self.unit is Unit.SUM and one
+
+    @property
+    def shared_factor(self) -> bool:
+        """Whether it is a product with one factor for all positions of a channel."""
+        return Product.SHARED in self.product
+
+    def loops(self, lanes: int) -> int:
+        """Times that an output goes over its window, ``lanes`` input channels at a time."""
+        match self.unit:
+            case Unit.ARRAY:
+                return -(-self.weight.shape[1] // lanes)
+            case Unit.SUM:
+                return self.passes or self.weight.shape[1]
+            case Unit.MAX:
+                return 1
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,14 @@ def choose_layouts(
     positions that are drained together are in different banks. The width is always such a pitch,
     and the only one for tensors in ``narrow``.
     """
-    # Operands of one addition are read with the same steps, so they have the same pitch; so do
-    # the parts of a tensor.
+    # Operands of one addition or product are read with the same steps, so they have the same pitch;
+    # so do the parts of a tensor.
     together = {name: {name} for name in lowered.shapes}
     members = [{name, view.root} for name, view in lowered.views.items()]
-    for names in [set(layer.sources) for layer in lowered.layers] + members:
+    read = [
+        {layer.source} if layer.shared_factor else set(layer.sources) for layer in lowered.layers
+    ]
+    for names in read + members:
         merged = set().union(*(together[name] for name in names))
         together.update(dict.fromkeys(merged, merged))
     pitches: dict[frozenset[str], int] = {}

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from hw.compiler.memory import Ring
 from hw.compiler.stream import CommandStream
-from hw.compiler.tiles import FilterTile, layer_steps
+from hw.compiler.tiles import FilterTile, weight_words
 from hw.contract.config import AcceleratorConfig
-from hw.contract.isa import Load, Memory, Region, Unit
-from hw.contract.words import word_beats
+from hw.contract.isa import Load, Memory, Region
+from hw.contract.words import pack_table, table_shape, word_beats
 
 __all__ = ["LoadedTile", "ParameterLoader"]
 
@@ -34,13 +36,19 @@ class ParameterLoader:
         #: By layer, the same for all images, and first channel: the tile and the offsets of its
         #: words in the region.
         self._tiles: dict[tuple[str, int], tuple[FilterTile, int, int]] = {}
+        #: Table -> offset in the region. And the table that is on the chip: after how many compute
+        #: commands its place is free, and how many loads have brought it.
+        self._tables: dict[bytes, int] = {}
+        self._table: bytes | None = None
+        self._table_free = self._table_loads = 0
         self._bytes = 0
 
     def _words(self, tile: FilterTile) -> tuple[int, int]:
         """Words of a tile's weights and of its params."""
         layer = tile.layer
-        steps = 0 if layer.unit is Unit.MAX else layer_steps(self._config, layer)
-        weights = steps * (1 if layer.shared_weight else tile.filter_groups)
+        weights = weight_words(self._config, layer) * (
+            1 if layer.shared_weight else tile.filter_groups
+        )
         params = tile.filter_groups * tile.chunks
         if layer.shared_params:
             params = -(-len(layer.params.addend) // self._config.post_lanes)
@@ -99,6 +107,36 @@ class ParameterLoader:
                 )
         return LoadedTile(*bases, len(self._stream.loads))
 
+    def load_table(self, index: int, table: np.ndarray, needed: int, reader: int) -> int:
+        """Loads the table of layer ``index`` unless it is there; how many loads must be complete.
+
+        There is one on the chip: it comes when no earlier layer needs another one any more.
+        ``needed`` and ``reader`` are as for :meth:`load`.
+        """
+        config = self._config
+        packed = pack_table(config, table).tobytes()
+        if packed not in self._tables:
+            self._tables[packed] = self._bytes
+            self._bytes += len(packed)
+        if packed != self._table:
+            words = table_shape(config).words
+            self._stream.load(
+                Load(
+                    layer=index,
+                    wait_compute=self._table_free,
+                    region=Region.PARAMETERS,
+                    memory=Memory.TABLE,
+                    offset=self._tables[packed] // config.axi_ports,
+                    words=words,
+                    rows=1,
+                    beats=words * word_beats(config, Memory.TABLE),
+                ),
+                needed,
+            )
+            self._table_loads = len(self._stream.loads)
+        self._table, self._table_free = packed, reader
+        return self._table_loads
+
     def _word_bytes(self, memory: Memory) -> int:
         return word_beats(self._config, memory) * self._config.axi_beat_bits // 8
 
@@ -107,4 +145,6 @@ class ParameterLoader:
         for tile, *offsets in self._tiles.values():
             for words, offset in zip(tile.pack(self._config), offsets, strict=True):
                 packed[offset : offset + words.size] = words.tobytes()
+        for table, offset in self._tables.items():
+            packed[offset : offset + len(table)] = table
         return bytes(packed)

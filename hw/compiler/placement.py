@@ -214,7 +214,7 @@ class Placement:
         same = layer.stride == (1, 1) and not any(layer.padding)
         if layer.unit is Unit.ARRAY or not (window and same) or target != layer.target:
             return None
-        for name in layer.sources:
+        for name in layer.sources[: 1 if layer.shared_factor else None]:
             root = self.root(name)
             layouts = self.layouts[name], self.layouts[target]
             if (

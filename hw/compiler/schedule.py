@@ -1,8 +1,10 @@
 """Runs layer after layer: tiles, commands, and what they wait for."""
 
+from dataclasses import replace
 from itertools import product
 
 from hw.compiler.commands import ChipPlace, HostPlace, Strip, compute_command, transfers
+from hw.compiler.errors import CompileError
 from hw.compiler.layer import Layer, Lowered
 from hw.compiler.parameters import LoadedTile, ParameterLoader
 from hw.compiler.placement import Placement, Spill, Uses
@@ -149,8 +151,10 @@ class Schedule:
         roots = [placement.root(name) for name in layer.sources]
         target = placement.root(layer.target)
         moving = [root for root in dict.fromkeys(roots) if root in placement.spilled]
-        if moving and len(moving) < len(set(roots)):
-            # Both operands of a sum are read with the same strides.
+        if layer.shared_factor:
+            self._check_factor(layer, moving)
+        elif moving and len(moving) < len(set(roots)):
+            # Both operands of a sum or product are read with the same strides.
             raise Spill(next(root for root in roots if root not in placement.spilled))
         held = {root: placement.resident[root] for root in roots if root in placement.resident}
         placement.make_target(index, layer, uses)
@@ -168,6 +172,7 @@ class Schedule:
         kept = self.parameters.fit(filter_cut)
         start = len(self.stream.computes)
         loaded: dict[int, LoadedTile] = {}
+        table_loads = 0
         for number, (row, column) in enumerate(
             product(range(len(row_cut)), range(len(filter_cut)))
         ):
@@ -187,13 +192,17 @@ class Schedule:
                 loaded[column] = self.parameters.load(
                     index, filter_cut[column], start + number, reader + 1
                 )
+            if number == 0 and layer.table is not None:
+                # It may have to wait for earlier layers: behind weights, which need not.
+                end = start + count
+                table_loads = self.parameters.load_table(index, layer.table, start, end)
             self._compute(
                 index,
                 filter_cut[column],
                 row_tile,
-                [strips[root] for root in roots],
+                [(held | strips)[root] for root in roots],
                 out,
-                loaded[column],
+                replace(loaded[column], loads=max(loaded[column].loads, table_loads)),
                 last=number == count - 1,
             )
             if writes and column == len(filter_cut) - 1:
@@ -204,6 +213,16 @@ class Schedule:
                 placement.scratchpad.free(strip.buffer)
         for strip in targets if writes else ():
             placement.scratchpad.free(strip.buffer)
+
+    def _check_factor(self, layer: Layer, moving: list[str]):
+        """Raises :class:`CompileError` for a factor of each channel that is not on the chip."""
+        factor = layer.sources[1]
+        if self.placement.root(factor) in moving:
+            words = self.placement.layouts[factor].words(self.config)
+            raise CompileError(
+                f"layer {layer.name}: {words} words of factors beside two rows of a map must fit "
+                f"act_depth = {self.config.act_depth}"
+            )
 
     # Commands -------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ __all__ = [
     "row_tiles",
     "stream_rows",
     "stream_tiles",
+    "weight_words",
 ]
 
 
@@ -101,13 +102,13 @@ def filter_group_width(config: AcceleratorConfig, layer: Layer) -> int:
 
 
 def layer_steps(config: AcceleratorConfig, layer: Layer) -> int:
-    """Steps of one output: words of weights of a filter group, or of a pooling window."""
-    loops = 1
-    if layer.unit is Unit.ARRAY:
-        loops = -(-layer.weight.shape[1] // config.lanes)
-    elif layer.unit is Unit.SUM:
-        loops = layer.weight.shape[1]
-    return loops * layer.kernel[0] * layer.kernel[1]
+    """Steps of one output."""
+    return layer.loops(config.lanes) * layer.kernel[0] * layer.kernel[1]
+
+
+def weight_words(config: AcceleratorConfig, layer: Layer) -> int:
+    """Words of weights of a filter group."""
+    return 0 if layer.weight is None else layer_steps(config, layer)
 
 
 def filter_tiles(config: AcceleratorConfig, layer: Layer) -> list[FilterTile]:
@@ -117,7 +118,7 @@ def filter_tiles(config: AcceleratorConfig, layer: Layer) -> list[FilterTile]:
     """
     outputs = layer.out_shape[0]
     width = filter_group_width(config, layer)
-    steps = 0 if layer.unit is Unit.MAX else layer_steps(config, layer)
+    steps = weight_words(config, layer)
     if steps > config.weight_depth:
         raise CompileError(
             f"layer {layer.name}: {steps} words of weights of one filter group must fit "
@@ -136,6 +137,9 @@ def filter_tiles(config: AcceleratorConfig, layer: Layer) -> list[FilterTile]:
     )
     by_params = outputs if layer.shared_params else config.param_depth // tiles_held // chunks
     most = max(1, min(by_weights, by_params))
+    if layer.shared_factor:
+        # A command has one factor for each channel.
+        most = 1
     # Tiles of one size wait least for each other's words.
     even = -(-(outputs // width) // max(1, -(-(outputs // width) // most)))
     tiles = []

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from hw.contract.config import AcceleratorConfig
 from nbqnn_train.graph import Clip, Concat, Graph, MaxPool2d, Requantize
+from nbqnn_train.graph.operators import Table
 
 __all__ = ["View", "concat_views"]
 
@@ -49,7 +50,7 @@ def concat_views(
     for node in graph.nodes:
         for name in node.inputs:
             readers.setdefault(name, []).append(node)
-    written = (Requantize, Clip, MaxPool2d, Concat)
+    written = (Requantize, Clip, MaxPool2d, Concat, Table)
     #: Concatenations that were found to have to copy.
     copies = set(copied)
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from nbqnn_train.graph.errors import NbqnnError
 
 __all__ = [
+    "MOST_TABLE_BITS",
     "AcceleratorConfig",
     "ConfigError",
 ]
@@ -19,6 +20,8 @@ class ConfigError(NbqnnError):
 #: Ports of a module have at most 65,536 bits together in the hardware description that writes the
 #: Verilog. What is left is for parameters and control.
 _MOST_BITS = 60_000
+#: A table has a code for each of at most so many bits.
+MOST_TABLE_BITS = 8
 
 
 def _power_of_two(value: int) -> bool:
@@ -61,6 +64,11 @@ class AcceleratorConfig:
     pe: str = "shift"
     #: "shift": no multiplier in the requantizer; "scale": one per requantizer, 16-bit factors.
     requant: str = "shift"
+    #: Codes may pass through a table behind the requantizer: any function of one activation, for
+    #: ``act_bits`` of at most 8.
+    tables: bool = False
+    #: Channel-wise sums may take their factors from activations: products of two tensors.
+    products: bool = False
     #: Clock that the board project asks for.
     clock_mhz: int = 250
 
@@ -93,6 +101,11 @@ class AcceleratorConfig:
             )
         self._check_choice("pe", ("shift", "multiply"))
         self._check_choice("requant", ("shift", "scale"))
+        if self.tables and self.act_bits > MOST_TABLE_BITS:
+            raise ConfigError(
+                f"tables must be false for act_bits above {MOST_TABLE_BITS}, "
+                f"not true with act_bits = {self.act_bits}"
+            )
         for field in ("lanes", "act_depth", "weight_depth", "param_depth"):
             value = getattr(self, field)
             if not _power_of_two(value):
@@ -170,6 +183,11 @@ class AcceleratorConfig:
         return 2 if self.weight_bits > 2 else 1
 
     @property
+    def factor_digits(self) -> int:
+        """Digits of an activation as a factor: one bit more than ``act_bits`` makes it signed."""
+        return -(-(self.act_bits + 1) // self.radix_bits)
+
+    @property
     def banks(self) -> int:
         """Banks of the activation memory: the power of two above ``pixels``.
 
@@ -229,4 +247,4 @@ class AcceleratorConfig:
 #: Fields that change neither the hardware's behaviour nor what a program must know of it.
 _COSMETIC = ("name", "clock_mhz")
 #: Values of later fields that say how it was without them.
-_AS_BEFORE = (("post_positions", 1),)
+_AS_BEFORE = (("post_positions", 1), ("tables", False), ("products", False))

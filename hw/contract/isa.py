@@ -24,6 +24,7 @@ __all__ = [
     "Load",
     "Memory",
     "Opcode",
+    "Product",
     "Region",
     "Store",
     "Unit",
@@ -52,6 +53,7 @@ class Memory(enum.IntEnum):
     ACT = 0
     WEIGHT = 1
     PARAM = 2
+    TABLE = 3
 
 
 class Unit(enum.IntEnum):
@@ -63,6 +65,21 @@ class Unit(enum.IntEnum):
     MAX = 1
     #: Weighted sums, channel by channel.
     SUM = 2
+
+
+class Product(enum.IntFlag):
+    """What is special about a compute command of :attr:`Unit.SUM` that multiplies two tensors.
+
+    The first channel group reads the factor, the others multiply by a digit each.
+    """
+
+    NONE = 0
+    #: It does that.
+    DIGITS = 1
+    #: All positions have the same factor.
+    SHARED = 2
+    #: The factor's codes are stored less half their range.
+    UNSIGNED = 4
 
 
 class Region(enum.IntEnum):
@@ -150,10 +167,20 @@ _COMPUTE = {
     "out_plane": 16,
     "low": 16,
     "high": 16,
+    #: 1 if codes pass through the table.
+    "table": 8,
+    #: How channel-wise sums take their factors from activations: of :class:`Product`, added up.
+    "product": 8,
+    #: Where the first step of an output reads its factor: words from where the others read, or the
+    #: word of all.
+    "factor": 16,
 }
 
 #: Fields of a compute command that are needed until its last result is written.
-DRAIN_FIELDS = ("unit", "chunks", "sub", "out_plane", "param_base", "param_step", "low", "high")
+DRAIN_FIELDS = (
+    *("unit", "chunks", "sub", "out_plane", "param_base", "param_step", "low", "high"),
+    "table",
+)
 
 BODIES = {
     Opcode.END: {},

@@ -131,8 +131,8 @@ def requantizer_latency(config: AcceleratorConfig) -> int:
 
 
 def drain_latency(config: AcceleratorConfig) -> int:
-    """Cycles from a result to its write: taken, requantized."""
-    return 1 + requantizer_latency(config)
+    """Cycles from a result to its write: taken, requantized, looked up in the table."""
+    return 1 + requantizer_latency(config) + config.tables
 
 
 def check_cycles(config: AcceleratorConfig) -> int:

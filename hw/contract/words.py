@@ -1,6 +1,7 @@
 """How tensors, weights and params lie in the host's memory and on the chip."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,14 +14,18 @@ __all__ = [
     "PRE_SHIFT",
     "SHIFT_BITS",
     "ChannelParams",
+    "TableShape",
     "TensorLayout",
     "addend_bits",
+    "memories",
     "pack_params",
+    "pack_table",
     "pack_vector_weights",
     "pack_weights",
     "param_fields",
     "stored_offset",
     "stored_weights",
+    "table_shape",
     "word_beats",
     "word_bits",
 ]
@@ -31,6 +36,8 @@ PRE_SHIFT = 4
 #: Bits of a channel's shift to the right, and of its multiplier where there is one.
 SHIFT_BITS = 6
 MULTIPLIER_BITS = 16
+#: Words of a table at most: what a look-up table of the chip holds as a memory.
+_TABLE_WORDS = 64
 
 
 @dataclass(frozen=True)
@@ -99,6 +106,24 @@ class TensorLayout:
         return codes.reshape(groups * lanes, self.height, self.width)[: self.channels] + self.offset
 
 
+class TableShape(NamedTuple):
+    """A table's words, and codes in each: word w has those of stored codes w, w + words, ..."""
+
+    words: int
+    codes: int
+
+
+def table_shape(config: AcceleratorConfig) -> TableShape:
+    """How a table lies; its stored codes, as unsigned numbers, count from 0."""
+    words = min(_TABLE_WORDS, 1 << config.act_bits)
+    return TableShape(words, (1 << config.act_bits) // words)
+
+
+def memories(config: AcceleratorConfig) -> tuple[Memory, ...]:
+    """The on-chip memories that the configuration has."""
+    return tuple(m for m in Memory if m is not Memory.TABLE or config.tables)
+
+
 def stored_offset(config: AcceleratorConfig, type_: TensorType) -> int:
     """What is subtracted from codes of this type before they are stored."""
     half = 1 << (config.act_bits - 1)
@@ -130,6 +155,7 @@ def word_bits(config: AcceleratorConfig, memory: Memory) -> int:
         Memory.ACT: config.act_word_bits,
         Memory.WEIGHT: config.weight_word_bits,
         Memory.PARAM: config.post_lanes * sum(param_fields(config).values()),
+        Memory.TABLE: table_shape(config).codes * config.act_bits,
     }[memory]
 
 
@@ -186,6 +212,13 @@ def pack_params(config: AcceleratorConfig, params: ChannelParams) -> np.ndarray:
     padded = np.zeros((words * lanes, bits.shape[1]), np.uint8)
     padded[:channels] = bits
     return _to_bytes(padded.reshape(words, -1), _word_bytes(config, Memory.PARAM))
+
+
+def pack_table(config: AcceleratorConfig, table: np.ndarray) -> np.ndarray:
+    """A stored code for each stored code, as an unsigned number; uint8 (words, bytes per word)."""
+    words = table.reshape(table_shape(config)[::-1]).T
+    word_bytes = _word_bytes(config, Memory.TABLE)
+    return _pack_words(words, config.act_bits, word_bytes).reshape(-1, word_bytes)
 
 
 def _word_bytes(config: AcceleratorConfig, memory: Memory) -> int:

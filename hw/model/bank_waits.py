@@ -11,7 +11,7 @@ import numpy as np
 
 from hw.contract.banks import bank_of
 from hw.contract.config import AcceleratorConfig
-from hw.contract.isa import Compute, Load, Store
+from hw.contract.isa import Compute, Load, Product, Store
 from hw.contract.timing import STORE_AHEAD
 from hw.model.pace import Pace
 
@@ -136,12 +136,18 @@ class ReadWords:
         down += (c.kernel_w - 1) * across
         deep += (c.kernel_h - 1) * down + (c.kernel_w - 1) * across
         taps = groups * deep + rows * down + columns * across
+        if c.product:
+            # Only the factor is somewhere else.
+            taps = np.where(groups == 0, _signed(c.factor), 0) + columns * across
         rows, columns = np.divmod(np.arange(c.positions), c.out_width)
         step = _signed(c.column_step)
         pitch = (c.out_width - 1) * step + _signed(c.origin_wrap)
         origins = c.in_base + filter_group * _signed(c.group_origin)
         origins = origins + rows * pitch + columns * step
-        words = (origins[:, None] + taps) % self._config.act_depth
+        words = origins[:, None] + taps
+        if c.product & Product.SHARED:
+            words = np.where(groups == 0, taps, words)
+        words %= self._config.act_depth
         bits = np.zeros((self._groups * c.pixels, len(taps)), np.int64)
         bits[: len(words)] = 1 << bank_of(words, self._config.banks)
         return np.bitwise_or.reduce(bits.reshape(self._groups, c.pixels, -1), axis=1).tolist()

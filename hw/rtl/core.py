@@ -108,6 +108,8 @@ class Core(Component):
             (self.load.param, param.write),
         ):
             wiring.connect(m, user, port)
+        if c.tables:
+            wiring.connect(m, self.load.table, self.compute.table)
         m.d.comb += self.compute.act.eq(act.read_data)
 
     def _connect_buses(self, m: Module) -> None:

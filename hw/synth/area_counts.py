@@ -1,8 +1,10 @@
 """Tables and registers around the array that can be counted: requantizers, drain, memories."""
 
+from math import ceil
+
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import BODIES, DESCRIPTOR_BYTES, HEAD, Memory, Opcode
-from hw.contract.words import addend_bits, word_beats, word_bits
+from hw.contract.words import addend_bits, memories, table_shape, word_beats, word_bits
 from hw.rtl.memory.ports import activation_address_bits
 from hw.rtl.post.drain import drain_registers
 from hw.synth.area import Area
@@ -30,7 +32,23 @@ def post_logic(config: AcceleratorConfig) -> Area:
         for unit in drain_registers(c, pixels).values():
             number = unit.number * c.post_lanes
             total += Area(lut=unit.tables * number, ff=unit.bits * number)
+    if c.tables:
+        total += _tables(c) * c.post_lanes
     return total
+
+
+def _tables(config: AcceleratorConfig) -> Area:
+    """The tables of one channel, one for each position (:mod:`hw.rtl.post.table`)."""
+    shape, bits = table_shape(config), config.act_bits
+    word_bits = shape.codes * bits
+    # Eight look-up tables hold 64 words of seven bits. One of the word's codes, or the code itself.
+    own = 8 * ceil(word_bits / 7)
+    own += _CHOICE_TABLES.get(shape.codes, 0) * bits + _CHOICE_TABLES[2] * bits
+    address = (shape.words - 1).bit_length()
+    return Area(
+        lut=round(own * config.post_positions),
+        ff=bits * config.post_positions + word_bits + address + 1,
+    )
 
 
 def _requantizers(config: AcceleratorConfig) -> Area:
@@ -103,7 +121,7 @@ def transfer_logic(config: AcceleratorConfig) -> Area:
     registers = sum(
         (1 if memory is Memory.ACT else 2) * word_bits(c, memory)
         + (word_beats(c, memory) - 1) * beat
-        for memory in Memory
+        for memory in memories(c)
     )
     # Stores: eight words of memory in tables, one behind it and one that is shifted out.
     tables = c.act_word_bits / 2 + (act_beats - 1) * beat

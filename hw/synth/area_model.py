@@ -62,6 +62,17 @@ def _element(pe: str, lanes: int, act_bits: int, weight_bits: int, acc_bits: int
     return _Element(lut, ff, 0 if shift else lanes)
 
 
+def _factor(config: AcceleratorConfig) -> Area:
+    """What makes an activation a lane's factor (:mod:`hw.rtl.array.digits`)."""
+    c = config
+    # Two bits of what is left of the factor in a table; then the stored digit, bit by bit, and the
+    # sign that is taken. A lane that inverts adds the one that lacks in a bit of its own.
+    left = c.radix_bits * c.factor_digits
+    tables = ceil(left / 2) + c.stored_weight_bits + 2
+    exact = c.pe == "shift"
+    return Area(lut=tables + exact, ff=left + 2 * exact)
+
+
 def _product_tables(act_bits: int, weight_bits: int) -> int:
     """Tables of :class:`hw.rtl.ultrascale.elements.LaneProduct`."""
     if weight_bits == 2:
@@ -115,6 +126,8 @@ def counted_area(config: AcceleratorConfig) -> Area:
     count = c.pixels * c.lanes
     # With one more flag than the array's elements: whether a step multiplies the sum so far.
     total = array_area(c) + Area(lut=sums.lut, ff=sums.ff + 1, dsp=sums.dsp) * count
+    if c.products:
+        total += _factor(c) * count
     lut, ff, blocks = 0, 0, _STAMP_BLOCKS
     for number, width, depth in (
         # A bank's word is written in parts, each of which has memories of its own.

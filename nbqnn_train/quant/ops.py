@@ -7,6 +7,7 @@ step``.
 """
 
 import math
+from fractions import Fraction
 
 import torch
 from torch import Tensor, nn
@@ -122,15 +123,23 @@ class FlattenOp(nn.Module):
 
 
 def average_multiplier(window: int) -> tuple[int, int]:
-    """(multiplier, shift) with ``multiplier / 2**shift`` nearest to ``1 / window``.
+    """(multiplier, shift) with ``multiplier / 2**shift`` near ``1 / window``.
 
-    A power of two is exact with multiplier 1; others have a multiplier in 2**7 ... 2**8.
+    The nearest one of at most 2**8 with which sums of 8-bit codes fit accumulators of 20 bits; of
+    24 bits, as larger presets have them, if it were off by more than a 128th; else the nearest of
+    all. Of equal ones the smallest: a power of two has multiplier 1.
     """
-    if window & (window - 1) == 0:
-        return 1, window.bit_length() - 1
-    shift = window.bit_length() - 1 + 8
-    multiplier = math.floor((1 << shift) / window + 0.5)
-    return multiplier, shift
+    shifts = range(window.bit_length() - 1, window.bit_length() + 8)
+    pairs = [(math.floor((1 << shift) / window + 0.5), shift) for shift in shifts]
+    for acc_bits in (20, 24, None):
+        limit = 1 << 8
+        if acc_bits is not None:
+            limit = min(limit, ((1 << acc_bits - 1) - 1) // (255 * window))
+        fitting = [pair for pair in pairs if 1 <= pair[0] <= limit]
+        off = [abs(Fraction(multiplier * window, 1 << shift) - 1) for multiplier, shift in fitting]
+        if off and (min(off) <= Fraction(1, 128) or acc_bits is None):
+            break
+    return fitting[off.index(min(off))]
 
 
 def window_sums(value: Tensor, kernel, stride, padding: tuple[int, int, int, int]) -> Tensor:

@@ -51,7 +51,15 @@ VERILATED = {
     # More filters than lanes: outputs of one filter group fill two words.
     "shift_64": AcceleratorConfig(
         **_SMALL
-        | {"name": "shift_64", "filters": 8, "pixels": 2, "post_lanes": 4, "axi_data_width": 64}
+        | {
+            "name": "shift_64",
+            "filters": 8,
+            "pixels": 2,
+            "post_lanes": 4,
+            "axi_data_width": 64,
+            "tables": True,
+            "products": True,
+        }
     ),
     # Fewer and unaligned filters: several filter groups share one word.
     "scale_32": AcceleratorConfig(
@@ -65,6 +73,8 @@ VERILATED = {
             "post_positions": 2,
             "requant": "scale",
             "axi_data_width": 32,
+            "tables": True,
+            "products": True,
         }
     ),
     "multiply_256": AcceleratorConfig(
@@ -80,6 +90,7 @@ VERILATED = {
             "pe": "multiply",
             "requant": "scale",
             "axi_data_width": 256,
+            "products": True,
             "axi_address_width": 64,
         }
     ),
@@ -96,6 +107,8 @@ VERILATED = {
         act_depth=128,
         weight_depth=16,
         param_depth=8,
+        tables=True,
+        products=True,
         axi_data_width=32,
         axi_address_width=32,
     ),

@@ -11,6 +11,7 @@ from hw.compiler import CompileError, compile_graph
 from hw.contract.isa import DESCRIPTOR_BYTES, Opcode
 from hw.contract.memory_timing import MemoryTiming
 from nbqnn_train.graph import Input, run_codes, tensor_types
+from nbqnn_train.graph.operators import Constant, Multiply, Sum, Table
 from tests.graph.strategies import BASIC, Case, Space, cases
 from tests.hw.accelerators import VERILATED
 from tests.hw.networks import Network, images, small_network, traced_codes
@@ -20,17 +21,30 @@ from tests.hw.runs import PAGE, compare, compare_groups
 REFUSALS = (
     "of a flattened map",
     "must fit act_depth",
+    "different tensors beside constants",
+    "must be the same at all positions of a channel",
+    "of constant",
+    "constant as an output",
     "accumulator bits, more than acc_bits",
+    "a factor for each channel behind a linear layer",
     "must fit weight_depth",
     "must fit param_depth",
     "bits (acc_bits =",
 )
 
+#: Kinds of nodes that not every configuration has.
+NEEDED = {Multiply: "products", Table: "tables"}
+
 
 def space(config):
     """Graphs that mostly fit."""
     return Space(
-        kinds=BASIC,
+        kinds=(
+            *BASIC,
+            Sum,
+            Constant,
+            *(kind for kind, field in NEEDED.items() if getattr(config, field)),
+        ),
         inputs=(1, 1),
         channels=(1, 2 * max(config.lanes, config.filters) + 1),
         size=(1, 7),

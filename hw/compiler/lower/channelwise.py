@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from hw.compiler.errors import CompileError
 from hw.compiler.layer import Layer
 from hw.compiler.lower.context import Context
 from hw.compiler.lower.dot import geometry
@@ -11,8 +12,12 @@ from hw.compiler.lower.sums import summing_layer
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Unit
 from nbqnn_train.graph import Add, AvgPool2d, Conv2d, Requantize
+from nbqnn_train.graph.operators import Constant, Multiply, Sum
 
-__all__ = ["addition", "average", "depthwise"]
+__all__ = ["addition", "average", "depthwise", "scaling"]
+
+#: Tensors that channel-wise sums read in turn.
+_MOST_OPERANDS = 2
 
 
 def depthwise(context: Context, node: Conv2d, requantize: Requantize) -> Layer:
@@ -48,23 +53,35 @@ def average(context: Context, node: AvgPool2d, requantize: Requantize) -> Layer:
     )
 
 
-def addition(context: Context, node: Add, requantize: Requantize) -> Layer:
-    """An addition of two tensors, each times a power of two."""
-    digits = [_power_digits(context.config, shift) for shift in node.shifts]
-    weight = np.zeros((1, max(map(len, digits)), 2, 1), np.int64)
-    for operand, factors in enumerate(digits):
-        weight[0, -len(factors) :, operand, 0] = factors
+def addition(context: Context, node: Add | Sum, requantize: Requantize) -> Layer:
+    """The sum of one or two tensors, each times a factor, and of constants.
+
+    Raises :class:`CompileError` for more tensors.
+    """
+    factors, constant = _terms(context, node)
+    if not 1 <= len(factors) <= _MOST_OPERANDS:
+        raise CompileError(
+            f"layer {node.name}: a sum has 1...{_MOST_OPERANDS} different tensors beside "
+            f"constants, not {len(factors)}"
+        )
+    digits = [_factor_digits(context.config, factor) for factor in factors.values()]
+    weight = np.zeros((1, max(map(len, digits)), len(digits), 1), np.int64)
+    for operand, own in enumerate(digits):
+        weight[0, -len(own) :, operand, 0] = own
     layer = summing_layer(
         context,
         node,
         requantize,
-        tuple(context.source(node, operand) for operand in node.operands),
+        tuple(context.source(node, operand) for operand in factors),
         Unit.SUM,
         weight,
+        types=[context.types[operand] for operand in factors],
+        constant=constant,
     )
-    (_, passes, _, _), used = weight.shape, weight[0, :, :, 0] != 0
-    if passes == 2 and (used.sum(axis=1) == 1).all() and used[0].tolist() != used[1].tolist():
-        # Each pass reads one operand only, so it needs a kernel of one position.
+    (_, passes, operands, _), used = weight.shape, weight[0, :, :, 0] != 0
+    apart = operands == passes == 2 and used[0].tolist() != used[1].tolist()
+    if apart and (used.sum(axis=1) == 1).all():
+        # Each pass has one operand of its own.
         order = used.argmax(axis=1)
         layer = replace(
             layer,
@@ -73,6 +90,45 @@ def addition(context: Context, node: Add, requantize: Requantize) -> Layer:
             kernel=(1, 1),
         )
     return layer
+
+
+def scaling(context: Context, node: Multiply, requantize: Requantize) -> Layer:
+    """A tensor times a constant for each channel, which becomes its weights, digit by digit."""
+    names = node.operands
+    if isinstance(context.graph[names[0]], Constant):
+        names = names[::-1]
+    source = context.source(node, names[0])
+    factors = context.constant(node, names[1])
+    digits = [_factor_digits(context.config, int(factor)) for factor in factors]
+    weight = np.zeros((len(digits), max(map(len, digits)), 1, 1), np.int64)
+    for channel, own in enumerate(digits):
+        weight[channel, -len(own) :, 0, 0] = own
+    types = [context.types[names[0]]]
+    return summing_layer(context, node, requantize, (source,), Unit.SUM, weight, types=types)
+
+
+def _terms(context: Context, node: Add | Sum) -> tuple[dict[str, int], np.ndarray]:
+    """What each tensor is multiplied by, and the sum (C,) of the constants."""
+    signs = node.signs if isinstance(node, Sum) else (1,) * len(node.operands)
+    factors: dict[str, int] = {}
+    constant = np.zeros(context.types[node.name].shape[0], np.int64)
+    for name, shift, sign in zip(node.operands, node.shifts, signs, strict=True):
+        factor = int(sign) * (1 << int(shift))
+        if isinstance(context.graph[name], Constant):
+            constant += factor * context.constant(node, name)
+        else:
+            factors[name] = factors.get(name, 0) + factor
+    return factors, constant
+
+
+def _factor_digits(config: AcceleratorConfig, factor: int) -> list[int]:
+    """Any factor in digits of ``radix_bits``, the most significant first."""
+    sign, size = (-1 if factor < 0 else 1), abs(factor)
+    if not size:
+        return [0]
+    power = size & (size - 1) == 0
+    digits = _power_digits(config, size.bit_length() - 1) if power else _digits(config, size)
+    return [sign * digit for digit in digits]
 
 
 def _digits(config: AcceleratorConfig, factor: int) -> list[int]:

@@ -2,6 +2,8 @@
 
 from collections import Counter
 
+import numpy as np
+
 from hw.compiler.errors import CompileError
 from hw.compiler.layer import Layer
 from hw.compiler.views import View
@@ -48,6 +50,10 @@ class Context:
         self.shapes[name] = as_map(type_.shape)
         self.offsets[name] = stored_offset(self.config, type_)
 
+    def offset_of(self, name: str) -> int:
+        """What is subtracted from the codes of a node before they are stored."""
+        return stored_offset(self.config, self.types[name])
+
     def memory_of(self, name: str) -> str:
         """The stored tensor behind a node."""
         return self.aliases.get(name, name)
@@ -64,6 +70,19 @@ class Context:
                 f"{self.shapes[source]} is not supported; put it before the flattening"
             )
         return source
+
+    def constant(self, node: Node, name: str) -> np.ndarray:
+        """The codes (C,) of a constant that ``node`` reads, one for each channel.
+
+        Raises :class:`CompileError` for one that differs from position to position.
+        """
+        codes = self.graph[name].codes
+        rows = codes.reshape(len(codes), -1).astype(np.int64)
+        if (rows != rows[:, :1]).any():
+            raise CompileError(
+                f"layer {node.name}: constant {name} must be the same at all positions of a channel"
+            )
+        return rows[:, 0]
 
     def positions(self, node: Node) -> int:
         """How many positions a stored tensor has."""

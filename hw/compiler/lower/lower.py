@@ -1,11 +1,15 @@
 """Decides which layer each node of a graph becomes, and refuses what has none."""
 
+from collections.abc import Callable
+
 from hw.compiler.errors import CompileError
 from hw.compiler.layer import Layer, Lowered
-from hw.compiler.lower.channelwise import addition, average, depthwise
+from hw.compiler.lower.channelwise import addition, average, depthwise, scaling
 from hw.compiler.lower.context import Context
 from hw.compiler.lower.dot import concatenation, dot_products
 from hw.compiler.lower.maximum import maximum
+from hw.compiler.lower.products import product
+from hw.compiler.lower.table import look_up
 from hw.compiler.views import concat_views
 from hw.contract.config import AcceleratorConfig
 from hw.contract.words import stored_offset
@@ -23,11 +27,40 @@ from nbqnn_train.graph import (
     Node,
     Requantize,
 )
-from nbqnn_train.graph.operators import OPERATORS
+from nbqnn_train.graph.operators import OPERATORS, Constant, Multiply, Sum, Table
 
 __all__ = ["lower"]
 
-_SUMMING = (Conv2d, Linear, AvgPool2d, Add)
+
+def _convolution(context: Context, node: Conv2d, requantize: Requantize) -> Layer:
+    """On the array, or channel by channel where every output channel has one of the input."""
+    if node.groups > 1 and node.weight.shape[:2] == (node.groups, 1):
+        return depthwise(context, node, requantize)
+    return dot_products(context, node, requantize)
+
+
+def _multiplication(context: Context, node: Multiply, requantize: Requantize) -> Layer:
+    """By weights where a factor is constant."""
+    if any(isinstance(context.graph[name], Constant) for name in node.operands):
+        return scaling(context, node, requantize)
+    return product(context, node, requantize)
+
+
+#: Layers of sums, of which each needs a Requantize.
+_SUMMING: dict[type[Node], Callable[[Context, Node, Requantize], Layer]] = {
+    Conv2d: _convolution,
+    Linear: dot_products,
+    AvgPool2d: average,
+    Add: addition,
+    Sum: addition,
+    Multiply: _multiplication,
+}
+#: What becomes a part of layers.
+_PARTS = (Constant, Table)
+#: Kinds of nodes that not every configuration has -> its field.
+_NEEDS = {Multiply: "products", Table: "tables"}
+#: Kinds of nodes that may read a constant.
+_WITH_CONSTANTS = (Add, Multiply, Sum)
 
 
 def lower(graph: Graph, config: AcceleratorConfig, copied: frozenset[str] = frozenset()) -> Lowered:
@@ -77,6 +110,8 @@ def _lower_node(context: Context, node: Node) -> None:
         case Requantize() | Clip() | MaxPool2d():
             context.add_tensor(node.name)
             context.layers.append(_layer(context, node))
+        case Table():
+            look_up(context, node)
 
 
 def _written_in_place(context: Context, node: Concat) -> bool:
@@ -90,9 +125,18 @@ def _check_support(context: Context) -> None:
     refused = []
     for node in context.graph.nodes:
         kind = type(node).__name__
-        if type(node) in OPERATORS:
+        if type(node) in OPERATORS and type(node) not in (*_SUMMING, *_PARTS):
             refused.append(f"{node.name} ({kind})")
-        if isinstance(node, _SUMMING) and context.users[node.name] != 1:
+        constants = [name for name in node.inputs if isinstance(context.graph[name], Constant)]
+        if constants and (not isinstance(node, _WITH_CONSTANTS) or constants == [*node.inputs]):
+            refused.append(f"{node.name} ({kind} of constant {constants[0]})")
+        if isinstance(node, Constant) and node.name in context.graph.outputs:
+            refused.append(f"{node.name} (constant as an output)")
+        # A constant factor becomes weights.
+        needed = None if constants else _NEEDS.get(type(node))
+        if needed and not getattr(context.config, needed):
+            refused.append(f"{node.name} ({kind}, which needs {needed} in the configuration)")
+        if type(node) in _SUMMING and context.users[node.name] != 1:
             refused.append(f"{node.name} ({kind} with {context.users[node.name]} readers)")
     if len(context.graph.input_nodes) != 1:
         refused.append(f"{len(context.graph.input_nodes)} inputs (one is supported)")
@@ -102,22 +146,17 @@ def _check_support(context: Context) -> None:
         f"tensor {name}: {type_.bits} bits must be at most act_bits = {context.config.act_bits} of "
         "the configuration"
         for name, type_ in context.types.items()
-        if not type_.is_accumulator and type_.bits > context.config.act_bits
+        if not (type_.is_accumulator or isinstance(context.graph[name], Constant))
+        and type_.bits > context.config.act_bits
     ]
     if wide:
         raise CompileError(*wide)
 
 
 def _layer(context: Context, node: Requantize | Clip | MaxPool2d) -> Layer:
-    producer = context.graph[node.input]
-    if not (isinstance(node, Requantize) and isinstance(producer, _SUMMING)):
-        return maximum(context, node)
-    match producer:
-        case AvgPool2d():
-            return average(context, producer, node)
-        case Add():
-            return addition(context, producer, node)
-        case Conv2d(groups=groups) if groups > 1 and producer.weight.shape[:2] == (groups, 1):
-            return depthwise(context, producer, node)
-        case _:
-            return dot_products(context, producer, node)
+    """The layer whose result is ``node``."""
+    if isinstance(node, Requantize):
+        producer = context.graph[node.input]
+        if type(producer) in _SUMMING:
+            return _SUMMING[type(producer)](context, producer, node)
+    return maximum(context, node)

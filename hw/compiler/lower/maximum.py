@@ -7,12 +7,13 @@ from hw.compiler.layer import Layer
 from hw.compiler.lower.context import Context
 from hw.contract.isa import Unit
 from nbqnn_train.graph import Clip, MaxPool2d, Requantize
+from nbqnn_train.graph.operators import Table
 
 __all__ = ["maximum"]
 
 
-def maximum(context: Context, node: Requantize | Clip | MaxPool2d) -> Layer:
-    """The layer of a node that reads activations and sums nothing."""
+def maximum(context: Context, node: Requantize | Clip | MaxPool2d | Table) -> Layer:
+    """The layer of a node that reads activations and sums nothing; a table's comes without it."""
     config = context.config
     source = context.source(node, node.input)
     type_ = context.types[node.input]
@@ -20,7 +21,7 @@ def maximum(context: Context, node: Requantize | Clip | MaxPool2d) -> Layer:
     channels = context.shapes[source][0]
     lowest = -(1 << (config.act_bits - 1))
     fields = {"low": lowest, "high": -lowest - 1}
-    if not isinstance(node, MaxPool2d):
+    if isinstance(node, Requantize | Clip):
         fields = {"low": node.low - out_offset, "high": node.high - out_offset}
     if isinstance(node, Requantize):
         fields["params"] = requantize_params(

@@ -19,16 +19,21 @@ def summing_layer(
     sources: tuple[str, ...],
     unit: Unit,
     weight: np.ndarray,
+    *,
+    types: list[TensorType] | None = None,
+    constant: np.ndarray | int = 0,
     **fields: object,
 ) -> Layer:
     """The layer that computes ``node`` and then ``requantize``.
 
     ``weight`` is the layer's field of that name; ``fields`` are further fields of the layer.
+    ``types`` are those of ``sources``, where they are not all that the node reads. ``constant``
+    (C,) is added to the sums.
 
     Raises :class:`CompileError` for sums that do not fit the accumulators.
     """
     offsets = [context.offsets[source] for source in sources]
-    types = [context.types[name] for name in node.inputs]
+    types = types or [context.types[name] for name in node.inputs]
     # Channel-wise sums are multiplied by the radix from one pass over the window to the next.
     passes = weight.shape[1] if unit is Unit.SUM else 1
     radix = 1 << context.config.radix_bits
@@ -48,7 +53,7 @@ def summing_layer(
             context.config,
             node.name,
             requantize,
-            correction + channels,
+            correction + constant + channels,
             low + channels,
             high + channels,
             out_offset,

@@ -14,7 +14,10 @@ __all__ = ["ArraySection", "PeArray", "processing_element", "sums_layout", "weig
 
 
 def processing_element(
-    config: AcceleratorConfig, lanes: int | None = None, radix_bits: int = 0
+    config: AcceleratorConfig,
+    lanes: int | None = None,
+    radix_bits: int = 0,
+    exact: bool = False,
 ) -> Svpe | Vpe:
     """The configuration's element, :class:`Svpe` or :class:`Vpe`, of all its lanes or some."""
     element = Svpe if config.pe == "shift" else Vpe
@@ -25,6 +28,7 @@ def processing_element(
         stored_bits=config.stored_weight_bits,
         acc_bits=config.acc_bits,
         radix_bits=radix_bits,
+        exact=exact,
     )
 
 

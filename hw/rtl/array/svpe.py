@@ -47,6 +47,8 @@ class ProcessingElement(Component):
     radix_bits : int
         A step with ``grow`` multiplies what was accumulated by ``2**radix_bits`` first: factors
         that are no power of two, digit by digit. 0 for an element without.
+    exact : bool
+        A step may add what an inverted product lacks. With ``radix_bits`` and one lane.
 
     Members
     -------
@@ -54,6 +56,7 @@ class ProcessingElement(Component):
     first, last : ``In(1)``, the step is the first or last of its output; ``last`` only with
         ``valid``
     grow : ``In(1)``, only with ``radix_bits``
+    whole : ``In(1)``, only with ``exact``; the product lacks nothing; not in a ``first`` step
     act : ``In(data.ArrayLayout(signed(act_bits), lanes))``
     weight : ``In(data.ArrayLayout(stored_bits, lanes))``
     acc : ``Out(signed(acc_bits))``, registered
@@ -68,6 +71,7 @@ class ProcessingElement(Component):
         stored_bits: int,
         acc_bits: int,
         radix_bits: int = 0,
+        exact: bool = False,
     ):
         self.lanes = lanes
         self.act_bits = act_bits
@@ -75,6 +79,7 @@ class ProcessingElement(Component):
         self.stored_bits = stored_bits
         self.acc_bits = acc_bits
         self.radix_bits = radix_bits
+        self.exact = exact
         self.latency = pe_latency(lanes)
         super().__init__(
             {
@@ -82,6 +87,7 @@ class ProcessingElement(Component):
                 "first": In(1),
                 "last": In(1),
                 **({"grow": In(1)} if radix_bits else {}),
+                **({"whole": In(1)} if exact else {}),
                 "act": In(data.ArrayLayout(signed(act_bits), lanes)),
                 "weight": In(data.ArrayLayout(stored_bits, lanes)),
                 "acc": Out(signed(acc_bits)),
@@ -169,7 +175,14 @@ class ProcessingElement(Component):
             before = Mux(grow[-1], grown, running)
         total = Signal(signed(self.acc_bits))
         terms = sorted(terms, key=len, reverse=True)
-        m.d.comb += total.eq(self._accumulate(m, before, first[-1], terms, plan.exponent))
+        if self.exact:
+            # In a bit below all others, so that one addition takes it.
+            inverted, whole = Signal(), Signal()
+            m.d.data += [inverted.eq(self.weight[0][-1]), whole.eq(self.whole)]
+            before = Cat(1, before).as_signed()
+            terms = [Cat(inverted & whole, *terms).as_signed()]
+        summed = self._accumulate(m, before, first[-1], terms, plan.exponent)
+        m.d.comb += total.eq(summed[1:] if self.exact else summed)
         with m.If(valid[-1]):
             m.d.data += running.eq(total)
         with m.If(last[-1]):

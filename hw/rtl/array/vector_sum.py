@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from hw.contract.config import AcceleratorConfig
 from hw.contract.timing import pe_latency
 from hw.rtl.array.array import processing_element, sums_layout
+from hw.rtl.array.digits import Digits, digit_flags
 from hw.rtl.component import Component
 from hw.rtl.memory.ports import word_layout
 
@@ -25,15 +26,22 @@ class VectorSum(Component):
     A window may be gone over several times: a step with ``grow`` first multiplies what has been
     summed up by ``2**radix_bits``, so that every time adds one digit of a factor.
 
+    Where the configuration has products, an activation may be the factor: the first step of an
+    output takes it, the others multiply by its digits (:class:`~hw.rtl.array.digits.Digits`).
+
     Members
     -------
     valid, first, last, grow : ``In(1)``
+    factor : ``In(digit_flags())``, where the configuration has products
     act : ``In(data.ArrayLayout(word_layout(config), pixels))``
     weight : ``In(data.ArrayLayout(stored weight bits, lanes))``
     sum : ``Out(sums_layout(config, lanes))``, registered, holds until the next output is complete
     """
 
-    config_fields = ("pe", "lanes", "pixels", "act_bits", "weight_bits", "acc_bits")
+    config_fields = (
+        *("pe", "lanes", "pixels", "act_bits", "weight_bits", "acc_bits"),
+        "products",
+    )
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
@@ -43,6 +51,7 @@ class VectorSum(Component):
             "first": In(1),
             "last": In(1),
             "grow": In(1),
+            **({"factor": In(digit_flags())} if config.products else {}),
             "act": In(data.ArrayLayout(word_layout(config), config.pixels)),
             "weight": In(data.ArrayLayout(config.stored_weight_bits, config.lanes)),
             "sum": Out(sums_layout(config, config.lanes)),
@@ -53,16 +62,34 @@ class VectorSum(Component):
         c = self.config
         last = Signal()
         m.d.comb += last.eq(self.valid & self.last)
+        # Multipliers negate.
+        exact = c.products and c.pe == "shift"
+        enable = Signal()
+        if c.products:
+            m.d.comb += enable.eq(self.valid & (self.factor.take | self.factor.turn))
         for pixel, lane in product(range(c.pixels), range(c.lanes)):
-            element = processing_element(c, lanes=1, radix_bits=c.radix_bits)
+            act, weight = self.act[pixel][lane], self.weight[lane]
+            element = processing_element(c, lanes=1, radix_bits=c.radix_bits, exact=exact)
             m.submodules[f"pe_p{pixel}_l{lane}"] = element
+            if c.products:
+                digits = Digits(c)
+                m.submodules[f"digits_p{pixel}_l{lane}"] = digits
+                m.d.comb += [
+                    digits.enable.eq(enable),
+                    digits.flags.eq(self.factor),
+                    digits.act.eq(act),
+                    digits.weight.eq(weight),
+                ]
+                weight = digits.code
+            if exact:
+                m.d.comb += element.whole.eq(self.factor.digit)
             m.d.comb += [
                 element.valid.eq(self.valid),
                 element.first.eq(self.first),
                 element.last.eq(last),
                 element.grow.eq(self.grow),
-                element.act[0].eq(self.act[pixel][lane]),
-                element.weight[0].eq(self.weight[lane]),
+                element.act[0].eq(act),
+                element.weight[0].eq(weight),
                 self.sum[pixel][lane].eq(element.acc),
             ]
         return m

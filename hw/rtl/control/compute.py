@@ -5,7 +5,8 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import AcceleratorConfig
-from hw.contract.isa import Opcode, Unit
+from hw.contract.isa import Memory, Opcode, Unit
+from hw.contract.words import word_bits
 from hw.rtl.array.array import PeArray
 from hw.rtl.array.vector_max import VectorMax
 from hw.rtl.array.vector_sum import VectorSum
@@ -21,6 +22,7 @@ from hw.rtl.memory.ports import (
     ActDrainSignature,
     ActReadSignature,
     WideReadSignature,
+    WideWriteSignature,
     word_layout,
 )
 from hw.rtl.memory.wide import WideMemory
@@ -56,6 +58,7 @@ class ComputeEngine(Component):
     act : ``In``, the words that are read
     act_drain : ``Out(ActDrainSignature(config))``
     weight, param : ``Out(WideReadSignature(...))``, of a word of either memory
+    table : ``In(WideWriteSignature(...))``, words of the table, where the configuration has tables
     """
 
     #: More commands than can be between acceptance and ``done``. One is walked over, one takes
@@ -76,6 +79,11 @@ class ComputeEngine(Component):
             "weight": Out(WideReadSignature(config.weight_word_bits)),
             "param": Out(
                 WideReadSignature(data.ArrayLayout(param_layout(config), config.post_lanes))
+            ),
+            **(
+                {"table": In(WideWriteSignature(word_bits(config, Memory.TABLE)))}
+                if config.tables
+                else {}
             ),
         })  # fmt: skip
 
@@ -102,6 +110,8 @@ class ComputeEngine(Component):
         wiring.connect(m, sequencer.read, wiring.flipped(self.act_read))
         wiring.connect(m, drain.write, wiring.flipped(self.act_drain))
         wiring.connect(m, drain.param, wiring.flipped(self.param))
+        if c.tables:
+            wiring.connect(m, wiring.flipped(self.table), drain.table)
         m.d.comb += [
             self.step.eq(sequencer.valid),
             self.held.eq(sequencer.held),
@@ -156,6 +166,13 @@ class ComputeEngine(Component):
         names = ("first", "last", "grow", "unit")
         flags = [getattr(sequencer, name) for name in names]
         first, last, grow, of_unit = delayed(m, names, flags, wait, domain="data")
+        factor = []
+        if self.config.products:
+            flags = (Value.cast(sequencer.factor),)
+            factor = [
+                Value.cast(sums.factor).eq(late)
+                for late in delayed(m, ("factor",), flags, wait, domain="data")
+            ]
         soon = []
         for unit, code in ((array, Unit.ARRAY), (maximum, Unit.MAX), (sums, Unit.SUM)):
             m.d.comb += [
@@ -172,6 +189,7 @@ class ComputeEngine(Component):
             Value.cast(array.weight).eq(self.weight.data),
             Value.cast(sums.weight).eq(self.weight.data),
             sums.grow.eq(grow),
+            *factor,
             drain.result_soon.eq(Cat(*soon).any()),
             drain.acc.eq(array.acc),
             drain.max.eq(maximum.max),

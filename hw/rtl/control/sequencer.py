@@ -1,11 +1,12 @@
 """Turns groups of positions into steps of the array: addresses, padding and flags."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import AcceleratorConfig
-from hw.contract.isa import DRAIN_FIELDS, Opcode, Unit
+from hw.contract.isa import DRAIN_FIELDS, Opcode, Product, Unit
+from hw.rtl.array.digits import digit_flags
 from hw.rtl.command_layouts import body_layout, drain_command_layout
 from hw.rtl.component import Component
 from hw.rtl.control.walker import group_layout
@@ -51,11 +52,12 @@ class StepSequencer(Component):
     held : ``Out(1)``, there were positions for a step
     grow : ``Out(1)``, the first tap of a channel group other than the first
     unit : ``Out(Unit)``, of the step's command
+    factor : ``Out(digit_flags())``, where the configuration has products
     read : ``Out(ActReadSignature(config))``
     weight_address : ``Out(16)``
     """
 
-    config_fields = ("pixels", "act_bits", "act_depth")
+    config_fields = ("pixels", "act_bits", "act_depth", "products")
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
@@ -71,6 +73,7 @@ class StepSequencer(Component):
             "first": Out(1),
             "last": Out(1),
             "grow": Out(1),
+            **({"factor": Out(digit_flags())} if config.products else {}),
             "read": Out(ActReadSignature(config)),
             "weight_address": Out(16),
         })  # fmt: skip
@@ -154,6 +157,10 @@ class StepSequencer(Component):
                     s.first_channel_group.eq(0),
                     s.tap_origin.eq(s.tap_origin + command.tap_group_origin),
                 ]
+                if self.config.products:
+                    # Only the factor is somewhere else.
+                    with m.If(self._product(s, Product.DIGITS)):
+                        m.d.data += s.tap_origin.eq(0)
 
     def _groups(self, m: Module, s: "_State", group_done: Signal, taken: Signal) -> None:
         """Takes groups, and hands commands and groups to the drain."""
@@ -196,7 +203,7 @@ class StepSequencer(Component):
             s.channel_groups.eq(self.command.channel_groups),
             s.end_channel_group.eq(s.offers_one_channel_group),
             s.end_taps.eq(s.offers_one_column & s.offers_one_row & s.offers_one_channel_group),
-            s.tap_origin.eq(0),
+            s.tap_origin.eq(self.command.factor if self.config.products else 0),
             s.tap_row.eq(0),
             s.tap_column.eq(0),
         ]
@@ -240,6 +247,20 @@ class StepSequencer(Component):
             # Its sign tells which of the two values `pad` has.
             self.read.pad_lowest.eq(s.command.pad[self.config.act_bits - 1]),
         ]
+        if self.config.products:
+            digits = self._product(s, Product.DIGITS)
+            digit = digits & ~s.first_channel_group
+            m.d.data += [
+                self.factor.product.eq(digits),
+                self.factor.digit.eq(digit),
+                self.factor.take.eq(digits & s.first),
+                self.factor.turn.eq(digit & s.end_column),
+                self.factor.negate.eq(~s.first_tap),
+                self.factor.unsigned.eq(self._product(s, Product.UNSIGNED)),
+            ]
+
+    def _product(self, s: "_State", flag: Product) -> Value:
+        return s.command.product[flag.value.bit_length() - 1]
 
     def _reads(self, m: Module, s: "_State", step: Signal) -> None:
         """Computes addresses, and in the next cycle whether they are in the padding.
@@ -253,11 +274,15 @@ class StepSequencer(Component):
             row, column = Signal(16, name=f"row_{p}"), Signal(16, name=f"column_{p}")
             # Unsigned numbers: positions before the first row or column are large ones.
             inside = (row < height) & (column < width)
+            origin = position.origin
+            if self.config.products:
+                shared = self._product(s, Product.SHARED) & s.first_channel_group
+                origin = Mux(shared, 0, origin)
             m.d.sync += self.read.valid[p].eq(step & (p < s.group.count))
             m.d.data += [
                 row.eq(position.row + s.tap_row),
                 column.eq(position.column + s.tap_column),
-                self.read.address[p].eq(position.origin + s.tap_origin),
+                self.read.address[p].eq(origin + s.tap_origin),
                 self.read.padded[p].eq(~inside),
             ]
 

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Memory, Opcode, Region
 from hw.contract.timing import STORE_AHEAD
-from hw.contract.words import word_beats
+from hw.contract.words import memories, word_beats, word_bits
 from hw.rtl.axi.bursts import request_layout
 from hw.rtl.axi.read_dma import read_data_layout
 from hw.rtl.cells.counting import stepped
@@ -179,6 +179,7 @@ class LoadEngine(_TransferEngine):
     request, data : to and from the reader
     act : ``Out(ActLoadSignature(config))``
     weight, param : ``Out(WideWriteSignature(...))``, of a word of either memory
+    table : ``Out(WideWriteSignature(...))``, likewise, where the configuration has tables
     """
 
     def __init__(self, config: AcceleratorConfig):
@@ -194,6 +195,9 @@ class LoadEngine(_TransferEngine):
             "act": Out(ActLoadSignature(c)),
             "weight": Out(WideWriteSignature(c.weight_word_bits)),
             "param": Out(WideWriteSignature(c.post_lanes * param_layout(c).size)),
+            **(
+                {"table": Out(WideWriteSignature(word_bits(c, Memory.TABLE)))} if c.tables else {}
+            ),
         })  # fmt: skip
 
     def build(self) -> Module:
@@ -217,12 +221,10 @@ class LoadEngine(_TransferEngine):
         fills = Signal(len(Memory))
         m.d.sync += fills.eq(Mux(running & ~self.done, 1 << command.memory[:2], 0))
 
-        targets = (
-            (Memory.ACT, self.act, self.act.valid, self.act.ready),
-            (Memory.WEIGHT, self.weight, self.weight.enable, 1),
-            (Memory.PARAM, self.param, self.param.enable, 1),
-        )
-        for memory, port, port_valid, port_ready in targets:
+        for memory in memories(c):
+            port = getattr(self, memory.name.lower())
+            waits = memory is Memory.ACT
+            port_valid, port_ready = (port.valid, port.ready) if waits else (port.enable, 1)
             packer = Packer(c.axi_beat_bits, word_beats(c, memory))
             m.submodules[f"packer_{memory.name.lower()}"] = packer
             m.d.comb += [

@@ -8,8 +8,9 @@ from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import AcceleratorConfig
-from hw.contract.isa import Unit
+from hw.contract.isa import Memory, Unit
 from hw.contract.timing import drain_latency
+from hw.contract.words import word_bits
 from hw.rtl.array.array import sums_layout
 from hw.rtl.cells.counting import decremented, incremented
 from hw.rtl.cells.delay import delayed
@@ -19,11 +20,13 @@ from hw.rtl.control.sequencer import drain_layout
 from hw.rtl.memory.ports import (
     ActDrainSignature,
     WideReadSignature,
+    WideWriteSignature,
     activation_address_bits,
     word_layout,
 )
 from hw.rtl.memory.wide import WideMemory
 from hw.rtl.post.requantizer import Requantizer, param_layout
+from hw.rtl.post.table import Table
 
 __all__ = ["Drain", "UnitRegisters", "drain_registers"]
 
@@ -40,7 +43,8 @@ class Drain(Component):
 
     The first chunk of a result is written ``drain_latency(config)`` cycles after the result. The
     next command's first group may follow without a gap. Results of the maximum unit pass through
-    the same requantizers, with params that change nothing.
+    the same requantizers, with params that change nothing. Where the configuration has tables, a
+    command says whether its codes pass through the table.
 
     Members
     -------
@@ -52,6 +56,7 @@ class Drain(Component):
     sum : ``In(...)``, from the channel-wise sums: for each pixel those of all lanes
     max : ``In(...)``, from the maximum unit: a word for each pixel
     param : ``Out(WideReadSignature(...))``, of params of ``post_lanes`` channels
+    table : ``In(WideWriteSignature(...))``, words of the table, where the configuration has tables
     write : ``Out(ActDrainSignature(config))``
     group_done, command_done : ``Out(1)``, the data of a group's last write, and of a command's,
         were there in the cycle before
@@ -59,7 +64,7 @@ class Drain(Component):
 
     config_fields = (
         *("requant", "lanes", "filters", "pixels", "post_lanes", "post_positions"),
-        *("act_bits", "acc_bits", "act_depth"),
+        *("act_bits", "acc_bits", "act_depth", "tables"),
     )
 
     def __init__(self, config: AcceleratorConfig):
@@ -73,6 +78,9 @@ class Drain(Component):
             "max": In(data.ArrayLayout(word_layout(c), c.pixels)),
             "sum": In(sums_layout(c, c.lanes)),
             "param": Out(WideReadSignature(data.ArrayLayout(param_layout(c), c.post_lanes))),
+            **(
+                {"table": In(WideWriteSignature(word_bits(c, Memory.TABLE)))} if c.tables else {}
+            ),
             "write": Out(ActDrainSignature(c)),
             "group_done": Out(1),
             "command_done": Out(1),
@@ -180,6 +188,12 @@ class Drain(Component):
         wait = WideMemory.latency + requantizers[0].limits_after
         limits = (s.command.low, s.command.high)
         low, high = delayed(m, ("low", "high"), limits, wait, domain="data")
+        uses_table = None
+        if c.tables:
+            # With the codes.
+            cycles = WideMemory.latency + requantizers[0].latency
+            flags = (s.command.table[0],)
+            (uses_table,) = delayed(m, ("uses_table",), flags, cycles, domain="data")
         for lane, requantizer in enumerate(requantizers):
             m.submodules[f"requantizer_{lane}"] = requantizer
             m.d.comb += [
@@ -187,10 +201,26 @@ class Drain(Component):
                 requantizer.low.eq(low),
                 requantizer.high.eq(high),
             ]
+            codes = requantizer.code
+            if c.tables:
+                codes = self._looked_up(m, lane, codes, uses_table)
             for position, words in enumerate(terms):
-                m.d.comb += self.write.data[position][lane].eq(requantizer.code[position])
+                m.d.comb += self.write.data[position][lane].eq(codes[position])
                 for number, word in enumerate(words):
                     m.d.comb += requantizer.acc[position][number].eq(word[lane])
+
+    def _looked_up(self, m: Module, lane: int, codes: data.View, uses_table: Signal) -> data.View:
+        """The lane's codes after its table."""
+        table = Table(self.config, positions=self.config.post_positions)
+        m.submodules[f"table_{lane}"] = table
+        m.d.comb += [
+            table.write.address.eq(self.table.address),
+            table.write.data.eq(self.table.data),
+            table.write.enable.eq(self.table.enable),
+            table.use.eq(uses_table),
+            table.code.eq(codes),
+        ]
+        return table.result
 
     def _write(self, m: Module, s: "_State") -> None:
         """Writes the codes. Addresses arrive two cycles before the data."""

@@ -161,6 +161,8 @@ OTHERS = {
     "post_positions": 2,
     "pe": "multiply",
     "requant": "scale",
+    "tables": True,
+    "products": True,
     "clock_mhz": 100,
 }
 

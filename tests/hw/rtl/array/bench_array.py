@@ -8,7 +8,7 @@ from cocotb.triggers import RisingEdge
 
 from hw.contract.timing import pe_latency
 from sim.streams import cycles, start
-from tests.hw.rtl.array.designs import ARRAYS, ELEMENTS, MAXIMA, SUMS
+from tests.hw.rtl.array.designs import ARRAYS, ELEMENTS, MAXIMA, PRODUCTS, SUMS
 
 OUTPUTS = 60
 
@@ -226,5 +226,49 @@ async def sums(dut, name, gap_rate):
             ]
         )
     words = await bench.finish()
+    results = [list(parted(word, c.acc_bits, c.lanes * c.pixels)) for word in words]
+    assert results == expected
+
+
+#: Flags of a step, as bits.
+PRODUCT, DIGIT, TAKE, TURN, NEGATE, UNSIGNED = (1 << bit for bit in range(6))
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms")
+@cocotb.parametrize(name=list(PRODUCTS), gap_rate=[0.0, 0.4])
+async def products(dut, name, gap_rate):
+    """Activations times activations; either may be stored less half its range."""
+    c = PRODUCTS[name]
+    bench = Steps(dut, f"sum_{name}", "sum", gap_rate, pe_latency(1))
+    await bench.begin()
+    half = 1 << c.act_bits - 1
+    expected = []
+    for _ in range(4 * OUTPUTS):
+        moved, factor = (random_acts((c.pixels, c.lanes), c.act_bits) for _ in range(2))
+        unsigned, wide = random.getrandbits(1), random.getrandbits(1)
+        products = (moved + wide * half) * (factor + unsigned * half)
+        expected.append([wrapped(value, c.acc_bits) for value in products.reshape(-1)])
+        lowest = np.full_like(moved, -half)
+        common = PRODUCT | unsigned * UNSIGNED
+        steps = [(factor, common | TAKE, 0)] + [(lowest, common | NEGATE, 0)] * wide
+        for _ in range(c.factor_digits):
+            turn = common | DIGIT | TURN
+            if wide:
+                steps += [(moved, common | DIGIT, 1), (lowest, turn | NEGATE, 0)]
+            else:
+                steps.append((moved, turn, 1))
+        await bench.output(
+            [
+                {
+                    "act": joined(act.reshape(-1), c.act_bits),
+                    "weight": random.getrandbits(c.lanes * c.stored_weight_bits),
+                    "factor": flags,
+                    "grow": grow,
+                }
+                for act, flags, grow in steps
+            ]
+        )
+    words = await bench.finish()
+    bench.port("factor").value = bench.port("grow").value = 0
     results = [list(parted(word, c.acc_bits, c.lanes * c.pixels)) for word in words]
     assert results == expected

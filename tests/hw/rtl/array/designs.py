@@ -10,7 +10,7 @@ from hw.rtl.array.vector_max import VectorMax
 from hw.rtl.array.vector_sum import VectorSum
 from tests.hw.parts import Parts
 
-__all__ = ["ARRAYS", "ELEMENTS", "MAXIMA", "SUMS", "array_parts"]
+__all__ = ["ARRAYS", "ELEMENTS", "MAXIMA", "PRODUCTS", "SUMS", "array_parts"]
 
 #: Name -> options of an element; the name's first letter is s for Svpe, v for Vpe.
 ELEMENTS = {
@@ -51,6 +51,17 @@ SUMS = {
     "three": replace(_TINY, lanes=4, pixels=3, act_bits=5, acc_bits=12),
     "factors": replace(_TINY, lanes=4, pixels=2, pe="multiply"),
 }
+#: Channel-wise sums that also multiply by activations.
+PRODUCTS = {
+    "digits": replace(_TINY, lanes=4, pixels=2, products=True),
+    "bits": replace(_TINY, lanes=4, pixels=1, act_bits=5, weight_bits=2, products=True),
+    "wide_codes": replace(_TINY, lanes=2, pixels=1, act_bits=7, weight_bits=4, products=True),
+    "factor_digits": replace(_TINY, lanes=4, pixels=1, pe="multiply", products=True),
+    "factor_bits": replace(
+        _TINY, lanes=4, pixels=1, act_bits=6, weight_bits=2, pe="multiply", products=True
+    ),
+}
+SUMS |= PRODUCTS
 
 
 def array_parts() -> Parts:

@@ -7,7 +7,7 @@ import pytest
 from hw.rtl.verilog import emit
 from sim.runner import run_bench
 from sim.verilator import lint
-from tests.hw.rtl.array.designs import ARRAYS, ELEMENTS, MAXIMA, SUMS, array_parts
+from tests.hw.rtl.array.designs import ARRAYS, ELEMENTS, MAXIMA, PRODUCTS, SUMS, array_parts
 
 
 @pytest.mark.timeout(600)
@@ -17,4 +17,4 @@ def test_array_parts(tmp_path):
     assert lint(verilog, design.module_name, tmp_path) == ""
     bench = Path(__file__).with_name("bench_array.py")
     passed = run_bench(verilog, design.module_name, bench)
-    assert passed == len(ELEMENTS) + 2 * (len(ARRAYS) + len(MAXIMA) + len(SUMS))
+    assert passed == len(ELEMENTS) + 2 * (len(ARRAYS) + len(MAXIMA) + len(SUMS) + len(PRODUCTS))

@@ -33,7 +33,9 @@ def walker_parts() -> Parts:
 
 
 #: Name -> configuration of a sequencer.
-SEQUENCERS = {f"pixels_{pixels}": replace(_TINY, pixels=pixels) for pixels in (1, 3)}
+SEQUENCERS = {f"pixels_{pixels}": replace(_TINY, pixels=pixels) for pixels in (1, 3)} | {
+    "products": replace(_TINY, pixels=2, products=True)
+}
 
 
 def sequencer_parts() -> Parts:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hw.contract.isa import BODIES, DRAIN_FIELDS, Opcode, Unit
+from hw.contract.isa import BODIES, DRAIN_FIELDS, Opcode, Product, Unit
 from hw.rtl.memory.ports import activation_address_bits
 
 __all__ = ["Group", "LayerCommand", "bit_fields", "random_command"]
@@ -26,15 +26,15 @@ def bit_fields(values) -> int:
 class Group:
     """What is offered for a group, what is handed to the drain, and the steps between.
 
-    Of each step: flags (first, last, grow), its weights' address, and for each position in use
-    (padded, word).
+    Of each step: flags (first, last, grow, those of a product as a number), its weights' address,
+    and for each position in use (padded, word).
     """
 
     payload: int
     drain: int
     start: bool
     end: bool
-    steps: list[tuple[tuple[bool, bool, bool], int, list[tuple[bool, int]]]]
+    steps: list[tuple[tuple[bool, bool, bool, int], int, list[tuple[bool, int]]]]
 
 
 @dataclass(frozen=True)
@@ -51,17 +51,41 @@ class LayerCommand:
         return bit_fields((self.fields[name], _WIDTHS[name]) for name in DRAIN_FIELDS)
 
 
+def product_flags(product, at_group, at_column, columns) -> list[int]:
+    """Flags of every step as numbers, 0 without a product.
+
+    From the low bit: product, digit, take, turn, negate, unsigned.
+    """
+    if not product:
+        return [0] * len(at_group)
+    digits = at_group > 0
+    flags = (
+        *(True, digits, ~digits & (at_column == 0), digits & (at_column == columns - 1)),
+        *(at_column > 0, product & Product.UNSIGNED != 0),
+    )
+    return [int(word) for word in sum(flag << bit for bit, flag in enumerate(map(as_int, flags)))]
+
+
+def as_int(value) -> np.ndarray:
+    return np.asarray(value).astype(int)
+
+
 def random_command(config, unit: Unit, *, most_steps: int) -> LayerCommand:
     """A window of random size over a map in the memory that ends inside it or beyond its edges.
 
-    Kernel, dilation, padding, channel groups, filter groups and spacing are random; at least every
-    fourth command has a single step for each group.
+    Channel-wise sums may be products of two maps, or of a map and a word, where the configuration
+    has them. Kernel, dilation, padding, channel groups, filter groups and spacing are random; at
+    least every fourth command has a single step for each group.
     """
     bits = activation_address_bits(config)
     kernel_h, kernel_w = random.randrange(1, 6), random.randrange(1, 6)
     if random.random() < 0.3:
         kernel_h = kernel_w = 1
     channel_groups = random.choice((1, 1, 2, random.randrange(1, 9)))
+    product = 0
+    if config.products and unit is Unit.SUM and random.random() < 0.6:
+        product = 1 | random.randrange(4) << 1
+        channel_groups, kernel_h, kernel_w = random.randrange(2, 7), 1, random.randrange(1, 3)
     if kernel_h * kernel_w * channel_groups > most_steps:
         channel_groups = 1
     down, across = random.randrange(1, 4), random.randrange(1, 4)
@@ -84,9 +108,15 @@ def random_command(config, unit: Unit, *, most_steps: int) -> LayerCommand:
         "tap_group_origin": plane - (kernel_h - 1) * down * pitch - (kernel_w - 1) * across,
         "weight_step": random.randrange(2),
     }
+    if config.products:
+        fields |= {"product": product, "factor": random.getrandbits(16) if product else 0}
     # Of all taps, in the order of the steps.
     at_group, at_row, at_column = np.indices((channel_groups, kernel_h, kernel_w)).reshape(3, -1)
     offsets = at_group * plane + at_row * down * pitch + at_column * across
+    if product:
+        offsets = np.where(at_group == 0, fields["factor"], 0) + at_column * across
+    shared = (at_group == 0) & (product & Product.SHARED != 0)
+    of_product = product_flags(product, at_group, at_column, kernel_w)
     groups = []
     for filter_group in range(filter_groups):
         weights = fields["weight_base"] + filter_group * steps * fields["weight_step"]
@@ -105,10 +135,10 @@ def random_command(config, unit: Unit, *, most_steps: int) -> LayerCommand:
             for row, column, origin, _ in positions[:count]:
                 rows, columns = row + at_row * down, column + at_column * across
                 inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
-                reads.append(zip(~inside, (origin + offsets) % (1 << bits), strict=True))
+                reads.append(zip(~inside, (~shared * origin + offsets) % (1 << bits), strict=True))
             flags = [
-                (step == 0, step + 1 == steps, step > 0 and step % (kernel_h * kernel_w) == 0)
-                for step in range(steps)
+                (step == 0, step + 1 == steps, step > 0 and step % (kernel_h * kernel_w) == 0, word)
+                for step, word in enumerate(of_product)
             ]
             in_order = [[(bool(p), int(w)) for p, w in step] for step in zip(*reads, strict=True)]
             start = not groups

@@ -49,6 +49,9 @@ class Work:
             ]
             for _ in range(PARAMS)
         ]
+        half = 1 << config.act_bits - 1
+        #: A stored code for every stored code, the lowest first.
+        self.table = [random.randrange(-half, half) for _ in range(2 * half)]
         self.commands, self.drains = [], []
         #: (unit, sums, expected cycles of writes) of each group, and the cycle it appears in.
         self.groups = []
@@ -73,6 +76,7 @@ class Work:
             "param_step": random.randrange(2),
             "low": low,
             "high": high,
+            "table": random.randrange(2) if c.tables else 0,
         }
         assert set(fields) == set(DRAIN_FIELDS)
         self.commands.append(
@@ -128,6 +132,8 @@ class Work:
                         fields["low"],
                         fields["high"],
                     )
+                    if fields["table"]:
+                        codes = [self.table[code + (1 << c.act_bits - 1)] for code in codes]
                     address = (outs[pixel] + at_plane) % (1 << self.bits)
                     cycle.append(
                         (address, at_sub, packed((int(code), c.act_bits) for code in codes))
@@ -140,6 +146,20 @@ class Work:
         return packed((value, bits) for values in sums for value in values), writes
 
 
+async def write_table(dut, name, config, table):
+    """Word w has the codes of the stored codes w, w + 64 and so on, as unsigned numbers."""
+    size = len(table)
+    for word in range(64):
+        codes = [table[(code + size // 2) % size] for code in range(word, size, 64)]
+        getattr(dut, f"{name}_table__enable").value = 1
+        getattr(dut, f"{name}_table__address").value = word
+        getattr(dut, f"{name}_table__data").value = packed(
+            (code, config.act_bits) for code in codes
+        )
+        await RisingEdge(dut.clk)
+    getattr(dut, f"{name}_table__enable").value = 0
+
+
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 @cocotb.parametrize(name=list(DRAINS), spread=[0.0, 0.5])
 async def drains(dut, name, spread):
@@ -149,10 +169,13 @@ async def drains(dut, name, spread):
         "acc", "max", "sum", "result_soon", "param__data", "param__address",
         "write__valid", "write__address", "write__sub", "write__data", "group_done", "command_done",
     )}  # fmt: skip
-    await start(dut, inputs=[f"{name}_result_soon"])
+    inputs = [f"{name}_result_soon"] + [f"{name}_table__enable"] * c.tables
+    await start(dut, inputs=inputs)
     work = Work(c, spread)
     for stream, payloads in (("commands", work.commands), ("drains", work.drains)):
         cocotb.start_soon(StreamSource(dut, f"{name}_{stream}").send(payloads))
+    if c.tables:
+        await write_table(dut, name, c, work.table)
     latency = drain_latency(c)
     expected, dones, ends = {}, set(), set()
     for cycle, _, _, writes, end in work.groups:

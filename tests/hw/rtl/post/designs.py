@@ -31,8 +31,9 @@ DRAINS = {
         post_lanes=2,
         pixels=pixels,
         post_positions=positions,
+        tables=tables,
     )
-    for pixels, positions in ((2, 1), (3, 2), (5, 3), (4, 4))
+    for pixels, positions, tables in ((2, 1, False), (3, 2, True), (5, 3, False), (4, 4, True))
 }
 
 
