@@ -172,6 +172,7 @@ def _members(enumeration: type) -> list[tuple[str, str]]:
 
 
 def _nodes() -> str:
+    from hw.compiler.lower.lower import support
     from nbqnn_train.graph import Node
     from nbqnn_train.graph.operators import OPERATORS
 
@@ -184,7 +185,7 @@ def _nodes() -> str:
     rows = []
     for kind in sorted(set(found), key=lambda kind: (kind in OPERATORS, kind.__name__)):
         summary = (kind.__doc__ or "").strip().split("\n\n")[0].replace("``", "`")
-        rows.append((f"`{kind.__name__}`", summary, "refused" if kind in OPERATORS else "yes"))
+        rows.append((f"`{kind.__name__}`", summary, support(kind)))
     return _table(("node", "what it computes", "accelerator"), rows)
 
 

@@ -29,7 +29,7 @@ from nbqnn_train.graph import (
 )
 from nbqnn_train.graph.operators import OPERATORS, Constant, Multiply, Sum, Table
 
-__all__ = ["lower"]
+__all__ = ["lower", "support"]
 
 
 def _convolution(context: Context, node: Conv2d, requantize: Requantize) -> Layer:
@@ -95,6 +95,13 @@ def lower(graph: Graph, config: AcceleratorConfig, copied: frozenset[str] = froz
         context.views,
         context.blocks,
     )
+
+
+def support(kind: type[Node]) -> str:
+    """Whether nodes of that kind are compiled: ``yes``, ``refused`` or the field that it takes."""
+    if kind in OPERATORS and kind not in (*_SUMMING, *_PARTS):
+        return "refused"
+    return f"with {_NEEDS[kind]}" if kind in _NEEDS else "yes"
 
 
 def _lower_node(context: Context, node: Node) -> None:
