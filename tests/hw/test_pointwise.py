@@ -9,7 +9,7 @@ from hw.compiler import CompileError, compile_graph
 from hw.contract.isa import Compute, Load, Memory, Product, read_commands
 from hw.contract.memory_timing import MemoryTiming
 from nbqnn_train.graph import AvgPool2d, Clip, Input, MaxPool2d
-from nbqnn_train.graph.operators import Multiply, Table
+from nbqnn_train.graph.operators import Constant, Multiply, Sum, Table
 from tests.hw.accelerators import VERILATED
 from tests.hw.networks import Network, images, traced_codes
 from tests.hw.runs import compare
@@ -63,6 +63,43 @@ def gated_network(*, act_bits: int, weight_bits: int, scale: bool, tables: bool,
     net.requantize("other", act_bits, False)
     outputs = ["out", "other", "clipped"]
     return net.graph(*outputs, *(["of_clipped", "of_pooled"] if tables else []))
+
+
+def sums_network(*, act_bits: int, scale: bool):
+    """Differences, negations, factors, constants, and what occurs twice."""
+    net = Network(seed=4, scale=scale)
+    net.add(Input, "image", shape=(5, 4, 3), bits=act_bits, signed=True, exponent=0)
+    net.conv("conv", (5, 5, 1, 1), 2).requantize("map", act_bits, False, exponent=0)
+    net.conv("other", (5, 5, 1, 1), 2).requantize("coarse", act_bits, False, exponent=5)
+    half = 1 << act_bits - 1
+    for name, spatial in (("bias", (4, 3)), ("factor", (4, 3)), ("one_each", (1, 1))):
+        codes = np.broadcast_to(net.rng.integers(-half, half, (5, 1, 1)), (5, *spatial))
+        constant = Constant(name=name, codes=codes, bits=act_bits, signed=True, exponent=0)
+        net.nodes.append(constant)
+    sums = {
+        "difference": (("image", "map"), (0, 0), (1, -1)),
+        "negated": (("map", "bias"), (0, 0), (-1, -1)),
+        "thrice": (("image", "image", "map", "image"), (0,) * 4, (1, 1, -1, 1)),
+        "only_one": (("map", "image", "map", "bias"), (0,) * 4, (1, 1, -1, 1)),
+        "far_apart": (("coarse", "map"), (5, 0), (-1, 1)),
+    }
+    for name, (operands, shifts, signs) in sums.items():
+        net.add(Sum, name, operands=operands, shifts=shifts, signs=signs, acc_bits=48)
+        net.requantize(f"out_{name}", act_bits, True, exponent=0)
+    for a, b in (("map", "factor"), ("factor", "image"), ("map", "one_each")):
+        net.add(Multiply, f"{a}_{b}", operands=(a, b), acc_bits=48)
+        net.requantize(f"out_{a}_{b}", act_bits, True, exponent=0)
+    return net.graph(*(node.name for node in net.nodes if node.name.startswith("out_")))
+
+
+@pytest.mark.parametrize("name", ["shift_64", "scale_32", "multiply_256"])
+def test_sums(accelerator_model, name):
+    config = VERILATED[name]
+    graph = sums_network(act_bits=config.act_bits, scale=config.requant == "scale")
+    x = images(graph, 4)
+    driver, _ = accelerator_model(config).driver(compile_graph(graph, config))
+    for image, expected in zip(x, traced_codes(graph, x), strict=True):
+        compare(driver, image, expected)
 
 
 @pytest.mark.parametrize("name", ["shift_64", "scale_32", "multiply_256"])
