@@ -71,6 +71,8 @@ def sums_network(*, act_bits: int, scale: bool):
     net.add(Input, "image", shape=(5, 4, 3), bits=act_bits, signed=True, exponent=0)
     net.conv("conv", (5, 5, 1, 1), 2).requantize("map", act_bits, False, exponent=0)
     net.conv("other", (5, 5, 1, 1), 2).requantize("coarse", act_bits, False, exponent=5)
+    for name in ("one", "another"):
+        net.conv(f"conv_{name}", (5, 5, 1, 1), 2).requantize(name, act_bits, True, exponent=0)
     half = 1 << act_bits - 1
     for name, spatial in (("bias", (4, 3)), ("factor", (4, 3)), ("one_each", (1, 1))):
         codes = np.broadcast_to(net.rng.integers(-half, half, (5, 1, 1)), (5, *spatial))
@@ -81,6 +83,8 @@ def sums_network(*, act_bits: int, scale: bool):
         "negated": (("map", "bias"), (0, 0), (-1, -1)),
         "thrice": (("image", "image", "map", "image"), (0,) * 4, (1, 1, -1, 1)),
         "only_one": (("map", "image", "map", "bias"), (0,) * 4, (1, 1, -1, 1)),
+        "many": (("image", "map", "bias", "one", "another"), (0,) * 5, (1, -1, 1, -1, -1)),
+        "three": (("map", "image", "another", "image"), (0,) * 4, (-1, 1, 1, 1)),
         "far_apart": (("coarse", "map"), (5, 0), (-1, 1)),
     }
     for name, (operands, shifts, signs) in sums.items():

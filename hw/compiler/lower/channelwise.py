@@ -8,6 +8,7 @@ from hw.compiler.errors import CompileError
 from hw.compiler.layer import Layer
 from hw.compiler.lower.context import Context
 from hw.compiler.lower.dot import geometry
+from hw.compiler.lower.many import sum_of_many
 from hw.compiler.lower.sums import summing_layer
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Unit
@@ -54,16 +55,12 @@ def average(context: Context, node: AvgPool2d, requantize: Requantize) -> Layer:
 
 
 def addition(context: Context, node: Add | Sum, requantize: Requantize) -> Layer:
-    """The sum of one or two tensors, each times a factor, and of constants.
-
-    Raises :class:`CompileError` for more tensors.
-    """
+    """The sum of tensors, each times a factor, and of constants."""
     factors, constant = _terms(context, node)
-    if not 1 <= len(factors) <= _MOST_OPERANDS:
-        raise CompileError(
-            f"layer {node.name}: a sum has 1...{_MOST_OPERANDS} different tensors beside "
-            f"constants, not {len(factors)}"
-        )
+    if not factors:
+        raise CompileError(f"layer {node.name}: a sum of constants alone is not supported")
+    if len(factors) > _MOST_OPERANDS:
+        return sum_of_many(context, node, requantize, factors, constant)
     digits = [_factor_digits(context.config, factor) for factor in factors.values()]
     weight = np.zeros((1, max(map(len, digits)), len(digits), 1), np.int64)
     for operand, own in enumerate(digits):

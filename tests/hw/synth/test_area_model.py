@@ -25,6 +25,7 @@ OTHERS = {
     "wide": replace(_DIGITS, lanes=32, filters=32, pixels=2, acc_bits=24, axi_data_width=128),
     "multiply": replace(_DIGITS, pe="multiply", act_bits=16, acc_bits=40, filters=8, post_lanes=8),
     "scale": replace(_DIGITS, requant="scale", pixels=4, post_positions=2, post_lanes=8),
+    "functions": replace(_DIGITS, tables=True, products=True),
     "deep": replace(_DIGITS, act_depth=65536, weight_depth=4096, filters=8, post_lanes=8),
 }
 
