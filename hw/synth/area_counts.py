@@ -4,21 +4,21 @@ from math import ceil
 
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import BODIES, DESCRIPTOR_BYTES, HEAD, Memory, Opcode
-from hw.contract.words import addend_bits, memories, table_shape, word_beats, word_bits
-from hw.rtl.memory.ports import activation_address_bits
-from hw.rtl.post.drain import drain_registers
+from hw.contract.structure import (
+    DRAIN_CHOICE,
+    EXCESS_BITS,
+    EXCESS_CONDITIONS,
+    activation_address_bits,
+    drain_registers,
+)
+from hw.contract.words import SHIFT_BITS, addend_bits, memories, table_shape, word_beats, word_bits
 from hw.synth.area import Area
 
 __all__ = ["memory_logic", "post_logic", "transfer_logic"]
 
-#: Bits that a table of a requantizer compares with the sign, and such bits that are kept.
-_TOGETHER = 4
-_EXCESSES = 6
 #: What the requantizers of a channel have in common: places of a shift, and how far it goes.
 _SHIFT_TABLES = 6
 _SHIFT_REGISTERS = 12
-#: Positions of the drain that are chosen from, of which the memory then takes the union.
-_CHOICE = 4
 #: Tables that choose one of so many words of a bit, for a bank's number.
 _CHOICE_TABLES = {2: 0.5, 4: 1, 8: 2, 16: 4, 32: 9}
 
@@ -57,7 +57,7 @@ def _requantizers(config: AcceleratorConfig) -> Area:
     width = addend_bits(c)
     # Bits of the total below its sign.
     left = width
-    shift_bits = min(6, left.bit_length())
+    shift_bits = min(SHIFT_BITS, left.bit_length())
     tables, excesses = 0.0, 0
     for top in range(shift_bits - 1, -1, -2):
         low = max(0, top - 1)
@@ -66,11 +66,11 @@ def _requantizers(config: AcceleratorConfig) -> Area:
         tables += kept / 2 if ways == 2 else kept
         for way in range(ways):
             above = min(left - kept - (way << low), 1 << low)
-            excesses += -(-max(0, above) // _TOGETHER)
+            excesses += -(-max(0, above) // EXCESS_BITS)
         left = kept
     # Two comparisons, and the choice of the code or a limit.
-    tables += excesses + (excesses > _EXCESSES) + 2 * -(-c.act_bits // 2) + c.act_bits
-    registers = width + 1 + 3 * c.act_bits + 2 + min(excesses, _EXCESSES)
+    tables += excesses + (excesses > EXCESS_CONDITIONS) + 2 * -(-c.act_bits // 2) + c.act_bits
+    registers = width + 1 + 3 * c.act_bits + 2 + min(excesses, EXCESS_CONDITIONS)
     if c.requant == "shift":
         tables += c.acc_bits + 2
     else:
@@ -94,7 +94,10 @@ def memory_logic(config: AcceleratorConfig) -> Area:
     row_bits = activation_address_bits(c) - (banks - 1).bit_length()
     chunks = c.lanes // c.post_lanes
     chunk_bits = c.post_lanes * c.act_bits
-    choices = [min(_CHOICE, c.post_positions - first) for first in range(0, c.post_positions, 4)]
+    choices = [
+        min(DRAIN_CHOICE, c.post_positions - first)
+        for first in range(0, c.post_positions, DRAIN_CHOICE)
+    ]
     # Reads: of the bank, of every pixel and of the store. Padding has a sign of its own.
     choice = _CHOICE_TABLES[banks]
     tables = (c.pixels + 1) * choice * word + c.pixels * c.lanes / 2

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Memory
+from hw.contract.reduction import Reduction, reduction
 from hw.contract.timing import BURST_BEATS, OUTSTANDING_BURSTS, SECTION_FILTERS
 from hw.contract.words import word_bits
-from hw.rtl.array.reduction import Reduction, reduction
 from hw.synth.area import Area
 from hw.synth.area_counts import memory_logic, post_logic, transfer_logic
 

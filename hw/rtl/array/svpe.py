@@ -4,8 +4,8 @@ from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
+from hw.contract.reduction import reduction
 from hw.contract.timing import pe_latency
-from hw.rtl.array.reduction import reduction
 from hw.rtl.component import Component
 
 __all__ = [
@@ -154,13 +154,13 @@ class ProcessingElement(Component):
                 sums.append(register)
             terms = sums
 
-        # The step's flags travel along with its sum. After a reset they leave before the next run's
-        # first step comes, so they need none.
+        # The step's flags travel along with its sum. They have a reset so that tools leave them in
+        # registers: as shift registers in tables, three for each element, they would cost more.
         stages = len(plan.levels) + 1
         valid = Signal(stages, name="valid_stages")
         first = Signal(stages, name="first_stages")
         last = Signal(stages, name="last_stages")
-        m.d.data += [
+        m.d.sync += [
             valid.eq(Cat(self.valid, valid)),
             first.eq(Cat(self.first, first)),
             last.eq(Cat(self.last, last)),
@@ -170,7 +170,7 @@ class ProcessingElement(Component):
         before = running
         if self.radix_bits:
             grow = Signal(stages, name="grow_stages")
-            m.d.data += grow.eq(Cat(self.grow, grow))
+            m.d.sync += grow.eq(Cat(self.grow, grow))
             grown = (running << self.radix_bits)[: self.acc_bits].as_signed()
             before = Mux(grow[-1], grown, running)
         total = Signal(signed(self.acc_bits))

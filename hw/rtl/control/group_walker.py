@@ -6,12 +6,12 @@ from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Opcode
+from hw.contract.structure import activation_address_bits
 from hw.rtl.cells.advance import Advance
 from hw.rtl.cells.counting import incremented
 from hw.rtl.command_layouts import body_layout
 from hw.rtl.component import Component
 from hw.rtl.control.walker import group_layout
-from hw.rtl.memory.ports import activation_address_bits
 
 __all__ = ["GroupWalker"]
 

@@ -6,11 +6,12 @@ from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import DRAIN_FIELDS, Opcode, Product, Unit
+from hw.contract.structure import activation_address_bits
 from hw.rtl.array.digits import digit_flags
 from hw.rtl.command_layouts import body_layout, drain_command_layout
 from hw.rtl.component import Component
 from hw.rtl.control.walker import group_layout
-from hw.rtl.memory.ports import ActReadSignature, activation_address_bits
+from hw.rtl.memory.ports import ActReadSignature
 
 __all__ = ["StepSequencer", "drain_layout"]
 

@@ -6,9 +6,9 @@ from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Opcode
+from hw.contract.structure import activation_address_bits
 from hw.rtl.command_layouts import body_layout
 from hw.rtl.component import Component
-from hw.rtl.memory.ports import activation_address_bits
 
 __all__ = ["PositionWalker", "group_layout"]
 

@@ -6,6 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import AcceleratorConfig
+from hw.contract.structure import DRAIN_CHOICE
 from hw.contract.timing import ACTIVATION_READ_LATENCY
 from hw.rtl.cells.choice import Choice
 from hw.rtl.cells.delay import delayed
@@ -21,9 +22,6 @@ from hw.rtl.memory.ports import (
 )
 
 __all__ = ["ActivationBank", "ActivationMemory"]
-
-#: Positions that a table chooses from.
-_CHOICE = 4
 
 
 class ActivationBank(Component):
@@ -260,18 +258,18 @@ class ActivationMemory(Component):
     ) -> list[Value]:
         """Chunk and row that the drain has for a bank: one of these, and all others are zero."""
         terms = []
-        for first in range(0, len(here), _CHOICE):
-            some = here[first : first + _CHOICE]
+        for first in range(0, len(here), DRAIN_CHOICE):
+            some = here[first : first + DRAIN_CHOICE]
             chosen = words[first]
             if len(some) > 1:
                 which = number_of(some)
                 select = Signal(len(which), name=f"select_{number}_{first}")
                 m.d.data += select.eq(which)
-                chosen = Array(words[first : first + _CHOICE])[select]
+                chosen = Array(words[first : first + DRAIN_CHOICE])[select]
             clear = Signal(name=f"clear_{number}_{first}")
             term = Signal(len(chosen), name=f"drained_{number}_{first}")
             m.d.data += [
-                clear.eq(~(drained if len(here) <= _CHOICE else Cat(*some).any())),
+                clear.eq(~(drained if len(here) <= DRAIN_CHOICE else Cat(*some).any())),
                 term.eq(chosen),
             ]
             with m.If(clear):

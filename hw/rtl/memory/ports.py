@@ -5,6 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import AcceleratorConfig
+from hw.contract.structure import activation_address_bits
 
 __all__ = [
     "ActDrainSignature",
@@ -13,17 +14,11 @@ __all__ = [
     "ActStoreSignature",
     "WideReadSignature",
     "WideWriteSignature",
-    "activation_address_bits",
     "word_layout",
 ]
 
 #: Bits of an address of the weight and param memories; the memory drops what it does not need.
 _WIDE_ADDRESS_BITS = 16
-
-
-def activation_address_bits(config: AcceleratorConfig) -> int:
-    """Bits of the address of a word; the low ones and the next choose the bank."""
-    return (config.act_depth - 1).bit_length()
 
 
 def word_layout(config: AcceleratorConfig) -> data.ArrayLayout:

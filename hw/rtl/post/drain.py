@@ -1,14 +1,12 @@
 """Takes finished outputs out of the array, requantizes them and writes them to memory."""
 
-from itertools import product
-from typing import NamedTuple
-
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Memory, Unit
+from hw.contract.structure import activation_address_bits, drain_registers
 from hw.contract.timing import drain_latency
 from hw.contract.words import word_bits
 from hw.rtl.array.array import sums_layout
@@ -21,17 +19,13 @@ from hw.rtl.memory.ports import (
     ActDrainSignature,
     WideReadSignature,
     WideWriteSignature,
-    activation_address_bits,
     word_layout,
 )
 from hw.rtl.memory.wide import WideMemory
 from hw.rtl.post.requantizer import Requantizer, param_layout
 from hw.rtl.post.table import Table
 
-__all__ = ["Drain", "UnitRegisters", "drain_registers"]
-
-#: A table of the requantizer's addition has room for the addend and the OR of so many numbers.
-_TERMS = 5
+__all__ = ["Drain"]
 
 
 class Drain(Component):
@@ -340,48 +334,6 @@ class _State:
         # These are no registers.
         self.last_turn = Signal(init=1)
         self.last, self.command_end = Signal(), Signal()
-
-
-class UnitRegisters(NamedTuple):
-    """Registers in front of a lane's requantizer for the results of one unit."""
-
-    #: How many registers there are.
-    number: int
-    #: Bits of a register.
-    bits: int
-    #: Look-up tables in front of a register.
-    tables: int
-    #: Chunks that share a register.
-    size: int
-
-
-def drain_registers(config: AcceleratorConfig, pixels: int) -> dict[Unit, UnitRegisters]:
-    """Registers that take the chunks of one position, which is one of ``pixels`` pixels.
-
-    A requantizer's first addition takes the OR of five registers at no cost. Chunks that share a
-    register need tables to choose between them. The choice has at most five registers and, among
-    those, the fewest tables.
-    """
-    units = {
-        Unit.ARRAY: (config.filters, config.acc_bits),
-        Unit.SUM: (config.lanes, config.acc_bits),
-        Unit.MAX: (config.lanes, config.act_bits),
-    }
-    options = []
-    for channels, bits in units.values():
-        most = pixels << (channels // config.post_lanes - 1).bit_length()
-        sizes = (1 << i for i in range((most - 1).bit_length() + 1))
-        options.append(
-            [
-                UnitRegisters(-(-most // size), bits, bits * -(-(size - 1) // 3), size)
-                for size in sizes
-            ]
-        )
-    fitting = (
-        choice for choice in product(*options) if sum(unit.number for unit in choice) <= _TERMS
-    )
-    best = min(fitting, key=lambda choice: sum(unit.number * unit.tables for unit in choice))
-    return dict(zip(units, best, strict=True))
 
 
 def _numbered(name: str, number: int) -> str:

@@ -8,6 +8,7 @@ from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import AcceleratorConfig
+from hw.contract.structure import EXCESS_BITS, EXCESS_CONDITIONS
 from hw.contract.timing import requantizer_latency
 from hw.contract.words import PRE_SHIFT, SHIFT_BITS, addend_bits, param_fields
 from hw.rtl.cells.addition import Addition
@@ -20,11 +21,6 @@ __all__ = [
     "Requantizer",
     "param_layout",
 ]
-
-#: Bits that one table compares with the sign, with room for a condition.
-_TOGETHER = 4
-#: Conditions that one table combines.
-_EXCESSES = 6
 
 
 def param_layout(config: AcceleratorConfig) -> data.StructLayout:
@@ -190,12 +186,12 @@ class Requantizer(Component):
                 # These bits lie above the low ones unless this stage shifts by more than i steps.
                 part = value[width + (i << low) : width + (i + 1 << low)]
                 stays = reached[i] if i < len(reached) else Const(1)
-                for first in range(0, len(part), _TOGETHER):
-                    bits = part[first : first + _TOGETHER]
+                for first in range(0, len(part), EXCESS_BITS):
+                    bits = part[first : first + EXCESS_BITS]
                     excess.append((bits != sign.replicate(len(bits))) & stays)
             value = moved
         # One table of the next cycle combines them, so there are at most so many.
-        return value, [*excess[: _EXCESSES - 1], Cat(excess[_EXCESSES - 1 :]).any()]
+        return value, [*excess[: EXCESS_CONDITIONS - 1], Cat(excess[EXCESS_CONDITIONS - 1 :]).any()]
 
     def _compared(
         self, m: Module, value: Signal, exceeds: Value, position: int

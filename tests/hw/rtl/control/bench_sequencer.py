@@ -7,7 +7,7 @@ import cocotb
 from cocotb.triggers import RisingEdge
 
 from hw.contract.isa import Unit
-from hw.rtl.memory.ports import activation_address_bits
+from hw.contract.structure import activation_address_bits
 from sim.streams import start
 from tests.hw.rtl.control.designs import SEQUENCERS
 from tests.hw.rtl.control.sequences import random_command

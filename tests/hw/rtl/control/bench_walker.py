@@ -8,7 +8,7 @@ from cocotb.utils import get_sim_time
 
 from hw.boards.presets import PRESETS
 from hw.contract.isa import BODIES, Opcode
-from hw.rtl.memory.ports import activation_address_bits
+from hw.contract.structure import activation_address_bits
 from sim.streams import StreamSink, start
 from tests.hw.rtl.control.designs import WALKERS
 

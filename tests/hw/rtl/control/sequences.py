@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hw.contract.isa import BODIES, DRAIN_FIELDS, Opcode, Product, Unit
-from hw.rtl.memory.ports import activation_address_bits
+from hw.contract.structure import activation_address_bits
 
 __all__ = ["Group", "LayerCommand", "bit_fields", "random_command"]
 

@@ -6,8 +6,8 @@ from collections import deque
 import cocotb
 from cocotb.triggers import RisingEdge
 
+from hw.contract.structure import activation_address_bits
 from hw.rtl.memory.activations import ActivationMemory
-from hw.rtl.memory.ports import activation_address_bits
 from hw.rtl.memory.wide import WideMemory
 from sim.streams import start
 from tests.hw.rtl.memory.designs import ACTIVATIONS, WIDE

@@ -8,9 +8,9 @@ import numpy as np
 from cocotb.triggers import RisingEdge
 
 from hw.contract.isa import BODIES, DRAIN_FIELDS, Opcode, Unit
+from hw.contract.structure import activation_address_bits
 from hw.contract.timing import drain_latency
 from hw.contract.words import PRE_SHIFT, addend_bits
-from hw.rtl.memory.ports import activation_address_bits
 from hw.rtl.memory.wide import WideMemory
 from hw.rtl.post.requantizer import param_layout
 from nbqnn_train.graph import requantize
