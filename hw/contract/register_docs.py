@@ -1,6 +1,6 @@
 """A register map as a Markdown table for people and as a C header for software."""
 
-from hw.contract.register_map import Access, Field, Register, RegisterArray, RegisterMap
+from hw.contract.register_map import WORD_BYTES, Access, Field, Register, RegisterArray, RegisterMap
 
 __all__ = ["to_c_header", "to_markdown"]
 
@@ -10,7 +10,7 @@ def to_markdown(register_map: RegisterMap) -> str:
     lines = ["| offset | name | access | bits | reset | meaning |", "|---|---|---|---|---|---|"]
     for item in _by_address(register_map):
         if isinstance(item, RegisterArray):
-            last = item.offset + 4 * (item.words - 1)
+            last = item.offset + WORD_BYTES * (item.words - 1)
             cells = (
                 f"`{item.offset:#06x}`…`{last:#06x}`",
                 f"`{item.name}`",
@@ -60,11 +60,10 @@ def to_c_header(register_map: RegisterMap, prefix: str) -> str:
         lines.append(f"#define {name} 0x{item.offset:04x}u{_comment(item.doc)}")
         if isinstance(item, RegisterArray):
             lines.append(f"#define {name}_WORDS {item.words}u")
-        for part in _fields(item):
-            mask = (2**part.width - 1) << part.offset
-            field_name = f"{name}_{part.name.upper()}"
-            lines.append(f"#define {field_name}_SHIFT {part.offset}u{_comment(part.doc)}")
-            lines.append(f"#define {field_name}_MASK 0x{mask:08x}u")
+        for field in _fields(item):
+            field_name = f"{name}_{field.name.upper()}"
+            lines.append(f"#define {field_name}_SHIFT {field.offset}u{_comment(field.doc)}")
+            lines.append(f"#define {field_name}_MASK 0x{field.mask:08x}u")
     lines += ["", f"#endif /* {guard} */"]
     return "\n".join(lines) + "\n"
 

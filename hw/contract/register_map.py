@@ -40,7 +40,7 @@ class Field:
 
     @property
     def mask(self) -> int:
-        """Ones in the field's place in the register."""
+        """The register's word with ones in the field and zeros everywhere else."""
         return (2**self.width - 1) << self.offset
 
 
@@ -96,7 +96,7 @@ class Register:
     def pack(self, **values: int) -> int:
         """The register's word with these values in its fields and zeros everywhere else.
 
-        Raises :exc:`ValueError` for a field that there is not, or a value that does not fit.
+        Raises :exc:`ValueError` for an unknown field, or a value that does not fit.
         """
         known = {item.name: item for item in self.fields}
         word = 0

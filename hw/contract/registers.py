@@ -1,4 +1,7 @@
-"""The register map: once, for the hardware, the driver, the docs and the C header."""
+"""All registers of the accelerator: addresses, fields, meaning.
+
+The hardware, the driver, the docs and the C header are made from this.
+"""
 
 from hw.contract.causes import ErrorCause, Stall
 from hw.contract.isa import Region
@@ -14,7 +17,7 @@ __all__ = [
 
 #: ASCII "NBQN".
 IDENTITY = 0x4E42514E
-#: Of the command stream and this map: major version in the upper, minor in the lower half.
+#: Version of the command stream and of this map: major in the upper half, minor in the lower.
 VERSION = 0x0002_0000
 #: Layers whose completion is time-stamped.
 LAYERS = 256
@@ -60,8 +63,8 @@ _STALLS = {
     Stall.FETCH: "no command had been fetched.",
     Stall.DRAIN: "results were not drained: those before the next ones, or what the next command "
     "reads.",
-    Stall.OTHER: "none of these: a command worked out its first positions, or the last results "
-    "were on their way. The five and array_cycles add up to cycles.",
+    Stall.OTHER: "none of these: the walker gathered a command's first positions, or the last "
+    "results were on their way. The five and array_cycles add up to cycles.",
 }
 
 REGISTERS = RegisterMap(
@@ -198,7 +201,7 @@ REGISTERS = RegisterMap(
             name="array_cycles",
             offset=0x084,
             access=Access.RO,
-            doc="Cycles in which the array or the pooling unit took a step.",
+            doc="Cycles in which the array or a channel-wise unit took a step.",
         ),
         Register(
             name="compute_cycles",

@@ -1,4 +1,4 @@
-"""The top: the core behind an AXI4-Lite slave and an AXI4 master, with an interrupt."""
+"""The accelerator's top: the core behind an AXI4-Lite slave and AXI4 masters, with an interrupt."""
 
 from amaranth.hdl import (
     Cat,
@@ -50,13 +50,14 @@ def data_ports(config: AcceleratorConfig) -> tuple[str, ...]:
 
 
 class Accelerator(Component):
-    """Everything between the host's buses.
+    """The whole accelerator.
 
-    Ports: ``s_axi_*`` (AXI4-Lite, 32 bits), ``m_axi_*`` (AXI4; with several, ``m_axi0_*`` and so
-    on), ``irq`` (level, active high).
-    Bus outputs are registered. A run starts with ``control.start`` and ends with ``status.done`` or
-    ``status.error``. After an error, and on ``control.reset``, the core is reset while reader and
-    writer bring open AXI transfers to their end; then the accelerator is idle again.
+    Ports: ``s_axi_*`` (AXI4-Lite, 32 bits); ``m_axi_*`` (AXI4; several ports are ``m_axi0_*`` and
+    so on); ``irq`` (level, active high). Bus outputs are registered.
+
+    A run starts with ``control.start`` and ends with ``status.done`` or ``status.error``. After an
+    error, and on ``control.reset``, the core is reset while reader and writer finish open AXI
+    transfers. Then the accelerator is idle again.
     """
 
     module_name = TOP
@@ -106,11 +107,12 @@ class Accelerator(Component):
         return m
 
     def _reset_core(self, m: Module, run: "_Run") -> None:
-        """The core has a reset of its own; buses and registers outlive it.
+        """Resets the core while ``abort`` is high; buses and registers are not reset.
 
-        It comes out of a register and once more out of one for each part of the core, so it lasts
-        as many cycles longer than ``abort``, in which nothing may start. Until it has reached all
-        parts they may still ask and send; ``abort`` lasts at least so long.
+        The reset passes one register here and one in front of each part of the core. So it reaches
+        the parts ``RESET_CYCLES`` cycles late, and leaves them as late. ``abort`` lasts until it
+        has reached them, because until then they still request and send. No run starts before it
+        has left them (``settling``).
         """
         resets = Signal(RESET_CYCLES, init=-1)
         m.domains.core = core = ClockDomain(local=True)
@@ -156,7 +158,7 @@ class Accelerator(Component):
         ]
 
     def _address(self, name: str) -> Value:
-        """What two registers say, in the width of the bus."""
+        """The address in two registers, in the width of the bus."""
         low, high = (getattr(self.registers, f"{name}_{half}") for half in ("low", "high"))
         return Cat(low, high)[: self.config.axi_address_width]
 
@@ -165,9 +167,9 @@ class Accelerator(Component):
         return self._address(name)[width - page_bits(width) :]
 
     def _find_failures(self, m: Module, run: "_Run") -> None:
-        """Why a run has to end, the nearest to the bus first."""
+        """Finds out why a run has to end. If there are several reasons, that of the bus counts."""
         reader, writer, core = self.reader, self.writer, self.core
-        # A start takes effect later than a length that was written right before it.
+        # One cycle late is early enough: a start takes effect later than a length written before.
         no_program = Signal()
         m.d.sync += no_program.eq(self.registers.program_length == 0)
         with m.If(run.running):
@@ -190,7 +192,7 @@ class Accelerator(Component):
                 ]
             with m.Elif(core.fault != CommandFault.NONE):
                 m.d.comb += run.failure.eq(core.fault)
-            # Nothing would be fetched, and nothing end.
+            # No descriptor would be fetched, so the run would never end.
             with m.Elif(no_program):
                 m.d.comb += run.failure.eq(ErrorCause.LENGTH)
 
@@ -209,10 +211,11 @@ class Accelerator(Component):
         m.d.sync += self.irq.eq((events.done & enabled.done) | (events.error & enabled.error))
 
     def _change_state(self, m: Module, run: "_Run") -> None:
-        """Idle, running, or aborting until the buses are quiet and the core is in reset.
+        """Changes between idle, running and aborting.
 
-        A run that reaches its end is ended in the same way: commands may have asked for data that
-        nobody took. It is done as soon as the buses are quiet.
+        ``abort`` lasts until the buses are quiet and the core is in reset. A run that reaches its
+        end aborts too, because commands may have requested data that nobody took. It is done as
+        soon as the buses are quiet.
         """
         strobe, control = self.registers.control_strobe, self.registers.control_data
         event, index = self.registers.irq_status_set, self.core.index
@@ -224,10 +227,10 @@ class Accelerator(Component):
         ]
         with m.If(asked & (run.running | run.settling)):
             m.d.comb += event.error.eq(1)
-            # What made the accelerator abort says more.
+            # While aborting, the cause that led to it stays.
             with m.If(run.running | (run.cause == ErrorCause.NONE)):
                 m.d.sync += [run.cause.eq(ErrorCause.BUSY), run.index.eq(index)]
-        # One cycle later than the cancellation reached them.
+        # A register, so that it is true only after reader and writer have seen the cancellation.
         quiet = Signal()
         m.d.sync += quiet.eq(run.abort & ~self.reader.busy & ~self.writer.busy)
         with m.If(run.abort & quiet):
@@ -250,7 +253,7 @@ class Accelerator(Component):
             m.d.sync += run.cause.eq(ErrorCause.NONE)
 
     def _identify(self, m: Module) -> None:
-        """What the accelerator is."""
+        """Puts the accelerator's identity and shape into its registers."""
         c, registers = self.config, self.registers
         m.d.comb += [
             registers.identity.eq(IDENTITY),
@@ -265,7 +268,7 @@ class Accelerator(Component):
         ]
 
     def _count(self, m: Module, run: "_Run") -> None:
-        """How the accelerator spends its time."""
+        """Counts cycles, and stamps the completion of each layer."""
         core, registers = self.core, self.registers
         counters = {}
         for name, event in (
@@ -295,18 +298,18 @@ class Accelerator(Component):
 
 
 class _Run:
-    """The state of a run, in registers, and what changes it."""
+    """The state of a run in registers, and signals that change it."""
 
     def __init__(self, config: AcceleratorConfig):
         width = config.axi_address_width
         self.running, self.done, self.error = Signal(), Signal(), Signal()
-        #: Until the buses are quiet; with ``ending`` because the run reached its end.
+        #: Reader and writer are cancelled, the core is reset; ``ending``: the run reached its end.
         self.abort, self.ending = Signal(), Signal()
         self.cause, self.index = Signal(ErrorCause), Signal(16)
         self.error_address = Signal(width)
         #: All parts of the core have been in reset for a cycle.
         self.still = Signal()
-        # Not registers.
+        # These are no registers.
         self.start, self.settling = Signal(), Signal()
         self.failure, self.failure_address = Signal(ErrorCause), Signal(width)
 

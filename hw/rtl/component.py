@@ -1,4 +1,4 @@
-"""Components that become one Verilog module however often they are used."""
+"""Components that become one Verilog module, no matter how often they are used."""
 
 import inspect
 import re
@@ -15,43 +15,43 @@ _PREFIX = "nbqnn_"
 class Component(wiring.Component):
     """A ``wiring.Component`` that names its module and shares it.
 
-    A subclass keeps each parameter of its constructor in an attribute of the same name and says in
-    :meth:`build` what is inside. Beside ``sync`` there is the domain ``data``, with the same clock
-    and without a reset. It is for registers whose content counts only where a register with a reset
-    says so.
+    A subclass keeps each parameter of its constructor in an attribute of the same name. Its method
+    :meth:`build` describes the circuit. There are two domains with the same clock: ``sync``, and
+    ``data`` without a reset. ``data`` is for registers whose content is used only while a register
+    with a reset says that it is valid.
 
-    A user of the component assigns it to ``m.submodules``. Within a
-    :class:`hw.rtl.verilog.VerilogLibrary` it becomes an instance of the module that all components
-    with the same parameters share; anywhere else, in Amaranth's simulator for example, it is built
-    in place.
+    A user assigns the component to ``m.submodules``. Within a
+    :class:`hw.rtl.verilog.VerilogLibrary` it becomes an instance of a module that all components
+    with the same parameters share. Anywhere else, for example in Amaranth's simulator, the circuit
+    is built in place.
 
-    The module's name is that of the class and its parameters, ``nbqnn_wide_memory_width32_depth8``.
-    Of a configuration the fields in ``config_fields`` count. None stands for all of them: such a
-    component is there once in a design and has the name of its class alone.
+    The module's name consists of class and parameters: ``nbqnn_wide_memory_width32_depth8``. Of a
+    configuration, the fields in ``config_fields`` are in it. None stands for all fields; such a
+    component exists once in a design, and its module has the name of the class alone.
     """
 
     #: Fields of the parameter ``config`` that the component depends on.
     config_fields: ClassVar[tuple[str, ...] | None] = None
 
     def __init_subclass__(cls, *, replaces: "type[Component] | None" = None, **options):
-        """``replaces`` is the class whose modules those of this class take the place of."""
+        """``replaces``: modules of this class take the place of that class's modules."""
         super().__init_subclass__(**options)
         if replaces is not None:
             cls.module_prefix = replaces.module_prefix
 
     @classmethod
     def module_prefix(cls) -> str:
-        """How the names of all modules of the class begin."""
+        """The beginning of the names of the class's modules."""
         return _PREFIX + re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
 
     @classmethod
     def fits(cls, **arguments: object) -> bool:
-        """Whether a component of the class may take the place of one with these arguments."""
+        """Whether a component of this class can replace one with these arguments."""
         return True
 
     @property
     def arguments(self) -> dict[str, object]:
-        """What the component was built with, by the names of its constructor's parameters."""
+        """The constructor's arguments by their names."""
         if type(self).__init__ is wiring.Component.__init__:
             return {}
         names = list(inspect.signature(type(self).__init__).parameters)[1:]
@@ -59,7 +59,7 @@ class Component(wiring.Component):
 
     @property
     def parameters(self) -> dict[str, object]:
-        """What tells the class's modules apart: fields of the configuration, then arguments."""
+        """What the module's name consists of: fields of the configuration, then arguments."""
         arguments = self.arguments
         if self.config_fields is None or "config" not in arguments:
             return arguments
@@ -73,7 +73,7 @@ class Component(wiring.Component):
         return "_".join([self.module_prefix(), *filter(None, parts)])
 
     def build(self) -> Elaboratable:
-        """The component's circuit; its submodules are components as they are."""
+        """The component's circuit. Components in it are added to ``m.submodules`` as they are."""
         raise NotImplementedError
 
     def elaborate(self, platform: object) -> Elaboratable:
@@ -84,12 +84,12 @@ class Component(wiring.Component):
 
 
 def shape_name(shape: Shape) -> str:
-    """``u8`` or ``s8``: payloads of equal width and signedness share a module."""
+    """``u8`` or ``s8``. Payloads of equal width and signedness share a module."""
     return f"{'s' if shape.signed else 'u'}{shape.width}"
 
 
 def _part(name: str, value: object) -> str:
-    """How a parameter shows in a module's name; empty if it does not."""
+    """A parameter's part of a module's name; empty if it has none."""
     match value:
         case bool():
             return name if value else ""

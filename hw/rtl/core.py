@@ -32,9 +32,11 @@ class Core(Component):
     -------
     start : ``In(1)``, ``length`` : ``In(16)``, descriptors of the program
     bases : ``In(bases_layout(config))``
-    fetch_request, fetch_data, load_request, load_data : to and from the readers
-    store_request, store_data, store_done : to and from the writer
-    done : ``Out(1)``, the END was reached and everything is complete
+    fetch_request, fetch_data, load_request, load_data
+        To and from the readers.
+    store_request, store_data, store_done
+        To and from the writer.
+    done : ``Out(1)``, the END was reached and all commands are complete
     fault : ``Out(CommandFault)``, ``index`` : ``Out(16)``, as in :class:`CommandFetch`
     load_busy, compute_busy, store_busy : ``Out(1)``, for the counters
     stepping : ``Out(1)``, stalls : ``Out(5)``, as in :class:`~hw.rtl.control.stalls.StallCauses`
@@ -132,7 +134,7 @@ class Core(Component):
         ]
 
     def _queue_commands(self, m: Module) -> None:
-        """Commands wait in their engine's queue, first for those of other engines."""
+        """Queues commands; the first one of a queue waits for commands of other engines."""
         self.completed = {
             opcode: Signal(16, name=f"completed_{opcode.name.lower()}") for opcode in ENGINES
         }
@@ -144,7 +146,7 @@ class Core(Component):
             m.submodules[f"queue_{name}"] = queue
             wiring.connect(m, getattr(self.fetch, name), queue.i)
             behind = self._behind(m, name, queue.o.p.head)
-            # What has been reached stays so until the command leaves.
+            # A count that was reached stays reached until the command leaves.
             reached = Signal(len(behind), name=f"reached_{name}")
             leaves = Signal(name=f"leaves_{name}")
             m.d.comb += [
@@ -164,11 +166,14 @@ class Core(Component):
                 self._explain_stalls(m, queue, behind)
 
     def _behind(self, m: Module, name: str, head: data.View) -> list[Value]:
-        """Which engines' counts are behind what a command waits for, modulo 2**16."""
+        """For each engine: its count of commands is below what the command waits for.
+
+        Counts are modulo ``2**16``.
+        """
         behind = []
         for other in ENGINES:
             number, wait = self.completed[other], head[f"wait_{other.name.lower()}"]
-            # The difference's highest bit; below it, a borrow.
+            # The result is the highest bit of the difference.
             comparison = Comparison(bits=len(number))
             m.submodules[f"compare_{name}_{other.name.lower()}"] = comparison
             m.d.comb += [comparison.a.eq(wait[:-1]), comparison.b.eq(number[:-1])]
@@ -176,7 +181,7 @@ class Core(Component):
         return behind
 
     def _stamp_layers(self, m: Module, head: data.View, leaves: Signal) -> None:
-        """The layers of the commands that the compute engine has, up to their completion."""
+        """Keeps the layers of commands in the compute engine, to stamp them on completion."""
         layout = data.StructLayout({"layer": 8, "end": 1})
         layers = StreamFifo(layout, self.compute.commands_under_way)
         m.submodules.layers = layers
@@ -205,9 +210,9 @@ class Core(Component):
         ]
 
     def _end(self, m: Module) -> None:
-        """The program's end.
+        """Finds out when all commands are complete.
 
-        The last commands may still be on their way into a queue or an engine when the END comes.
+        When the END comes, the last commands may still be on their way into a queue or an engine.
         """
         ended = Signal()
         settle = Signal(3)

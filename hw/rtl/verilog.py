@@ -1,8 +1,8 @@
-"""Verilog out of Amaranth, with each distinct component written once.
+"""Writes Verilog with one module for each distinct component.
 
-Amaranth's own back end writes one module for every component *instance*, so that an array of equal
-processing elements becomes megabytes of equal text. Here each :class:`hw.rtl.component.Component`
-becomes one module however often it is used; its users instantiate it.
+Amaranth's own back end writes a module for every *instance*, so an array of equal processing
+elements becomes megabytes of equal text. Here each distinct :class:`hw.rtl.component.Component`
+becomes one module, and its users instantiate it.
 """
 
 import re
@@ -31,12 +31,12 @@ _MODULE = re.compile(
     r"^(?:\(\*[^\n]*\*\)\n)*module (\w+)\(.*?^endmodule\n", flags=re.MULTILINE | re.DOTALL
 )
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-#: A register with an initial value, by which Yosys wants simulators to evaluate each process once
-#: at the beginning. Verilog gives it that value while processes already wait, SystemVerilog before
-#: they do. An assignment that is not blocking takes effect after both.
+#: A register that Yosys adds so that simulators evaluate each process once at the beginning.
+#: Verilog sets its initial value while processes already wait, SystemVerilog before they do. A
+#: non-blocking assignment takes effect after both.
 _START = re.compile(r"^( *)reg \\\$auto\$verilog_backend\S+ += 0;\n", flags=re.MULTILINE)
 _MEMORY = re.compile(r"^  reg \[(\d+):0\] (\w+) \[(\d+):0\];\n", flags=re.MULTILINE)
-#: What Amaranth and Yosys note for their own use; ``src`` holds paths of this machine.
+#: Attributes that Amaranth and Yosys add for their own use; ``src`` holds paths of this machine.
 _PRIVATE_ATTRIBUTES = ("generator", "top", "src", "amaranth.hierarchy", "amaranth.decoding")
 
 _HEADER = """\
@@ -59,10 +59,10 @@ class _Shared(NamedTuple):
 class VerilogLibrary:
     """The distinct components of one design; passed to ``elaborate`` as the platform.
 
-    Every module has the ports ``clk`` and ``rst``, used or not, then those of the component's
-    signature in order, members of an interface joined by two underscores (``i__payload``).
-    Members of a stream that are constant (``always_ready``, ``always_valid``) and members of zero
-    bits are not ports.
+    Every module has the ports ``clk`` and ``rst``, used or not. The members of the component's
+    signature follow in order; two underscores join names of nested members (``i__payload``).
+    Constant members of a stream (``always_ready``, ``always_valid``) and members of zero bits are
+    no ports.
     """
 
     def __init__(self) -> None:
@@ -74,13 +74,13 @@ class VerilogLibrary:
 
     @property
     def components(self) -> list[Component]:
-        """A component of each module, each after all that are inside it."""
+        """One component of each module; components inside another come before it."""
         return [module.component for module in self._modules.values()]
 
     def instance(self, component: Component) -> Instance:
         """An instance of the component's module, wired to the component's own port signals.
 
-        The component itself is built at most once per module name, later.
+        The module is built later, once for each name.
 
         Raises
         ------
@@ -107,7 +107,7 @@ class VerilogLibrary:
         return Instance(name, i_clk=ClockSignal(), i_rst=ResetSignal(), **connections)
 
     def add(self, component: Component) -> None:
-        """Builds a component and all it uses into this library, each distinct one once.
+        """Builds a component and all that are inside it, each distinct one once.
 
         Raises
         ------
@@ -123,7 +123,7 @@ class VerilogLibrary:
         if name in self._modules or name in users:
             return
         outer, self._pending = self._pending, []
-        # Amaranth warns about components that nobody elaborates; this one is built right here.
+        # Amaranth warns about components that nobody elaborates. This one is built right here.
         component._MustUse__used = True
         fragment = Fragment.get(component.build(), self)
         used, self._pending = self._pending, outer
@@ -140,7 +140,7 @@ class VerilogLibrary:
         self._modules[name] = _Shared(component, fragment, all_ports)
 
     def rtlil(self) -> list[str]:
-        """All modules added so far in Yosys' own language, each before its users."""
+        """All modules that were added so far, in Yosys' own language, each before its users."""
         return [
             _without_brackets(_join_hierarchical_names(_rtlil(module.fragment, module.ports, name)))
             for name, module in self._modules.items()
@@ -185,7 +185,7 @@ def _describe(component: Component) -> tuple[str, dict[str, tuple[PortDirection,
 
 
 class _ModuleEmitter(rtlil.ModuleEmitter):
-    """Leaves out what memories hold at first where that is nothing but zeros.
+    """Leaves out the initial content of memories if it is all zeros.
 
     A line of zeros for each word of a wide memory takes tools minutes; see :func:`_zeroed`.
     """
@@ -196,7 +196,7 @@ class _ModuleEmitter(rtlil.ModuleEmitter):
 
 
 def _rtlil(fragment: Fragment, ports: dict, name: str) -> str:
-    """``rtlil.convert_fragment`` with an emitter of our own."""
+    """As ``rtlil.convert_fragment``, with :class:`_ModuleEmitter`."""
     netlist = build_netlist(fragment, ports=ports, name=name)
     checker = rtlil.EmptyModuleChecker(netlist)
     design = rtlil.Design(emit_src=False)
@@ -214,8 +214,8 @@ def _rtlil(fragment: Fragment, ports: dict, name: str) -> str:
 def _join_hierarchical_names(text: str) -> str:
     """Renames modules inside a component from ``outer.inner`` to ``outer__inner``.
 
-    They are those parts of a component that are no components themselves (memories of the
-    Amaranth library, for example), and escaped identifiers would only make them hard to read.
+    These are parts of a component that are no components, for example memories of the Amaranth
+    library. Escaped identifiers would make the Verilog hard to read.
     """
 
     def joined(match: re.Match) -> str:
@@ -228,15 +228,15 @@ def _join_hierarchical_names(text: str) -> str:
 def _without_brackets(text: str) -> str:
     """Renames elements of arrays from ``acc[0]`` to ``acc_at_0``.
 
-    Amaranth gives them names for debugging. Yosys names the bits of ``acc`` alike while it maps
-    logic, and stops at the second such name.
+    Amaranth names the elements for debugging. Yosys gives the bits of ``acc`` the same names while
+    it maps logic, and stops at the second such name.
     """
     name = re.compile(r"(?<=\\)[^\s\[\]]+(?:\[\d+\][^\s\[\]]*)+")
     return name.sub(lambda match: re.sub(r"\[(\d+)\]", r"_at_\1", match[0]), text)
 
 
 def _write_verilog(components: list[str]) -> list[str]:
-    """RTLIL of the components, users last -> the text of each Verilog module, users last."""
+    """The text of each Verilog module, users last, of the components' RTLIL, users last."""
     order = []
     for text in components:
         # Within a component Amaranth writes a module before those inside it.
@@ -256,8 +256,8 @@ def _write_verilog(components: list[str]) -> list[str]:
             "write_verilog",
         ]
     )
-    # Amaranth's own Yosys and not one found on the path: another version writes other text.
-    # It warns that some processes cannot be written; Amaranth emits only those that can.
+    # Amaranth's own Yosys, not one from the path: another version writes other text. It warns of
+    # processes that cannot be written as Verilog; Amaranth emits none of those.
     verilog = _BuiltinYosys.run(["-q", "-"], script, ignore_warnings=True)
     modules = {}
     for match in _MODULE.finditer(verilog):

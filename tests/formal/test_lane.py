@@ -31,12 +31,12 @@ class Lane(Component):
         self.element._MustUse__silence = True
         width = self.element.product_shape.width
         super().__init__({
-            "act": In(act_bits), "code": In(weight_bits), "product": Out(width)
+            "act": In(act_bits), "weight": In(weight_bits), "product": Out(width)
         })  # fmt: skip
 
     def build(self):
         m = Module()
-        product = self.element._product(m, 0, self.act.as_signed(), self.code)
+        product = self.element._product(m, 0, self.act.as_signed(), self.weight)
         m.d.comb += self.product.eq(product)
         return m
 
@@ -48,7 +48,7 @@ def claim(lane, act_bits, weight_bits, offset):
     return f"""
 module claim(input signed [{act_bits - 1}:0] act, input [{weight_bits - 1}:0] code);
   wire [{width - 1}:0] product;
-  {lane} lane(.clk(1'b0), .rst(1'b0), .act(act), .code(code), .product(product));
+  {lane} lane(.clk(1'b0), .rst(1'b0), .act(act), .weight(code), .product(product));
   wire [{weight_bits - 2}:0] index = code[{weight_bits - 2}:0];
   wire negative = code[{weight_bits - 1}];
   wire signed [{width}:0] magnitude = index == 0 ? 0 : 1 << (index - 1);

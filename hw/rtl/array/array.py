@@ -1,4 +1,4 @@
-"""The array: filters x pixels processing elements, in sections with registers of their own."""
+"""The array: filters x pixels processing elements, in sections that have their own registers."""
 
 from amaranth.hdl import Module, Signal, Value, signed
 from amaranth.lib import data
@@ -19,7 +19,7 @@ def processing_element(
     radix_bits: int = 0,
     exact: bool = False,
 ) -> Svpe | Vpe:
-    """The configuration's element, :class:`Svpe` or :class:`Vpe`, of all its lanes or some."""
+    """The configuration's element, :class:`Svpe` or :class:`Vpe`; all its lanes if None."""
     element = Svpe if config.pe == "shift" else Vpe
     return element(
         lanes=lanes or config.lanes,
@@ -75,7 +75,7 @@ class ArraySection(Component):
         m.d.data += [
             valid.eq(self.valid),
             first.eq(self.first),
-            # What it means without a step is looked at once and not in every element.
+            # Without a step ``last`` means nothing. It is masked here once, not in every element.
             last.eq(self.valid & self.last),
             act.eq(self.act),
             weight.eq(self.weight),
@@ -96,16 +96,15 @@ class ArraySection(Component):
 
 
 class PeArray(Component):
-    """``filters x pixels`` dot products of ``lanes`` activations a cycle, output-stationary.
+    """``filters x pixels`` dot products of ``lanes`` activations per cycle, output-stationary.
 
-    One step per cycle, no backpressure: whoever starts outputs keeps them far enough apart to
-    drain.
+    One step per cycle, no backpressure: the sequencer keeps outputs far enough apart to drain.
     Latency ``self.latency`` from a step with ``last`` to ``acc``.
 
     Members
     -------
-    valid, first, last : ``In(1)``, as :class:`~hw.rtl.array.svpe.Svpe`;
-        ``last`` counts with ``valid``
+    valid, first, last : ``In(1)``, as for :class:`~hw.rtl.array.svpe.Svpe`; without ``valid``,
+        ``last`` means nothing
     act : ``In(data.ArrayLayout(word_layout(config), pixels))``
     weight : ``In(weights_layout(config, filters))``
     acc : ``Out(sums_layout(config, filters))``

@@ -1,4 +1,4 @@
-"""Shift vector processing element: a multiplier-free dot product, step by step."""
+"""Processing elements: a dot product, step by step, by shifting or by multiplying."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed
 from amaranth.lib import data
@@ -17,20 +17,20 @@ __all__ = [
 
 
 def offset_bits(term: Value) -> Value:
-    """A signed term plus half its range, which is unsigned; unsigned ones are so already."""
+    """A signed term plus half its range, which is unsigned. An unsigned term stays as it is."""
     return Cat(term[:-1], ~term[-1]) if term.shape().signed else term
 
 
 class ProcessingElement(Component):
     """Multiplies lane by lane, sums the lanes in a tree and accumulates the steps of an output.
 
-    One step per cycle, no backpressure. Latency ``self.latency`` cycles from a step with ``last``
-    to ``acc``, which then holds until the next output is complete, so draining overlaps with the
-    next accumulation. The accumulator wraps modulo ``2**acc_bits``, which is exact
-    whenever the final sum fits.
+    One step per cycle, no backpressure. ``acc`` is valid ``self.latency`` cycles after a step with
+    ``last`` and stays until the next output is complete. So one output drains while the next one
+    accumulates. The accumulator wraps modulo ``2**acc_bits``; the result is exact if the final sum
+    fits.
 
-    The three kinds of logic between the registers, ``_product``, ``_sum`` and ``_accumulate``, are
-    methods of their own: :mod:`hw.rtl.ultrascale.elements` has them as explicit cells.
+    The logic between the registers is in the methods ``_product``, ``_sum`` and ``_accumulate``.
+    :mod:`hw.rtl.ultrascale.elements` replaces them by explicit cells.
 
     Parameters
     ----------
@@ -45,18 +45,18 @@ class ProcessingElement(Component):
     acc_bits : int
         Width of the signed accumulator.
     radix_bits : int
-        A step with ``grow`` multiplies what was accumulated by ``2**radix_bits`` first: factors
-        that are no power of two, digit by digit. 0 for an element without.
+        A step with ``grow`` first multiplies the running sum by ``2**radix_bits``. So factors that
+        are no power of two are applied digit by digit. 0: the element has no ``grow``.
     exact : bool
-        A step may add what an inverted product lacks. With ``radix_bits`` and one lane.
+        A step may add what an inverted product lacks. There only with ``radix_bits`` and one lane.
 
     Members
     -------
     valid : ``In(1)``, this cycle carries a step
-    first, last : ``In(1)``, the step is the first or last of its output; ``last`` only with
+    first, last : ``In(1)``, the step is the first or last of its output; ``last`` is high only with
         ``valid``
-    grow : ``In(1)``, only with ``radix_bits``
-    whole : ``In(1)``, only with ``exact``; the product lacks nothing; not in a ``first`` step
+    grow : ``In(1)``, there only if ``radix_bits`` is not 0
+    whole : ``In(1)``, there only if ``exact``: the product lacks nothing; not in a ``first`` step
     act : ``In(data.ArrayLayout(signed(act_bits), lanes))``
     weight : ``In(data.ArrayLayout(stored_bits, lanes))``
     acc : ``Out(signed(acc_bits))``, registered
@@ -96,15 +96,15 @@ class ProcessingElement(Component):
 
     @property
     def product_shape(self) -> Shape:
-        """Signed products, or unsigned ones: plus half their range."""
+        """The shape of a product. If it is unsigned, half the range was added to the product."""
         raise NotImplementedError
 
-    def _product(self, m: Module, lane: int, act: Value, code: Value) -> Value:
+    def _product(self, m: Module, lane: int, act: Value, weight: Value) -> Value:
         """The product of one lane in ``product_shape``."""
         raise NotImplementedError
 
     def _sum(self, m: Module, name: str, terms: list[Value], width: int) -> Value:
-        """The sum of two or three terms, signed ones plus half their range."""
+        """The sum of two or three terms; to signed ones half their range is added."""
         return sum(map(offset_bits, terms))[:width]
 
     def _accumulate(
@@ -115,10 +115,11 @@ class ProcessingElement(Component):
         terms: list[Value],
         exponent: int,
     ) -> Value:
-        """``running``, or 0 at the first step, plus the last terms: one signed, or two.
+        """``running`` (0 at the first step) plus the last terms: one signed term, or two.
 
-        Of two, signed ones are taken plus half their range, and ``2**exponent`` is subtracted. The
-        second one has at most ``exponent`` bits, so this is a sign bit above it.
+        If there are two, half their range is added to signed ones and ``2**exponent`` is subtracted
+        from the sum. The second term has at most ``exponent`` bits, so the subtraction is a sign
+        bit above it.
         """
         if len(terms) == 2:
             wide, narrow = map(offset_bits, terms)
@@ -132,8 +133,8 @@ class ProcessingElement(Component):
         terms = []
         for lane in range(self.lanes):
             register = Signal(self.product_shape, name=f"product_{lane}")
-            act, code = self.act[lane], self.weight[lane]
-            m.d.data += register.eq(self._product(m, lane, act, code))
+            act, weight = self.act[lane], self.weight[lane]
+            m.d.data += register.eq(self._product(m, lane, act, weight))
             terms.append(register)
         if plan.constant:
             terms.append(Const(plan.constant))
@@ -154,8 +155,8 @@ class ProcessingElement(Component):
                 sums.append(register)
             terms = sums
 
-        # The step's flags travel along with its sum. They have a reset so that tools leave them in
-        # registers: as shift registers in tables, three for each element, they would cost more.
+        # The step's flags travel along with its sum. The reset keeps tools from making them shift
+        # registers in tables: that would take three tables for each element.
         stages = len(plan.levels) + 1
         valid = Signal(stages, name="valid_stages")
         first = Signal(stages, name="first_stages")
@@ -191,36 +192,37 @@ class ProcessingElement(Component):
 
 
 class Svpe(ProcessingElement):
-    """Lanes select zero or a shifted activation and invert it for negative weights.
+    """The shift vector processing element: no multiplier.
 
-    A code is ``{sign, index}``: index 0 is zero, index i the magnitude ``2**(i - 1)``. A negative
-    product is the bitwise inversion, so ``acc`` is short by one for every negative weight of the
-    output: a constant of the filter that :mod:`hw.compiler.constants` adds to the bias. With 3-bit
-    codes each product bit depends on three activation bits and the code: one six-input LUT.
+    A stored weight is ``{sign, index}``. Index 0 stands for zero, index i for the magnitude
+    ``2**(i - 1)``. A lane selects zero or the shifted activation. For a negative weight it inverts
+    all bits, which is one less than negating. So ``acc`` lacks one for every negative weight of the
+    output; :mod:`hw.compiler.constants` adds that constant to the bias. With 3-bit weights each bit
+    of a product depends on three bits of the activation and on the weight: one six-input table.
     """
 
     @property
     def product_shape(self) -> Shape:
-        # A single lane has no tree; its product goes to the accumulator as it is.
+        # A single lane has no tree. Its product goes to the accumulator as it is.
         width = self.act_bits + (1 << (self.weight_bits - 1)) - 2
         return Shape(width, signed=self.lanes == 1)
 
-    def _product(self, m, lane, act, code):
-        width, index, sign = self.product_shape.width, code[:-1], code[-1]
+    def _product(self, m, lane, act, weight):
+        width, index, sign = self.product_shape.width, weight[:-1], weight[-1]
         shifted = Mux(index.any(), (act << index)[1 : width + 1], 0)
         product = shifted ^ sign.replicate(width)
         return product if self.lanes == 1 else offset_bits(product.as_signed())
 
 
 class Vpe(ProcessingElement):
-    """Lanes multiply: the baseline with one multiplier (a DSP block) per lane.
+    """The baseline: each lane multiplies, with one DSP block.
 
-    A code is the weight itself in two's complement.
+    A stored weight is the weight itself in two's complement.
     """
 
     @property
     def product_shape(self) -> Shape:
         return signed(self.act_bits + self.stored_bits)
 
-    def _product(self, m, lane, act, code):
-        return act * code.as_signed()
+    def _product(self, m, lane, act, weight):
+        return act * weight.as_signed()

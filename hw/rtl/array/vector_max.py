@@ -17,8 +17,8 @@ __all__ = ["VectorMax"]
 class VectorMax(Component):
     """Running maximum of ``pixels`` vectors of ``lanes`` signed activations.
 
-    Steps and flags as for :class:`~hw.rtl.array.array.PeArray`, one step per cycle, no bit growth.
-    Latency two cycles from a step with ``last`` to ``max``.
+    Steps and flags are those of :class:`~hw.rtl.array.array.PeArray`, one step per cycle. ``max``
+    is valid two cycles after a step with ``last``.
 
     Members
     -------
@@ -47,7 +47,7 @@ class VectorMax(Component):
         m = Module()
         bits = self.config.act_bits
         running = Signal.like(self.act)
-        # Nothing is compared in the first step, which is taken, and where there is none.
+        # The first step is taken as it is; without a step there is nothing to compare.
         compares = Signal()
         m.d.comb += compares.eq(self.valid & ~self.first)
         for pixel, lane in product(range(self.config.pixels), range(self.config.lanes)):

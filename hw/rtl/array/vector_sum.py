@@ -17,14 +17,15 @@ __all__ = ["VectorSum"]
 
 
 class VectorSum(Component):
-    """``pixels x lanes`` accumulators, each with one lane of the array's kind.
+    """``pixels x lanes`` accumulators, each with one lane like those of the array.
 
-    Where the array reduces channels, this unit keeps them apart: every channel has its own weight
-    code, shared along the pixels. One step per cycle, latency ``self.latency`` cycles from a step
-    with ``last`` to ``sum``; growth and wrapping as in :class:`~hw.rtl.array.svpe.Svpe`.
+    The array sums over channels; this unit keeps them apart. Every channel has a weight of its own,
+    shared along the pixels. One step per cycle; ``sum`` is valid ``self.latency`` cycles after a
+    step with ``last``.
 
-    A window may be gone over several times: a step with ``grow`` first multiplies what has been
-    summed up by ``2**radix_bits``, so that every time adds one digit of a factor.
+    A factor that is no power of two takes several passes over the window, one for each of its
+    digits. A step with ``grow`` begins a pass: it first multiplies the running sum by
+    ``2**radix_bits``.
 
     Where the configuration has products, an activation may be the factor: the first step of an
     output takes it, the others multiply by its digits (:class:`~hw.rtl.array.digits.Digits`).

@@ -15,19 +15,18 @@ __all__ = ["ReadArbiter"]
 class ReadArbiter(Component):
     """Passes requests on in turn (round robin) and hands each its data.
 
-    Requests are served in the order in which they were passed on, so a requester that does not
-    take its data keeps those behind it waiting. A requester must therefore only ask for what it
-    can take without the others' help. Latency none for data, two cycles for a request; one request
-    every three cycles.
+    Requests are served in the order in which they were passed on. So a requester that does not take
+    its data holds up those behind it, and must request only what it can take without their help.
+    Requests take two cycles, one every three cycles; data passes without delay.
 
     Parameters
     ----------
     requesters : int
-        How many share the reader, 2 or more.
+        Number of requesters, 2 or more.
     address_width, data_width, length_width : int
         As in :class:`hw.rtl.axi.read_dma.AxiReader`.
     depth : int
-        Requests that are under way at once, 3 or more.
+        Most requests under way at once, 3 or more.
 
     Members
     -------
@@ -39,7 +38,7 @@ class ReadArbiter(Component):
     reader_data : ``In(stream.Signature(read_data_layout(data_width)))``
         From the reader.
     cancel : ``In(1)``
-        Forgets all requests; to be raised and lowered together with the reader's.
+        Drops all requests. Raise and lower it together with the reader's ``cancel``.
     """
 
     def __init__(
@@ -73,12 +72,12 @@ class ReadArbiter(Component):
     def build(self) -> Module:
         m = Module()
         index_shape = range(self.requesters)
-        # Whose data comes next.
+        # The requesters whose data comes, in order.
         owners = StreamFifo(index_shape, self.depth)
         m.submodules.owners = owners
 
-        # A request is chosen, then taken into a register, then passed on: nobody waits for what
-        # the others do in the same cycle.
+        # A request is chosen in one cycle, taken into a register in the next and then passed on. So
+        # no path leads from one requester to another.
         chosen = Signal(index_shape)
         granted = Signal(self.requesters)
         request = Signal(request_layout(self.address_width, self.length_width))
@@ -101,7 +100,7 @@ class ReadArbiter(Component):
             m.d.data += self.request.payload.eq(request)
             m.d.sync += self.request.valid.eq(request.beats != 0)
         with m.Elif(passed & owners.i.ready):
-            # The first valid one after the one that was served last; itself comes last.
+            # The first valid one behind the requester that was served last; that one comes last.
             for served in index_shape:
                 with m.If(chosen == served):
                     for distance in reversed(range(1, self.requesters + 1)):
@@ -111,7 +110,7 @@ class ReadArbiter(Component):
         with m.If(self.cancel):
             m.d.sync += [granted.eq(0), entered.eq(0), self.request.valid.eq(0)]
 
-        # While cancelling, the reader offers nothing and asks nobody.
+        # While cancelling, the reader offers no data, so nothing else empties the queue.
         ends = Signal()
         m.d.comb += owners.o.ready.eq(self.cancel | (self.reader_data.valid & ends))
         for index, beats in enumerate(self.data):

@@ -1,21 +1,19 @@
 """Cuts a request for many beats into AXI bursts."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from hw.rtl.axi.bus import PAGE_BYTES, beat_bytes
 from hw.rtl.cells.choice import Choice
 from hw.rtl.cells.comparison import Comparison
-from hw.rtl.cells.counting import incremented, stepped
+from hw.rtl.cells.counting import incremented
 from hw.rtl.component import Component
 
 __all__ = [
     "BurstSplitter",
     "burst_layout",
     "check_widths",
-    "connect_splitter",
-    "count_bursts",
     "page_bits",
     "request_layout",
 ]
@@ -24,7 +22,7 @@ _PAGE_SHIFT = PAGE_BYTES.bit_length() - 1
 
 
 def request_layout(address_width: int, length_width: int) -> data.StructLayout:
-    """A transfer: ``address`` of its first byte (a multiple of the beat), number of ``beats``."""
+    """A request: ``address`` of its first byte (a multiple of the beat), number of ``beats``."""
     return data.StructLayout({"address": address_width, "beats": length_width})
 
 
@@ -39,14 +37,14 @@ def burst_layout(address_width: int) -> data.StructLayout:
 
 
 class BurstSplitter(Component):
-    """Requests in, bursts out, none outside the window.
+    """Cuts requests into bursts that cross no boundary of 4 KiB and stay within a window.
 
-    A burst ends at the next multiple of ``burst_beats`` beats at the latest, which is what keeps
-    it within a page of 4 KiB: after a first, shorter one, bursts are aligned. Latency two cycles,
-    a burst every two cycles. A request of no beats is accepted and gives no burst.
+    A burst ends at the next multiple of ``burst_beats`` beats at the latest. So all bursts but the
+    first are aligned, and each lies within a page of 4 KiB. Latency two cycles, a burst every two
+    cycles. A request of no beats is accepted and gives no burst.
 
-    A burst lies in one page, so that comparing its page is enough to keep it within the window. One
-    that would be outside is not offered; ``outside`` says so until the request is cancelled.
+    A burst is inside the window if its page is. One that is outside is not offered; ``outside`` is
+    high until the request is cancelled.
 
     Parameters
     ----------
@@ -64,7 +62,7 @@ class BurstSplitter(Component):
     request : ``In(stream.Signature(request_layout(address_width, length_width)))``
     burst : ``Out(stream.Signature(burst_layout(address_width)))``
     window_first, window_last : ``In(page_bits(address_width))``
-        First and last page of the window, to be changed only while idle; everything if left open.
+        First and last page of the window; change them only while idle. Unconnected they mean all.
     offset : ``In(page_bits(address_width))``
         Pages added to the address of every burst, after it was compared with the window.
     outside : ``Out(1)``
@@ -140,7 +138,7 @@ class BurstSplitter(Component):
         return m
 
     def _advance(self, m: Module, s: "_State", moves: Signal) -> None:
-        """Takes a request's address and length, or what is left of it after a burst."""
+        """Takes a request's address and length, or what is left of the request after a burst."""
         beat, page, left = s.beat, s.page, s.left
         choice = Choice(ways=2, width=len(beat) + len(page) + len(left))
         m.submodules.choice = choice
@@ -163,7 +161,7 @@ class BurstSplitter(Component):
     def _next_burst(self, m: Module, s: "_State") -> tuple[Value, Value, Value]:
         """Its beats, whether it is its page's last one, and whether the window holds it."""
         in_burst = self.burst_beats.bit_length() - 1
-        # `burst_beats` less the beats behind, in tables: a comparison follows.
+        # Beats to the boundary, in tables because a comparison follows.
         behind, to_go = s.beat[:in_burst], Const(1)
         if in_burst:
             to_go = Cat(incremented(~behind), ~behind.any())
@@ -183,7 +181,7 @@ class BurstSplitter(Component):
         m.d.comb += [
             comparison.a.eq(Cat(a, Const(0, 1))),
             comparison.b.eq(Cat(b, Const(0, 1))),
-            # Where they are equal.
+            # The result where both are equal.
             comparison.value.eq(1),
         ]
         return comparison.result
@@ -193,8 +191,8 @@ class _State:
     """The splitter's registers."""
 
     def __init__(self, splitter: BurstSplitter):
-        # The address without the bits within a beat: the page, and the beat's number in it. Apart,
-        # so that no addition is longer than a page's number.
+        # The address without the bits within a beat: number of the page, number of the beat in it.
+        # They are apart so that no addition is longer than a page's number.
         byte_bits = beat_bytes(splitter.data_width).bit_length() - 1
         self.beat = Signal(_PAGE_SHIFT - byte_bits)
         self.page = Signal(page_bits(splitter.address_width))
@@ -209,32 +207,6 @@ class _State:
         self.sized = Signal()
         self.inside = Signal()
         self.ends_page = Signal()
-
-
-def connect_splitter(m: Module, user: wiring.PureInterface, splitter: BurstSplitter) -> None:
-    """Connects what a reader or writer passes on: requests, window, offset, cancellation."""
-    m.d.comb += [
-        splitter.request.payload.eq(user.request.payload),
-        splitter.request.valid.eq(user.request.valid),
-        user.request.ready.eq(splitter.request.ready),
-        splitter.cancel.eq(user.cancel),
-        splitter.window_first.eq(user.window_first),
-        splitter.window_last.eq(user.window_last),
-        splitter.offset.eq(user.offset),
-        user.outside.eq(splitter.outside),
-        user.outside_address.eq(splitter.outside_address),
-    ]
-
-
-def count_bursts(m: Module, outstanding: int, issue: Value, retire: Value) -> tuple[Signal, Signal]:
-    """Bursts that were issued and did not retire, and whether there may be another one."""
-    bursts = Signal(range(outstanding + 1))
-    may_issue = Signal(init=1)
-    m.d.sync += [
-        bursts.eq(stepped(bursts, issue, retire)),
-        may_issue.eq((bursts < outstanding - 1) | retire | ((bursts != outstanding) & ~issue)),
-    ]
-    return bursts, may_issue
 
 
 def check_widths(address_width: int, data_width: int, length_width: int, burst_beats: int) -> None:

@@ -1,8 +1,8 @@
-"""AXI4 and AXI4-Lite as Amaranth signatures, and their flat form for the ports of a top module.
+"""AXI4 and AXI4-Lite as Amaranth signatures, and as ports of a top module.
 
-Members carry the specification's signal names in lower case and are seen from the master
-(manager): ``Out`` drives towards the slave. Only the signals listed are there; every other one has
-the specification's default for a signal that is absent (no locks, regions, QoS or user signals).
+Members have the specification's signal names in lower case and are seen from the master (manager):
+``Out`` drives the slave. Signals that are not listed are absent and have the specification's
+defaults: there are no locks, regions, QoS or user signals.
 """
 
 import enum
@@ -23,7 +23,7 @@ __all__ = [
     "flat_view",
 ]
 
-#: Bytes that no burst may cross.
+#: No burst crosses a multiple of so many bytes.
 PAGE_BYTES = 4096
 #: AxCACHE of every transfer: normal, non-cacheable, bufferable; interconnects may merge and buffer.
 CACHE_NORMAL = 0b0011
@@ -47,7 +47,7 @@ class Burst(enum.IntEnum):
 
 
 def beat_bytes(data_width: int) -> int:
-    """Bytes of a data beat of ``data_width`` bits, which AXI wants to be 8, 16, 32 ... 1024."""
+    """Bytes of a beat of ``data_width`` bits: 8, 16, 32 ... 1024, as AXI wants it."""
     if not isinstance(data_width, int):
         raise TypeError(f"Data width must be an integer, not {data_width!r}")
     if data_width not in (8, 16, 32, 64, 128, 256, 512, 1024):
@@ -178,10 +178,10 @@ def flat_members(prefix: str, member: Member) -> dict[str, Member]:
 
 
 def flat_view(component: wiring.Component, prefix: str, member: Member) -> object:
-    """The interface whose members are the ports that :func:`flat_members` named.
+    """The interface whose members are the ports that :func:`flat_members` made of ``member``.
 
-    ``member`` is the one given there. The view is for use inside the component, so it is seen from
-    the other side: ``wiring.connect(m, reader.axi, flat_view(self, "m_axi", member))``.
+    It is for use inside the component, so it is seen from the other side:
+    ``wiring.connect(m, reader.axi, flat_view(self, "m_axi", member))``.
     """
     members: dict[str, Value] = {
         name: getattr(component, f"{prefix}_{name}") for name in member.signature.members

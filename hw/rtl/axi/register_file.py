@@ -1,4 +1,4 @@
-"""A register file behind AXI4-Lite, described once for the hardware, the docs and software."""
+"""The registers of a map as an AXI4-Lite slave."""
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, ShapeLike, Signal, Value, unsigned
 from amaranth.lib import data
@@ -12,7 +12,7 @@ from hw.rtl.component import Component
 
 __all__ = ["AxiLiteRegisters", "register_shape"]
 
-#: Registers that a choice is between: as many as tables and multiplexers behind them take.
+#: Registers that one choice is between: a row of tables with its multiplexers takes so many.
 _CHOICE = 16
 
 
@@ -32,11 +32,11 @@ def _reset(register: Register) -> int | dict[str, int]:
 class AxiLiteRegisters(Component):
     """An AXI4-Lite slave with the registers of a map.
 
-    All outputs are registered but for the strobes' width: an event lasts one cycle. A write takes
-    effect, and its response is given, three cycles after its address and two after its data; a read
-    is answered after four. Both sides hold one transfer at a time. Byte strobes are honoured;
-    address bits 0 and 1 are ignored. A read of an address without a register, and a write of one
-    without a writable register, are answered with SLVERR and change nothing.
+    Outputs are registered. A write takes effect, and is answered, three cycles after its address
+    and two after its data; a read is answered after four. Each side has one transfer at a time.
+    Byte strobes are honoured; address bits 0 and 1 are ignored. A read of an address without a
+    register, or a write to one without a writable register, is answered with SLVERR and changes
+    nothing.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class AxiLiteRegisters(Component):
     address_width : int
         Bits of the bus's addresses; addresses count bytes.
     name : str
-        Ends the module's name, and tells it from that of another map.
+        The end of the module's name; it tells the modules of two maps apart.
 
     Members
     -------
@@ -142,7 +142,7 @@ class AxiLiteRegisters(Component):
             match register.access:
                 case Access.RW:
                     value = self._bits(register.name)
-                    # By bytes, so that strobes are enables of registers and take no tables.
+                    # Byte by byte: so strobes become enables of registers and take no tables.
                     for byte in range(-(-register.width // 8)):
                         bits = slice(8 * byte, min(8 * byte + 8, register.width))
                         with m.If(selected & strobe[byte]):
@@ -165,7 +165,8 @@ class AxiLiteRegisters(Component):
         for array in self.register_map.arrays:
             address = getattr(self, f"{array.name}_address")
             m.d.comb += address.eq(word - array.offset // WORD_BYTES)
-        # What is read, and which of it an address means: a number, as tables choose by numbers.
+        # All that can be read, and whether the address is of it. The choice is by number, because
+        # that needs the fewest tables.
         found, values = [], []
         for item in (*self.register_map.registers, *self.register_map.arrays):
             first = item.offset // WORD_BYTES

@@ -1,4 +1,4 @@
-"""Several AXI ports as one: each carries its part of every beat."""
+"""Several AXI ports act as one: each carries its share of every beat."""
 
 from functools import reduce
 from operator import and_, or_
@@ -7,6 +7,7 @@ from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.contract.timing import BURST_BEATS
 from hw.rtl.axi.bursts import page_bits, request_layout
 from hw.rtl.axi.bus import AxiReadSignature, AxiWriteSignature
 from hw.rtl.axi.read_dma import AxiReader, read_data_layout
@@ -18,18 +19,18 @@ __all__ = ["StripedReader", "StripedWriter"]
 
 
 class _Striped(Component):
-    """What both directions share.
+    """What reader and writer have in common.
 
-    Beat b of a request for address a is ``ports * data_width`` bits wide; port i carries bits
-    ``i * data_width`` upwards, at address ``a + i * stripe + b * data_width // 8``. So memory is
-    cut into one stripe for each port, and addresses and lengths count one port's bytes.
+    A beat is ``ports * data_width`` bits wide. Beat b of a request for address a: port i carries
+    the ``data_width`` bits from bit ``i * data_width`` on, at address
+    ``a + i * stripe + b * data_width // 8``. So memory is cut into one stripe for each port, and
+    addresses and lengths count one port's bytes.
 
-    Ports run apart as far as their own buffers allow. With one port this is that port's reader or
-    writer and nothing more.
+    A port may run ahead of the others as far as its buffers allow. With one port this is that
+    port's reader or writer and nothing more.
     """
 
     _kind: type[AxiReader] | type[AxiWriter]
-    _name: str
 
     def __init__(
         self,
@@ -39,7 +40,7 @@ class _Striped(Component):
         data_width: int,
         outstanding: int,
         length_width: int,
-        burst_beats: int = 16,
+        burst_beats: int = BURST_BEATS,
     ):
         if not isinstance(ports, int):
             raise TypeError(f"Ports must be an integer, not {ports!r}")
@@ -67,7 +68,7 @@ class _Striped(Component):
         })  # fmt: skip
 
     def _parts(self, m: Module) -> list:
-        """The ports' readers or writers, with all that is alike in both connected."""
+        """Adds a reader or writer for each port and connects what both have."""
         parts = [
             self._kind(
                 address_width=self.address_width,
@@ -78,7 +79,7 @@ class _Striped(Component):
             )
             for _ in range(self.ports)
         ]
-        # A request is taken when all ports have taken it; those that have wait for the others.
+        # A request is taken once all ports have taken it; ports that have it wait for the others.
         served = Signal(self.ports)
         takes = Signal(self.ports)
         m.d.comb += self.request.ready.eq((served | takes).all())
@@ -89,7 +90,7 @@ class _Striped(Component):
         for index, part in enumerate(parts):
             m.submodules[f"port_{index}"] = part
             wiring.connect(m, part.axi, wiring.flipped(self.axi[index]))
-            # A constant all the time that anything is under way.
+            # It does not change while anything is under way.
             offset = Signal(len(self.stripe), name=f"offset_{index}")
             if index:
                 m.d.sync += offset.eq(_times(self.stripe, index))
@@ -104,12 +105,12 @@ class _Striped(Component):
             ]
         m.d.comb += [
             self.busy.eq(reduce(or_, (part.busy for part in parts)) | served.any()),
-            # All ports meet the window's end with the same address.
+            # All ports leave the window at the same address.
             self.outside.eq(reduce(or_, (part.outside for part in parts))),
             self.error.eq(reduce(or_, (part.error for part in parts))),
         ]
         for flag in ("outside", "error"):
-            # By number: one table for a bit of four addresses.
+            # The choice is by number: then one table chooses a bit of four addresses.
             number = reduce(
                 lambda others, index: Mux(getattr(parts[index], flag), index, others),
                 reversed(range(self.ports)),
@@ -122,8 +123,8 @@ class _Striped(Component):
 class StripedReader(_Striped):
     """As many :class:`hw.rtl.axi.read_dma.AxiReader` as there are ports, in step.
 
-    A beat is there when all ports have their part of it. Latencies and rates are those of a single
-    reader; the slowest port sets them.
+    A beat is valid when all ports have their share of it. Latencies and rates are those of a single
+    reader; the slowest port decides.
 
     Parameters
     ----------
@@ -139,18 +140,17 @@ class StripedReader(_Striped):
         ``address`` is port 0's; ``beats`` count beats of all ports together.
     data : ``Out(stream.Signature(read_data_layout(ports * data_width)))``
     stripe : ``In(page_bits(address_width))``
-        Pages from the beginning of one port's stripe to the next one's; to be changed only while
-        idle.
+        Pages from the beginning of one port's stripe to the next one's. Change it only while idle.
     window_first, window_last, outside, outside_address
-        As for a single reader; what is compared are port 0's addresses.
+        As for a single reader; port 0's addresses are compared.
     error, error_address
-        As for a single reader; if several ports have an error in a cycle, the first one's address.
+        As for a single reader. If several ports have an error in one cycle, the address of the
+        first of them.
     cancel, busy
         As for a single reader.
     """
 
     _kind = AxiReader
-    _name = "striped_reader"
 
     def _members(self) -> dict:
         return {
@@ -175,8 +175,8 @@ class StripedReader(_Striped):
 class StripedWriter(_Striped):
     """As many :class:`hw.rtl.axi.write_dma.AxiWriter` as there are ports, in step.
 
-    A beat is taken when all ports have room for their part of it; a request is done when it is for
-    all ports. Latencies and rates are those of a single writer; the slowest port sets them.
+    A beat is taken when all ports have room for their share of it. A request is done when all ports
+    have done it. Latencies and rates are those of a single writer; the slowest port decides.
 
     Parameters
     ----------
@@ -194,18 +194,17 @@ class StripedWriter(_Striped):
     done : ``Out(1)``
         High for one cycle for each request, after the responses to its last bursts.
     stripe : ``In(page_bits(address_width))``
-        Pages from the beginning of one port's stripe to the next one's; to be changed only while
-        idle.
+        Pages from the beginning of one port's stripe to the next one's. Change it only while idle.
     window_first, window_last, outside, outside_address
-        As for a single writer; what is compared are port 0's addresses.
+        As for a single writer; port 0's addresses are compared.
     error, error_address
-        As for a single writer; if several ports have an error in a cycle, the first one's address.
+        As for a single writer. If several ports have an error in one cycle, the address of the
+        first of them.
     cancel, busy
         As for a single writer.
     """
 
     _kind = AxiWriter
-    _name = "striped_writer"
 
     def _members(self) -> dict:
         return {
@@ -226,8 +225,8 @@ class StripedWriter(_Striped):
         if self.ports == 1:
             m.d.comb += self.done.eq(parts[0].done)
             return m
-        # Requests that a port has done and another has not. No port gets further ahead than the
-        # bursts that may be under way, the one that is offered, and the request being split.
+        # Requests that a port has done and another has not. A port can be ahead by the bursts that
+        # may be under way, the one that is offered, and the request that is being split.
         ahead = [
             Signal(range(self.outstanding + 4), name=f"ahead_{index}")
             for index in range(self.ports)

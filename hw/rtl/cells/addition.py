@@ -1,4 +1,4 @@
-"""A number plus another that comes as the OR of several."""
+"""Adds a number and the OR of several others."""
 
 from functools import reduce
 from operator import or_
@@ -15,7 +15,7 @@ __all__ = ["Addition"]
 class Addition(Component):
     """``addend + (terms[0] | terms[1] | ...)``, all signed; logic without registers.
 
-    On UltraScale+ one table for a bit, with up to five terms.
+    On UltraScale+ one table per bit, for up to five terms.
 
     Members
     -------

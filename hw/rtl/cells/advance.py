@@ -1,4 +1,4 @@
-"""A number plus one of two increments."""
+"""Adds one of two increments to a number."""
 
 from amaranth.hdl import Module, Mux
 from amaranth.lib import data
@@ -12,7 +12,7 @@ __all__ = ["Advance"]
 class Advance(Component):
     """``value + increments[second]``, modulo ``2**width``; logic without registers.
 
-    On UltraScale+ one table for a bit.
+    On UltraScale+ one table per bit.
 
     Members
     -------

@@ -1,4 +1,4 @@
-"""One of several words."""
+"""Chooses one of several words."""
 
 from amaranth.hdl import Array, Module
 from amaranth.lib import data
@@ -10,10 +10,10 @@ __all__ = ["Choice"]
 
 
 class Choice(Component):
-    """Word ``select`` of ``ways``, a power of two; logic without registers.
+    """``words[select]``; ``ways`` words, a power of two; logic without registers.
 
-    On UltraScale+ two bits of 2 words take one table; a bit of 8 words takes two tables and a
-    multiplexer behind them, of 16 twice as many.
+    On UltraScale+, of 2 words two bits take one table. Of 4 words a bit takes one table, of 8 words
+    two tables and a multiplexer behind them, of 16 words twice as many.
 
     Members
     -------

@@ -1,4 +1,4 @@
-"""Comparison of two signed numbers that can be overridden."""
+"""Compares two signed numbers, unless overridden."""
 
 from amaranth.hdl import Cat, Const, Module, Mux
 from amaranth.lib.wiring import In, Out
@@ -9,9 +9,9 @@ __all__ = ["Comparison"]
 
 
 class Comparison(Component):
-    """``value`` if ``override``, else whether a > b; where they are equal also ``value``.
+    """``a > b``, but ``value`` if ``override`` is high or ``a == b``; logic without registers.
 
-    Logic without registers; on UltraScale+ one table for two bits.
+    On UltraScale+ one table for two bits.
 
     Members
     -------

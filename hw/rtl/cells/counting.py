@@ -1,4 +1,4 @@
-"""Small counters in tables alone: a carry chain would be a level of its own, and begin another."""
+"""Small counters in tables. A carry chain would add a level of logic, and more behind it."""
 
 from amaranth.hdl import Cat, Value
 
@@ -16,7 +16,7 @@ def decremented(value: Value) -> Value:
 
 
 def stepped(value: Value, up: Value, down: Value) -> Value:
-    """``value + up - down`` for single bits, in as many bits; these may come late in a cycle."""
+    """``value + up - down``, in as many bits; ``up`` and ``down`` are bits that may be late."""
     rises, falls = up & ~down, down & ~up
     turns = [rises | falls]
     for bit in range(1, len(value)):

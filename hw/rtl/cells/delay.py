@@ -1,4 +1,4 @@
-"""Values as they were some cycles ago."""
+"""Delays values by registers."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ def delayed(
     *,
     domain: str = "sync",
 ) -> tuple[Value, ...]:
-    """The values ``cycles`` cycles ago, through registers that have their names and a number."""
+    """The values of ``cycles`` cycles ago. Registers are named ``<name>_<stage>``."""
     for stage in range(cycles):
         registers = tuple(
             Signal(len(value), name=f"{name}_{stage}")

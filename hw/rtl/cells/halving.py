@@ -1,4 +1,4 @@
-"""A shift to the right by one place, or by none."""
+"""Shifts a number to the right by one bit, or not."""
 
 from amaranth.hdl import Module, Mux
 from amaranth.lib.wiring import In, Out
@@ -9,7 +9,7 @@ __all__ = ["Halving"]
 
 
 class Halving(Component):
-    """All bits but the highest, or all but the lowest; logic without registers.
+    """``value >> halve`` without its highest bit; logic without registers.
 
     On UltraScale+ one table for two bits.
 

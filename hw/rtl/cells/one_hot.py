@@ -1,4 +1,4 @@
-"""From one bit for each of several to a number."""
+"""Finds the number of the bit that is set."""
 
 from collections.abc import Sequence
 
@@ -8,10 +8,7 @@ __all__ = ["number_of"]
 
 
 def number_of(flags: Sequence[Value]) -> Value:
-    """The number of the one that is set; 0 where none is. Of several set, the OR of their numbers.
-
-    Every bit is the OR of the flags whose number has it.
-    """
+    """The number of the flag that is set: 0 if none is, the OR of the numbers if several are."""
     bits = max(1, (len(flags) - 1).bit_length())
     return Cat(
         Cat(flag for number, flag in enumerate(flags) if number >> bit & 1).any()

@@ -1,4 +1,4 @@
-"""A number in a narrower format, the ends of the format in place of what does not fit."""
+"""Clips a number to a narrower format."""
 
 from amaranth.hdl import Const, Module, Mux
 from amaranth.lib.wiring import In, Out
@@ -9,14 +9,14 @@ __all__ = ["Saturation"]
 
 
 class Saturation(Component):
-    """``clip(value)`` to ``bits`` bits, of a signed number; logic without registers.
+    """A signed number clipped to ``bits`` bits; logic without registers.
 
-    On UltraScale+ one table for two bits and one or two more.
+    On UltraScale+ one table for two bits, and one or two more.
 
     Parameters
     ----------
     width : bits of the signed number, more than ``bits``.
-    bits, signed : the format of the result.
+    bits, signed : the result's format.
 
     Members
     -------
@@ -35,7 +35,8 @@ class Saturation(Component):
     def build(self) -> Module:
         m = Module()
         negative = self.value[-1]
-        # Of a signed format the bits from its sign upwards are alike, of an unsigned one none.
+        # A number fits a signed format if the bits from its sign upwards are equal, and an unsigned
+        # one if the bits above it are zero.
         above = self.value[self.bits - self.signed : -1]
         low = 1 << (self.bits - 1) if self.signed else 0
         high = (1 << (self.bits - self.signed)) - 1

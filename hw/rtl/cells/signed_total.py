@@ -1,4 +1,4 @@
-"""Up to three numbers added, some of them inverted."""
+"""Adds up to three numbers, some of them inverted."""
 
 from amaranth.hdl import Module
 from amaranth.lib.wiring import In, Out
@@ -9,19 +9,19 @@ __all__ = ["SignedTotal"]
 
 
 class SignedTotal(Component):
-    """The sum of some words and the inverses of others, modulo ``2**width``; without registers.
+    """The sum of words and of inverted words, modulo ``2**width``; logic without registers.
 
-    On UltraScale+ one table for a bit, whatever is inverted.
+    On UltraScale+ one table per bit, whatever is inverted.
 
     Parameters
     ----------
     width : bits of every word and of the sum.
-    plain, inverted : how many words are added as they are, and how many as their inverses, one to
-        three together.
+    plain, inverted : numbers of words that are added as they are, and inverted; one to three in
+        all.
 
     Members
     -------
-    terms : ``In((plain + inverted) * width)``, those to be inverted last
+    terms : ``In((plain + inverted) * width)``; those to be inverted come last
     total : ``Out(width)``
     """
 

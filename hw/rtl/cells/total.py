@@ -1,4 +1,4 @@
-"""Three numbers added."""
+"""Adds three numbers."""
 
 from amaranth.hdl import Module
 from amaranth.lib import data
@@ -10,9 +10,9 @@ __all__ = ["Total"]
 
 
 class Total(Component):
-    """``terms[0] + terms[1] + terms[2]``, modulo ``2**width``; without registers.
+    """``terms[0] + terms[1] + terms[2]``, modulo ``2**width``; logic without registers.
 
-    On UltraScale+ one table for a bit.
+    On UltraScale+ one table per bit.
 
     Members
     -------

@@ -1,4 +1,4 @@
-"""Words of which at most one is not zero, combined."""
+"""Combines words of which at most one is not zero."""
 
 from functools import reduce
 from operator import or_
@@ -13,10 +13,9 @@ __all__ = ["Union"]
 
 
 class Union(Component):
-    """A common word into each part of another: ``common[0] | common[1] ... | part & enable``.
+    """For each of ``count`` parts ``common[0] | common[1] ... | part & enable``; no registers.
 
-    Logic without registers; on UltraScale+ one table for a bit of two parts, with up to two common
-    words.
+    On UltraScale+ one table for a bit of two parts, with up to two common words.
 
     Members
     -------

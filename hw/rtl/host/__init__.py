@@ -1,1 +1,1 @@
-"""What stands in for a processor system on boards that have none: a serial line and a memory."""
+"""A serial line and a memory, for boards without a processor system."""

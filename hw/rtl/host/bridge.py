@@ -34,10 +34,11 @@ class Bridge(Component):
 
     Members
     -------
-    rx, line_error, tx, tx_busy, divisor : to and from the receiver and the transmitter
-    registers : ``Out(AxiLiteSignature(12))``, of the accelerator
+    rx, line_error, tx, tx_busy, divisor
+        To and from receiver and transmitter.
+    registers : ``Out(AxiLiteSignature(12))``, to the accelerator
     memory_address : ``Out(range(memory_words))``, ``memory_write_data`` : ``Out(32)``
-    memory_read, memory_write : ``Out(1)``, one cycle each per access
+    memory_read, memory_write : ``Out(1)``, high for one cycle for each access
     memory_read_data : ``In(32)``, two cycles after ``memory_read``
     interrupt : ``In(1)``
     """
@@ -92,7 +93,7 @@ class Bridge(Component):
         return m
 
     def _request(self, m: Module, s: "_State") -> None:
-        """The first byte says what to do, those of the header follow."""
+        """Takes the first byte, which says what to do, and the header behind it."""
         with m.State("IDLE"):
             m.d.comb += self.rx.ready.eq(1)
             m.d.sync += [s.place.eq(0), s.status.eq(Resp.OKAY), s.total.eq(self.rx.payload)]
@@ -107,7 +108,7 @@ class Bridge(Component):
             self._receive(m, s, s.header, HEADER_BYTES - 1, then="WORD")
 
     def _word(self, m: Module, s: "_State") -> None:
-        """Word by word until none is left; a word that is written arrives first."""
+        """Goes on with the next word, if one is left. A word to be written arrives first."""
         with m.State("WORD"):
             m.d.sync += s.place.eq(0)
             with m.If(s.broken):
@@ -122,7 +123,7 @@ class Bridge(Component):
             self._receive(m, s, s.data, _WORD_BYTES, then="ACCESS")
 
     def _receive(self, m: Module, s: "_State", to: Signal, count: int, *, then: str) -> None:
-        """``count`` bytes into ``to``, low byte first: they are shifted in from the top."""
+        """Shifts ``count`` bytes into ``to`` from the top: the low byte comes first."""
         m.d.comb += self.rx.ready.eq(1)
         with m.If(self.rx.valid):
             m.d.sync += [
@@ -170,7 +171,7 @@ class Bridge(Component):
                     m.next = "SEND"
 
     def _found(self, m: Module, s: "_State") -> None:
-        """What the word's address answers: ``response``, and ``read_data`` if it was read."""
+        """Drives ``response`` and ``read_data`` by what is at the word's address."""
         axi = self.registers
         with m.Switch(s.space):
             with m.Case(Space.REGISTERS):
@@ -208,7 +209,7 @@ class Bridge(Component):
             m.d.sync += s.divisor_next.eq(s.data)
 
     def _answer(self, m: Module, s: "_State") -> None:
-        """A word that was read; at the end status and total."""
+        """Sends a word that was read; at the end status and total."""
         with m.State("SEND"):
             m.d.comb += [self.tx.valid.eq(1), self.tx.payload.eq(s.data[:8])]
             with m.If(self.tx.ready):

@@ -20,9 +20,9 @@ _QUEUE = 8
 class AxiMemory(Component):
     """Block memory behind AXI4 with 32-bit data, and a port of its own for the host.
 
-    One burst of each direction at a time, a beat per cycle; incrementing bursts only. Accesses
-    beyond the memory, which begins at address 0, are answered with DECERR and have no effect. The
-    host goes first: while it accesses the memory, a burst waits for a cycle.
+    One burst of each direction at a time, one beat per cycle; incrementing bursts only. The memory
+    begins at address 0. Accesses beyond it are answered with DECERR and have no effect. The host
+    has priority: a burst waits one cycle for each of its accesses.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class AxiMemory(Component):
     -------
     read : ``In(AxiReadSignature(address_width, 32))``
     write : ``In(AxiWriteSignature(address_width, 32))``
-        Strobes are not looked at: all bytes are written.
+        Strobes are ignored: all bytes are written.
     host_address : ``In(range(words))``
     host_read, host_write : ``In(1)``, not both at once
     host_write_data : ``In(32)``
@@ -67,13 +67,13 @@ class AxiMemory(Component):
         axi = self.read
         queue = StreamFifo(data.StructLayout({"data": 32, "last": 1}), _QUEUE)
         m.submodules.queue = queue
-        # From the address to the last beat's departure; up to the last beat's start.
+        # `busy` lasts from the address until the last beat has left, `issuing` until it is read.
         busy, issuing = Signal(), Signal()
         word, left, beyond = Signal(range(self.words)), Signal(8), Signal()
-        # Beats in the queue or on the way there.
+        # Beats in the queue or on their way to it.
         pending = Signal(range(_QUEUE + 1))
         issue, leave = Signal(), Signal()
-        # Stages: the memory's own register, then one for the long way from it.
+        # Two stages: the memory's own register, then one because the way from there is long.
         host = Signal()
         valid, last = Signal(2), Signal(2)
         m.d.comb += [
@@ -135,5 +135,5 @@ class AxiMemory(Component):
             ]
 
     def _is_beyond(self, address: Value) -> Value:
-        # No burst crosses a multiple of 4 KiB, so its first address decides for all its beats.
+        # No burst crosses a boundary of 4 KiB, so its address decides for all its beats.
         return (address >> (self.words * _WORD_BYTES).bit_length() - 1) != 0

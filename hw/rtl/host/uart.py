@@ -14,7 +14,7 @@ _BITS = 9
 
 
 class UartReceiver(Component):
-    """Bytes from a line.
+    """Receives bytes from a line.
 
     Members
     -------
@@ -52,7 +52,7 @@ class UartReceiver(Component):
         with m.If(busy & ~at_sample):
             m.d.sync += timer.eq(timer - 1)
         with m.Elif(~busy):
-            # To the middle of the start bit; the samples are as late as the edge was.
+            # Wait until the middle of the start bit. Samples are as late as the edge was.
             m.d.sync += [
                 busy.eq(before & ~level),
                 bits.eq(0),
@@ -61,7 +61,7 @@ class UartReceiver(Component):
         with m.Else():
             m.d.sync += [timer.eq(self.divisor - 1), bits.eq(bits + 1)]
             with m.If(bits == 0):
-                # A start bit that is over by its middle was none.
+                # A start bit that has ended by its middle was none.
                 m.d.sync += busy.eq(~level)
             with m.Elif(bits != _BITS):
                 m.d.sync += shift.eq(Cat(shift[1:], level))
@@ -75,7 +75,7 @@ class UartReceiver(Component):
 
 
 class UartTransmitter(Component):
-    """Bytes onto a line.
+    """Sends bytes onto a line.
 
     Members
     -------
@@ -96,7 +96,7 @@ class UartTransmitter(Component):
     def build(self) -> Module:
         m = Module()
         timer = Signal(DIVISOR_BITS)
-        # The bits still to be sent after the one on the line, then ones.
+        # The bits that follow the one on the line, then ones.
         shift = Signal(_BITS, init=-1)
         left = Signal(range(_BITS + 1))
         m.d.comb += self.i.ready.eq(~self.busy)

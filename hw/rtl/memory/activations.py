@@ -1,4 +1,4 @@
-"""The activation memory: interleaved banks of vectors, read by the array, written by the drain."""
+"""The activation memory: words in interleaved banks, for the array, the drain and transfers."""
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
 from amaranth.lib import data
@@ -25,7 +25,7 @@ __all__ = ["ActivationBank", "ActivationMemory"]
 
 
 class ActivationBank(Component):
-    """One bank: one read and one write of any chunks of a word per cycle, reads take two cycles."""
+    """One bank: a read, and a write of some chunks of a word per cycle. Reads take two cycles."""
 
     def __init__(self, *, chunk_bits: int, chunks: int, depth: int):
         self.chunk_bits = chunk_bits
@@ -59,20 +59,20 @@ class ActivationBank(Component):
 class ActivationMemory(Component):
     """``act_depth`` words of ``lanes`` activations, word w in bank ``bank_of(w, banks)``.
 
-    *Reads for the array*: up to ``pixels`` words a cycle. The compiler arranges them to be in
-    different banks; of two that are not, the lower pixel gets its word. A padded pixel gets the
-    padding code in every lane.
+    *The array* reads up to ``pixels`` words per cycle. The compiler puts them into different banks;
+    if two are in one bank, the lower pixel gets its word. A padded pixel gets the padding code in
+    every lane.
 
-    *Stores* read one word a cycle from a bank that the array does not read.
+    *Stores* read one word per cycle, from a bank that the array does not read in that cycle.
 
-    *The drain* writes one chunk a cycle in each of ``post_positions`` words. It never waits; the
-    compiler arranges the words to be in different banks.
+    *The drain* writes a chunk into each of ``post_positions`` words per cycle. It never waits; the
+    compiler puts the words into different banks.
 
-    *Loads* write one word a cycle, unless the drain writes to the same bank, which it announces a
-    cycle ahead.
+    *Loads* write one word per cycle, into a bank that the drain does not write in that cycle. The
+    drain announces its banks one cycle ahead.
 
-    Reads take ``self.latency`` cycles. Writes are visible to reads that start three cycles later, a
-    drain's to those four cycles after its address.
+    Reads take ``self.latency`` cycles. A load's word can be read three cycles after its address, a
+    drain's four.
 
     Members
     -------
@@ -119,13 +119,13 @@ class ActivationMemory(Component):
         return address[(self.config.banks - 1).bit_length() :]
 
     def _late(self, m: Module, name: str, value: Value, less: int = 0) -> Value:
-        """The value in the cycle in which banks' words are chosen from, or ``less`` earlier."""
+        """The value in the cycle in which a bank's word is chosen, or ``less`` cycles earlier."""
         return delayed(m, (name,), (value,), self.latency - 1 - less, domain="data")[0]
 
     def _drained(self, m: Module) -> Signal:
-        """A bit for each bank that the drain's addresses of a cycle ago are in.
+        """A bit for each bank: the drain's addresses of one cycle ago are in it.
 
-        So it is known before a transfer asks, which is late in a cycle.
+        It comes from a register because a transfer's request is late in the cycle.
         """
         drained = Signal(self.config.banks)
         pairs = list(zip(self.drain.valid, self._drain_addresses(), strict=True))
@@ -156,7 +156,7 @@ class ActivationMemory(Component):
         ]
 
     def _banks(self, m: Module, writes: list[tuple[Value, Value, Value]]) -> list[Value]:
-        """The banks with what is written to them; their words for what is read."""
+        """Adds the banks with these writes; returns the words that they read."""
         c = self.config
         chunk_bits, chunks = c.post_lanes * c.act_bits, c.lanes // c.post_lanes
         words = []
@@ -166,7 +166,7 @@ class ActivationMemory(Component):
             )
             m.submodules[f"bank_{number}"] = bank
             row = self._row_of(self.store.address)
-            # A padded pixel still occupies its bank: which pixels are padded is known late.
+            # A padded pixel occupies its bank, too: which pixels are padded is known too late.
             for pixel, address in reversed(list(enumerate(self._read_addresses()))):
                 wants = self.read.valid[pixel] & (self._bank_of(address) == number)
                 row = Mux(wants, self._row_of(address), row)
@@ -180,7 +180,7 @@ class ActivationMemory(Component):
         return words
 
     def _chosen(self, m: Module, name: str, words: list[Value], bank: Value) -> Value:
-        """The word of a bank."""
+        """The word of the bank with number ``bank``."""
         choice = Choice(ways=len(words), width=self.config.act_word_bits)
         m.submodules[f"choice_{name}"] = choice
         m.d.comb += [
@@ -190,9 +190,9 @@ class ActivationMemory(Component):
         return choice.chosen
 
     def _read_pixel(self, m: Module, pixel: int, words: list[Value], lowest: Value) -> None:
-        """The pixel's word, or its padding.
+        """Reads a pixel's word, or its padding.
 
-        All bits but the sign are zero in padding: cleared by the registers' resets, which take no
+        In padding all bits but the sign are zero. The registers' resets clear them, which takes no
         tables.
         """
         c = self.config
@@ -222,9 +222,9 @@ class ActivationMemory(Component):
     def _writes(self, m: Module, drained: Signal) -> list[tuple[Value, Value, Value]]:
         """Enables, row and word for each bank, two cycles after a transfer's address.
 
-        Rows go the same way as data: a drain's beside its chunk, a transfer's beside its word.
-        First of four positions one is chosen for each bank, by registers that the addresses have
-        set; then they and the transfer are combined, all but one of which are zero.
+        Rows travel beside the data. For each bank, registers that the addresses have set choose one
+        of up to ``DRAIN_CHOICE`` positions of the drain. Such choices and the transfer are then
+        combined by OR; all but one of them are zero.
         """
         c = self.config
         chunks = c.lanes // c.post_lanes
@@ -256,7 +256,7 @@ class ActivationMemory(Component):
     def _drain_terms(
         self, m: Module, number: int, here: list[Value], words: list[Value], drained: Value
     ) -> list[Value]:
-        """Chunk and row that the drain has for a bank: one of these, and all others are zero."""
+        """Chunks and rows of the drain for a bank. At most one of them is not zero."""
         terms = []
         for first in range(0, len(here), DRAIN_CHOICE):
             some = here[first : first + DRAIN_CHOICE]
@@ -280,7 +280,7 @@ class ActivationMemory(Component):
     def _combined(
         self, m: Module, number: int, terms: list[Value], load: tuple[Value, Value], loads: Value
     ) -> tuple[Value, Value]:
-        """Row and word from the drain's terms and from a load."""
+        """Row and word that a bank is written with: the OR of the drain's terms and the load's."""
         chunk_bits = self.config.post_lanes * self.config.act_bits
         load_row, load_word = load
         combined = []

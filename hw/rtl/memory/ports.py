@@ -27,14 +27,14 @@ def word_layout(config: AcceleratorConfig) -> data.ArrayLayout:
 
 
 class ActReadSignature(wiring.Signature):
-    """What is read for the array: up to ``pixels`` words a cycle.
+    """Reads for the array: up to ``pixels`` words per cycle.
 
     Members
     -------
     valid : ``Out(pixels)``
     address : ``Out(data.ArrayLayout(address bits, pixels))``
-    padded : ``Out(pixels)``, a cycle later: all lanes get the padding code
-    pad_lowest : ``Out(1)``, with the addresses: that code is the lowest one, else 0
+    padded : ``Out(pixels)``, one cycle after the address: all lanes get the padding code
+    pad_lowest : ``Out(1)``, beside the address: the padding code is the lowest one, else 0
     """
 
     def __init__(self, config: AcceleratorConfig):
@@ -47,14 +47,14 @@ class ActReadSignature(wiring.Signature):
 
 
 class ActDrainSignature(wiring.Signature):
-    """What the drain writes: a chunk in each of up to ``post_positions`` words.
+    """Writes of the drain: a chunk in each of up to ``post_positions`` words per cycle.
 
     Members
     -------
     valid : ``Out(post_positions)``
     address : ``Out(data.ArrayLayout(address bits, post_positions))``
-    sub : ``Out``, number of the chunk in all of these words
-    data : ``Out``, two cycles later, the chunks: ``post_lanes`` codes for each position
+    sub : ``Out``, number of the chunk within each of these words
+    data : ``Out``, two cycles after the address: ``post_lanes`` stored codes for each position
     """
 
     def __init__(self, config: AcceleratorConfig):
@@ -70,7 +70,7 @@ class ActDrainSignature(wiring.Signature):
 
 
 class ActLoadSignature(wiring.Signature):
-    """Words that a transfer writes, one in a cycle with ``valid`` and ``ready``.
+    """Writes of a transfer: one word in each cycle with ``valid`` and ``ready``.
 
     Members
     -------
@@ -88,13 +88,13 @@ class ActLoadSignature(wiring.Signature):
 
 
 class ActStoreSignature(wiring.Signature):
-    """Words that a transfer reads, one in a cycle with ``valid`` and ``ready``.
+    """Reads of a transfer: one word in each cycle with ``valid`` and ``ready``.
 
     Members
     -------
     valid : ``Out(1)``, address : ``Out``
     ready : ``In(1)``
-    data : ``In(word_layout(config))``, as many cycles later as the memory takes
+    data : ``In(word_layout(config))``, later by the memory's latency
     """
 
     def __init__(self, config: AcceleratorConfig):
@@ -107,7 +107,7 @@ class ActStoreSignature(wiring.Signature):
 
 
 class WideReadSignature(wiring.Signature):
-    """A read in every cycle.
+    """Reads of weights or params, one per cycle.
 
     Members
     -------
@@ -120,7 +120,7 @@ class WideReadSignature(wiring.Signature):
 
 
 class WideWriteSignature(wiring.Signature):
-    """A write in a cycle with ``enable``.
+    """Writes of weights or params, one in each cycle with ``enable``.
 
     Members
     -------

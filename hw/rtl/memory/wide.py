@@ -1,4 +1,4 @@
-"""A memory written by transfers and read by the array: weights and params."""
+"""The memory of weights, and that of params: transfers write it, the array or drain reads it."""
 
 from amaranth.hdl import Module
 from amaranth.lib.memory import Memory
@@ -19,7 +19,7 @@ class WideMemory(Component):
     read : ``In(WideReadSignature(width))``
     """
 
-    #: From address to data.
+    #: Cycles from an address to its data.
     latency = 2
 
     def __init__(self, *, width: int, depth: int):

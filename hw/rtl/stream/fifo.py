@@ -12,10 +12,10 @@ __all__ = ["StreamFifo"]
 
 
 class StreamFifo(Component):
-    """First in, first out; every output comes from a register, the payload from the memory's.
+    """First in, first out. All outputs are registered; the payload's register is the memory's.
 
-    Latency two cycles when empty, one word per cycle. ``i.valid`` and ``o.ready`` may come late in
-    a cycle: two tables lie behind them, one in what they do to the outputs.
+    Latency two cycles when empty, one word per cycle. ``i.valid`` and ``o.ready`` may be late in a
+    cycle: at most two tables lie behind them.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class StreamFifo(Component):
     i : ``In(stream.Signature(shape))``
     o : ``Out(stream.Signature(shape))``
     empty : ``Out(1)``
-        It holds no word.
+        The queue holds no word.
     """
 
     def __init__(self, shape: ShapeLike, depth: int):
@@ -52,7 +52,8 @@ class StreamFifo(Component):
         m.submodules.memory = memory = Memory(shape=width, depth=words, init=[])
         write_port, read_port = memory.write_port(), memory.read_port()
 
-        # Of the memory alone: words in it, whether there is room and whether there is one.
+        # Words in the memory, without the output register; whether there is room; whether there is
+        # a word.
         count = Signal(range(words + 1))
         room, some = Signal(init=1), Signal()
         write, read = Signal(), Signal()
@@ -64,7 +65,7 @@ class StreamFifo(Component):
         ]
         m.d.sync += [
             count.eq(stepped(count, write, read)),
-            # Written so that `i.valid` and `o.ready` are only one table away.
+            # Written so that only one table is behind `i.valid` and `o.ready`.
             room.eq(read | (room & ~(self.i.valid & (count == words - 1)))),
             some.eq(write | (some & ~((self.o.ready | ~self.o.valid) & (count == 1)))),
             self.o.valid.eq(some | (self.o.valid & ~self.o.ready)),

@@ -1,4 +1,4 @@
-"""Between streams of narrow beats and of wide words, little end first."""
+"""Packs narrow beats into wide words, and unpacks words into beats; the lowest bits come first."""
 
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import stream
@@ -42,12 +42,12 @@ class Packer(Component):
 
     def build(self) -> Module:
         m = Module()
-        # All beats of the word but the last go here; the last completes it in the output.
-        # (Never of zero width, which Verilog does not have.)
+        # All beats of the word but the last; the last one completes the word in the output. At
+        # least one bit, because Verilog has no empty signals.
         gathered = Signal(self.beat_width * max(1, self.beats - 1))
         count = Signal(range(max(2, self.beats)))
         before_last = self.beat_width * (self.beats - 1)
-        # Whether the next beat is the word's last: known a beat before.
+        # Whether the next beat is the word's last; computed one beat ahead.
         last = Signal(init=self.beats == 1)
         m.d.comb += self.i.ready.eq(~last | self.o.ready | ~self.o.valid)
         with m.If(self.o.ready):

@@ -11,7 +11,7 @@ __all__ = ["SkidBuffer"]
 
 
 class SkidBuffer(Component):
-    """Two words of buffer; every output comes from a register.
+    """A buffer of two words; all outputs are registered.
 
     Latency one cycle, one word per cycle.
 
@@ -32,7 +32,7 @@ class SkidBuffer(Component):
 
     def build(self) -> Module:
         m = Module()
-        # `ready` was given for one more word than the output can take: the second register.
+        # The word that arrives while the output cannot take it: `ready` was high already.
         spare = Signal(self.shape)
         ready = Signal(init=1)
         choice = Choice(ways=2, width=len(Value.cast(spare)))

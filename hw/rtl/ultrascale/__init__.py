@@ -1,1 +1,1 @@
-"""The cells of UltraScale+, placed explicitly."""
+"""Components in the cells of UltraScale+: look-up tables, carry chains, multiplexers."""

@@ -1,8 +1,8 @@
-"""The cells' logic for UltraScale+, as explicit tables, carry chains and multiplexers.
+"""The components of :mod:`hw.rtl.cells` as explicit tables, carry chains and multiplexers.
 
-Synthesis shares no table between two functions and uses no multiplexer behind tables by itself.
-These modules take the place of those with the same names, as those of
-:mod:`hw.rtl.ultrascale.elements` do.
+By itself, synthesis shares no table between two functions and uses no multiplexer behind tables.
+These modules take the place of those with the same names, like those of
+:mod:`hw.rtl.ultrascale.elements`.
 """
 
 from amaranth.hdl import Cat, Instance, Module, Signal, unsigned
@@ -27,16 +27,16 @@ __all__ = [
     "UltrascaleUnion",
 ]
 
-#: Terms that fit a table of an addition.
+#: Terms that one table of an addition takes.
 _TERMS = 5
 #: Words that one table chooses from.
 _TABLE_WAYS = 4
-#: Ways of which a table has two bits, or one, or for which there are multiplexers behind tables.
+#: Numbers of words that a choice has explicit cells for.
 _EXPLICIT_WAYS = (2, 4, 8, 16)
 
 
 class UltrascaleAddition(Addition, replaces=Addition):
-    """:class:`Addition`, the addend's bits on the carry chain's own inputs."""
+    """:class:`Addition`: the addend's bits go to the carry chain's own inputs."""
 
     @classmethod
     def fits(cls, *, count: int, **_: int) -> bool:
@@ -63,7 +63,7 @@ class UltrascaleAddition(Addition, replaces=Addition):
 
 
 class UltrascaleComparison(Comparison, replaces=Comparison):
-    """:class:`Comparison`, one table for two bits."""
+    """:class:`Comparison`: one table for two bits."""
 
     def build(self) -> Module:
         m = Module()
@@ -99,7 +99,7 @@ class UltrascaleComparison(Comparison, replaces=Comparison):
 
 
 class UltrascaleChoice(Choice, replaces=Choice):
-    """:class:`Choice` of 4 words in a table, then multiplexers; of 2 words, two bits in one."""
+    """:class:`Choice`: a table takes two bits of 2 words or one of 4; multiplexers join tables."""
 
     @classmethod
     def fits(cls, *, ways: int, **_: int) -> bool:
@@ -159,7 +159,7 @@ class UltrascaleChoice(Choice, replaces=Choice):
 
 
 class UltrascaleHalving(Halving, replaces=Halving):
-    """:class:`Halving`, two neighbours in a table."""
+    """:class:`Halving`: one table for two neighbouring bits."""
 
     def build(self) -> Module:
         m = Module()
@@ -179,7 +179,7 @@ class UltrascaleHalving(Halving, replaces=Halving):
 
 
 class UltrascaleAdvance(Advance, replaces=Advance):
-    """:class:`Advance`, the value's bits on the carry chain's own inputs."""
+    """:class:`Advance`: the value's bits go to the carry chain's own inputs."""
 
     def build(self) -> Module:
         m = Module()
@@ -202,7 +202,7 @@ class UltrascaleAdvance(Advance, replaces=Advance):
 
 
 class UltrascaleTotal(Total, replaces=Total):
-    """:class:`Total` as the sum of three in an element of the array."""
+    """:class:`Total`: the same cells as a sum of three in a processing element."""
 
     def build(self) -> Module:
         m = Module()
@@ -213,7 +213,7 @@ class UltrascaleTotal(Total, replaces=Total):
 
 
 class UltrascaleUnion(Union, replaces=Union):
-    """:class:`Union`, two parts in a table."""
+    """:class:`Union`: one table for two parts."""
 
     def build(self) -> Module:
         m = Module()

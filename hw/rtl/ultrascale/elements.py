@@ -1,9 +1,9 @@
-"""Processing elements for UltraScale+, their logic as explicit tables and carry chains.
+"""Processing elements as explicit tables and carry chains of UltraScale+.
 
-Same registers, same results as in :mod:`hw.rtl.array.svpe`, fewer tables: a row of tables with its
-carry chain adds three numbers in place of two, and tables with few inputs are two in one. Synthesis
-finds neither by itself. These modules take the place of those with the same names in the
-accelerator's Verilog; simulators and other families read the originals.
+Registers and results are those of :mod:`hw.rtl.array.svpe`, with fewer tables: a row of tables with
+its carry chain adds three numbers, not two, and two functions of few inputs share a table.
+Synthesis finds neither by itself. These modules take the place of those with the same names when
+Verilog is written for UltraScale+; simulators and other families read the originals.
 """
 
 from amaranth.hdl import Cat, Const, Module, Shape, Signal, Value
@@ -21,25 +21,25 @@ __all__ = [
     "UltrascaleVpe",
 ]
 
-#: Wider codes shift in stages, one for each bit of the index.
+#: Wider weights shift in stages, one for each bit of the index.
 _DIRECT_WEIGHT_BITS = 3
 
 
 class LaneProduct(Component):
-    """An activation times a power of two, or zero: the logic of one lane, without registers.
+    """The product of one lane: an activation times a power of two, or zero; no registers.
 
-    Codes of up to three bits select in one level of tables, wider ones shift in stages, by one,
+    Weights of up to three bits select in one level of tables. Wider ones shift in stages, by one,
     two, four and so on, with two bits in each table.
 
     Parameters
     ----------
     act_bits, weight_bits : int
     offset : bool
-        The product's top bit is inverted: half its range is added.
+        Invert the product's top bit, which adds half its range.
 
     Members
     -------
-    act : ``In(act_bits)``, code : ``In(weight_bits)``, product : ``Out``, as in :class:`Svpe`
+    act : ``In(act_bits)``, weight : ``In(weight_bits)``, product : ``Out``, as in :class:`Svpe`
     """
 
     def __init__(self, *, act_bits: int, weight_bits: int, offset: bool):
@@ -48,7 +48,7 @@ class LaneProduct(Component):
         self.offset = offset
         self.width = act_bits + (1 << (weight_bits - 1)) - 2
         super().__init__({
-            "act": In(act_bits), "code": In(weight_bits), "product": Out(self.width)
+            "act": In(act_bits), "weight": In(weight_bits), "product": Out(self.width)
         })  # fmt: skip
 
     def build(self) -> Module:
@@ -60,16 +60,16 @@ class LaneProduct(Component):
         return m
 
     def _inverted(self, bit: int) -> int:
-        """Whether a bit of the product of a positive weight is inverted."""
+        """1 if this bit of a positive weight's product is inverted, else 0."""
         return int(self.offset and bit == self.width - 1)
 
     def _select(self, m: Module) -> None:
-        """Every bit of the product from the activation's bits that may come to it."""
+        """One table for each bit of the product; the index selects among activation bits."""
         index_bits = self.weight_bits - 1
-        codes = {f"code{i}": self.code[i] for i in range(self.weight_bits)}
+        weights = {f"weight{i}": self.weight[i] for i in range(self.weight_bits)}
         functions = []
         for bit in range(self.width):
-            # Index of the weight -> bit of the activation.
+            # The weight's index -> the activation's bit that it selects.
             sources = {
                 index: min(bit - index + 1, self.act_bits - 1)
                 for index in range(1, 1 << index_bits)
@@ -77,33 +77,33 @@ class LaneProduct(Component):
             }
 
             def value(values, bit=bit, sources=sources):
-                index = sum(values[f"code{i}"] << i for i in range(index_bits))
+                index = sum(values[f"weight{i}"] << i for i in range(index_bits))
                 chosen = values[f"act{sources[index]}"] if index in sources else 0
-                return chosen ^ values[f"code{index_bits}"] ^ self._inverted(bit)
+                return chosen ^ values[f"weight{index_bits}"] ^ self._inverted(bit)
 
             acts = {f"act{source}": self.act[source] for source in sources.values()}
-            functions.append(BitFunction(self.product[bit], acts | codes, value))
+            functions.append(BitFunction(self.product[bit], acts | weights, value))
         place_tables(m, "bit", functions)
 
     def _shift(self, m: Module) -> None:
-        """By the index, stage by stage; the result without its lowest bit is the product."""
+        """Shifts by the index, stage by stage; the result without its lowest bit is the product."""
         index_bits = self.weight_bits - 1
-        codes = {f"code{i}": self.code[i] for i in range(index_bits)}
+        weights = {f"weight{i}": self.weight[i] for i in range(index_bits)}
         nonzero = Signal()
         value, shifted = self.act, Signal(self.act_bits + 1, name="stage_0")
 
         def lowest(values):
-            return values["act0"] & ~values["code0"] & int(any(values[name] for name in codes))
+            return values["act0"] & ~values["weight0"] & int(any(values[name] for name in weights))
 
-        # The lowest bit does not use the other function: the two share a table.
+        # The lowest bit does not depend on `nonzero`, so that the two share a table.
         place_tables(
             m,
             "lowest",
             [
                 BitFunction(
-                    nonzero, codes, lambda values: int(any(values[name] for name in codes))
+                    nonzero, weights, lambda values: int(any(values[name] for name in weights))
                 ),
-                BitFunction(shifted[0], {"act0": self.act[0]} | codes, lowest),
+                BitFunction(shifted[0], {"act0": self.act[0]} | weights, lowest),
             ],
         )
         for stage in range(index_bits):
@@ -116,11 +116,11 @@ class LaneProduct(Component):
                     m.d.comb += shifted[bit].eq(value[top])
                     continue
                 inputs = {f"from{i}": value[i] for i in (stays, moves) if i >= 0}
-                inputs["move"] = self.code[stage]
+                inputs["move"] = self.weight[stage]
                 if stage == 0:
                     inputs["nonzero"] = nonzero
                 if last:
-                    inputs["sign"] = self.code[-1]
+                    inputs["sign"] = self.weight[-1]
 
                 def chosen(values, stays=stays, moves=moves, stage=stage, bit=bit, last=last):
                     source = moves if values["move"] else stays
@@ -141,15 +141,15 @@ class LaneProduct(Component):
 
 
 class _Operand:
-    """One number to add, as bits of tables' inputs.
+    """One number to add, as inputs of tables.
 
     Parameters
     ----------
-    name : of its bits
-    value : the bits
-    inverted : the top one is inverted
+    name : name of its bits
+    value : its bits
+    inverted : the top bit is inverted
     gate : a bit that makes the number zero
-    ones_from : bits from here upwards are set
+    ones_from : all bits from this one upwards are set
     """
 
     def __init__(self, name, value, *, inverted=False, gate=None, ones_from=None):
@@ -160,7 +160,7 @@ class _Operand:
         self._ones_from = ones_from
 
     def at(self, bit: int):
-        """Inputs and function of the number's bit, ``None`` where it is constantly zero."""
+        """Inputs and function of one bit of the number; ``None`` if the bit is always zero."""
         if bit >= len(self._value):
             if self._ones_from is None or bit < self._ones_from:
                 return None
@@ -174,10 +174,11 @@ class _Operand:
 
 
 def _add(m: Module, operands: list[_Operand], total: Signal) -> None:
-    """The sum of two or three numbers, one table per bit.
+    """Adds two or three numbers, one table per bit.
 
-    The majority of a bit's operands goes to the table of the next bit, which adds it to that bit's
-    operands without a carry; the carry chain adds what is left over of these two rows.
+    A bit's operands have a sum (their XOR) and a carry (their majority). The carry chain adds the
+    row of sums and the row of carries. A table computes its bit's carry, and for the chain the XOR
+    of its bit's sum and the carry of the bit below.
     """
     width = len(total)
     select, below_bits = [], []
@@ -213,14 +214,14 @@ def _add(m: Module, operands: list[_Operand], total: Signal) -> None:
 
 
 class Sum(Component):
-    """Two or three numbers added, one table per bit, without registers.
+    """The sum of two or three numbers; logic without registers, one table per bit.
 
     Parameters
     ----------
     terms : tuple of Shape
-        The widest first. Signed ones are taken plus half their range.
+        The widest first. Half their range is added to signed ones.
     width : int
-        Bits of the sum, no more than it needs.
+        Bits of the sum, at most as many as it needs.
 
     Members
     -------
@@ -244,12 +245,12 @@ class Sum(Component):
 
 
 class Accumulation(Component):
-    """A running sum, or 0 at the first step, plus two terms less ``2**exponent``; no registers.
+    """A running sum (0 at the first step) plus two terms less ``2**exponent``; no registers.
 
     Parameters
     ----------
     terms : two of Shape
-        Signed ones are taken plus half their range; the second has at most ``exponent`` bits.
+        Half their range is added to signed ones. The second has at most ``exponent`` bits.
     exponent : int
     acc_bits : int
         The result is modulo ``2**acc_bits``.
@@ -275,7 +276,7 @@ class Accumulation(Component):
         operands = [
             _Operand("running", self.running, gate=self.first),
             _Operand("wide", self.term_0, inverted=wide),
-            # Subtracting a power of two is adding all bits from there upwards.
+            # Setting all bits from there upwards subtracts the power of two.
             _Operand("narrow", self.term_1, inverted=narrow, ones_from=self.exponent),
         ]
         _add(m, operands, self.total)
@@ -298,7 +299,7 @@ class _UltrascaleElement(ProcessingElement):
 
     def _accumulate(self, m, running, first, terms, exponent):
         if len(terms) == 1:
-            # Two operands: nothing that synthesis would not find.
+            # Synthesis adds two operands as well by itself.
             return super()._accumulate(m, running, first, terms, exponent)
         cell = Accumulation(terms=_shapes(terms), exponent=exponent, acc_bits=self.acc_bits)
         m.submodules.accumulation = cell
@@ -310,14 +311,14 @@ class _UltrascaleElement(ProcessingElement):
 class UltrascaleSvpe(_UltrascaleElement, Svpe, replaces=Svpe):
     """:class:`Svpe` in explicit cells."""
 
-    def _product(self, m, lane, act, code):
+    def _product(self, m, lane, act, weight):
         cell = LaneProduct(
             act_bits=self.act_bits,
             weight_bits=self.weight_bits,
             offset=not self.product_shape.signed,
         )
         m.submodules[f"lane_{lane}"] = cell
-        m.d.comb += [cell.act.eq(act), cell.code.eq(code)]
+        m.d.comb += [cell.act.eq(act), cell.weight.eq(weight)]
         return cell.product.as_signed() if self.product_shape.signed else cell.product
 
 

@@ -1,4 +1,4 @@
-"""The cells of networks as circuits, as explicit tables and carry chains of UltraScale+."""
+"""The cells of circuits (:mod:`hw.spatial`) as explicit tables and carry chains of UltraScale+."""
 
 from amaranth.hdl import Cat, Const, Module, Signal
 
@@ -13,11 +13,7 @@ _INPUTS = 6
 
 
 class UltrascaleSignedTotal(SignedTotal, replaces=SignedTotal):
-    """:class:`SignedTotal`, one table for a bit.
-
-    The majority of a bit's words goes to the table of the next bit, which adds it to that bit's
-    words without a carry; the carry chain adds what is left over of these two rows.
-    """
+    """:class:`SignedTotal`: one table per bit, added as in :mod:`hw.rtl.ultrascale.elements`."""
 
     def build(self) -> Module:
         m = Module()
@@ -40,7 +36,8 @@ class UltrascaleSignedTotal(SignedTotal, replaces=SignedTotal):
 
             select.append(Signal(name=f"select_{bit}"))
             function = BitFunction(select[-1], inputs, parity)
-            # Of three words, what is left over is the majority of the bit below; of two, a word.
+            # The chain's second row: the majority of the bit below if there are three words, else
+            # one of the two words.
             carry.append(below if count == 3 else words["word0"])
             if count == 3 and bit + 1 < self.width:
                 below = Signal(name=f"majority_{bit}")
@@ -50,7 +47,7 @@ class UltrascaleSignedTotal(SignedTotal, replaces=SignedTotal):
         if count == 1:
             m.d.comb += self.total.eq(Cat(*select))
             return m
-        # An inverted word on the chain's own input is the inverse of what the table has.
+        # An inverted word goes inverted to the chain's own input, too.
         if count == 2 and self.plain == 0:
             carry = [~bit for bit in carry]
         total, _ = carry_chain(m, Cat(*select), Cat(*carry))
@@ -59,12 +56,12 @@ class UltrascaleSignedTotal(SignedTotal, replaces=SignedTotal):
 
     @classmethod
     def fits(cls, *, plain: int, inverted: int, **_: int) -> bool:
-        """Two inverted words would need inverters in front of the carry chain."""
+        """Not two inverted words: they would need inverters in front of the carry chain."""
         return (plain, inverted) != (0, 2)
 
 
 class UltrascaleSaturation(Saturation, replaces=Saturation):
-    """:class:`Saturation`: what is too large is told by a table, two bits take another one."""
+    """:class:`Saturation`: one or two tables find out what does not fit; then two bits a table."""
 
     @classmethod
     def fits(cls, *, width: int, bits: int, signed: bool) -> bool:

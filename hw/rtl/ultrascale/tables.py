@@ -1,4 +1,4 @@
-"""Look-up tables of UltraScale+ as explicit cells, two functions in one wherever they fit."""
+"""Look-up tables and carry chains of UltraScale+ as explicit cells."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ class BitFunction:
     """One output bit as a function of a few others.
 
     output : the bit to drive
-    inputs : name -> bit; bits of one name are the same bit
-    function : from name -> value of the inputs to 0 or 1
+    inputs : name -> bit; equal names are the same bit
+    function : takes name -> value of the inputs, returns 0 or 1
     """
 
     output: Value
@@ -28,7 +28,7 @@ class BitFunction:
     function: Callable[[Mapping[str, int]], int]
 
     def truth(self, names: tuple[str, ...]) -> int:
-        """The table over ``names``, which hold all inputs; the first name is the lowest bit."""
+        """The truth table over ``names``, which include all inputs; the first is the lowest bit."""
         table = 0
         for index, bits in enumerate(product((0, 1), repeat=len(names))):
             values = dict(zip(reversed(names), bits, strict=True))
@@ -37,7 +37,7 @@ class BitFunction:
 
 
 def dual_table(m: Module, name: str, o6: BitFunction, o5: BitFunction) -> None:
-    """One LUT6_2 for both functions, of five different inputs together at most."""
+    """One LUT6_2 for both functions, which have at most five different inputs together."""
     inputs = {**o5.inputs, **o6.inputs}
     names = tuple(inputs) + tuple(f"unused{i}" for i in range(_DUAL_INPUTS - len(inputs)))
     m.submodules[name] = Instance(
@@ -51,7 +51,7 @@ def dual_table(m: Module, name: str, o6: BitFunction, o5: BitFunction) -> None:
 
 
 def _single_table(m: Module, name: str, function: BitFunction) -> None:
-    """One table of one to six inputs."""
+    """One table for a function of one to six inputs."""
     names = tuple(function.inputs)
     m.submodules[name] = Instance(
         f"LUT{len(names)}",
@@ -62,10 +62,10 @@ def _single_table(m: Module, name: str, function: BitFunction) -> None:
 
 
 def place_tables(m: Module, name: str, functions: list[BitFunction]) -> None:
-    """Tables for all functions, of six inputs each at most, as few as possible (nearly).
+    """Places nearly the fewest tables for functions of at most six inputs each.
 
-    Two functions share a table if they have at most five inputs together. Those that fit with the
-    fewest others are paired first.
+    Two functions share a table if they have at most five inputs together. Functions that fit with
+    the fewest others are paired first.
     """
     left = dict(enumerate(functions))
 
@@ -95,12 +95,10 @@ def place_tables(m: Module, name: str, functions: list[BitFunction]) -> None:
 def carry_chain(
     m: Module, select: Value, carry: Value, carry_in: Value | None = None
 ) -> tuple[Value, Value]:
-    """CARRY8 cells: the sum's bits, and the carry out of the highest one.
+    """Places CARRY8 cells; returns the sum's bits and the carry out of the highest one.
 
-    ``carry_in``, or 0, comes into the lowest.
-
-    Bit i of the sum is ``select[i]`` xor the carry into it; the carry out of it is the carry in
-    where ``select[i]`` is set and else ``carry[i]``.
+    Bit i of the sum is ``select[i]`` xor the carry into it. The carry out of it is the carry into
+    it if ``select[i]`` is set, else ``carry[i]``. ``carry_in`` goes into the lowest bit; None is 0.
     """
     sums = []
     carry_in = Const(0, 1) if carry_in is None else carry_in

@@ -1,4 +1,4 @@
-"""Which components have a form in the cells of UltraScale+."""
+"""Finds the twins: components that exist in the cells of UltraScale+, too."""
 
 import re
 from collections.abc import Iterable
@@ -47,10 +47,10 @@ _TWINS: dict[type[Component], type[Component]] = {
 
 
 def ultrascale_twin(component: Component) -> Component | None:
-    """A component with the same module name, ports and function in explicit cells, if there is one.
+    """The component's twin: the same module name, ports and function in explicit cells.
 
-    There is none where tables would be too small: an addition of many terms, a choice of many
-    words.
+    None if there is no twin, or if its tables would be too small: an addition of many terms, a
+    choice of many words.
     """
     twin = _TWINS.get(type(component))
     if twin is None or not twin.fits(**component.arguments):
@@ -68,7 +68,7 @@ def explicit_verilog(verilog: str, components: Iterable[Component]) -> str:
     used = {match[1] for match in _MODULE.finditer(verilog)}
     if not used & cells.keys():
         return verilog
-    # What is inside the explicit forms comes before the first of them.
+    # Modules inside the twins come before the first of them.
     inside = "\n".join(text for name, text in cells.items() if name not in used)
     replaced = _MODULE.sub(lambda match: cells.get(match[1], match[0]), verilog)
     first = _MODULE.search(replaced).start()
