@@ -193,7 +193,7 @@ def test_rules(component, text, depth, tmp_path):
 def mutated(monkeypatch, file, old, new):
     """Readers and writers from sources of which one line is another."""
     modules = {}
-    for name in ("bursts", "read_dma", "write_dma"):
+    for name in ("bursts", "master", "read_dma", "write_dma"):
         path = Path(bursts.__file__).with_name(f"{name}.py")
         source = path.read_text(encoding="utf-8")
         if name == file:
@@ -201,31 +201,28 @@ def mutated(monkeypatch, file, old, new):
             source = source.replace(old, new)
         module = types.ModuleType(f"hw.rtl.axi.{name}")
         exec(compile(source, str(path), "exec"), module.__dict__)
-        # The other two import what was changed.
+        # The others import what was changed.
         monkeypatch.setitem(sys.modules, f"hw.rtl.axi.{name}", module)
         modules[name] = module
     return modules["read_dma"].AxiReader, modules["write_dma"].AxiWriter
 
 
 #: File, what stands there, and what would break a rule.
-READER_MUTANTS = {
-    "withdrawn": ("read_dma", "with m.If(axi.arready):", "with m.If(1):"),
-    "unstable": ("read_dma", "(axi.arready | ~axi.arvalid) & may_issue", "may_issue"),
-    "outstanding": ("bursts", "(bursts != outstanding)", "(bursts != 3)"),
-    "cancelled": ("read_dma", "issue.eq(splitter.burst.valid & ~self.cancel)",
-                  "issue.eq(splitter.burst.valid)"),
+MUTANTS = {
+    "withdrawn": ("master", "with m.If(taken):", "with m.If(1):"),
+    "unstable": ("master", "(taken | ~valid) & may_issue", "may_issue"),
+    "outstanding": ("master", "(bursts != self.outstanding)", "(bursts != 3)"),
+    "cancelled": ("master", "issue.eq(burst.valid & ready & ~self.cancel)",
+                  "issue.eq(burst.valid & ready)"),
+}  # fmt: skip
+READER_MUTANTS = MUTANTS | {
     "page": ("bursts", "to_boundary.eq(to_go)", "to_boundary.eq(self.burst_beats)"),
     "before the window": ("bursts", "not_below & ", ""),
     "behind the window": ("bursts", " & not_above", ""),
-    "next page": ("bursts", "ends_page.eq(last_in_page & (left >= to_boundary))",
-                  "ends_page.eq(0)"),
+    "next page": ("bursts", "ends_page = last_in_page & (s.left >= to_boundary)",
+                  "ends_page = Const(0)"),
 }  # fmt: skip
-WRITER_MUTANTS = {
-    "withdrawn": ("write_dma", "with m.If(axi.awready):", "with m.If(1):"),
-    "unstable": ("write_dma", "(axi.awready | ~axi.awvalid) & may_issue", "may_issue"),
-    "outstanding": ("bursts", "(bursts != outstanding)", "(bursts != 3)"),
-    "cancelled": ("write_dma", "issue.eq(splitter.burst.valid & enough & ~self.cancel)",
-                  "issue.eq(splitter.burst.valid & enough)"),
+WRITER_MUTANTS = MUTANTS | {
     "data withdrawn": ("write_dma", "axi.wvalid.eq(skid.o.valid)",
                        "axi.wvalid.eq(skid.o.valid & self.data.valid)"),
     "last": ("write_dma", "ends_burst.eq(following == lengths.o.p.length)",
