@@ -362,7 +362,7 @@ def code_range(
     if step <= 0 or step.numerator.bit_length() > 400 or step.denominator.bit_length() > 400:
         raise GraphError(f"{what}: values have no common step that could be held")
     if any(leaf.chain.function is not None for leaf in _leaves(value)):
-        raise GraphError(f"{what}: input must be the result of a Quant; it is that of a function")
+        raise GraphError(f"{what}: a Quant must follow a function, so that it becomes a table")
     ends = []
     for leaf in _leaves(elementwise(what, value, "times", (1 / step,))):
         for channel in range(leaf.shape[0] if _per_channel(reader, leaf) else 1):

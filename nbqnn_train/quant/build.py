@@ -13,6 +13,7 @@ from nbqnn_train.quant.mode import Mode
 from nbqnn_train.quant.network import QuantNetwork, Step
 from nbqnn_train.quant.norm import NormOp
 from nbqnn_train.quant.operators.build import OPERATORS
+from nbqnn_train.quant.operators.regions import AdaptiveAverageOp, AdaptiveMaxOp
 from nbqnn_train.quant.operators.table import TableOp
 from nbqnn_train.quant.ops import (
     AddOp,
@@ -225,13 +226,15 @@ class Builder:
         self.emit(operation, ClipOp(operation.settings["limits"]))
 
     def _max_pool(self, operation: Operation) -> None:
-        self.emit(operation, MaxPoolOp(_window(operation)))
+        kind = MaxPoolOp if operation.settings.get("size") is None else AdaptiveMaxOp
+        self.emit(operation, kind(_window(operation)))
 
     def _avg_pool(self, operation: Operation) -> None:
         out = self.quantizer(
             self.config.for_layer(operation.path), self.absorb_limits(operation, operation)
         )
-        self.emit(operation, AvgPoolOp(out, _window(operation)))
+        kind = AvgPoolOp if operation.settings.get("size") is None else AdaptiveAverageOp
+        self.emit(operation, kind(out, _window(operation)))
 
     def _add(self, operation: Operation) -> None:
         limits = self.absorb_limits(operation, operation)

@@ -45,11 +45,12 @@ _REFUSED = {
         "Quant 'y': rounding mode 'STOCHASTIC' is not supported",
     ),
     "scale": (layer(quant_node("conv", "y", scale="negative")), {}, "scale must be positive"),
-    "operator": (layer(_node("Erf")), {}, "Erf 'y': this operator is not supported"),
+    "operator": (layer(_node("Sin")), {}, "Sin 'y': this operator is not supported"),
+    "function": (layer(_node("Tanh")), {}, "a Quant must follow a function, so that it becomes"),
     "advice": (
-        layer(_node("LeakyRelu")),
+        layer(_node("LRN", size=3)),
         {},
-        "LeakyRelu 'y': this operator is not supported; train with ReLU in its place",
+        "LRN 'y': this operator is not supported; train with batch norm in its place",
     ),
     "domain": (
         layer(_node("MaxPool", domain="qonnx.custom_op.channels_last", kernel_shape=[2, 2])),

@@ -8,7 +8,7 @@ from torch import nn
 
 from nbqnn_train.convert import NetworkRefused, QuantConfig, calibrate, convert
 from nbqnn_train.export import export_graph
-from nbqnn_train.graph import accumulator_bounds, required_bits
+from nbqnn_train.graph import AvgPool2d, RegionAverage2d, accumulator_bounds, required_bits
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.learn.trained import export_run
 
@@ -56,10 +56,14 @@ def test_weights_that_are_no_numbers(part, value, place):
         export_graph(module, (1, 4, 4))
 
 
-def test_adaptive_pooling_must_divide():
+def test_adaptive_pooling_has_regions_where_it_does_not_divide():
     module = network(nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Conv2d(1, 1, 1)), 1, 4)
-    with pytest.raises(NbqnnError, match=r"fit the network: adaptive pooling of 5 x 5 to 2 x 2"):
-        export_graph(module, (1, 5, 5))
+    kinds = {
+        size: {type(node) for node in export_graph(module, (1, size, size)).nodes}
+        for size in (4, 5)
+    }
+    assert AvgPool2d in kinds[4]
+    assert RegionAverage2d in kinds[5]
 
 
 def test_sums_that_might_be_too_wide_are_refused_before_anything_is_learned():

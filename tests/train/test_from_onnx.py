@@ -259,9 +259,13 @@ def test_refused(name, tmp_path):
 
 
 def test_what_the_reader_refuses_has_the_operator_of_the_file(tmp_path):
-    nodes = [("Conv", ["x", "w"], "c", {}), ("Sin", ["c"], "wave", {}), ("Neg", ["wave"], "y", {})]
+    nodes = [
+        ("Conv", ["x", "w"], "c", {}),
+        ("Softmax", ["c"], "shares", {"axis": 1}),
+        ("Neg", ["shares"], "y", {}),
+    ]
     path = written(tmp_path / "net.onnx", nodes, [1, 3, 5, 5], {"w": numbers(2, 3, 3, 3)})
-    with pytest.raises(NetworkRefused, match="sin has no integer form, at wave; "):
+    with pytest.raises(NetworkRefused, match="softmax has no integer form, at shares; "):
         convert(onnx_network(path), QuantConfig(), torch.zeros(1, 3, 5, 5))
 
 

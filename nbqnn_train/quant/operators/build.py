@@ -8,7 +8,7 @@ from torch import nn
 from nbqnn_train.quant.operators import order
 from nbqnn_train.quant.operators.padding import PadOp
 from nbqnn_train.quant.operators.products import ConstantValue, MultiplyOp, SumOp
-from nbqnn_train.quant.operators.regions import RegionAverageOp, RegionMaxOp, Regions
+from nbqnn_train.quant.operators.regions import RegionAverageOp, Regions
 from nbqnn_train.quant.operators.resize import BilinearOp
 from nbqnn_train.quant.operators.table import TableOp
 from nbqnn_train.quant.pointwise import Pointwise
@@ -60,10 +60,6 @@ def _region_average(builder: "Builder", operation: Operation) -> nn.Module:
     return RegionAverageOp(Regions(**operation.settings), builder.out(operation))
 
 
-def _region_max(builder: "Builder", operation: Operation) -> nn.Module:
-    return RegionMaxOp(Regions(**operation.settings))
-
-
 #: By kind of operation: what computes it. The builder absorbs the limits that follow.
 OPERATORS: dict[str, Callable[["Builder", Operation], nn.Module]] = {
     "table": _table,
@@ -79,5 +75,4 @@ OPERATORS: dict[str, Callable[["Builder", Operation], nn.Module]] = {
     "pad": _pad,
     "bilinear": _bilinear,
     "region_average": _region_average,
-    "region_max": _region_max,
 }

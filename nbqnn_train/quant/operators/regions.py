@@ -13,9 +13,10 @@ from nbqnn_train.quant.activations import ActivationQuantizer
 from nbqnn_train.quant.fold import MULTIPLIER_LOG2_SHIFT_MODE
 from nbqnn_train.quant.formats import Format
 from nbqnn_train.quant.operators.operator import Operator
-from nbqnn_train.quant.ops import rescale
+from nbqnn_train.quant.ops import AvgPoolOp, MaxPoolOp, rescale
+from nbqnn_train.quant.window import Window
 
-__all__ = ["RegionAverageOp", "RegionMaxOp", "Regions"]
+__all__ = ["AdaptiveAverageOp", "AdaptiveMaxOp", "RegionAverageOp", "Regions"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +83,11 @@ def _multipliers(divisors: np.ndarray) -> tuple[np.ndarray, int]:
     return np.clip(multipliers, *AVG_MULTIPLIER), shift
 
 
+def _sums(value: Tensor, rows: np.ndarray, columns: np.ndarray) -> Tensor:
+    height, width = value.shape[2:]
+    return _chosen(rows, height, value) @ value @ _chosen(columns, width, value).mT
+
+
 class RegionAverageOp(Operator):
     """Mean of each region, with the integer approximation of one over its size that the graph
     holds, in training too."""
@@ -91,27 +97,12 @@ class RegionAverageOp(Operator):
         self.regions = regions
         self.out = out
 
-    def _sums(self, value: Tensor, rows: np.ndarray, columns: np.ndarray) -> Tensor:
-        height, width = value.shape[2:]
-        return _chosen(rows, height, value) @ value @ _chosen(columns, width, value).mT
-
     def forward(self, values, sources, record=None) -> Tensor:
-        (value,), (source,) = values, sources
-        rows, columns, divisors = self.regions.at(*value.shape[2:])
-        multipliers, shift = _multipliers(divisors)
-        factors = torch.from_numpy(np.ldexp(multipliers.astype(np.float64), -shift)).to(value)
-        acc = self._sums(value, rows, columns) * factors
-        if self.out.mode.calibrating or self.training:
-            return self.out(acc)
-        if record is not None:
-            record("", acc)
-        areas = np.diff(rows, axis=1) * np.diff(columns, axis=1)[:, 0]
-        bound = int((areas * multipliers).max()) * source.magnitude
-        return rescale(acc, source.exponent - shift, bound, self.out)
+        return averaged(self, self.regions, values[0], sources[0], record)
 
     def real(self, value: Tensor) -> Tensor:
         rows, columns, divisors = self.regions.at(*value.shape[2:])
-        sums = self._sums(value, rows, columns)
+        sums = _sums(value, rows, columns)
         return self.out.clamp(sums / torch.from_numpy(divisors).to(value))
 
     def finest_exponent(self, sources: list[Format]) -> int:
@@ -119,39 +110,90 @@ class RegionAverageOp(Operator):
         return sources[0].exponent - MULTIPLIER_LOG2_SHIFT_MODE
 
     def export(self, exporter, step) -> str:
-        shape = exporter.shapes[step.inputs[0]]
-        rows, columns, divisors = self.regions.at(*shape[1:])
-        multipliers, shift = _multipliers(divisors)
-        exporter.put(
-            RegionAverage2d(
-                name=step.name,
-                input=exporter.source(step),
-                rows=rows,
-                columns=columns,
-                multiplier=multipliers,
-                shift=shift,
-                acc_bits=ACC_BITS[1],
-            )
+        return _export_average(self, self.regions, exporter, step)
+
+
+def averaged(
+    op: Operator, regions: Regions, value: Tensor, source: Format | None, record
+) -> Tensor:
+    """The means of ``regions`` as ``op`` gives them."""
+    rows, columns, divisors = regions.at(*value.shape[2:])
+    multipliers, shift = _multipliers(divisors)
+    factors = torch.from_numpy(np.ldexp(multipliers.astype(np.float64), -shift)).to(value)
+    acc = _sums(value, rows, columns) * factors
+    if op.out.mode.calibrating or op.training:
+        return op.out(acc)
+    if record is not None:
+        record("", acc)
+    areas = np.diff(rows, axis=1) * np.diff(columns, axis=1)[:, 0]
+    bound = int((areas * multipliers).max()) * source.magnitude
+    return rescale(acc, source.exponent - shift, bound, op.out)
+
+
+def _export_average(op: Operator, regions: Regions, exporter, step) -> str:
+    shape = exporter.shapes[step.inputs[0]]
+    rows, columns, divisors = regions.at(*shape[1:])
+    multipliers, shift = _multipliers(divisors)
+    exporter.put(
+        RegionAverage2d(
+            name=step.name,
+            input=exporter.source(step),
+            rows=rows,
+            columns=columns,
+            multiplier=multipliers,
+            shift=shift,
+            acc_bits=ACC_BITS[1],
         )
-        exponent = exporter.formats[step.inputs[0]].exponent - shift
-        return exporter.rescale(step.name + ".out", step.name, exponent, self.out, shape[0])
+    )
+    exponent = exporter.formats[step.inputs[0]].exponent - shift
+    return exporter.rescale(step.name + ".out", step.name, exponent, op.out, shape[0])
 
 
-class RegionMaxOp(Operator):
-    """Largest value of each region of an adaptive pooling."""
+def _adaptive(window: Window, height: int, width: int) -> Regions | None:
+    """The regions of an adaptive pooling; None where all windows are equal, side by side."""
+    size = tuple(
+        own if wanted is None else wanted
+        for wanted, own in zip(window.size, (height, width), strict=True)
+    )
+    if height % size[0] == width % size[1] == 0:
+        return None
+    return Regions(size=size)
 
-    def __init__(self, regions: Regions):
-        super().__init__()
-        self.regions = regions
+
+class AdaptiveAverageOp(AvgPoolOp, Operator):
+    """Mean of each window of an adaptive pooling, of maps of any size."""
+
+    def forward(self, values, sources, record=None) -> Tensor:
+        regions = _adaptive(self.window, *values[0].shape[2:])
+        if regions is None:
+            return super().forward(values, sources, record)
+        self.copies = False
+        return averaged(self, regions, values[0], sources[0], record)
+
+    def real(self, value: Tensor) -> Tensor:
+        return self.out.clamp(F.adaptive_avg_pool2d(value, self.window.size))
+
+    def export(self, exporter, step) -> str:
+        regions = _adaptive(self.window, *exporter.shapes[step.inputs[0]][1:])
+        if regions is None:
+            return exporter.avg_pool(step, self)
+        return _export_average(self, regions, exporter, step)
+
+
+class AdaptiveMaxOp(MaxPoolOp, Operator):
+    """Largest value of each window of an adaptive pooling, of maps of any size."""
 
     def forward(self, values, sources, record=None) -> Tensor:
         return self.real(values[0])
 
     def real(self, value: Tensor) -> Tensor:
-        return F.adaptive_max_pool2d(value, self.regions.size)
+        return F.adaptive_max_pool2d(value, self.window.size)
 
     def export(self, exporter, step) -> str:
-        rows, columns, _ = self.regions.at(*exporter.shapes[step.inputs[0]][1:])
+        regions = _adaptive(self.window, *exporter.shapes[step.inputs[0]][1:])
+        if regions is None:
+            return exporter.max_pool(step, self)
+        rows, columns, _ = regions.at(*exporter.shapes[step.inputs[0]][1:])
         return exporter.put(
             RegionMax2d(name=step.name, input=exporter.source(step), rows=rows, columns=columns)
         )

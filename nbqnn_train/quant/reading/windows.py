@@ -107,9 +107,6 @@ def _adaptive_max_pool(reader: Reader, node: fx.Node, operand, output_size) -> V
 def _adaptive(reader: Reader, node: fx.Node, operand, kind: str, output_size) -> Value:
     value = reader.map(reader.value(operand))
     size = _two(output_size, len(value.base) == 2, 1)
-    before = reader.shape(value)[1:]
-    if any(b % s for b, s in zip(before, size, strict=True)):
-        kind = {"avg_pool": "region_average", "max_pool": "region_max"}[kind]
     return _emit(reader, node, kind, value, size=size)
 
 

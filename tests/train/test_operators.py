@@ -1,0 +1,159 @@
+"""What functions, constants and windows of operators are, beside plain computations."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from nbqnn_train.convert import NetworkRefused, QuantConfig, calibrate, convert
+from nbqnn_train.export import export_graph
+from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.graph.operators import RegionAverage2d, Table
+from nbqnn_train.pointwise import pointwise
+from nbqnn_train.quant.operators.regions import Regions
+from nbqnn_train.quant.transposed import TransposedGeometry, turned
+from tests.train.networks.parts import Net, conv
+
+SHAPE = (1, 4, 4)
+
+
+def table_of(module: nn.Module, images: torch.Tensor, act_bits: int = 8):
+    """The only table of a network, and its input's exponent."""
+    network = convert(module, QuantConfig(act_bits=act_bits), images[:1])
+    calibrate(network, [images])
+    graph = export_graph(network)
+    (table,) = (node for node in graph.nodes if isinstance(node, Table))
+    return table, graph[table.input].exponent
+
+
+def spread(scale: float) -> torch.Tensor:
+    return scale * torch.randn(64, *SHAPE, generator=torch.Generator().manual_seed(0))
+
+
+def function_after(layer: nn.Module) -> nn.Module:
+    first = nn.Conv2d(1, 1, 1, bias=False)
+    nn.init.constant_(first.weight, 1.0)
+    return nn.Sequential(first, layer)
+
+
+@pytest.mark.parametrize("act_bits", [4, 6, 8])
+def test_a_table_holds_the_function(act_bits):
+    table, exponent = table_of(function_after(nn.SiLU()), spread(3), act_bits)
+    lowest = -(1 << act_bits - 1)
+    for code, entry in enumerate(table.table, lowest):
+        x = code * 2.0**exponent
+        value = x / (1 + math.exp(-x))
+        nearest = math.floor(value / 2.0**table.exponent + 0.5)
+        assert entry == min(max(nearest, lowest), -1 - lowest)
+
+
+def test_the_dip_of_silu_survives():
+    """Of inputs up to 60 in size, all that lies below zero is above -0.28."""
+    table, _ = table_of(function_after(nn.SiLU()), spread(15))
+    assert table.signed
+    assert int(table.table.min()) < 0
+
+
+def test_a_sigmoid_does_not_need_the_range_of_its_input():
+    _, plain = table_of(function_after(nn.LeakyReLU(0.5)), spread(30))
+    table, fine = table_of(function_after(nn.Sequential(nn.Sigmoid(), nn.AvgPool2d(2))), spread(30))
+    assert not table.signed
+    assert plain >= 0
+    assert fine <= -4  # -8 ... 8 and less, not -100 ... 100
+
+
+def test_wide_inputs_are_interpolated_between_knots():
+    table, exponent = table_of(function_after(nn.Tanh()), spread(1), act_bits=12)
+    assert table.table.shape == (257,)
+    knots = np.tanh((np.arange(257) * 16 - 2048) * 2.0**exponent) / 2.0**table.exponent
+    np.testing.assert_array_equal(table.table, np.clip(np.floor(knots + 0.5), -2048, 2047))
+
+
+def test_limits_that_follow_a_function_are_in_its_table():
+    table, _ = table_of(function_after(nn.Sequential(nn.GELU(), nn.ReLU6())), spread(4))
+    assert not table.signed
+    assert int(table.table.max()) * 2.0**table.exponent == pytest.approx(6, abs=0.05)
+
+
+def test_what_is_infinite_is_refused_where_it_is():
+    module = Net(lambda m, x: torch.log(m.a(x)), a=nn.Sequential(conv(1, 1), nn.ReLU()))
+    module.a[0].bias.data[:] = 50
+    network = convert(module, QuantConfig(), spread(1)[:1])
+    calibrate(network, [spread(1)])
+    with pytest.raises(NbqnnError, match=r"log must be finite for every value .* not -inf at 0"):
+        export_graph(network)
+
+
+def test_what_is_no_function_of_an_element_is_refused():
+    @pointwise
+    def cumulative(x):
+        return x.cumsum(-1)
+
+    with pytest.raises(NetworkRefused, match="'cumulative' must give each element on its own"):
+        convert(Net(lambda m, x: cumulative(m.a(x)), a=conv(1, 1)), QuantConfig(), spread(1)[:1])
+
+
+def test_padding_must_be_in_the_range_of_the_map():
+    module = Net(lambda m, x: F.pad(m.a(x), (1, 1), value=1e4), a=conv(1, 1))
+    network = convert(module, QuantConfig(), spread(1)[:1])
+    calibrate(network, [spread(1)])
+    with pytest.raises(NbqnnError, match=r"padding must be in .*, the range of the map, not 10000"):
+        export_graph(network)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("options", [(1, 0, 1, 0), (2, 1, 1, 1), (3, 2, 2, 2)])
+def test_windows_of_a_transposed_convolution(groups, options):
+    """Products with the windows are what PyTorch computes."""
+    stride, padding, dilation, added = options
+    weight = torch.randn(4, 6 // groups, 3, 2)
+    x = torch.randn(2, 4, 5, 4)
+    expected = F.conv_transpose2d(x, weight, None, stride, padding, added, groups, dilation)
+    geometry = TransposedGeometry(
+        (stride, stride), (padding,) * 4, (dilation, dilation), groups, (added, added)
+    )
+    own = turned(weight, groups)
+    torch.testing.assert_close(geometry.convolve(x, own), expected)
+    windows = geometry.windows(x, (3, 2)).reshape(2, groups, 4 // groups, *expected.shape[2:], 3, 2)
+    parts = own.reshape(groups, 6 // groups, 4 // groups, 3, 2)
+    found = torch.einsum("ngihwjk,goijk->ngohw", windows, parts)
+    torch.testing.assert_close(found.flatten(1, 2), expected)
+
+
+@pytest.mark.parametrize(
+    ("regions", "pool"),
+    [
+        (
+            Regions(kernel=(3, 2), stride=(2, 2), padding=(1, 1), ceil=True),
+            nn.AvgPool2d((3, 2), 2, 1, ceil_mode=True),
+        ),
+        (
+            Regions(kernel=(3, 3), stride=(1, 2), padding=(1, 0), count_pad=False),
+            nn.AvgPool2d(3, (1, 2), (1, 0), count_include_pad=False),
+        ),
+        (Regions(size=(3, 5)), nn.AdaptiveAvgPool2d((3, 5))),
+        (Regions(kernel=(2, 2), stride=(2, 2), divisor=3), nn.AvgPool2d(2, divisor_override=3)),
+    ],
+)
+@pytest.mark.parametrize("size", [(7, 8), (8, 11)])
+def test_regions_are_those_of_pytorch(regions, pool, size):
+    x = torch.randn(1, 2, *size, dtype=torch.float64)
+    rows, columns, divisors = regions.at(*size)
+    found = [
+        [x[0, :, a:b, c:d].sum((1, 2)) / divisors[i, j] for j, (c, d) in enumerate(columns)]
+        for i, (a, b) in enumerate(rows)
+    ]
+    stacked = torch.stack([torch.stack(row, 1) for row in found], 1)
+    torch.testing.assert_close(stacked[None], pool(x))
+
+
+def test_an_average_of_regions_is_near_its_divisor():
+    pool = nn.AvgPool2d(3, 1, 1, count_include_pad=False)
+    network = convert(nn.Sequential(pool), QuantConfig(), spread(1)[:1])
+    calibrate(network, [spread(1)])
+    (node,) = (n for n in export_graph(network).nodes if isinstance(n, RegionAverage2d))
+    sizes = np.diff(node.rows, axis=1) * np.diff(node.columns, axis=1)[:, 0]
+    np.testing.assert_allclose(node.multiplier / 2.0**node.shift * sizes, 1, atol=2e-3)
