@@ -30,7 +30,7 @@ _INPUTS = 1024
 class DividedParameters:
     """The parameters of a network by what becomes of them.
 
-    weights : matrices and kernels; they stand still once lambda is 1.
+    weights : matrices and kernels; they stand still once λ is 1.
     projected : factors of batch norm that are projected with them, and stand still with them.
     others : biases and the rest; they learn to the end.
     """
@@ -69,7 +69,7 @@ def parameter_groups(network: QuantNetwork, weight_decay: float = 0.0) -> list[d
 class Phases:
     """Brings a network into the phase of a step.
 
-    inputs : from which formats and, where batch norm is folded, means are taken: tensors, or tuples
+    inputs : from which formats and, where batch norm is frozen, means are taken: tensors, or tuples
         of them where the network takes several.
     """
 
@@ -82,7 +82,7 @@ class Phases:
         """Before the forward pass of ``step``, counted from 0."""
         phase = self.schedule.phase(step)
         self.set_mode(phase)
-        if step == self.schedule.fold_step:
+        if step == self.schedule.freeze_step:
             estimate_means(self.network, self._inputs())
         if phase.calibrate:
             calibrate_network(self.network, self._inputs())
@@ -90,16 +90,16 @@ class Phases:
     def set_mode(self, phase: Phase) -> None:
         mode = self.network.mode
         mode.blend, mode.activations = phase.blend, phase.activations
-        mode.folded, mode.refresh = phase.folded, phase.refresh
+        mode.frozen, mode.refresh = phase.frozen, phase.refresh
         mode.settled = phase.blend == 1
 
     def finish(self) -> None:
-        """After the last step: means follow what was learned since batch norm was folded."""
-        if self.network.mode.folded:
+        """After the last step: means follow what was learned since batch norm was frozen."""
+        if self.network.mode.frozen:
             estimate_means(self.network, self._inputs())
 
     def grow_gradients(self) -> None:
-        """Lets steps grow as the derivative 1 - lambda of the blend shrinks."""
+        """Lets steps grow as the derivative 1 - λ of the blend shrinks."""
         blend = self.network.mode.blend
         if blend == 1:
             return
@@ -143,7 +143,7 @@ class QuantizedTraining:
         steps are somebody else's.
     steps : of the whole training, at least 1.
     batches : inputs, or pairs of inputs and labels, for formats and means; at most 1024 are read.
-    warmup, fold, settle, lambda_power : see :class:`nbqnn_train.learn.phases.Schedule`.
+    warmup, freeze, settle, blend_power : see :class:`nbqnn_train.learn.phases.Schedule`.
     sets_rates : whether learning rates rise and fall with the schedule, from the optimizer's.
 
     Raises :class:`NbqnnError` for numbers out of range, and for batches that are no inputs of the
@@ -158,25 +158,25 @@ class QuantizedTraining:
         steps: int,
         batches: Batches,
         warmup: float = 0.0,
-        fold: float = 0.05,
+        freeze: float = 0.05,
         settle: float = 0.1,
-        lambda_power: float = 3.0,
+        blend_power: float = 3.0,
         sets_rates: bool = True,
     ):
         if not isinstance(network, QuantNetwork):
             raise TypeError(f"Network must come from convert, not be {type(network).__name__}")
         if type(steps) is not int or steps < 1:
             raise NbqnnError(f"Steps must be at least 1, not {steps!r}")
-        for name, share in (("warmup", warmup), ("fold", fold), ("settle", settle)):
+        for name, share in (("warmup", warmup), ("freeze", freeze), ("settle", settle)):
             if not 0 <= share < 1:
                 raise NbqnnError(f"Share of the steps for {name} must be in [0, 1), not {share!r}")
-        if not 1 <= lambda_power <= 16:
-            raise NbqnnError(f"Lambda power must be in 1..16, not {lambda_power!r}")
+        if not 1 <= blend_power <= 16:
+            raise NbqnnError(f"Blend power must be in 1..16, not {blend_power!r}")
         self.network = network
         self.optimizer = optimizer
         #: Steps that were done.
         self.done = 0
-        schedule = Schedule(steps, warmup, fold, settle, lambda_power)
+        schedule = Schedule(steps, warmup, freeze, settle, blend_power)
         self._phases = Phases(network, schedule, read_inputs(network, batches, _INPUTS))
         parts = divided_parameters(network)
         self._still = [*parts.weights, *parts.projected]

@@ -30,7 +30,7 @@ from scripts.check_result import (
     RefusedPlace,
 )
 
-__all__ = ["check_network", "hardware_of", "input_of", "parsed_shape"]
+__all__ = ["hardware_of", "input_of", "parsed_shape", "run_check"]
 
 #: Random inputs that formats of activations are chosen from.
 _IMAGES = 8
@@ -65,7 +65,7 @@ def hardware_of(build: Path | None, preset: str | None, act_bits: int) -> Accele
     return load_config(preset=preset or ("zcu102-8bit" if act_bits <= 8 else "zcu102-16bit"))
 
 
-def check_network(
+def run_check(
     model: str,
     shape: tuple[int, ...],
     classes: int | None,

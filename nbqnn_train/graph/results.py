@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self, Union, get_args, get_origin, get_type_hints
 
 from nbqnn_train.graph.errors import NbqnnError
-from nbqnn_train.graph.files import write_file
+from nbqnn_train.graph.files import write_text
 
 __all__ = ["Evaluation", "Result", "ResultError", "named"]
 
@@ -46,7 +46,7 @@ class Result:
 
     def write(self, path: Path) -> None:
         """Writes :meth:`to_json` to the file ``path``; an existing file is replaced at once."""
-        write_file(path, (json.dumps(self.to_json(), indent=2) + "\n").encode(), "result")
+        write_text(path, json.dumps(self.to_json(), indent=2) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> Self:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from nbqnn_train.graph import Graph, NbqnnError, graph_digest
-from nbqnn_train.graph.files import write_file
+from nbqnn_train.graph.files import write_text
 from nbqnn_train.inputs.preparation import Preparation
 
 __all__ = ["Meaning", "meaning_file", "read_meaning", "write_meaning"]
@@ -41,7 +41,7 @@ def write_meaning(file: Path, meaning: Meaning, graph: Graph | None = None) -> N
     """Writes ``meaning``, of ``graph`` if it is given, beside its place and renames it."""
     if graph is not None:
         meaning = replace(meaning, graph=graph_digest(graph))
-    write_file(file, (json.dumps(asdict(meaning), indent=2) + "\n").encode())
+    write_text(file, json.dumps(asdict(meaning), indent=2) + "\n")
 
 
 def read_meaning(file: Path, graph: Graph | None = None) -> Meaning:

@@ -1,6 +1,5 @@
 """Everything that decides what a training does."""
 
-import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import Field, asdict, dataclass, fields
@@ -17,14 +16,15 @@ from nbqnn_train.user_code import located
 
 __all__ = [
     "TrainConfig",
-    "config_toml",
+    "config_table",
     "merge_config",
     "read_config",
-    "toml_table",
 ]
 
 #: Tables of a run's configuration that say where it came from; they are not options.
 _RECORDS = ("data", "model", "network", "source", "versions")
+#: Options of earlier runs by their names of today.
+_RENAMED = {"lambda_power": "blend_power"}
 _PATHS = ("data_dir", "pretrained", "teacher")
 
 
@@ -126,36 +126,12 @@ def _words(name: str) -> str:
     return "Learning rate" if name == "lr" else name.replace("_", " ").capitalize()
 
 
-def toml_table(values: Mapping) -> str:
-    """``values`` as lines of TOML; None is left out, lists hold integers."""
-    lines = []
-    for name, value in values.items():
-        if value is None:
-            continue
-        if isinstance(value, bool):
-            text = str(value).lower()
-        elif isinstance(value, int | float | list):
-            text = repr(value)
-        else:
-            text = _quoted(str(value))
-        lines.append(f"{name} = {text}\n")
-    return "".join(lines)
-
-
-def _quoted(text: str) -> str:
-    """A basic string of TOML. Its escapes are JSON's; it forbids one character that JSON allows."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def config_toml(config: TrainConfig) -> str:
-    """The options that were given: what follows the line ``[train]``."""
-    values = asdict(config)
-    overrides = values.pop("overrides")
-    tables = (
-        f"\n[train.overrides.{_quoted(pattern)}]\n{toml_table(changes)}"
-        for pattern, changes in overrides.items()
-    )
-    return toml_table(values) + "".join(tables)
+def config_table(config: TrainConfig) -> dict:
+    """The options that were given, as the table ``[train]`` has them."""
+    values = {name: value for name, value in asdict(config).items() if value is not None}
+    if not values["overrides"]:
+        del values["overrides"]
+    return {name: str(v) if isinstance(v, Path) else v for name, v in values.items()}
 
 
 def _read_table(path: Path) -> dict:
@@ -171,6 +147,7 @@ def _read_table(path: Path) -> dict:
     if not isinstance(table, dict):
         raise NbqnnError(f"{path} must be a configuration: it has no table [train]")
     known = {option.name for option in fields(TrainConfig)}
+    table = {_RENAMED.get(name, name): value for name, value in table.items()}
     for name in table:
         if name not in known:
             raise NbqnnError(

@@ -146,7 +146,7 @@ class TrainingModule(lightning.LightningModule):
 class QuantizedTrainingModule(TrainingModule):
     """Trains a quantized network through the phases of ``schedule``.
 
-    calibration : inputs from which formats are taken, and means when batch norm is folded.
+    calibration : inputs from which formats are taken, and means when batch norm is frozen.
     """
 
     network: QuantNetwork
@@ -180,7 +180,7 @@ class QuantizedTrainingModule(TrainingModule):
         self.phases.enter(step)
 
     def on_train_batch_end(self, outputs, batch, batch_idx: int) -> None:
-        """Takes means again at the end: biases have learned since batch norm was folded."""
+        """Takes means again at the end: biases have learned since batch norm was frozen."""
         if self.global_step == self.schedule.steps:
             self.phases.finish()
 

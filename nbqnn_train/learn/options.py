@@ -123,12 +123,13 @@ class TrainOptions:
             "What passes the gradient: reconstructed, ste, deepshift or apot.",
         ),
     )
-    lambda_power: float | None = field(
+    blend_power: float | None = field(
         default=None,
         metadata=_about(
             _QUANTIZATION,
-            "Lambda rises as 1 - (1 - t) to this power; 2 or 3 is usual.",
+            "λ rises as 1 - (1 - t) to this power; 2 or 3 is usual.",
             range=Range(1, 16),
+            names=("--blend-power", "--lambda-power"),
         ),
     )
     requant_mode: str = field(

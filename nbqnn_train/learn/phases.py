@@ -21,7 +21,7 @@ class Phase:
 
     blend: float
     activations: bool
-    folded: bool
+    frozen: bool
     refresh: bool
     calibrate: bool
 
@@ -33,11 +33,11 @@ class Schedule:
     Each share is one of all steps.
 
     1. The first ``warmup`` of the steps has real weights and activations.
-    2. Then activations are quantized, and λ rises as ``1 - (1 - t)**lambda_power``, t = 0 ... 1.
+    2. Then activations are quantized, and λ rises as ``1 - (1 - t)**blend_power``, t = 0 ... 1.
     3. In the last ``settle`` of the steps λ is 1: weights stand still and biases follow. The
        learning rate of weights falls to 0 before.
-    4. In the last ``fold`` of the steps batch norm is folded into requantizers, as in the exported
-       graph.
+    4. In the last ``freeze`` of the steps batch norm is frozen: it subtracts its running means, as
+       in the exported graph.
 
     The exponents of weights are chosen in the first tenth of the quantized steps. Formats of
     activations are chosen at the beginning of that tenth and at its end.
@@ -45,9 +45,9 @@ class Schedule:
 
     steps: int
     warmup: float
-    fold: float
+    freeze: float
     settle: float
-    lambda_power: float
+    blend_power: float
 
     @property
     def learn_step(self) -> int:
@@ -60,9 +60,9 @@ class Schedule:
         return self.learn_step + math.floor(_REFRESHED * (self.steps - self.learn_step)) + 1
 
     @property
-    def fold_step(self) -> int:
-        """First step with batch norm folded."""
-        return max(self.steps - math.ceil(self.steps * self.fold), self.learn_step)
+    def freeze_step(self) -> int:
+        """First step with batch norm frozen."""
+        return max(self.steps - math.ceil(self.steps * self.freeze), self.learn_step)
 
     @property
     def settle_step(self) -> int:
@@ -71,22 +71,22 @@ class Schedule:
 
     def phase(self, step: int) -> Phase:
         if step < self.learn_step:
-            return Phase(blend=0.0, activations=False, folded=False, refresh=False, calibrate=False)
-        folded = step >= self.fold_step
+            return Phase(blend=0.0, activations=False, frozen=False, refresh=False, calibrate=False)
+        frozen = step >= self.freeze_step
         due = (step - self.learn_step) % _REFRESH_STEPS == 0
         return Phase(
             blend=self._blend(step),
             activations=True,
-            folded=folded,
-            refresh=not folded and due and step < self.exponents_step,
-            calibrate=step == self.learn_step or (not folded and step == self.exponents_step),
+            frozen=frozen,
+            refresh=not frozen and due and step < self.exponents_step,
+            calibrate=step == self.learn_step or (not frozen and step == self.exponents_step),
         )
 
     def _blend(self, step: int) -> float:
         if step >= self.settle_step:
             return 1.0
         t = (step + 1 - self.learn_step) / (self.settle_step - self.learn_step + 1)
-        return 1 - (1 - t) ** self.lambda_power
+        return 1 - (1 - t) ** self.blend_power
 
     def learning_rate(self, step: int) -> float:
         """Factor of the learning rate: a linear rise, then half a cosine down to 0."""

@@ -11,9 +11,9 @@ class Recipe:
 
     lr : the largest learning rate; it rises over the first 5 % of the steps and falls as a cosine.
     warmup : share of the steps with real weights and activations.
-    fold : share of the steps, at the end, with batch norm folded.
+    freeze : share of the steps, at the end, with batch norm frozen.
     settle : share of the steps, at the end, with λ = 1.
-    lambda_power : how fast λ rises at first; see :class:`nbqnn_train.learn.phases.Schedule`.
+    blend_power : how fast λ rises at first; see :class:`nbqnn_train.learn.phases.Schedule`.
     threads : of one operation on the CPU. Sharing out tensors of a few kilobytes costs time.
     """
 
@@ -23,9 +23,9 @@ class Recipe:
     weight_decay: float
     optimizer: str
     warmup: float
-    fold: float
+    freeze: float
     settle: float
-    lambda_power: float
+    blend_power: float
     threads: int | None
 
 
@@ -36,9 +36,9 @@ _SCRATCH = Recipe(
     weight_decay=1e-4,
     optimizer="adam",
     warmup=0.3,
-    fold=0.05,
+    freeze=0.05,
     settle=0.1,
-    lambda_power=3.0,
+    blend_power=3.0,
     threads=None,
 )
 _RECIPES = {

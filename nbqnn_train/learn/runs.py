@@ -9,17 +9,17 @@ from dataclasses import dataclass, fields
 from importlib import metadata
 from pathlib import Path
 
+import tomli_w
 import torch
 from safetensors.torch import save
 
 from nbqnn_train.graph.errors import NbqnnError
-from nbqnn_train.graph.files import write_file
+from nbqnn_train.graph.files import write_file, write_text
 from nbqnn_train.learn.config import (
     TrainConfig,
-    config_toml,
+    config_table,
     merge_config,
     read_config,
-    toml_table,
 )
 from nbqnn_train.learn.sources import Source, keep_source, read_source
 
@@ -35,7 +35,6 @@ __all__ = [
     "open_run",
     "read_run",
     "run_config",
-    "write_text",
     "write_weights",
 ]
 
@@ -53,11 +52,6 @@ MEANING = "meaning.json"
 _PACKAGES = ("nbqnn", "torch", "lightning", "numpy", "safetensors")
 #: Options that say where something is computed or lies. A resumed run may have others.
 _MAY_DIFFER = ("accelerator", "data_dir", "devices", "nodes")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes beside ``path`` and renames, so that no reader sees half a file."""
-    write_file(path, text.encode())
 
 
 def write_weights(path: Path, state: dict[str, torch.Tensor]) -> None:
@@ -128,18 +122,17 @@ def _shown(value: object) -> str:
 
 def _config_text(run: Run) -> str:
     versions = {"python": platform.python_version()}
-    network = {"classes": run.classes, "input_shape": list(run.input_shape)}
     versions |= {name: metadata.version(name) for name in _PACKAGES}
-    sources = "".join(
-        f"[{source.kind}]\n{toml_table(source.table())}\n"
-        for source in filter(None, (run.source, run.data_source))
-    )
-    return (
-        f"[train]\n{config_toml(run.config)}\n"
-        f"{sources}[network]\n{toml_table(network)}\n"
-        f"[versions]\n{toml_table(versions)}\n"
-        f"[source]\n{toml_table({'commit': _commit()})}"
-    )
+    sources = filter(None, (run.source, run.data_source))
+    commit = _commit()
+    tables = {
+        "train": config_table(run.config),
+        **{source.kind: source.table() for source in sources},
+        "network": {"classes": run.classes, "input_shape": run.input_shape},
+        "versions": versions,
+        "source": {} if commit is None else {"commit": commit},
+    }
+    return tomli_w.dumps(tables)
 
 
 def _commit() -> str | None:

@@ -22,6 +22,7 @@ from torch import nn
 from nbqnn_train.data import DataSets, load_data, split
 from nbqnn_train.data.batches import calibration_batches
 from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.graph.files import write_text
 from nbqnn_train.inputs.meaning import Meaning, write_meaning
 from nbqnn_train.learn.accuracy import count_correct
 from nbqnn_train.learn.allocation import keep_freed_memory
@@ -51,7 +52,6 @@ from nbqnn_train.learn.runs import (
     WEIGHTS,
     Run,
     open_run,
-    write_text,
     write_weights,
 )
 from nbqnn_train.learn.sources import data_source, model_source
@@ -147,9 +147,9 @@ def _training_module(config: TrainConfig, data: DataSets) -> TrainingModule:
         "schedule": Schedule(
             steps=recipe.epochs * -(-batches // config.accumulate),
             warmup=recipe.warmup,
-            fold=recipe.fold,
+            freeze=recipe.freeze,
             settle=recipe.settle,
-            lambda_power=recipe.lambda_power,
+            blend_power=recipe.blend_power,
         ),
         "classes": data.classes,
         "seed": config.seed,

@@ -18,7 +18,7 @@ __all__ = ["clean", "with_one_image"]
 
 #: What may be computed beforehand: no loops, no randomness, nothing that grows without its shape
 #: being known.
-_FOLDED = frozenset(
+_COMPUTED = frozenset(
     [
         "Abs",
         "Add",
@@ -74,7 +74,7 @@ _FOLDED = frozenset(
         "Where",
     ]
 )
-_MAX_FOLDED = 1 << 27
+_MAX_COMPUTED = 1 << 27
 _ROUNDS = 16
 _VALUES = ("value", "value_float", "value_floats", "value_int", "value_ints")
 
@@ -127,7 +127,7 @@ class _Cleaner:
         nodes = [node for node in self.proto.graph.node if not self._is_constant(node)]
         for _ in range(_ROUNDS):
             self._infer()
-            left = [node for node in nodes if not self._folded(node)]
+            left = [node for node in nodes if not self._computed(node)]
             done = len(left) == len(nodes)
             nodes = left
             if done:
@@ -214,9 +214,9 @@ class _Cleaner:
         except Exception as error:
             raise self._refuse(f"shapes do not fit: {first_line(error)}") from error
 
-    def _folded(self, node) -> bool:
+    def _computed(self, node) -> bool:
         """Computes ``node`` where it depends on constants alone."""
-        if node.op_type not in _FOLDED or node.domain not in (
+        if node.op_type not in _COMPUTED or node.domain not in (
             "",
             "ai.onnx",
             "qonnx.custom_op.general",
@@ -232,7 +232,7 @@ class _Cleaner:
             self._check_finite(node, inputs)
         for name in filter(None, node.output):
             shape = self.shapes.get(name)
-            if shape is None or np.prod(shape, dtype=np.float64) > _MAX_FOLDED:
+            if shape is None or np.prod(shape, dtype=np.float64) > _MAX_COMPUTED:
                 return False
         try:
             results = self.executor.run(node, inputs)

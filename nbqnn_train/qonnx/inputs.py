@@ -13,7 +13,7 @@ from .lines import Chain, Line, columns
 from .reader import Reader
 from .staircase import NEAREST, rounded
 from .values import Leaf
-from .weights import power_of_two
+from .weights import exact_log2
 
 __all__ = ["input_codes"]
 
@@ -35,7 +35,7 @@ def input_codes(reader: Reader, what: str, leaf: Leaf, form) -> Leaf:
     nearest = rounding.mode in NEAREST
     wanted = {True: Fraction(0), False: _HALF}[nearest]
     whole = leaf.chain.line.offset
-    power = power_of_two(scale[0]) if len(scale) == 1 else None
+    power = exact_log2(scale[0]) if len(scale) == 1 else None
     if not nearest and rounding.mode != "FLOOR":
         _inexact(
             reader,

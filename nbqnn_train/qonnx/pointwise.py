@@ -15,7 +15,7 @@ from .lines import Chain, Line, columns
 from .model import Operator
 from .reader import Reader, fractions
 from .values import Leaf, Value, elementwise
-from .weights import power_of_two
+from .weights import exact_log2
 
 __all__ = [
     "add",
@@ -73,7 +73,7 @@ def _sum(reader: Reader, op: Operator, a: Value, b: Value) -> Value:
         return Leaf(a.source, a.shape, Chain(line=line), a.real)
     leaves = [activation(reader, op.what, value, name) for value, name in _named(op, (a, b))]
     steps = [leaf.chain.line.scale[0] for leaf in leaves]
-    ratio = power_of_two(steps[0] / steps[1])
+    ratio = exact_log2(steps[0] / steps[1])
     if ratio is None:
         raise GraphError(
             f"{op.what}: operands in steps of {float(steps[0]):g} and {float(steps[1]):g}; one "

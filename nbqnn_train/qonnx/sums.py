@@ -13,7 +13,7 @@ from .lines import Chain, Column, Line, columns
 from .model import Operator
 from .reader import Reader, fractions
 from .values import Leaf, Pad, Value, elementwise
-from .weights import Weights, power_of_two, rounded_weights, weight_codes
+from .weights import Weights, exact_log2, exact_weights, rounded_weights
 from .windows import window_of
 
 __all__ = ["conv", "gemm", "matmul"]
@@ -23,15 +23,15 @@ def _weights(reader: Reader, what: str, real: np.ndarray) -> Weights:
     """Codes of ``real``, rounded to powers of two where that was asked for."""
     bits = reader.options.round_weights
     if bits is None:
-        return weight_codes(what, real)
+        return exact_weights(what, real)
     try:
-        return weight_codes(what, real)
+        return exact_weights(what, real)
     except GraphError:
         rounded, error = rounded_weights(real, bits)
         reader.notes.append(
             f"{what}: weights rounded to powers of two of {bits} bits, error {error:.1%} of them"
         )
-        return weight_codes(what, rounded)
+        return exact_weights(what, rounded)
 
 
 def _checked(reader: Reader, op: Operator, number: int) -> np.ndarray:
@@ -154,7 +154,7 @@ def _scale_of(reader: Reader, op: Operator) -> Column:
 
 def _weights_only(reader: Reader, op: Operator, real: np.ndarray) -> None:
     if reader.options.round_weights is None:
-        weight_codes(op.what, real)
+        exact_weights(op.what, real)
 
 
 def _averaged(reader, op, leaf: Leaf, kernel, average: tuple[int, int], geometry) -> Leaf:
@@ -182,7 +182,7 @@ def _average(reader: Reader, op: Operator, real: np.ndarray, groups: int) -> tup
     value = Fraction(float(real.reshape(-1)[0]))
     depthwise = groups == real.shape[0] and real.shape[1] == 1
     same = (real == real.reshape(-1)[0]).all() and not reader.given(op, 2)
-    if not depthwise or not same or value <= 0 or power_of_two(value) is not None:
+    if not depthwise or not same or value <= 0 or exact_log2(value) is not None:
         return None
     shift = value.denominator.bit_length() - 1
     if value.numerator > AVG_MULTIPLIER[1] or shift > 31:

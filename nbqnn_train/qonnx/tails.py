@@ -18,7 +18,7 @@ from .functions import sigmoid as function
 from .model import Operator
 from .reader import Reader
 from .values import Leaf, Tail, Value, elementwise
-from .weights import power_of_two
+from .weights import exact_log2
 
 __all__ = ["Output", "finished", "sigmoid", "tail"]
 
@@ -145,7 +145,7 @@ def _exponents(reader: Reader, what: str, value: Value):
     bottom = step.denominator
     if not bottom & (bottom - 1):
         top = step.numerator & -step.numerator
-        yield power_of_two(Fraction(top, bottom)), False
+        yield exact_log2(Fraction(top, bottom)), False
     if reader.options.exact and not reader.options.round_outputs:
         raise GraphError(
             f"{what} must be the result of a Quant whose scale is a power of two; its values are "

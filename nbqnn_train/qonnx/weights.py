@@ -8,7 +8,7 @@ import numpy as np
 from nbqnn_train.graph.errors import GraphError
 from nbqnn_train.graph.limits import WEIGHT_BITS, max_weight
 
-__all__ = ["Weights", "power_of_two", "rounded_weights", "weight_codes"]
+__all__ = ["Weights", "exact_log2", "exact_weights", "rounded_weights"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Weights:
     factor: tuple[Fraction, ...]
 
 
-def power_of_two(value: Fraction) -> int | None:
+def exact_log2(value: Fraction) -> int | None:
     """``log2(value)`` where that is an integer, else None."""
     top, bottom = value.numerator, value.denominator
     if value <= 0 or top & (top - 1) or bottom & (bottom - 1):
@@ -32,7 +32,7 @@ def power_of_two(value: Fraction) -> int | None:
     return top.bit_length() - bottom.bit_length()
 
 
-def weight_codes(what: str, real: np.ndarray) -> Weights:
+def exact_weights(what: str, real: np.ndarray) -> Weights:
     """Codes of ``real`` (Cout, ...), any finite floats.
 
     The smallest weight of each channel is its step. Raises :class:`GraphError` naming ``what`` and

@@ -37,9 +37,9 @@ def estimate_means(network: QuantNetwork, batches: Iterable[Tensor]) -> None:
     mode = network.mode
     norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
     before = [norm.momentum for norm in norms]
-    folded, refresh = mode.folded, mode.refresh
+    frozen, refresh = mode.frozen, mode.refresh
     was_training = network.training
-    mode.folded, mode.refresh = False, False
+    mode.frozen, mode.refresh = False, False
     network.train()
     for op in network.ops.values():
         op.train(not isinstance(op, TrainingOp))
@@ -52,7 +52,7 @@ def estimate_means(network: QuantNetwork, batches: Iterable[Tensor]) -> None:
     finally:
         for norm, momentum in zip(norms, before, strict=True):
             norm.momentum = momentum
-        mode.folded, mode.refresh = folded, refresh
+        mode.frozen, mode.refresh = frozen, refresh
         network.train(was_training)
 
 

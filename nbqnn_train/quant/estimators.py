@@ -1,7 +1,7 @@
 """What stands between the latent weight and the loss: the weight that the forward pass uses.
 
 A :class:`Estimator` is a projection ``Q`` and a blend. The blend maps the latent weight ``w``, its
-projection ``q = Q(w)`` (a constant for autograd, because it is piecewise constant) and ``lam`` in
+projection ``q = Q(w)`` (a constant for autograd, because it is piecewise constant) and ``blend`` in
 0 ... 1 to the weight of the layer.
 """
 
@@ -26,28 +26,28 @@ __all__ = [
 ]
 
 
-def reconstructed(latent: Tensor, quantized: Tensor, lam: float) -> Tensor:
-    """``(1 - lam) * w + lam * Q(w)`` with its true derivative ``1 - lam``.
+def reconstructed(latent: Tensor, quantized: Tensor, blend: float) -> Tensor:
+    """``(1 - blend) * w + blend * Q(w)`` with its true derivative ``1 - blend``.
 
-    While ``lam`` < 1 the gradient is that of the function that was computed, and not zero. The
+    While ``blend`` < 1 the gradient is that of the function that was computed, and not zero. The
     factor shrinks as the blend approaches the staircase; the training loop divides it out of the
     step size (see :mod:`nbqnn_train.quantized_training`). Source of the blend: Chen et al., arXiv
-    2004.02396; the schedule of ``lam`` and the step size are ours.
+    2004.02396; the schedule of ``blend`` and the step size are ours.
     """
-    if lam == 0:
+    if blend == 0:
         return latent
-    if lam == 1:
+    if blend == 1:
         # The sum below would round; at 1 the weight is the projection to the bit.
         return quantized.detach() + 0 * latent
-    return latent + lam * (quantized.detach() - latent)
+    return latent + blend * (quantized.detach() - latent)
 
 
-def straight_through(latent: Tensor, quantized: Tensor, lam: float) -> Tensor:
-    """``Q(w)`` with the derivative of the identity, from the first step at which ``lam`` > 0.
+def straight_through(latent: Tensor, quantized: Tensor, blend: float) -> Tensor:
+    """``Q(w)`` with the derivative of the identity, from the first step at which ``blend`` > 0.
 
     Source: Bengio, Leonard, Courville, arXiv 1308.3432.
     """
-    if lam == 0:
+    if blend == 0:
         return latent
     return _StraightThrough.apply(latent, quantized)
 
@@ -110,9 +110,9 @@ def additive_codes(weight: Tensor, exponent: Tensor, bits: int) -> Tensor:
 class Estimator:
     """A way to learn quantized weights.
 
-    blend : from latent weight, projection and lambda to the layer's weight.
+    blend : from latent weight, projection and the blend's λ to the layer's weight.
     codes : the projection's codes.
-    grows_steps : whether the blend's derivative is 1 - lambda, for which steps make up.
+    grows_steps : whether the blend's derivative is 1 - λ, for which steps make up.
     """
 
     blend: Callable[[Tensor, Tensor, float], Tensor]

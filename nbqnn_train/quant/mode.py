@@ -9,10 +9,10 @@ __all__ = ["Mode"]
 class Mode:
     """Read by every layer of a network; evaluation (``module.eval()``) ignores all of it.
 
-    blend : the lambda of the weights, 0 (latent) ... 1 (power of two). Above 0 the scale of batch
+    blend : λ of the weights, 0 (latent) ... 1 (power of two). Above 0 the scale of batch
         norm is folded into the weights and stays; the batch's mean is subtracted.
     activations : whether activations are quantized.
-    folded : whether the running mean is subtracted instead, as in the exported graph.
+    frozen : whether the running mean is subtracted instead, as in the exported graph.
     refresh : whether training steps with quantized weights choose their exponents anew.
     settled : whether weights stand still where blend is 1, as at the end of a schedule. Without a
         schedule they learn: the gradient passes straight through to the latent weights.
@@ -21,7 +21,7 @@ class Mode:
 
     blend: float = 1.0
     activations: bool = True
-    folded: bool = False
+    frozen: bool = False
     refresh: bool = True
     settled: bool = False
     calibrating: bool = False

@@ -86,7 +86,7 @@ class NormOp(nn.Module):
         used = torch.sign(gain.detach()) * self._magnitude(gain, source)
         used = used + gain - gain.detach()
         scaled = value * _per_channel(used, value)
-        if mode.folded or mode.calibrating or isinstance(self.norm, AffineNorm):
+        if mode.frozen or mode.calibrating or isinstance(self.norm, AffineNorm):
             return self.out(scaled + _per_channel(self._offset(used), value))
         result, mean = centered(scaled, self.norm.bias)
         remember_mean(self.norm, mean, used)

@@ -206,7 +206,7 @@ class WeightedLayer(nn.Module):
 
     def _train_quantized(self, value: Tensor, source: Format | None) -> Tensor:
         """The scale of batch norm is folded into the weights, as in the exported graph; what is
-        subtracted is the batch's mean until batch norm is folded, then the running mean."""
+        subtracted is the batch's mean until batch norm is frozen, then the running mean."""
         mode = self.mode
         if mode.refresh and not mode.calibrating:
             self.refresh()
@@ -220,12 +220,12 @@ class WeightedLayer(nn.Module):
         if not self.shift_mode:
             out = out * self._on_output(gain.abs())
         follows = self.norm is not None and not isinstance(self.norm, AffineNorm)
-        if follows and not mode.folded and not mode.calibrating:
+        if follows and not mode.frozen and not mode.calibrating:
             out, mean = centered(out, self.norm.bias)
             remember_mean(self.norm, mean, gain, self.bias)
             return self.out(out, overwrite=True)
         offset = self._offset(gain)
-        if mode.folded and source is not None:
+        if mode.frozen and source is not None:
             offset = self._round_offset(offset, exponent + source.exponent)
         return self.out(out + self._on_output(offset), overwrite=True)
 

@@ -44,12 +44,12 @@ def check(
     """
     from nbqnn_train.convert import QuantConfig
     from scripts.check_tables import layer_costs_table, modules_table, refusals_table
-    from scripts.checking import check_network, hardware_of, input_of
+    from scripts.checking import hardware_of, input_of, run_check
 
     quantization = QuantConfig(weight_bits=bits, act_bits=act_bits, requant_mode=requant_mode)
     size, outputs = input_of(model, shape, classes, data, data_dir)
     hardware = hardware_of(hw, preset, act_bits)
-    result = check_network(model, size, outputs, quantization, hardware, pretrained)
+    result = run_check(model, size, outputs, quantization, hardware, pretrained)
     write_json(json, result)
     print_notes(result.notes)
     if result.layers:

@@ -30,7 +30,7 @@ __all__ = ["main", "measure"]
 _SHAPES = {"lenet5": (1, 28, 28), "digits": (1, 8, 8)}
 _CLASSES = 10
 #: A schedule whose longest phase these steps are in.
-_SCHEDULE = Schedule(steps=10_000, warmup=0.0, fold=0.25, settle=0.05, lambda_power=3)
+_SCHEDULE = Schedule(steps=10_000, warmup=0.0, freeze=0.25, settle=0.05, blend_power=3)
 
 
 def measure(
@@ -54,7 +54,7 @@ def measure(
     for number in range(repeat + 2):
         phase = _SCHEDULE.phase(1000 + number)
         mode.blend, mode.activations = phase.blend, phase.activations
-        mode.folded, mode.refresh = phase.folded, phase.refresh
+        mode.frozen, mode.refresh = phase.frozen, phase.refresh
         for kind, step in steps.items():
             seconds = _timed(step, device)
             if number >= 2:  # the first ones allocate

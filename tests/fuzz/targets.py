@@ -175,9 +175,12 @@ def _read_weights(data: bytes) -> None:
 
 
 def _run_seeds() -> list[bytes]:
-    from nbqnn_train.learn.config import TrainConfig, config_toml
+    import tomli_w
 
-    return [b"[train]\n" + config_toml(TrainConfig(model="digits", data="digits")).encode()]
+    from nbqnn_train.learn.config import TrainConfig, config_table
+
+    table = config_table(TrainConfig(model="digits", data="digits"))
+    return [tomli_w.dumps({"train": table}).encode()]
 
 
 def _read_run(data: bytes) -> None:

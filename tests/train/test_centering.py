@@ -83,10 +83,10 @@ def test_estimated_means_are_those_of_all_images(mode):
     after = network.state_dict()
     changed = {name for name in after if not torch.equal(after[name], before[name])}
     assert {name.rsplit(".", 1)[1] for name in changed} == {"running_mean", "num_batches_tracked"}
-    assert not network.mode.folded
+    assert not network.mode.frozen
     network.mode.refresh = False
     live = copy.deepcopy(network).train()(images)
-    network.mode.folded = True
+    network.mode.frozen = True
     folded = network.train()(images)
     # Offsets are rounded to a grid in one of them, so a few codes differ.
     step = network.ops["body_7"].out.format.step

@@ -109,7 +109,7 @@ def test_folding_costs_no_accuracy(trained):
 
     exact = accuracy(network.double()(images.double()))
     network.float().train()
-    network.mode.folded, network.mode.activations = True, False
+    network.mode.frozen, network.mode.activations = True, False
     real = accuracy(network(images))
     assert exact > 0.7
     assert exact >= real - 0.01

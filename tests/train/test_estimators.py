@@ -31,11 +31,13 @@ def latent():
     return torch.randn(50, generator=generator, dtype=torch.float64, requires_grad=True)
 
 
-@pytest.mark.parametrize("lam", [0.0, 0.3, 0.9])
-def test_gradient_of_the_blend_is_the_real_one(latent, lam):
+@pytest.mark.parametrize("blend", [0.0, 0.3, 0.9])
+def test_gradient_of_the_blend_is_the_real_one(latent, blend):
     """Numerical differentiation agrees, so the gradient is that of the function computed."""
     # Nothing may lie so near to a threshold that the differences step across it.
-    assert torch.autograd.gradcheck(lambda w: reconstructed(w, quantized(w), lam), latent, eps=1e-7)
+    assert torch.autograd.gradcheck(
+        lambda w: reconstructed(w, quantized(w), blend), latent, eps=1e-7
+    )
 
 
 def test_blend_goes_from_latent_to_staircase(latent):
@@ -46,10 +48,10 @@ def test_blend_goes_from_latent_to_staircase(latent):
     torch.testing.assert_close(middle, 0.75 * latent + 0.25 * q)
 
 
-@pytest.mark.parametrize("lam", [0.1, 1.0])
-def test_straight_through(latent, lam):
+@pytest.mark.parametrize("blend", [0.1, 1.0])
+def test_straight_through(latent, blend):
     q = quantized(latent)
-    out = straight_through(latent, q, lam)
+    out = straight_through(latent, q, blend)
     assert torch.equal(out, q)
     (gradient,) = torch.autograd.grad((out * torch.arange(50)).sum(), latent)
     assert gradient.tolist() == list(range(50))

@@ -160,7 +160,7 @@ def test_training_under_the_fold_computes_the_exported_network(mode):
             part.p = 0.0
     expected = network.eval()(x)
     network.train()
-    network.mode.folded = True
+    network.mode.frozen = True
     for norm in (m for m in network.modules() if isinstance(m, nn.BatchNorm2d | nn.BatchNorm1d)):
         assert norm.num_batches_tracked == 0
     result = network(x)

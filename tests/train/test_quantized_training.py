@@ -121,7 +121,7 @@ def test_without_a_schedule_a_plain_loop_learns():
 def test_a_plain_loop_ends_with_what_is_exported():
     network = trained()
     assert network.mode.blend == 1
-    assert network.mode.folded
+    assert network.mode.frozen
     folded = copy.deepcopy(network).double().train()(IMAGES.double())
     assert accuracy(network) > 0.9
     torch.testing.assert_close(folded, network(IMAGES.double()))
@@ -265,7 +265,7 @@ def test_more_steps_than_announced_are_refused():
         ({"steps": 1.5}, "Steps must be at least 1, not 1.5"),
         ({"warmup": 1}, "Share of the steps for warmup must be in [0, 1), not 1"),
         ({"settle": -0.1}, "Share of the steps for settle must be in [0, 1), not -0.1"),
-        ({"lambda_power": 0.5}, "Lambda power must be in 1..16, not 0.5"),
+        ({"blend_power": 0.5}, "Blend power must be in 1..16, not 0.5"),
         ({"batches": [torch.zeros(0, 1, 8, 8)]}, "Batch 0 of the inputs must hold inputs along"),
         ({"batches": []}, "Calibration must see at least one batch, not none"),
     ],

@@ -204,7 +204,7 @@ def test_frozen_norms_stay_when_means_are_estimated():
     module = nn.Sequential(conv(3, 4), FrozenBatchNorm(4), nn.ReLU(), FrozenBatchNorm(4))
     network = converted(module)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    network.mode.folded = True
+    network.mode.frozen = True
     estimate_means(network, [X])
     network.train()(X)
     assert all(torch.equal(before[name], t) for name, t in network.state_dict().items())

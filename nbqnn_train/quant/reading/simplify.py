@@ -18,7 +18,7 @@ def simplify(reading: Reading, network: str) -> None:
     """
     _join(reading, _joined_select)
     _join(reading, _joined_affine)
-    _fold_padding(reading)
+    _merge_padding(reading)
     left = [
         Refusal(
             "operation",
@@ -96,7 +96,7 @@ def _or(tensor: Tensor | None, nothing: float) -> Tensor:
     return torch.full((1,), nothing, dtype=torch.float64) if tensor is None else tensor.double()
 
 
-def _fold_padding(reading: Reading) -> None:
+def _merge_padding(reading: Reading) -> None:
     """Gives padding to the layers that read it where all of them can do it."""
     outputs = {output.name for output in reading.outputs}
     users = _users(reading)

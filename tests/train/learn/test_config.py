@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
+import tomli_w
 
 from nbqnn_train.graph.errors import NbqnnError
-from nbqnn_train.learn.config import TrainConfig, config_toml, read_config
+from nbqnn_train.learn.config import TrainConfig, config_table, read_config
 
 
 def config(**options) -> TrainConfig:
@@ -22,7 +23,7 @@ def config(**options) -> TrainConfig:
         ({"epochs": 0}, r"^Epochs must be in 1\.\.1000000, not 0$"),
         ({"batch_size": -1}, r"^Batch size must be in 1\.\.16777216, not -1$"),
         ({"lr": 0.0}, r"^Learning rate must be above 0 and at most 1e\+30, not 0\.0$"),
-        ({"lambda_power": 0.5}, r"^Lambda power must be in 1\.\.16, not 0\.5$"),
+        ({"blend_power": 0.5}, r"^Blend power must be in 1\.\.16, not 0\.5$"),
         ({"lr": float("nan")}, r"^Learning rate must be above 0 and at most 1e\+30, not nan$"),
         ({"weight_decay": -0.1}, r"^Weight decay must be in 0\.\.1e\+06, not -0\.1$"),
         ({"optimizer": "x"}, r"^Optimizer must be one of adam, sgd, not 'x'$"),
@@ -89,7 +90,7 @@ def test_recipe_takes_what_is_given():
 def test_file_and_back(tmp_path):
     before = config(lr=1e-3, seed=7, pretrained=Path('a "b"\\c.pth'), data_dir=tmp_path)
     file = tmp_path / "config.toml"
-    file.write_text("[train]\n" + config_toml(before))
+    file.write_text(tomli_w.dumps({"train": config_table(before)}))
     assert read_config(file) == before
 
 

@@ -6,15 +6,15 @@ import pytest
 
 from nbqnn_train.learn.phases import Phase, Schedule
 
-SCHEDULE = Schedule(steps=100, warmup=0.3, fold=0.25, settle=0.05, lambda_power=3)
+SCHEDULE = Schedule(steps=100, warmup=0.3, freeze=0.25, settle=0.05, blend_power=3)
 
 
 def test_phases():
     phases = [SCHEDULE.phase(step) for step in range(100)]
-    real = Phase(blend=0.0, activations=False, folded=False, refresh=False, calibrate=False)
+    real = Phase(blend=0.0, activations=False, frozen=False, refresh=False, calibrate=False)
     assert phases[:30] == [real] * 30
     assert all(phase.activations for phase in phases[30:])
-    assert [phase.folded for phase in phases] == [False] * 75 + [True] * 25
+    assert [phase.frozen for phase in phases] == [False] * 75 + [True] * 25
     blends = [phase.blend for phase in phases[30:]]
     assert blends == sorted(blends)
     assert 0 < blends[0] < 0.1
@@ -22,7 +22,7 @@ def test_phases():
 
 
 def test_lambda_rises_as_a_power():
-    schedule = Schedule(steps=9, warmup=0.0, fold=0.2, settle=0.2, lambda_power=2)
+    schedule = Schedule(steps=9, warmup=0.0, freeze=0.2, settle=0.2, blend_power=2)
     blends = [schedule.phase(step).blend for step in range(9)]
     assert blends == pytest.approx([1 - (k / 8) ** 2 for k in range(7, 0, -1)] + [1, 1])
 
@@ -35,7 +35,7 @@ def test_exponents_are_chosen_in_the_first_tenth_of_the_quantized_steps():
 
 
 def test_formats_stay_once_batch_norm_is_folded():
-    schedule = Schedule(steps=20, warmup=0.0, fold=0.95, settle=0.2, lambda_power=3)
+    schedule = Schedule(steps=20, warmup=0.0, freeze=0.95, settle=0.2, blend_power=3)
     phases = [schedule.phase(step) for step in range(20)]
     assert [phase.calibrate for phase in phases] == [True] + [False] * 19
 
@@ -44,12 +44,12 @@ def test_formats_stay_once_batch_norm_is_folded():
 def test_the_last_step_of_the_shortest_trainings_is_exported_as_it_is(steps):
     last = replace(SCHEDULE, steps=steps).phase(steps - 1)
     assert last == Phase(
-        blend=1.0, activations=True, folded=True, refresh=False, calibrate=steps == 1
+        blend=1.0, activations=True, frozen=True, refresh=False, calibrate=steps == 1
     )
 
 
 def test_without_warm_up_the_first_step_is_quantized():
-    schedule = Schedule(steps=10, warmup=0.0, fold=0.2, settle=0.1, lambda_power=2)
+    schedule = Schedule(steps=10, warmup=0.0, freeze=0.2, settle=0.1, blend_power=2)
     assert schedule.phase(0).activations
     assert schedule.phase(0).blend > 0
 

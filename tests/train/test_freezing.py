@@ -1,4 +1,4 @@
-"""Where a training folds batch norm, the network computes on as it has learned to."""
+"""Where a training freezes batch norm, the network computes on as it has learned to."""
 
 import copy
 from dataclasses import replace
@@ -15,15 +15,15 @@ from nbqnn_train.quant import calibration
 from nbqnn_train.quant.calibration import estimate_means
 
 
-def outputs(network, x, *, folded):
+def outputs(network, x, *, frozen):
     """Of a training step, which leaves nothing behind."""
     network = copy.deepcopy(network)
-    network.mode.folded, network.mode.refresh = folded, False
+    network.mode.frozen, network.mode.refresh = frozen, False
     with torch.no_grad():
         return network.train()(x)
 
 
-def test_folding_changes_little(tmp_path, monkeypatch):
+def test_freezing_changes_little(tmp_path, monkeypatch):
     """0.04 of the output; 0.3 where the batch's variance counted until then, 0.7 where exponents
     were chosen anew, so that weights were others altogether.
     """
@@ -32,11 +32,11 @@ def test_folding_changes_little(tmp_path, monkeypatch):
 
     def compared(self, batch, batch_idx):
         start(self, batch, batch_idx)
-        if self.global_step == self.schedule.fold_step:
+        if self.global_step == self.schedule.freeze_step:
             x = self.calibration[0]
-            live = outputs(self.network, x, folded=False)
-            folded = outputs(self.network, x, folded=True)
-            errors.append(float((folded - live).norm() / live.norm()))
+            live = outputs(self.network, x, frozen=False)
+            frozen = outputs(self.network, x, frozen=True)
+            errors.append(float((frozen - live).norm() / live.norm()))
 
     monkeypatch.setattr(QuantizedTrainingModule, "on_train_batch_start", compared)
     train(TrainConfig(model="digits", data="digits", bits=2, epochs=6), tmp_path / "run")
@@ -62,14 +62,14 @@ def trained(tmp_path, monkeypatch):
 
 
 def test_formats_and_means_are_taken_when_the_schedule_says(trained, monkeypatch):
-    """Formats as quantization begins and as exponents stay, means as batch norm is folded and
+    """Formats as quantization begins and as exponents stay, means as batch norm is frozen and
     last."""
     taken = []
     for name in ("calibrate_network", "estimate_means"):
         method = getattr(calibration, name)
 
         def recorded(network, batches, name=name, method=method):
-            taken.append((name, network.mode.blend, network.mode.folded))
+            taken.append((name, network.mode.blend, network.mode.frozen))
             method(network, batches)
 
         monkeypatch.setattr(f"nbqnn_train.quantized_training.{name}", recorded)
@@ -77,11 +77,11 @@ def test_formats_and_means_are_taken_when_the_schedule_says(trained, monkeypatch
     steps = [
         ("calibrate_network", schedule.learn_step),
         ("calibrate_network", schedule.exponents_step),
-        ("estimate_means", schedule.fold_step),
+        ("estimate_means", schedule.freeze_step),
         ("estimate_means", schedule.steps - 1),
     ]
     phases = [(name, schedule.phase(step)) for name, step in steps]
-    assert taken == [(name, phase.blend, phase.folded) for name, phase in phases]
+    assert taken == [(name, phase.blend, phase.frozen) for name, phase in phases]
 
 
 def test_means_at_the_end_are_those_of_what_was_learned(trained):
