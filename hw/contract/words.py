@@ -26,6 +26,7 @@ __all__ = [
     "stored_offset",
     "stored_weights",
     "table_shape",
+    "table_word_bits",
     "word_beats",
     "word_bits",
 ]
@@ -119,6 +120,11 @@ def table_shape(config: AcceleratorConfig) -> TableShape:
     return TableShape(words, (1 << config.act_bits) // words)
 
 
+def table_word_bits(config: AcceleratorConfig) -> int:
+    """Bits of a word of a table."""
+    return table_shape(config).codes * config.act_bits
+
+
 def memories(config: AcceleratorConfig) -> tuple[Memory, ...]:
     """The on-chip memories that the configuration has."""
     return tuple(m for m in Memory if m is not Memory.TABLE or config.tables)
@@ -155,7 +161,7 @@ def word_bits(config: AcceleratorConfig, memory: Memory) -> int:
         Memory.ACT: config.act_word_bits,
         Memory.WEIGHT: config.weight_word_bits,
         Memory.PARAM: config.post_lanes * sum(param_fields(config).values()),
-        Memory.TABLE: table_shape(config).codes * config.act_bits,
+        Memory.TABLE: table_word_bits(config),
     }[memory]
 
 

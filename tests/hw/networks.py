@@ -21,8 +21,16 @@ from nbqnn_train.graph import (
     value_bounds,
 )
 from nbqnn_train.graph.limits import max_weight
+from nbqnn_train.graph.operators import Multiply, Table
 
-__all__ = ["Network", "images", "small_network", "traced_codes"]
+__all__ = [
+    "Network",
+    "gated_network",
+    "images",
+    "random_table",
+    "small_network",
+    "traced_codes",
+]
 
 
 class Network:
@@ -132,6 +140,58 @@ def small_network(
     net.linear("linear", 10, few)
     net.requantize("logits", act_bits, True)
     return net.graph("logits", "clip")
+
+
+def random_table(net: Network, name: str, source: str, bits: int, signed: bool) -> None:
+    """Any codes at all, for an input of ``bits``."""
+    least = -(1 << bits - 1) if signed else 0
+    codes = net.rng.integers(least, least + (1 << bits), 1 << bits)
+    net.add(Table, name, input=source, table=codes, bits=bits, signed=signed, exponent=-3)
+
+
+def gated_network(
+    *, act_bits: int, weight_bits: int, scale: bool, tables: bool, seed: int
+) -> Graph:
+    """Squeeze and excite with gates of each signedness, then maps times maps and themselves.
+
+    With ``tables`` each kind of layer ends in one, another stands alone, two follow each other.
+    """
+    net = Network(seed=seed, scale=scale)
+    net.add(Input, "image", shape=(3, 6, 5), bits=act_bits, signed=True, exponent=0)
+    for number, (signed, gate_signed) in enumerate(
+        ((True, False), (False, False), (False, True), (True, True))
+    ):
+        net.conv(f"conv{number}", (9, 3 if number == 0 else 9, 1, 2), weight_bits)
+        net.requantize(f"map{number}", act_bits, signed)
+        source = net.last
+        if tables:
+            random_table(net, f"function{number}", source, act_bits, signed)
+            source = net.last
+        height, width = 6, 4 - number
+        net.add(AvgPool2d, f"mean{number}", kernel=(height, width), stride=(1, 1),
+                padding=(0, 0, 0, 0), multiplier=1, shift=2, acc_bits=48)  # fmt: skip
+        net.requantize(f"squeezed{number}", act_bits, signed)
+        net.conv(f"excite{number}", (9, 9, 1, 1), weight_bits)
+        net.requantize(f"gate{number}", act_bits, gate_signed)
+        if tables:
+            random_table(net, f"gate_first{number}", net.last, act_bits, not gate_signed)
+            random_table(net, f"gate_function{number}", net.last, act_bits, gate_signed)
+        net.add(Multiply, f"scale{number}", operands=(source, net.last), acc_bits=48)
+        net.requantize(f"scaled{number}", act_bits, signed)
+    last = net.last
+    net.add(MaxPool2d, "pooled", kernel=(3, 1), stride=(1, 1), padding=(1, 0, 1, 0))
+    net.add(Clip, "clipped", low=-2, high=3)
+    if tables:
+        random_table(net, "of_clipped", "clipped", act_bits, True)
+        random_table(net, "of_pooled", "pooled", act_bits, True)
+    net.add(Multiply, "square", operands=(last, last), acc_bits=48)
+    net.requantize("squared", act_bits, False)
+    net.add(Multiply, "map_by_map", operands=(last, "squared"), acc_bits=48)
+    net.requantize("out", act_bits, True)
+    net.add(Multiply, "unsigned_square", operands=("squared", "squared"), acc_bits=48)
+    net.requantize("other", act_bits, False)
+    outputs = ["out", "other", "clipped"]
+    return net.graph(*outputs, *(["of_clipped", "of_pooled"] if tables else []))
 
 
 def images(graph: Graph, count: int, seed: int = 1) -> np.ndarray:

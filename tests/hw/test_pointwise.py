@@ -8,61 +8,11 @@ import pytest
 from hw.compiler import CompileError, compile_graph
 from hw.contract.isa import Compute, Load, Memory, Product, read_commands
 from hw.contract.memory_timing import MemoryTiming
-from nbqnn_train.graph import AvgPool2d, Clip, Input, MaxPool2d
+from nbqnn_train.graph import Clip, Input
 from nbqnn_train.graph.operators import Constant, Multiply, Sum, Table
 from tests.hw.accelerators import VERILATED
-from tests.hw.networks import Network, images, traced_codes
+from tests.hw.networks import Network, gated_network, images, random_table, traced_codes
 from tests.hw.runs import compare
-
-
-def table(net: Network, name: str, source: str, bits: int, signed: bool) -> None:
-    """Any codes at all, for an input of ``bits``."""
-    least = -(1 << bits - 1) if signed else 0
-    codes = net.rng.integers(least, least + (1 << bits), 1 << bits)
-    net.add(Table, name, input=source, table=codes, bits=bits, signed=signed, exponent=-3)
-
-
-def gated_network(*, act_bits: int, weight_bits: int, scale: bool, tables: bool, seed: int):
-    """Squeeze and excite with gates of each signedness, then maps times maps and themselves.
-
-    With ``tables`` each kind of layer ends in one, another stands alone, two follow each other.
-    """
-    net = Network(seed=seed, scale=scale)
-    net.add(Input, "image", shape=(3, 6, 5), bits=act_bits, signed=True, exponent=0)
-    for number, (signed, gate_signed) in enumerate(
-        ((True, False), (False, False), (False, True), (True, True))
-    ):
-        net.conv(f"conv{number}", (9, 3 if number == 0 else 9, 1, 2), weight_bits)
-        net.requantize(f"map{number}", act_bits, signed)
-        source = net.last
-        if tables:
-            table(net, f"function{number}", source, act_bits, signed)
-            source = net.last
-        height, width = 6, 4 - number
-        net.add(AvgPool2d, f"mean{number}", kernel=(height, width), stride=(1, 1),
-                padding=(0, 0, 0, 0), multiplier=1, shift=2, acc_bits=48)  # fmt: skip
-        net.requantize(f"squeezed{number}", act_bits, signed)
-        net.conv(f"excite{number}", (9, 9, 1, 1), weight_bits)
-        net.requantize(f"gate{number}", act_bits, gate_signed)
-        if tables:
-            table(net, f"gate_first{number}", net.last, act_bits, not gate_signed)
-            table(net, f"gate_function{number}", net.last, act_bits, gate_signed)
-        net.add(Multiply, f"scale{number}", operands=(source, net.last), acc_bits=48)
-        net.requantize(f"scaled{number}", act_bits, signed)
-    last = net.last
-    net.add(MaxPool2d, "pooled", kernel=(3, 1), stride=(1, 1), padding=(1, 0, 1, 0))
-    net.add(Clip, "clipped", low=-2, high=3)
-    if tables:
-        table(net, "of_clipped", "clipped", act_bits, True)
-        table(net, "of_pooled", "pooled", act_bits, True)
-    net.add(Multiply, "square", operands=(last, last), acc_bits=48)
-    net.requantize("squared", act_bits, False)
-    net.add(Multiply, "map_by_map", operands=(last, "squared"), acc_bits=48)
-    net.requantize("out", act_bits, True)
-    net.add(Multiply, "unsigned_square", operands=("squared", "squared"), acc_bits=48)
-    net.requantize("other", act_bits, False)
-    outputs = ["out", "other", "clipped"]
-    return net.graph(*outputs, *(["of_clipped", "of_pooled"] if tables else []))
 
 
 def sums_network(*, act_bits: int, scale: bool):
@@ -151,7 +101,7 @@ def test_extremes(accelerator_model):
 def test_refused():
     config = VERILATED["shift_64"]
     net = Network(seed=1).add(Input, "image", shape=(2, 4, 4), bits=8, signed=True, exponent=0)
-    table(net, "function", "image", 8, True)
+    random_table(net, "function", "image", 8, True)
     net.add(Multiply, "product", operands=("image", "function"), acc_bits=18)
     graph = net.requantize("out", 8, True).graph()
     missing = (

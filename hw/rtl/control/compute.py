@@ -5,8 +5,8 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import AcceleratorConfig
-from hw.contract.isa import Memory, Opcode, Unit
-from hw.contract.words import word_bits
+from hw.contract.isa import Opcode, Unit
+from hw.contract.words import table_word_bits
 from hw.rtl.array.array import PeArray
 from hw.rtl.array.vector_max import VectorMax
 from hw.rtl.array.vector_sum import VectorSum
@@ -81,7 +81,7 @@ class ComputeEngine(Component):
                 WideReadSignature(data.ArrayLayout(param_layout(config), config.post_lanes))
             ),
             **(
-                {"table": In(WideWriteSignature(word_bits(config, Memory.TABLE)))}
+                {"table": In(WideWriteSignature(table_word_bits(config)))}
                 if config.tables
                 else {}
             ),

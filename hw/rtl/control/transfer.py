@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Memory, Opcode, Region
 from hw.contract.timing import STORE_AHEAD
-from hw.contract.words import memories, word_beats, word_bits
+from hw.contract.words import memories, table_word_bits, word_beats
 from hw.rtl.axi.bursts import request_layout
 from hw.rtl.axi.read_dma import read_data_layout
 from hw.rtl.cells.counting import stepped
@@ -196,7 +196,7 @@ class LoadEngine(_TransferEngine):
             "weight": Out(WideWriteSignature(c.weight_word_bits)),
             "param": Out(WideWriteSignature(c.post_lanes * param_layout(c).size)),
             **(
-                {"table": Out(WideWriteSignature(word_bits(c, Memory.TABLE)))} if c.tables else {}
+                {"table": Out(WideWriteSignature(table_word_bits(c)))} if c.tables else {}
             ),
         })  # fmt: skip
 

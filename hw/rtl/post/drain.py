@@ -5,10 +5,10 @@ from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import AcceleratorConfig
-from hw.contract.isa import Memory, Unit
+from hw.contract.isa import Unit
 from hw.contract.structure import activation_address_bits, drain_registers
 from hw.contract.timing import drain_latency
-from hw.contract.words import word_bits
+from hw.contract.words import table_word_bits
 from hw.rtl.array.array import sums_layout
 from hw.rtl.cells.counting import decremented, incremented
 from hw.rtl.cells.delay import delayed
@@ -73,7 +73,7 @@ class Drain(Component):
             "sum": In(sums_layout(c, c.lanes)),
             "param": Out(WideReadSignature(data.ArrayLayout(param_layout(c), c.post_lanes))),
             **(
-                {"table": In(WideWriteSignature(word_bits(c, Memory.TABLE)))} if c.tables else {}
+                {"table": In(WideWriteSignature(table_word_bits(c)))} if c.tables else {}
             ),
             "write": Out(ActDrainSignature(c)),
             "group_done": Out(1),

@@ -6,8 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import AcceleratorConfig
-from hw.contract.isa import Memory as OnChip
-from hw.contract.words import table_shape, word_bits
+from hw.contract.words import table_shape, table_word_bits
 from hw.rtl.cells.choice import Choice
 from hw.rtl.component import Component
 from hw.rtl.memory.ports import WideWriteSignature
@@ -40,7 +39,7 @@ class Table(Component):
         self.positions = positions
         codes = data.ArrayLayout(signed(config.act_bits), positions)
         super().__init__({
-            "write": In(WideWriteSignature(word_bits(config, OnChip.TABLE))),
+            "write": In(WideWriteSignature(table_word_bits(config))),
             "use": In(1),
             "code": In(codes),
             "result": Out(codes),

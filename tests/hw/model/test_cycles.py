@@ -11,7 +11,7 @@ from hw.model import cycles
 from hw.model.cycles import estimate_cycles
 from nbqnn_train.graph import Input
 from tests.hw.accelerators import VERILATED
-from tests.hw.networks import Network, images, small_network, traced_codes
+from tests.hw.networks import Network, gated_network, images, small_network, traced_codes
 from tests.hw.runs import compare
 
 CONFIG = VERILATED["shift_64"]
@@ -35,6 +35,11 @@ def tiled():
     return layers((4, 8, 4, 8), size=48)
 
 
+def gated():
+    """Tables, and products whose factors differ by channel or by position."""
+    return gated_network(act_bits=8, weight_bits=2, scale=False, tables=True, seed=3)
+
+
 def layers(channels, size):
     """3x3 convolutions of a square map, one behind the other."""
     shape = (channels[0], size, size)
@@ -52,7 +57,7 @@ def measured(accelerator_model, program, graph, timing):
 
 
 @pytest.mark.parametrize("timing", [{}, {"read_latency": 80, "write_latency": 50}])
-@pytest.mark.parametrize("network", [streamed, chain, tiled, small_network])
+@pytest.mark.parametrize("network", [streamed, chain, tiled, gated, small_network])
 def test_every_layer(accelerator_model, network, timing):
     graph = (
         small_network(act_bits=8, weight_bits=3, scale=False)
