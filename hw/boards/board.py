@@ -28,11 +28,13 @@ class Board:
     """A board and the resources of its FPGA.
 
     part : the device's full ordering name, as the vendor's tools want it.
-    family : which cells Yosys maps to: "xcup" (AMD UltraScale+) or "ecp5" (Lattice).
-    lut : look-up tables, six-input on UltraScale+ and four-input on ECP5.
+    family : which cells Yosys maps to: "xcup" (AMD UltraScale+), "xc7" (AMD 7 series) or "ecp5"
+        (Lattice).
+    lut : look-up tables, six-input on devices of AMD and four-input on ECP5.
     bram36 : block memories in units of 36 Kbit; smaller ones count as their share of one.
     dsp : multiplier blocks.
     constraints : file of pins and options for the vendor's tools.
+    vivado_name : name in Vivado's board files; None where it is ``name``.
     memory : behind the AXI ports; None where that memory is on the chip.
     shell : None where the vendor's tools join the accelerator to a processor system.
     presets : configurations that are known by their names.
@@ -46,6 +48,7 @@ class Board:
     bram36: int
     dsp: int
     constraints: Path
+    vivado_name: str | None = None
     memory: BoardMemory | None = None
     shell: Shell | None = None
     presets: tuple[AcceleratorConfig, ...] = ()

@@ -108,7 +108,7 @@ def generate_spatial(
     verilog = library.verilog()
     described = _describe(graph, plan, clock_mhz, top.latency)
     write_text(out / "rtl" / "nbqnn.v", verilog)
-    write_text(out / "rtl" / "nbqnn_xcup.v", explicit_verilog(verilog, library.components))
+    write_text(out / "rtl" / "nbqnn_xcup.v", explicit_verilog(verilog, library.components, "xcup"))
     save(graph, out / _GRAPH)
     write_text(out / "hw.json", json.dumps(asdict(described), indent=2) + "\n")
     return described

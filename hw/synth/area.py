@@ -42,6 +42,18 @@ def _areas(**groups: dict[str, float]) -> dict[str, Area]:
 
 _FREE = Area()
 
+#: Cells of logic and distributed memory that UltraScale+ and the 7 series have alike.
+_AMD_LUTS = {
+    **dict.fromkeys(("LUT1", "LUT2", "LUT3", "LUT4", "LUT5", "LUT6", "LUT6_2"), 1),
+    # Yosys leaves an inverter where it found no table to put it in.
+    "INV": 1,
+    # Tables used as memory or shift register, by the tables that each occupies.
+    **dict.fromkeys(("RAM32X1S", "RAM64X1S", "SRL16E", "SRLC16E", "SRLC32E"), 1),
+    **dict.fromkeys(("RAM32X1D", "RAM64X1D", "RAM128X1S"), 2),
+    **dict.fromkeys(("RAM32M", "RAM64M", "RAM128X1D", "RAM256X1S"), 4),
+}
+_AMD_REGISTERS = dict.fromkeys(("FDRE", "FDSE", "FDCE", "FDPE", "LDCE", "LDPE"), 1)
+
 #: Family -> cell -> area. A cell that is not here is a bug of the table, never silently free.
 CELL_AREAS: dict[str, dict[str, Area]] = {
     # AMD UG574 (logic and distributed memory), UG573 (block memory), UG579 (multipliers).
@@ -51,19 +63,23 @@ CELL_AREAS: dict[str, dict[str, Area]] = {
         ),
         **_areas(
             lut={
-                **dict.fromkeys(("LUT1", "LUT2", "LUT3", "LUT4", "LUT5", "LUT6", "LUT6_2"), 1),
-                # Yosys leaves an inverter where it found no table to put it in.
-                "INV": 1,
-                # Tables used as memory or shift register, by the tables that each occupies.
-                **dict.fromkeys(("RAM32X1S", "RAM64X1S", "SRL16E", "SRLC16E", "SRLC32E"), 1),
-                **dict.fromkeys(("RAM32X1D", "RAM64X1D", "RAM128X1S"), 2),
-                **dict.fromkeys(("RAM32M", "RAM64M", "RAM128X1D", "RAM256X1S"), 4),
+                **_AMD_LUTS,
                 **dict.fromkeys(("RAM32M16", "RAM64M8", "RAM256X1D", "RAM512X1S"), 8),
                 **dict.fromkeys(("RAM64X8SW", "RAM32X16DR8"), 8),
             },
-            ff=dict.fromkeys(("FDRE", "FDSE", "FDCE", "FDPE", "LDCE", "LDPE"), 1),
+            ff=_AMD_REGISTERS,
             bram36={"RAMB36E2": 1, "RAMB18E2": 0.5},
             dsp={"DSP48E2": 1},
+        ),
+    },
+    # AMD UG474, UG473, UG479.
+    "xc7": {
+        **dict.fromkeys(("CARRY4", "MUXF7", "MUXF8", "GND", "VCC", "BUFG"), _FREE),
+        **_areas(
+            lut=_AMD_LUTS,
+            ff=_AMD_REGISTERS,
+            bram36={"RAMB36E1": 1, "RAMB18E1": 0.5},
+            dsp={"DSP48E1": 1},
         ),
     },
     # Lattice FPGA-TN-02200 and -02205; four-input tables.

@@ -9,7 +9,7 @@ from hw.boards.presets import load_config
 from hw.contract.config import AcceleratorConfig
 from hw.contract.origin import Origin, rtl_digest
 from hw.rtl.accelerator import Accelerator
-from hw.rtl.ultrascale.twins import explicit_verilog
+from hw.rtl.ultrascale.twins import FAMILIES, explicit_verilog
 from hw.rtl.verilog import VerilogLibrary
 from nbqnn_train.graph.errors import NbqnnError
 
@@ -61,14 +61,14 @@ class Build:
 def family_verilog(verilog: str, config: AcceleratorConfig, family: str) -> str:
     """The accelerator's Verilog with those modules replaced that the family has cells for.
 
-    For UltraScale+ ("xcup") these are the processing elements and the cells. Ports and results stay
-    the same.
+    For UltraScale+ ("xcup") and the 7 series ("xc7") these are the processing elements and the
+    cells. Ports and results stay the same.
     """
-    if family != "xcup":
+    if family not in FAMILIES:
         return verilog
     plain = VerilogLibrary()
     plain.add(Accelerator(config))
-    return explicit_verilog(verilog, plain.components)
+    return explicit_verilog(verilog, plain.components, family)
 
 
 def read_build(path: Path) -> Build:

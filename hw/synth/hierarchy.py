@@ -14,7 +14,7 @@ __all__ = [
 ]
 
 _MODULE = re.compile(r"^module (\w+)(.*?)^endmodule", flags=re.MULTILINE | re.DOTALL)
-_CELL = re.compile(r"^ +(?:LUT\w+|CARRY8) ", flags=re.MULTILINE)
+_CELL = re.compile(r"^ +(?:LUT\w+|CARRY[48]) ", flags=re.MULTILINE)
 _INSTANCE = re.compile(r"^ +(\w+) \\?(\S+) +\($", flags=re.MULTILINE)
 
 

@@ -18,7 +18,11 @@ from nbqnn_train.graph.errors import NbqnnError
 __all__ = ["YosysError", "map_modules", "mapped_netlist"]
 
 #: These dissolve all modules that they know the contents of.
-_SYNTH = {"xcup": "synth_xilinx -family xcup -noiopad -noclkbuf -flatten", "ecp5": "synth_ecp5"}
+_SYNTH = {
+    "xcup": "synth_xilinx -family xcup -noiopad -noclkbuf -flatten",
+    "xc7": "synth_xilinx -family xc7 -noiopad -noclkbuf -flatten",
+    "ecp5": "synth_ecp5",
+}
 #: Passes that write what is wanted of the result into a file.
 _STATISTICS = "tee -q -o {} stat -json"
 _NETLIST = "write_json {}"

@@ -19,6 +19,7 @@ from hw.synth.build import ORIGIN, Build, origin_json, read_build, read_origin
 from hw.synth.fit import check_fit
 from hw.synth.results import SynthResult, synth_result
 from hw.synth.saif import reroot_saif
+from hw.synth.vivado_processors import PROCESSORS, Processors
 from hw.synth.vivado_report import (
     read_hierarchy,
     read_power,
@@ -32,7 +33,6 @@ from hw.tools.process import ToolError, first_error, run_tool
 from nbqnn_train.graph.errors import NbqnnError
 
 __all__ = [
-    "CONTROL_ADDRESS",
     "VIVADO_COMMAND",
     "read_vivado",
     "run_vivado",
@@ -42,12 +42,8 @@ __all__ = [
 
 #: What to run in the written folder.
 VIVADO_COMMAND = "vivado -mode batch -source build.tcl"
-#: Where the processors see the accelerator's registers.
-CONTROL_ADDRESS = 0xA000_0000
 
 _HERE = Path(__file__).parent
-#: Ports of the processor system into its memory, and their widest data.
-_MEMORY_PORTS, _WIDEST = 4, 128
 #: The accelerator in the project: Vivado puts modules that it takes by reference into one more.
 _PATH = ("system_wrapper", "system_i", "accelerator", "inst", "accelerator")
 #: Steps of a project at once; the folder is the same wherever it is written.
@@ -73,22 +69,23 @@ def write_vivado(
         The folder is not a build, Vivado knows no such device, the board has too few ports, or
         ``activity`` is not of the accelerator.
     """
-    if board.family != "xcup":
-        able = [name for name, known in BOARDS.items() if known.family == "xcup"]
+    if board.family not in PROCESSORS:
+        able = [name for name, known in BOARDS.items() if known.family in PROCESSORS]
         raise NbqnnError(f"board for Vivado must be one of {', '.join(able)}, not {board.name!r}")
     design = read_build(build)
     design.check_as_generated()
     folder = vivado_folder(design.path, board, quick=quick)
     top = read_top(design.verilog, design.top)
-    if len(top.masters) > _MEMORY_PORTS:
+    processors = PROCESSORS[board.family]
+    if len(top.masters) > processors.memory_ports:
         raise NbqnnError(
-            f"the board {board.name} has {_MEMORY_PORTS} ports to its memory, "
+            f"the board {board.name} has {processors.memory_ports} ports to its memory, "
             f"the accelerator wants {len(top.masters)}"
         )
     contents = {
         ORIGIN: origin_json(design),
         "rtl/nbqnn.v": design.verilog_for(board.family),
-        "settings.tcl": _settings(design, board, top),
+        "settings.tcl": _settings(design, board, processors, top),
         "summary.tcl": _script("vivado_summary.tcl"),
     }
     if quick:
@@ -97,6 +94,7 @@ def write_vivado(
         contents["build.tcl"] = _script("vivado_quick.tcl")
     else:
         contents["rtl/nbqnn_axi.v"] = wrapper_verilog(top, design.config)
+        contents["processors.tcl"] = _script(processors.script)
         contents["board.xdc"] = board.constraints.read_text(encoding="utf-8")
         contents["build.tcl"] = _script("vivado_project.tcl")
     place = folder / "activity.saif"
@@ -192,17 +190,17 @@ def read_vivado(build: Path, board: Board, *, quick: bool = False) -> SynthResul
     )
 
 
-def _settings(design: Build, board: Board, top: VivadoTop) -> str:
+def _settings(design: Build, board: Board, processors: Processors, top: VivadoTop) -> str:
     config = design.config
     values = {
         "part": board.part,
-        "board": board.name,
+        "board": board.vivado_name or board.name,
         "top": WRAPPER,
         "accelerator_top": design.top,
         "masters": "{" + " ".join(top.masters) + "}",
-        "data_width": min(config.axi_data_width, _WIDEST),
+        "data_width": min(config.axi_data_width, processors.port_bits),
         "address_width": config.axi_address_width,
-        "control_address": f"{CONTROL_ADDRESS:#010x}",
+        "control_address": f"{processors.control_address:#010x}",
         "clock_mhz": config.clock_mhz,
         "jobs": _JOBS,
     }

@@ -29,29 +29,13 @@ update_compile_order -fileset sources_1
 
 # The block design: processor system, clock and reset, accelerator.
 create_bd_design system
-set ps [create_bd_cell -type ip -vlnv xilinx.com:ip:zynq_ultra_ps_e ps]
-apply_bd_automation -rule xilinx.com:bd_rule:zynq_ultra_ps_e -config {apply_board_preset "1"} $ps
-set config [list \
-    CONFIG.PSU__FPGA_PL0_ENABLE 1 \
-    CONFIG.PSU__CRL_APB__PL0_REF_CTRL__FREQMHZ $clock_mhz \
-    CONFIG.PSU__USE__M_AXI_GP0 1 \
-    CONFIG.PSU__USE__M_AXI_GP1 0 \
-    CONFIG.PSU__USE__M_AXI_GP2 0 \
-    CONFIG.PSU__USE__IRQ0 1]
-# S_AXI_GP2 to GP5 are the ports HP0 to HP3.
-for {set port 0} {$port < 4} {incr port} {
-    set gp [expr {$port + 2}]
-    set used [expr {$port < [llength $masters]}]
-    lappend config CONFIG.PSU__USE__S_AXI_GP$gp $used
-    if {$used} {
-        lappend config CONFIG.PSU__SAXIGP${gp}__DATA_WIDTH $data_width
-    }
-}
-set_property -dict $config $ps
+# The processor system's cell, ps, and the names of its pins.
+source [file join $here processors.tcl]
+set ps [create_processors]
 
 set accelerator [create_bd_cell -type module -reference $top accelerator]
 set reset [create_bd_cell -type ip -vlnv xilinx.com:ip:proc_sys_reset reset]
-set clocked [list ps/maxihpm0_fpd_aclk reset/slowest_sync_clk accelerator/aclk]
+set clocked [list ps/$ps_control_clock reset/slowest_sync_clk accelerator/aclk]
 set held [list accelerator/aresetn]
 
 # From one AXI interface to another, whatever their widths and versions.
@@ -65,22 +49,22 @@ proc bridge {name from to} {
     lappend held $name/aresetn
 }
 
-bridge control ps/M_AXI_HPM0_FPD accelerator/s_axi
+bridge control ps/$ps_control accelerator/s_axi
 set port 0
 foreach master $masters {
-    bridge memory_$port accelerator/$master ps/S_AXI_HP${port}_FPD
-    lappend clocked ps/saxihp${port}_fpd_aclk
+    bridge memory_$port accelerator/$master ps/[memory_port $port]
+    lappend clocked ps/[memory_clock $port]
     incr port
 }
 
 foreach pin $clocked {
-    connect_bd_net [get_bd_pins ps/pl_clk0] [get_bd_pins $pin]
+    connect_bd_net [get_bd_pins ps/$ps_clock] [get_bd_pins $pin]
 }
-connect_bd_net [get_bd_pins ps/pl_resetn0] [get_bd_pins reset/ext_reset_in]
+connect_bd_net [get_bd_pins ps/$ps_reset] [get_bd_pins reset/ext_reset_in]
 foreach pin $held {
     connect_bd_net [get_bd_pins reset/peripheral_aresetn] [get_bd_pins $pin]
 }
-connect_bd_net [get_bd_pins accelerator/irq] [get_bd_pins ps/pl_ps_irq0]
+connect_bd_net [get_bd_pins accelerator/irq] [get_bd_pins ps/$ps_interrupt]
 
 # Addresses: the registers where the driver looks for them, all of DDR for every master.
 assign_bd_address -offset $control_address -range 4K \
@@ -88,14 +72,9 @@ assign_bd_address -offset $control_address -range 4K \
     [get_bd_addr_segs accelerator/s_axi/reg0]
 set port 0
 foreach master $masters {
-    set gp [expr {$port + 2}]
-    set segments [list DDR_LOW]
-    if {$address_width >= 36} {
-        lappend segments DDR_HIGH
-    }
-    foreach segment $segments {
+    foreach segment [memory_segments $port] {
         assign_bd_address -target_address_space [get_bd_addr_spaces accelerator/$master] \
-            [get_bd_addr_segs ps/SAXIGP$gp/HP${port}_$segment]
+            [get_bd_addr_segs ps/$segment]
     }
     incr port
 }

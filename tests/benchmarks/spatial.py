@@ -79,7 +79,7 @@ def measure(graph: Graph) -> dict:
     library = VerilogLibrary()
     top = Network(plan)
     library.add(top)
-    verilog = explicit_verilog(library.verilog(), library.components)
+    verilog = explicit_verilog(library.verilog(), library.components, "xcup")
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "yosys.log"
         cells, _ = map_modules(verilog, top.module_name, "xcup", keep=set(), log=log)

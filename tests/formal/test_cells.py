@@ -15,6 +15,7 @@ from hw.rtl.cells.signed_total import SignedTotal
 from hw.rtl.cells.total import Total
 from hw.rtl.cells.union import Union
 from hw.rtl.stream.fifo import StreamFifo
+from hw.rtl.ultrascale.carry import CarryChain, Series7CarryChain
 from hw.rtl.ultrascale.cells import (
     UltrascaleAddition,
     UltrascaleAdvance,
@@ -63,17 +64,24 @@ def claim(plain, explicit, options):
     for port, member in cell.signature.members.items():
         (inputs if member.flow is In else outputs).append((port, member.shape))
     connections = "".join(f", .{port}({port})" for port, _ in inputs)
-    ((output, _),) = outputs
-    width = len(Value.cast(getattr(cell, output)))
+    widths = {output: len(Value.cast(getattr(cell, output))) for output, _ in outputs}
+    results = {
+        side: "".join(f", .{output}({side}_{output})" for output in widths)
+        for side in ("plain", "explicit")
+    }
     declarations = ", ".join(
         f"input [{len(Value.cast(getattr(cell, port))) - 1}:0] {port}" for port, _ in inputs
     )
+    wires = "".join(
+        f"  wire [{width - 1}:0] plain_{output}, explicit_{output};\n"
+        f"  always @* assert(plain_{output} == explicit_{output});\n"
+        for output, width in widths.items()
+    )
     return f"""{"".join(texts)}
 module claim({declarations});
-  wire [{width - 1}:0] plain_{output}, explicit_{output};
-  plain one(.clk(1'b0), .rst(1'b0){connections}, .{output}(plain_{output}));
-  {name} other(.clk(1'b0), .rst(1'b0){connections}, .{output}(explicit_{output}));
-  always @* assert(plain_{output} == explicit_{output});
+{wires}
+  plain one(.clk(1'b0), .rst(1'b0){connections}{results["plain"]});
+  {name} other(.clk(1'b0), .rst(1'b0){connections}{results["explicit"]});
 endmodule
 """
 
@@ -81,6 +89,17 @@ endmodule
 @pytest.mark.parametrize(("plain", "explicit", "options"), CELLS)
 def test_explicit_tables_do_the_same(plain, explicit, options, tmp_path):
     assert proven(claim(plain, explicit, options), "claim", tmp_path)
+
+
+@pytest.mark.parametrize("width", [1, 4, 9])
+def test_both_carry_chains_do_the_same(width, tmp_path):
+    """Cells of the 7 series, chained by CI and begun by CYINIT, and those of UltraScale+."""
+    text = claim(CarryChain, Series7CarryChain, {"width": width})
+    assert proven(text, "claim", tmp_path)
+    if width > Series7CarryChain.cell_bits:
+        broken = text.replace(".CI(carries_0[3])", ".CI(1'h0)")
+        assert broken != text
+        assert not proven(broken, "claim", tmp_path)
 
 
 @pytest.mark.parametrize("index", [0, 2, 4, 7, 8, 10, 11, 12])

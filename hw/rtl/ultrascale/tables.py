@@ -4,14 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import product
 
-from amaranth.hdl import Cat, Const, Instance, Module, Signal, Value
+from amaranth.hdl import Const, Instance, Module, Value
+
+from hw.rtl.ultrascale.carry import CarryChain
 
 __all__ = ["BitFunction", "carry_chain", "dual_table", "place_tables"]
 
 #: Inputs of a table that gives two outputs, ``O5`` and ``O6``.
 _DUAL_INPUTS = 5
-#: Bits of one carry cell.
-_CHAIN_BITS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,26 +95,15 @@ def place_tables(m: Module, name: str, functions: list[BitFunction]) -> None:
 def carry_chain(
     m: Module, select: Value, carry: Value, carry_in: Value | None = None
 ) -> tuple[Value, Value]:
-    """Places CARRY8 cells; returns the sum's bits and the carry out of the highest one.
+    """Adds a :class:`CarryChain`; returns the sum's bits and the carry out of the highest one.
 
-    Bit i of the sum is ``select[i]`` xor the carry into it. The carry out of it is the carry into
-    it if ``select[i]`` is set, else ``carry[i]``. ``carry_in`` goes into the lowest bit; None is 0.
+    ``carry_in`` goes into the lowest bit; None is 0.
     """
-    sums = []
-    carry_in = Const(0, 1) if carry_in is None else carry_in
-    for start in range(0, len(select), _CHAIN_BITS):
-        part, part_carry = select[start : start + _CHAIN_BITS], carry[start : start + _CHAIN_BITS]
-        total = Signal(_CHAIN_BITS, name=f"total_{start}")
-        carries = Signal(_CHAIN_BITS, name=f"carries_{start}")
-        m.submodules[f"chain_{start}"] = Instance(
-            "CARRY8",
-            i_CI=carry_in,
-            i_CI_TOP=Const(0, 1),
-            i_S=Cat(part, Const(0, _CHAIN_BITS - len(part))),
-            i_DI=Cat(part_carry, Const(0, _CHAIN_BITS - len(part))),
-            o_O=total,
-            o_CO=carries,
-        )
-        sums.append(total[: len(part)])
-        carry_in = carries[len(part) - 1]
-    return Cat(*sums), carry_in
+    chain = CarryChain(width=len(select))
+    m.submodules.chain = chain
+    m.d.comb += [
+        chain.select.eq(select),
+        chain.carry.eq(carry),
+        chain.carry_in.eq(Const(0, 1) if carry_in is None else carry_in),
+    ]
+    return chain.total, chain.carry_out

@@ -1,4 +1,4 @@
-"""Finds the twins: components that exist in the cells of UltraScale+, too."""
+"""Finds the twins: components that exist in the cells of UltraScale+ and of the 7 series, too."""
 
 import re
 from collections.abc import Iterable
@@ -14,6 +14,7 @@ from hw.rtl.cells.signed_total import SignedTotal
 from hw.rtl.cells.total import Total
 from hw.rtl.cells.union import Union
 from hw.rtl.component import Component
+from hw.rtl.ultrascale.carry import CarryChain, Series7CarryChain
 from hw.rtl.ultrascale.cells import (
     UltrascaleAddition,
     UltrascaleAdvance,
@@ -27,7 +28,10 @@ from hw.rtl.ultrascale.elements import UltrascaleSvpe, UltrascaleVpe
 from hw.rtl.ultrascale.spatial_cells import UltrascaleSaturation, UltrascaleSignedTotal
 from hw.rtl.verilog import VerilogLibrary
 
-__all__ = ["explicit_verilog", "ultrascale_twin"]
+__all__ = ["FAMILIES", "explicit_verilog", "ultrascale_twin"]
+
+#: Families with such cells: AMD UltraScale+ and the 7 series.
+FAMILIES = ("xcup", "xc7")
 
 _MODULE = re.compile(r"^module (\w+)\(.*?^endmodule\n", flags=re.MULTILINE | re.DOTALL)
 
@@ -58,13 +62,22 @@ def ultrascale_twin(component: Component) -> Component | None:
     return twin(**component.arguments)
 
 
-def explicit_verilog(verilog: str, components: Iterable[Component]) -> str:
-    """``verilog`` with explicit cells in the modules of those ``components`` that have a twin."""
+def explicit_verilog(verilog: str, components: Iterable[Component], family: str) -> str:
+    """``verilog`` with explicit cells in the modules of those ``components`` that have a twin.
+
+    family : one of :data:`FAMILIES`. The two differ in their carry chains alone.
+    """
     explicit = VerilogLibrary()
     for component in components:
         if twin := ultrascale_twin(component):
             explicit.add(twin)
-    cells = {match[1]: match[0] for match in _MODULE.finditer(explicit.verilog())}
+    cells = _modules(explicit)
+    if family == "xc7":
+        chains = VerilogLibrary()
+        for component in explicit.components:
+            if isinstance(component, CarryChain):
+                chains.add(Series7CarryChain(**component.arguments))
+        cells |= _modules(chains)
     used = {match[1] for match in _MODULE.finditer(verilog)}
     if not used & cells.keys():
         return verilog
@@ -73,3 +86,8 @@ def explicit_verilog(verilog: str, components: Iterable[Component]) -> str:
     replaced = _MODULE.sub(lambda match: cells.get(match[1], match[0]), verilog)
     first = _MODULE.search(replaced).start()
     return replaced[:first] + inside + "\n" + replaced[first:]
+
+
+def _modules(library: VerilogLibrary) -> dict[str, str]:
+    """Module -> its Verilog."""
+    return {match[1]: match[0] for match in _MODULE.finditer(library.verilog())}

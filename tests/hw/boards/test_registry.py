@@ -25,7 +25,7 @@ def test_every_board_has_a_family_that_can_be_counted():
 
 
 def test_an_unknown_board_names_the_known_ones():
-    with pytest.raises(NbqnnError, match=r"^board must be one of ulx3s, zcu102, not 'zcu999'$"):
+    with pytest.raises(NbqnnError, match=r"^board must be one of .*ulx3s, zcu102.*, not 'zcu999'$"):
         find_board("zcu999")
 
 

@@ -8,9 +8,10 @@ from collections import Counter
 import pytest
 
 from hw.boards.presets import load_config
-from hw.boards.registry import find_board
+from hw.boards.registry import BOARDS, find_board
 from hw.rtl.generate import accelerator_verilog
 from hw.synth.vivado import run_vivado, vivado_folder, write_vivado
+from hw.synth.vivado_processors import PROCESSORS
 from nbqnn_train.graph.errors import NbqnnError
 from sim.verilator import lint
 from tests.hw.synth.tops import MASTERS, empty_build, top_verilog
@@ -108,6 +109,7 @@ def test_project_folder_holds_all_that_vivado_needs(build):
         "settings.tcl",
         "summary.tcl",
         "rtl/nbqnn_axi.v",
+        "processors.tcl",
         "board.xdc",
         "build.tcl",
     ]
@@ -215,6 +217,56 @@ def test_project_commands(vivado, build, ports):
     assert (folder / "nbqnn.bit").is_file()
 
 
+def test_project_of_zynq_7(vivado, build):
+    """Another processor system: other names of pins, narrower ports, all memory in one segment."""
+    path = build(2, axi_address_width=32, clock_mhz=100)
+    write_vivado(path, find_board("pynq-z2"))
+    code, output, commands = vivado(path / "vivado-pynq-z2", board_parts="tul:pynq-z2:part0:1.0")
+    assert code == 0, output
+    assert of(commands, "create_project")[0][-1] == "xc7z020clg400-1"
+    rule = "xilinx.com:bd_rule:processing_system7"
+    settings = 'make_external "FIXED_IO, DDR" apply_board_preset "1"'
+    assert ["apply_bd_automation", "-rule", rule, "-config", settings, "ps"] in commands
+    config = next(c for c in commands if c[:2] == ["set_property", "-dict"] and c[-1] == "ps")
+    words = config[2].split()
+    assert dict(zip(words[::2], words[1::2], strict=True)) == {
+        "CONFIG.PCW_FPGA0_PERIPHERAL_FREQMHZ": "100",
+        "CONFIG.PCW_USE_M_AXI_GP0": "1",
+        "CONFIG.PCW_USE_FABRIC_INTERRUPT": "1",
+        "CONFIG.PCW_IRQ_F2P_INTR": "1",
+        **{f"CONFIG.PCW_USE_S_AXI_HP{port}": str(int(port < 2)) for port in range(4)},
+        **{f"CONFIG.PCW_S_AXI_HP{port}_DATA_WIDTH": "64" for port in range(2)},
+    }
+    nets = {tuple(c[1:]) for c in of(commands, "connect_bd_intf_net")}
+    assert ("ps/M_AXI_GP0", "control/S00_AXI") in nets
+    assert {(f"memory_{port}/M00_AXI", f"ps/S_AXI_HP{port}") for port in range(2)} <= nets
+    clocked = [c[2] for c in of(commands, "connect_bd_net") if c[1] == "ps/FCLK_CLK0"]
+    assert {"ps/M_AXI_GP0_ACLK", "ps/S_AXI_HP0_ACLK", "ps/S_AXI_HP1_ACLK"} <= set(clocked)
+    assigned = {tuple(c[1:]) for c in of(commands, "assign_bd_address")}
+    assert assigned == {
+        ("-offset", "0x43c00000", "-range", "4K", "-target_address_space", "ps/Data",
+         "accelerator/s_axi/reg0"),
+        *(
+            ("-target_address_space", f"accelerator/{master}",
+             f"ps/S_AXI_HP{port}/HP{port}_DDR_LOWOCM")
+            for port, master in enumerate(MASTERS[2])
+        ),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(n for n, b in BOARDS.items() if b.family in PROCESSORS))
+def test_every_board(vivado, build, name):
+    """Its part and its board files, by the name that Vivado has for them."""
+    board = find_board(name)
+    path = build()
+    write_vivado(path, board)
+    known = board.vivado_name or name
+    code, output, commands = vivado(path / f"vivado-{name}", board_parts=f"v:{known}:part0:1.0")
+    assert code == 0, output
+    assert of(commands, "create_project")[0][-1] == board.part
+    assert ["get_board_parts", "-latest_file_version", f"*:{known}:*"] in commands
+
+
 def test_project_of_narrow_ports(vivado, build):
     path = build(axi_data_width=64, axi_address_width=32)
     write_vivado(path, BOARD)
@@ -313,7 +365,7 @@ def test_quick_commands(vivado, build):
 
 def test_a_board_that_vivado_does_not_know_is_refused(build):
     path = build()
-    with pytest.raises(NbqnnError, match=r"^board for Vivado must be one of zcu102, not 'ulx3s'$"):
+    with pytest.raises(NbqnnError, match=r"^board for Vivado must be one of .*, not 'ulx3s'$"):
         write_vivado(path, find_board("ulx3s"))
     assert not (path / "vivado-ulx3s").exists()
 
