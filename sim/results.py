@@ -36,7 +36,8 @@ class LayerResult:
     """One layer of one image: means over the images of whole runs.
 
     estimated_cycles : of the cycle model.
-    bytes : to and from the memory.
+    bytes : to and from the memory, of the layer's own loads and stores.
+    moved : to and from the memory while the layer runs, by the cycle model.
     """
 
     name: str
@@ -45,6 +46,7 @@ class LayerResult:
     utilization: float
     estimated_cycles: int | None = None
     bytes: int | None = None
+    moved: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from hw.contract.program import Port, Program, load_program
 from hw.driver import AcceleratorError, Driver, RunResult, memory_bytes
 from hw.model.cycles import estimate_cycles
 from hw.model.results import CycleEstimate
-from hw.model.traffic import layer_bytes
+from hw.model.traffic import layer_bytes, most_bytes_per_cycle
 from nbqnn_train.graph import Graph, NbqnnError, run
 from nbqnn_train.graph.shapes import same_order
 from sim.bus import Trace, VerilatedBus
@@ -135,14 +135,13 @@ def simulate_program(
         _write_trace(program, design, _group(program, x, traced), trace, timing)
     mismatches = len(wrong) + (error is not None)
     estimate = estimate_cycles(program, timing)
-    ports = program.config.axi_beat_bits / 8
     return summary(
         program,
         results,
         mismatches,
         mismatch,
         estimate,
-        bytes_per_cycle=min(timing.bytes_per_cycle or ports, ports),
+        bytes_per_cycle=most_bytes_per_cycle(program.config, timing),
         error=error,
         build=design.origin.to_dict(),
         as_generated=design.as_generated,
@@ -342,8 +341,8 @@ def _layers(
     estimated: dict[str, dict[str, int]] = {}
     if estimate is not None:
         per_image = program.per_image(
-            {"estimated_cycles": layer.cycles, "bytes": moved}
-            for layer, moved in zip(estimate.layers, layer_bytes(program), strict=True)
+            {"estimated_cycles": layer.cycles, "bytes": own, "moved": layer.moved}
+            for layer, own in zip(estimate.layers, layer_bytes(program), strict=True)
         )
         estimated = {
             name: {field: round(value) for field, value in values.items()}

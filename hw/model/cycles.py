@@ -15,6 +15,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from hw.contract import timing
 from hw.contract.isa import (
     DESCRIPTOR_BYTES,
@@ -34,6 +36,7 @@ from hw.model.bank_waits import DrainedWords, ReadWords, loaded, stored
 from hw.model.pace import Pace, beat_cycles
 from hw.model.results import CycleEstimate, LayerEstimate
 from hw.model.timeline import Timeline
+from hw.model.traffic import moved_until
 
 __all__ = ["estimate_cycles"]
 
@@ -65,10 +68,13 @@ class _Model(Timeline):
         self.beat_cycles = beat_cycles(self.config, memory)
         self.commands = read_commands(program.commands)
         self.layers = [
-            {"array": 0, "load": 0.0, "store": 0.0, "waiting": {}} for _ in program.layers
+            {"array": 0, "load": 0.0, "store": 0.0, "windows": {}, "waiting": {}}
+            for _ in program.layers
         ]
         self.ends = [0.0] * len(program.layers)
         self.moved = {Opcode.LOAD: 0, Opcode.STORE: 0}
+        #: Begin, end and beats of each load and store.
+        self.transfers: list[tuple[float, float, int]] = []
         #: Of each engine: when its commands were complete, and when it is free. In its queue are
         #: commands, each with the time at which it has come through.
         self.finished: dict[Opcode, list[float]] = {
@@ -132,7 +138,11 @@ class _Model(Timeline):
 
     def _estimates(self) -> Iterator[LayerEstimate]:
         before = 0.0
-        for described, values, end in zip(self.program.layers, self.layers, self.ends, strict=True):
+        bounds = np.array([0.0, *self.ends])
+        moved = np.diff(moved_until(bounds, self.transfers)) * (self.config.axi_beat_bits // 8)
+        for described, values, end, bytes_ in zip(
+            self.program.layers, self.layers, self.ends, moved, strict=True
+        ):
             yield LayerEstimate(
                 name=described.name,
                 macs=described.macs,
@@ -140,6 +150,11 @@ class _Model(Timeline):
                 array=values["array"],
                 load=round(values["load"]),
                 store=round(values["store"]),
+                moved=round(bytes_),
+                windows={
+                    engine: (round(begin), round(until))
+                    for engine, (begin, until) in values["windows"].items()
+                },
                 waiting={cause: round(cycles) for cause, cycles in values["waiting"].items()},
             )
             before = end
@@ -222,6 +237,7 @@ class _Model(Timeline):
                 self.bus_free = end
                 self.bus.popleft()
                 if transfer.load is not None:
+                    self.transfers.append((transfer.begin, end, transfer.beats))
                     self._moved_until(Opcode.LOAD, end)
                     self._expect_stored()
                 if self.bus:
@@ -345,6 +361,7 @@ class _Model(Timeline):
             # Not if a later expectation has taken its place.
             if self.storing is not None and self.stored == end:
                 self.storing = None
+                self.transfers.append((first, last, command.rows * command.beats))
                 self._moved_until(Opcode.STORE, last)
                 self._expect_loaded()
                 self._moved(Opcode.STORE, command, begin)
@@ -354,8 +371,16 @@ class _Model(Timeline):
     def _moved(self, opcode: Opcode, command: Load | Store, begin: float):
         if self.layers:
             self.layers[command.layer][opcode.name.lower()] += self.now - begin
+            self._works(command, begin, self.now)
         self.free[opcode] = self.now
         self._complete(opcode)
+
+    def _works(self, command: Command, begin: float, end: float):
+        """Widens the window in which an engine works for the command's layer."""
+        windows = self.layers[command.layer]["windows"]
+        engine = command.opcode.name.lower()
+        first, last = windows.get(engine, (begin, end))
+        windows[engine] = min(first, begin), max(last, end)
 
     def _compute(self, command: Compute) -> float:
         """Adds steps and stalls of the array to the layer. Returns when the results are written."""
@@ -386,4 +411,5 @@ class _Model(Timeline):
         self._expect_loaded()
         self._expect_stored()
         drained = self.config.drain_turns(last) * command.chunks
+        self._works(command, start, end + latency + drained)
         return end + latency + drained

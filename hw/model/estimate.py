@@ -6,7 +6,7 @@ from typing import ClassVar
 from hw.contract.memory_timing import BoardMemory
 from hw.contract.program import Program
 from hw.model.cycles import estimate_cycles
-from hw.model.traffic import layer_bytes
+from hw.model.traffic import layer_bytes, most_bytes_per_cycle
 from nbqnn_train.graph.results import Result
 
 __all__ = ["LayerCost", "ProgramEstimate", "estimate_program"]
@@ -18,7 +18,11 @@ class LayerCost:
 
     array, stall : cycles in which the array takes steps or stands still.
     load, store : cycles in which these engines work.
-    bytes : to and from the memory.
+    bytes : to and from the memory, of the layer's own loads and stores.
+    moved : to and from the memory in the layer's ``cycles``: much of what a layer needs is loaded
+        while the one before it runs.
+    windows : "load", "compute", "store" -> begin and end of that engine's work for the layer, in
+        cycles from the start; None for a batch.
     """
 
     name: str
@@ -30,6 +34,8 @@ class LayerCost:
     macs: int
     bytes: int
     utilization: float
+    moved: int | None = None
+    windows: dict[str, tuple[int, int]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,18 +80,26 @@ def estimate_program(program: Program, memory: BoardMemory) -> ProgramEstimate:
             "load": layer.load,
             "store": layer.store,
             "macs": layer.macs,
-            "bytes": moved,
+            "bytes": own,
+            "moved": layer.moved,
         }
-        for layer, moved in zip(estimate.layers, layer_bytes(program), strict=True)
+        for layer, own in zip(estimate.layers, layer_bytes(program), strict=True)
     )
+    windows = {layer.name: layer.windows for layer in estimate.layers} if batch == 1 else {}
     layers = []
     for layer, sums in per_image.items():
         values = {name: round(value) for name, value in sums.items()}
         possible = max(1, values["cycles"]) * config.multiplies_per_cycle
-        layers.append(LayerCost(name=layer, utilization=values["macs"] / possible, **values))
+        layers.append(
+            LayerCost(
+                name=layer,
+                utilization=values["macs"] / possible,
+                windows=windows.get(layer),
+                **values,
+            )
+        )
     cycles = estimate.cycles / batch
     macs = sum(layer.macs for layer in estimate.layers) / batch
-    ports = config.axi_beat_bits / 8
     return ProgramEstimate(
         batch=batch,
         cycles_per_image=cycles,
@@ -96,6 +110,6 @@ def estimate_program(program: Program, memory: BoardMemory) -> ProgramEstimate:
         written_bytes=round(estimate.written_bytes / batch),
         utilization=macs / (cycles * config.multiplies_per_cycle),
         macs_per_cycle=config.multiplies_per_cycle,
-        bytes_per_cycle=min(timing.bytes_per_cycle or ports, ports),
+        bytes_per_cycle=most_bytes_per_cycle(config, timing),
         layers=tuple(layers),
     )

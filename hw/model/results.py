@@ -15,6 +15,8 @@ class LayerEstimate:
     cycles : from the end of the layer before, in order of completion.
     array : steps.
     load, store : cycles in which these engines work for the layer.
+    moved : bytes of loads and stores, of whatever layer, that move within ``cycles``.
+    windows : "load", "compute", "store" -> begin and end of that engine's work for the layer.
     waiting : cycles in which the array stands still before and in the layer, by the names of
         :class:`hw.contract.causes.Stall`. The last layer has those behind it too.
 
@@ -27,6 +29,8 @@ class LayerEstimate:
     array: int
     load: int
     store: int
+    moved: int
+    windows: dict[str, tuple[int, int]]
     waiting: dict[str, int]
 
     def utilization(self, config: AcceleratorConfig) -> float:

@@ -146,7 +146,7 @@ def reports(tmp_path):
 
 def test_result_of_a_build(reports):
     build, folder = reports
-    lanes = load_config(preset="zcu102-8bit").multiplies_per_cycle
+    lanes = load_config(preset="tiny").multiplies_per_cycle
     result = read_vivado(build, BOARD)
     assert result.tool == "vivado"
     assert result.tool_version == "Vivado v.2023.1"

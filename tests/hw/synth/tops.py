@@ -47,8 +47,9 @@ def top_verilog(masters: tuple[str, ...], data_width: int = 128, address_width: 
 
 
 def empty_build(folder: Path, verilog: str, **values: object) -> Path:
-    """A build folder around the text, with the preset ``zcu102-8bit`` changed by ``values``."""
-    config = replace(load_config(preset="zcu102-8bit"), **values)
+    """A build folder around the text: the preset ``tiny`` on a wide port, changed by ``values``."""
+    ports = {"axi_data_width": 128, "axi_address_width": 40}
+    config = replace(load_config(preset="tiny"), **ports | values)
     (folder / "rtl").mkdir(parents=True)
     (folder / "hw.json").write_text(json.dumps(asdict(config)))
     (folder / "rtl" / "nbqnn.v").write_text(verilog)
