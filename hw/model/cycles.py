@@ -12,10 +12,8 @@ same time share the memory (:mod:`hw.model.pace`).
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-
-import numpy as np
 
 from hw.contract import timing
 from hw.contract.isa import (
@@ -33,10 +31,10 @@ from hw.contract.memory_timing import MemoryTiming
 from hw.contract.program import Program
 from hw.contract.words import word_beats
 from hw.model.bank_waits import DrainedWords, ReadWords, loaded, stored
+from hw.model.layer_log import LayerLog, log_estimates
 from hw.model.pace import Pace, beat_cycles
-from hw.model.results import CycleEstimate, LayerEstimate
+from hw.model.results import CycleEstimate
 from hw.model.timeline import Timeline
-from hw.model.traffic import moved_until
 
 __all__ = ["estimate_cycles"]
 
@@ -67,11 +65,7 @@ class _Model(Timeline):
         self.memory = memory
         self.beat_cycles = beat_cycles(self.config, memory)
         self.commands = read_commands(program.commands)
-        self.layers = [
-            {"array": 0, "load": 0.0, "store": 0.0, "windows": {}, "waiting": {}}
-            for _ in program.layers
-        ]
-        self.ends = [0.0] * len(program.layers)
+        self.layers = [LayerLog() for _ in program.layers]
         self.moved = {Opcode.LOAD: 0, Opcode.STORE: 0}
         #: Begin, end and beats of each load and store.
         self.transfers: list[tuple[float, float, int]] = []
@@ -127,37 +121,16 @@ class _Model(Timeline):
         done = max([self.handed, *last.values()]) + timing.DONE_CYCLES
         if self.layers:
             waits = [("fetch", self.handed), ("store", last[Opcode.STORE]), ("other", done)]
-            self._wait(self.layers[-1]["waiting"], waits)
+            self._wait(self.layers[-1].waiting, waits)
         beat_bytes = self.config.axi_beat_bits // 8
         return CycleEstimate(
             cycles=round(done),
-            layers=tuple(self._estimates()),
+            layers=tuple(
+                log_estimates(self.program.layers, self.layers, self.transfers, beat_bytes)
+            ),
             read_bytes=self.moved[Opcode.LOAD] * beat_bytes + len(self.program.commands),
             written_bytes=self.moved[Opcode.STORE] * beat_bytes,
         )
-
-    def _estimates(self) -> Iterator[LayerEstimate]:
-        before = 0.0
-        bounds = np.array([0.0, *self.ends])
-        moved = np.diff(moved_until(bounds, self.transfers)) * (self.config.axi_beat_bits // 8)
-        for described, values, end, bytes_ in zip(
-            self.program.layers, self.layers, self.ends, moved, strict=True
-        ):
-            yield LayerEstimate(
-                name=described.name,
-                macs=described.macs,
-                cycles=round(end) - round(before),
-                array=values["array"],
-                load=round(values["load"]),
-                store=round(values["store"]),
-                moved=round(bytes_),
-                windows={
-                    engine: (round(begin), round(until))
-                    for engine, (begin, until) in values["windows"].items()
-                },
-                waiting={cause: round(cycles) for cause, cycles in values["waiting"].items()},
-            )
-            before = end
 
     # Command fetch --------------------------------------------------------------------------------
 
@@ -291,9 +264,9 @@ class _Model(Timeline):
             case Opcode.LOAD:
                 self._load(command)
             case Opcode.COMPUTE:
-                self._wait(self.layers[layer]["waiting"], waits)
+                self._wait(self.layers[layer].waiting, waits)
                 end = self._compute(command)
-                self.ends[layer] = end
+                self.layers[layer].end = end
                 self.at(end, lambda: self._complete(opcode))
                 self.at(self.free[opcode] + 1, lambda: self._start(opcode))
             case Opcode.STORE:
@@ -370,17 +343,14 @@ class _Model(Timeline):
 
     def _moved(self, opcode: Opcode, command: Load | Store, begin: float):
         if self.layers:
-            self.layers[command.layer][opcode.name.lower()] += self.now - begin
-            self._works(command, begin, self.now)
+            layer = self.layers[command.layer]
+            if opcode is Opcode.LOAD:
+                layer.load += self.now - begin
+            else:
+                layer.store += self.now - begin
+            layer.works(command, begin, self.now)
         self.free[opcode] = self.now
         self._complete(opcode)
-
-    def _works(self, command: Command, begin: float, end: float):
-        """Widens the window in which an engine works for the command's layer."""
-        windows = self.layers[command.layer]["windows"]
-        engine = command.opcode.name.lower()
-        first, last = windows.get(engine, (begin, end))
-        windows[engine] = min(first, begin), max(last, end)
 
     def _compute(self, command: Compute) -> float:
         """Adds steps and stalls of the array to the layer. Returns when the results are written."""
@@ -395,21 +365,22 @@ class _Model(Timeline):
         # Units of another latency wait until everything is written.
         written = self.group_end + self._latency[self.unit] + self.spacing
         start = max(first, self.stepped, written if unit is not self.unit else 0.0)
-        self._wait(layer["waiting"], [("other", first), ("drain", start)])
+        self._wait(layer.waiting, [("other", first), ("drain", start)])
         # The first group's last step keeps its distance from the group before.
         end_first = max(start + steps, self.group_end + self.spacing)
         last = command.positions - (groups - 1) * pixels
         end = end_first + (total - 1) * interval
-        self._wait(layer["waiting"], [("drain", end - total * steps)])
+        self._wait(layer.waiting, [("drain", end - total * steps)])
         self.free[Opcode.COMPUTE] = end - interval if total > 1 else start
         self.stepped = self.group_end = end
         self.spacing, self.unit = drain, unit
-        layer["array"] += total * steps
+        layer.array += total * steps
         latency = self._latency[unit]
         self.drains.append(DrainedWords(self.config, command, end_first + latency, interval))
         self.reads.append(ReadWords(self.config, command, start, end_first - 1, interval))
         self._expect_loaded()
         self._expect_stored()
         drained = self.config.drain_turns(last) * command.chunks
-        self._works(command, start, end + latency + drained)
-        return end + latency + drained
+        written = end + latency + drained
+        layer.works(command, start, written)
+        return written
