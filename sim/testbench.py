@@ -9,11 +9,10 @@ import numpy as np
 
 from hw.contract.config import AcceleratorConfig
 from hw.contract.files import write_text
-from hw.contract.isa import Region
+from hw.contract.isa import PAGE_BYTES, Region
 from hw.contract.program import Port, Program, ProgramError
 from hw.contract.registers import IDENTITY, REGISTERS, VERSION
 from hw.driver import Buffer, Driver
-from hw.driver.bus import PAGE_BYTES
 from hw.driver.memory import ProgramMemory
 from hw.rtl.accelerator import TOP, Accelerator, data_ports
 from nbqnn_train.graph import NbqnnError, run

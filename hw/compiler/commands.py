@@ -8,13 +8,12 @@ from hw.compiler.layouts import best_pixels
 from hw.compiler.memory import Buffer
 from hw.compiler.tiles import FilterTile, RowTile
 from hw.contract.config import AcceleratorConfig
-from hw.contract.isa import Compute, Load, Memory, Region, Store, Unit
+from hw.contract.isa import MAX_FIELD, Compute, Load, Memory, Region, Store, Unit
 from hw.contract.words import TensorLayout, word_beats
 
 __all__ = ["ChipPlace", "HostPlace", "Strip", "compute_command", "transfers"]
 
 _Transfer = TypeVar("_Transfer", Load, Store)
-_MAX_FIELD = (1 << 16) - 1
 #: Addresses of words wrap; so do the steps between them.
 _ADDRESSES = 1 << 16
 
@@ -97,7 +96,7 @@ def transfers(
     whole = rows == strip.rows == layout.height
     for group in range(1 if whole else groups):
         words, count = layout.width, rows * (groups if whole else 1)
-        if layout.pitch == layout.width and count * words * beats <= _MAX_FIELD:
+        if layout.pitch == layout.width and count * words * beats <= MAX_FIELD:
             words, count = count * words, 1
         offset = host_place.offset + (group * plane + first * layout.width) * word_bytes
         yield kind(

@@ -8,12 +8,10 @@ from hw.compiler.memory import Ring
 from hw.compiler.stream import CommandStream
 from hw.compiler.tiles import FilterTile, weight_words
 from hw.contract.config import AcceleratorConfig
-from hw.contract.isa import Load, Memory, Region
+from hw.contract.isa import MAX_FIELD, Load, Memory, Region
 from hw.contract.words import pack_table, table_shape, word_beats
 
 __all__ = ["LoadedTile", "ParameterLoader"]
-
-_MAX_FIELD = (1 << 16) - 1
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,7 @@ class ParameterLoader:
                 continue
             base, free_after = ring.allocate(words, reader)
             bases.append(base)
-            most = _MAX_FIELD // word_beats(self._config, memory)
+            most = MAX_FIELD // word_beats(self._config, memory)
             for done in range(0, words, most):
                 count = min(most, words - done)
                 self._stream.load(

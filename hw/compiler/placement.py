@@ -7,7 +7,7 @@ from hw.compiler.layouts import choose_layouts
 from hw.compiler.memory import NoRoom, Scratchpad
 from hw.compiler.tiles import RowTile, row_tiles, stream_rows
 from hw.contract.config import AcceleratorConfig
-from hw.contract.isa import Region, Unit
+from hw.contract.isa import PAGE_BYTES, Region, Unit
 from hw.contract.program import Port
 from nbqnn_train.graph import Graph
 
@@ -15,9 +15,6 @@ __all__ = ["Crowded", "Placement", "Spill", "Uses"]
 
 #: (Root, image) -> index of the last layer that reads it, or writes it if none does.
 Uses = dict[tuple[str, int | None], int]
-
-#: Alignment of what lies in the host's memory: a page, and any AXI burst.
-_ALIGN = 4096
 
 
 class Spill(Exception):
@@ -94,7 +91,7 @@ class Placement:
         return scratch_bytes
 
     def _aligned_bytes(self, name: str) -> int:
-        align = _ALIGN * self.config.axi_ports
+        align = PAGE_BYTES * self.config.axi_ports
         return -(-self.layouts[name].host_bytes(self.config) // align) * align
 
     # The chip -------------------------------------------------------------------------------------

@@ -3,11 +3,10 @@
 from bisect import bisect_right
 
 from hw.compiler.errors import CompileError
-from hw.contract.isa import Command, Compute, End, Load, Store, pack
+from hw.contract.isa import MAX_COMMANDS, Command, Compute, End, Load, Store, pack
 
 __all__ = ["CommandStream"]
 
-_MAX_COMMANDS = (1 << 16) - 1
 #: How many compute commands before the one that needs it a load is fetched.
 _AHEAD = 2
 
@@ -77,8 +76,8 @@ class CommandStream:
         Raises :class:`CompileError` for a size that no field can say.
         """
         ordered = self.ordered()
-        if len(ordered) > _MAX_COMMANDS:
-            raise CompileError(f"a program of {len(ordered)} commands; at most {_MAX_COMMANDS}")
+        if len(ordered) > MAX_COMMANDS:
+            raise CompileError(f"a program of {len(ordered)} commands; at most {MAX_COMMANDS}")
         packed = []
         for command in ordered:
             try:

@@ -18,6 +18,9 @@ __all__ = [
     "DESCRIPTOR_BYTES",
     "DRAIN_FIELDS",
     "HEAD",
+    "MAX_COMMANDS",
+    "MAX_FIELD",
+    "PAGE_BYTES",
     "Command",
     "Compute",
     "End",
@@ -34,6 +37,12 @@ __all__ = [
 ]
 
 DESCRIPTOR_BYTES = 128
+#: Largest value of a field of 16 bits.
+MAX_FIELD = (1 << 16) - 1
+#: Most commands of a program: heads count them in 16 bits, and so does ``program_length``.
+MAX_COMMANDS = MAX_FIELD
+#: Regions and stripes begin at multiples of so many bytes, and no AXI burst crosses one.
+PAGE_BYTES = 4096
 #: ASCII "nbqn": an all-zero descriptor, as empty memory would give, is not valid.
 CHECKSUM = 0x6E62716E
 

@@ -12,7 +12,7 @@ from hw.contract.config import AcceleratorConfig
 from hw.contract.extents import check_extents
 from hw.contract.files import make_folder
 from hw.contract.image_blocks import AxisBlocks, ImageBlocks
-from hw.contract.isa import DESCRIPTOR_BYTES
+from hw.contract.isa import DESCRIPTOR_BYTES, MAX_COMMANDS
 from hw.contract.origin import Origin
 from hw.contract.words import TensorLayout, stored_offset
 from nbqnn_train.graph import Graph, NbqnnError, TensorType, tensor_types
@@ -42,7 +42,7 @@ _ENTRIES = {
     "graph": 1 << 31,
 }
 #: A program's length is a field of 16 bits.
-_MAX_COMMANDS_BYTES = ((1 << 16) - 1) * DESCRIPTOR_BYTES
+_MAX_COMMANDS_BYTES = MAX_COMMANDS * DESCRIPTOR_BYTES
 #: Fixed, so that equal programs are equal files.
 _TIME = (1980, 1, 1, 0, 0, 0)
 

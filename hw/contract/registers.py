@@ -8,6 +8,7 @@ from hw.contract.isa import Region
 from hw.contract.register_map import Access, Field, Register, RegisterArray, RegisterMap
 
 __all__ = [
+    "ADDRESS_BITS",
     "IDENTITY",
     "LAYERS",
     "REGISTERS",
@@ -19,6 +20,8 @@ __all__ = [
 IDENTITY = 0x4E42514E
 #: Version of the command stream and of this map: major in the upper half, minor in the lower.
 VERSION = 0x0002_0000
+#: Bits of an address of a register: the map takes ``2**ADDRESS_BITS`` bytes.
+ADDRESS_BITS = 12
 #: Layers whose completion is time-stamped.
 LAYERS = 256
 

@@ -18,6 +18,7 @@ __all__ = [
     "DEFAULT_BAUD",
     "DIVISOR_BITS",
     "HEADER_BYTES",
+    "LEAST_DIVISOR",
     "MAX_WORDS",
     "STATUS",
     "TRAILER_BYTES",
@@ -30,6 +31,8 @@ __all__ = [
 #: Bits per second after a reset or a break.
 DEFAULT_BAUD = 115_200
 DIVISOR_BITS = 16
+#: Fewest cycles per bit that the receiver can tell apart.
+LEAST_DIVISOR = 4
 HEADER_BYTES = 7
 TRAILER_BYTES = 2
 MAX_WORDS = (1 << 16) - 1

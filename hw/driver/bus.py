@@ -6,10 +6,7 @@ import numpy as np
 
 from nbqnn_train.graph import NbqnnError
 
-__all__ = ["PAGE_BYTES", "Buffer", "Bus", "BusError"]
-
-#: Buffers begin at multiples of this.
-PAGE_BYTES = 4096
+__all__ = ["Buffer", "Bus", "BusError"]
 
 
 class BusError(NbqnnError):
@@ -28,7 +25,8 @@ class Buffer:
     array : numpy.ndarray of uint8, one axis
         The host's view.
     address : int
-        The accelerator's address of the first byte, a multiple of :data:`PAGE_BYTES`.
+        The accelerator's address of the first byte, a multiple of
+        :data:`~hw.contract.isa.PAGE_BYTES`.
     """
 
     def __init__(self, array: np.ndarray, address: int):
@@ -60,8 +58,9 @@ class Bus(Protocol):
         ...
 
     def allocate(self, size: int) -> Buffer:
-        """A buffer of at least ``size`` bytes; its address is a multiple of :data:`PAGE_BYTES`.
+        """A buffer of at least ``size`` bytes.
 
+        Its address is a multiple of :data:`~hw.contract.isa.PAGE_BYTES`.
         The array is zero. No cache holds a changed byte of it: what the accelerator writes later
         stays. The accelerator may see any bytes there until they are carried over.
         """

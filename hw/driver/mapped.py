@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from hw.contract.registers import ADDRESS_BITS
 from hw.driver.bus import BusError
 
 __all__ = ["MappedRegisters", "map_bytes"]
 
-_REGISTERS_BYTES = 4096
+_REGISTERS_BYTES = 1 << ADDRESS_BITS
 
 
 def map_bytes(device: Path | str, offset: int, size: int, *, cached: bool = False) -> np.ndarray:

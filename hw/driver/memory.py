@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from hw.contract.isa import Region
+from hw.contract.isa import PAGE_BYTES, Region
 from hw.contract.program import Port, Program
-from hw.driver.bus import PAGE_BYTES, Buffer, Bus, BusError
+from hw.driver.bus import Buffer, Bus, BusError
 
 __all__ = ["ProgramMemory", "memory_bytes"]
 

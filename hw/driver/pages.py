@@ -1,6 +1,7 @@
 """Which pages of a reserved memory are taken."""
 
-from hw.driver.bus import PAGE_BYTES, BusError
+from hw.contract.isa import PAGE_BYTES
+from hw.driver.bus import BusError
 
 __all__ = ["Pages"]
 

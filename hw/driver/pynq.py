@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hw.driver.bus import PAGE_BYTES, Buffer, BusError
+from hw.contract.isa import PAGE_BYTES
+from hw.driver.bus import Buffer, BusError
 from hw.driver.interrupt import Interrupt, PolledInterrupt
 
 if TYPE_CHECKING:

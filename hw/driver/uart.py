@@ -10,6 +10,7 @@ from hw.contract.serial_protocol import (
     DEFAULT_BAUD,
     DIVISOR_BITS,
     HEADER_BYTES,
+    LEAST_DIVISOR,
     MAX_WORDS,
     STATUS,
     TRAILER_BYTES,
@@ -23,8 +24,6 @@ from hw.driver.pages import Pages
 __all__ = ["SerialLine", "SerialPort", "UartBus"]
 
 _WORD_BYTES = 4
-#: Fewest cycles per bit that the board's receiver can tell apart.
-_LEAST_DIVISOR = 4
 #: Furthest that a bit may be from the speed that was asked for.
 _SPEED_TOLERANCE = 0.02
 _RESPONSES = {1: "EXOKAY", 2: "SLVERR", 3: "DECERR"}
@@ -157,11 +156,11 @@ class UartBus:
         divisor = round(self.clock_hz / baud)
         actual = self.clock_hz / max(1, divisor)
         if (
-            not _LEAST_DIVISOR <= divisor < 1 << DIVISOR_BITS
+            not LEAST_DIVISOR <= divisor < 1 << DIVISOR_BITS
             or abs(actual / baud - 1) > _SPEED_TOLERANCE
         ):
             raise BusError(
-                f"baud must be {self.clock_hz} divided by an integer from {_LEAST_DIVISOR}, "
+                f"baud must be {self.clock_hz} divided by an integer from {LEAST_DIVISOR}, "
                 f"within 2 %, not {baud}"
             )
         self._write_words(Space.HOST.base + HostRegister.DIVISOR, struct.pack("<I", divisor))

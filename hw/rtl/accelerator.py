@@ -17,7 +17,7 @@ from amaranth.lib.wiring import In, Out
 from hw.contract.causes import CommandFault, ErrorCause, Stall
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Region
-from hw.contract.registers import IDENTITY, LAYERS, REGISTERS, VERSION
+from hw.contract.registers import ADDRESS_BITS, IDENTITY, LAYERS, REGISTERS, VERSION
 from hw.contract.timing import OUTSTANDING_BURSTS
 from hw.rtl.axi.arbiter import ReadArbiter
 from hw.rtl.axi.bursts import page_bits
@@ -39,7 +39,6 @@ __all__ = ["TOP", "Accelerator", "data_ports"]
 
 #: Name of the top module.
 TOP = "nbqnn"
-_CONTROL_ADDRESS_BITS = 12
 
 
 def data_ports(config: AcceleratorConfig) -> tuple[str, ...]:
@@ -65,7 +64,7 @@ class Accelerator(Component):
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         width, data_width = config.axi_address_width, config.axi_data_width
-        self._control = In(AxiLiteSignature(_CONTROL_ADDRESS_BITS))
+        self._control = In(AxiLiteSignature(ADDRESS_BITS))
         self._read = Out(AxiReadSignature(width, data_width))
         self._write = Out(AxiWriteSignature(width, data_width))
         super().__init__(
@@ -82,7 +81,7 @@ class Accelerator(Component):
     def build(self) -> Module:
         m = Module()
         c = self.config
-        self.registers = AxiLiteRegisters(REGISTERS, _CONTROL_ADDRESS_BITS)
+        self.registers = AxiLiteRegisters(REGISTERS, ADDRESS_BITS)
         transfer = {"address_width": c.axi_address_width, "length_width": LENGTH_BITS}
         ports = {
             "data_width": c.axi_data_width,

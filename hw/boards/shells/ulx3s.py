@@ -17,10 +17,11 @@ from amaranth.lib.wiring import In, Out
 
 from hw.boards.ulx3s import BOARD
 from hw.contract.config import AcceleratorConfig, ConfigError
+from hw.contract.registers import ADDRESS_BITS
 from hw.rtl.accelerator import Accelerator
 from hw.rtl.axi.bus import AxiLiteSignature, AxiReadSignature, AxiWriteSignature
 from hw.rtl.component import Component
-from hw.rtl.host.bridge import CONTROL_ADDRESS_BITS, Bridge
+from hw.rtl.host.bridge import Bridge
 from hw.rtl.host.memory import AxiMemory
 from hw.rtl.host.uart import UartReceiver, UartTransmitter
 
@@ -177,7 +178,7 @@ class Ulx3s(Component):
             self.led[1].eq(transmitter.busy),
             self.led[2].eq(accelerator.irq),
         ]
-        registers = AxiLiteSignature(CONTROL_ADDRESS_BITS)
+        registers = AxiLiteSignature(ADDRESS_BITS)
         read = AxiReadSignature(c.axi_address_width, _DATA_WIDTH)
         write = AxiWriteSignature(c.axi_address_width, _DATA_WIDTH)
         for prefix, signature, near, far in (

@@ -4,7 +4,8 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
-from hw.rtl.axi.bus import PAGE_BYTES, beat_bytes
+from hw.contract.isa import PAGE_BYTES
+from hw.rtl.axi.bus import beat_bytes
 from hw.rtl.cells.choice import Choice
 from hw.rtl.cells.comparison import Comparison
 from hw.rtl.cells.counting import incremented

@@ -23,8 +23,6 @@ __all__ = [
     "flat_view",
 ]
 
-#: No burst crosses a multiple of so many bytes.
-PAGE_BYTES = 4096
 #: AxCACHE of every transfer: normal, non-cacheable, bufferable; interconnects may merge and buffer.
 CACHE_NORMAL = 0b0011
 

@@ -4,6 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 
+from hw.contract.registers import ADDRESS_BITS
 from hw.contract.serial_protocol import (
     DIVISOR_BITS,
     HEADER_BYTES,
@@ -16,9 +17,8 @@ from hw.contract.serial_protocol import (
 from hw.rtl.axi.bus import AxiLiteSignature, Resp
 from hw.rtl.component import Component
 
-__all__ = ["CONTROL_ADDRESS_BITS", "Bridge"]
+__all__ = ["Bridge"]
 
-CONTROL_ADDRESS_BITS = 12
 _WORD_BYTES = 4
 
 
@@ -52,7 +52,7 @@ class Bridge(Component):
             "tx": Out(stream.Signature(8)),
             "tx_busy": In(1),
             "divisor": Out(DIVISOR_BITS, init=default_divisor(clock_khz * 1000)),
-            "registers": Out(AxiLiteSignature(CONTROL_ADDRESS_BITS)),
+            "registers": Out(AxiLiteSignature(ADDRESS_BITS)),
             "memory_address": Out(range(memory_words)),
             "memory_read": Out(1),
             "memory_write": Out(1),
@@ -65,8 +65,8 @@ class Bridge(Component):
         m = Module()
         s = _State(self)
         m.d.comb += [
-            self.registers.awaddr.eq(s.address[:CONTROL_ADDRESS_BITS]),
-            self.registers.araddr.eq(s.address[:CONTROL_ADDRESS_BITS]),
+            self.registers.awaddr.eq(s.address[:ADDRESS_BITS]),
+            self.registers.araddr.eq(s.address[:ADDRESS_BITS]),
             self.registers.wdata.eq(s.data),
             self.registers.wstrb.eq(~0),
             self.registers.bready.eq(1),

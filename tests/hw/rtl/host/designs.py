@@ -5,10 +5,11 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.register_map import Access, Register, RegisterArray, RegisterMap
+from hw.contract.registers import ADDRESS_BITS
 from hw.rtl.axi.bus import AxiReadSignature, AxiWriteSignature, flat_members, flat_view
 from hw.rtl.axi.register_file import AxiLiteRegisters
 from hw.rtl.component import Component
-from hw.rtl.host.bridge import CONTROL_ADDRESS_BITS, Bridge
+from hw.rtl.host.bridge import Bridge
 from hw.rtl.host.memory import AxiMemory
 from hw.rtl.host.uart import UartReceiver, UartTransmitter
 
@@ -40,7 +41,7 @@ class HostBoard(Component):
         m = Module()
         bridge = Bridge(memory_words=WORDS, clock_khz=CLOCK_KHZ)
         memory = AxiMemory(address_width=32, words=WORDS)
-        registers = AxiLiteRegisters(REGISTER_MAP, CONTROL_ADDRESS_BITS, name="host_board")
+        registers = AxiLiteRegisters(REGISTER_MAP, ADDRESS_BITS, name="host_board")
         receiver, transmitter = UartReceiver(), UartTransmitter()
         for name, component in (
             ("bridge", bridge),
