@@ -1,4 +1,4 @@
-"""From a graph and a configuration to a program."""
+"""The compiler makes a program of a graph and a configuration."""
 
 from hw.compiler.compile import compile_graph
 from hw.compiler.errors import CompileError

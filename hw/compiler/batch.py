@@ -1,4 +1,4 @@
-"""Several images in one run: some layers take one image, others all of them at once."""
+"""Several images in one run: some layers compute one image, others all images at once."""
 
 from dataclasses import replace
 
@@ -12,13 +12,13 @@ __all__ = ["batched", "check_batch"]
 
 
 def check_batch(batch: int) -> None:
-    """Raises :class:`CompileError` for a number of images that no program can be for."""
+    """Raises :class:`CompileError` for a number of images that a program cannot have."""
     if not isinstance(batch, int) or not 1 <= batch <= MAX_BATCH:
         raise CompileError(f"batch must be 1...{MAX_BATCH} images, not {batch!r}")
 
 
 def batched(graph: Graph, lowered: Lowered, batch: int) -> Lowered:
-    """The layers for ``batch`` images. Their maps stand one above the other, as rows of one map.
+    """The layers for ``batch`` images. Maps of images lie one below the other, as rows of one map.
 
     A linear layer runs once: it is a convolution that steps from image to image, so its weights are
     loaded once. So does every layer that reads its result. The other layers run image after image.
@@ -28,7 +28,7 @@ def batched(graph: Graph, lowered: Lowered, batch: int) -> Lowered:
     single, together = list(lowered.layers), []
     if batch > 1:
         single, together = _divide(graph, lowered)
-    # Before the layers of each image are made, which could be very many.
+    # Checked before the layers of each image are made, because they could be very many.
     count = batch * len(single) + len(together)
     if count > LAYERS:
         images = f" for a batch of {batch} images" if batch > 1 else ""
@@ -54,7 +54,7 @@ def _divide(graph: Graph, lowered: Lowered) -> tuple[list[Layer], list[Layer]]:
     """Layers that run for each image, and those that run once."""
     linear = {node.name for node in graph.nodes if isinstance(node, Linear)}
     single, together = [], []
-    #: (root, first channel, end) of what the latter write.
+    #: (root, first channel, end) of what layers that run once have written.
     written: list[tuple[str, int, int]] = []
     for layer in lowered.layers:
         reads = [_channels(lowered, source) for source in layer.sources]
@@ -81,7 +81,7 @@ def _channels(lowered: Lowered, name: str) -> tuple[str, int, int]:
 
 
 def _for_all(layer: Layer, lowered: Lowered, batch: int) -> Layer:
-    """The layer over all images. An image's rows are as far apart as its map is high."""
+    """The layer over all images: from image to image it steps by the height of a map."""
     channels, height, width = layer.out_shape
     return replace(
         layer,
@@ -93,12 +93,12 @@ def _for_all(layer: Layer, lowered: Lowered, batch: int) -> Layer:
 
 
 def _whole(lowered: Lowered, single: list[Layer], together: list[Layer]) -> frozenset[str]:
-    """Tensors that are on the chip with the rows of all images, if they are on the chip."""
+    """Tensors that, if they are on the chip, are there with the rows of all images."""
     whole = {
         lowered.view(name).root for layer in together for name in (layer.target, *layer.sources)
     }
     if not single:
-        # There is at least the input.
+        # Without layers that run for each image, that is every tensor.
         whole |= set(lowered.shapes)
     while True:
         # Operands of a sum have one distance from channel group to channel group.

@@ -1,4 +1,4 @@
-"""Chooses the blocks of positions in which the host lays out the image for the first layer."""
+"""Chooses the blocks in which the host lays out the image for the first layer."""
 
 from math import gcd
 
@@ -22,8 +22,8 @@ def choose_blocks(
 ) -> ImageBlocks | None:
     """The blocks with the fewest cycles to load the image and compute the layer.
 
-    None if the image as it is takes no longer. Of blocks that take as long, those with the fewest
-    words. Blocks of more than one word are not tried: a step reads one word.
+    None if the image as it is takes no longer. If several blocks take equally long, those with the
+    fewest words. Blocks of more than one word are not tried, because a step reads one word.
 
     The strip of one tile is loaded while another is computed. So the longer of the two counts in
     full, the other for one tile. Rows that two tiles read are loaded twice.
@@ -51,7 +51,7 @@ def choose_blocks(
     )
     blocks = None
     for rows in _axis_blocks(kernel[0], stride[0], padding[0], out_h):
-        # Rows of a window less those that the next one is further down.
+        # Rows that two neighbouring tiles both read: a window's less its stride.
         window = (rows.taps(kernel[0]) - 1) * rows.spacing // rows.stride + 1
         shared_rows = window - stride[0] // rows.stride
         for columns in _axis_blocks(kernel[1], stride[1], padding[1], out_w):
@@ -65,7 +65,7 @@ def choose_blocks(
 
 
 def _axis_blocks(kernel: int, stride: int, padding: int, outputs: int) -> list[AxisBlocks]:
-    """For every block and number of taps the fewest blocks."""
+    """For every size of block and number of taps, the layout with the fewest blocks."""
     found: dict[tuple[int, int], AxisBlocks] = {}
     for block in range(1, max(kernel, stride) + 1):
         for spacing in range(1, block + 1):

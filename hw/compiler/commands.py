@@ -1,4 +1,4 @@
-"""Commands from places and tiles: how every field is computed."""
+"""Computes the fields of commands from places and tiles."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from hw.contract.words import TensorLayout, word_beats
 __all__ = ["ChipPlace", "HostPlace", "Strip", "compute_command", "transfers"]
 
 _Transfer = TypeVar("_Transfer", Load, Store)
-#: Addresses of words wrap; so do the steps between them.
+#: Addresses of words, and steps between them, wrap at this.
 _ADDRESSES = 1 << 16
 
 
@@ -83,9 +83,9 @@ def transfers(
     rows: int,
     host_place: HostPlace,
 ) -> Iterator[_Transfer]:
-    """Loads or stores of ``rows`` rows from ``first`` on, of a tensor of that layout.
+    """Loads or stores of ``rows`` rows from ``first`` on, of a tensor with that layout.
 
-    What they wait for and their layer are left to the schedule.
+    The schedule fills in their layer and what they wait for.
     """
     beats = word_beats(config, Memory.ACT)
     word_bytes = beats * config.axi_beat_bits // 8
@@ -124,8 +124,8 @@ def compute_command(
 ) -> Compute:
     """The command for a filter tile and a row tile of layer ``index``.
 
-    The row tile counts rows of the image that the places are about. ``last`` marks the layer's last
-    command. Where the weights are and what the command waits for is left to the schedule.
+    The row tile counts rows of the image that the places belong to. ``last`` marks the layer's last
+    command. The schedule fills in where the weights are and what the command waits for.
     """
     layer, source = filter_tile.layer, sources[0].strip
     out = target.strip
@@ -136,10 +136,10 @@ def compute_command(
     positions = (row_tile.end - row_tile.first) * out_width
     pixels = best_pixels(config, filter_tile, positions, pitch)
     kernel_width = (kernel_w - 1) * dilation_x
-    # Word of the strip in which a source's channels begin, and row of the first window in it.
+    # The word in which a source's channels begin; the row of the first window.
     bases = [place.base(config) for place in sources]
     first_row = row_tile.first * stride_y - top - sources[0].first
-    # What a kernel row moves by: input rows, or from one operand to the other.
+    # The step from one kernel row to the next: input rows, or from one operand to the other.
     tap_row, row = dilation_y, dilation_y * pitch
     dot = layer.unit is Unit.ARRAY
     loop_plane = factor = 0
@@ -149,7 +149,7 @@ def compute_command(
             factor = bases[1] + filter_tile.channel // config.lanes * sources[1].strip.plane
     elif len(layer.sources) == 2:
         tap_row, row = 0, bases[1] - bases[0]
-        # Without rows of their own the operands are read in one pass each.
+        # With a kernel of one row each operand has a pass of its own.
         if kernel_h == 1:
             loop_plane = row
     if dot:

@@ -1,4 +1,4 @@
-"""From a graph to a program."""
+"""Compiles a graph into a program."""
 
 from hw.compiler.batch import batched, check_batch
 from hw.compiler.layer import Lowered
@@ -63,15 +63,15 @@ def compile_graph(
             spilled |= {spill.root}
             narrow = frozenset()
             views = {name for name, view in lowered.views.items() if view.root == spill.root}
-            # A view may begin inside a word, which cannot be stored: copy what goes to the host.
-            # Lowering takes long, and depends on nothing else that has changed.
+            # A view that begins inside a word cannot be stored, so views of what goes to the host
+            # are copied. Lowering takes long; nothing else that it depends on has changed.
             if not views <= copied:
                 copied |= views
                 lowered = None
 
 
 def _streamed(graph: Graph, config: AcceleratorConfig, lowered: Lowered) -> frozenset[str]:
-    """The input and the outputs that are moved tile by tile: one layer reads or writes them."""
+    """The input and outputs that only one layer reads or writes; they move tile by tile."""
     source = graph.input_nodes[0].name
     outputs = {lowered.memory_of(name) for name in graph.outputs}
     roots = {view.root for view in lowered.views.values()}

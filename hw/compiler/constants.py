@@ -1,15 +1,17 @@
-"""Constants that are merged into the requantizer's addend, so that the array needs no correction.
+"""Merges constants into the requantizer's addend, so that the array needs no correction.
 
-The memories hold signed codes. An unsigned activation x that needs all ``act_bits`` bits is stored
-as ``x - offset`` with ``offset = 2**(act_bits - 1)``; everything else as it is (offset 0).
-The array therefore sums stored codes, and its lanes invert instead of negating:
+The memories hold signed stored codes. An unsigned activation x that needs all ``act_bits`` bits is
+stored as ``x - offset`` with ``offset = 2**(act_bits - 1)``. All others are stored as they are
+(offset 0). The array sums stored codes, and its lanes invert instead of negating. The true sum is
 
     acc = array + negatives + offset * sum(weights)
 
-with the number of negative weights of the filter (0 with multipliers). Padding passes through the
-lanes like any other code, as ``-offset``, so this holds at the borders too. The requantizer
-computes ``(array * scale + addend) >> shift`` with ``scale = 2**PRE_SHIFT`` or the multiplier; the
-addend takes the correction, bias, rounding and the output's own offset. All of it is exact.
+where ``negatives`` is the filter's number of negative weights (0 with multipliers). Padding passes
+the lanes like any other stored code, as ``-offset``, so this holds at the borders, too.
+
+The requantizer computes ``(array * scale + addend) >> shift``, with ``scale = 2**PRE_SHIFT`` or the
+multiplier. The addend takes the correction, bias, rounding and the output's offset. All of it is
+exact.
 """
 
 import numpy as np
@@ -26,7 +28,7 @@ __all__ = [
 
 
 def identity_params(config: AcceleratorConfig, channels: int) -> ChannelParams:
-    """Params with which stored codes pass unchanged."""
+    """Params that leave stored codes unchanged."""
     shift = PRE_SHIFT if config.requant == "shift" else 0
     return ChannelParams(
         np.zeros(channels, np.int64),
@@ -49,13 +51,13 @@ def requantize_params(
     Parameters
     ----------
     layer : str
-        Its name, for messages.
+        The layer's name, for messages.
     correction : (C,)
-        What the array's sums lack.
+        True sum less the array's.
     array_low, array_high : (C,)
-        The range of those sums.
+        The range of the array's sums.
     out_offset : int
-        Subtracted from the codes, which gives stored codes.
+        Code less stored code of the output.
 
     Raises
     ------
@@ -95,7 +97,7 @@ def requantize_params(
                 for end in (low, high)
                 for value in (addend, clamped)
             ]
-            # Codes rise with the sum. Equal at both ends, they are equal in between.
+            # Codes rise with the sum: if both ends have the same code, all sums between have it.
             if len(set(ends)) != 1:
                 raise CompileError(
                     f"layer {layer}: addend {addend} of channel {channel} must fit "
@@ -110,10 +112,10 @@ def requantize_params(
 
 
 def _constant(code: int, node: Requantize, low: int, high: int) -> tuple[int, int]:
-    """Shift and addend with which every sum from ``low`` to ``high`` gives ``code``.
+    """A shift and an addend that make ``code`` of every sum from ``low`` to ``high``.
 
-    A channel that always gives one code has a large shift, for which the output's offset would not
-    fit. So it gets another shift. A code at an end of the range is reached by saturation.
+    The graph gives such a channel a large shift, with which the output's offset would not fit the
+    addend. A code at an end of the range is reached by saturation.
     """
     if code == node.low:
         return PRE_SHIFT, (code << PRE_SHIFT) - high

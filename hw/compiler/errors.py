@@ -1,4 +1,4 @@
-"""What a graph that does not fit is refused with."""
+"""The error for a graph that does not fit."""
 
 from nbqnn_train.graph import NbqnnError
 

@@ -1,4 +1,4 @@
-"""What a graph becomes: layers, each a job of the compute engine, and tensors between them."""
+"""Layers, each a job of the compute engine, and the tensors between them."""
 
 from dataclasses import dataclass
 
@@ -14,8 +14,7 @@ __all__ = ["Layer", "Lowered"]
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
-    """One job of the compute engine: a whole tensor from one or two others.
-
+    """One job of the compute engine: it computes a tensor from one or two others.
     weight : (Cout, Cin, KH, KW) for the array, None for the maximum unit and for products.
         Channel-wise sums have (C, T, KH, KW), or (1, T, KH, KW) if all channels share it: there are
         T passes over the window, one for each digit of a factor.
@@ -65,11 +64,11 @@ class Layer:
 
     @property
     def shared_factor(self) -> bool:
-        """Whether it is a product with one factor for all positions of a channel."""
+        """Whether the layer is a product with one factor for all positions of a channel."""
         return Product.SHARED in self.product
 
     def loops(self, lanes: int) -> int:
-        """Times that an output goes over its window, ``lanes`` input channels at a time."""
+        """How often an output goes over its window, ``lanes`` input channels at a time."""
         match self.unit:
             case Unit.ARRAY:
                 return -(-self.weight.shape[1] // lanes)
@@ -86,8 +85,8 @@ class Lowered:
     shapes, offsets : of all stored tensors. The ``batch`` images stand one above the other.
     aliases : flattened tensor -> the stored tensor that it is.
     views : tensors that are part of a larger one.
-    blocks : how the host lays out the input; None for as it is.
-    whole : tensors that are on the chip with the rows of all images, if at all.
+    blocks : how the host lays out the input; None if it leaves it as it is.
+    whole : tensors that, if they are on the chip, are there with the rows of all images.
     """
 
     layers: tuple[Layer, ...]
@@ -104,5 +103,5 @@ class Lowered:
         return self.aliases.get(name, name)
 
     def view(self, name: str) -> View:
-        """Where a stored tensor is: in a larger one, or in itself."""
+        """The view that a stored tensor is; of itself if it is a root."""
         return self.views.get(name, View(name, 0))

@@ -1,4 +1,4 @@
-"""The pitch from row to row of feature maps on the chip, and how many positions that gives."""
+"""Chooses each tensor's pitch on the chip, and so how many positions are computed at once."""
 
 from collections.abc import Iterator
 
@@ -18,12 +18,12 @@ def choose_layouts(
 ) -> dict[str, TensorLayout]:
     """The layout of every stored tensor.
 
-    The pitch is the narrowest one with which the readers reach the most positions at once. With it,
-    positions that are drained together are in different banks. The width is always such a pitch,
-    and the only one for tensors in ``narrow``.
+    The pitch is the smallest one with which the readers compute the most positions at once.
+    Positions that are drained together must be in different banks; with the width as pitch they
+    are. Tensors in ``narrow`` have their width as pitch.
     """
-    # Operands of one addition or product are read with the same steps, so they have the same pitch;
-    # so do the parts of a tensor.
+    # Operands of an addition or product are read with the same steps, so they have the same pitch.
+    # Views of one root have it, too.
     together = {name: {name} for name in lowered.shapes}
     members = [{name, view.root} for name, view in lowered.views.items()]
     read = [
@@ -37,7 +37,7 @@ def choose_layouts(
     for name, (channels, height, width) in lowered.shapes.items():
         same_pitch = frozenset(together[name])
         if same_pitch not in pitches:
-            # Every image's layers are alike.
+            # The layers of one image stand for those of all images.
             readers = [
                 layer for layer in lowered.layers if layer.source in same_pitch and not layer.image
             ]
@@ -67,10 +67,9 @@ def choose_layouts(
 def best_pixels(
     config: AcceleratorConfig, filter_tile: FilterTile, positions: int, pitch: int
 ) -> int:
-    """How many positions at once let the array finish first; the most of those that do.
+    """The number of positions per group with the fewest cycles; if equal, the largest.
 
-    Where groups wait for their drain, full turns of ``post_positions`` may be faster than full
-    groups.
+    If groups wait for their drain, full turns of ``post_positions`` may be faster than full groups.
     """
     steps = layer_steps(config, filter_tile.layer)
 
@@ -107,7 +106,7 @@ def _pixel_counts(config: AcceleratorConfig, layer: Layer, pitch: int) -> Iterat
 def _apart(config: AcceleratorConfig, words: np.ndarray, count: int) -> bool:
     """Whether any ``count`` neighbouring words, along the last axis, are in different banks.
 
-    That is independent of where in the memory they begin.
+    It does not depend on where in the memory they begin.
     """
     return not any(
         may_meet(words[..., ahead:] - words[..., :-ahead], config.banks).any()

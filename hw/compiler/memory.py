@@ -1,4 +1,4 @@
-"""Where things lie in the on-chip memories, and when their words may be written again."""
+"""Allocates the on-chip memories, and says when words may be written again."""
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ _LARGE = 4
 
 
 class NoRoom(Exception):
-    """There are not so many free words in a row."""
+    """The memory has no gap of so many words."""
 
 
 @dataclass(eq=False)
@@ -80,7 +80,7 @@ class Scratchpad:
             for past in self._past
             if buffer.base <= past.base and past.base + past.words <= buffer.base + buffer.words
         ]
-        # It has taken over the counts of what it lies on.
+        # The new buffer has taken over the counts of those that it lies on.
         self._past = [past for past in self._past if past not in covered]
         self._past.append(buffer)
 
@@ -91,7 +91,7 @@ class _Span(NamedTuple):
     start: int
     end: int
     reader: int
-    #: How many came before it.
+    #: Number of spans before this one.
     number: int
 
 
@@ -104,7 +104,7 @@ class Ring:
     def __init__(self, depth: int):
         self.depth = depth
         self._next = 0
-        #: By their places, which do not overlap.
+        #: In the order of their words; they do not overlap.
         self._spans: list[_Span] = []
         self._count = 0
 
@@ -112,8 +112,8 @@ class Ring:
         """The first word, and how many compute commands must be complete before it is written."""
         if words > self.depth:
             raise AssertionError(f"tile of {words} words in a memory of {self.depth}")
-        # Where the wait is shortest. Of equals: behind the last one, at the beginning, or behind
-        # the one that has been there longest.
+        # The place with the shortest wait. If equal: behind the newest span, at the beginning, or
+        # behind the oldest one.
         choices = [(self._next, -2), (0, -1), *((span.end, span.number) for span in self._spans)]
         wait, _, start = min(
             (self._wait(start, words), number, start)

@@ -1,4 +1,4 @@
-"""Weights and params: how they lie in the host's memory, and their loads."""
+"""Lays out weights and params in the host's memory, and loads them ahead of use."""
 
 from dataclasses import dataclass
 
@@ -31,8 +31,8 @@ class ParameterLoader:
         self._stream = stream
         self._weights = Ring(config.weight_depth)
         self._params = Ring(config.param_depth)
-        #: By layer, the same for all images, and first channel: the tile and the offsets of its
-        #: words in the region.
+        #: (layer, first channel) -> the tile and the offsets of its words in the region. The images
+        #: of a batch share them.
         self._tiles: dict[tuple[str, int], tuple[FilterTile, int, int]] = {}
         #: Table -> offset in the region. And the table that is on the chip: after how many compute
         #: commands its place is free, and how many loads have brought it.
@@ -53,7 +53,7 @@ class ParameterLoader:
         return weights, params
 
     def fit(self, tiles: list[FilterTile]) -> bool:
-        """Whether tiles fit in half of the memories, so that they may stay while others come."""
+        """Whether tiles fit half of the memories, so that they may stay while others are loaded."""
         weights, params = (sum(words) for words in zip(*map(self._words, tiles), strict=True))
         config = self._config
         return weights <= config.weight_depth // 2 and params <= config.param_depth // 2
@@ -106,10 +106,11 @@ class ParameterLoader:
         return LoadedTile(*bases, len(self._stream.loads))
 
     def load_table(self, index: int, table: np.ndarray, needed: int, reader: int) -> int:
-        """Loads the table of layer ``index`` unless it is there; how many loads must be complete.
+        """Loads the table of layer ``index`` unless it is on the chip.
 
-        There is one on the chip: it comes when no earlier layer needs another one any more.
-        ``needed`` and ``reader`` are as for :meth:`load`.
+        Returns how many loads must be complete before it is there. The chip has room for one table,
+        so it is loaded when no earlier layer needs another one. ``needed`` and ``reader`` are as
+        for :meth:`load`.
         """
         config = self._config
         packed = pack_table(config, table).tobytes()

@@ -1,4 +1,4 @@
-"""Where tensors lie: in the activation memory, whole or as strips, and in the host's memory."""
+"""Places tensors: in the activation memory, whole or as strips, and in the host's memory."""
 
 from hw.compiler.commands import HostPlace, Strip
 from hw.compiler.errors import CompileError
@@ -39,7 +39,7 @@ class Placement:
     spilled : roots that lie in the host's memory.
     narrow : tensors whose rows follow each other without gaps.
     layouts : of all stored tensors.
-    resident : root -> its strip, of what is on the chip.
+    resident : root -> its strip, for tensors that are on the chip.
     host_places : tensor -> where it lies in the host's memory.
 
     What does not fit raises :class:`Crowded` if others must be narrow, :class:`Spill` if another
@@ -66,7 +66,7 @@ class Placement:
     # The host's memory ----------------------------------------------------------------------------
 
     def ports(self, names: list[str]) -> list[Port]:
-        """Tensors one after the other in one region."""
+        """Ports for tensors that lie one behind the other in a region."""
         ports, offset = [], 0
         for name in names:
             memory = self.lowered.memory_of(name)
@@ -75,7 +75,7 @@ class Placement:
         return ports
 
     def place_on_host(self, outputs: list[Port], traced: list[Port]) -> int:
-        """Fills ``host_places``; the bytes of the scratch region."""
+        """Fills ``host_places``; returns the bytes of the scratch region."""
         self.host_places[self.source] = [HostPlace(Region.INPUT, 0)]
         for region, ports in ((Region.OUTPUT, outputs), (Region.SCRATCH, traced)):
             for port in ports:
@@ -114,7 +114,7 @@ class Placement:
         return image * height, height
 
     def instance(self, root: str, image: int | None) -> tuple[str, int | None]:
-        """What is on the chip of a tensor while ``image`` is worked on: that image or all."""
+        """The root and the image of it that is on the chip for ``image``; None stands for all."""
         return root, None if root in self.lowered.whole else image
 
     def make_resident(self, root: str, image: int | None) -> Strip:
@@ -128,13 +128,13 @@ class Placement:
         return self.resident[root]
 
     def free_unused(self, uses: Uses, index: int) -> None:
-        """Frees the place of what layer ``index`` has used last."""
+        """Frees the words of tensors that are not used after layer ``index``."""
         for (root, _), last in uses.items():
             if last == index and root in self.resident:
                 self.scratchpad.free(self.resident.pop(root).buffer)
 
     def make_target(self, index: int, layer: Layer, uses: Uses) -> None:
-        """A place for a layer's result, if it has none yet: a source's own where that goes."""
+        """Allocates words for a layer's result if it has none; a source's own words if possible."""
         target = self.root(layer.target)
         if target in self.spilled or target in self.resident:
             return
@@ -149,15 +149,16 @@ class Placement:
     ) -> tuple[list[RowTile], list[dict[str, Strip]], list[Strip | None]]:
         """Row tiles of a layer, and two strips for each tensor that is not on the chip.
 
-        ``moving`` are the roots that it reads from the host's memory, ``target`` is the one that it
-        writes there, if it does. Returns tiles, the strips of ``moving`` and those of the target;
-        tiles take the strips in turn.
+        ``moving`` are the roots that the layer reads from the host's memory. ``target`` is the root
+        that it writes there, or None. Returns the tiles, the strips of ``moving`` and those of the
+        target; tiles use the strips in turn.
         """
         height = layer.out_shape[1]
         _, in_height = self.rows(self.root(layer.source), layer.image)
         most = stream_rows(self.config, layer)
         sizes = [-(-height // count) for count in range(-(-height // most), height + 1)]
-        # Two strips in turn, so that one is moved while the other is computed; at worst only one.
+        # Two strips in turn, so that one is moved while the other is computed. If there is no room
+        # for that, one strip.
         for rows, copies in (*((rows, 2) for rows in dict.fromkeys(sizes)), (1, 1)):
             tiles = row_tiles(layer, in_height, rows)
             in_rows = max(tile.in_end - tile.in_first for tile in tiles)
@@ -188,7 +189,7 @@ class Placement:
         return tiles, sources, targets
 
     def last_uses(self, arrivals: set[int]) -> Uses:
-        """``arrivals`` are the layers before which the input comes."""
+        """The last use of every root; ``arrivals`` are the layers before which the input comes."""
         uses = {
             self.instance(self.source, layer.image): index
             for index, layer in enumerate(self.lowered.layers)
@@ -200,13 +201,13 @@ class Placement:
         return uses
 
     def _words(self, root: str) -> int:
-        """What a tensor takes on the chip."""
+        """Words that a tensor takes on the chip."""
         _, rows = self.rows(*self.instance(root, 0))
         layout = self.layouts[root]
         return layout.groups(self.config) * rows * layout.pitch
 
     def _in_place(self, index: int, layer: Layer, target: str, uses: Uses) -> str | None:
-        """A source whose words may be overwritten as soon as they have been read."""
+        """A source whose words the result may take, because they are not needed once read."""
         window = layer.kernel == (1, 1) or len(layer.sources) == 2
         same = layer.stride == (1, 1) and not any(layer.padding)
         if layer.unit is Unit.ARRAY or not (window and same) or target != layer.target:
@@ -228,7 +229,7 @@ class Placement:
         return None
 
     def _allocate_strips(self, sizes: dict[str, int], strips: list[dict[str, Strip]]) -> bool:
-        """Fills ``strips``; or leaves the memory as it was and returns False."""
+        """Fills ``strips``. If there is no room, leaves the memory as it was and returns False."""
         for strip in strips:
             for root, rows in sizes.items():
                 layout = self.layouts[root]
@@ -242,7 +243,7 @@ class Placement:
         return True
 
     def _no_room(self, *wanted: str) -> Exception:
-        """What to raise. Gaps cost less than the way to the host's memory and back."""
+        """The exception to raise: without gaps first, because they cost less than spilling."""
         competing = {*self.resident, *wanted} - self.spilled
         layouts = {root: self.layouts[root] for root in competing}
         padded = frozenset(root for root in competing if layouts[root].pitch > layouts[root].width)

@@ -40,11 +40,11 @@ class Schedule:
         self.traced = traced
         self.stream = CommandStream()
         self.parameters = ParameterLoader(config, self.stream)
-        #: Of every layer. Weights that do not fit end an attempt before it begins.
+        #: The filter tiles of every layer; made first, because weights that do not fit end it all.
         self.filter_tiles = all_filter_tiles(config, lowered.layers)
         self.placement = Placement(graph, config, lowered, spilled, narrow)
-        #: Tensor in the host's memory -> (first row, end, count): rows, and how many stores must be
-        #: complete before they are there.
+        #: Tensor in the host's memory -> (first row, end, count): rows that are there when so many
+        #: stores are complete.
         self.saved: dict[str, list[tuple[int, int, int]]] = {}
 
     def run(self, pack: bool) -> Program:
@@ -93,8 +93,8 @@ class Schedule:
     def _traced(self) -> list[str]:
         """Results of layers that are stored for a trace.
 
-        Steps of a concatenation have no node of their own in the graph. A tensor that begins inside
-        a word cannot be stored.
+        Intermediate results of a concatenation have no node in the graph. A tensor that begins
+        inside a word cannot be stored.
         """
         nodes = {node.name for node in self.graph.nodes}
         return [
@@ -107,22 +107,22 @@ class Schedule:
         ]
 
     def _arrivals(self, source: str) -> set[int]:
-        """The layers before which the input comes: an image's first, or the very first."""
+        """The layers before which the input comes: each image's first layer, or only the first."""
         images = [layer.image for layer in self.lowered.layers]
         if source in self.lowered.whole:
             images = images[:1]
-        # Those for all images come last.
+        # Layers for all images come last.
         return {images.index(image) for image in set(images) - {None}} or {0}
 
     def _ready(self, outputs: list[Port], traced: list[Port]) -> dict[int, list[str]]:
-        """Layer's index -> tensors to be stored after it, because it writes the last of them."""
+        """Layer's index -> tensors to be stored after it: it is the last one that writes them."""
         ready: dict[int, list[str]] = {}
         for name in dict.fromkeys(
             self.lowered.memory_of(port.name) for port in (*outputs, *traced)
         ):
             own = self.lowered.view(name)
             channels = range(own.channel, own.channel + self.placement.layouts[name].channels)
-            # The last one of what is on the chip at a time.
+            # The last writer of what is on the chip at one time.
             writers = {
                 self.placement.instance(own.root, layer.image): index
                 for index, layer in enumerate(self.lowered.layers)
@@ -138,9 +138,9 @@ class Schedule:
         strip = self.placement.make_resident(source, image)
         end = strip.first + strip.rows
         self._load(index, source, strip, strip.first, end, needed=len(self.stream.computes))
-        # As much as its loads wait for, behind which it stands: they must not be fetched earlier.
+        # The loads must not be fetched before the commands that they wait for.
         strip.buffer.written = strip.buffer.used
-        # Before anything that may reuse its place.
+        # These stores come before anything that may reuse the words.
         for host_place in self.placement.host_places[source][1:]:
             self._store(index, source, strip, host_place)
 
@@ -187,13 +187,14 @@ class Schedule:
                     out.first = placement.rows(target, layer.image)[0] + row_tile.first
                     out.rows = row_tile.end - row_tile.first
             if not kept or column not in loaded:
-                # The last command that reads them.
+                # The last command that reads the tile's weights.
                 reader = start + (count - len(filter_cut) + column if kept else number)
                 loaded[column] = self.parameters.load(
                     index, filter_cut[column], start + number, reader + 1
                 )
             if number == 0 and layer.table is not None:
-                # It may have to wait for earlier layers: behind weights, which need not.
+                # The table may have to wait for earlier layers. Weights need not, so they come
+                # before it.
                 end = start + count
                 table_loads = self.parameters.load_table(index, layer.table, start, end)
             self._compute(
@@ -227,7 +228,7 @@ class Schedule:
     # Commands -------------------------------------------------------------------------------------
 
     def _load(self, index: int, root: str, strip: Strip, first: int, end: int, needed: int):
-        """Rows ``first`` to before ``end`` into a strip, which then begins with them."""
+        """Loads rows ``first`` to before ``end`` into a strip, which then begins with ``first``."""
         strip.first, strip.rows = first, end - first
         buffer, host_place = strip.buffer, self.placement.host_places[root][0]
         saved = [
@@ -244,7 +245,7 @@ class Schedule:
         buffer.loaded = len(self.stream.loads)
 
     def _store(self, index: int, name: str, strip: Strip, host_place: HostPlace):
-        """The rows of a strip to the host's memory."""
+        """Stores the rows of a strip in the host's memory."""
         buffer, place = strip.buffer, ChipPlace(strip, self.lowered.view(name).channel)
         layout, rows = self.placement.layouts[name], (strip.first, strip.rows)
         for store in transfers(self.config, Store, layout, place, *rows, host_place):

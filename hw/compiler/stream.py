@@ -7,7 +7,7 @@ from hw.contract.isa import MAX_COMMANDS, Command, Compute, End, Load, Store, pa
 
 __all__ = ["CommandStream"]
 
-#: How many compute commands before the one that needs it a load is fetched.
+#: A load is fetched so many compute commands before the one that needs it.
 _AHEAD = 2
 
 
@@ -38,7 +38,7 @@ class CommandStream:
 
     def ordered(self) -> list[Command]:
         """Each command after all that it waits for."""
-        # Before which compute command a store and a load stand.
+        # The compute commands that a store or a load stands before.
         stores = [store.wait_compute for store in self.stores]
         for index in range(1, len(stores)):
             stores[index] = max(stores[index], stores[index - 1])
@@ -46,11 +46,11 @@ class CommandStream:
         for load, needed in zip(self.loads, self._needed, strict=True):
             after_store = stores[load.wait_store - 1] if load.wait_store else 0
             allowed = max(load.wait_compute, after_store)
-            # One command more is in its queue by then, if there is one before it is needed.
+            # By then one more command is in the queue, unless that one needs the load.
             before = min(needed, max(allowed + 1 if allowed else 0, needed - _AHEAD))
             before = max(before, allowed, loads[-1] if loads else 0)
             loads.append(before)
-        # A store that waits for loads, of an input that is also an output, stands behind them.
+        # A store of an input that is also an output waits for loads, and stands behind them.
         ordered: list[Command] = []
         taken = {"load": 0, "store": 0}
 
@@ -71,9 +71,9 @@ class CommandStream:
         return ordered
 
     def pack(self, layers: list[str]) -> bytes:
-        """The descriptors. ``layers`` are the names for errors.
+        """The descriptors. ``layers`` are the layers' names, for messages.
 
-        Raises :class:`CompileError` for a size that no field can say.
+        Raises :class:`CompileError` for a size that does not fit its field.
         """
         ordered = self.ordered()
         if len(ordered) > MAX_COMMANDS:

@@ -1,4 +1,4 @@
-"""How a layer is cut: into filter tiles that share weights, and row tiles that share input."""
+"""Cuts a layer into filter tiles, which share weights, and row tiles, which share input."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,9 +25,9 @@ __all__ = [
 ]
 
 
-#: Filter tiles that the memories of weights and params hold: one is computed, the others are
-#: loaded. With two, every load waits for the computation before it. But every load also costs a
-#: round trip to the memory, so there are two where four would be short.
+#: Filter tiles that the memories of weights and params hold: one is computed while the others are
+#: loaded. With two, every load waits for the computation before it. But every load costs a round
+#: trip to the memory, too, so there are two if four would be short.
 _TILES, _FEW_TILES = 4, 2
 _SHORT_TILE_STEPS = 128
 #: A layer that is streamed by choice is cut into tiles of at least so many cycles, and into at most
@@ -64,7 +64,7 @@ class FilterTile:
             weights = pack_vector_weights(config, chosen)
         params = layer.params
         if not layer.shared_params:
-            # A filter group has params for all its filters' chunks.
+            # A filter group has params for all chunks of its filters.
             count = self.filter_groups * self.chunks * config.post_lanes
             params = _padded(layer.params, channels, count)
         return weights, pack_params(config, params)
@@ -130,7 +130,7 @@ def filter_tiles(config: AcceleratorConfig, layer: Layer) -> list[FilterTile]:
             f"layer {layer.name}: {chunks} words of parameters of one filter group must fit "
             f"param_depth = {config.param_depth}, which is short by {chunks - config.param_depth}"
         )
-    # Weights and params that all groups share take no more room for more groups.
+    # Weights and params that all groups share take the same room for any number of groups.
     tiles_held = _TILES if config.weight_depth >= _TILES * _SHORT_TILE_STEPS else _FEW_TILES
     by_weights = (
         config.weight_depth // tiles_held // steps if steps and not layer.shared_weight else outputs
@@ -140,7 +140,7 @@ def filter_tiles(config: AcceleratorConfig, layer: Layer) -> list[FilterTile]:
     if layer.shared_factor:
         # A command has one factor for each channel.
         most = 1
-    # Tiles of one size wait least for each other's words.
+    # Tiles of equal size wait least for each other's words.
     even = -(-(outputs // width) // max(1, -(-(outputs // width) // most)))
     tiles = []
     channel = 0
@@ -157,7 +157,7 @@ def filter_tiles(config: AcceleratorConfig, layer: Layer) -> list[FilterTile]:
 
 
 def stream_tiles(config: AcceleratorConfig, out_shape: tuple[int, int, int], steps: int) -> int:
-    """How many row tiles a layer has that is cut to hide its transfers, not for room."""
+    """Number of row tiles of a layer that is cut to hide its transfers, not for lack of room."""
     outputs, height, width = out_shape
     groups = -(-height * width // config.pixels) * -(-outputs // config.filters)
     return max(1, min(_STREAM_TILES, groups * steps // _STREAM_CYCLES))
@@ -167,7 +167,7 @@ def stream_rows(config: AcceleratorConfig, layer: Layer) -> int:
     """Output rows of one of these tiles."""
     height = layer.out_shape[1]
     if layer.image is None:
-        # All images at once: they share the weights.
+        # A layer for all images is not cut, so that they share the weights.
         return height
     return -(-height // stream_tiles(config, layer.out_shape, layer_steps(config, layer)))
 
@@ -184,14 +184,14 @@ def row_tiles(layer: Layer, in_height: int, rows: int) -> list[RowTile]:
             top = layer.padding[0]
             in_first = max(0, first * layer.stride[0] - top)
             in_end = min(in_height, (end - 1) * layer.stride[0] - top + reach)
-        # A window may lie in the padding altogether; a tile has at least one row.
+        # A window may lie in the padding altogether, but a tile has at least one row.
         in_first = min(in_first, in_height - 1)
         tiles.append(RowTile(first, end, in_first, max(in_end, in_first + 1)))
     return tiles
 
 
 def _padded(params: ChannelParams, channels: slice, count: int) -> ChannelParams:
-    """Some channels' params, followed by zeros up to ``count``."""
+    """The params of ``channels``, with zeros behind them up to ``count``."""
     arrays = []
     for values in (params.addend, params.shift, params.multiplier):
         padded = np.zeros(count, np.int64)

@@ -28,7 +28,7 @@ def concat_views(
     offsets: dict[str, int],
     copied: frozenset[str],
 ) -> dict[str, View]:
-    """Tensor -> view, of those that are part of the result of a concatenation.
+    """Tensor -> view, for tensors that are channels of a concatenation's result.
 
     A concatenation is free if each of its operands
 
@@ -42,7 +42,7 @@ def concat_views(
     Parameters
     ----------
     channels, offsets : dict
-        Of the results of layers and concatenations.
+        Result of a layer or concatenation -> number of channels; code less stored code.
     copied : frozenset of str
         Concatenations that must not be free.
     """
@@ -51,7 +51,7 @@ def concat_views(
         for name in node.inputs:
             readers.setdefault(name, []).append(node)
     written = (Requantize, Clip, MaxPool2d, Concat, Table)
-    #: Concatenations that were found to have to copy.
+    #: Concatenations that have to copy, as far as is known.
     copies = set(copied)
 
     def assign(node: Concat, views: dict[str, View]):
@@ -74,7 +74,7 @@ def concat_views(
                 or offsets[name] != offsets[node.name]
                 or unaligned
                 or views.setdefault(name, view) != view
-                # What is part of a larger tensor must consist of parts of that one only.
+                # A view's operands must be views of the same root.
                 or (own is first and name not in before)
             ):
                 raise _Copies(node.name)
@@ -83,7 +83,7 @@ def concat_views(
     while True:
         views: dict[str, View] = {}
         try:
-            # The largest come last; operands of theirs may be earlier ones.
+            # The largest concatenations come last; their operands may be earlier ones.
             for node in reversed(graph.nodes):
                 if isinstance(node, Concat) and node.name not in copies:
                     assign(node, views)
