@@ -9,8 +9,10 @@ import tomli_w
 from hw.boards.registry import BOARDS, find_board
 from hw.contract.files import write_text
 from hw.explore import Budget, explore
-from hw.explore.results import CandidateResult, ExplorationResult
+from hw.explore.circuits import common_front, find_circuits
+from hw.explore.results import CandidateResult, CircuitCandidate, ExplorationResult
 from hw.synth.area_model import estimate_area
+from nbqnn_train.graph import load
 from nbqnn_train.graph.errors import NbqnnError
 from scripts.explore_pictures import explore_sections
 from scripts.pages import page
@@ -61,7 +63,9 @@ def run_exploration(
         progress=progress,
         journal=out / _JOURNAL,
     )
+    circuits = find_circuits(load(graph), budget.lut, clock_mhz)
     worth = {candidate.config.digest for candidate in found.front}
+    common, intervals = common_front(found.front, circuits.found)
     result = ExplorationResult(
         graph=str(graph),
         board=board,
@@ -71,16 +75,24 @@ def run_exploration(
         complete=found.complete,
         best=found.best.config.name,
         candidates=tuple(
-            CandidateResult.of(candidate, candidate.config.digest in worth)
+            CandidateResult.of(
+                candidate, candidate.config.digest in worth, candidate.config.digest in common
+            )
             for candidate in found.candidates
         ),
+        circuits=tuple(
+            CircuitCandidate.of(circuit, circuit.interval in intervals)
+            for circuit in circuits.found
+        ),
+        no_circuits=circuits.reason,
     )
     write_text(out / BEST, tomli_w.dumps(asdict(found.best.config)))
     title = f"Configurations of {board} for {graph.name}"
     note = (
         f"Cycles by the compiler and its cycle model, area by a model fitted to syntheses; "
         f"{found.compiled} configurations compiled. They may take {lut_percent:g} % of the board's "
-        f"LUTs, {budget.lut:,}, and {bram_percent:g} % of its BRAM36, {budget.bram36:,}."
+        f"LUTs, {budget.lut:,}, and {bram_percent:g} % of its BRAM36, {budget.bram36:,}. A "
+        "circuit has the network's weights as wiring (generate --spatial); its area is estimated."
     )
     write_text(out / PICTURES, page(title, explore_sections(result), note))
     return result

@@ -29,6 +29,15 @@ _COLUMNS = {
     "lut": ",d",
     "bram36": ",.1f",
     "dsp": ",d",
+    "common_front": "",
+}
+_CIRCUIT_COLUMNS = {
+    "interval": "d",
+    "cycles": ",d",
+    "latency_ms": ",.6f",
+    "images_per_second": ",.0f",
+    "lut": ",d",
+    "common_front": "",
 }
 
 
@@ -37,13 +46,17 @@ def explore_sections(result: ExplorationResult) -> list[Section]:
     rows = [asdict(candidate) | asdict(candidate.config) for candidate in result.candidates]
     best = [row for row in rows if row["pareto"]]
     limits = asdict(result.budget)
+    circuits = [asdict(circuit) | {"bram36": 0} for circuit in result.circuits]
     return [
         Section(
             "Configurations worth having",
             [
-                _scatter(rows, best, limits, "lut", "images_per_second", "images per second"),
-                _scatter(rows, best, limits, "bram36", "latency_ms", "latency (ms)"),
+                _scatter(
+                    rows, best, circuits, limits, "lut", "images_per_second", "images per second"
+                ),
+                _scatter(rows, best, circuits, limits, "bram36", "latency_ms", "latency (ms)"),
                 html_table(best, _COLUMNS),
+                *([html_table(circuits, _CIRCUIT_COLUMNS)] if circuits else []),
             ],
         )
     ]
@@ -52,6 +65,7 @@ def explore_sections(result: ExplorationResult) -> list[Section]:
 def _scatter(
     rows: Sequence[Mapping],
     best: Sequence[Mapping],
+    circuits: Sequence[Mapping],
     limits: Mapping[str, float],
     x: str,
     y: str,
@@ -83,6 +97,24 @@ def _scatter(
                 f"{row['name']}<br>{row['gops']:,.0f} GOP/s, {row['latency_ms']:.3f} ms<br>"
                 f"{row['lut']:,} LUT, {row['bram36']:g} BRAM36, {row['dsp']} DSP"
                 for row in points
+            ],
+            hoverinfo="text",
+        )
+    if circuits:
+        figure.add_scatter(
+            x=[row[x] for row in circuits],
+            y=[row[y] for row in circuits],
+            mode="markers",
+            name="as a circuit",
+            marker={
+                "color": ["#c33" if row["common_front"] else "#ecc" for row in circuits],
+                "size": 11,
+                "symbol": "diamond",
+            },
+            text=[
+                f"circuit, {row['interval']} cycles a position<br>{row['latency_ms']:.4f} ms, "
+                f"{row['images_per_second']:,.0f} images/s<br>{row['lut']:,} LUT"
+                for row in circuits
             ],
             hoverinfo="text",
         )

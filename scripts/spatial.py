@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from hw.boards.registry import find_board
 from hw.spatial.build import SpatialBuild, generate_spatial
 from nbqnn_train.graph import load
 from sim.results import CircuitSimulationResult
@@ -11,11 +12,21 @@ __all__ = ["describe_build", "generate_circuit", "spatial_lines"]
 
 
 def generate_circuit(
-    graph: Path, out: Path, clock_mhz: int, interval: int, progress: Callable[[str], None]
+    graph: Path,
+    out: Path,
+    clock_mhz: int,
+    interval: int,
+    board: str,
+    progress: Callable[[str], None],
 ) -> SpatialBuild:
-    """The build of the graph in the file ``graph``."""
+    """The build of the graph in the file ``graph``, if it fits the board."""
     return generate_spatial(
-        load(graph), out, clock_mhz, interval, lambda layer: progress(f"layer {layer}")
+        load(graph),
+        out,
+        clock_mhz,
+        interval,
+        find_board(board).lut,
+        lambda layer: progress(f"layer {layer}"),
     )
 
 

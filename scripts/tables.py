@@ -85,12 +85,24 @@ def area_table(results: Sequence[SynthResult], names: Sequence[str] = ("accelera
 
 
 def front_table(result: ExplorationResult) -> Table:
-    """The configurations worth having."""
+    """The configurations worth having, and circuits; a star for the front of both together."""
     table = plain_table(
-        *("array", "words", "drain", "images/s", "ms", "busy", "LUT", "BRAM36"),
+        *("array", "words", "drain", "images/s", "ms", "busy", "LUT", "BRAM36", "front"),
         title=f"Configurations worth having on {result.board} (lanes×filters×pixels, words of "
-        "activations + weights, channels×positions written in a cycle)",
+        "activations + weights, channels×positions written in a cycle; circuit --ii)",
     )
+    for circuit in result.circuits:
+        table.add_row(
+            f"circuit {circuit.interval}",
+            "",
+            "",
+            f"{circuit.images_per_second:,.1f}",
+            f"{circuit.latency_ms:,.5f}",
+            "",
+            f"{circuit.lut:,}",
+            "0",
+            "*" if circuit.common_front else "",
+        )
     for candidate in result.candidates:
         if not candidate.pareto:
             continue
@@ -104,6 +116,7 @@ def front_table(result: ExplorationResult) -> Table:
             f"{candidate.utilization:.0%}",
             f"{candidate.lut:,}",
             f"{candidate.bram36:g}",
+            "*" if candidate.common_front else "",
         )
     return table
 

@@ -5,14 +5,19 @@ from typing import ClassVar
 
 from hw.contract.config import AcceleratorConfig
 from hw.explore.candidates import Budget, Candidate
+from hw.explore.circuits import Circuit
 from nbqnn_train.graph.results import Result
 
-__all__ = ["CandidateResult", "ExplorationResult"]
+__all__ = ["CandidateResult", "CircuitCandidate", "ExplorationResult"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class CandidateResult:
-    """A configuration that runs, with what it costs; ``pareto`` says that it is worth having."""
+    """A configuration that runs, with what it costs.
+
+    ``pareto`` says that it is worth having among configurations, ``common_front`` that it is beside
+    circuits too.
+    """
 
     config: AcceleratorConfig
     cycles: int
@@ -25,9 +30,10 @@ class CandidateResult:
     bram36: float
     dsp: int
     pareto: bool
+    common_front: bool = True
 
     @classmethod
-    def of(cls, candidate: Candidate, pareto: bool) -> "CandidateResult":
+    def of(cls, candidate: Candidate, pareto: bool, common_front: bool) -> "CandidateResult":
         return cls(
             config=candidate.config,
             cycles=candidate.cycles,
@@ -40,6 +46,36 @@ class CandidateResult:
             bram36=candidate.bram36,
             dsp=candidate.dsp,
             pareto=pareto,
+            common_front=common_front,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CircuitCandidate:
+    """The network as a circuit of its own (``generate --spatial``), tables estimated.
+
+    ``latency_ms`` is that of the first result of an image; ``common_front`` says that it is worth
+    having beside all others and all configurations.
+    """
+
+    interval: int
+    cycles: int
+    clock_mhz: int
+    latency_ms: float
+    images_per_second: float
+    lut: int
+    common_front: bool
+
+    @classmethod
+    def of(cls, circuit: Circuit, common_front: bool) -> "CircuitCandidate":
+        return cls(
+            interval=circuit.interval,
+            cycles=circuit.cycles,
+            clock_mhz=circuit.clock_mhz,
+            latency_ms=circuit.latency / (1e3 * circuit.clock_mhz),
+            images_per_second=1 / circuit.seconds,
+            lut=circuit.lut,
+            common_front=common_front,
         )
 
 
@@ -51,6 +87,8 @@ class ExplorationResult(Result):
     complete : the search was not interrupted.
     best : name of the fastest configuration.
     candidates : the fastest first.
+    circuits : the network as a circuit of its own, the fastest first.
+    no_circuits : why there are no more, None if all that were tried fit.
     """
 
     kind: ClassVar[str] = "explore"
@@ -63,3 +101,5 @@ class ExplorationResult(Result):
     complete: bool
     best: str
     candidates: tuple[CandidateResult, ...]
+    circuits: tuple[CircuitCandidate, ...] = ()
+    no_circuits: str | None = None

@@ -38,7 +38,7 @@ class SpatialBuild:
     inputs, outputs : channels, all of them in each beat.
     input_positions, output_positions : beats of an image.
     weights : of all layers.
-    tables : look-up tables of all additions, estimated before synthesis.
+    tables : look-up tables, estimated before synthesis.
     levels : additions between registers.
     """
 
@@ -92,17 +92,19 @@ def generate_spatial(
     out: Path,
     clock_mhz: int,
     interval: int = 1,
+    tables: int | None = None,
     progress: Callable[[str], None] = lambda layer: None,
 ) -> SpatialBuild:
     """Writes ``rtl/nbqnn.v`` for any family, ``rtl/nbqnn_xcup.v`` with cells of UltraScale+ in
     place of its additions, ``hw.json`` and the graph.
 
+    ``tables`` are the look-up tables that there are, None for any number.
     Equal graphs, clocks and intervals give equal files.
 
     Raises :class:`hw.spatial.errors.SpatialError` for what no circuit can be made of.
     """
     out = Path(out)
-    plan = plan_network(graph, levels_for(clock_mhz), interval, progress)
+    plan = plan_network(graph, levels_for(clock_mhz), interval, progress, tables)
     top, library = CircuitStream(plan), VerilogLibrary()
     library.add(top)
     verilog = library.verilog()

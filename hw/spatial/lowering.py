@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 
+from hw.spatial import area
 from hw.spatial.adders import interval_bits
 from hw.spatial.errors import SpatialError
 from hw.spatial.flow import Grid
@@ -59,11 +60,13 @@ def plan_network(
     levels: int,
     interval: int = 1,
     progress: Callable[[str], None] = lambda layer: None,
+    tables: int | None = None,
 ) -> NetworkPlan:
     """The circuit of ``graph``, with ``levels`` additions between registers.
 
     interval : cycles from one position of the input to the next, at least 1.
     progress : called with the name of each layer before its sums are searched.
+    tables : look-up tables that there are, None for any number.
 
     Raises :class:`SpatialError` with everything that no circuit does.
     """
@@ -73,7 +76,7 @@ def plan_network(
     if interval < 1:
         raise SpatialError(f"initiation interval must be 1 or more, not {interval}")
     _check(graph)
-    return _Lowering(graph, levels, interval, progress).plan()
+    return _Lowering(graph, levels, interval, progress, tables).plan()
 
 
 def _check(graph: Graph) -> None:
@@ -101,14 +104,21 @@ def _size(shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 class _Lowering:
-    def __init__(self, graph: Graph, levels: int, interval: int, progress: Callable[[str], None]):
+    def __init__(
+        self,
+        graph: Graph,
+        levels: int,
+        interval: int,
+        progress: Callable[[str], None],
+        tables: int | None,
+    ):
         self.graph = graph
         self.types = tensor_types(graph)
         self.bounds = value_bounds(graph)
         self.nodes = {node.name: node for node in graph.nodes}
         self.progress = progress
         self.pace = source_pace(fitting_frame(self._grids()), interval)
-        self.parts = Parts(levels)
+        self.parts = Parts(levels, tables)
         #: Node -> number of the part with its codes.
         self.made: dict[str, int] = {}
 
@@ -291,6 +301,7 @@ class _Lowering:
             0,
             (Word(bits, low, high),) * words,
             grid=Grid(1, 1, 1),
+            tables=area.sums_of_maps(words, bits),
             timing=Timing(part.timing.slots[last : last + 1], part.timing.latency + MapSum.latency),
         )
         return total, identity(words)
@@ -304,7 +315,12 @@ class _Lowering:
             return source
         build = partial(LargestTap, taps=taps, words=words, bits=kind.bits, signed=kind.signed)
         return self.parts.one(
-            node.name, source, build, LargestTap.rounds(taps), (self._word(node.name),) * words
+            node.name,
+            source,
+            build,
+            LargestTap.rounds(taps),
+            (self._word(node.name),) * words,
+            tables=area.largest(taps, words, kind.bits),
         )
 
     def _table(self, node: Table) -> int:
@@ -317,5 +333,10 @@ class _Lowering:
         )
         source = self._map(node.input, node.name)
         return self.parts.one(
-            node.name, source, build, Lookup.latency, (self._word(node.name),) * words
+            node.name,
+            source,
+            build,
+            Lookup.latency,
+            (self._word(node.name),) * words,
+            tables=area.lookup(words, kind.bits, int(node.bits)),
         )

@@ -8,12 +8,13 @@ from functools import partial
 import numpy as np
 
 from hw.rtl.component import Component
+from hw.spatial import area
 from hw.spatial.errors import SpatialError
 from hw.spatial.flow import Grid
-from hw.spatial.folded import FoldedLayer
+from hw.spatial.folded import FoldedLayer, FoldedPlan
 from hw.spatial.frame import Pace, Timing, waiting_slots
 from hw.spatial.join import Join
-from hw.spatial.layer import DenseLayer
+from hw.spatial.layer import DenseLayer, DensePlan
 from hw.spatial.pacer import Pacer
 from hw.spatial.rows import Rows
 from hw.spatial.window import Window, WindowPlan
@@ -24,6 +25,10 @@ __all__ = ["NetworkPlan", "Part", "Parts", "Word"]
 
 #: Weights from which on a layer is folded: what that takes itself is little then.
 _FOLDED = 48
+#: Weights up to which a layer is worked out folded and not, to see what is smaller.
+_BOTH = 2000
+#: Weights that take one look-up table together at best, each seen a bit at a time.
+_SHARED = 4
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ class Part:
     build : makes the component.
     held : what comes out stays until the next slot.
     pace : what its timing counts by.
-    tables : look-up tables, estimated.
+    tables : look-up tables, estimated before synthesis.
     """
 
     layer: str
@@ -94,7 +99,7 @@ class NetworkPlan:
 
     @property
     def tables(self) -> int:
-        """Look-up tables of all additions, estimated; all else comes on top."""
+        """Look-up tables of all parts, estimated before synthesis."""
         return sum(part.tables for part in self.parts)
 
     @property
@@ -106,8 +111,10 @@ class NetworkPlan:
 class Parts:
     """Parts of a circuit in the making. Each method adds some and returns the last one's number."""
 
-    def __init__(self, levels: int):
+    def __init__(self, levels: int, tables: int | None):
+        """``tables``: look-up tables that all parts may take together, None for any number."""
         self.levels = levels
+        self.tables = tables
         self.all: list[Part] = []
 
     def __getitem__(self, number: int) -> Part:
@@ -116,7 +123,17 @@ class Parts:
     def add(self, part: Part) -> int:
         """Adds a part as it is."""
         self.all.append(part)
+        self._check_room(part.layer, 0)
         return len(self.all) - 1
+
+    def _check_room(self, layer: str, more: int) -> None:
+        taken = sum(part.tables for part in self.all) + more
+        if self.tables is not None and taken > self.tables:
+            raise SpatialError(
+                f"layer {layer}: with it the circuit takes about {taken:,} look-up tables, and "
+                f"there are {self.tables:,}; remedy: more cycles for each position (--ii), or an "
+                "overlay (--preset)"
+            )
 
     def one(
         self,
@@ -198,6 +215,7 @@ class Parts:
             words * (kernel[0] * kernel[1]),
             grid=grid,
             held=True,
+            tables=area.window(plan),
             timing=timing,
         )
 
@@ -205,22 +223,23 @@ class Parts:
         """Rows of weights, rounded; over several cycles where slots are so far apart."""
         words = self[source].words
         cycles = self[source].pace.spacing(self[source].timing)
+        # The search would take long, and no sharing is known to save more.
+        self._check_room(layer, np.count_nonzero(rows.weight) // _SHARED)
         name = self.name(layer)
-        bits = {word.bits for word in words}
-        if cycles > 1 and len(bits) == 1 and np.count_nonzero(rows.weight) >= _FOLDED:
+        bits, weights = {word.bits for word in words}, np.count_nonzero(rows.weight)
+        plans: list[DensePlan | FoldedPlan] = []
+        if cycles > 1 and len(bits) == 1 and weights >= _FOLDED:
             signed = any(word.low < 0 for word in words)
             held = self[source].held
-            plan = rows.folded(name, bits.pop(), signed, cycles, out.bits, self.levels, held)
-            build, holds = partial(FoldedLayer, plan), True
-        else:
-            plan = rows.plan(
-                name,
-                [word.bits for word in words],
-                [(word.low, word.high) for word in words],
-                out.bits,
-                self.levels,
-            )
-            build, holds = partial(DenseLayer, plan), False
+            width = bits.pop()
+            plans.append(rows.folded(name, width, signed, cycles, out.bits, self.levels, held))
+        if not plans or weights < _BOTH:
+            in_bits = [word.bits for word in words]
+            ranges = [(word.low, word.high) for word in words]
+            plans.append(rows.plan(name, in_bits, ranges, out.bits, self.levels))
+        plan = min(plans, key=lambda one: one.tables)
+        folded = isinstance(plan, FoldedPlan)
+        build = partial(FoldedLayer if folded else DenseLayer, plan)
         return self.one(
             layer,
             source,
@@ -228,8 +247,8 @@ class Parts:
             plan.latency,
             (out,) * len(plan.roundings),
             additions=len(plan.graph.additions),
-            tables=plan.tables,
-            held=holds,
+            tables=plan.tables + area.rounding(plan.roundings, out.bits),
+            held=folded,
         )
 
     def evened(self, source: int) -> int:
@@ -242,7 +261,14 @@ class Parts:
         build = partial(Pacer, part.bits, pace.interval, max(3, waiting + 1))
         slots = np.arange(pace.frame.slots)
         return self.one(
-            part.layer, source, build, 0, part.words, pace=pace, timing=Timing(slots, 0)
+            part.layer,
+            source,
+            build,
+            0,
+            part.words,
+            pace=pace,
+            tables=area.queue(part.bits, waiting + 1),
+            timing=Timing(slots, 0),
         )
 
     def join(self, layer: str, sources: tuple[int, ...]) -> int:
@@ -272,6 +298,7 @@ class Parts:
                 words=tuple(word for part in parts for word in part.words),
                 grid=grid,
                 pace=pace,
+                tables=sum(map(area.queue, widths, depths)),
                 timing=timing,
             )
         )

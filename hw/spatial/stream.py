@@ -12,9 +12,11 @@ from hw.spatial.plan import NetworkPlan
 from hw.spatial.raster import Raster
 from hw.spatial.source import Pacemaker
 
-__all__ = ["TOP", "CircuitStream"]
+__all__ = ["QUEUE_LATENCY", "TOP", "CircuitStream"]
 
 TOP = "nbqnn_spatial"
+#: Cycles that a result takes through the queue.
+QUEUE_LATENCY = 2
 #: Results that can wait for the output beside those that are on their way.
 _SPARE = 4
 #: Cycles from a result in the queue to a source that knows it.
@@ -64,7 +66,7 @@ class CircuitStream(Component):
     @property
     def latency(self) -> int:
         """Cycles from input to output: the circuit's and the queue's."""
-        return self.plan.latency + 2
+        return self.plan.latency + QUEUE_LATENCY
 
     @property
     def on_their_way(self) -> int:

@@ -60,6 +60,8 @@ def explore(
         f"fastest is in {out / BEST}, pictures are in {out / PICTURES}",
         soft_wrap=True,
     )
+    if result.no_circuits is not None:
+        console.print(f"circuits (generate --spatial): {result.no_circuits}", soft_wrap=True)
     if not result.complete:
         console.print("it was interrupted; the same command goes on", soft_wrap=True)
         raise typer.Exit(_INTERRUPTED)

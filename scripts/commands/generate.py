@@ -39,6 +39,7 @@ def generate(
             "--ii", metavar="N", min=1, max=1024, help="Cycles for a position, of a circuit."
         ),
     ] = 1,
+    board: Annotated[str, typer.Option(help="Board that a circuit must fit.")] = "zcu102",
 ) -> None:
     """Write the accelerator: Verilog, register map, configuration."""
     if spatial is not None:
@@ -47,7 +48,7 @@ def generate(
         if any(option is not None for option in (preset, config, testbench, images)):
             raise NbqnnError("--spatial stands alone: no --preset, --config or --testbench")
         with spinner("generating") as report:
-            described = generate_circuit(spatial, out, clock_mhz, interval, report)
+            described = generate_circuit(spatial, out, clock_mhz, interval, board, report)
         console.print(describe_build(described, out), soft_wrap=True)
         return
     from hw.boards.presets import load_config

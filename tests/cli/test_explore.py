@@ -49,6 +49,12 @@ def test_the_best_is_written_and_all_are_in_the_json(nbqnn, graph, area, tmp_pat
     # 8-bit activations, 3-bit weights, sums below 2^19 in the graph, and no multiplier needed.
     assert (best.act_bits, best.weight_bits, best.requant) == (8, 3, "shift")
     assert "Pareto front" in (tmp_path / "found" / "explore.html").read_text()
+    # The same network as a circuit is on the same front, before all that is slower and larger.
+    circuits = result["circuits"]
+    assert circuits[0]["interval"] == 1
+    assert circuits[0]["common_front"]
+    assert circuits[0]["images_per_second"] > candidates[0]["images_per_second"]
+    assert "circuit 1" in outcome.out
     sizes = f"{best.lanes}×{best.filters}×{best.pixels}"
     assert sizes in outcome.out
     assert "the fastest is in found/best.toml" in outcome.out
