@@ -14,6 +14,7 @@ from hw.boards.registry import find_memory
 from hw.compiler import compile_graph
 from hw.contract.config import AcceleratorConfig
 from hw.model.estimate import LayerCost, estimate_program
+from hw.spatial.build import is_spatial
 from hw.synth.build import read_build
 from nbqnn_train.convert import QuantConfig, calibrate, convert
 from nbqnn_train.data import load_data
@@ -61,6 +62,11 @@ def hardware_of(build: Path | None, preset: str | None, act_bits: int) -> Accele
     if build is not None and preset is not None:
         raise NbqnnError("Hardware must be given by one of --hw and --preset, not both")
     if build is not None:
+        if is_spatial(build):
+            raise NbqnnError(
+                f"Build {str(build)!r} is a circuit of one network and runs no other; remedy: "
+                "--preset, or a build of an accelerator"
+            )
         return read_build(build).config
     return load_config(preset=preset or ("zcu102-8bit" if act_bits <= 8 else "zcu102-16bit"))
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # every command shows tables; none should load all that makes
 
 __all__ = [
     "area_table",
+    "circuits_table",
     "demo_tables",
     "estimate_table",
     "front_table",
@@ -85,24 +86,12 @@ def area_table(results: Sequence[SynthResult], names: Sequence[str] = ("accelera
 
 
 def front_table(result: ExplorationResult) -> Table:
-    """The configurations worth having, and circuits; a star for the front of both together."""
+    """The configurations worth having."""
     table = plain_table(
-        *("array", "words", "drain", "images/s", "ms", "busy", "LUT", "BRAM36", "front"),
+        *("array", "words", "drain", "images/s", "ms", "busy", "LUT", "BRAM36"),
         title=f"Configurations worth having on {result.board} (lanes×filters×pixels, words of "
-        "activations + weights, channels×positions written in a cycle; circuit --ii)",
+        "activations + weights, channels×positions written in a cycle)",
     )
-    for circuit in result.circuits:
-        table.add_row(
-            f"circuit {circuit.interval}",
-            "",
-            "",
-            f"{circuit.images_per_second:,.1f}",
-            f"{circuit.latency_ms:,.5f}",
-            "",
-            f"{circuit.lut:,}",
-            "0",
-            "*" if circuit.common_front else "",
-        )
     for candidate in result.candidates:
         if not candidate.pareto:
             continue
@@ -116,7 +105,27 @@ def front_table(result: ExplorationResult) -> Table:
             f"{candidate.utilization:.0%}",
             f"{candidate.lut:,}",
             f"{candidate.bram36:g}",
-            "*" if candidate.common_front else "",
+        )
+    return table
+
+
+def circuits_table(result: ExplorationResult) -> Table:
+    """The network as a circuit of its own, and what of both is worth having side by side."""
+    left = sum(one.pareto and one.common_front for one in result.candidates)
+    count = sum(one.pareto for one in result.candidates)
+    table = plain_table(
+        *("--ii", "cycles", "images/s", "first result (µs)", "LUT", "worth having"),
+        title=f"As a circuit (generate --spatial), area estimated; beside it {left} of {count} "
+        "configurations are worth having",
+    )
+    for circuit in result.circuits:
+        table.add_row(
+            f"{circuit.interval}",
+            f"{circuit.cycles:,}",
+            f"{circuit.images_per_second:,.0f}",
+            f"{1e3 * circuit.latency_ms:,.3f}",
+            f"{circuit.lut:,}",
+            "yes" if circuit.common_front else "no",
         )
     return table
 

@@ -18,6 +18,7 @@ from nbqnn_train.graph import Conv2d, Graph, Linear, NbqnnError, graph_digest, l
 __all__ = [
     "KIND",
     "SpatialBuild",
+    "described_circuit",
     "generate_spatial",
     "is_spatial",
     "read_spatial",
@@ -124,16 +125,23 @@ def is_spatial(path: Path) -> bool:
         return False
 
 
+def described_circuit(path: Path) -> SpatialBuild | None:
+    """What a build's ``hw.json`` says; None if it is not that of a circuit of this version."""
+    try:
+        return SpatialBuild(**json.loads((Path(path) / "hw.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
 def read_spatial(path: Path) -> tuple[SpatialBuild, Graph]:
     """The description and the graph of a build; :exc:`NbqnnError` for a folder that is none."""
     path = Path(path)
-    try:
-        described = SpatialBuild(**json.loads((path / "hw.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        reason = getattr(error, "strerror", None) or "hw.json is not that of a circuit"
+    described = described_circuit(path)
+    if described is None:
         raise NbqnnError(
-            f"build {str(path)!r} must be a folder that generate --spatial wrote: {reason}"
-        ) from None
+            f"build {str(path)!r} must be a folder that generate --spatial wrote: hw.json cannot "
+            "be read, or is not that of a circuit"
+        )
     graph = load(path / _GRAPH)
     if graph_digest(graph) != described.graph:
         raise NbqnnError(f"build {str(path)!r}: {_GRAPH} is another graph than hw.json says")

@@ -7,7 +7,7 @@ import typer
 
 from scripts.commands.options import JsonOption
 from scripts.output import console, progress, write_json
-from scripts.tables import front_table
+from scripts.tables import circuits_table, front_table
 
 __all__ = ["explore"]
 
@@ -54,6 +54,8 @@ def explore(
         )
     write_json(json, result)
     console.print(front_table(result))
+    if result.circuits:
+        console.print(circuits_table(result))
     console.print(
         f"at most {result.budget.lut:,} LUTs and {result.budget.bram36:,} BRAM36: "
         f"{result.considered:,} configurations considered, {result.compiled} compiled; the "

@@ -12,6 +12,7 @@ from nbqnn_train.graph.errors import NbqnnError
 from scripts.demo_result import DemoResult
 from scripts.explore_pictures import explore_sections
 from scripts.pages import Section, page
+from scripts.report.circuit_part import circuit_section, circuit_simulation_section
 from scripts.report.found import Found, find_results
 from scripts.report.hardware_part import (
     build_section,
@@ -32,9 +33,11 @@ _SECTIONS: dict[str, Callable[[str, Any], Section]] = {
     "graph": nodes_section,
     "inspect": nodes_section,
     "build": build_section,
+    "circuit": circuit_section,
     "synth": synth_section,
     "compile": compile_section,
     "simulate": simulate_section,
+    "simulate-circuit": circuit_simulation_section,
 }
 
 

@@ -10,13 +10,14 @@ from hw.boards.presets import load_config
 from hw.contract.config import ConfigError
 from hw.explore.results import ExplorationResult
 from hw.model.estimate import ProgramEstimate
+from hw.spatial.build import described_circuit, is_spatial
 from hw.synth.results import SynthResult
 from nbqnn_train.graph import Graph, NbqnnError, load
 from nbqnn_train.graph.results import Evaluation, Result, ResultError
 from nbqnn_train.graph.summary import GraphSummary
 from nbqnn_train.learn.results import TrainingResult
 from scripts.demo_result import DemoResult
-from sim.results import SimulationResult
+from sim.results import CircuitSimulationResult, SimulationResult
 
 __all__ = ["Found", "find_results"]
 
@@ -35,6 +36,7 @@ _RESULTS: dict[str, type[Result]] = {
         GraphSummary,
         ProgramEstimate,
         SimulationResult,
+        CircuitSimulationResult,
         SynthResult,
         TrainingResult,
     )
@@ -46,6 +48,7 @@ class Found:
     """A result: its kind, the file or folder relative to the report's, and what is in it.
 
     ``run``: curves, name -> (step, value); ``graph``: the graph; ``build``: the configuration;
+    ``circuit``: its description;
     others: the result, None if fields are missing or of another type.
     """
 
@@ -83,6 +86,9 @@ def _results(folder: Path) -> Iterator[Found]:
         if path.name == "metrics.csv" and path.parent.name.startswith("version_"):
             if curves := _curves(path):
                 yield Found("run", name, curves)
+        elif path.name == "hw.json" and is_spatial(path.parent):
+            if (described := described_circuit(path.parent)) is not None:
+                yield Found("circuit", name, described)
         elif path.name == "hw.json":
             try:
                 yield Found("build", name, load_config(path=path))

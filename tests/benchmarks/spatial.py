@@ -1,11 +1,12 @@
-"""Area of dense networks as circuits, by Yosys for UltraScale+.
+"""Area of networks as circuits, by Yosys for UltraScale+.
 
-    python -m tests.benchmarks.spatial
+    python -m tests.benchmarks.spatial [GRAPH [INTERVAL]]
 
 The jet network (16-64-32-32-5, 3-bit codes with 20 % zeros, 8-bit activations) and one dense layer
-of 16 by 16, fixed latency, without streams.
+of 16 by 16, or the graph in a file with so many cycles for a position. Without streams.
 """
 
+import sys
 import tempfile
 from dataclasses import asdict
 from itertools import pairwise
@@ -19,7 +20,7 @@ from hw.spatial.lowering import plan_network
 from hw.spatial.network import Network
 from hw.synth.area import ModuleAreas
 from hw.synth.mapping import map_modules
-from nbqnn_train.graph import Graph, Input, Linear, Requantize, narrowed
+from nbqnn_train.graph import Graph, Input, Linear, Requantize, load, narrowed
 
 #: Additions between registers: five stages of the jet network, as da4ml's.
 _LEVELS = 6
@@ -50,16 +51,15 @@ def _dense(number: int, source: str, magnitude: np.ndarray, sign: np.ndarray, bi
     )
 
 
-def jet_network() -> Graph:
-    """Random weights of the shape that jet tagging has."""
+def jet_network(sizes: tuple[int, ...] = (16, 64, 32, 32, 5)) -> Graph:
+    """Random weights, of the shape that jet tagging has unless told otherwise."""
     random = np.random.default_rng(0)
-    sizes = (16, 64, 32, 32, 5)
-    nodes = [Input(name="x", shape=(16,), bits=8, signed=True, exponent=-4)]
+    nodes = [Input(name="x", shape=sizes[:1], bits=8, signed=True, exponent=-4)]
     for number, shape in enumerate(pairwise(sizes)):
         magnitude = random.choice([0, 1, 2, 4], size=shape, p=[0.2, 0.35, 0.3, 0.15])
         sign = random.choice([-1, 1], size=shape)
         bias = 4 * random.integers(-64, 64, size=shape[1])
-        nodes += _dense(number, nodes[-1].name, magnitude, sign, bias, shape[1] == 5)
+        nodes += _dense(number, nodes[-1].name, magnitude, sign, bias, number == len(sizes) - 2)
     return Graph(nodes=tuple(nodes), outputs=(nodes[-1].name,))
 
 
@@ -73,9 +73,9 @@ def dense_layer() -> Graph:
     return narrowed(Graph(nodes=(source, *nodes), outputs=("a0",)))
 
 
-def measure(graph: Graph) -> dict:
-    """Area of the circuit without streams, and its latency in cycles."""
-    plan = plan_network(graph, _LEVELS)
+def measure(graph: Graph, interval: int = 1) -> dict:
+    """Area of the circuit without streams, its latency and its cycles for an image."""
+    plan = plan_network(graph, _LEVELS, interval)
     library = VerilogLibrary()
     top = Network(plan)
     library.add(top)
@@ -84,9 +84,18 @@ def measure(graph: Graph) -> dict:
         log = Path(folder) / "yosys.log"
         cells, _ = map_modules(verilog, top.module_name, "xcup", keep=set(), log=log)
     area = ModuleAreas(cells, "xcup").of(top.module_name)
-    return asdict(area) | {"latency": plan.latency, "estimated tables": plan.tables}
+    times = {"latency": plan.latency, "cycles": plan.cycles_per_image}
+    return asdict(area) | times | {"estimated tables": plan.tables}
+
+
+def main(path: str | None = None, interval: str = "1"):
+    graphs = [("jet", jet_network()), ("dense 16x16", dense_layer())]
+    if path is not None:
+        graphs = [(path, load(path))]
+    for name, graph in graphs:
+        found = measure(graph, int(interval))
+        print(name, ", ".join(f"{key} {value}" for key, value in found.items()))
 
 
 if __name__ == "__main__":
-    for name, graph in (("jet", jet_network()), ("dense 16x16", dense_layer())):
-        print(name, ", ".join(f"{key} {value}" for key, value in measure(graph).items()))
+    main(*sys.argv[1:])

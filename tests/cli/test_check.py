@@ -96,3 +96,10 @@ def test_many_reasons_take_one_screen(nbqnn, networks, tmp_path):
 )
 def test_check_refuses(refused, pattern, arguments):
     refused(pattern, "check", "--model", "digits", *arguments)
+
+
+def test_a_circuit_runs_no_other_network(refused, tmp_path):
+    (tmp_path / "circuit").mkdir()
+    (tmp_path / "circuit" / "hw.json").write_text('{"kind": "spatial"}')
+    arguments = ["--shape", "1,8,8", "--hw", tmp_path / "circuit"]
+    refused(r"Build '.*' is a circuit of one network .*", "check", "--model", "digits", *arguments)

@@ -54,7 +54,8 @@ def test_the_best_is_written_and_all_are_in_the_json(nbqnn, graph, area, tmp_pat
     assert circuits[0]["interval"] == 1
     assert circuits[0]["common_front"]
     assert circuits[0]["images_per_second"] > candidates[0]["images_per_second"]
-    assert "circuit 1" in outcome.out
+    assert "As a circuit (generate --spatial)" in outcome.out
+    assert f"{circuits[0]['cycles']:,}" in outcome.out
     sizes = f"{best.lanes}×{best.filters}×{best.pixels}"
     assert sizes in outcome.out
     assert "the fastest is in found/best.toml" in outcome.out

@@ -6,8 +6,11 @@ import re
 import pytest
 
 from hw.boards.presets import PRESETS
+from hw.spatial.build import generate_spatial
 from nbqnn_train.graph import save
+from sim.results import CircuitSimulationResult
 from tests.cli.networks import small_graph
+from tests.hw.spatial.test_network import dense_graph
 
 SYNTH = {
     "kind": "synth",
@@ -143,6 +146,26 @@ def test_everything_is_found_and_shown(nbqnn, folder, tmp_path):
         assert shown in page
     # The array's own parts are not counted twice: 600 and 4 · 50 of 1,000 LUTs.
     assert re.search(r'"values":\[600,200,200\]', page)
+
+
+def test_circuits_are_shown(nbqnn, folder, tmp_path):
+    generate_spatial(dense_graph(), folder / "circuit", 400)
+    simulated = CircuitSimulationResult(
+        images=7,
+        mismatches=0,
+        first_mismatch=None,
+        latency=9,
+        cycles_per_image=1.0,
+        clock_mhz=400,
+        estimated_mhz=452.5,
+    )
+    simulated.write(folder / "circuit.json")
+    outcome = nbqnn("report", folder, "-o", "report.html")
+    assert "circuit: circuit/hw.json" in outcome.out.splitlines()
+    assert "simulate-circuit: circuit.json" in outcome.out.splitlines()
+    page = (tmp_path / "report.html").read_text()
+    assert "400,000,000 images a second at 400 MHz" in page
+    assert "input_positions" in page
 
 
 def test_the_page_needs_nothing_else(nbqnn, folder, tmp_path):
