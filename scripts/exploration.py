@@ -9,8 +9,9 @@ import tomli_w
 from hw.boards.registry import BOARDS, find_board
 from hw.contract.files import write_text
 from hw.explore import Budget, explore
-from hw.explore.circuits import common_front, find_circuits
+from hw.explore.circuits import common_front
 from hw.explore.results import CandidateResult, CircuitCandidate, ExplorationResult
+from hw.spatial.candidates import find_circuits
 from hw.synth.area_model import estimate_area
 from nbqnn_train.graph import load
 from nbqnn_train.graph.errors import NbqnnError

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from hw.contract.config import AcceleratorConfig
 from hw.explore.candidates import Budget, Candidate
-from hw.explore.circuits import Circuit
+from hw.spatial.circuit import Circuit
 from nbqnn_train.graph.results import Result
 
 __all__ = ["CandidateResult", "CircuitCandidate", "ExplorationResult"]

@@ -7,7 +7,9 @@ import pytest
 
 from hw.boards.presets import load_config
 from hw.explore.candidates import Candidate
-from hw.explore.circuits import Circuit, common_front, find_circuits
+from hw.explore.circuits import common_front
+from hw.spatial.candidates import find_circuits
+from hw.spatial.circuit import Circuit
 from tests.hw.spatial.maps import Maps
 
 CIRCUIT = Circuit(interval=1, cycles=64, latency=80, clock_mhz=250, lut=20_000)

@@ -1,0 +1,60 @@
+"""Circuits of a network at several rates, without their Verilog."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from hw.spatial.circuit import Circuit, Circuits
+from hw.spatial.delay import levels_for
+from hw.spatial.errors import SpatialError
+from hw.spatial.lowering import plan_network
+from hw.spatial.stream import QUEUE_LATENCY
+from nbqnn_train.graph import Conv2d, Graph, Linear, NbqnnError
+
+__all__ = ["find_circuits"]
+
+#: Cycles for each position that are tried.
+_INTERVALS = (1, 2, 4, 8)
+#: Weights up to which the sums are searched: a minute or two.
+_WEIGHTS = 8000
+#: A larger interval is worth having if it saves such a share of the tables.
+_WORTH = 0.05
+
+
+def find_circuits(
+    graph: Graph,
+    tables: int,
+    clock_mhz: int,
+    progress: Callable[[str], None] = lambda layer: None,
+) -> Circuits:
+    """Circuits of a graph with at most so many look-up tables."""
+    layers = [node for node in graph.nodes if isinstance(node, (Conv2d, Linear))]
+    weights = sum(int(np.count_nonzero(node.weight)) for node in layers)
+    if weights > _WEIGHTS:
+        return Circuits((), f"{weights:,} weights; up to {_WEIGHTS:,} are looked at as a circuit")
+    try:
+        levels = levels_for(clock_mhz)
+    except NbqnnError as error:
+        return Circuits((), str(error))
+    found: list[Circuit] = []
+    reason = None
+    for interval in _INTERVALS:
+        try:
+            plan = plan_network(graph, levels, interval, progress, tables)
+        except SpatialError as error:
+            reason = str(error)
+            if "look-up tables" in reason:
+                continue
+            break
+        if found and plan.tables > (1 - _WORTH) * found[-1].lut:
+            continue
+        found.append(
+            Circuit(
+                interval=interval,
+                cycles=plan.cycles_per_image,
+                latency=plan.latency + QUEUE_LATENCY,
+                clock_mhz=clock_mhz,
+                lut=plan.tables,
+            )
+        )
+    return Circuits(tuple(found), reason)
