@@ -192,6 +192,7 @@ class Builder:
             self._weight(operation, geometry),
             self.parameter(tensors["bias"]),
             None if norm is None else self._norm_of(norm),
+            kept=_kept(operation, geometry),
             geometry=geometry,
             bits=layer.weight_bits,
             out=self.quantizer(layer, limits),
@@ -263,3 +264,13 @@ def _learns(tensor: Tensor) -> bool:
 
 def _window(operation: Operation) -> Window:
     return Window(**operation.settings, path=operation.path or operation.name)
+
+
+def _kept(operation: Operation, geometry) -> Tensor | None:
+    """Which weights are not held at zero, in the shape of the layer's weights."""
+    kept = operation.tensors.get("kept")
+    if kept is None:
+        return None
+    if isinstance(geometry, TransposedGeometry):
+        kept = turned(kept, geometry.groups)
+    return kept.reshape(operation.settings["weight_shape"])

@@ -52,7 +52,7 @@ def _normalized(norm: nn.Module, value: Tensor) -> Tensor:
 
 
 def _weighted(op: WeightedLayer, value: Tensor) -> Tensor:
-    weight, bias = _like(op.weight, value), _like(op.bias, value)
+    weight, bias = _like(op.latent, value), _like(op.bias, value)
     if op.geometry is None:
         value = F.linear(value, weight, bias)
     else:

@@ -27,7 +27,13 @@ _SWEEPS = 4
 
 
 def round_weights(
-    weight: Tensor, moments: Tensor, bits: int, *, codes: Codes, per_tensor: bool = False
+    weight: Tensor,
+    moments: Tensor,
+    bits: int,
+    *,
+    codes: Codes,
+    per_tensor: bool = False,
+    kept: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Codes (G, R, K) as floats and exponents (G, R), int64, of ``weight``.
 
@@ -35,22 +41,27 @@ def round_weights(
     moments : (G, K, K) float64, symmetric, positive semidefinite: of each group's inputs.
     codes : the projection; see :mod:`nbqnn_train.quant.weights`.
     per_tensor : whether all channels share one exponent.
+    kept : (G, R, K) bool: False holds a weight at zero.
     """
+    if kept is None:
+        kept = torch.ones_like(weight, dtype=torch.bool)
     groups, rows, columns = weight.shape
     damped = _damped(moments)
     order = damped.diagonal(dim1=1, dim2=2).argsort(dim=1, descending=True, stable=True)
     damped = _columns(_columns(damped, order).mT, order).mT
-    best = best_exponent(weight.flatten(0, 1), bits, per_tensor=per_tensor, codes=codes)
+    best = best_exponent((weight * kept).flatten(0, 1), bits, per_tensor=per_tensor, codes=codes)
     best = best.reshape(groups, 1, rows)
     # All attempts (G, A, R) in one: step by step, most of the time is that of calling PyTorch.
     exponent = torch.cat([best + offset for offset in (0, *_OFFSETS)], dim=1)
     attempts = exponent.shape[1]
     target = _columns(weight, order).repeat(1, attempts, 1)
+    held = _columns(kept, order).repeat(1, attempts, 1)
     exponent = exponent.flatten(1)
-    levels = _rounded(target, _inverse_factor(damped), exponent, bits, codes)
-    levels[:, :rows] = _level(target[:, :rows], exponent[:, :rows, None], bits, codes)
+    levels = _rounded(target, _inverse_factor(damped), exponent, held, bits, codes)
+    nearest = _level(target[:, :rows], exponent[:, :rows, None], bits, codes)
+    levels[:, :rows] = nearest * held[:, :rows]
     for _ in range(_SWEEPS):
-        _sweep(levels, target, damped, exponent, bits, codes)
+        _sweep(levels, target, damped, exponent, held, bits, codes)
     error = _errors(levels - target, damped).reshape(groups, attempts, rows)
     if per_tensor:
         error = error.sum(dim=(0, 2), keepdim=True).expand_as(error)
@@ -85,7 +96,9 @@ def _inverse_factor(moments: Tensor) -> Tensor:
     return torch.linalg.cholesky(torch.cholesky_inverse(lower), upper=True)
 
 
-def _rounded(weight: Tensor, factor: Tensor, exponent: Tensor, bits: int, codes: Codes) -> Tensor:
+def _rounded(
+    weight: Tensor, factor: Tensor, exponent: Tensor, kept: Tensor, bits: int, codes: Codes
+) -> Tensor:
     """Levels (G, R, K): column after column, each error passed on to those that follow."""
     left = weight.clone()
     result = torch.empty_like(left)
@@ -95,7 +108,7 @@ def _rounded(weight: Tensor, factor: Tensor, exponent: Tensor, bits: int, codes:
         errors = left.new_zeros(*left.shape[:2], stop - start)
         for column in range(start, stop):
             value = left[..., column]
-            level = _level(value, exponent, bits, codes)
+            level = _level(value, exponent, bits, codes) * kept[..., column]
             result[..., column] = level
             error = (value - level) / factor[:, None, column, column]
             errors[..., column - start] = error
@@ -112,7 +125,13 @@ def _level(value: Tensor, exponent: Tensor, bits: int, codes: Codes) -> Tensor:
 
 
 def _sweep(
-    levels: Tensor, weight: Tensor, moments: Tensor, exponent: Tensor, bits: int, codes: Codes
+    levels: Tensor,
+    weight: Tensor,
+    moments: Tensor,
+    exponent: Tensor,
+    kept: Tensor,
+    bits: int,
+    codes: Codes,
 ) -> None:
     """Moves each of ``levels`` to the one of the least error beside all others, in place."""
     slope = (levels - weight) @ moments
@@ -123,7 +142,7 @@ def _sweep(
         for column in range(start, stop):
             old = levels[..., column]
             target = old - slope[..., column] / moments[:, None, column, column]
-            new = _level(target, exponent, bits, codes)
+            new = _level(target, exponent, bits, codes) * kept[..., column]
             moved = new - old
             levels[..., column] = new
             slope[..., start:stop] += moved[..., None] * moments[:, None, column, start:stop]

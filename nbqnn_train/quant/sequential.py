@@ -74,6 +74,7 @@ def _round_layer(
     groups = 1 if layer.geometry is None else layer.geometry.groups
     weight = layer.folded_weight()
     weight = weight.reshape(groups, len(weight) // groups, -1)
+    kept = None if layer.kept is None else layer.kept.reshape(weight.shape)
     moments = input_moments(layer, weight, quantized, real, generator)
     codes, exponent = round_weights(
         _fitted(weight, moments),
@@ -81,6 +82,7 @@ def _round_layer(
         layer.bits,
         codes=layer.estimator.codes,
         per_tensor=layer.per_tensor,
+        kept=kept,
     )
     levels = codes * power_of_two(exponent, torch.float64)[..., None]
     lost = (weight - levels) @ moments.mean[..., None] + moments.error[..., None]

@@ -88,6 +88,7 @@ class WeightedLayer(nn.Module):
     weight : (Cout, Cin / groups, KH, KW) or (Fout, Fin); a parameter is shared, others are copied.
     bias : (Cout,) or None
     norm : batch norm over the output channels, or None
+    kept : in the shape of the weights, bool: False holds a weight at zero. None keeps all.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class WeightedLayer(nn.Module):
         shift_mode: bool = True,
         per_tensor: bool = False,
         estimator_name: str = "reconstructed",
+        kept: Tensor | None = None,
     ):
         super().__init__()
         self.weight = _parameter(weight)
@@ -115,9 +117,15 @@ class WeightedLayer(nn.Module):
         self.shift_mode = shift_mode
         self.per_tensor = per_tensor
         self.estimator = estimator(estimator_name)
+        self.register_buffer("kept", kept)
         self.register_buffer("exponent", torch.zeros(len(weight), dtype=torch.int64))
         self._cached: tuple | None = None
         self.refresh()
+
+    @property
+    def latent(self) -> Tensor:
+        """The weights, those held at zero included."""
+        return self.weight if self.kept is None else self.weight * self.kept
 
     # Pieces of the arithmetic.
 
@@ -165,7 +173,7 @@ class WeightedLayer(nn.Module):
     def refresh(self) -> None:
         """Chooses the weights' exponents anew."""
         with torch.no_grad():
-            folded = self.weight * self._per_channel(self._fold(self._gain()))
+            folded = self.latent * self._per_channel(self._fold(self._gain()))
             self.exponent.copy_(
                 best_exponent(
                     folded, self.bits, per_tensor=self.per_tensor, codes=self.estimator.codes
@@ -197,7 +205,7 @@ class WeightedLayer(nn.Module):
 
     def _train_real(self, value: Tensor) -> Tensor:
         """Real weights, batch norm with the statistics of the batch."""
-        out = self._linear(value, self.weight)
+        out = self._linear(value, self.latent)
         if self.bias is not None:
             out = out + self._on_output(self.bias)
         if self.norm is not None:
@@ -211,7 +219,7 @@ class WeightedLayer(nn.Module):
         if mode.refresh and not mode.calibrating:
             self.refresh()
         gain = self._gain()
-        folded = self.weight * self._per_channel(self._fold(gain))
+        folded = self.latent * self._per_channel(self._fold(gain))
         exponent = self.exponent if source is None else self._allowed_exponent(source)
         learns = mode.blend == 1 and not mode.settled
         blend = straight_through if learns else self.estimator.blend
@@ -267,7 +275,7 @@ class WeightedLayer(nn.Module):
 
     def folded_weight(self) -> Tensor:
         """What is projected: the latent weights with their part of batch norm, float64."""
-        return self.weight.double() * self._per_channel(self._fold(self._gain(torch.float64)))
+        return self.latent.double() * self._per_channel(self._fold(self._gain(torch.float64)))
 
     def set_codes(self, codes: Tensor, exponent: Tensor) -> None:
         """Makes the latent weights those that are projected to ``codes * 2**exponent``.

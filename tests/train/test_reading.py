@@ -1,6 +1,7 @@
 """What reading a module keeps: what is active in training only, what is shared, what is nested."""
 
 import copy
+import random
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from nbqnn_train.quant.ops import TrainingOp
 from nbqnn_train.quant.reading import arithmetic, elementwise, layers, windows
 from nbqnn_train.quant.reading.rules import RULES
 from nbqnn_train.quant.real import real_values
+from nbqnn_train.quantize import quantize
 from tests.train.exactness import assert_exact
 from tests.train.networks.parts import DropPath, FrozenBatchNorm, Net, conv, conv_bn
 
@@ -157,6 +159,62 @@ def test_the_end_is_left_out_with_a_note(last, final, apply):
     torch.testing.assert_close(apply(real), module(X))
 
 
+def skipped(m, x):
+    return x if m.training and torch.rand(1) < 0.5 else x + m.layer(x)
+
+
+def noisy(m, x):
+    return m.layer(x + torch.randn_like(x) if m.training else x)
+
+
+def masked(m, x):
+    if m.training:
+        x = x * x.new_empty(len(x), 1, 1, 1).bernoulli_(0.5)
+    return m.layer(x)
+
+
+def dropped(m, x):
+    return m.layer(F.dropout(x, 0.5) if m.training else x)
+
+
+def python(m, x):
+    return x if m.training and random.random() < 0.5 else m.layer(x)
+
+
+def numpy(m, x):
+    return x if m.training and np.random.rand() < 0.5 else m.layer(x)
+
+
+@pytest.mark.parametrize("forward", [skipped, noisy, masked, dropped, python, numpy])
+def test_randomness_of_training_that_would_be_lost_is_refused(forward):
+    block, last = Net(forward, layer=conv(3, 3)), Net(lambda m, x: x.cumsum(2))
+    module = nn.Sequential(conv(3, 3), block, last)
+    states = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    with pytest.raises(NetworkRefused) as caught:
+        convert(module, QuantConfig(), X)
+    training, cumsum = caught.value.refusals
+    assert training.reason == "random numbers in training alone"
+    assert "cumsum" in cumsum.reason
+    if forward not in (python, numpy):
+        assert training.path == "1"
+        assert training.source.startswith("test_reading.py:")
+    assert states == (
+        random.getstate(),
+        np.random.get_state()[1].tolist(),
+        torch.get_rng_state().tolist(),
+    )
+
+
+def test_randomness_that_is_kept_is_not_refused():
+    forward = Net(
+        lambda m, x: m.layer(F.dropout2d(m.drop(x), 0.5, m.training)),
+        layer=conv(3, 3),
+        drop=nn.Sequential(nn.Dropout(0.5), DropPath(0.5)),
+    )
+    network = convert(forward, QuantConfig(), X)
+    assert sum(isinstance(op, TrainingOp) for op in network.ops.values()) == 3
+
+
 def halved(module: nn.Module) -> nn.Module:
     return copy.deepcopy(module).half()
 
@@ -175,7 +233,31 @@ def test_weights_in_other_forms(change):
     assert weight.is_leaf
     if change is pruned:
         assert (weight == 0).sum() == weight.numel() // 2
-        assert "present value" in network.notes[0]
+        assert "what it makes zero stays zero" in network.notes[0]
+
+
+def test_pruned_weights_stay_zero():
+    """In a training with momentum and decay, and in a quantization; a layer used twice is one."""
+    torch.manual_seed(0)
+    layer = pruned(nn.Sequential(conv(3, 3)))[0]
+    module = nn.Sequential(layer, nn.ReLU(), layer, nn.ReLU(), nn.Flatten(), nn.Linear(192, 4))
+    prune.random_unstructured(module[5], "weight", amount=0.75)
+    network = convert(module, QuantConfig(), X).train()
+    assert len(network.weighted_layers()) == 3
+    assert len({id(layer.weight) for layer in network.weighted_layers().values()}) == 2
+    calibrate(network, [X])
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        network(X).square().sum().backward()
+        optimizer.step()
+    graph = export_graph(network.eval())
+    quantized = quantize(module, [torch.randn(32, *X.shape[1:])], QuantConfig())
+    for found in (graph, export_graph(quantized)):
+        for name, kept in (("_0", layer.weight_mask), ("_5", module[5].weight_mask)):
+            weight = found[name].weight
+            assert not weight[kept.numpy().reshape(weight.shape) == 0].any()
+            assert weight.any()
 
 
 def lazy() -> nn.Module:

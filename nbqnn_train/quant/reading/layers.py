@@ -26,6 +26,11 @@ def _weights(reader: Reader, node: fx.Node, role: str, argument) -> Tensor | Non
         return None
     if constant.path:
         return constant.tensor
+    if constant.kept is not None:
+        if constant.origin not in reader.masked:
+            reader.note(node, f"{role} has a mask; what it makes zero stays zero")
+            reader.masked[constant.origin] = torch.nn.Parameter(constant.tensor)
+        return reader.masked[constant.origin]
     reader.rounded = True
     if not constant.learned:
         return constant.tensor
@@ -33,15 +38,20 @@ def _weights(reader: Reader, node: fx.Node, role: str, argument) -> Tensor | Non
     return torch.nn.Parameter(constant.tensor)
 
 
+def _layer_tensors(reader: Reader, node: fx.Node, weight, bias) -> dict[str, Tensor | None]:
+    return {
+        "weight": _weights(reader, node, "the weight", weight),
+        "bias": _weights(reader, node, "the bias", bias),
+        "kept": reader.constant(weight).kept,
+    }
+
+
 @rule("conv2d", "conv1d")
 def _convolution(
     reader: Reader, node: fx.Node, operand, weight, bias, stride, padding, dilation, groups
 ) -> Value:
     value = reader.value(operand)
-    tensors = {
-        "weight": _weights(reader, node, "the weight", weight),
-        "bias": _weights(reader, node, "the bias", bias),
-    }
+    tensors = _layer_tensors(reader, node, weight, bias)
     flat = tensors["weight"].dim() == 3
     kernel = (1, tensors["weight"].shape[2]) if flat else tuple(tensors["weight"].shape[2:])
 
@@ -101,10 +111,7 @@ def _transposed_convolution(
     dilation,
 ) -> Value:
     value = reader.map(reader.value(operand))
-    tensors = {
-        "weight": _weights(reader, node, "the weight", weight),
-        "bias": _weights(reader, node, "the bias", bias),
-    }
+    tensors = _layer_tensors(reader, node, weight, bias)
     flat = tensors["weight"].dim() == 3
 
     def two(numbers, other: int) -> tuple[int, int]:
@@ -131,10 +138,7 @@ def _transposed_convolution(
 
 @rule("linear")
 def _linear(reader: Reader, node: fx.Node, operand, weight, bias) -> Value:
-    tensors = {
-        "weight": _weights(reader, node, "the weight", weight),
-        "bias": _weights(reader, node, "the bias", bias),
-    }
+    tensors = _layer_tensors(reader, node, weight, bias)
     return _emit_linear(reader, node, reader.value(operand), tensors)
 
 

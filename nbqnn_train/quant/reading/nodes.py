@@ -1,5 +1,7 @@
 """Single nodes of an exported graph: names, which of them count, and constants."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, fx
 
@@ -31,10 +33,24 @@ def computed(node: fx.Node, values: dict[fx.Node, object], source: str) -> Const
     try:
         args, kwargs = fx.map_arg((node.args, node.kwargs), tensor)
         with torch.no_grad():
-            return Constant(node.target(*args, **kwargs), learned=learned, source=source)
+            result = Constant(node.target(*args, **kwargs), learned=learned, source=source)
     except Exception as error:  # whatever the operator raises
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise Unsupported(f"a constant that cannot be computed: {reason[0]}") from None
+    return _masked(node, operands, result)
+
+
+def _masked(node: fx.Node, operands: list, result: Constant) -> Constant:
+    """``result`` with its mask, where it is a parameter times zeros and ones, as pruning has it."""
+    product = getattr(node.target, "overloadpacket", None) is torch.ops.aten.mul
+    if not product or [type(operand) for operand in operands] != [Constant, Constant]:
+        return result
+    weight, mask = sorted(operands, key=lambda operand: not operand.learned)
+    zeros_and_ones = bool(((mask.tensor == 0) | (mask.tensor == 1)).all())
+    if not weight.learned or mask.learned or not weight.path or not zeros_and_ones:
+        return result
+    kept = mask.tensor.detach().bool().expand_as(result.tensor).clone()
+    return replace(result, origin=(weight.path, mask.path), kept=kept)
 
 
 def operator_name(node: fx.Node) -> str:

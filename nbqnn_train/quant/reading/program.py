@@ -18,6 +18,7 @@ from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.pointwise import reading_pointwise
 from nbqnn_train.quant.finite import check_finite
 from nbqnn_train.quant.reading.aliases import is_plain
+from nbqnn_train.quant.reading.randomness import lost_randomness
 from nbqnn_train.quant.reading.refusals import NetworkRefused, Refusal
 from nbqnn_train.quant.reading.training_only import kept_for_training, mark_functional_dropout
 
@@ -80,6 +81,7 @@ class Program:
     tensors : of the module by the name of the placeholder; ``paths`` where the module has them.
     inputs : names of the placeholders of the example's tensors.
     modules : by path; ``training`` those that do something in training only, by their key.
+    lost : what is drawn at random in training, and these operators do not have.
     """
 
     graph: fx.Graph
@@ -90,6 +92,7 @@ class Program:
     out_spec: object
     modules: dict[str, nn.Module]
     training: dict[int, nn.Module]
+    lost: list[Refusal]
 
 
 def private_copy(module: nn.Module) -> nn.Module:
@@ -147,7 +150,7 @@ def program_of(module: nn.Module, example: Example) -> Program:
     try:
         with quiet(), reading_pointwise(), kept_for_training(module) as training:
             exported = torch.export.export(module, example.args, example.kwargs)
-            mark_functional_dropout(exported.graph, training)
+            mark_functional_dropout(exported.graph, training, module)
             exported.graph_module.recompile()
             if not is_plain(exported.graph):
                 exported = exported.run_decompositions({})
@@ -181,7 +184,14 @@ def program_of(module: nn.Module, example: Example) -> Program:
         exported.call_spec.out_spec,
         dict(module.named_modules()),
         training,
+        _lost(module, example, training),
     )
+
+
+def _lost(module: nn.Module, example: Example, training: dict[int, nn.Module]) -> list[Refusal]:
+    ours = set(map(id, training.values()))
+    kept = {path for path, part in module.named_modules() if id(part) in ours}
+    return lost_randomness(module, example, kept)
 
 
 @contextmanager

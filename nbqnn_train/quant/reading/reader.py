@@ -40,9 +40,11 @@ class Reader:
         self.operations: dict[str, Operation] = {}
         self.values: dict[fx.Node, object] = {}
         self.finals: dict[fx.Node, str] = {}
-        self.refusals: list[Refusal] = []
+        self.refusals: list[Refusal] = list(program.lost)
         self.notes: list[str] = []
         self.rounded = False
+        #: Weights with a mask, by where both come from: what is shared stays shared.
+        self.masked: dict[tuple[str, ...], nn.Parameter] = {}
         self.aliases = Aliases()
         #: Operations that stand for what was refused; what follows from them is not reported.
         self.refused: set[str] = set()

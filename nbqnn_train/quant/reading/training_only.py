@@ -67,15 +67,17 @@ def marked_key(node: fx.Node) -> int | None:
     return node.args[1] if node.target is torch.ops.nbqnn.training_only.default else None
 
 
-def mark_functional_dropout(graph: fx.Graph, found: dict[int, nn.Module]) -> None:
-    """Puts marks in place of calls of dropout, and adds what they do in training to ``found``."""
+def mark_functional_dropout(
+    graph: fx.Graph, found: dict[int, nn.Module], module: nn.Module
+) -> None:
+    """Puts marks in place of calls of dropout in ``module``, and adds what they do in training to
+    ``found``."""
     for node in list(graph.nodes):
         form = _DROPOUTS.get(getattr(node.target, "overloadpacket", None))
         if form is None or node.args[2]:  # active in evaluation, too: refused as an operator
             continue
         operand, p = node.args[0], float(node.args[1])
-        within = node.users and all(marked_key(user) is not None for user in node.users)
-        if p == 0 or within:  # a marked module does it
+        if p == 0 or _within_marked(node, found, module):
             node.replace_all_uses_with(operand)
         else:
             key = len(found)
@@ -87,6 +89,15 @@ def mark_functional_dropout(graph: fx.Graph, found: dict[int, nn.Module]) -> Non
             if node.target._schema.is_mutable:
                 _replace_later_uses(graph, operand, mark)
         graph.erase_node(node)
+
+
+def _within_marked(node: fx.Node, found: dict[int, nn.Module], module: nn.Module) -> bool:
+    """Whether a marked module does what ``node`` does: the module in which it is called."""
+    stack = node.meta.get("nn_module_stack") or {}
+    path = next(reversed(stack.values()), ("",))[0] if stack else ""
+    caller = module.get_submodule(path.partition("@")[0])
+    keys = [marked_key(user) for user in node.users]
+    return bool(keys) and all(key is not None and found.get(key) is caller for key in keys)
 
 
 def _replace_later_uses(graph: fx.Graph, node: fx.Node, mark: fx.Node) -> None:

@@ -22,12 +22,16 @@ class Constant:
     path : of the parameter or buffer; empty where it was computed.
     learned : whether parameters that learn took part.
     source : "file:line" of the computation.
+    origin : of a parameter times a mask of zeros and ones: both their paths.
+    kept : the mask.
     """
 
     tensor: Tensor
     path: str = ""
     learned: bool = False
     source: str = ""
+    origin: tuple[str, ...] = ()
+    kept: Tensor | None = None
 
 
 @dataclass(frozen=True)
