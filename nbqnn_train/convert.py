@@ -35,8 +35,8 @@ def convert(module: nn.Module, config: QuantConfig, example=None) -> QuantNetwor
     noise. ``notes`` of the result says what else was noticed.
 
     example : an input with the batch in front; a tuple of arguments or a dict of keyword arguments
-        where the module takes several. Without one, sizes that fit are tried; inputs of other sizes
-        are right or refused when they come.
+        where the module takes several. Without one, sizes that fit are tried. Inputs of other sizes
+        are then computed rightly, or refused when they come.
 
     Raises :class:`NetworkRefused` with everything that is not supported, where, and what helps
     (``refusals``), and for layers whose sums might not fit an accumulator; :class:`NbqnnError` for

@@ -45,9 +45,9 @@ def quantize(
 ) -> QuantNetwork:
     """A quantized copy of a trained ``module``, in evaluation mode: what is exported, to the bit.
 
-    Weights are rounded layer by layer, each with the inputs that the quantized layers before it
-    give and so that errors make up for each other; means are restored, and formats of activations
-    chosen beside the final weights. No labels are used, and no gradients. A layer with neither bias
+    Weights are rounded layer by layer, with the inputs that the quantized layers before give, so
+    that errors make up for each other. Then means are restored, and formats of activations are
+    chosen for the final weights. Neither labels nor gradients are used. A layer with neither bias
     nor batch norm gets a bias.
 
     batches : inputs (N, C, H, W), or pairs of inputs and labels as a ``DataLoader`` gives them, as
@@ -95,7 +95,7 @@ class _Report:
 
 
 def _unshare(network: QuantNetwork) -> None:
-    """Gives every layer weights of its own: inputs differ, so does what is best for them."""
+    """Gives every layer weights of its own: what is best depends on the layer's inputs."""
     for op in network.ops.values():
         if getattr(op, "norm", None) is not None:
             op.norm = copy.deepcopy(op.norm)
@@ -144,10 +144,10 @@ def _finish(
     before: dict[str, Tensor],
     held_out: list[tuple[tuple[Tensor, ...], list[Tensor]]],
 ) -> None:
-    """Keeps those offsets with which outputs of inputs held out are nearest to the wanted ones.
+    """Keeps the best of three sets of offsets, by the outputs for inputs that were held out.
 
-    They are those that restored each layer's means, those from ``before``, and means of batch norm
-    as the quantized network has them.
+    One set restored each layer's means, one is ``before``, and one has the means of batch norm in
+    the quantized network.
     """
     calibrate_network(network, seen)
     candidates = [_offsets(network), before]
@@ -167,7 +167,7 @@ def _finish(
 def _distance(
     network: QuantNetwork, held_out: list[tuple[tuple[Tensor, ...], list[Tensor]]]
 ) -> float:
-    """Sum of squares of what outputs are off."""
+    """Sum of the squared errors of outputs."""
     total = 0.0
     with torch.no_grad():
         for batch, wanted in held_out:

@@ -36,7 +36,7 @@ def is_user_name(name: str) -> bool:
 def located(name: str) -> str:
     """``name`` with its file as an absolute path, so that it means the same in every folder.
 
-    It says a function, an ONNX file, or something that is no file at all.
+    ``name`` is a function, an ONNX file, or no file at all.
     """
     if name.endswith(".onnx"):
         return str(Path(name).absolute())

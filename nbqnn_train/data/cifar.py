@@ -20,16 +20,15 @@ _CIFAR10 = (
 
 
 def cifar10(data_dir: Path | None) -> DataSets:
-    """``data_batch_1`` ... ``data_batch_5`` and ``test_batch`` in ``data_dir``, or in the folder
-    ``cifar-10-batches-py`` in it."""
+    """``data_batch_1`` ... ``data_batch_5`` and ``test_batch`` in ``data_dir``, or in its folder
+    ``cifar-10-batches-py``."""
     train = [f"data_batch_{number}" for number in range(1, 6)]
     folder, test = "cifar-10-batches-py", "test_batch"
     return _read("cifar10", data_dir, folder, train, test, "labels", _CIFAR10)
 
 
 def cifar100(data_dir: Path | None) -> DataSets:
-    """``train`` and ``test`` in ``data_dir`` or in the folder ``cifar-100-python`` in it; the 100
-    fine
+    """``train`` and ``test`` in ``data_dir``, or in its folder ``cifar-100-python``; 100 fine
     labels."""
     return _read("cifar100", data_dir, "cifar-100-python", ["train"], "test", "fine_labels", None)
 

@@ -39,8 +39,8 @@ class ImageSet:
     pixels : (N, C, H, W), uint8 or finite floats, as stored.
     labels : (N,), int64, 0 ... classes - 1; other integers and a column (N, 1) become that.
     mean, scale : (C,) float32; a network sees ``(pixels - mean) * scale``.
-    white : the pixels' value for white, to which image files of 8 bits are scaled by
-        ``nbqnn predict``; None is 255 for uint8, and for floats that there is none.
+    white : the pixels' value for white, to which ``nbqnn predict`` scales image files of 8 bits.
+        None stands for 255 with uint8. With floats it says that white is not known.
     """
 
     pixels: np.ndarray

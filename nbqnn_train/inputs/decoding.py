@@ -27,8 +27,8 @@ _LONGEST = 16
 def read_picture(path: Path) -> Image.Image:
     """The image in a file in mode ``L`` (grey, 1 bit and 16 bits too) or ``RGB`` (all others).
 
-    Of 16-bit values the high byte is kept. Transparency is ignored, a note that the camera was
-    turned is followed. Animations, and values without a known white, are refused.
+    Of 16-bit values the high byte is kept. Transparency is ignored. The picture is turned as its
+    camera's note says. Animations, and values without a known white, are refused.
     """
     try:
         with warnings.catch_warnings():

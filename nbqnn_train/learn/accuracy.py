@@ -1,4 +1,4 @@
-"""How many images a network or a graph names rightly, in exact arithmetic."""
+"""How many images a network or a graph classifies rightly, in exact arithmetic."""
 
 import copy
 
@@ -17,7 +17,7 @@ _BATCH = 32
 
 
 def count_correct(network: nn.Module, images: LabelledImages) -> int:
-    """The number of images whose class a network names rightly.
+    """The number of images that a network classifies rightly.
 
     A copy of the network computes in float64.
     """
@@ -32,7 +32,7 @@ def count_correct(network: nn.Module, images: LabelledImages) -> int:
 
 
 def count_correct_graph(graph: Graph, images: LabelledImages) -> int:
-    """The number of images whose class a graph names rightly.
+    """The number of images that a graph classifies rightly.
 
     The class is the first of the largest outputs.
     """

@@ -19,7 +19,7 @@ def synchronize_batch_norm(module: nn.Module) -> None:
 
 
 class _Synchronized:
-    """Before a batch norm class: its training step over all processes."""
+    """Goes before a batch norm class: its training step then counts all processes."""
 
     def forward(self, value: Tensor) -> Tensor:
         if not (self.training and _processes() > 1):

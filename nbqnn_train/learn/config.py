@@ -33,7 +33,7 @@ class TrainConfig(TrainOptions):
     """The options of one training, checked; see :class:`nbqnn_train.learn.options.TrainOptions`.
 
     A model or data set in a file gets the file's absolute path, so that it is found from any
-    folder. What is quantized how is :class:`nbqnn_train.quant.config.QuantConfig`'s.
+    folder. How layers are quantized is said by :class:`nbqnn_train.quant.config.QuantConfig`.
     """
 
     def __post_init__(self):

@@ -75,8 +75,11 @@ class Run:
 def run_config(
     out: Path, file: Path | None, given: Mapping[str, object], resume: bool
 ) -> TrainConfig:
-    """The options of a training into the folder ``out``: those ``given``, which are not None, and
-    for the others those of ``file``, or of the run that is resumed."""
+    """The options of a training into the folder ``out``.
+
+    Options ``given`` win, unless they are None. The others are those of ``file``, or of the run
+    that is resumed.
+    """
     if resume and file is None:
         if not (out / CONFIG).is_file():
             raise NbqnnError(f"Run to resume must be a folder with {CONFIG}, not {str(out)!r}")
@@ -138,7 +141,8 @@ def _config_text(run: Run) -> str:
 def _commit() -> str | None:
     """The commit of the package's own sources, if they are a git checkout.
 
-    It ends with ``-dirty`` if they have changed since."""
+    It ends with ``-dirty`` if they have changed since.
+    """
     here = Path(__file__).resolve()
     tracked = _git(here.parent, "ls-files", "--error-unmatch", here.name)
     return tracked and _git(

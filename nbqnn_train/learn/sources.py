@@ -32,7 +32,8 @@ class Source:
         return {name: getattr(self, name) for name in _RECORDED}
 
     def check(self, run: Path, name: str) -> None:
-        """Raises :class:`NbqnnError` where the file is gone or another one; lets Python find it.
+        """Raises :class:`NbqnnError` if the file is gone or has changed. Else Python finds it from
+        now on.
 
         run : the folder of the run. name : the model's, or that of the data set.
         """

@@ -210,8 +210,10 @@ def _trainer(config: TrainConfig, out: Path) -> lightning.Trainer:
 
 @contextmanager
 def _interrupts(trainer: lightning.Trainer, out: Path) -> Iterator[None]:
-    """Lets interrupts through, which Lightning turns into an exit and ignores from then on; they
-    say how to go on."""
+    """Passes interrupts on, with a message that says how to go on.
+
+    Lightning would turn the first into an exit and ignore all others.
+    """
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield

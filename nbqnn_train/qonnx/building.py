@@ -73,7 +73,7 @@ def quantized(
     name: str,
     strict: bool = False,
 ) -> Leaf:
-    """What a quantizer makes of ``value``: the activation ``name``, or one that is it already.
+    """What a quantizer makes of ``value``: the activation ``name``, or one that is there already.
 
     strict : whether its format must be ``form``, exponent included, and not only its codes.
     """
@@ -190,7 +190,7 @@ def _rounded_once(reader: Reader, what: str, leaf: Leaf, name: str) -> Leaf:
 
 
 def _flawed(reader: Reader, what: str, chain: Chain, channel: int, flaw: str) -> None:
-    """Refuses what is not exact, or remembers it."""
+    """Refuses what is not exact, or notes it."""
     if not reader.options.exact:
         places = reader.flaws.setdefault(flaw, [])
         if what not in places[-1:]:

@@ -1,5 +1,5 @@
-"""qonnx's own clean-up of a model, before it is read: one image at a time, shapes inferred, all
-that depends on constants alone computed by the executors themselves.
+"""Cleans a model up before it is read, with qonnx: one image at a time, with shapes, and with
+everything computed that depends on constants alone.
 
 The names of tensors stay, so that messages can name them.
 """

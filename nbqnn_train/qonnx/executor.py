@@ -1,5 +1,5 @@
-"""Operators of a model one by one, by the executors that others wrote: qonnx's for quantizers,
-onnxruntime for ONNX's own."""
+"""Runs operators of a model one by one: quantizers by qonnx's executor, ONNX's own by
+onnxruntime."""
 
 import numpy as np
 

@@ -1,5 +1,5 @@
-"""Reading an ONNX file that may come from a stranger: whole, within its folder, no larger in memory
-than it is on disk."""
+"""Reads an ONNX file that may come from a stranger: all of it, only from its folder, and no larger
+in memory than on disk."""
 
 import os
 from pathlib import Path
@@ -20,7 +20,7 @@ _DOMAIN = "qonnx.custom_op.general"
 def read_proto(path: str | os.PathLike, what: str = "QONNX file"):
     """The ``ModelProto`` in ``path``, checked; quantizers in the domain of today.
 
-    what : it is, as messages begin. Raises :class:`GraphError` for anything but a valid model.
+    what : how messages call it. Raises :class:`GraphError` for anything but a valid model.
     """
     onnx = require_onnx()
     from google.protobuf.message import DecodeError

@@ -51,8 +51,8 @@ def input_codes(reader: Reader, what: str, leaf: Leaf, form) -> Leaf:
 def _ties(reader: Reader, what: str, mode: str, form, edges: Callable[[int], tuple]) -> str:
     """Which way ties of the Input go so that the quantizer's codes are those of the model.
 
-    edges : of one of the quantizer's codes, for each channel: what the rounding makes of it, and
-        the Input's code behind the edge in front of it.
+    edges : for one of the quantizer's codes gives a pair for each channel: the rounded code, and
+    the Input's code just above the edge at which that code begins.
     """
     # Both parities at both ends: in between they alternate, or stay.
     codes = {form.low + 1, form.low + 2, form.high - 1, form.high}
@@ -69,7 +69,7 @@ def _ties(reader: Reader, what: str, mode: str, form, edges: Callable[[int], tup
 
 
 def _rises(mode: str, code: Fraction) -> bool:
-    """Whether the value half-way before ``code`` becomes it, rather than the one below."""
+    """Whether the value half-way below ``code`` is rounded up to it."""
     if mode in ("ROUND", "HALF_EVEN"):
         return code % 2 == 0
     if mode == "HALF_UP":  # away from zero

@@ -15,7 +15,8 @@ Column = tuple[Fraction, ...]
 
 
 def columns(function: Callable, *operands: tuple) -> tuple:
-    """``function`` of the operands' entries, channel by channel; one entry where all are equal."""
+    """``function`` of the operands' entries, channel by channel. If all results are equal, one
+    entry stands for them."""
     size = max(len(operand) for operand in operands)
     rows = zip(*(o * size if len(o) == 1 else o for o in operands), strict=True)
     result = tuple(function(*row) for row in rows)

@@ -40,7 +40,7 @@ _WIDE_INTEGERS = {6: 31, 7: 63, 12: 32, 13: 64}
 
 
 def _constant(reader: Reader, op: Operator) -> tuple[Value, int]:
-    """The operand that varies, and the number of the constant one."""
+    """The operand that varies, and the place of the constant one."""
     for number in (0, 1):
         if isinstance(reader.value(op, number), np.ndarray):
             return reader.varying(op, 1 - number), number
@@ -263,7 +263,7 @@ def minimum(reader: Reader, op: Operator) -> Value:
 
 
 def identity(reader: Reader, op: Operator):
-    """The same."""
+    """Gives back its operand."""
     return reader.value(op, 0)
 
 

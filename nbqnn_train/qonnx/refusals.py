@@ -17,7 +17,7 @@ class Refusals:
         self._kinds: dict[str, list[str]] = {}
 
     def add(self, error: GraphError) -> None:
-        """One more, beside others that differ in names and numbers only."""
+        """One more message. Those that differ in names and numbers only are of one kind."""
         message = str(error)
         kind = re.sub(r"'[^']*'|[-+]?\d[\d.e+-]*", "#", message)
         self._kinds.setdefault(kind, []).append(message)

@@ -32,8 +32,8 @@ _MAX_STEPS = 1 << 12
 class Rule:
     """``(acc * multiplier + bias + half) >> shift`` of one channel; see SPEC.md of the graph.
 
-    flaw : None where it has every step of the chain in its place; ``ties`` where only those that
-        lie half-way can differ; ``scale`` where the multiplier is rounded.
+    flaw : None if every step of the chain is in its place; ``ties`` if only steps that lie half-way
+        can differ; ``scale`` if the multiplier is rounded.
     """
 
     multiplier: int

@@ -35,7 +35,7 @@ def _weights(reader: Reader, what: str, real: np.ndarray) -> Weights:
 
 
 def _checked(reader: Reader, op: Operator, number: int) -> np.ndarray:
-    """The weights, refused for what they are even where the other operand is unknown."""
+    """The weights, which are checked even if the other operand is unknown."""
     real = reader.constant(op, number).astype(np.float64)
     if real.size == 0:
         raise GraphError(f"{op.what}: weights must not be empty")
@@ -224,7 +224,7 @@ def _linear(reader: Reader, op: Operator, value: Value, name: str, real: np.ndar
 
 
 def _matrix(reader: Reader, op: Operator) -> tuple[int, np.ndarray]:
-    """The number of the operand with the weights, and they."""
+    """The place of the operand that holds the weights, and the weights."""
     for number in (1, 0):
         name = op.inputs[number] if number < len(op.inputs) else ""
         if isinstance(reader.values.get(name), np.ndarray):

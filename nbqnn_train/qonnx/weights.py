@@ -15,7 +15,7 @@ __all__ = ["Weights", "exact_log2", "exact_weights", "rounded_weights"]
 class Weights:
     """Real weights ``codes * 2**exponent[c] * factor[c]`` of output channel c.
 
-    factor : in 1..2, what is no power of two of the channel's step.
+    factor : from 1 to 2, the channel's step over the power of two below it.
     """
 
     codes: np.ndarray

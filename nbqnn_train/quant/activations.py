@@ -25,8 +25,8 @@ _FINER_FOR_FUNCTIONS = 12
 def _stride(count: int) -> int:
     """The least step without a divisor in common with ``count`` that takes at most ``_SAMPLES``.
 
-    With one, as of a map's width, it would take some of the columns (rows, channels) again and
-    again, and the others never.
+    A step with a common divisor, such as a map's width, would take the same columns (rows,
+    channels) again and again, and the others never.
     """
     stride = max(1, -(-count // _SAMPLES))
     while math.gcd(stride, count) > 1:

@@ -7,8 +7,9 @@ __all__ = ["AffineNorm"]
 
 
 class AffineNorm(nn.Module):
-    """``scale * x + offset`` on (N, C, ...), with the interface of a batch norm whose statistics do
-    not follow the batch; its mean is zero until rounding the weights before it is made up for.
+    """``scale * x + offset`` on (N, C, ...), like a batch norm whose statistics stay as they are.
+
+    Its running mean is 0 until post-training quantization moves it, to make up for rounded weights.
 
     scale, offset : (C,), or (1,) for all channels; None for 1 and 0. Parameters learn, other
         tensors stay.

@@ -31,9 +31,11 @@ def calibrate_network(network: QuantNetwork, batches: Iterable[Tensor]) -> None:
 
 
 def estimate_means(network: QuantNetwork, batches: Iterable[Tensor]) -> None:
-    """Sets the running means of batch norm to the means over real inputs (N, C, H, W), each
-    layer with the codes of the layers before it; their scales, from which the levels of the
-    weights follow, stay."""
+    """Sets the running means of batch norm to the means over real inputs (N, C, H, W).
+
+    Each layer sees the codes of the layers before it. Scales stay, because the levels of the
+    weights follow from them.
+    """
     mode = network.mode
     norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
     before = [norm.momentum for norm in norms]
@@ -78,7 +80,7 @@ def choose_formats(network: QuantNetwork) -> None:
 
 
 def _groups(network: QuantNetwork) -> dict[str, str]:
-    """For each step with a quantizer the step that leads its group of equal formats."""
+    """Maps each step with a quantizer to the leader of its group. A group has one format."""
     leader = {step.name: step.name for step in network.steps if network.quantizer(step.name)}
     holders = _holders(network)
 
@@ -95,7 +97,7 @@ def _groups(network: QuantNetwork) -> dict[str, str]:
 
 
 def _holders(network: QuantNetwork) -> dict[str, str]:
-    """For each step the step whose quantizer gives its value the format."""
+    """Maps each step to the step whose quantizer sets the format of its value."""
     holders: dict[str, str] = {}
     for step in network.steps:
         keeps = network.quantizer(step.name) is None
@@ -104,7 +106,7 @@ def _holders(network: QuantNetwork) -> dict[str, str]:
 
 
 def _signed(network: QuantNetwork, groups: dict[str, str]) -> dict[str, bool]:
-    """For each group whether its values can be negative."""
+    """Maps the leader of each group to whether values of the group can be negative."""
     holders = _holders(network)
     signed = dict.fromkeys(groups.values(), False)
     changed = True

@@ -38,12 +38,12 @@ def _over_processes(mean: Tensor) -> Tensor:
 
 
 def centered(value: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
-    """``value`` (N, C, ...) less its mean over all but the channels, plus ``bias`` (C,); and that
-    mean, (C,).
+    """Subtracts its mean by channel from ``value`` (N, C, ...) and adds ``bias`` (C,).
 
-    Mean-only batch norm (Salimans, Kingma, arXiv 1602.07868, section 3). The result takes the place
-    of ``value``, which nobody must need any more; of half the width it would round, so that it
-    is float32.
+    Returns the result and the mean, (C,).
+
+    Mean-only batch norm (Salimans, Kingma, arXiv 1602.07868, section 3). The result overwrites
+    ``value``. Values of half the width become float32, because they would be rounded.
     """
     if value.dtype in (torch.bfloat16, torch.float16):
         value = value.float()

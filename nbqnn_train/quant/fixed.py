@@ -10,8 +10,10 @@ __all__ = ["FixedConvOp"]
 
 
 class FixedConvOp(nn.Module):
-    """Every ``stride``-th row and column of a map with zeros around it, between channels of zeros
-    on either side; the format of the input is kept.
+    """Puts zeros around a map, takes every ``stride``-th row and column, and adds channels of zeros
+    before and after.
+
+    The format of the input is kept.
 
     weight : (Cout, Cin / groups, 1, 1), at most a single 1 per output channel and else zeros: the
         same as a convolution with ``geometry``, as the exported graph has it. Here values are

@@ -56,9 +56,9 @@ _MANY_CODES = 63
 class _FakeQuantize(torch.autograd.Function):
     """Rounds and saturates; the gradient passes where nothing saturates (straight through).
 
-    With many codes, what became the smallest or the largest one counts as saturated: then the
-    output, which the next layer keeps anyway, is all that has to be remembered. Signed outputs go
-    into sums, which keep nothing: of those the codes are remembered, as small integers.
+    With many codes, values at the smallest and the largest code count as saturated. Then only the
+    output is remembered, which the next layer keeps anyway. Signed outputs go into sums, which keep
+    nothing, so their codes are remembered, as small integers.
     """
 
     @staticmethod
@@ -105,6 +105,6 @@ def fake_quantize(
 ) -> Tensor:
     """``clip(floor(value / step + 1/2), low, high) * step`` for a power-of-two ``step``.
 
-    With ``overwrite`` the result may take the place of ``value``, which nobody must need any more.
+    With ``overwrite`` the result may overwrite ``value``.
     """
     return _FakeQuantize.apply(value, step, low, high, overwrite)

@@ -1,4 +1,4 @@
-"""Batches that somebody hands over to calibrate or quantize with: checked, labels left out."""
+"""Checks the batches that a user calibrates or quantizes with, and leaves labels out."""
 
 from collections.abc import Iterable, Iterator
 

@@ -1,4 +1,4 @@
-"""What the rounding of a layer's weights needs to know of its inputs: means and second moments."""
+"""Means and second moments of a layer's inputs, which the rounding of its weights needs."""
 
 from dataclasses import dataclass
 
@@ -18,9 +18,10 @@ _VALUES = 1 << 24
 
 @dataclass(frozen=True)
 class Moments:
-    """Of G groups with R outputs and K inputs each, float64, over all positions of all images.
+    """Moments of G groups with R outputs and K inputs each, float64, over all positions of all
+    images.
 
-    The layer sees ``q`` (K) where it would see ``f`` without any quantization, and its real weights
+    The layer reads ``q`` (K). Without any quantization it would read ``f``, and its real weights
     ``W`` (R, K) would give ``W f``.
 
     mean : (G, K) of q. covariance : (G, K, K) of q.
@@ -90,7 +91,7 @@ def _positions(
 
 
 def _patches(layer: WeightedLayer, value: Tensor, places: Tensor | None) -> Tensor:
-    """What the outputs of each group at ``places`` are computed from: (G, S, K)."""
+    """The inputs of each group for its outputs at ``places``: (G, S, K)."""
     if places is None:
         return value[None]
     windows = _windows(layer, value)

@@ -23,7 +23,7 @@ __all__ = ["QuantNetwork", "Step"]
 class Step:
     """One operation: its key among the network's operations and the keys that it reads.
 
-    last : name of the last operation of the module that it computes, of those that it fuses.
+    last : name of the last of the module's operations that it fuses.
     """
 
     name: str
@@ -73,7 +73,7 @@ class QuantNetwork(nn.Module):
         self._find_last_uses()
 
     def _find_last_uses(self) -> None:
-        """By the key of each step the key of the last one that reads it; outputs stay."""
+        """Maps each step to the last step that reads it. Values of outputs are kept."""
         self._last_use = {source: step.name for step in self.steps for source in step.inputs}
         self._last_use |= dict.fromkeys(self.outputs, "")
 
@@ -97,8 +97,10 @@ class QuantNetwork(nn.Module):
         return values
 
     def flatten_input(self, flat: str, reading: Reading) -> None:
-        """Puts a flattening called ``flat`` behind the only input: what was read for vectors is,
-        for maps, ``reading``."""
+        """Puts a flattening called ``flat`` behind the only input.
+
+        The network was read with vectors; ``reading`` is what was read with maps.
+        """
         first = self.steps[0].name
         self.ops[flat] = FlattenOp()
         rest = [

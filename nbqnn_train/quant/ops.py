@@ -125,9 +125,10 @@ class FlattenOp(nn.Module):
 def average_multiplier(window: int) -> tuple[int, int]:
     """(multiplier, shift) with ``multiplier / 2**shift`` near ``1 / window``.
 
-    The nearest one of at most 2**8 with which sums of 8-bit codes fit accumulators of 20 bits; of
-    24 bits, as larger presets have them, if it were off by more than a 128th; else the nearest of
-    all. Of equal ones the smallest: a power of two has multiplier 1.
+    The multiplier is at most 2**8. It is the nearest with which sums of 8-bit codes fit
+    accumulators of 20 bits. If that one is off by more than 1/128, sums may take 24 bits, as in
+    larger presets. If that does not help, it is the nearest of all. Of equally near ones the
+    smallest is taken: a power of two has multiplier 1.
     """
     shifts = range(window.bit_length() - 1, window.bit_length() + 8)
     pairs = [(math.floor((1 << shift) / window + 0.5), shift) for shift in shifts]

@@ -78,7 +78,7 @@ class Origin:
         return self._arrangements[shapes]
 
     def _flattens(self, network: QuantNetwork, reading: Reading) -> bool:
-        """Lets ``network`` flatten its input where that is the difference, the first time."""
+        """Lets ``network`` flatten its input, the first time, if nothing else differs."""
         if not self.guessed or len(reading.inputs) > 1 or len(reading.operations) < 2:
             return False
         self.guessed = False

@@ -113,8 +113,8 @@ def indices(value: Value) -> Tensor:
 def gathered(reader: "Reader", value: Value, places: Tensor) -> Value:
     """The elements ``places`` of the value's operation, in the shape of ``places``.
 
-    Channels in any order, parts of maps, mirror images, and blocks of pixels that become channels
-    or the other way round; refused are others.
+    Channels can be in any order, maps can be cut or mirrored, and blocks of pixels can become
+    channels or the reverse. Others are refused.
     """
     shape = tuple(places.shape)
     held = reader.shape(value)

@@ -1,4 +1,4 @@
-"""Keeps what is active in training only (dropout and its kin), which evaluation does not show.
+"""Keeps what is active in training only, such as dropout, which evaluation does not show.
 
 The graph of a module in evaluation mode holds nothing of it. So modules without parameters that
 give back what they get are marked while the graph is recorded, and calls of dropout as a function
@@ -110,8 +110,11 @@ def _replace_later_uses(graph: fx.Graph, node: fx.Node, mark: fx.Node) -> None:
 
 @contextmanager
 def kept_for_training(module: nn.Module) -> Iterator[dict[int, nn.Module]]:
-    """While it lasts, calls of parts of ``module`` that are active in training only are marked in
-    an exported graph; gives those parts by their key."""
+    """Marks calls of parts of ``module`` that are active in training only, in graphs exported
+    within.
+
+    Yields those parts by their key.
+    """
     found: dict[int, nn.Module] = {}
     hooks = []
     for part in module.modules():
