@@ -47,7 +47,7 @@ class CheckedModule:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckedLayer:
-    """A layer of the integer graph; None is what it has not.
+    """A layer of the integer graph; None stands for what it does not have.
 
     becomes : operators of its nodes.
     shape : of its output.

@@ -159,8 +159,8 @@ def _modules(network: nn.Module, inputs: torch.Tensor, model: str) -> tuple[Chec
 
 
 def _refusals(stage: str, error: NbqnnError) -> tuple[RefusedPlace, ...]:
-    """Every refusal of a conversion, every layer that does not fit; of what else is refused the
-    one line."""
+    """One entry for each refusal of a conversion and each layer that does not fit; else one for the
+    error."""
     found = getattr(error, "refusals", ())
     if not found:
         blank = {"stage": stage} | dict.fromkeys(("path", "source", "operation", "remedy"), "")

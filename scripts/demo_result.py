@@ -16,7 +16,7 @@ class DemoResult(Result):
     """All stages.
 
     network : ``model``, ``data``, ``bits``, ``act_bits``.
-    synth : of the accelerators ``shift`` and ``multiply``.
+    synth : area of the accelerators ``shift`` and ``multiply``.
     seconds : by stage.
     """
 

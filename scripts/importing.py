@@ -23,9 +23,9 @@ def run_import(
     round_weights: int | None,
     images: Path | None,
 ) -> ImportResult:
-    """Writes the graph of ``model`` to ``out``; what was noted, and with ``images`` what was equal.
+    """Writes the graph of ``model`` to ``out``; with ``images`` compares the two.
 
-    The graph is written also where it differs. Raises :exc:`NbqnnError` for what is refused.
+    The graph is written even if it differs. Raises :exc:`NbqnnError` for what is refused.
     """
     if round_weights is not None and not WEIGHT_BITS[0] <= round_weights <= WEIGHT_BITS[1]:
         raise NbqnnError(

@@ -34,7 +34,7 @@ def run_simulation(
     cycles: str | None,
     progress: Callable[[int, int], None] | None = None,
 ) -> SimulationResult:
-    """The result of :func:`sim.simulate.simulate`, or of a netlist, which has its own memory.
+    """The result of :func:`sim.simulate.simulate`, or of a netlist, whose memory is its own.
 
     bandwidth : in GB/s, 0 for as much as the ports carry.
     files : form -> file to write.

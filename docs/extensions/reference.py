@@ -342,7 +342,7 @@ def _unqualified(app: Sphinx, env, node, contnode):
     domain = env.get_domain("py")
     *_, last = node["reftarget"].rpartition(".")
     own = (node.get("py:module") or "").partition(".")[0]
-    objects = [name for name in domain.objects if name.rpartition(".")[2] == last]
+    objects = _names_by_last_part(app, domain).get(last, [])
     tops = [name for name in objects if _is_top(domain, name)]
     near = [name for name in tops if name.startswith(f"{own}.")]
     for found in (tops, objects, near):
@@ -354,6 +354,15 @@ def _unqualified(app: Sphinx, env, node, contnode):
         return None
     entry = domain.objects[chosen]
     return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, contnode, chosen)
+
+
+def _names_by_last_part(app: Sphinx, domain) -> dict[str, list[str]]:
+    """All names of the reference by what follows their last dot; made once, when all are known."""
+    if not hasattr(app, "nbqnn_names"):
+        app.nbqnn_names = {}
+        for name in domain.objects:
+            app.nbqnn_names.setdefault(name.rpartition(".")[2], []).append(name)
+    return app.nbqnn_names
 
 
 def _drop_builtins(app: Sphinx, doctree) -> None:

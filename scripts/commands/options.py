@@ -18,7 +18,8 @@ __all__ = [
 
 
 def output_file(path: Path | None) -> Path | None:
-    """The place of a result, checked before the work begins: in a folder that exists, no folder."""
+    """The place of a result, checked before the work begins: its folder exists, and it is no
+    folder."""
     if path is None:
         return None
     if not path.parent.is_dir():

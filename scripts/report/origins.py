@@ -12,7 +12,7 @@ __all__ = ["check_origins", "origin_of_result"]
 
 
 def origin_of_result(content: object) -> Origin | None:
-    """Of the build that a result was made from; None if it does not say."""
+    """The origin of the build that a result was made from; None if the result does not say."""
     build = getattr(content, "build", None)
     try:
         return None if build is None else Origin.from_dict(build)
