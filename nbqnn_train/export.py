@@ -45,6 +45,7 @@ from nbqnn_train.quant.ops import (
     MaxPoolOp,
     TrainingOp,
     average_multiplier,
+    mean_blocks,
     power_rule,
 )
 from nbqnn_train.quant.transposed import TransposedGeometry
@@ -242,13 +243,14 @@ class Exporter:
         )
         return self.keep(step.name + ".out", step.name, source, channels)
 
-    def keep(self, name: str, source: str, fmt: Format, channels: int) -> str:
+    def keep(self, name: str, source: str, fmt: Format, channels: int, shift: int = 0) -> str:
+        """Accumulators in steps of ``fmt`` divided by ``2**shift``, in that format."""
         node = Requantize(
             name=name,
             input=source,
             multiplier=np.ones(channels, dtype=np.int64),
             bias=np.zeros(channels, dtype=np.int64),
-            shift=np.zeros(channels, dtype=np.int64),
+            shift=np.full(channels, shift, dtype=np.int64),
             bits=fmt.bits,
             signed=fmt.signed,
             exponent=fmt.exponent,
@@ -300,11 +302,16 @@ class Exporter:
         same = self.formats[step.inputs[0]] == op.out.format
         if op.is_copy(kernel, stride, padding) and same:
             return self.source(step)
+        source = self.source(step)
+        blocks = mean_blocks(kernel, stride, padding)
+        if blocks != (1, 1):
+            source = self._block_means(step, source, blocks)
+            kernel = stride = (kernel[0] // blocks[0], kernel[1] // blocks[1])
         multiplier, shift = average_multiplier(kernel[0] * kernel[1])
         self.put(
             AvgPool2d(
                 name=step.name,
-                input=self.source(step),
+                input=source,
                 kernel=kernel,
                 stride=stride,
                 padding=padding,
@@ -315,6 +322,25 @@ class Exporter:
         )
         exponent = self.formats[step.inputs[0]].exponent - shift
         return self.rescale(step.name + ".out", step.name, exponent, op.out, shape[0])
+
+    def _block_means(self, step: Step, source: str, blocks: tuple[int, int]) -> str:
+        """Means of blocks of 2**shift positions, in the format of what they are taken of."""
+        name, fmt = step.name + ".blocks", self.formats[step.inputs[0]]
+        shift = (blocks[0] * blocks[1]).bit_length() - 1
+        self.put(
+            AvgPool2d(
+                name=name,
+                input=source,
+                kernel=blocks,
+                stride=blocks,
+                padding=(0, 0, 0, 0),
+                multiplier=1,
+                shift=shift,
+                acc_bits=ACC_BITS[1],
+            )
+        )
+        channels = self.shapes[step.inputs[0]][0]
+        return self.keep(name + ".out", name, fmt, channels, shift)
 
     def add(self, step: Step, op: AddOp) -> str:
         exponents = [self.formats[source].exponent for source in step.inputs]

@@ -31,6 +31,7 @@ __all__ = [
     "MaxPoolOp",
     "TrainingOp",
     "average_multiplier",
+    "mean_blocks",
     "power_rule",
     "window_sums",
 ]
@@ -143,6 +144,21 @@ def average_multiplier(window: int) -> tuple[int, int]:
     return fitting[off.index(min(off))]
 
 
+def mean_blocks(
+    kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, ...]
+) -> tuple[int, int]:
+    """Height and width, powers of two, of the blocks that are averaged first.
+
+    Only where sums of 8-bit codes of the whole window would not fit accumulators of 20 bits, and
+    windows lie side by side. (1, 1) stands for none.
+    """
+    area = kernel[0] * kernel[1]
+    multiplier, _ = average_multiplier(area)
+    if kernel != stride or any(padding) or 255 * area * multiplier < 1 << 19:
+        return (1, 1)
+    return (kernel[0] & -kernel[0], kernel[1] & -kernel[1])
+
+
 def window_sums(value: Tensor, kernel, stride, padding: tuple[int, int, int, int]) -> Tensor:
     """Sums over windows of (N, C, H, W); padding (top, left, bottom, right) counts as zeros."""
     top, left, bottom, right = padding
@@ -156,7 +172,8 @@ class AvgPoolOp(nn.Module):
 
     A map that already has the size asked for passes as it is, as in AlexNet and VGG.
     Windows that are no power of two use the integer approximation of one over their size that
-    the graph holds, in training too. Padding counts as zeros.
+    the graph holds, in training too. Padding counts as zeros. Large windows are averaged in blocks
+    first, whose means are rounded to the format of the input.
     """
 
     def __init__(self, out: ActivationQuantizer, window: Window):
@@ -174,6 +191,10 @@ class AvgPoolOp(nn.Module):
             if self.out.mode.calibrating:
                 self.out.observe(value)
             return value
+        blocks = mean_blocks(kernel, stride, padding)
+        if blocks != (1, 1):
+            value = _block_means(value, blocks, source, record)
+            kernel = stride = (kernel[0] // blocks[0], kernel[1] // blocks[1])
         multiplier, shift = average_multiplier(kernel[0] * kernel[1])
         total = window_sums(value, kernel, stride, padding)
         acc = total * (multiplier / (1 << shift))
@@ -198,6 +219,19 @@ class AvgPoolOp(nn.Module):
     def finest_exponent(self, sources: list[Format]) -> int:
         # Known without the window: a shift of 0 is the least that any window has.
         return sources[0].exponent - MULTIPLIER_LOG2_SHIFT_MODE
+
+
+def _block_means(value: Tensor, blocks: tuple[int, int], source: Format | None, record) -> Tensor:
+    """Means of blocks side by side, in steps of the input's format once that is known."""
+    sums = window_sums(value, blocks, blocks, (0, 0, 0, 0))
+    acc = sums * (1 / (blocks[0] * blocks[1]))
+    if source is None:
+        return acc
+    means = fake_quantize(acc, source.step, source.low, source.high)
+    if record is not None:
+        record(".blocks", acc)
+        record(".blocks.out", means)
+    return means
 
 
 class AddOp(nn.Module):

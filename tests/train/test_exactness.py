@@ -123,6 +123,21 @@ def test_pooling_to_the_size_that_is_there_changes_nothing():
     assert [node.kernel for node in pooled.nodes if isinstance(node, nodes.AvgPool2d)] == [(2, 2)]
 
 
+@pytest.mark.parametrize(
+    ("size", "kernels"),
+    [(7, [(7, 7)]), (12, [(4, 4), (3, 3)]), (28, [(4, 4), (7, 7)]), (56, [(8, 8), (7, 7)])],
+)
+def test_means_of_large_maps_fit_small_accumulators(size, kernels):
+    """Blocks of a power of two positions first; 8-bit codes then fit 20 bits."""
+    module = nn.Sequential(nn.Conv2d(2, 3, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+    network = convert(randomized(module, 1), QuantConfig(act_bits=8))
+    calibrate(network, [torch.from_numpy(images(0, 2, size, signed=True))])
+    graph = assert_exact(network, images(1, 2, size, signed=True))
+    averages = [node for node in graph.nodes if isinstance(node, nodes.AvgPool2d)]
+    assert [node.kernel for node in averages] == kernels
+    assert max(node.acc_bits for node in averages) <= 20
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_concatenation_of_different_widths(mode):
     """An operand of other bits is requantized on its way; others share one format."""
