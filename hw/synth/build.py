@@ -62,7 +62,8 @@ def family_verilog(verilog: str, config: AcceleratorConfig, family: str) -> str:
     """The accelerator's Verilog with those modules replaced that the family has cells for.
 
     For UltraScale+ ("xcup") and the 7 series ("xc7") these are the processing elements and the
-    cells. Ports and results stay the same.
+    cells. Ports and results stay the same. Raises :exc:`NbqnnError` if another version wrote the
+    Verilog.
     """
     if family not in FAMILIES:
         return verilog

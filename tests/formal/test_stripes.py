@@ -47,7 +47,7 @@ endmodule
 module top(input clk, input rst, input [14:0] request, input request_valid, input ready,
            input stripe, input [1:0] a_ready, input [1:0] r_valid);
     wire [1:0] valid, r_last; wire [7:0] length0, length1, data0, data1;
-    wire [12:0] address0, address1; wire request_ready; wire [17:0] data; wire data_valid;
+    wire [12:0] address0, address1; wire request_ready; wire [16:0] data; wire data_valid;
     NAME dut(.clk(clk), .rst(rst), .request__payload(request), .request__valid(request_valid),
         .request__ready(request_ready), .stripe(stripe), .window_first(1'b0), .window_last(1'b1),
         .cancel(1'b0), .data__payload(data), .data__valid(data_valid), .data__ready(ready),

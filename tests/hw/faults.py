@@ -14,7 +14,7 @@ from hw.contract.program import Program
 from hw.driver import AcceleratorError, Driver, memory_bytes
 from nbqnn_train.graph import Graph, Input, MaxPool2d
 from tests.hw.networks import Network, images, traced_codes
-from tests.hw.runs import MemoryBus, Model, compare, offset
+from tests.hw.runs import DisturbedBus, Model, compare, offset
 
 __all__ = ["KINDS", "FaultBench", "fault_network"]
 
@@ -36,19 +36,6 @@ def fault_network(act_bits: int, weight_bits: int) -> Graph:
     net.conv("conv2", (10, 9, 3, 2), weight_bits)
     net.requantize("logits", act_bits, True)
     return net.graph("logits", "pool")
-
-
-class _FaultBus(MemoryBus):
-    """A bus on which something happens while the driver waits for the interrupt."""
-
-    happening: Callable[[], bool] | None = None
-
-    def wait(self) -> bool:
-        if self.happening is not None:
-            happening, self.happening = self.happening, None
-            if not happening():
-                return False
-        return super().wait()
 
 
 class FaultBench:
@@ -101,7 +88,7 @@ class FaultBench:
 
     def _use(self, program: Program, max_cycles: int = 1_000_000):
         self.used = program
-        self.bus = _FaultBus(self.accelerator, max_cycles)
+        self.bus = DisturbedBus(self.accelerator, max_cycles)
         assert memory_bytes(program) < self.guard.start
         self.driver = Driver(self.bus, program)
 
@@ -306,7 +293,7 @@ class FaultBench:
         self.accelerator.inject_fault(address, address + 1)
 
         def happening():
-            super(_FaultBus, self.bus).wait()
+            super(DisturbedBus, self.bus).wait()
             self._pass(int(self.rng.integers(0, 30)))
             if self.accelerator.read(offset("status")) & _BUSY:
                 self.accelerator.write(offset("control"), int(self.rng.choice([_START, _RESET])))

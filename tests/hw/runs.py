@@ -1,6 +1,6 @@
 """Runs through the real driver, compared with the interpreter layer by layer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from hw.contract.registers import REGISTERS
 from hw.driver import Buffer, Driver, Pages, RunResult
 from sim.verilated import VerilatedAccelerator
 
-__all__ = ["PAGE", "MemoryBus", "Model", "compare", "compare_groups", "offset"]
+__all__ = ["PAGE", "DisturbedBus", "MemoryBus", "Model", "compare", "compare_groups", "offset"]
 
 PAGE = 4096
 
@@ -42,6 +42,19 @@ class MemoryBus:
     def wait(self) -> bool:
         self.accelerator.run(self.max_cycles)
         return self.accelerator.irq
+
+
+class DisturbedBus(MemoryBus):
+    """Something happens once, when the driver waits for the interrupt: it may end the wait."""
+
+    happening: Callable[[], bool] | None = None
+
+    def wait(self) -> bool:
+        if self.happening is not None:
+            happening, self.happening = self.happening, None
+            if not happening():
+                return False
+        return super().wait()
 
 
 @dataclass(frozen=True)

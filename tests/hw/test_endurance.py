@@ -13,7 +13,7 @@ from hw.driver import AcceleratorError, Driver
 from tests.hw.accelerators import VERILATED
 from tests.hw.faults import fault_network
 from tests.hw.networks import images, small_network, traced_codes
-from tests.hw.runs import PAGE, MemoryBus, compare_groups
+from tests.hw.runs import PAGE, DisturbedBus, compare_groups
 from tests.nightly import NIGHTLY
 
 CONFIG = VERILATED["shift_64"]
@@ -21,18 +21,6 @@ RUNS = 10_000 if NIGHTLY else 120
 #: Of the process, between the end of the first tenth and the end of all.
 MOST_GROWTH = 20 << 20
 MOST_CYCLES = 1_000_000
-
-
-class Bus(MemoryBus):
-    """Something may happen in the place of a wait."""
-
-    happening = None
-
-    def wait(self):
-        if self.happening is not None:
-            happening, self.happening = self.happening, None
-            return happening()
-        return super().wait()
 
 
 def programs():
@@ -63,7 +51,7 @@ def test_thousands_of_runs(accelerator_model):
     home = accelerator.memory_base
     rng = np.random.default_rng(11)
     every = list(programs())
-    bus = Bus(accelerator, MOST_CYCLES)
+    bus = DisturbedBus(accelerator, MOST_CYCLES)
     counts = dict.fromkeys(("right", "aborted", "faulty", "late", "program", "base"), 0)
     driver, x, expected = None, None, None
     before = None

@@ -12,8 +12,8 @@ __all__ = ["AxiReader", "read_data_layout"]
 
 
 def read_data_layout(data_width: int) -> data.StructLayout:
-    """A beat: ``data``, ``last`` of its request, ``error`` if AXI answered with one."""
-    return data.StructLayout({"data": data_width, "last": 1, "error": 1})
+    """A beat: ``data``, and ``last`` of its request."""
+    return data.StructLayout({"data": data_width, "last": 1})
 
 
 class AxiReader(AxiMaster):
@@ -26,8 +26,8 @@ class AxiReader(AxiMaster):
     The buffer holds ``outstanding * burst_beats`` beats. The reader delivers one beat per cycle if
     that covers the memory's latency in cycles.
 
-    All beats arrive, those with an error response marked. ``error`` is high once for each such
-    beat. While cancelling, beats under way and in the buffer are dropped.
+    All beats arrive, those with an error response too. ``error`` is high once for each such beat.
+    While cancelling, beats under way and in the buffer are dropped.
 
     Members
     -------
@@ -55,7 +55,7 @@ class AxiReader(AxiMaster):
     def _take(self, m: Module, announced: StreamFifo, retire: Signal) -> None:
         """Takes beats through the buffer; while cancelling they are dropped."""
         axi = self.axi
-        layout = data.StructLayout({"data": self.data_width, "last": 1, "error": 1, "burst_end": 1})
+        layout = data.StructLayout({"data": self.data_width, "last": 1, "burst_end": 1})
         buffer = StreamFifo(layout, max(3, self.outstanding * self.burst_beats))
         m.submodules.buffer = buffer
         error = axi.rresp[1]
@@ -64,12 +64,10 @@ class AxiReader(AxiMaster):
             buffer.i.valid.eq(axi.rvalid),
             buffer.i.p.data.eq(axi.rdata),
             buffer.i.p.last.eq(axi.rlast & announced.o.p.last),
-            buffer.i.p.error.eq(error),
             buffer.i.p.burst_end.eq(axi.rlast),
             announced.o.ready.eq(axi.rvalid & axi.rlast),
             self.data.p.data.eq(buffer.o.p.data),
             self.data.p.last.eq(buffer.o.p.last),
-            self.data.p.error.eq(buffer.o.p.error),
             self.data.valid.eq(buffer.o.valid & ~self.cancel),
             buffer.o.ready.eq(self.data.ready | self.cancel),
             retire.eq(buffer.o.valid & buffer.o.ready & buffer.o.p.burst_end),

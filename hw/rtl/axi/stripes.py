@@ -165,7 +165,6 @@ class StripedReader(_Striped):
             self.data.valid.eq(reduce(and_, (part.data.valid for part in parts))),
             self.data.p.data.eq(Cat(part.data.p.data for part in parts)),
             self.data.p.last.eq(parts[0].data.p.last),
-            self.data.p.error.eq(reduce(or_, (part.data.p.error for part in parts))),
         ]
         for part in parts:
             m.d.comb += part.data.ready.eq(self.data.valid & self.data.ready)

@@ -27,6 +27,7 @@ from hw.rtl.ultrascale.cells import (
 from hw.rtl.ultrascale.elements import UltrascaleSvpe, UltrascaleVpe
 from hw.rtl.ultrascale.spatial_cells import UltrascaleSaturation, UltrascaleSignedTotal
 from hw.rtl.verilog import VerilogLibrary
+from nbqnn_train.graph.errors import NbqnnError
 
 __all__ = ["FAMILIES", "explicit_verilog", "ultrascale_twin"]
 
@@ -66,11 +67,27 @@ def explicit_verilog(verilog: str, components: Iterable[Component], family: str)
     """``verilog`` with explicit cells in the modules of those ``components`` that have a twin.
 
     family : one of :data:`FAMILIES`. The two differ in their carry chains alone.
+
+    A text of one module has no parts, and stays as it is.
+
+    Raises :exc:`NbqnnError` if the text lacks the module of such a component: another version wrote
+    it.
     """
     explicit = VerilogLibrary()
+    wanted = set()
     for component in components:
         if twin := ultrascale_twin(component):
             explicit.add(twin)
+            wanted.add(component.module_name)
+    used = {match[1] for match in _MODULE.finditer(verilog)}
+    if len(used) == 1 or not wanted:
+        return verilog
+    if lacking := sorted(wanted - used):
+        raise NbqnnError(
+            f"the Verilog must have the modules of this version, not lack {lacking[0]!r}"
+            + (f" and {len(lacking) - 1} more" if len(lacking) > 1 else "")
+            + "; remedy: generate the build again"
+        )
     cells = _modules(explicit)
     if family == "xc7":
         chains = VerilogLibrary()
@@ -78,9 +95,6 @@ def explicit_verilog(verilog: str, components: Iterable[Component], family: str)
             if isinstance(component, CarryChain):
                 chains.add(Series7CarryChain(**component.arguments))
         cells |= _modules(chains)
-    used = {match[1] for match in _MODULE.finditer(verilog)}
-    if not used & cells.keys():
-        return verilog
     # Modules inside the twins come before the first of them.
     inside = "\n".join(text for name, text in cells.items() if name not in used)
     replaced = _MODULE.sub(lambda match: cells.get(match[1], match[0]), verilog)

@@ -11,9 +11,12 @@ from hw.boards.presets import PRESETS
 from hw.contract.config import AcceleratorConfig
 from hw.rtl.accelerator import Accelerator
 from hw.rtl.component import Component
+from hw.rtl.generate import accelerator_verilog
 from hw.rtl.memory.wide import WideMemory
 from hw.rtl.ultrascale.elements import Sum, UltrascaleSvpe
 from hw.rtl.verilog import VerilogLibrary, emit
+from hw.synth.build import family_verilog
+from nbqnn_train.graph.errors import NbqnnError
 
 CONFIG = PRESETS["tiny"]
 
@@ -119,3 +122,19 @@ def test_a_name_says_all_that_a_module_depends_on(preset):
         assert found <= set(component.config_fields), (type(component).__name__, found)
         seen.add(type(component).__name__)
     assert {"ActivationMemory", "Drain", "PeArray", "Requantizer", "StepSequencer"} <= seen
+
+
+def test_verilog_of_another_version_is_refused():
+    """Its modules have other names: none of them would get its explicit cells."""
+    config = PRESETS["tiny"]
+    verilog = accelerator_verilog(config)
+    explicit = family_verilog(verilog, config, "xcup")
+    assert "LUT6_2 #(" in explicit
+    older = verilog.replace("nbqnn_svpe_lanes", "nbqnn_svpe_l")
+    with pytest.raises(
+        NbqnnError,
+        match=r"^the Verilog must have the modules of this version, not lack "
+        r"'nbqnn_svpe_lanes\w+'; remedy: generate the build again$",
+    ):
+        family_verilog(older, config, "xcup")
+    assert family_verilog(older, config, "ecp5") == older
