@@ -29,6 +29,7 @@ _AT_ONCE = 2
 _GRACE_S = 20
 #: Seconds of each fuzzer.
 _FUZZ_S = 600
+_PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Ended:
 
 
 def _tests(name: str, minutes: float, *paths: str) -> Part:
-    return Part(name, ("-m", "pytest", "-q", "-p", "no:cacheprovider", *paths), minutes)
+    return Part(name, (*_PYTEST, *paths), minutes)
 
 
 def _fuzzer(target: str) -> Part:
@@ -68,19 +69,21 @@ FUZZED = ("graph", "program", "configuration", "images", "idx", "pickle", "weigh
 PARTS = (
     Part(
         "mutants",
-        ("-m", "scripts.mutation", "500", "--hours", "0.75"),
-        50,
+        ("-m", "scripts.mutation", "500", "--hours", "1.6"),
+        100,
         r"\d+ of \d+ mutants.*",
     ),
-    _tests("endurance", 40, "tests/hw/test_endurance.py"),
-    _tests("faults", 30, "tests/hw/test_faults.py"),
-    _tests("random networks in PyTorch", 30, "tests/train/test_exactness.py"),
-    _tests("large networks", 20, "tests/train/test_models.py", "tests/train/test_timm.py"),
+    _tests("large networks", 30, "tests/train/test_models.py", "tests/train/test_timm.py"),
     _tests("proofs", 25, "tests/formal"),
     _tests("place, route, area", 25, "tests/hw/synth/test_nextpnr.py",
            "tests/hw/synth/test_area_model.py"),
     _tests("coverage of the RTL", 18, "tests/hw/test_coverage.py"),
+    _tests("random networks in PyTorch", 15, "tests/train/test_exactness.py"),
+    _tests("faults", 12, "tests/hw/test_faults.py"),
     _tests("AXI ports", 12, "tests/hw/test_axi_ports.py"),
+    # With what it says: how many runs of each kind, and what the process has grown by.
+    Part("endurance", (*_PYTEST, "-s", "tests/hw/test_endurance.py"), 8, r"\d+ runs: .*"),
+    _tests("restarts", 5, "tests/hw/test_restarts.py"),
     *map(_fuzzer, FUZZED),
 )  # fmt: skip
 

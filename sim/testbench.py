@@ -8,7 +8,7 @@ from string import Template
 import numpy as np
 
 from hw.contract.config import AcceleratorConfig
-from hw.contract.files import write_text
+from hw.contract.files import write_texts
 from hw.contract.isa import PAGE_BYTES, Region
 from hw.contract.program import Port, Program, ProgramError
 from hw.contract.registers import IDENTITY, REGISTERS, VERSION
@@ -102,9 +102,7 @@ def write_testbench(
         "expected.hex": _hex(expected, mask != 0),
         "mask.hex": _hex(mask, mask != 0),
     }
-    for name, text in files.items():
-        write_text(folder / name, text)
-    return [folder / name for name in files]
+    return write_texts(folder, files)
 
 
 def _outputs(program: Program, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -109,7 +109,7 @@ def compile_model(
     # What runs once (construction, initial values) is not worth the compiler's time.
     slow = [path for path in generated if path.stem.endswith("__Slow") or "__Syms" in path.name]
     fast = [path for path in generated if path not in slow]
-    jobs = [(source, [optimize, *own_flags]) for source in own_sources]
+    jobs = []
     for name, sources, level in (("fast", fast, optimize), ("slow", slow, "-O0")):
         for index, group in enumerate(_groups(sources)):
             # One compiler call for many files: the model's large header is read once.
@@ -117,6 +117,7 @@ def compile_model(
             together.write_text("".join(f'#include "{path.name}"\n' for path in group))
             jobs.append((together, [level]))
     objects = _compile(jobs, folder, [f"-I{folder}", *flags])
+    objects += _own_objects(own_sources, folder / "Vtop.h", [optimize, *flags, *own_flags])
     return objects + _runtime_objects((*_RUNTIME, *runtime), flags)
 
 
@@ -157,6 +158,21 @@ def _runtime_objects(names: Sequence[str], flags: Sequence[str]) -> list[Path]:
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         return list(pool.map(compiled, names))
+
+
+def _own_objects(sources: Iterable[Path], header: Path, flags: Sequence[str]) -> list[Path]:
+    """Objects of our own sources. Of a model they see the ports: many have the same ones."""
+    text = header.read_text()
+
+    def compiled(source: Path) -> Path:
+        def build(folder: Path) -> None:
+            (folder / header.name).write_text(text)
+            _compile([(source, [f"-I{folder}"])], folder, list(flags))
+
+        parts = (tool_versions(), source.read_bytes(), text, *flags)
+        return cached_folder("own", parts, build) / f"{source.stem}.o"
+
+    return list(map(compiled, sources))
 
 
 def _groups(sources: Sequence[Path]) -> list[list[Path]]:

@@ -13,8 +13,8 @@ from nbqnn_train.graph.files import make_folder, write_text
 __all__ = ["make_folder", "write_text", "write_texts"]
 
 
-def write_texts(folder: Path, texts: Mapping[str, str]) -> list[Path]:
-    """Puts texts in files of a folder, by their paths in it; they belong together.
+def write_texts(folder: Path, texts: Mapping[str, str | bytes]) -> list[Path]:
+    """Puts texts, or bytes, in files of a folder, by their paths in it; they belong together.
 
     All are written beside their places first. If that fails, nothing in the folder has changed.
     They are then renamed into their places in order, one writer of the folder at a time. A kill in
@@ -31,7 +31,7 @@ def write_texts(folder: Path, texts: Mapping[str, str]) -> list[Path]:
             written = []
             for index, (path, text) in enumerate(files.items()):
                 written.append((Path(beside, str(index)), path))
-                written[-1][0].write_bytes(text.encode())
+                written[-1][0].write_bytes(text.encode() if isinstance(text, str) else text)
             with _alone(folder):
                 for source, path in written:
                     source.replace(path)

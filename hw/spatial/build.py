@@ -6,14 +6,15 @@ from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
 
-from hw.contract.files import write_text
+from hw.contract.files import write_texts
 from hw.rtl.ultrascale.twins import explicit_verilog
 from hw.rtl.verilog import VerilogLibrary
 from hw.spatial.delay import estimated_mhz, levels_for
 from hw.spatial.lowering import plan_network
 from hw.spatial.plan import NetworkPlan
 from hw.spatial.stream import TOP, CircuitStream
-from nbqnn_train.graph import Conv2d, Graph, Linear, NbqnnError, graph_digest, load, save
+from nbqnn_train.graph import Conv2d, Graph, Linear, NbqnnError, graph_digest, load
+from nbqnn_train.graph.storage import encode
 
 __all__ = [
     "KIND",
@@ -110,10 +111,15 @@ def generate_spatial(
     library.add(top)
     verilog = library.verilog()
     described = _describe(graph, plan, clock_mhz, top.latency)
-    write_text(out / "rtl" / "nbqnn.v", verilog)
-    write_text(out / "rtl" / "nbqnn_xcup.v", explicit_verilog(verilog, library.components, "xcup"))
-    save(graph, out / _GRAPH)
-    write_text(out / "hw.json", json.dumps(asdict(described), indent=2) + "\n")
+    write_texts(
+        out,
+        {
+            "rtl/nbqnn.v": verilog,
+            "rtl/nbqnn_xcup.v": explicit_verilog(verilog, library.components, "xcup"),
+            _GRAPH: encode(graph),
+            "hw.json": json.dumps(asdict(described), indent=2) + "\n",
+        },
+    )
     return described
 
 

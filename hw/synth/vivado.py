@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hw.boards.board import Board
 from hw.boards.registry import BOARDS
-from hw.contract.files import write_text
+from hw.contract.files import write_texts
 from hw.contract.origin import check_same_build
 from hw.synth.area import Area
 from hw.synth.build import ORIGIN, Build, origin_json, read_build, read_origin
@@ -101,9 +101,7 @@ def write_vivado(
     place.unlink(missing_ok=True)
     if activity is not None:
         reroot_saif(activity, place, design.top, [design.top] if quick else _PATH)
-    for name, text in contents.items():
-        write_text(folder / name, text)
-    return [*([place] if activity is not None else []), *(folder / name for name in contents)]
+    return [*([place] if activity is not None else []), *write_texts(folder, contents)]
 
 
 def run_vivado(

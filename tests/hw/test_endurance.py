@@ -98,11 +98,12 @@ def test_thousands_of_runs(accelerator_model):
         accelerator.set_timing(MemoryTiming())
         accelerator.move_memory(home)
     gc.collect()
-    print(f"{RUNS} runs: {counts}; grown by {resident_bytes() - before[0]} bytes")
+    grown = resident_bytes() - before[0], handles() - before[1]
+    print(f"{RUNS} runs: {counts}; after the first tenth {grown[0]} bytes, {grown[1]} handles more")
     assert all(counts.values())
     assert bus.pages.take(len(accelerator.memory))[0] == 0
-    assert handles() == before[1]
-    assert resident_bytes() - before[0] < MOST_GROWTH
+    assert grown[1] == 0
+    assert grown[0] < MOST_GROWTH
 
 
 def disturb(accelerator, bus, driver, rng, what):

@@ -134,7 +134,7 @@ def test_verilog_of_another_version_is_refused():
     with pytest.raises(
         NbqnnError,
         match=r"^the Verilog must have the modules of this version, not lack "
-        r"'nbqnn_svpe_lanes\w+'; remedy: generate the build again$",
+        r"'nbqnn_svpe_lanes\w+' and 1 more; remedy: generate the build again$",
     ):
         family_verilog(older, config, "xcup")
     assert family_verilog(older, config, "ecp5") == older
