@@ -2,41 +2,20 @@
 
 import hashlib
 import re
-import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cache
-from pathlib import Path
 
+from nbqnn_train.graph.commit import source_commit
 from nbqnn_train.graph.errors import NbqnnError
 
 __all__ = ["Origin", "check_same_build", "rtl_digest", "source_commit"]
 
-#: The folder of the packages: of a checkout, or where they are installed.
-_ROOT = Path(__file__).parents[2]
 _LONGEST = 100
 
 
 def rtl_digest(verilog: str) -> str:
     """SHA-256 of a Verilog text, 64 hexadecimal digits."""
     return hashlib.sha256(verilog.encode()).hexdigest()
-
-
-@cache
-def source_commit() -> str | None:
-    """Commit of the checkout that nbqnn runs from, with "-dirty" if files differ from it.
-
-    None if nbqnn runs from no git checkout of its own, or git is not there.
-    """
-    if not (_ROOT / ".git").exists():
-        return None
-    command = ["git", "-C", str(_ROOT), "describe", "--always", "--dirty", "--abbrev=12",
-               "--exclude=*"]  # fmt: skip
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() or None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,6 @@
 """The folder that a training leaves: what is in it and how it is written and read."""
 
-import os
 import platform
-import subprocess
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -13,6 +11,7 @@ import tomli_w
 import torch
 from safetensors.torch import save
 
+from nbqnn_train.graph.commit import source_commit
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.graph.files import write_file, write_text
 from nbqnn_train.learn.config import (
@@ -127,7 +126,7 @@ def _config_text(run: Run) -> str:
     versions = {"python": platform.python_version()}
     versions |= {name: metadata.version(name) for name in _PACKAGES}
     sources = filter(None, (run.source, run.data_source))
-    commit = _commit()
+    commit = source_commit(40)
     tables = {
         "train": config_table(run.config),
         **{source.kind: source.table() for source in sources},
@@ -136,32 +135,6 @@ def _config_text(run: Run) -> str:
         "source": {} if commit is None else {"commit": commit},
     }
     return tomli_w.dumps(tables)
-
-
-def _commit() -> str | None:
-    """The commit of the package's own sources, if they are a git checkout.
-
-    It ends with ``-dirty`` if they have changed since.
-    """
-    here = Path(__file__).resolve()
-    tracked = _git(here.parent, "ls-files", "--error-unmatch", here.name)
-    return tracked and _git(
-        here.parent, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"
-    )
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def read_run(path: Path) -> Run:
