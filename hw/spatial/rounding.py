@@ -32,8 +32,11 @@ def rounded(
     total : the sum's bits, the sign included if ``ends``, its smallest and largest value, have one.
     """
     low, high = (end >> rounding.shift for end in ends)
-    kept = total[rounding.shift :]
-    value = kept.as_signed() if low < 0 else kept
+    if low < 0:
+        # A sum that is shifted out as a whole leaves its sign.
+        value = total[min(rounding.shift, len(total) - 1) :].as_signed()
+    else:
+        value = total[rounding.shift :]
     if rounding.low <= low and high <= rounding.high:
         return value
     signed = rounding.low < 0

@@ -22,7 +22,7 @@ from nbqnn_train.graph import (
     tensor_types,
 )
 
-__all__ = ["Maps"]
+__all__ = ["Maps", "random_maps"]
 
 _BITS = 5
 
@@ -179,3 +179,55 @@ class Maps:
                 exponent=0,
             )
         )
+
+
+def random_maps(seed: int) -> Graph:
+    """A few layers of random kinds, sizes, strides and paddings, with sums of branches."""
+    random = np.random.default_rng(seed)
+    size = random.integers(1, 8, 2)
+    maps = Maps(
+        seed,
+        (int(random.integers(1, 4)), int(size[0]), int(size[1])),
+        signed=bool(random.integers(2)),
+        scale=random.random() < 0.3,
+    )
+    at = "x"
+    for _ in range(random.integers(1, 4)):
+        at = _random_layer(maps, at, random)
+    end = random.integers(3)
+    if end == 0:
+        maps.linear(at, 3)
+    elif end == 1:
+        maps.linear(maps.average(at), 3)
+    return maps.graph()
+
+
+def _random_window(random, size) -> dict:
+    kernel = tuple(int(random.integers(1, min(3, n) + 1)) for n in size)
+    padding = tuple(int(random.integers(0, kernel[n % 2])) for n in range(4))
+    return {
+        "kernel": kernel,
+        "stride": tuple(int(s) for s in random.integers(1, 3, 2)),
+        "padding": padding,
+    }
+
+
+def _random_layer(maps: Maps, at: str, random) -> str:
+    channels, *size = maps._shape(at)
+    form = _random_window(random, size)
+    match random.integers(6):
+        case 0:
+            return maps.largest(at, **form)
+        case 1:
+            return maps.average(at, **form)
+        case 2:
+            return maps.table(at) if maps._type(at).bits == _BITS else at
+        case 3 | 4:
+            # Two ways to a map of one size, of which one may be longer.
+            a = maps.conv(at, channels, **form, groups=channels)
+            b = maps.conv(at, channels, **form)
+            if random.integers(2):
+                b = maps.conv(b, channels, (3, 3), padding=(1, 1, 1, 1))
+            return maps.add(a, b) if random.integers(2) else maps.concat(b, a)
+        case _:
+            return maps.conv(at, int(random.integers(1, 5)), **form)

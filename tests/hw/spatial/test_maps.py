@@ -4,6 +4,7 @@
 import numpy as np
 import pytest
 
+from hw.rtl.verilog import emit
 from hw.spatial.build import generate_spatial, read_spatial
 from hw.spatial.errors import SpatialError
 from hw.spatial.lowering import plan_network
@@ -87,6 +88,20 @@ def test_every_code_is_the_interpreters(build, source, sink):
         begins = result.entered[:, 0]
         assert set(np.diff(begins)) == {described.cycles_per_image}
         assert result.left[0, 0] - begins[0] == described.latency
+
+
+def test_a_network_that_does_not_fit_is_refused_with_the_layer():
+    with pytest.raises(SpatialError, match=r"layer n\d+: with it the circuit takes about \d+ look"):
+        plan_network(_same(), 3, tables=200)
+
+
+def test_a_sum_below_its_rounding_leaves_its_sign():
+    """All bits are shifted out: -1 or 0, of an input without a weight's help."""
+    maps = Maps(1, (1, 1, 1))
+    name = maps.rounded("x", 1, shift=9, signed=True)
+    graph = maps.graph()
+    assert graph[name].shift[0] > 6
+    assert "module" in emit(plan_network(graph, 3).parts[-1].build())
 
 
 def test_layers_that_no_circuit_has_are_refused_by_name():
