@@ -1,5 +1,6 @@
 """Inputs of networks in ``.npy`` files."""
 
+import zipfile
 from pathlib import Path
 from tokenize import TokenError
 
@@ -7,7 +8,35 @@ import numpy as np
 
 from nbqnn_train.graph.errors import NbqnnError
 
-__all__ = ["read_images"]
+__all__ = ["read_images", "read_inputs"]
+
+
+def read_inputs(path: Path) -> np.ndarray | dict[str, np.ndarray]:
+    """As :func:`read_images`; a ``.npz`` file has an array for each input, by its name.
+
+    Raises :exc:`NbqnnError` for any other file. Nothing in it is unpickled.
+    """
+    if path.suffix != ".npz":
+        return read_images(path)
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except OSError as error:
+        reason = error.strerror or "it is no archive of arrays"
+        raise NbqnnError(f"images {str(path)!r} cannot be read: {reason}") from None
+    except (ValueError, SyntaxError, TypeError, EOFError, MemoryError, zipfile.BadZipFile):
+        raise NbqnnError(f"images {str(path)!r} must be a complete .npz file of numbers") from None
+    for name, images in arrays.items():
+        if images.dtype != np.float32 or images.ndim == 0 or 0 in images.shape:
+            raise NbqnnError(
+                f"images {name!r} in {str(path)!r} must be float32 with an axis of images in "
+                f"front, not {images.dtype} {tuple(images.shape)}"
+            )
+        if not np.isfinite(images).all():
+            raise NbqnnError(
+                f"images {name!r} in {str(path)!r} must be finite numbers, not NaN or infinite"
+            )
+    return arrays
 
 
 def read_images(path: Path, single: tuple[int, ...] | None = None) -> np.ndarray:

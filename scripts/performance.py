@@ -189,6 +189,9 @@ def measure(
 def _on_rtl(program: Program, count: int, timing: MemoryTiming | None) -> SimulationResult:
     from sim.simulate import simulate_program
 
-    shape = program.graph.input_nodes[0].shape
-    x = np.random.default_rng(0).normal(size=(count, *shape)).astype(np.float32)
+    rng = np.random.default_rng(0)
+    x = {
+        node.name: rng.normal(size=(count, *node.shape)).astype(np.float32)
+        for node in program.graph.input_nodes
+    }
     return simulate_program(program, x, timing=timing)

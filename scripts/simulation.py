@@ -20,7 +20,7 @@ __all__ = ["run_simulation"]
 
 def run_simulation(
     program: Path,
-    x: np.ndarray,
+    x: np.ndarray | Mapping[str, np.ndarray],
     *,
     hw: Path | None,
     netlist: Path | None,

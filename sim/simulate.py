@@ -1,6 +1,6 @@
 """Runs programs on the Verilated accelerator and compares every code with the interpreter's."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,14 +8,14 @@ import numpy as np
 
 from hw.compiler import compile_graph
 from hw.contract.causes import Stall
+from hw.contract.images import by_input, checked_images
 from hw.contract.memory_timing import BoardMemory, MemoryTiming
 from hw.contract.program import Port, Program, load_program
 from hw.driver import AcceleratorError, Driver, RunResult, memory_bytes
 from hw.model.cycles import estimate_cycles
 from hw.model.results import CycleEstimate
 from hw.model.traffic import layer_bytes, most_bytes_per_cycle
-from nbqnn_train.graph import Graph, NbqnnError, run
-from nbqnn_train.graph.shapes import same_order
+from nbqnn_train.graph import Graph, run
 from sim.bus import Trace, VerilatedBus
 from sim.design import Design, built_design, generated_design
 from sim.results import FirstDifference, LayerResult, SimulationResult
@@ -23,7 +23,6 @@ from sim.traces import TraceRequest, layer_span
 from sim.verilated import SimulationError
 
 __all__ = [
-    "checked_images",
     "compare_images",
     "first_difference",
     "longest_run",
@@ -67,7 +66,7 @@ def longest_run(program: Program) -> int:
 
 def simulate(
     path: Path,
-    x: np.ndarray,
+    x: np.ndarray | Mapping[str, np.ndarray],
     *,
     hw: Path | None = None,
     memory: BoardMemory | None = None,
@@ -88,7 +87,7 @@ def simulate(
 
 def simulate_program(
     program: Program,
-    x: np.ndarray,
+    x: np.ndarray | Mapping[str, np.ndarray],
     *,
     design: Design | None = None,
     timing: MemoryTiming | None = None,
@@ -101,7 +100,8 @@ def simulate_program(
     ----------
     program : Program
     x : array, float32, shape (images, C, H, W)
-        In the units the network was trained on.
+        In the units the network was trained on. For several inputs a mapping from their names to
+        such arrays.
     design : Design, optional
         What is simulated; what is generated now, if there is none.
     timing : MemoryTiming, optional
@@ -112,7 +112,7 @@ def simulate_program(
         Called with the images done and all images.
     """
     # Before the simulator is built, which can take a minute.
-    x = checked_images(program, x)
+    x = checked_images(program.graph, x)
     for request in traces:
         request.check(program)
     design = design or generated_design(program)
@@ -169,19 +169,6 @@ def _write_trace(
         beside.unlink(missing_ok=True)
 
 
-def checked_images(program: Program, x: np.ndarray) -> np.ndarray:
-    """``x`` as float32. Raises :exc:`NbqnnError` if the network takes images of other shapes.
-
-    Axes of length one may be missing or more: a network of vectors (N, F) also takes images of one
-    pixel (N, F, 1, 1), one of series (N, C, L) is a graph of maps (N, C, 1, L).
-    """
-    x = np.asarray(x, np.float32)
-    shape = program.graph.input_nodes[0].shape
-    if not same_order(x.shape[1:], shape):
-        raise NbqnnError(f"Images must have shape (N, {', '.join(map(str, shape))}), not {x.shape}")
-    return x.reshape(len(x), *shape)
-
-
 def compare_images(
     driver: Driver,
     program: Program,
@@ -228,7 +215,7 @@ def _compare(
 
 
 def _expected(graph: Graph, batch: np.ndarray, ports: tuple[Port, ...]) -> dict[str, np.ndarray]:
-    trace = run(graph, batch, trace=True)
+    trace = run(graph, by_input(graph, batch), trace=True)
     return {port.name: trace[port.name] for port in ports}
 
 
@@ -253,7 +240,7 @@ def _locate(
     layers = {layer.name: layer.output for layer in traced.layers if layer.output in codes}
     number = index % program.batch
     candidates = [(name, output, codes[output][number]) for name, output in layers.items()]
-    return first_difference(program, x[index], index, result, candidates)
+    return first_difference(program, x[index : index + 1], index, result, candidates)
 
 
 def first_difference(
@@ -266,9 +253,9 @@ def first_difference(
     """The first difference: in the layers, then in the outputs.
 
     layers : (name, output, codes) of each.
-    image : number ``index`` of all images; ``result`` is that of its run.
+    image : number ``index`` of all images, with the axis N; ``result`` is that of its run.
     """
-    expected = run(program.graph, image[None], trace=True)
+    expected = run(program.graph, by_input(program.graph, image), trace=True)
     named = {layer.output: layer.name for layer in program.layers}
     number = index % program.batch
     outputs = {name: codes[number] for name, codes in result.outputs.items()}

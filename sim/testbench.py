@@ -9,6 +9,7 @@ import numpy as np
 
 from hw.contract.config import AcceleratorConfig
 from hw.contract.files import write_texts
+from hw.contract.images import by_input, checked_images
 from hw.contract.isa import PAGE_BYTES, Region
 from hw.contract.program import Port, Program, ProgramError
 from hw.contract.registers import IDENTITY, REGISTERS, VERSION
@@ -16,7 +17,7 @@ from hw.driver import Buffer, Driver
 from hw.driver.memory import ProgramMemory
 from hw.rtl.accelerator import TOP, Accelerator, data_ports
 from nbqnn_train.graph import NbqnnError, run
-from sim.simulate import checked_images, longest_run
+from sim.simulate import longest_run
 
 __all__ = ["write_testbench"]
 
@@ -86,7 +87,7 @@ def write_testbench(
             f"the program must be for configuration {config.digest:#010x} ({config.name}), "
             f"not {program.config.digest:#010x} ({program.config.name})"
         )
-    images = checked_images(program, x)[: program.batch]
+    images = checked_images(program.graph, x)[: program.batch]
     if len(images) < program.batch:
         raise NbqnnError(
             f"Images must be {program.batch}, the program's batch, or more, not {len(images)}"
@@ -107,7 +108,7 @@ def write_testbench(
 
 def _outputs(program: Program, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The memory with the interpreter's outputs in it, and ones in the bits that hold them."""
-    codes = run(program.graph, images, trace=True)
+    codes = run(program.graph, by_input(program.graph, images), trace=True)
     whole = {}
     for what in ("expected", "mask"):
         bus = _RecordingBus(program.config)

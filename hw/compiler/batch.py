@@ -38,7 +38,7 @@ def batched(graph: Graph, lowered: Lowered, batch: int) -> Lowered:
     return replace(
         lowered,
         layers=(
-            *(replace(layer, image=image) for image in range(batch) for layer in single),
+            *(layer.everywhere(image=image) for image in range(batch) for layer in single),
             *(_for_all(layer, lowered, batch) for layer in together),
         ),
         shapes={
@@ -51,7 +51,10 @@ def batched(graph: Graph, lowered: Lowered, batch: int) -> Lowered:
 
 
 def _divide(graph: Graph, lowered: Lowered) -> tuple[list[Layer], list[Layer]]:
-    """Layers that run for each image, and those that run once."""
+    """Layers that run for each image, and those that run once.
+
+    There are none of the latter if one of them has rows of its own.
+    """
     linear = {node.name for node in graph.nodes if isinstance(node, Linear)}
     single, together = [], []
     #: (root, first channel, end) of what layers that run once have written.
@@ -72,7 +75,19 @@ def _divide(graph: Graph, lowered: Lowered) -> tuple[list[Layer], list[Layer]]:
             written.append(_channels(lowered, layer.target))
         else:
             single.append(layer)
+    if any(not _is_vector(lowered, layer, layer.name in linear) for layer in together):
+        # Rows of several images are not one map's.
+        return list(lowered.layers), []
     return single, together
+
+
+def _is_vector(lowered: Lowered, layer: Layer, linear: bool) -> bool:
+    """Whether the result has one row; of what is no linear layer, also what its windows read."""
+    if linear or len(layer.sources) > 1:
+        return lowered.shapes[layer.target][1] == 1
+    return all(lowered.shapes[name][1] == 1 for name in (layer.target, *layer.sources)) and all(
+        part.kernel[0] == 1 and part.padding[0] == 0 for part in layer.parts
+    )
 
 
 def _channels(lowered: Lowered, name: str) -> tuple[str, int, int]:
@@ -86,9 +101,10 @@ def _for_all(layer: Layer, lowered: Lowered, batch: int) -> Layer:
     return replace(
         layer,
         image=None,
-        stride=(lowered.shapes[layer.source][1], 1),
+        stride=(lowered.shapes[layer.source][1], layer.stride[1]),
         out_shape=(channels, batch * height, width),
         macs=batch * layer.macs,
+        more=tuple(_for_all(part, lowered, batch) for part in layer.more),
     )
 
 

@@ -122,24 +122,25 @@ def compute_command(
     *,
     last: bool,
 ) -> Compute:
-    """The command for a filter tile and a row tile of layer ``index``.
+    """The command for a filter tile and a row tile of layer ``index``, which have positions.
 
     The row tile counts rows of the image that the places belong to. ``last`` marks the layer's last
     command. The schedule fills in where the weights are and what the command waits for.
     """
     layer, source = filter_tile.layer, sources[0].strip
     out = target.strip
-    pitch = source.layout.pitch
+    pitch, out_pitch = source.layout.pitch, out.layout.pitch
     (kernel_h, kernel_w), (stride_y, stride_x) = layer.kernel, layer.stride
     (top, left, _, _), (dilation_y, dilation_x) = layer.padding, layer.dilation
+    out_step_y, out_step_x = layer.out_step
     _, _, out_width = layer.out_shape
-    positions = (row_tile.end - row_tile.first) * out_width
-    pixels = best_pixels(config, filter_tile, positions, pitch)
+    rows = layer.rows_within(row_tile.first, row_tile.end)
+    positions = len(rows) * out_width
+    pixels = best_pixels(config, filter_tile, positions, pitch, out_pitch)
     kernel_width = (kernel_w - 1) * dilation_x
-    # The word in which a source's channels begin; the row of the first window.
+    # Word of the strip in which a source's channels begin.
     bases = [place.base(config) for place in sources]
-    first_row = row_tile.first * stride_y - top - sources[0].first
-    # The step from one kernel row to the next: input rows, or from one operand to the other.
+    # What a kernel row moves by: input rows, or from one operand to the other.
     tap_row, row = dilation_y, dilation_y * pitch
     dot = layer.unit is Unit.ARRAY
     loop_plane = factor = 0
@@ -154,12 +155,17 @@ def compute_command(
             loop_plane = row
     if dot:
         loop_plane = source.plane
-    in_base = bases[0] + first_row * pitch - left
-    if not dot:
-        in_base += filter_tile.channel // config.lanes * source.plane
-    channel = target.channel + filter_tile.channel
+    # Row and column of the first tap of the first window in the strip, and its word.
+    corner_row = rows.start * stride_y - top - sources[0].first
+    first_row = corner_row + layer.first_tap[0] * tap_row
+    first_column = layer.first_tap[1] * dilation_x - left
+    in_group = layer.in_group + (0 if dot else filter_tile.channel // config.lanes)
+    in_base = bases[0] + corner_row * pitch + first_column + in_group * source.plane
+    in_base += layer.first_tap[0] * row
+    channel = target.channel + layer.out_channel + filter_tile.channel
+    out_row = layer.out_first[0] + rows.start * out_step_y - target.first
     out_base = replace(target, channel=channel).base(config)
-    out_base += (row_tile.first - target.first) * out.layout.pitch
+    out_base += out_row * out_pitch + layer.out_first[1]
     return Compute(
         layer=index,
         layer_end=int(last),
@@ -178,11 +184,13 @@ def compute_command(
         in_height=sources[0].rows,
         in_width=source.layout.width,
         row=first_row,
-        column=-left,
+        column=first_column,
         column_step=stride_x,
         row_step=stride_y,
         origin_wrap=(stride_y * pitch - (out_width - 1) * stride_x) % _ADDRESSES,
-        out_wrap=(out.layout.pitch - (out_width - 1)) % _ADDRESSES,
+        out_wrap=(out_step_y * out_pitch - (out_width - 1) * out_step_x) % _ADDRESSES,
+        out_step=out_step_x,
+        adds=layer.adds + 2 * layer.grows,
         tap_column=dilation_x,
         tap_row=tap_row,
         tap_row_origin=(row - kernel_width) % _ADDRESSES,

@@ -1,10 +1,14 @@
 """Compiles a graph into a program."""
 
+from dataclasses import replace
+
 from hw.compiler.batch import batched, check_batch
+from hw.compiler.divided import divided
 from hw.compiler.layer import Lowered
 from hw.compiler.lower import lower
 from hw.compiler.placement import Crowded, Spill
 from hw.compiler.schedule import Schedule
+from hw.compiler.simplified import simplified
 from hw.compiler.tiles import stream_rows
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Unit
@@ -46,17 +50,19 @@ def compile_graph(
     """
     check_batch(batch)
     validate(graph)
+    whole, graph = graph, simplified(graph, config)
     copied: frozenset[str] = frozenset()
     spilled: frozenset[str] | None = None
     lowered: Lowered | None = None
     narrow: frozenset[str] = frozenset()
     while True:
         if lowered is None:
-            lowered = batched(graph, lower(graph, config, copied), batch)
+            lowered = divided(config, batched(graph, lower(graph, config, copied), batch))
         if spilled is None:
             spilled = _streamed(graph, config, lowered)
         try:
-            return Schedule(graph, config, lowered, spilled, narrow, traced).run(pack)
+            program = Schedule(graph, config, lowered, spilled, narrow, traced).run(pack)
+            return replace(program, graph=whole)
         except Crowded as crowded:
             narrow |= crowded.roots
         except Spill as spill:
@@ -71,8 +77,8 @@ def compile_graph(
 
 
 def _streamed(graph: Graph, config: AcceleratorConfig, lowered: Lowered) -> frozenset[str]:
-    """The input and outputs that only one layer reads or writes; they move tile by tile."""
-    source = graph.input_nodes[0].name
+    """The inputs and the outputs that are moved tile by tile: one layer reads or writes them."""
+    sources = [node.name for node in graph.input_nodes]
     outputs = {lowered.memory_of(name) for name in graph.outputs}
     roots = {view.root for view in lowered.views.values()}
     chosen = set()
@@ -82,8 +88,10 @@ def _streamed(graph: Graph, config: AcceleratorConfig, lowered: Lowered) -> froz
             continue
         if stream_rows(config, layer) >= layer.out_shape[1]:
             continue
+        source = layer.source
         readers = [other for other in layers if source in other.sources]
-        if layer.source == source and len(readers) == 1 and source not in outputs:
+        alone = len(readers) == 1 and source not in roots
+        if source in sources and alone and source not in outputs:
             chosen.add(source)
         read = any(layer.target in other.sources for other in layers)
         if layer.target in outputs and not read and layer.target not in roots:

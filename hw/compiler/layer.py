@@ -1,6 +1,6 @@
 """Layers, each a job of the compute engine, and the tensors between them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,6 +23,21 @@ class Layer:
         pass reads it, the others have a digit each.
     passes : over the window, of channel-wise sums; 0 for as many as ``weight`` says.
     low, high, pad : stored codes.
+    stride : of the window from position to position; zero or negative in a layer without weights
+        that writes one position several times, or from the last one to the first.
+    padding : (top, left, bottom, right). The window of the first position begins ``top`` rows
+        above and ``left`` columns before the source's; below zero, inside it.
+    out_shape : channels, rows and columns that the layer computes.
+    out_channel, out_first, out_step : where in the target that is: its first channel, its first
+        position, and rows and columns from one position to the next.
+    in_group : the first channel group of the source that is read.
+    first_tap : row and column of the first tap in the whole kernel, of which a part may have some.
+    one_group : all positions are computed at once, which one command can.
+    adds : the sums are added to those that the part before left behind, which had the same
+        positions; ``grows``: multiplied by the radix first.
+    number : tells the weights and params of the parts of a layer apart.
+    more : the other parts, if this is the first of several. They have the same sources and target,
+        and run with it, row tile by row tile.
     table : (2**act_bits,), what each stored code, as an unsigned number, becomes in the end; None
         for as it is.
     macs : nominal multiply-accumulates: those of the mathematical operation, padding included.
@@ -49,6 +64,16 @@ class Layer:
     pad: int
     table: np.ndarray | None = None
     out_shape: tuple[int, int, int]
+    out_channel: int = 0
+    out_first: tuple[int, int] = (0, 0)
+    out_step: tuple[int, int] = (1, 1)
+    in_group: int = 0
+    first_tap: tuple[int, int] = (0, 0)
+    one_group: bool = False
+    adds: bool = False
+    grows: bool = False
+    number: int = 0
+    more: tuple["Layer", ...] = ()
     macs: int = 0
     image: int | None = 0
 
@@ -56,6 +81,22 @@ class Layer:
     def source(self) -> str:
         """The tensor whose positions the window walks over."""
         return self.sources[0]
+
+    @property
+    def parts(self) -> tuple["Layer", ...]:
+        """The layer itself and its other parts, in the order in which they run."""
+        return (self, *self.more)
+
+    def everywhere(self, **fields: object) -> "Layer":
+        """The layer with these fields, in all of its parts."""
+        more = tuple(replace(part, **fields) for part in self.more)
+        return replace(self, **fields, more=more)
+
+    def rows_within(self, first: int, end: int) -> range:
+        """Its rows, counted from 0, that are rows ``first`` to before ``end`` of the target."""
+        origin, step = self.out_first[0], self.out_step[0]
+        begin = max(0, -(-(first - origin) // step))
+        return range(begin, max(begin, min(self.out_shape[1], -(-(end - origin) // step))))
 
     @property
     def shared_weight(self) -> bool:

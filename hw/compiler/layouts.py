@@ -10,7 +10,7 @@ from hw.contract.banks import may_meet
 from hw.contract.config import AcceleratorConfig
 from hw.contract.words import TensorLayout
 
-__all__ = ["best_pixels", "choose_layouts"]
+__all__ = ["best_pixels", "choose_layouts", "most_in_row"]
 
 
 def choose_layouts(
@@ -41,7 +41,8 @@ def choose_layouts(
             readers = [
                 layer for layer in lowered.layers if layer.source in same_pitch and not layer.image
             ]
-            drained = any(layer.target in same_pitch for layer in lowered.layers)
+            # Parts write some of the positions; how many at once is seen where they run.
+            drained = any(layer.target in same_pitch and not layer.more for layer in lowered.layers)
             gaps = 1 if same_pitch & narrow else 2 * config.banks
             pitches[same_pitch] = max(
                 (
@@ -65,19 +66,31 @@ def choose_layouts(
 
 
 def best_pixels(
-    config: AcceleratorConfig, filter_tile: FilterTile, positions: int, pitch: int
+    config: AcceleratorConfig,
+    filter_tile: FilterTile,
+    positions: int,
+    pitch: int,
+    out_pitch: int,
 ) -> int:
     """The number of positions per group with the fewest cycles; if equal, the largest.
 
-    If groups wait for their drain, full turns of ``post_positions`` may be faster than full groups.
+    Where groups wait for their drain, full turns of ``post_positions`` may be faster than full
+    groups. The pitches are those of the source and of the target.
     """
-    steps = layer_steps(config, filter_tile.layer)
+    layer = filter_tile.layer
+    if layer.one_group:
+        return positions
+    steps = layer_steps(config, layer)
 
     def cycles(pixels: int) -> int:
         interval = max(steps, config.drain_turns(pixels) * filter_tile.chunks)
         return -(-positions // pixels) * interval
 
-    counts = {min(count, positions) for count in _pixel_counts(config, filter_tile.layer, pitch)}
+    counts = {
+        min(count, positions)
+        for count in _pixel_counts(config, layer, pitch)
+        if _writes_apart(config, layer, out_pitch, count)
+    }
     return min(sorted(counts, reverse=True), key=cycles)
 
 
@@ -85,6 +98,38 @@ def _drains_apart(config: AcceleratorConfig, height: int, width: int, pitch: int
     """Whether any ``post_positions`` positions in a row are words in different banks."""
     rows, columns = np.divmod(np.arange(height * width), width)
     return _apart(config, rows * pitch + columns, config.post_positions)
+
+
+def most_in_row(config: AcceleratorConfig, layer: Layer) -> int:
+    """How many positions beside each other can be computed at once, whatever the pitches."""
+    columns = np.arange(config.pixels)
+    return max(
+        count
+        for count in range(1, config.pixels + 1)
+        if _reads_apart(config, columns[:count] * layer.stride[1], count)
+        and _turns_apart(config, columns[:count] * layer.out_step[1], count)
+    )
+
+
+def _writes_apart(config: AcceleratorConfig, layer: Layer, pitch: int, count: int) -> bool:
+    """Whether the words of each turn are in different banks, with ``count`` positions a group."""
+    if min(count, config.post_positions) == 1:
+        return True
+    _, height, width = layer.out_shape
+    rows, columns = np.divmod(np.arange(height * width), width)
+    words = rows * layer.out_step[0] * pitch + columns * layer.out_step[1]
+    full = len(words) // count * count
+    groups = words[:full].reshape(-1, count), words[full:]
+    return all(_turns_apart(config, group, count) for group in groups)
+
+
+def _turns_apart(config: AcceleratorConfig, groups: np.ndarray, count: int) -> bool:
+    """Whether the words of each turn, along the last axis of groups, are in different banks."""
+    together = config.post_positions
+    return all(
+        _apart(config, groups[..., begin : begin + together], together)
+        for begin in range(0, count, together)
+    )
 
 
 def _pixel_counts(config: AcceleratorConfig, layer: Layer, pitch: int) -> Iterator[int]:
@@ -98,9 +143,18 @@ def _pixel_counts(config: AcceleratorConfig, layer: Layer, pitch: int) -> Iterat
     for pixels in range(config.pixels, 1, -1):
         full = len(words) // pixels * pixels
         groups = words[:full].reshape(-1, pixels), words[full:].reshape(1, -1)
-        if all(_apart(config, group, pixels) for group in groups):
+        if all(_reads_apart(config, group, pixels) for group in groups):
             yield pixels
     yield 1
+
+
+def _reads_apart(config: AcceleratorConfig, words: np.ndarray, count: int) -> bool:
+    """As :func:`_apart`, but positions may read the same word."""
+    return not any(
+        ((ahead != 0) & may_meet(ahead, config.banks)).any()
+        for step in range(1, count)
+        for ahead in (words[..., step:] - words[..., :-step],)
+    )
 
 
 def _apart(config: AcceleratorConfig, words: np.ndarray, count: int) -> bool:

@@ -31,9 +31,8 @@ class ParameterLoader:
         self._stream = stream
         self._weights = Ring(config.weight_depth)
         self._params = Ring(config.param_depth)
-        #: (layer, first channel) -> the tile and the offsets of its words in the region. The images
-        #: of a batch share them.
-        self._tiles: dict[tuple[str, int], tuple[FilterTile, int, int]] = {}
+        #: By key, the same for all images: the tile and the offsets of its words in the region.
+        self._tiles: dict[tuple[str, int, int], tuple[FilterTile, int, int]] = {}
         #: Table -> offset in the region. And the table that is on the chip: after how many compute
         #: commands its place is free, and how many loads have brought it.
         self._tables: dict[bytes, int] = {}
@@ -53,8 +52,9 @@ class ParameterLoader:
         return weights, params
 
     def fit(self, tiles: list[FilterTile]) -> bool:
-        """Whether tiles fit half of the memories, so that they may stay while others are loaded."""
-        weights, params = (sum(words) for words in zip(*map(self._words, tiles), strict=True))
+        """Whether tiles fit in half of the memories, so that they may stay while others come."""
+        distinct = {tile.key: tile for tile in tiles}.values()
+        weights, params = (sum(words) for words in zip(*map(self._words, distinct), strict=True))
         config = self._config
         return weights <= config.weight_depth // 2 and params <= config.param_depth // 2
 
@@ -64,7 +64,7 @@ class ParameterLoader:
         ``needed`` is the number of the compute command that reads it first; after ``reader``
         commands its place is free.
         """
-        key = (tile.layer.name, tile.channel)
+        key = tile.key
         sizes = self._words(tile)
         memories = (Memory.WEIGHT, Memory.PARAM)
         if key not in self._tiles:

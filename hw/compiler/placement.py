@@ -74,10 +74,10 @@ class Placement:
             offset += self._aligned_bytes(memory)
         return ports
 
-    def place_on_host(self, outputs: list[Port], traced: list[Port]) -> int:
-        """Fills ``host_places``; returns the bytes of the scratch region."""
-        self.host_places[self.source] = [HostPlace(Region.INPUT, 0)]
-        for region, ports in ((Region.OUTPUT, outputs), (Region.SCRATCH, traced)):
+    def place_on_host(self, inputs: list[Port], outputs: list[Port], traced: list[Port]) -> int:
+        """Fills ``host_places``; the bytes of the scratch region."""
+        regions = (Region.INPUT, inputs), (Region.OUTPUT, outputs), (Region.SCRATCH, traced)
+        for region, ports in regions:
             for port in ports:
                 self.host_places.setdefault(self.lowered.memory_of(port.name), []).append(
                     HostPlace(region, port.offset)
@@ -97,9 +97,9 @@ class Placement:
     # The chip -------------------------------------------------------------------------------------
 
     @property
-    def source(self) -> str:
-        """The graph's input."""
-        return self.graph.input_nodes[0].name
+    def sources(self) -> list[str]:
+        """The graph's inputs."""
+        return [node.name for node in self.graph.input_nodes]
 
     def root(self, name: str) -> str:
         """The tensor that a stored tensor is a view of; it may be itself."""
@@ -153,14 +153,14 @@ class Placement:
         that it writes there, or None. Returns the tiles, the strips of ``moving`` and those of the
         target; tiles use the strips in turn.
         """
-        height = layer.out_shape[1]
+        _, height = self.rows(self.root(layer.target), layer.image)
         _, in_height = self.rows(self.root(layer.source), layer.image)
-        most = stream_rows(self.config, layer)
+        most = height if layer.more else stream_rows(self.config, layer)
         sizes = [-(-height // count) for count in range(-(-height // most), height + 1)]
         # Two strips in turn, so that one is moved while the other is computed. If there is no room
         # for that, one strip.
         for rows, copies in (*((rows, 2) for rows in dict.fromkeys(sizes)), (1, 1)):
-            tiles = row_tiles(layer, in_height, rows)
+            tiles = row_tiles(layer, height, in_height, rows)
             in_rows = max(tile.in_end - tile.in_first for tile in tiles)
             strip_rows = dict.fromkeys(moving, in_rows)
             if target is not None:
@@ -188,12 +188,13 @@ class Placement:
         )
         return tiles, sources, targets
 
-    def last_uses(self, arrivals: set[int]) -> Uses:
-        """The last use of every root; ``arrivals`` are the layers before which the input comes."""
+    def last_uses(self, arrivals: dict[str, set[int]]) -> Uses:
+        """``arrivals`` are the layers before which each input comes."""
         uses = {
-            self.instance(self.source, layer.image): index
-            for index, layer in enumerate(self.lowered.layers)
-            if index in arrivals
+            self.instance(source, self.lowered.layers[index].image): index
+            for source, indices in arrivals.items()
+            for index in sorted(indices)
+            if self.lowered.layers
         }
         for index, layer in enumerate(self.lowered.layers):
             for name in (layer.target, *layer.sources):
@@ -210,7 +211,9 @@ class Placement:
         """A source whose words the result may take, because they are not needed once read."""
         window = layer.kernel == (1, 1) or len(layer.sources) == 2
         same = layer.stride == (1, 1) and not any(layer.padding)
-        if layer.unit is Unit.ARRAY or not (window and same) or target != layer.target:
+        if layer.unit is Unit.ARRAY or layer.more or not (window and same):
+            return None
+        if target != layer.target:
             return None
         for name in layer.sources[: 1 if layer.shared_factor else None]:
             root = self.root(name)
@@ -251,12 +254,13 @@ class Placement:
 
     def _victim(self, candidates: list[str]) -> str:
         """The largest of the tensors that compete for the memory."""
-        if len(self.host_places[self.source]) > 1:
-            # An input that is also an output is stored from the chip.
-            candidates = [root for root in candidates if root != self.source]
+        # An input that is also an output is stored from the chip.
+        stored = [name for name in self.sources if len(self.host_places[name]) > 1]
+        candidates = [root for root in candidates if root not in stored]
         if not candidates:
+            words = sum(self._words(name) for name in stored)
             raise CompileError(
-                f"layer {self.source}: {self._words(self.source)} words of an input that "
-                f"is also an output must fit act_depth = {self.config.act_depth}"
+                f"layer {stored[0]}: {words} words of an input that is also an output must fit "
+                f"act_depth = {self.config.act_depth}"
             )
         return max(candidates, key=self._words)

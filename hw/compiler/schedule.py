@@ -1,7 +1,6 @@
 """Runs layer after layer: tiles, commands, and what they wait for."""
 
 from dataclasses import replace
-from itertools import product
 
 from hw.compiler.commands import ChipPlace, HostPlace, Strip, compute_command, transfers
 from hw.compiler.errors import CompileError
@@ -49,19 +48,20 @@ class Schedule:
 
     def run(self, pack: bool) -> Program:
         layers, placement = self.lowered.layers, self.placement
-        source = placement.source
-        inputs = placement.ports([source])
+        inputs = placement.ports(placement.sources)
         outputs = placement.ports(list(dict.fromkeys(self.graph.outputs)))
         traced = placement.ports(self._traced())
-        scratch_bytes = placement.place_on_host(outputs, traced)
-        arrivals = self._arrivals(source)
+        scratch_bytes = placement.place_on_host(inputs, outputs, traced)
+        arrivals = {source: self._arrivals(source) for source in placement.sources}
         uses = placement.last_uses(arrivals)
         ready = self._ready(outputs, traced)
         if not layers:
-            self._bring(0, source, None)
+            for source in placement.sources:
+                self._bring(0, source, None)
         for index, layer in enumerate(layers):
-            if source not in placement.spilled and index in arrivals:
-                self._bring(index, source, layer.image)
+            for source, indices in arrivals.items():
+                if source not in placement.spilled and index in indices:
+                    self._bring(index, source, layer.image)
             self._run_layer(index, layer, uses)
             for name in ready.get(index, ()):
                 root = placement.root(name)
@@ -74,7 +74,7 @@ class Schedule:
             graph=self.graph,
             commands=self.stream.pack([layer.name for layer in layers]),
             parameters=self.parameters.packed() if pack else b"",
-            input=inputs[0],
+            inputs=tuple(inputs),
             blocks=self.lowered.blocks,
             outputs=tuple(outputs),
             traced=tuple(traced),
@@ -107,12 +107,20 @@ class Schedule:
         ]
 
     def _arrivals(self, source: str) -> set[int]:
-        """The layers before which the input comes: each image's first layer, or only the first."""
-        images = [layer.image for layer in self.lowered.layers]
+        """The layers before which an input comes: an image's first one that reads it."""
+        placement, layers = self.placement, self.lowered.layers
+        readers = [
+            index
+            for index, layer in enumerate(layers)
+            if source in map(placement.root, layer.sources)
+        ] or range(len(layers))
         if source in self.lowered.whole:
-            images = images[:1]
-        # Layers for all images come last.
-        return {images.index(image) for image in set(images) - {None}} or {0}
+            return {min(readers, default=0)}
+        first: dict[int | None, int] = {}
+        for index in readers:
+            first.setdefault(layers[index].image, index)
+        # Those for all images come last.
+        return {index for image, index in first.items() if image is not None} or {0}
 
     def _ready(self, outputs: list[Port], traced: list[Port]) -> dict[int, list[str]]:
         """Layer's index -> tensors to be stored after it: it is the last one that writes them."""
@@ -160,7 +168,8 @@ class Schedule:
         placement.make_target(index, layer, uses)
         writes = target in placement.spilled
         above, in_height = placement.rows(roots[0], layer.image)
-        row_cut = row_tiles(layer, in_height, layer.out_shape[1])
+        out_above, out_height = placement.rows(target, layer.image)
+        row_cut = row_tiles(layer, out_height, in_height, out_height)
         sources: list[dict[str, Strip]] = [held]
         targets = [None if writes else placement.resident[target]]
         if moving or writes:
@@ -168,45 +177,50 @@ class Schedule:
             sources = strips if moving else sources
 
         filter_cut = self.filter_tiles[index]
-        count = len(row_cut) * len(filter_cut)
+        # Not every part has positions in every row tile.
+        jobs = [
+            (row, filter_tile)
+            for row, row_tile in enumerate(row_cut)
+            for filter_tile in filter_cut
+            if filter_tile.layer.rows_within(row_tile.first, row_tile.end)
+        ]
         kept = self.parameters.fit(filter_cut)
         start = len(self.stream.computes)
-        loaded: dict[int, LoadedTile] = {}
         table_loads = 0
-        for number, (row, column) in enumerate(
-            product(range(len(row_cut)), range(len(filter_cut)))
-        ):
+        # The last command that reads a tile's weights and params, if they stay.
+        readers = {tile.key: start + number for number, (_, tile) in enumerate(jobs)}
+        loaded: dict[tuple[str, int, int], LoadedTile] = {}
+        for number, (row, filter_tile) in enumerate(jobs):
             row_tile = row_cut[row]
             strips = sources[row % len(sources)]
             out = targets[row % len(targets)]
-            if column == 0:
+            if number == 0 or jobs[number - 1][0] != row:
                 rows = above + row_tile.in_first, above + row_tile.in_end
                 for root in moving:
                     self._load(index, root, strips[root], *rows, start + number)
                 if writes:
-                    out.first = placement.rows(target, layer.image)[0] + row_tile.first
+                    out.first = out_above + row_tile.first
                     out.rows = row_tile.end - row_tile.first
-            if not kept or column not in loaded:
-                # The last command that reads the tile's weights.
-                reader = start + (count - len(filter_cut) + column if kept else number)
-                loaded[column] = self.parameters.load(
-                    index, filter_cut[column], start + number, reader + 1
+            if not kept or filter_tile.key not in loaded:
+                reader = readers[filter_tile.key] if kept else start + number
+                loaded[filter_tile.key] = self.parameters.load(
+                    index, filter_tile, start + number, reader + 1
                 )
             if number == 0 and layer.table is not None:
-                # The table may have to wait for earlier layers. Weights need not, so they come
-                # before it.
-                end = start + count
+                # It may have to wait for earlier layers: behind weights, which need not.
+                end = start + len(jobs)
                 table_loads = self.parameters.load_table(index, layer.table, start, end)
+            tile = loaded[filter_tile.key]
             self._compute(
                 index,
-                filter_cut[column],
+                filter_tile,
                 row_tile,
                 [(held | strips)[root] for root in roots],
                 out,
-                replace(loaded[column], loads=max(loaded[column].loads, table_loads)),
-                last=number == count - 1,
+                replace(tile, loads=max(tile.loads, table_loads)),
+                last=number == len(jobs) - 1,
             )
-            if writes and column == len(filter_cut) - 1:
+            if writes and (number == len(jobs) - 1 or jobs[number + 1][0] != row):
                 for host_place in placement.host_places[layer.target]:
                     self._store(index, layer.target, out, host_place)
         for strips in sources if moving else ():

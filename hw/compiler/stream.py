@@ -7,7 +7,7 @@ from hw.contract.isa import MAX_COMMANDS, Command, Compute, End, Load, Store, pa
 
 __all__ = ["CommandStream"]
 
-#: A load is fetched so many compute commands before the one that needs it.
+#: How many compute commands before the one that needs it a load is fetched.
 _AHEAD = 2
 
 

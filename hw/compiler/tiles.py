@@ -50,6 +50,11 @@ class FilterTile:
     #: Chunks of post_lanes channels per filter group.
     chunks: int
 
+    @property
+    def key(self) -> tuple[str, int, int]:
+        """Equal for tiles with the same weights and params."""
+        return self.layer.name, self.layer.number, self.channel
+
     def pack(self, config: AcceleratorConfig) -> tuple[np.ndarray, np.ndarray]:
         """Words of the weight memory (none for pooling) and of the param memory, as bytes."""
         layer = self.layer
@@ -112,7 +117,12 @@ def weight_words(config: AcceleratorConfig, layer: Layer) -> int:
 
 
 def filter_tiles(config: AcceleratorConfig, layer: Layer) -> list[FilterTile]:
-    """The filter tiles of a layer. A last filter group of fewer channels is a tile of its own.
+    """The filter tiles of a layer, part by part. See :func:`_filter_tiles`."""
+    return [tile for part in layer.parts for tile in _filter_tiles(config, part)]
+
+
+def _filter_tiles(config: AcceleratorConfig, layer: Layer) -> list[FilterTile]:
+    """The filter tiles of a part. A last filter group of fewer channels is a tile of its own.
 
     Raises :class:`CompileError` for a filter group that does not fit the memory.
     """
@@ -166,28 +176,38 @@ def stream_tiles(config: AcceleratorConfig, out_shape: tuple[int, int, int], ste
 def stream_rows(config: AcceleratorConfig, layer: Layer) -> int:
     """Output rows of one of these tiles."""
     height = layer.out_shape[1]
-    if layer.image is None:
-        # A layer for all images is not cut, so that they share the weights.
+    if layer.image is None or layer.more:
+        # All images at once: they share the weights. Parts are not looked at.
         return height
     return -(-height // stream_tiles(config, layer.out_shape, layer_steps(config, layer)))
 
 
-def row_tiles(layer: Layer, in_height: int, rows: int) -> list[RowTile]:
-    """The output rows, ``rows`` at a time."""
-    _, out_height, _ = layer.out_shape
+def row_tiles(layer: Layer, height: int, in_height: int, rows: int) -> list[RowTile]:
+    """The ``height`` rows of the target, ``rows`` at a time."""
     tiles = []
-    for first in range(0, out_height, rows):
-        end = min(first + rows, out_height)
+    for first in range(0, height, rows):
+        end = min(first + rows, height)
         in_first, in_end = first, end
         if len(layer.sources) == 1:
-            reach = (layer.kernel[0] - 1) * layer.dilation[0] + 1
-            top = layer.padding[0]
-            in_first = max(0, first * layer.stride[0] - top)
-            in_end = min(in_height, (end - 1) * layer.stride[0] - top + reach)
-        # A window may lie in the padding altogether, but a tile has at least one row.
+            reads = [_rows_read(part, part.rows_within(first, end)) for part in layer.parts]
+            reads = [part for part in reads if part] or [range(1)]
+            in_first = max(0, min(part.start for part in reads))
+            in_end = min(in_height, max(part.stop for part in reads))
+        # A window may lie in the padding altogether; a tile has at least one row.
         in_first = min(in_first, in_height - 1)
         tiles.append(RowTile(first, end, in_first, max(in_end, in_first + 1)))
     return tiles
+
+
+def _rows_read(part: Layer, rows: range) -> range:
+    """The rows of the source, padding included, that some rows of a part read; empty if none."""
+    if not rows:
+        return range(0)
+    stride, dilation = part.stride[0], part.dilation[0]
+    ends = rows[0] * stride, rows[-1] * stride
+    first = part.first_tap[0] * dilation - part.padding[0]
+    reach = (part.kernel[0] - 1) * dilation + 1
+    return range(min(ends) + first, max(ends) + first + reach)
 
 
 def _padded(params: ChannelParams, channels: slice, count: int) -> ChannelParams:

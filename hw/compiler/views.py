@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 
 from hw.contract.config import AcceleratorConfig
-from nbqnn_train.graph import Clip, Concat, Graph, MaxPool2d, Requantize
-from nbqnn_train.graph.operators import Table
+from nbqnn_train.graph import Channels, Concat, Constant, Flatten, Graph, Input, Unflatten
 
 __all__ = ["View", "concat_views"]
+
+#: What no layer writes, or what may be a part of another tensor already.
+_OF_OTHERS = (Input, Constant, Flatten, Unflatten, Channels)
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,7 @@ def concat_views(
     for node in graph.nodes:
         for name in node.inputs:
             readers.setdefault(name, []).append(node)
-    written = (Requantize, Clip, MaxPool2d, Concat, Table)
-    #: Concatenations that have to copy, as far as is known.
+    #: Concatenations that were found to have to copy.
     copies = set(copied)
 
     def assign(node: Concat, views: dict[str, View]):
@@ -69,7 +70,7 @@ def concat_views(
                 )
             )
             if (
-                not isinstance(graph[name], written)
+                isinstance(graph[name], _OF_OTHERS)
                 or channel % config.post_lanes
                 or offsets[name] != offsets[node.name]
                 or unaligned

@@ -24,10 +24,10 @@ def check_extents(
 ) -> None:
     """:exc:`ValueError` for tensors far from each other, or scratch that no tensors need.
 
-    regions : ports by ``input``, ``outputs`` and ``traced``; the last are in the scratch region.
+    regions : ports by ``inputs``, ``outputs`` and ``traced``; the last are in the scratch region.
     types : of all tensors of the graph, one image each.
     """
-    for region in ("input", "outputs"):
+    for region in ("inputs", "outputs"):
         ports = list(regions[region])
         most = sum(_whole_pages(config, port.layout) for port in ports)
         for port in ports:

@@ -159,6 +159,11 @@ _COMPUTE = {
     "row_step": 16,
     "origin_wrap": 16,
     "out_wrap": 16,
+    #: From one output to the next in a row.
+    "out_step": 8,
+    #: Bit 0: the first step adds to the sums of the command before, which had the same positions.
+    #: Bit 1: these are multiplied by the radix first. Such commands have a single group.
+    "adds": 8,
     #: From tap to tap along a kernel row, from row to row, and to the next channel group.
     "tap_column": 16,
     "tap_row": 16,

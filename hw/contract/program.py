@@ -32,8 +32,8 @@ __all__ = [
 #: Images of a run: linear layers have them as positions, a field of 16 bits.
 MAX_BATCH = (1 << 16) - 1
 _FORMAT = "nbqnn program"
-#: 4: the image may lie in blocks, in a field of that name.
-_VERSION = 4
+#: 5: several inputs; commands write in steps and add to sums (``out_step``, ``adds``).
+_VERSION = 5
 #: Entries of the file and the largest size that is read.
 _ENTRIES = {
     "program.json": 1 << 26,
@@ -83,6 +83,7 @@ class Program:
 
     commands : descriptors (:mod:`hw.contract.isa`).
     parameters : the content of the region ``PARAMETERS``.
+    inputs : where the images lie, in the order of the graph's inputs.
     blocks : how the host lays out the image's codes before they are packed; None for as they are.
     traced : intermediate tensors that the program stores too, in the scratch region. Programs that
         are meant for use have none.
@@ -95,7 +96,7 @@ class Program:
     graph: Graph
     commands: bytes
     parameters: bytes
-    input: Port
+    inputs: tuple[Port, ...]
     blocks: ImageBlocks | None
     outputs: tuple[Port, ...]
     traced: tuple[Port, ...]
@@ -132,7 +133,7 @@ def save_program(program: Program, path: Path):
         "format": _FORMAT,
         "version": _VERSION,
         "config": asdict(program.config),
-        "input": asdict(program.input),
+        "inputs": [asdict(port) for port in program.inputs],
         "blocks": None if program.blocks is None else asdict(program.blocks),
         "scratch_bytes": program.scratch_bytes,
         "outputs": [asdict(port) for port in program.outputs],
@@ -191,18 +192,19 @@ def _program(path: Path, entries: dict[str, bytes]) -> Program:
         )
     config = AcceleratorConfig.from_dict(_field(described, "config", dict), "config")
     graph = _graph(entries["graph"])
-    source, *more = (node.name for node in graph.input_nodes)
-    if more:
-        raise ValueError(f"graph must have one input, not {1 + len(more)}")
+    sources = [node.name for node in graph.input_nodes]
     types = tensor_types(graph)
     blocks = _blocks(described.get("blocks"))
-    if blocks is not None and blocks.channels != types[source].shape[0]:
-        raise ValueError(f"the image's blocks must be of {types[source]}, not {blocks}")
+    if blocks is not None and [types[name].shape[0] for name in sources] != [blocks.channels]:
+        raise ValueError(f"the image's blocks must be of the one input, not {blocks}")
     batch = _number({"batch": 1} | described, "batch", 1, MAX_BATCH)
     sizes = {name: batch * prod(type_.shape) for name, type_ in types.items()}
-    blocked = sizes if blocks is None else sizes | {source: batch * prod(blocks.shape)}
+    blocked = sizes if blocks is None else sizes | {sources[0]: batch * prod(blocks.shape)}
     ports = {
-        "input": [_port(config, types, blocked, batch, _field(described, "input", dict))],
+        "inputs": [
+            _port(config, types, blocked, batch, fields)
+            for fields in _field(described, "inputs", list)
+        ],
         "outputs": [
             _port(config, types, sizes, batch, fields)
             for fields in _field(described, "outputs", list)
@@ -212,7 +214,7 @@ def _program(path: Path, entries: dict[str, bytes]) -> Program:
             for fields in _field(described, "traced", list)
         ],
     }
-    for what, wanted in (("input", [source]), ("outputs", [*dict.fromkeys(graph.outputs)])):
+    for what, wanted in (("inputs", sources), ("outputs", [*dict.fromkeys(graph.outputs)])):
         names = [port.name for port in ports[what]]
         if names != wanted:
             raise ValueError(f"{what} must be {wanted}, not {names}")
@@ -229,7 +231,7 @@ def _program(path: Path, entries: dict[str, bytes]) -> Program:
         graph=graph,
         commands=commands,
         parameters=entries["parameters.bin"],
-        input=ports["input"][0],
+        inputs=tuple(ports["inputs"]),
         blocks=blocks,
         outputs=tuple(ports["outputs"]),
         traced=tuple(ports["traced"]),

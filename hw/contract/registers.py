@@ -19,7 +19,7 @@ __all__ = [
 #: ASCII "NBQN".
 IDENTITY = 0x4E42514E
 #: Version of the command stream and of this map: major in the upper half, minor in the lower.
-VERSION = 0x0002_0000
+VERSION = 0x0003_0000
 #: Bits of an address of a register: the map takes ``2**ADDRESS_BITS`` bytes.
 ADDRESS_BITS = 12
 #: Layers whose completion is time-stamped.

@@ -1,10 +1,11 @@
 """Any number of images, in as many runs as that takes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from hw.contract.images import checked_images
 from hw.driver.driver import Driver, RunResult
 
 __all__ = ["BatchResult", "run_batch"]
@@ -20,13 +21,15 @@ class BatchResult:
 
 def run_batch(
     driver: Driver,
-    images: np.ndarray,
+    images: np.ndarray | Mapping[str, np.ndarray],
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> BatchResult:
     """Runs N images, 1 or more, as :meth:`Driver.run` does as many as the program's batch.
 
     ``progress`` is called with the number of images done and of all images.
     """
+    if isinstance(images, Mapping):
+        images = checked_images(driver.program.graph, images)
     if len(images) == 0:
         raise ValueError("Images must be one or more, not none")
     runs = []

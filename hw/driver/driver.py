@@ -1,11 +1,13 @@
 """Loads a program, runs images, reads results, counters and errors."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import TracebackType
 
 import numpy as np
 
 from hw.contract.causes import ErrorCause, Stall
+from hw.contract.images import by_input
 from hw.contract.isa import Region
 from hw.contract.program import Port, Program
 from hw.contract.registers import IDENTITY, REGISTERS, VERSION
@@ -125,11 +127,12 @@ class Driver:
         """The program that runs."""
         return self._program
 
-    def run(self, images: np.ndarray) -> RunResult:
+    def run(self, images: np.ndarray | Mapping[str, np.ndarray]) -> RunResult:
         """Runs images, float32 in the units the network was trained on.
 
         ``images`` are (N, C, H, W), or (N, F) if the network takes vectors; N is from 1 to the
-        program's batch. One image may come without its axis N. All images of the batch are
+        program's batch. One image may come without its axis N. Of a network with several inputs
+        they come by the inputs' names. All images of the batch are
         computed: the last one given stands for those that are missing.
 
         Raises
@@ -169,7 +172,7 @@ class Driver:
                 end - begin for begin, end in zip([0, *stamps], stamps, strict=False)
             ),
         )
-        given = len(images)
+        given = len(next(iter(images.values())))
         return replace(
             result,
             outputs={name: codes[:given] for name, codes in result.outputs.items()},
@@ -193,29 +196,35 @@ class Driver:
         self._write("program_length", program.command_count)
         self._write("irq_enable", REGISTERS.irq_enable.pack(done=1, error=1))
 
-    def _images(self, images: np.ndarray) -> np.ndarray:
-        """The images with their axis N."""
-        shape = self._program.graph.input_nodes[0].shape
-        images = np.asarray(images, np.float32)
-        if images.ndim == len(shape):
-            images = images[None]
-        if images.ndim > len(shape) and not 1 <= len(images) <= self._program.batch:
-            raise NbqnnError(
-                f"images must be 1...{self._program.batch}, the program's batch, not {len(images)}"
-            )
-        return images
+    def _images(self, images: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The images of each input, with their axis N."""
+        arrays = by_input(self._program.graph, images)
+        for node in self._program.graph.input_nodes:
+            one = np.asarray(arrays[node.name], np.float32)
+            if one.ndim == len(node.shape):
+                one = one[None]
+            if one.ndim > len(node.shape) and not 1 <= len(one) <= self._program.batch:
+                raise NbqnnError(
+                    f"images must be 1...{self._program.batch}, the program's batch, not {len(one)}"
+                )
+            arrays[node.name] = one
+        if len({len(one) for one in arrays.values()}) > 1:
+            counts = {name: len(one) for name, one in arrays.items()}
+            raise NbqnnError(f"images must be as many for every input, not {counts}")
+        return arrays
 
-    def _write_input(self, images: np.ndarray) -> None:
+    def _write_input(self, images: dict[str, np.ndarray]) -> None:
         program = self._program
-        codes = quantize_input(program.graph.input_nodes[0], images)
-        if program.blocks is not None:
-            codes = np.stack([program.blocks.apply(one) for one in codes])
-        codes = codes[np.minimum(np.arange(program.batch), len(codes) - 1)]
-        layout = program.input.layout
-        # One above the other.
-        codes = codes.reshape(program.batch, layout.channels, -1, layout.width).swapaxes(0, 1)
-        codes = codes.reshape(layout.channels, layout.height, layout.width)
-        self._memory.write(Region.INPUT, layout.pack(program.config, codes))
+        for node, port in zip(program.graph.input_nodes, program.inputs, strict=True):
+            codes = quantize_input(node, images[node.name])
+            if program.blocks is not None:
+                codes = np.stack([program.blocks.apply(one) for one in codes])
+            codes = codes[np.minimum(np.arange(program.batch), len(codes) - 1)]
+            layout = port.layout
+            # One above the other.
+            codes = codes.reshape(program.batch, layout.channels, -1, layout.width).swapaxes(0, 1)
+            codes = codes.reshape(layout.channels, layout.height, layout.width)
+            self._memory.write(Region.INPUT, layout.pack(program.config, codes), port.offset)
 
     def _wait_for_end(self) -> None:
         """Returns when the status register says that the run is done.

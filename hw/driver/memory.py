@@ -24,7 +24,7 @@ def _places(program: Program) -> dict[Region, tuple[int, int]]:
     sizes = {
         Region.PROGRAM: len(program.commands),
         Region.PARAMETERS: len(program.parameters),
-        Region.INPUT: extent((program.input,)),
+        Region.INPUT: extent(program.inputs),
         Region.OUTPUT: extent(program.outputs),
         Region.SCRATCH: program.scratch_bytes,
     }
@@ -111,13 +111,13 @@ class ProgramMemory:
         """Gives the buffer back to the bus; the accelerator must be idle."""
         self._buffer.free()
 
-    def write(self, region: Region, content: bytes | np.ndarray) -> None:
-        """Fills a region from its beginning; zeros complete the last beat."""
+    def write(self, region: Region, content: bytes | np.ndarray, offset: int = 0) -> None:
+        """Fills a region from ``offset`` on, a multiple of a beat; zeros complete the last one."""
         content = np.frombuffer(content, np.uint8)
         size = -(-len(content) // self._beat) * self._beat
         whole = np.zeros(size, np.uint8)
         whole[: len(content)] = content
-        begin, end = self._range(region, 0, size)
+        begin, end = self._range(region, offset, size)
         beats = whole.reshape(-1, len(self._stripes), self._step).transpose(1, 0, 2)
         self._stripes[:, begin:end] = beats.reshape(len(self._stripes), -1)
         for port in range(len(self._stripes)):

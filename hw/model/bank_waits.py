@@ -55,8 +55,9 @@ class DrainedWords:
         """For each group and turn the banks of its words in a plane."""
         command, together = self._command, self._config.post_positions
         rows, columns = np.divmod(np.arange(command.positions), command.out_width)
-        pitch = np.int16(command.out_wrap) + command.out_width - 1
-        words = command.out_base + plane * command.out_plane + rows * pitch + columns
+        step = command.out_step
+        pitch = np.int16(command.out_wrap) + (command.out_width - 1) * step
+        words = command.out_base + plane * command.out_plane + rows * pitch + columns * step
         masks = np.zeros((self._groups, self._turns * together), np.int64)
         bits = np.zeros(self._groups * command.pixels, np.int64)
         bits[: len(words)] = 1 << bank_of(words, self._config.banks)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from scripts.commands.options import JsonOption
-from scripts.images import read_images
+from scripts.images import read_images, read_inputs
 from scripts.output import console, progress, write_json
 from scripts.tables import layer_table, stall_line
 
@@ -20,7 +20,9 @@ def simulate(
     images: Annotated[
         Path,
         typer.Option(
-            "--input", metavar="X.npy", help="Images, float32 (N, C, H, W), or vectors (N, F)."
+            "--input",
+            metavar="X.npy",
+            help="Images, float32 (N, C, H, W), or vectors (N, F); .npz for several inputs.",
         ),
     ],
     hw: Annotated[
@@ -69,13 +71,12 @@ def simulate(
     """Run the Verilated accelerator and compare every output code; exit code 1 on a difference."""
     from scripts.simulation import run_simulation
 
-    x = read_images(images)
     if program.is_dir():
         from scripts.spatial import spatial_lines
         from sim.spatial.simulate import simulate_spatial
 
         with progress("simulating"):
-            result = simulate_spatial(program, x)
+            result = simulate_spatial(program, read_images(images))
         write_json(json, result)
         for line in spatial_lines(result):
             console.print(line, soft_wrap=True)
@@ -83,7 +84,7 @@ def simulate(
     with progress("simulating") as report:
         result = run_simulation(
             program,
-            x,
+            read_inputs(images),
             hw=hw,
             netlist=netlist,
             memory=memory,

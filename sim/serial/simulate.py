@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from hw.boards.registry import BOARDS
+from hw.contract.images import checked_images
 from hw.contract.origin import check_same_build
 from hw.contract.program import load_program
 from hw.driver import Driver, UartBus
@@ -14,7 +15,7 @@ from nbqnn_train.graph.errors import NbqnnError
 from sim.results import SimulationResult
 from sim.serial.board import VerilatedBoard
 from sim.serial.netlist import netlist_with_models
-from sim.simulate import checked_images, compare_images, first_difference, summary
+from sim.simulate import compare_images, first_difference, summary
 
 __all__ = ["simulate_netlist"]
 
@@ -41,7 +42,7 @@ def simulate_netlist(
     netlist : ``netlist.v`` of :func:`hw.synth.synth_nextpnr`
     """
     program = load_program(path)
-    x = checked_images(program, x)
+    x = checked_images(program.graph, x)
     try:
         text = netlist.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -70,5 +71,5 @@ def simulate_netlist(
     mismatch = None
     if wrong:
         first = wrong[0]
-        mismatch = first_difference(program, x[first], first, results[first])
+        mismatch = first_difference(program, x[first : first + 1], first, results[first])
     return summary(program, results, len(wrong), mismatch)

@@ -135,7 +135,7 @@ class FaultBench:
         begin, size = {
             Region.PROGRAM: (0, len(self.program.commands)),
             Region.PARAMETERS: (0, len(self.program.parameters)),
-            Region.INPUT: (0, self.program.input.layout.host_bytes(self.config)),
+            Region.INPUT: (0, self.program.inputs[0].layout.host_bytes(self.config)),
             Region.OUTPUT: (output.offset, output.layout.host_bytes(self.config)),
         }[region]
         byte = begin + int(self.rng.integers(size))

@@ -96,7 +96,7 @@ def test_ports_split_beats(accelerator_model):
     accelerator = model.accelerator
     start = accelerator.read(offset("input_base_low")) - accelerator.memory_base
     stripe = accelerator.read(offset("stripe_low"))
-    packed = program.input.layout.pack(config, expected[0]["image"])
+    packed = program.inputs[0].layout.pack(config, expected[0]["image"])
     for index, value in enumerate(np.asarray(packed)):
         beat, within = divmod(index, 32)
         port, byte = divmod(within, 8)

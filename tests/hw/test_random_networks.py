@@ -8,9 +8,25 @@ from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 
 from hw.compiler import CompileError, compile_graph
-from hw.contract.isa import DESCRIPTOR_BYTES, Opcode
+from hw.contract.isa import DESCRIPTOR_BYTES, Compute, Opcode, read_commands
 from hw.contract.memory_timing import MemoryTiming
-from nbqnn_train.graph import Input, run_codes, tensor_types
+from nbqnn_train.graph import (
+    Bilinear2d,
+    Channels,
+    ConvTranspose2d,
+    DepthToSpace,
+    Flip2d,
+    Input,
+    Pad2d,
+    RegionAverage2d,
+    RegionMax2d,
+    Slice2d,
+    SpaceToDepth,
+    Unflatten,
+    Upsample2d,
+    run_codes,
+    tensor_types,
+)
 from nbqnn_train.graph.operators import Constant, Multiply, Sum, Table
 from tests.graph.strategies import BASIC, Case, Space, cases
 from tests.hw.accelerators import VERILATED
@@ -35,17 +51,18 @@ REFUSALS = (
 
 #: Kinds of nodes that not every configuration has.
 NEEDED = {Multiply: "products", Table: "tables"}
+#: Operators that are done by addresses, and by the order of weights.
+ADDRESSED = (
+    *(Bilinear2d, Channels, ConvTranspose2d, DepthToSpace, Flip2d, Pad2d, RegionAverage2d),
+    *(RegionMax2d, Slice2d, SpaceToDepth, Unflatten, Upsample2d),
+)
 
 
-def space(config):
-    """Graphs that mostly fit."""
+def space(config, kinds=()):
+    """Graphs that mostly fit, of what the configuration has and of these kinds."""
+    needed = (kind for kind, field in NEEDED.items() if getattr(config, field))
     return Space(
-        kinds=(
-            *BASIC,
-            Sum,
-            Constant,
-            *(kind for kind, field in NEEDED.items() if getattr(config, field)),
-        ),
+        kinds=(*BASIC, Sum, Constant, *needed, *kinds),
         inputs=(1, 1),
         channels=(1, 2 * max(config.lanes, config.filters) + 1),
         size=(1, 7),
@@ -89,31 +106,49 @@ def as_images(case: Case) -> np.ndarray:
 
 @pytest.mark.parametrize("name", VERILATED)
 def test_random_networks(accelerator_model, name):
-    config = VERILATED[name]
+    counts = run_random(accelerator_model, VERILATED[name], (), 100)
+    assert counts["refused"] <= counts["run"], counts
+
+
+@pytest.mark.parametrize("name", ["shift_64", "scale_32"])
+def test_random_operators(accelerator_model, name):
+    """Operators by addresses, alone and in chains with all other layers."""
+    counts = run_random(accelerator_model, VERILATED[name], 2 * ADDRESSED, 60)
+    assert counts["refused"] <= counts["run"] // 2, counts
+    assert counts["spilled"], counts
+    assert counts["in parts"], counts
+
+
+def run_random(accelerator_model, config, kinds, examples):
+    """Runs random networks of these kinds; how many ran, were refused, used the host's memory,
+    had weights in parts."""
     model = accelerator_model(config)
-    counts = {"run": 0, "refused": 0}
+    counts = {"run": 0, "refused": 0, "spilled": 0, "in parts": 0}
     depths = [
         1 << bits
         for bits in range(5, config.act_depth.bit_length())
         if 1 << bits >= 2 * config.banks
     ]
+    weight_depths = [1 << bits for bits in range(4, config.weight_depth.bit_length())]
 
     @settings(
-        max_examples=100,
+        max_examples=examples,
         derandomize=True,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
     )
     @given(
-        case=cases(space(config)),
+        case=cases(space(config, kinds)),
         timing=timings,
         traced=st.booleans(),
         depth=st.sampled_from([*depths, config.act_depth]),
+        weight_depth=st.sampled_from([*weight_depths, config.weight_depth]),
         batch=st.sampled_from([1, 1, 2, 3]),
         base=bases(config, len(model.accelerator.memory)),
     )
-    def check(case, timing, traced, depth, batch, base):
-        # Compiled for a smaller memory than it runs on: maps then go through the host's memory.
-        smaller = replace(config, act_depth=depth)
+    def check(case, timing, traced, depth, weight_depth, batch, base):
+        # Compiled for a smaller memory than it runs on: maps then go through the host's memory,
+        # and weights come in parts.
+        smaller = replace(config, act_depth=depth, weight_depth=weight_depth)
         try:
             program = compile_graph(case.graph, smaller, batch=batch, traced=traced)
         except CompileError as error:
@@ -123,6 +158,13 @@ def test_random_networks(accelerator_model, name):
             counts["refused"] += 1
             assume(False)
         counts["run"] += 1
+        counts["spilled"] += program.scratch_bytes > sum(
+            -(-port.layout.host_bytes(config) // 4096) * 4096 for port in program.traced
+        )
+        counts["in parts"] += any(
+            isinstance(command, Compute) and command.adds
+            for command in read_commands(program.commands)
+        )
         program = replace(program, config=config)
         codes = run_codes(case.graph, case.codes, trace=True)
         model.accelerator.move_memory(base)
@@ -134,7 +176,7 @@ def test_random_networks(accelerator_model, name):
         compare_groups(driver, x, expected)
 
     check()
-    assert counts["refused"] <= counts["run"], counts
+    return counts
 
 
 @pytest.mark.parametrize("name", VERILATED)

@@ -15,7 +15,7 @@ from hw.contract.isa import Unit
 from nbqnn_train.graph import Add, AvgPool2d, Conv2d, Requantize
 from nbqnn_train.graph.operators import Constant, Multiply, Sum
 
-__all__ = ["addition", "average", "depthwise", "scaling"]
+__all__ = ["addition", "average", "depthwise", "positive_digits", "scaling"]
 
 #: Tensors that channel-wise sums read in turn.
 _MOST_OPERANDS = 2
@@ -38,7 +38,7 @@ def depthwise(context: Context, node: Conv2d, requantize: Requantize) -> Layer:
 
 def average(context: Context, node: AvgPool2d, requantize: Requantize) -> Layer:
     """An average: the window's sum times a factor, one pass for each digit of the factor."""
-    digits = _digits(context.config, node.multiplier)
+    digits = positive_digits(context.config, node.multiplier)
     weight = np.broadcast_to(
         np.array(digits, np.int64).reshape(1, -1, 1, 1), (1, len(digits), *node.kernel)
     )
@@ -124,11 +124,13 @@ def _factor_digits(config: AcceleratorConfig, factor: int) -> list[int]:
     if not size:
         return [0]
     power = size & (size - 1) == 0
-    digits = _power_digits(config, size.bit_length() - 1) if power else _digits(config, size)
+    digits = (
+        _power_digits(config, size.bit_length() - 1) if power else positive_digits(config, size)
+    )
     return [sign * digit for digit in digits]
 
 
-def _digits(config: AcceleratorConfig, factor: int) -> list[int]:
+def positive_digits(config: AcceleratorConfig, factor: int) -> list[int]:
     """The digits of a positive factor, ``radix_bits`` each, the most significant first."""
     radix = 1 << config.radix_bits
     digits = []

@@ -7,12 +7,14 @@ import numpy as np
 from hw.compiler.blocks import choose_blocks
 from hw.compiler.layer import Layer
 from hw.compiler.lower.context import Context
+from hw.compiler.lower.runs import joined
 from hw.compiler.lower.sums import summing_layer
+from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Unit
 from hw.contract.words import stored_offset
-from nbqnn_train.graph import Concat, Conv2d, Input, Linear, Requantize
+from nbqnn_train.graph import Concat, Conv2d, ConvTranspose2d, Input, Linear, Requantize
 
-__all__ = ["concatenation", "dot_products", "geometry"]
+__all__ = ["concatenation", "dense_weight", "dot_products", "geometry"]
 
 
 def dot_products(context: Context, node: Conv2d | Linear, requantize: Requantize) -> Layer:
@@ -23,7 +25,7 @@ def dot_products(context: Context, node: Conv2d | Linear, requantize: Requantize
         # The kernel covers the whole map, so flattening costs nothing.
         weight, window = node.weight.reshape(len(node.weight), *context.shapes[source]), {}
     else:
-        weight, window = _dense(node), geometry(node)
+        weight, window = dense_weight(node), geometry(node)
         if _may_block(context, node):
             context.blocks = choose_blocks(
                 context.config,
@@ -37,16 +39,49 @@ def dot_products(context: Context, node: Conv2d | Linear, requantize: Requantize
             context.shapes[source] = context.blocks.shape
             weight = context.blocks.block_weight(node.weight)
             window = context.blocks.geometry(node.stride)
-    return summing_layer(
-        context,
-        node,
-        requantize,
-        (source,),
-        Unit.ARRAY,
-        weight,
-        macs=node.weight.size * context.positions(requantize),
-        **window,
+    return joined(
+        summing_layer(
+            context,
+            node,
+            _channels_of(requantize, filters),
+            (source,),
+            Unit.ARRAY,
+            weight[
+                filters, groups.start * context.config.lanes : groups.stop * context.config.lanes
+            ],
+            macs=node.weight[filters].size * context.positions(requantize),
+            out_shape=(filters.stop - filters.start, *context.shapes[requantize.name][1:]),
+            out_channel=filters.start,
+            in_group=groups.start,
+            number=number,
+            **window,
+        )
+        for number, (filters, groups) in enumerate(_sections(context.config, weight))
     )
+
+
+def _sections(config: AcceleratorConfig, weight: np.ndarray) -> list[tuple[slice, slice]]:
+    """Filters, and the channel groups that they need not skip: all others have zeros.
+
+    So groups of channels cost the steps of their own channels, not those of all.
+    """
+    outputs, inputs = weight.shape[:2]
+    used = weight.reshape(outputs, inputs, -1).any(axis=2)
+    sections: list[tuple[slice, slice]] = []
+    for begin in range(0, outputs, config.filters):
+        end = min(begin + config.filters, outputs)
+        channels = np.flatnonzero(used[begin:end].any(axis=0))
+        first, last = (channels[0], channels[-1]) if len(channels) else (0, 0)
+        groups = slice(int(first) // config.lanes, int(last) // config.lanes + 1)
+        if sections and sections[-1][1] == groups:
+            begin = sections.pop()[0].start
+        sections.append((slice(begin, end), groups))
+    return sections
+
+
+def _channels_of(requantize: Requantize, channels: slice) -> Requantize:
+    fields = ("multiplier", "bias", "shift")
+    return replace(requantize, **{name: getattr(requantize, name)[channels] for name in fields})
 
 
 def concatenation(context: Context, node: Concat) -> None:
@@ -102,6 +137,7 @@ def _may_block(context: Context, node: Conv2d) -> bool:
     """Whether the host may lay out the image in blocks: this convolution alone reads it."""
     return (
         isinstance(context.graph[node.input], Input)
+        and len(context.graph.input_nodes) == 1
         and context.users[node.input] == 1
         and node.input not in context.graph.outputs
         and node.groups == 1
@@ -109,7 +145,7 @@ def _may_block(context: Context, node: Conv2d) -> bool:
     )
 
 
-def _dense(node: Conv2d) -> np.ndarray:
+def dense_weight(node: Conv2d | ConvTranspose2d) -> np.ndarray:
     """The weights as (Cout, Cin, KH, KW), with zeros for the channels of other groups."""
     if node.groups == 1:
         return node.weight

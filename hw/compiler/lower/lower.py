@@ -5,27 +5,43 @@ from collections.abc import Callable
 from hw.compiler.errors import CompileError
 from hw.compiler.layer import Layer, Lowered
 from hw.compiler.lower.channelwise import addition, average, depthwise, scaling
-from hw.compiler.lower.context import Context
+from hw.compiler.lower.context import Context, as_map
 from hw.compiler.lower.dot import concatenation, dot_products
+from hw.compiler.lower.gather import channels, depth_to_space, space_to_depth, unflatten
 from hw.compiler.lower.maximum import maximum
+from hw.compiler.lower.moves import flip, pad, region_maximum, slice_, upsample
+from hw.compiler.lower.phases import bilinear, region_average, transposed
 from hw.compiler.lower.products import product
 from hw.compiler.lower.table import look_up
-from hw.compiler.views import concat_views
+from hw.compiler.simplified import is_slice
+from hw.compiler.views import View, concat_views
 from hw.contract.config import AcceleratorConfig
 from hw.contract.words import stored_offset
 from nbqnn_train.graph import (
     Add,
     AvgPool2d,
+    Bilinear2d,
+    Channels,
     Clip,
     Concat,
     Conv2d,
+    ConvTranspose2d,
+    DepthToSpace,
     Flatten,
+    Flip2d,
     Graph,
     Input,
     Linear,
     MaxPool2d,
     Node,
+    Pad2d,
+    RegionAverage2d,
+    RegionMax2d,
     Requantize,
+    Slice2d,
+    SpaceToDepth,
+    Unflatten,
+    Upsample2d,
 )
 from nbqnn_train.graph.operators import OPERATORS, Constant, Multiply, Sum, Table
 
@@ -54,6 +70,24 @@ _SUMMING: dict[type[Node], Callable[[Context, Node, Requantize], Layer]] = {
     Add: addition,
     Sum: addition,
     Multiply: _multiplication,
+    ConvTranspose2d: transposed,
+    Bilinear2d: bilinear,
+    RegionAverage2d: region_average,
+}
+#: Layers that give activations as they come out.
+_DIRECT: dict[type[Node], Callable[[Context, Node], Layer]] = {
+    Requantize: maximum,
+    Clip: maximum,
+    MaxPool2d: maximum,
+    Channels: channels,
+    Unflatten: unflatten,
+    DepthToSpace: depth_to_space,
+    SpaceToDepth: space_to_depth,
+    Flip2d: flip,
+    Slice2d: slice_,
+    Pad2d: pad,
+    Upsample2d: upsample,
+    RegionMax2d: region_maximum,
 }
 #: What becomes a part of layers.
 _PARTS = (Constant, Table)
@@ -82,7 +116,7 @@ def lower(graph: Graph, config: AcceleratorConfig, copied: frozenset[str] = froz
     reasons: list[str] = []
     for node in graph.nodes:
         try:
-            _lower_node(context, node)
+            _lower_node(context, node, copied)
         except CompileError as error:
             reasons += error.reasons
     if reasons:
@@ -99,12 +133,12 @@ def lower(graph: Graph, config: AcceleratorConfig, copied: frozenset[str] = froz
 
 def support(kind: type[Node]) -> str:
     """Whether nodes of that kind are compiled: ``yes``, ``refused`` or the field that it takes."""
-    if kind in OPERATORS and kind not in (*_SUMMING, *_PARTS):
+    if kind in OPERATORS and kind not in (*_SUMMING, *_DIRECT, *_PARTS):
         return "refused"
     return f"with {_NEEDS[kind]}" if kind in _NEEDS else "yes"
 
 
-def _lower_node(context: Context, node: Node) -> None:
+def _lower_node(context: Context, node: Node, copied: frozenset[str]) -> None:
     match node:
         case Flatten():
             context.aliases[node.name] = context.memory_of(node.input)
@@ -114,7 +148,11 @@ def _lower_node(context: Context, node: Node) -> None:
             context.add_tensor(node.name)
             if not _written_in_place(context, node):
                 concatenation(context, node)
-        case Requantize() | Clip() | MaxPool2d():
+        case Channels() if _taken_in_place(context, node, copied):
+            context.add_tensor(node.name)
+        case Unflatten() if context.shapes[context.memory_of(node.input)] == node.shape:
+            context.aliases[node.name] = context.memory_of(node.input)
+        case _ if type(node) in _DIRECT:
             context.add_tensor(node.name)
             context.layers.append(_layer(context, node))
         case Table():
@@ -127,12 +165,30 @@ def _written_in_place(context: Context, node: Concat) -> bool:
     return view is not None and context.views.get(node.operands[0]) == view
 
 
+def _taken_in_place(context: Context, node: Channels, copied: frozenset[str]) -> bool:
+    """Makes channels that follow each other from a whole word on a view of their source.
+
+    Outputs are stored as a layer writes them, so they are none.
+    """
+    name = context.memory_of(node.input)
+    if node.name in (*copied, *context.graph.outputs):
+        return False
+    if context.shapes[name] != as_map(context.types[node.input].shape):
+        return False
+    whole = context.views.get(name, View(name, 0))
+    view = View(whole.root, whole.channel + int(node.index[0]))
+    if not is_slice(context.config, node) or view.channel % context.config.lanes:
+        return False
+    context.views[node.name] = view
+    return True
+
+
 def _check_support(context: Context) -> None:
     """Refuses nodes that the accelerator does not support; names all of them."""
     refused = []
     for node in context.graph.nodes:
         kind = type(node).__name__
-        if type(node) in OPERATORS and type(node) not in (*_SUMMING, *_PARTS):
+        if type(node) in OPERATORS and type(node) not in (*_SUMMING, *_DIRECT, *_PARTS):
             refused.append(f"{node.name} ({kind})")
         constants = [name for name in node.inputs if isinstance(context.graph[name], Constant)]
         if constants and (not isinstance(node, _WITH_CONSTANTS) or constants == [*node.inputs]):
@@ -145,8 +201,6 @@ def _check_support(context: Context) -> None:
             refused.append(f"{node.name} ({kind}, which needs {needed} in the configuration)")
         if type(node) in _SUMMING and context.users[node.name] != 1:
             refused.append(f"{node.name} ({kind} with {context.users[node.name]} readers)")
-    if len(context.graph.input_nodes) != 1:
-        refused.append(f"{len(context.graph.input_nodes)} inputs (one is supported)")
     if refused:
         raise CompileError(f"the accelerator does not support: {', '.join(refused)}")
     wide = [
@@ -160,10 +214,10 @@ def _check_support(context: Context) -> None:
         raise CompileError(*wide)
 
 
-def _layer(context: Context, node: Requantize | Clip | MaxPool2d) -> Layer:
+def _layer(context: Context, node: Node) -> Layer:
     """The layer whose result is ``node``."""
     if isinstance(node, Requantize):
         producer = context.graph[node.input]
         if type(producer) in _SUMMING:
             return _SUMMING[type(producer)](context, producer, node)
-    return maximum(context, node)
+    return _DIRECT[type(node)](context, node)

@@ -26,7 +26,8 @@ def summing_layer(
 ) -> Layer:
     """The layer that computes ``node`` and then ``requantize``.
 
-    ``weight`` is the layer's field of that name; ``fields`` are further fields of the layer.
+    ``weight`` is the layer's field of that name; ``fields`` are further fields of the layer, whose
+    ``out_shape`` is the result's if there is none.
     ``types`` are those of ``sources``, where they are not all that the node reads. ``constant``
     (C,) is added to the sums.
 
@@ -40,7 +41,7 @@ def summing_layer(
     digit_values = radix ** np.arange(passes, dtype=np.int64)[::-1].reshape(1, -1, 1, 1)
     correction, low, high = _sums(context, node.name, weight, digit_values, types, offsets)
     out_offset = context.offsets[requantize.name]
-    out_shape = context.shapes[requantize.name]
+    out_shape = fields.pop("out_shape", context.shapes[requantize.name])
     channels = np.zeros(out_shape[0], np.int64)
     return Layer(
         name=node.name,

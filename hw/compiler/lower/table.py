@@ -37,7 +37,7 @@ def look_up(context: Context, node: Table) -> None:
     layer = context.layers[index]
     if layer.table is not None:
         table = table[layer.table % len(table)]
-    context.layers[index] = replace(layer, target=node.name, table=table)
+    context.layers[index] = layer.everywhere(target=node.name, table=table)
 
 
 def _stored_table(context: Context, node: Table) -> np.ndarray:

@@ -74,7 +74,7 @@ class GroupWalker(Component):
         origin = _advanced(
             m, "at_origin", at.origin, wraps, command.column_step, command.origin_wrap
         )
-        out = _advanced(m, "at_out", at.out, wraps, 1, command.out_wrap)
+        out = _advanced(m, "at_out", at.out, wraps, command.out_step, command.out_wrap)
         m.d.comb += [complete.eq(s.gathering & s.last_slot), s.last_left.eq(command.out_width - 2)]
         with m.If(s.gathering):
             m.d.data += [
@@ -114,7 +114,7 @@ class GroupWalker(Component):
         m.d.sync += s.measuring.eq(complete)
         m.d.data += [
             origin_past.eq(command.origin_wrap - command.column_step),
-            out_past.eq(command.out_wrap - 1),
+            out_past.eq(command.out_wrap - command.out_step),
             row_before.eq(command.row - command.row_step),
             origin_before.eq(command.in_base - origin_past),
             out_before.eq(command.out_base - out_past),

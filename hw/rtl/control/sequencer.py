@@ -51,7 +51,8 @@ class StepSequencer(Component):
     valid : ``Out(1)``, there is a step
     first, last : ``Out(1)``, it is the first, the last of its group
     held : ``Out(1)``, there were positions for a step
-    grow : ``Out(1)``, the first tap of a channel group other than the first
+    grow : ``Out(1)``, the first tap of a channel group other than the first, or of one that follows
+        the command before
     unit : ``Out(Unit)``, of the step's command
     factor : ``Out(digit_flags())``, where the configuration has products
     read : ``Out(ActReadSignature(config))``
@@ -194,9 +195,9 @@ class StepSequencer(Component):
         """Begins a group at its first tap; a command's first group brings the command's fields."""
         m.d.data += [
             s.group.eq(self.groups.payload),
-            s.first.eq(1),
+            s.first.eq(~self.command.adds[0]),
             s.first_tap.eq(1),
-            s.first_channel_group.eq(1),
+            s.first_channel_group.eq(~self.command.adds[1]),
             s.columns.eq(self.command.kernel_w),
             s.end_column.eq(s.offers_one_column),
             s.rows.eq(self.command.kernel_h),
@@ -304,7 +305,7 @@ class _State:
         self.columns, self.rows, self.channel_groups = Signal(8), Signal(8), Signal(16)
         self.end_column, self.end_row, self.end_channel_group = Signal(), Signal(), Signal()
         self.end_taps = Signal()
-        #: The step is its group's first one.
+        #: The step is its group's first one, and adds to nothing.
         self.first = Signal()
         self.first_tap, self.first_channel_group = Signal(), Signal()
         self.weight_base, self.weight = Signal(16), Signal(16)

@@ -116,7 +116,7 @@ class PositionWalker(Component):
                 s.last_column.eq(s.columns_left == 2),
                 s.column.eq(s.column + command.column_step),
                 s.origin.eq(s.origin + command.column_step),
-                s.out.eq(s.out + 1),
+                s.out.eq(s.out + command.out_step),
             ]
 
     def _next_filter_group(self, m: Module, s: "_State") -> None:

@@ -29,7 +29,7 @@ def turns(command, positions):
     for position in range(command.positions):
         words.append(word)
         last = (position + 1) % command.out_width == 0
-        word += command.out_wrap if last else 1
+        word += command.out_wrap if last else command.out_step
     for group in range(0, len(words), command.pixels):
         end = min(group + command.pixels, len(words))
         for first in range(group, end, positions):

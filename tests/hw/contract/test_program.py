@@ -57,7 +57,7 @@ def test_there_and_back(path):
     loaded = load_program(path)
     assert loaded.config == PROGRAM.config
     assert loaded.graph == PROGRAM.graph
-    for field in ("commands", "parameters", "input", "outputs", "traced", "layers"):
+    for field in ("commands", "parameters", "inputs", "outputs", "traced", "layers"):
         assert getattr(loaded, field) == getattr(PROGRAM, field)
     again = path.with_name("again")
     save_program(loaded, again)
@@ -138,7 +138,8 @@ def removing(*keys):
     return change
 
 
-LAYOUT = ("input", "layout")
+LAYOUT = ("inputs", 0, "layout")
+OFFSET = ("inputs", 0, "offset")
 
 
 @pytest.mark.parametrize(
@@ -146,8 +147,8 @@ LAYOUT = ("input", "layout")
     [
         (setting("format", to="another"), ".* is not a program: format is 'another'"),
         (
-            setting("version", to=3),
-            "program .* must be of version 4, not 3; remedy: compile its graph again",
+            setting("version", to=4),
+            "program .* must be of version 5, not 4; remedy: compile its graph again",
         ),
         (setting("version", to="1"), ".* damaged: field 'version' must be of type int, not str"),
         (removing("config"), "program .* is damaged: field 'config' is missing"),
@@ -166,15 +167,15 @@ LAYOUT = ("input", "layout")
         (setting("outputs", 0, "name", to="conv1"), ".* port 'conv1' must be an activation of .*"),
         (setting("outputs", 0, "name", to="act1"), ".* port 'act1' must be laid out for .*"),
         (setting("traced", 0, "name", to="gone"), ".* port 'gone' must be an activation of .*"),
-        (setting("input", "name", to="flat"), ".* port 'flat' must be laid out for .*"),
-        (setting("input", "offset", to=-1), r".* field 'offset' must be 0\.\.\.4294967295, not -1"),
+        (setting("inputs", 0, "name", to="flat"), ".* port 'flat' must be laid out for .*"),
+        (setting(*OFFSET, to=-1), r".* field 'offset' must be 0\.\.\.4294967295, not -1"),
         # Memory that no tensor justifies.
-        (setting("input", "offset", to=4096), r".* port 'image' must end within 4096 bytes, .*"),
+        (setting(*OFFSET, to=4096), r".* port 'image' must end within 4096 bytes, .*"),
         (setting("outputs", 1, "offset", to=1 << 31), r".* port 'clip' must end within .*"),
         (setting("scratch_bytes", to=1 << 33), r".* scratch_bytes must be at most \d+, not 858.*"),
         (setting("scratch_bytes", to=4096), r".* must end within 4096 bytes of scratch, not at .*"),
-        (setting("input", "offset", to=1 << 70), r".* 'offset' must be 0\.\.\..*, not 1180.*"),
-        (setting("input", "offset", to=True), ".* 'offset' must be of type int, not bool"),
+        (setting("inputs", 0, "offset", to=1 << 70), r".* 'offset' must be 0\.\.\..*, not 1180.*"),
+        (setting("inputs", 0, "offset", to=True), ".* 'offset' must be of type int, not bool"),
         (setting(*LAYOUT, "channels", to=0), r".* field 'channels' must be 1\.\.\.\d+, not 0"),
         (setting(*LAYOUT, "channels", to=4), ".* port 'image' must be laid out for .*"),
         (setting(*LAYOUT, "height", to=-8), r".* field 'height' must be 1\.\.\.\d+, not -8"),

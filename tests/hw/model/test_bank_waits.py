@@ -47,6 +47,7 @@ def computes(draw, config):
         "positions": draw(st.integers(1, 23)),
         "out_width": width,
         "out_wrap": (1 + draw(st.integers(0, 4))) % (1 << 16),
+        "out_step": draw(st.integers(1, 3)),
         "out_base": draw(st.integers(0, 99)),
         "out_plane": draw(st.integers(0, 99)),
         "filter_groups": draw(st.integers(1, 2)),
@@ -61,7 +62,9 @@ def computes(draw, config):
             group = range(first, min(first + pixels, fields["positions"]))
             for position in group:
                 row, column = divmod(position, width)
-                word = fields["out_base"] + row * (fields["out_wrap"] + width - 1) + column
+                step = fields["out_step"]
+                row_step = fields["out_wrap"] + (width - 1) * step
+                word = fields["out_base"] + row * row_step + column * step
                 for chunk in range(chunks):
                     time = begin + (position - first) // config.post_positions * chunks + chunk
                     plane = (first_chunk + chunk) // words * fields["out_plane"]

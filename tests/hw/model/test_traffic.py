@@ -28,7 +28,7 @@ def test_bytes_by_hand():
     program = compile_graph(small_graph(), PRESETS["tiny"])
     # Whole beats of 4 bytes: 64 weights of 3 bits, 4 sets of parameters.
     weights, params = 24, 4 * -(-4 * param_layout(program.config).size // 32)
-    image = program.input.layout.host_bytes(program.config)
+    image = program.inputs[0].layout.host_bytes(program.config)
     result = program.outputs[0].layout.host_bytes(program.config)
     steps = 9 if program.blocks is None else -(-9 // program.blocks.shape[0])
     assert layer_bytes(program) == [

@@ -28,8 +28,9 @@ def random_command(pixels):
         "out_width": width,
         "row": random.randrange(-5, 6),
         "column": random.randrange(-5, 6),
-        "column_step": random.randrange(1, 4),
-        "row_step": random.randrange(1, 4),
+        "column_step": random.randrange(-2, 4) % (1 << 16),
+        "row_step": random.randrange(-2, 4) % (1 << 16),
+        "out_step": random.choice((1, 2, 3, random.randrange(1, 256))),
     }
 
 
@@ -56,7 +57,7 @@ def expected(c):
             )
             last = x + 1 == c["out_width"]
             origin += c["origin_wrap"] if last else c["column_step"]
-            out += c["out_wrap"] if last else 1
+            out += c["out_wrap"] if last else c["out_step"]
         for at in range(0, len(walk), c["pixels"]):
             filter_end = at + c["pixels"] >= len(walk)
             end = filter_end and filter_group + 1 == c["filter_groups"]

@@ -107,6 +107,7 @@ def random_command(config, unit: Unit, *, most_steps: int) -> LayerCommand:
         "tap_row_origin": down * pitch - (kernel_w - 1) * across,
         "tap_group_origin": plane - (kernel_h - 1) * down * pitch - (kernel_w - 1) * across,
         "weight_step": random.randrange(2),
+        "adds": random.choice((0, 0, 1, 2, 3)),
     }
     if config.products:
         fields |= {"product": product, "factor": random.getrandbits(16) if product else 0}
@@ -137,7 +138,12 @@ def random_command(config, unit: Unit, *, most_steps: int) -> LayerCommand:
                 inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
                 reads.append(zip(~inside, (~shared * origin + offsets) % (1 << bits), strict=True))
             flags = [
-                (step == 0, step + 1 == steps, step > 0 and step % (kernel_h * kernel_w) == 0, word)
+                (
+                    step == 0 and not fields["adds"] & 1,
+                    step + 1 == steps,
+                    step % (kernel_h * kernel_w) == 0 and (step > 0 or fields["adds"] > 1),
+                    word,
+                )
                 for step, word in enumerate(of_product)
             ]
             in_order = [[(bool(p), int(w)) for p, w in step] for step in zip(*reads, strict=True)]

@@ -1,0 +1,189 @@
+"""hw.compiler: operators by addresses, on a machine of plain integers."""
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from hw.compiler import CompileError, compile_graph
+from hw.compiler.simplified import simplified
+from hw.contract.isa import Compute, Unit, read_commands
+from nbqnn_train.graph import (
+    AvgPool2d,
+    Channels,
+    Concat,
+    ConvTranspose2d,
+    DepthToSpace,
+    Flatten,
+    Flip2d,
+    Input,
+    Pad2d,
+    Upsample2d,
+    run_codes,
+    validate,
+)
+from tests.graph.strategies import BASIC, cases
+from tests.hw.accelerators import BENCHED, VERILATED
+from tests.hw.machine import run_program
+from tests.hw.networks import Network
+from tests.hw.test_random_networks import ADDRESSED, REFUSALS, space
+
+CONFIG = VERILATED["shift_64"]
+
+
+def computes(program):
+    commands = read_commands(program.commands)
+    return [command for command in commands if isinstance(command, Compute)]
+
+
+def image(channels, height=6, width=7, seed=1):
+    net = Network(seed=seed)
+    shape = (channels, height, width)
+    return net.add(Input, "image", shape=shape, bits=8, signed=True, exponent=0)
+
+
+def compare(graph, config=CONFIG, **options):
+    """Compiles and runs two images; every code equals the interpreter's."""
+    program = compile_graph(graph, config, traced=True, **options)
+    (node,) = graph.input_nodes
+    codes = np.random.default_rng(1).integers(-128, 128, (program.batch, *node.shape))
+    expected = run_codes(graph, {node.name: codes}, trace=True)
+    for name, found in run_program(program, {node.name: codes}).items():
+        assert np.array_equal(found, expected[name].reshape(found.shape)), name
+    return program
+
+
+@pytest.mark.parametrize("config", [*VERILATED.values(), *BENCHED.values()], ids=lambda c: c.name)
+def test_random_networks(config):
+    """With memories of all sizes, so that maps come in strips and weights in parts."""
+    counts = Counter()
+    depths = [1 << bits for bits in range(5, 11) if 2 * config.banks <= 1 << bits]
+
+    @settings(max_examples=12, derandomize=True, suppress_health_check=list(HealthCheck))
+    @given(
+        case=cases(replace(space(config), kinds=(*BASIC, *2 * ADDRESSED), inputs=(1, 2))),
+        traced=st.booleans(),
+        depth=st.sampled_from(depths),
+        weight_depth=st.sampled_from([8, 16, 64]),
+        batch=st.integers(1, 2),
+    )
+    def check(case, traced, depth, weight_depth, batch):
+        smaller = replace(config, act_depth=depth, weight_depth=weight_depth)
+        try:
+            program = compile_graph(case.graph, smaller, batch=batch, traced=traced)
+        except CompileError as error:
+            assert any(text in str(error) for text in REFUSALS), error
+            assume(False)
+        count = len(next(iter(case.codes.values())))
+        expected = run_codes(case.graph, case.codes, trace=True)
+        chosen = [index % count for index in range(batch)]
+        codes = {name: images[chosen] for name, images in case.codes.items()}
+        for tensor, found in run_program(program, codes).items():
+            assert np.array_equal(found, expected[tensor][chosen].reshape(found.shape)), tensor
+        counts["run"] += 1
+
+    check()
+    assert counts["run"]
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("weight_depth", [2, 4, 16])
+def test_weights_in_parts(weight_depth, batch):
+    """Filter groups of 27 and 30 words: every position's sums stay while parts are loaded."""
+    net = image(12)
+    net.conv("conv", (9, 12, 3, 3), 2, padding=(1, 1, 1, 1)).requantize("a", 6, True)
+    net.conv("depthwise", (9, 1, 5, 5), 2, stride=(1, 2), padding=(2, 2, 2, 2), groups=9)
+    net.requantize("b", 6, True)
+    net.add(AvgPool2d, "average", kernel=(6, 4), stride=(6, 4), multiplier=171, shift=12,
+            acc_bits=48).requantize("c", 8, True)  # fmt: skip
+    net.add(Flatten, "flat").linear("linear", 5, 2).requantize("d", 8, True)
+    program = compare(net.graph(), replace(CONFIG, weight_depth=weight_depth), batch=batch)
+    parts = [command for command in computes(program) if command.adds]
+    assert {command.unit for command in parts} == {Unit.ARRAY, Unit.SUM}
+    assert any(command.adds == 3 for command in parts)
+    assert all(command.positions <= command.pixels for command in parts)
+
+
+def test_weights_in_too_many_parts():
+    net = image(64, 40, 40)
+    net.conv("conv", (64, 64, 3, 3), 2).requantize("a", 8, True)
+    small = replace(CONFIG, weight_depth=2)
+    with pytest.raises(CompileError, match=r"layer conv: 144 words of weights .* at most 65535"):
+        compile_graph(net.graph(), small)
+
+
+def test_no_zeros_are_multiplied():
+    """A transposed convolution takes as many steps as it has useful products."""
+    net = image(8)
+    net.add(ConvTranspose2d, "up", **net.weights((8, 8, 4, 4), 2), stride=(2, 2),
+            padding=(1, 1, 1, 1)).requantize("a", 8, True)  # fmt: skip
+    program = compare(net.graph())
+    commands = computes(program)
+    assert [(c.kernel_h, c.kernel_w, c.positions) for c in commands] == [(2, 2, 42)] * 4
+    assert program.layers[0].macs == 8 * 8 * 4 * 4 * 42
+
+
+def names(graph):
+    return [node.name for node in graph.nodes]
+
+
+def checked(graph):
+    small = simplified(graph, CONFIG)
+    validate(small)
+    compare(graph)
+    return names(small)
+
+
+def test_zeros_become_padding():
+    net = image(3)
+    net.add(Pad2d, "pad", padding=(1, 0, 2, 1), mode="constant", value=0)
+    net.conv("conv", (4, 3, 3, 3), 2, padding=(1, 0, 0, 0)).requantize("a", 8, True)
+    assert "pad" not in checked(net.graph())
+    assert "pad" in checked(net.graph("pad", "a"))
+
+
+def test_orders_become_those_of_weights():
+    net = image(9)
+    net.conv("conv", (9, 9, 1, 1), 2).requantize("a", 8, True)
+    net.add(Channels, "shuffled", index=np.arange(9).reshape(3, 3).T.ravel())
+    net.add(Channels, "part", index=[8, 2, 1])
+    net.conv("conv2", (4, 3, 3, 3), 2).requantize("b", 8, True)
+    net.add(Channels, "last", index=[1, 3])
+    assert checked(net.graph()) == ["image", "conv", "part", "conv2", "last"]
+
+
+def test_slices_cost_nothing():
+    """Halves that begin whole words are read where they are."""
+    net = image(8)
+    net.conv("conv", (8, 8, 1, 1), 2).requantize("a", 8, True)
+    net.add(Channels, "low", input="a", index=np.arange(4))
+    net.add(Upsample2d, "up", factor=(2, 3))
+    net.add(Channels, "high", input="a", index=np.arange(4, 8))
+    net.add(Upsample2d, "up2", factor=(2, 3))
+    net.add(Concat, "out", operands=("up2", "up"))
+    program = compare(net.graph())
+    assert [layer.name for layer in program.layers] == ["conv", "up", "up2"]
+
+
+def test_groups_of_channels_take_their_own_steps():
+    net = image(16)
+    net.conv("conv", (16, 4, 3, 3), 2, groups=4).requantize("a", 8, True)
+    steps = sum(c.channel_groups * 9 * c.filter_groups for c in computes(compare(net.graph())))
+    # Four words of channels, of which each of two filter groups needs two.
+    assert steps == 2 * 2 * 9
+
+
+@pytest.mark.parametrize("depth", [128, 256, 1024])
+def test_in_strips(depth):
+    """Phases write the rows of a strip in turn; a flip reads strips from the last one on."""
+    net = image(4, 12, 5)
+    net.add(Upsample2d, "up", factor=(3, 2))
+    net.add(Flip2d, "flip", vertical=True, horizontal=True)
+    net.add(Pad2d, "pad", padding=(2, 1, 3, 0), mode="reflect", value=0)
+    net.conv("conv", (16, 4, 1, 1), 2).requantize("a", 8, True)
+    net.add(DepthToSpace, "shuffle", block=2)
+    program = compare(net.graph(), replace(CONFIG, act_depth=depth))
+    assert program.command_count > 100 or depth == 1024
