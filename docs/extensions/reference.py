@@ -175,6 +175,7 @@ def _nodes() -> str:
     from hw.compiler.lower.lower import support
     from nbqnn_train.graph import Node
     from nbqnn_train.graph.operators import OPERATORS
+    from nbqnn_train.qonnx.exporter import _Exporter
 
     kinds, found = [Node], []
     while kinds:
@@ -185,8 +186,20 @@ def _nodes() -> str:
     rows = []
     for kind in sorted(set(found), key=lambda kind: (kind in OPERATORS, kind.__name__)):
         summary = (kind.__doc__ or "").strip().split("\n\n")[0].replace("``", "`")
-        rows.append((f"`{kind.__name__}`", summary, support(kind)))
-    return _table(("node", "what it computes", "accelerator"), rows)
+        name = kind.__name__
+        written = "yes" if hasattr(_Exporter, f"_{name.lower()}") else "no"
+        rows.append((f"`{name}`", summary, _from_pytorch(kind), written, support(kind)))
+    header = ("node", "what it computes", "from PyTorch", "to QONNX", "accelerator")
+    return _table(header, rows)
+
+
+def _from_pytorch(kind: type) -> str:
+    """Whether networks that are converted can have nodes of that kind."""
+    import nbqnn_train.export
+    from nbqnn_train.quant.operators import order, padding, products, regions, resize, table
+
+    users = (nbqnn_train.export, order, padding, products, regions, resize, table)
+    return "yes" if any(kind in vars(module).values() for module in users) else "no"
 
 
 def _read_from_pytorch() -> str:

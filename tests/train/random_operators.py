@@ -65,12 +65,14 @@ class OperatorGrowth:
 
     def _order(self, source: int, value: Tensor) -> None:
         channels, height, width = value.shape[1:]
-        options = [lambda x: x.flip(2), lambda x: x.flip([2, 3])]
-        if channels % 4 == 0:
-            options.append(lambda x: F.pixel_shuffle(x, 2))
-        if height % 2 == width % 2 == 0 and channels < 4:
-            options.append(lambda x: F.pixel_unshuffle(x, 2))
-        self.append(Call(self.draw(st.sampled_from(options))), source)
+        flips = [lambda x: x.flip(2), lambda x: x.flip([2, 3])]
+        options = [Call(self.draw(st.sampled_from(flips)))]
+        if max(height, width) <= 8:
+            options.append(nn.Sequential(nn.Conv2d(channels, 4, 1), nn.PixelShuffle(2)))
+        if min(height, width) > 1 and channels < 4:
+            even = Call(lambda x: x[:, :, : height // 2 * 2, : width // 2 * 2])
+            options.append(nn.Sequential(even, nn.PixelUnshuffle(2)))
+        self.append(self.draw(st.sampled_from(options)), source)
 
     def _enlarge(self, source: int, value: Tensor) -> None:
         if max(value.shape[2:]) > 8:

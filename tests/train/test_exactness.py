@@ -26,8 +26,16 @@ EVERY_NODE = {getattr(nodes, name) for name in nodes.__all__} - {
 }
 
 
-#: Constants and numbers of channels come from modules of their own.
-NEW_NODES = set(OPERATORS) - {operators.ArgMax, operators.Constant, operators.Unflatten}
+#: Of a hundred networks some have them; the others are in the small networks of test_families.
+OFTEN = set(OPERATORS) - {
+    operators.ArgMax,
+    operators.Bilinear2d,
+    operators.Constant,
+    operators.DepthToSpace,
+    operators.RegionMax2d,
+    operators.SpaceToDepth,
+    operators.Unflatten,
+}
 
 
 def images(seed: int, channels: int, size: int, signed: bool, count: int = 5) -> np.ndarray:
@@ -109,7 +117,7 @@ def test_random_networks():
         seen.update(type(node) for node in graph.nodes)
 
     check()
-    assert seen == EVERY_NODE | NEW_NODES
+    assert seen >= EVERY_NODE | OFTEN
 
 
 def test_pooling_to_the_size_that_is_there_changes_nothing():

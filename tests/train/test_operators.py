@@ -15,6 +15,8 @@ from nbqnn_train.graph.operators import RegionAverage2d, Table
 from nbqnn_train.pointwise import pointwise
 from nbqnn_train.quant.operators.regions import Regions
 from nbqnn_train.quant.transposed import TransposedGeometry, turned
+from nbqnn_train.quantize import quantize
+from tests.train.exactness import assert_exact
 from tests.train.networks.parts import Net, conv
 
 SHAPE = (1, 4, 4)
@@ -148,6 +150,19 @@ def test_regions_are_those_of_pytorch(regions, pool, size):
     ]
     stacked = torch.stack([torch.stack(row, 1) for row in found], 1)
     torch.testing.assert_close(stacked[None], pool(x))
+
+
+def test_post_training_quantization_of_operators():
+    """Weights of transposed convolutions are rounded with the windows that they see."""
+    layers = conv(1, 4), nn.SiLU(), nn.ConvTranspose2d(4, 4, 3, 2, 1, 1, groups=2), nn.GELU()
+    module = nn.Sequential(*layers, nn.PixelUnshuffle(2), conv(16, 2))
+    images = spread(1)
+    network = quantize(module, [images], QuantConfig(weight_bits=4), images=64)
+    assert_exact(network, images[:4].numpy())
+    with torch.no_grad():
+        wanted, found = module(images), network.double()(images.double())
+    error = (found - wanted).square().mean() / wanted.var()
+    assert error < 0.05
 
 
 def test_an_average_of_regions_is_near_its_divisor():
