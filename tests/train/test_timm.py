@@ -60,7 +60,7 @@ READ = {
 REFUSED = {
     "convnext_atto": "layer_norm has no integer form",
     "edgenext_xx_small": "layer_norm has no integer form",
-    "efficientvit_b0": "a map whose dimensions are in another order",
+    "efficientvit_b0": "wrap_with_autocast has no integer form",
     "mobilevit_xxs": "layer_norm has no integer form",
     "skresnet18": "sum has no integer form",
     "vit_tiny_patch16_224": "layer_norm has no integer form",

@@ -125,7 +125,10 @@ class Reader:
         """What ``read`` gives; where it refuses, a stand-in, so that reading goes on."""
         before = self._refused_operand(node)
         try:
-            return read()
+            value = read()
+            if before and isinstance(value, Value):
+                self.refused.add(value.name)
+            return value
         except Unsupported as error:
             if not before or error.kind == "operation":
                 self._refuse(node, error)
@@ -334,7 +337,9 @@ class Reader:
         return path.partition("@")[0]
 
     def source(self, node: fx.Node) -> str:
-        return source_of(node.meta.get("stack_trace"))
+        """Where it is called; where that is not known, where its first operand is."""
+        places = (source_of(n.meta.get("stack_trace")) for n in (node, *node.all_input_nodes))
+        return next(filter(None, places), "")
 
     def base_name(self, node: fx.Node) -> str:
         """A name for what a node computes: that of its module, or of its operator."""
