@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import Empty, Queue
@@ -44,11 +45,15 @@ class Part:
 
 @dataclass(frozen=True)
 class Ended:
-    """What came of a part: ``outcome`` is "passed", "failed" or "stopped" (its budget was over)."""
+    """What came of a part: ``outcome`` is "passed", "failed" or "stopped" (its budget was over).
+
+    ``cpu_minutes`` are those of the processor, which other work beside it does not lengthen.
+    """
 
     name: str
     outcome: str
     minutes: float
+    cpu_minutes: float
     did: str
     log: str
 
@@ -142,7 +147,6 @@ def _run(part: Part, folder: Path, stopping: threading.Event) -> Ended | None:
     """None if everything is to stop."""
     log = folder / f"{re.sub(r'[^a-z0-9]+', '-', part.name.lower())}.log"
     began = time.monotonic()
-    stopped = False
     with log.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(
             [sys.executable, *part.command],
@@ -153,29 +157,32 @@ def _run(part: Part, folder: Path, stopping: threading.Event) -> Ended | None:
             # With what it starts a group of its own, which can be ended as a whole.
             start_new_session=True,
         )
-        while process.poll() is None:
-            over = time.monotonic() - began > 60 * part.minutes
-            if over or stopping.is_set():
-                stopped = True
-                _end(process)
-            time.sleep(0.2)
+        stopped, cpu_s = _wait(process, began + 60 * part.minutes, stopping)
     if stopping.is_set():
         return None
     found = re.findall(part.said, log.read_text(encoding="utf-8", errors="replace"))
     outcome = "stopped" if stopped else "failed" if process.returncode else "passed"
     minutes = round((time.monotonic() - began) / 60, 1)
-    return Ended(part.name, outcome, minutes, found[-1] if found else "", str(log))
+    said = found[-1] if found else ""
+    return Ended(part.name, outcome, minutes, round(cpu_s / 60, 1), said, str(log))
 
 
-def _end(process: subprocess.Popen) -> None:
-    for number in (signal.SIGINT, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, number)
-            process.wait(_GRACE_S)
-        except ProcessLookupError:
-            return
-        except subprocess.TimeoutExpired:
-            continue
+def _wait(
+    process: subprocess.Popen, deadline: float, stopping: threading.Event
+) -> tuple[bool, float]:
+    """Until the process ends: whether it had to be stopped, and its seconds of the processor."""
+    # What ends it, the hardest last.
+    left = [signal.SIGINT, signal.SIGKILL]
+    while True:
+        ended, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if ended:
+            process.returncode = os.waitstatus_to_exitcode(status)
+            return len(left) < 2, usage.ru_utime + usage.ru_stime
+        if left and (time.monotonic() > deadline or (stopping.is_set() and len(left) == 2)):
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, left.pop(0))
+            deadline = time.monotonic() + _GRACE_S
+        time.sleep(0.2)
 
 
 def ended_table(parts: Sequence[Part], ended: Sequence[Ended]) -> Table:
@@ -184,11 +191,12 @@ def ended_table(parts: Sequence[Part], ended: Sequence[Ended]) -> Table:
     table = Table()
     for column in ("part", "outcome", "did", "log"):
         table.add_column(column)
-    table.add_column("minutes", justify="right")
+    for column in ("minutes", "of the processor"):
+        table.add_column(column, justify="right")
     for part in parts:
         one = results.get(part.name)
-        row = ("not run", "", "", "") if one is None else (
-            one.outcome, one.did, one.log, f"{one.minutes:.1f}"
+        row = ("not run", "", "", "", "") if one is None else (
+            one.outcome, one.did, one.log, f"{one.minutes:.1f}", f"{one.cpu_minutes:.1f}"
         )  # fmt: skip
         table.add_row(part.name, *row)
     return table

@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 __all__ = ["find_tests"]
 
 #: Runs of the whole accelerator in Icarus Verilog, a second each: most changes end there.
-_FIRST = ("tests/sim/test_testbench.py",)
+_FIRST = ("tests/sim/test_testbench.py::test_every_output_of_a_short_network",)
 #: Of the whole: random networks, then faults.
 _LAST = ("tests/hw/test_random_networks.py", "tests/hw/driver/test_driver.py",
          "tests/hw/test_faults.py")  # fmt: skip
@@ -31,7 +31,7 @@ _TESTS = {
 
 
 def find_tests(source: str) -> tuple[str, ...]:
-    """Paths for pytest, in the order in which they are run until one of them fails."""
+    """Files and tests for pytest, in the order in which they are run until one of them fails."""
     path = PurePosixPath(source)
     for parent in path.parents:
         if str(parent) in _TESTS:

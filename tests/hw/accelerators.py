@@ -1,8 +1,11 @@
 """Small accelerators whose parameters differ in everything, so that few builds cover much."""
 
-from hw.contract.config import AcceleratorConfig
+from functools import cache
 
-__all__ = ["BENCHED", "VERILATED"]
+from hw.contract.config import AcceleratorConfig
+from hw.rtl.generate import accelerator_verilog
+
+__all__ = ["BENCHED", "VERILATED", "verilog_of"]
 
 _SMALL = {
     "lanes": 4,
@@ -113,3 +116,9 @@ VERILATED = {
         axi_address_width=32,
     ),
 }
+
+
+@cache
+def verilog_of(config: AcceleratorConfig) -> str:
+    """The accelerator's Verilog, generated once in each worker: that takes seconds."""
+    return accelerator_verilog(config)

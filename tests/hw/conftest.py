@@ -4,8 +4,8 @@ import pytest
 
 from hw.contract.config import AcceleratorConfig
 from hw.rtl.accelerator import TOP
-from hw.rtl.generate import accelerator_verilog
 from sim.verilated import VerilatedAccelerator
+from tests.hw.accelerators import verilog_of
 from tests.hw.runs import Model
 
 
@@ -17,7 +17,7 @@ def accelerator_model():
     def of(config: AcceleratorConfig) -> Model:
         if config not in models:
             accelerator = VerilatedAccelerator(
-                accelerator_verilog(config),
+                verilog_of(config),
                 TOP,
                 data_width=config.axi_data_width,
                 ports=config.axi_ports,

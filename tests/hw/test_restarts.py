@@ -19,7 +19,7 @@ from tests.nightly import NIGHTLY
 
 # The least accelerator has no room for these networks.
 CONFIGS = TINY | {name: config for name, config in VERILATED.items() if name != "least_32"}
-STOPS = 1000 if NIGHTLY else 40
+STOPS = 1000 if NIGHTLY else 30
 MAX_CYCLES = 1_000_000
 
 

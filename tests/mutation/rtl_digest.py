@@ -17,6 +17,7 @@ from hw.boards.presets import PRESETS
 from hw.boards.registry import BOARDS
 from hw.rtl.accelerator import Accelerator
 from hw.rtl.component import Component
+from hw.rtl.ultrascale.carry import Series7CarryChain
 from hw.rtl.ultrascale.twins import ultrascale_twin
 from hw.rtl.verilog import VerilogLibrary
 from tests.hw.accelerators import BENCHED, VERILATED
@@ -45,6 +46,7 @@ def _hardware() -> Iterator[list[Component]]:
         plain = VerilogLibrary()
         plain.add(Accelerator(config))
         yield [twin for one in plain.components if (twin := ultrascale_twin(one))]
+    yield [Series7CarryChain(width=width) for width in (4, 9)]
     for board in BOARDS.values():
         if board.shell is not None:
             yield [board.shell.build(PRESETS["tiny"])]

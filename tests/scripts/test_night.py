@@ -24,6 +24,7 @@ def test_outcomes_and_what_goes_on(tmp_path):
     parts = [
         part("good", f"print('did 3'); print('did 4'); {again}"),
         part("bad", "raise SystemExit('did 0')"),
+        part("busy", "import time\nwhile time.process_time() < 4: pass\nprint('did 1')"),
         part("endless", "import time; print('did 7', flush=True); time.sleep(60)", 0.05),
     ]
     seen = []
@@ -31,9 +32,11 @@ def test_outcomes_and_what_goes_on(tmp_path):
     assert [(one.name, one.outcome, one.did) for one in ended] == [
         ("good", "passed", "did 4"),
         ("bad", "failed", "did 0"),
+        ("busy", "passed", "did 1"),
         ("endless", "stopped", "did 7"),
     ]
-    assert sorted(one.name for one in seen) == ["bad", "endless", "good"]
+    assert sorted(one.name for one in seen) == ["bad", "busy", "endless", "good"]
+    assert 0.06 < ended[2].cpu_minutes < 0.2 > ended[3].cpu_minutes
     # Nothing runs twice; what was not there yet does.
     more = [*parts, part("more", "print('did 1')")]
     assert [one.outcome for one in run_parts(more, tmp_path / "night")][-1] == "passed"

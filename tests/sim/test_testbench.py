@@ -3,7 +3,6 @@
 import re
 import shutil
 import subprocess
-from functools import cache
 from math import prod
 
 import numpy as np
@@ -11,10 +10,9 @@ import pytest
 
 from hw.compiler import compile_graph
 from hw.contract.program import ProgramError
-from hw.rtl.generate import accelerator_verilog
 from nbqnn_train.graph import NbqnnError, tensor_types
 from sim.testbench import write_testbench
-from tests.hw.accelerators import BENCHED
+from tests.hw.accelerators import BENCHED, verilog_of
 from tests.hw.faults import fault_network
 from tests.hw.networks import images, small_network
 
@@ -34,16 +32,10 @@ def short_network(config):
 GRAPH = whole_network(CONFIG)
 
 
-@pytest.fixture(scope="module")
-def accelerator():
-    """The Verilog of a configuration, generated once."""
-    return cache(accelerator_verilog)
-
-
-def write_all(graph, config, verilog, folder):
+def write_all(graph, config, folder):
     """The bench, its memory and the accelerator."""
     write_testbench(compile_graph(graph, config), images(graph, 1), config, folder)
-    (folder / "nbqnn.v").write_text(verilog)
+    (folder / "nbqnn.v").write_text(verilog_of(config))
     # None of them takes half as many cycles. A run that hangs is to end soon.
     text = (folder / "testbench.v").read_text()
     text, count = re.subn(r"LONGEST = \d+;", "LONGEST = 10_000;", text)
@@ -53,9 +45,9 @@ def write_all(graph, config, verilog, folder):
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory, accelerator):
+def bench(tmp_path_factory):
     """A folder with all that a whole network takes."""
-    return write_all(GRAPH, CONFIG, accelerator(CONFIG), tmp_path_factory.mktemp("testbench"))
+    return write_all(GRAPH, CONFIG, tmp_path_factory.mktemp("testbench"))
 
 
 def simulated(folder, generation, bench="testbench.v"):
@@ -82,17 +74,16 @@ icarus = pytest.mark.skipif(
 )
 
 
-# Verilog and SystemVerilog start processes and variables in another order.
 @icarus
-@pytest.mark.parametrize("generation", [2012, 2005])
 @pytest.mark.parametrize("name", BENCHED)
-def test_every_output_of_a_short_network(accelerator, tmp_path, name, generation):
+def test_every_output_of_a_short_network(tmp_path, name):
     config = BENCHED[name]
-    folder = write_all(short_network(config), config, accelerator(config), tmp_path)
-    (line,) = simulated(folder, generation)
+    folder = write_all(short_network(config), config, tmp_path)
+    (line,) = simulated(folder, 2012)
     assert line.startswith("PASS: "), line
 
 
+# Verilog and SystemVerilog start processes and variables in another order.
 @icarus
 @pytest.mark.parametrize("generation", [2012, 2005])
 def test_every_output_of_a_network(bench, generation):
@@ -101,11 +92,12 @@ def test_every_output_of_a_network(bench, generation):
 
 
 @icarus
-def test_unused_channels_are_no_unknown_factors(accelerator, tmp_path):
+@pytest.mark.parametrize("generation", [2012, 2005])
+def test_unused_channels_are_no_unknown_factors(tmp_path, generation):
     """A multiplier's product with an unknown word is unknown, even where the weight is 0."""
     config = BENCHED["multiply_128"]
-    folder = write_all(whole_network(config), config, accelerator(config), tmp_path)
-    (line,) = simulated(folder, 2012)
+    folder = write_all(whole_network(config), config, tmp_path)
+    (line,) = simulated(folder, generation)
     assert line.startswith("PASS: "), line
 
 

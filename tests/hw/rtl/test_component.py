@@ -11,12 +11,12 @@ from hw.boards.presets import PRESETS
 from hw.contract.config import AcceleratorConfig
 from hw.rtl.accelerator import Accelerator
 from hw.rtl.component import Component
-from hw.rtl.generate import accelerator_verilog
 from hw.rtl.memory.wide import WideMemory
 from hw.rtl.ultrascale.elements import Sum, UltrascaleSvpe
 from hw.rtl.verilog import VerilogLibrary, emit
 from hw.synth.build import family_verilog
 from nbqnn_train.graph.errors import NbqnnError
+from tests.hw.accelerators import verilog_of
 
 CONFIG = PRESETS["tiny"]
 
@@ -127,7 +127,7 @@ def test_a_name_says_all_that_a_module_depends_on(preset):
 def test_verilog_of_another_version_is_refused():
     """Its modules have other names: none of them would get its explicit cells."""
     config = PRESETS["tiny"]
-    verilog = accelerator_verilog(config)
+    verilog = verilog_of(config)
     explicit = family_verilog(verilog, config, "xcup")
     assert "LUT6_2 #(" in explicit
     older = verilog.replace("nbqnn_svpe_lanes", "nbqnn_svpe_l")

@@ -14,10 +14,9 @@ from pyslang.syntax import SyntaxTree
 
 from hw.boards.presets import PRESETS
 from hw.rtl.accelerator import TOP
-from hw.rtl.generate import accelerator_verilog
 from hw.synth import yosys
 from sim.verilator import lint
-from tests.hw.accelerators import BENCHED
+from tests.hw.accelerators import BENCHED, verilog_of
 
 # The smallest preset; two and three pixels, with multipliers in either place.
 CONFIGS = {"tiny": PRESETS["tiny"], **{n: BENCHED[n] for n in ("scale_64", "multiply_128")}}
@@ -25,7 +24,7 @@ CONFIGS = {"tiny": PRESETS["tiny"], **{n: BENCHED[n] for n in ("scale_64", "mult
 
 @pytest.fixture(scope="module", params=CONFIGS)
 def verilog(request):
-    return accelerator_verilog(CONFIGS[request.param])
+    return verilog_of(CONFIGS[request.param])
 
 
 def test_verilator_has_nothing_to_say(verilog, tmp_path):
