@@ -55,7 +55,7 @@ SUMS = {
 PRODUCTS = {
     "digits": replace(_TINY, lanes=4, pixels=2, products=True),
     "bits": replace(_TINY, lanes=4, pixels=1, act_bits=5, weight_bits=2, products=True),
-    "wide_codes": replace(_TINY, lanes=2, pixels=1, act_bits=7, weight_bits=4, products=True),
+    "wide_codes": replace(_TINY, lanes=4, pixels=1, act_bits=7, weight_bits=4, products=True),
     "factor_digits": replace(_TINY, lanes=4, pixels=1, pe="multiply", products=True),
     "factor_bits": replace(
         _TINY, lanes=4, pixels=1, act_bits=6, weight_bits=2, pe="multiply", products=True
