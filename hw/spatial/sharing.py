@@ -26,14 +26,12 @@ _SETTINGS = ((5.0, 0.3), (4.0, 0.8), (6.0, 0.0))
 #: Candidates for a shared sum whose saving is worked out exactly, of each size.
 _CANDIDATES = 512
 #: Inputs whose sums are looked for together. More share more, and take longer.
-_BLOCK = 48
+_BLOCK = 64
 #: Weights from which on one search with the first setting has to do.
 _MANY = 6000
 #: Shifts in a pattern's number are kept positive by this much.
 _SHIFT = 32
 _VALUES = 1 << 16
-#: What saves this share of the most, less a table, is taken with it.
-_NEARLY = 1.0
 
 
 @dataclass
@@ -211,7 +209,7 @@ def _best_sums(
     found.sort(key=lambda item: (item[0], item[1], item[2].shifts, item[2].signs))
     chosen, taken = [], set()
     for negative, _, pattern, users in found:
-        if negative > found[0][0] * _NEARLY + 1:
+        if negative > found[0][0] + 1:
             break
         terms = {(row, value) for row in users for value in pattern.values}
         if not terms & taken:

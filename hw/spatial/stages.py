@@ -56,8 +56,19 @@ class AdderStages:
         # Inputs are there in stage 0.
         stage = max(0, self.graph.depths[number] - 1) // self.levels
         width = interval_bits(*self.graph.ranges[number])
-        alone = lone_bits(addition)
+        # Terms that are always 0 may leave fewer bits than one term has alone.
+        alone = min(lone_bits(addition), width)
+        lowest = min(addition.terms, key=lambda term: term.shift)
+        own = self._word(lowest, stage, alone, 0) if alone else Const(0, 0)
+        value = Signal(width, name=f"v{number}")
+        self.m.d.comb += value.eq(Cat(own, self._total(number, addition, stage, width, alone)))
+        self._bits[number, stage] = value
+
+    def _total(self, number: int, addition: Addition, stage: int, width: int, alone: int) -> Value:
+        """The sum's bits above those that one term has alone."""
         rest = width - alone
+        if not rest:
+            return Const(0, 0)
         plain = [self._word(t, stage, rest, alone) for t in addition.terms if not t.inverted]
         if addition.constant:
             plain.append(Const(addition.constant, rest))
@@ -65,8 +76,4 @@ class AdderStages:
         cell = SignedTotal(width=rest, plain=len(plain), inverted=len(inverted))
         self.m.submodules[f"add_{number}"] = cell
         self.m.d.comb += cell.terms.eq(Cat(*plain, *inverted))
-        value = Signal(width, name=f"v{number}")
-        lowest = min(addition.terms, key=lambda term: term.shift)
-        own = self._word(lowest, stage, alone, 0) if alone else Const(0, 0)
-        self.m.d.comb += value.eq(Cat(own, cell.total))
-        self._bits[number, stage] = value
+        return cell.total

@@ -81,3 +81,8 @@ def test_random_graphs_are_the_interpreters(part):
     graphs = _graphs(1000 * part)
     for _ in range(10 if NIGHTLY else 2):
         _check(*next(graphs))
+
+
+def test_sums_of_what_is_always_zero():
+    """Fewer bits are left of such a sum than one of its terms has alone."""
+    _check(52, random_maps(52))
