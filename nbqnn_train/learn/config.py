@@ -128,10 +128,18 @@ def _words(name: str) -> str:
 
 def config_table(config: TrainConfig) -> dict:
     """The options that were given, as the table ``[train]`` has them."""
-    values = {name: value for name, value in asdict(config).items() if value is not None}
-    if not values["overrides"]:
-        del values["overrides"]
-    return {name: str(v) if isinstance(v, Path) else v for name, v in values.items()}
+    values = _given(asdict(config))
+    overrides = {pattern: _given(changes) for pattern, changes in values.pop("overrides").items()}
+    return values | ({"overrides": overrides} if overrides else {})
+
+
+def _given(values: Mapping) -> dict:
+    """What TOML holds of ``values``: None is left out, paths are text."""
+    return {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in values.items()
+        if value is not None
+    }
 
 
 def _read_table(path: Path) -> dict:
