@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 
 from hw.compiler import CompileError, compile_graph
+from hw.contract.images import checked_images
 from hw.contract.isa import DESCRIPTOR_BYTES, Compute, Opcode, read_commands
 from hw.contract.memory_timing import MemoryTiming
 from nbqnn_train.graph import (
@@ -63,7 +64,7 @@ def space(config, kinds=()):
     needed = (kind for kind, field in NEEDED.items() if getattr(config, field))
     return Space(
         kinds=(*BASIC, Sum, Constant, *needed, *kinds),
-        inputs=(1, 1),
+        inputs=(1, 2) if kinds else (1, 1),
         channels=(1, 2 * max(config.lanes, config.filters) + 1),
         size=(1, 7),
         act_bits=tuple(bits for bits in (2, 3, 4, 7, 8, 12, 16) if bits <= config.act_bits),
@@ -100,8 +101,12 @@ def bases(config, size):
 
 def as_images(case: Case) -> np.ndarray:
     """The case's codes as real numbers, which the driver quantizes again."""
-    (name,) = case.codes
-    return np.ldexp(case.codes[name].astype(np.float64), tensor_types(case.graph)[name].exponent)
+    types = tensor_types(case.graph)
+    values = {
+        name: np.ldexp(codes.astype(np.float64), types[name].exponent)
+        for name, codes in case.codes.items()
+    }
+    return checked_images(case.graph, values)
 
 
 @pytest.mark.parametrize("name", VERILATED)
