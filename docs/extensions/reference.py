@@ -227,6 +227,22 @@ def _float_onnx() -> str:
     return _names(BUILDERS)
 
 
+def _timm_networks() -> str:
+    """The two dicts of the test, which are literals."""
+    import ast
+
+    text = (_ROOT / "tests" / "train" / "test_timm.py").read_text(encoding="utf-8")
+    found = {}
+    for statement in ast.parse(text).body:
+        name = getattr(getattr(statement, "targets", [None])[0], "id", None)
+        if name in ("READ", "REFUSED"):
+            found[name] = ast.literal_eval(statement.value)
+    rows = [(f"`{name}`", f"{size} × {size}", "") for name, size in found["READ"].items()]
+    rows += [(f"`{name}`", "", reason) for name, reason in found["REFUSED"].items()]
+    count = f"{len(found['READ'])} of {len(rows)} are read.\n\n"
+    return count + _table(("network", "exact on images of", "refused"), sorted(rows))
+
+
 def _names(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in sorted(names)) + "\n"
 
@@ -269,6 +285,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "read_from_onnx": _read_from_onnx,
     "read_from_pytorch": _read_from_pytorch,
     "registers": _registers,
+    "timm_networks": _timm_networks,
     "training_options": _training_options,
 }
 
