@@ -15,8 +15,8 @@ from hw.spatial.candidates import find_circuits
 from hw.synth.area_model import estimate_area
 from nbqnn_train.graph import load
 from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.pages import page
 from scripts.explore_pictures import explore_sections
-from scripts.pages import page
 
 __all__ = ["BEST", "PICTURES", "run_exploration"]
 

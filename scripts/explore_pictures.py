@@ -6,7 +6,7 @@ from dataclasses import asdict
 from plotly import graph_objects as go
 
 from hw.explore.results import ExplorationResult
-from scripts.pages import LEGEND, Section, html_table
+from nbqnn_train.pages import LEGEND, Section, html_table
 
 __all__ = ["explore_sections"]
 

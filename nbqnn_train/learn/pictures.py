@@ -1,12 +1,10 @@
-"""What happened in a training, drawn: one HTML file that needs nothing else."""
+"""What happened in a training, drawn."""
 
 import csv
-from collections.abc import Iterable, Mapping
-from html import escape
+from collections.abc import Mapping
 from pathlib import Path
 
 from plotly import graph_objects as go
-from plotly.io import to_html
 from plotly.subplots import make_subplots
 
 from nbqnn_train.learn.histograms import bin_centers
@@ -15,7 +13,6 @@ __all__ = [
     "error_figure",
     "histogram_figure",
     "learning_figure",
-    "pictures_page",
     "read_metrics",
 ]
 
@@ -133,15 +130,3 @@ def error_figure(
     figure.update_yaxes(title_text="relative error", tickformat=".0%", rangemode="tozero")
     figure.update_xaxes(type="category")
     return figure.update_layout(title="Error of each layer against full precision", height=500)
-
-
-def pictures_page(title: str, figures: Iterable[go.Figure]) -> str:
-    """A page of HTML with ``figures`` and the library that draws them."""
-    parts = [
-        to_html(figure, full_html=False, include_plotlyjs=number == 0, div_id=f"picture{number}")
-        for number, figure in enumerate(figures)
-    ]
-    return (
-        f'<!DOCTYPE html>\n<html><head><meta charset="utf-8"><title>{escape(title)}</title></head>'
-        f"<body>\n<h1>{escape(title)}</h1>\n" + "\n".join(parts) + "\n</body></html>\n"
-    )

@@ -38,7 +38,6 @@ from nbqnn_train.learn.pictures import (
     error_figure,
     histogram_figure,
     learning_figure,
-    pictures_page,
     read_metrics,
 )
 from nbqnn_train.learn.progress import progress_callback
@@ -56,6 +55,7 @@ from nbqnn_train.learn.runs import (
 )
 from nbqnn_train.learn.sources import data_source, model_source
 from nbqnn_train.learn.weight_files import read_weights
+from nbqnn_train.pages import Section, page
 from nbqnn_train.quant.network import QuantNetwork
 from nbqnn_train.quantization_report import quantization_errors
 
@@ -268,15 +268,16 @@ def _finish(
 
 
 def _pictures(out: Path, network: nn.Module, data: DataSets, trainer: lightning.Trainer) -> str:
-    figures = [learning_figure(read_metrics(out / "csv"))]
+    sections = [Section("Learning", [learning_figure(read_metrics(out / "csv"))])]
     if isinstance(network, QuantNetwork):
         moments = next(c.moments for c in trainer.callbacks if isinstance(c, WeightHistograms))
         layers = network.weighted_layers()
-        figures.append(histogram_figure(moments, {name: layers[name].bits for name in layers}))
+        weights_figure = histogram_figure(moments, {name: layers[name].bits for name in layers})
+        sections.append(Section("Weights", [weights_figure]))
         count = max(1, min(len(data.train), _PICTURE_PIXELS // math.prod(data.input_shape)))
         weights, activations = quantization_errors(network, [data.train.images(slice(count))])
-        figures.append(error_figure(activations, weights))
-    return pictures_page(out.name, figures)
+        sections.append(Section("Errors", [error_figure(activations, weights)]))
+    return page(out.name, sections)
 
 
 @contextmanager

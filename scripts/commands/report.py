@@ -15,14 +15,23 @@ def report(
     folder: Annotated[
         Path, typer.Argument(metavar="DIR", help="Folder with runs, graphs, builds, JSON results.")
     ],
+    other: Annotated[
+        Path | None,
+        typer.Argument(metavar="[OTHER]", help="Folder whose figures stand beside DIR's."),
+    ] = None,
+    *,
     out: Annotated[
         Path,
         typer.Option("-o", "--out", callback=output_file, metavar="FILE.html", help="The page."),
     ],
 ) -> None:
-    """Draw learning curves, areas, cycles and searches on a page that needs no other file."""
+    """Show what a folder holds on a page that needs no other file.
+
+    On top the network, whether it is exact, and five figures; then training, the network, area,
+    schedule, cycles and searches.
+    """
     from scripts.report import build_report
 
-    for kind, names in build_report(folder, out).items():
+    for kind, names in build_report(folder, out, other).items():
         console.print(f"{kind}: {', '.join(names)}", soft_wrap=True)
     console.print(f"report in {out}", soft_wrap=True)

@@ -8,10 +8,11 @@ from typing import Any
 from hw.contract.files import write_text
 from hw.contract.origin import Origin
 from hw.synth.build import read_origin
+from nbqnn_train.graph import Graph
 from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.pages import Section, page
 from scripts.demo_result import DemoResult
 from scripts.explore_pictures import explore_sections
-from scripts.pages import Section, page
 from scripts.report.circuit_part import circuit_section, circuit_simulation_section
 from scripts.report.found import Found, find_results
 from scripts.report.hardware_part import (
@@ -20,46 +21,50 @@ from scripts.report.hardware_part import (
     simulate_section,
     synth_section,
 )
+from scripts.report.network_picture import network_section
 from scripts.report.origins import check_origins, origin_of_result
+from scripts.report.overview import Overview, comparison, overview
 from scripts.report.training_part import accuracy_section, nodes_section, run_section
 
 __all__ = ["build_report"]
 
+#: Kinds that one section shows together.
+_ACCURACIES = ("train", "evaluate")
 #: Kind -> its section, in the order of the page.
 _SECTIONS: dict[str, Callable[[str, Any], Section]] = {
-    "run": run_section,
-    "train": accuracy_section,
-    "evaluate": accuracy_section,
     "graph": nodes_section,
     "inspect": nodes_section,
-    "build": build_section,
-    "circuit": circuit_section,
-    "synth": synth_section,
-    "compile": compile_section,
+    "run": run_section,
     "simulate": simulate_section,
     "simulate-circuit": circuit_simulation_section,
+    "compile": compile_section,
+    "synth": synth_section,
+    "build": build_section,
+    "circuit": circuit_section,
 }
 
 
-def build_report(folder: Path, out: Path) -> dict[str, list[str]]:
+def build_report(folder: Path, out: Path, other: Path | None = None) -> dict[str, list[str]]:
     """Writes the page. Returns kind -> names of the results on it, and ``skipped``.
 
-    A result that lacks what its section shows is skipped: another version may have written it.
+    A result that lacks what its section shows is skipped: another version may have written it. With
+    ``other`` the page begins with the figures of both folders side by side.
 
     Raises
     ------
     NbqnnError
         The folder holds nothing to report, or a result of another build than those in it.
     """
-    order = [*_SECTIONS, "explore", "demo"]
-    found = [part for one in find_results(folder) for part in _parts(one)]
-    check_origins(folder, found)
-    found.sort(key=lambda one: order.index(one.kind))
+    found = _found(folder)
+    top = overview(folder.resolve().name, found)
     used: dict[str, list[str]] = {}
     sections = []
     for one in found:
         if one.content is None:
             used.setdefault("skipped", []).append(one.name)
+            continue
+        if one.kind in _ACCURACIES:
+            used.setdefault(one.kind, []).append(one.name)
             continue
         try:
             sections += _with_origin(_sections(one), _origin(folder, one))
@@ -67,14 +72,34 @@ def build_report(folder: Path, out: Path) -> dict[str, list[str]]:
             used.setdefault("skipped", []).append(one.name)
             continue
         used.setdefault(one.kind, []).append(one.name)
+    accuracies = {one.name: one.content for one in found if one.kind in _ACCURACIES and one.content}
+    if accuracies:
+        sections.append(accuracy_section(accuracies))
     if not sections:
         raise NbqnnError(
             f"report folder {str(folder)!r} must hold complete results, but all are damaged: "
             f"{', '.join(used['skipped'])}"
         )
     names = "; ".join(f"{kind}: {', '.join(files)}" for kind, files in used.items())
-    write_text(out, page(f"Report on {folder.resolve().name}", sections, f"Made from {names}."))
+    if other is not None:
+        sections.insert(0, _side_by_side(folder, top, other))
+    write_text(out, page(top.name, sections, f"Made from {names}.", top.html()))
     return used
+
+
+def _found(folder: Path) -> list[Found]:
+    """Results in a folder in the order of the page, those of a demo apart."""
+    order = [*_ACCURACIES, *_SECTIONS, "explore", "demo"]
+    found = [part for one in find_results(folder) for part in _parts(one)]
+    check_origins(folder, found)
+    return sorted(found, key=lambda one: order.index(one.kind))
+
+
+def _side_by_side(folder: Path, top: Overview, other: Path) -> Section:
+    names = (folder.resolve().name, other.resolve().name)
+    if names[0] == names[1]:
+        names = (str(folder), str(other))
+    return comparison(top, overview(names[1], _found(other)), names)
 
 
 def _parts(one: Found) -> list[Found]:
@@ -92,13 +117,15 @@ def _origin(folder: Path, one: Found) -> Origin | None:
 
 
 def _with_origin(sections: list[Section], origin: Origin | None) -> list[Section]:
-    """The title says which RTL the result is of."""
+    """The note says which RTL the result is of."""
     if origin is None:
         return sections
-    return [replace(one, title=f"{one.title}, RTL {origin.short}") for one in sections]
+    return [replace(one, note=f"{one.note}, RTL {origin.short}") for one in sections]
 
 
 def _sections(one: Found) -> list[Section]:
+    if isinstance(one.content, Graph):
+        return [network_section(one.name, one.content), nodes_section(one.name, one.content)]
     if one.kind == "explore":
         return explore_sections(one.content)
     return [_SECTIONS[one.kind](one.name, one.content)]

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 
 from hw.spatial.build import SpatialBuild
-from scripts.pages import Section, html_table
+from nbqnn_train.pages import Section, html_table
 from sim.results import CircuitSimulationResult
 
 __all__ = ["circuit_section", "circuit_simulation_section"]

@@ -6,10 +6,10 @@ from dataclasses import asdict
 from plotly import graph_objects as go
 
 from hw.contract.config import AcceleratorConfig
-from hw.model.estimate import ProgramEstimate
+from hw.model.estimate import LayerCost, ProgramEstimate
 from hw.synth.results import SynthResult
-from scripts.pages import LEGEND, Section, html_table
-from sim.results import SimulationResult
+from nbqnn_train.pages import LEGEND, Section, html_table
+from sim.results import LayerResult, SimulationResult
 
 __all__ = ["build_section", "compile_section", "simulate_section", "synth_section"]
 
@@ -29,7 +29,7 @@ def build_section(name: str, config: AcceleratorConfig) -> Section:
     """The fields of a configuration."""
     rows = [{"field": field, "value": value} for field, value in asdict(config).items()]
     rows.append({"field": "multiplies a cycle", "value": config.multiplies_per_cycle})
-    return Section(f"Accelerator: {name}", [html_table(rows, {"field": "", "value": ""})])
+    return Section("Configuration", [html_table(rows, {"field": "", "value": ""})], name)
 
 
 def synth_section(name: str, result: SynthResult) -> Section:
@@ -44,8 +44,8 @@ def synth_section(name: str, result: SynthResult) -> Section:
         for resource in _RESOURCES
     ]
     columns = {"resource": "", "in all": ",.10g", "share": ".1%", "array": ",.10g"}
-    title = f"Area: {name}, by {result.tool} for {result.board}"
-    return Section(title, [html_table(rows, columns), _tables_picture(result)])
+    title = f"Area of a {result.board}, by {result.tool}"
+    return Section(title, [html_table(rows, columns), _tables_picture(result)], name)
 
 
 def _tables_picture(result: SynthResult) -> go.Figure:
@@ -61,10 +61,32 @@ def _tables_picture(result: SynthResult) -> go.Figure:
         parts = {"array": result.array.lut}
         rest = result.lut - result.array.lut
     parts["rest"] = rest
+    names = [_readable(name) for name in parts]
     figure = go.Figure(
-        go.Pie(labels=list(parts), values=list(parts.values()), hole=0.5, sort=False)
+        go.Treemap(
+            labels=names,
+            parents=[""] * len(parts),
+            values=list(parts.values()),
+            text=list(parts),
+            texttemplate="%{label}<br>%{value:,} LUT, %{percentRoot:.1%}",
+            hovertemplate="%{text}<br>%{value:,} LUT<extra></extra>",
+        )
     )
-    return figure.update_layout(title="Where the LUTs go", height=420)
+    return figure.update_layout(title="Where the LUTs go", height=420, margin={"t": 60, "b": 20})
+
+
+def _readable(name: str) -> str:
+    """A module's name without its parameters: "requantizer × 16"."""
+    module, times, count = name.removeprefix("nbqnn_").partition(" × ")
+    words = []
+    for word in module.split("_"):
+        if any(letter.isdigit() for letter in word) or word in ("shift", "multiply", "scale"):
+            break
+        words.append(word)
+    # What stands before a number is the name of a parameter.
+    if len(words) > 1 and len(words) < len(module.split("_")) and words[-1] in ("bits", "width"):
+        words = words[:-2]
+    return " ".join(words) + times + count
 
 
 def simulate_section(name: str, result: SimulationResult) -> Section:
@@ -82,7 +104,7 @@ def simulate_section(name: str, result: SimulationResult) -> Section:
         speed = 1e6 * result.clock_mhz / cycles
         text += f", {speed:,.1f} images a second at {result.clock_mhz} MHz"
     parts = [f"{text}.</p>", _cycles_picture(layers, "RTL"), *_roofline(result)]
-    return Section(f"Simulation: {name}", [*parts, html_table(layers, columns)])
+    return Section("Simulation", [*parts, html_table(layers, columns)], name)
 
 
 def compile_section(name: str, result: ProgramEstimate) -> Section:
@@ -95,8 +117,29 @@ def compile_section(name: str, result: ProgramEstimate) -> Section:
         f"{result.images_per_second:,.1f} images a second at {result.clock_mhz} MHz; "
         f"{result.read_bytes:,} bytes read and {result.written_bytes:,} written.</p>"
     )
-    parts = [text, _cycles_picture(layers, "model"), *_roofline(result)]
-    return Section(f"Program: {name}", [*parts, html_table(layers, columns)])
+    parts = [text, *_schedule(result), _cycles_picture(layers, "model"), *_roofline(result)]
+    return Section("Schedule", [*parts, html_table(layers, columns)], name)
+
+
+def _schedule(result: ProgramEstimate) -> list[go.Figure]:
+    """When each engine works for each layer, by the cycle model; nothing for a batch."""
+    layers = [layer for layer in result.layers if layer.windows]
+    if not layers:
+        return []
+    figure = go.Figure()
+    for engine in ("load", "compute", "store"):
+        rows = [layer for layer in layers if engine in layer.windows]
+        figure.add_bar(
+            y=[layer.name for layer in rows],
+            x=[layer.windows[engine][1] - layer.windows[engine][0] for layer in rows],
+            base=[layer.windows[engine][0] for layer in rows],
+            orientation="h",
+            name=engine,
+        )
+    figure.update_yaxes(autorange="reversed", type="category")
+    figure.update_xaxes(title_text="cycles from the start")
+    height = 160 + 26 * len(layers)
+    return [figure.update_layout(title="Schedule (model)", height=height, legend=LEGEND)]
 
 
 def _cycles_picture(layers: Sequence[Mapping], source: str) -> go.Figure:
@@ -132,16 +175,29 @@ def _cycles_picture(layers: Sequence[Mapping], source: str) -> go.Figure:
     )
 
 
+def _operating_point(layer: LayerResult | LayerCost) -> tuple[float, float] | None:
+    """Operations for each byte, operations a cycle; None for a layer that moves or computes none.
+
+    The bytes of a cycle are those of the cycle model, also where the cycles are the RTL's.
+    """
+    cycles = getattr(layer, "estimated_cycles", None) or layer.cycles
+    if not (layer.moved and layer.macs and layer.cycles):
+        return None
+    speed = 2 * layer.macs / layer.cycles
+    return speed / (layer.moved / cycles), speed
+
+
 def _roofline(result: SimulationResult | ProgramEstimate) -> list[go.Figure]:
     """Operations a second over operations for each byte, below what array and memory allow.
 
+    Bytes count where they move: those that move while a layer runs, whichever layer they are for.
     Empty for a result that lacks one of these.
     """
     rate, width, clock = result.macs_per_cycle, result.bytes_per_cycle, result.clock_mhz
     points = [
-        (layer.name, 2 * layer.macs / layer.bytes, 2 * layer.macs / layer.cycles)
+        (layer.name, *point)
         for layer in result.layers
-        if layer.bytes and layer.macs and layer.cycles
+        if (point := _operating_point(layer)) is not None
     ]
     if not (rate and width and clock and points):
         return []

@@ -8,7 +8,7 @@ from plotly.subplots import make_subplots
 from nbqnn_train.graph import Graph
 from nbqnn_train.graph.results import Evaluation
 from nbqnn_train.graph.summary import GraphSummary, summarize
-from scripts.pages import Section, html_table
+from nbqnn_train.pages import Section, html_table
 
 __all__ = ["accuracy_section", "nodes_section", "run_section"]
 
@@ -30,13 +30,19 @@ def run_section(name: str, curves: Mapping[str, list[tuple[int, float]]]) -> Sec
         figure.update_yaxes(title_text=curve, row=row, col=1)
     figure.update_xaxes(title_text="step", row=len(names), col=1)
     figure.update_layout(showlegend=False, height=120 + 150 * len(names))
-    return Section(f"Training: {name}", [figure])
+    return Section("Training", [figure], name)
 
 
-def accuracy_section(name: str, result: Evaluation) -> Section:
-    """An accuracy."""
-    columns = {"accuracy": ".2%", "images": ",d"}
-    return Section(f"Accuracy: {name}", [html_table([asdict(result)], columns)])
+def accuracy_section(results: Mapping[str, Evaluation]) -> Section:
+    """Accuracies by the name of their file, and how the networks were trained; equal ones once."""
+    rows: dict[tuple, dict] = {}
+    for name, result in results.items():
+        row = rows.setdefault((result.accuracy, result.images), {"file": name})
+        row |= asdict(result)
+    columns = {"file": "", "accuracy": ".2%", "images": ",d"}
+    if any("model" in row for row in rows.values()):
+        columns |= {"model": "", "data": "", "epochs": "d", "seed": "d", "seconds": ",.0f"}
+    return Section("Accuracy", [html_table(rows.values(), columns)])
 
 
 def nodes_section(name: str, content: Graph | GraphSummary) -> Section:
@@ -58,4 +64,4 @@ def nodes_section(name: str, content: Graph | GraphSummary) -> Section:
     }
     if any(node.below is not None for node in nodes):
         columns |= {"below": ".2%", "above": ".2%"}
-    return Section(f"Graph: {name}", [html_table(rows, columns)])
+    return Section("Layers", [html_table(rows, columns)], name)

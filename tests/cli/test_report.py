@@ -46,7 +46,7 @@ SIMULATE = {
     "bytes_per_cycle": 4,
     "layers": [
         {"name": "first_layer", "cycles": 1000.0, "macs": 38400, "utilization": 0.6,
-         "bytes": 3000, "estimated_cycles": 990},
+         "bytes": 3000, "moved": 9000, "estimated_cycles": 990},
         {"name": "pool", "cycles": 500.0, "macs": 0, "utilization": 0.0,
          "bytes": 100, "estimated_cycles": 500},
     ],
@@ -65,7 +65,8 @@ COMPILE = {
     "written_bytes": 50,
     "layers": [
         {"name": "planned", "cycles": 1000, "array": 700, "stall": 300, "load": 200, "store": 100,
-         "macs": 38400, "bytes": 3000, "utilization": 0.6},
+         "macs": 38400, "bytes": 3000, "utilization": 0.6, "moved": 3500,
+         "windows": {"load": [0, 200], "compute": [210, 1000], "store": [1000, 1100]}},
     ],
 }  # fmt: skip
 CANDIDATE = {
@@ -124,13 +125,13 @@ def test_everything_is_found_and_shown(nbqnn, folder, tmp_path):
     outcome = nbqnn("report", folder, "-o", "report.html")
     assert outcome.code == 0, outcome
     assert outcome.out.splitlines() == [
-        "run: run/csv/version_0/metrics.csv",
         "evaluate: accuracy.json",
         "graph: network.graph",
-        "build: build/hw.json",
-        "synth: area.json",
-        "compile: compiled.json",
+        "run: run/csv/version_0/metrics.csv",
         "simulate: simulated.json",
+        "compile: compiled.json",
+        "synth: area.json",
+        "build: build/hw.json",
         "explore: search.json",
         "report in report.html",
     ]
@@ -173,8 +174,9 @@ def test_the_page_needs_nothing_else(nbqnn, folder, tmp_path):
     page = (tmp_path / "report.html").read_text()
     head, body = page.split("</head>")
     assert len(body) < 1 << 20 < len(head)
-    # Learning curves, tables, cycles and roofline twice, two of the search.
-    assert body.count("Plotly.newPlot(") == 8
+    assert len(page.encode()) < 2_000_000
+    # Learning curves, tables, cycles and roofline twice, the schedule, two of the search.
+    assert body.count("Plotly.newPlot(") == 9
     assert not re.search(r"<(script|link|img)[^>]* (src|href)=", body)
 
 

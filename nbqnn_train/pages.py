@@ -1,0 +1,145 @@
+"""Pages of HTML with pictures and tables that need no other file."""
+
+import base64
+import re
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from html import escape
+
+from plotly import graph_objects as go
+from plotly.io import to_html
+from plotly.offline import get_plotlyjs
+
+__all__ = ["LEGEND", "Section", "html_table", "page"]
+
+#: The legend of a picture: right above it, however high it is.
+LEGEND = {"orientation": "h", "y": 1.02, "yanchor": "bottom"}
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #1c2733; margin: 0 auto; max-width: 1100px;
+  padding: 1em; }
+h1 { margin-bottom: 0.2em; } h2 { margin-top: 2em; border-bottom: 2px solid #d5dde5; }
+nav { display: flex; flex-wrap: wrap; gap: 0.3em 1.2em; margin: 1em 0; }
+a { color: #0b5cad; }
+table { border-collapse: collapse; margin: 1em 0; font-variant-numeric: tabular-nums; }
+th, td { border-bottom: 1px solid #d5dde5; padding: 0.2em 0.8em; text-align: right;
+  white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; }
+.scroll { max-height: 40em; overflow: auto; }
+.note { color: #52606d; overflow-wrap: anywhere; }
+.verdict { font-weight: 600; padding: 0.5em 0.8em; border-radius: 6px; background: #e8edf2; }
+.verdict.good { background: #d9f2e1; color: #0b4d24; }
+.verdict.bad { background: #fbdcdc; color: #7a1010; }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(180px, 1fr)); gap: 0.8em;
+  margin: 1em 0; }
+.card { border: 1px solid #d5dde5; border-radius: 6px; padding: 0.6em 0.9em; }
+.card b { display: block; font-size: 1.5em; line-height: 1.3; }
+.card span { color: #52606d; font-size: 0.9em; display: block; }
+@media print { nav { display: none; } .scroll { max-height: none; }
+  h2 { break-after: avoid; } .card, .js-plotly-plot { break-inside: avoid; } }
+"""
+#: Unpacks the library that draws, then draws. The digits are those of Python's base85, but for
+#: "<", which could begin a tag.
+_DRAW = """
+(async () => {
+  const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+    + "!#$%&()*+-;.=>?@^_`{|}~";
+  const value = new Uint8Array(128);
+  for (let i = 0; i < 85; i++) value[digits.charCodeAt(i)] = i;
+  const text = document.getElementById("library").textContent;
+  const bytes = new Uint8Array(text.length / 5 * 4);
+  const view = new DataView(bytes.buffer);
+  for (let i = 0, at = 0; i < text.length; i += 5, at += 4) {
+    let word = 0;
+    for (let k = 0; k < 5; k++) word = word * 85 + value[text.charCodeAt(i + k)];
+    view.setUint32(at, word);
+  }
+  const packed = new Blob([bytes.subarray(0, LENGTH)]).stream();
+  const library = await new Response(packed.pipeThrough(new DecompressionStream("deflate"))).text();
+  (0, eval)(library);
+  for (const picture of document.querySelectorAll("script.picture"))
+    new Function(picture.textContent)();
+})();
+"""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading with pictures, finished HTML or both below it; ``note`` is plain text."""
+
+    title: str
+    parts: Sequence[go.Figure | str]
+    note: str = ""
+
+
+def html_table(rows: Iterable[Mapping[str, object]], columns: Mapping[str, str]) -> str:
+    """Rows as a table: ``columns`` is field -> format, for example ``{"cycles": ",.0f"}``."""
+    head = "".join(f"<th>{escape(name.replace('_', ' '))}</th>" for name in columns)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{_cell(row.get(k), form)}</td>" for k, form in columns.items())
+        for row in rows
+    )
+    return f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
+
+
+def _cell(value: object, form: str) -> str:
+    if value is None:
+        return ""
+    return escape(format(value, form) if isinstance(value, (int, float)) else str(value))
+
+
+def page(title: str, sections: Iterable[Section], note: str = "", top: str = "") -> str:
+    """The page, with the library that draws its pictures once in it, packed.
+
+    ``note`` is plain text, ``top`` is HTML right below the title.
+    """
+    body, links, pictures = [], [], 0
+    for number, section in enumerate(sections):
+        links.append(f'<a href="#part{number}">{escape(section.title)}</a>')
+        body.append(f'<h2 id="part{number}">{escape(section.title)}</h2>')
+        if section.note:
+            body.append(f'<p class="note">{escape(section.note)}</p>')
+        for part in section.parts:
+            if isinstance(part, str):
+                body.append(part)
+                continue
+            # Numbered: with random names equal folders would give different pages.
+            drawn = to_html(
+                part,
+                full_html=False,
+                include_plotlyjs=False,
+                div_id=f"picture{pictures}",
+                config={"responsive": True, "displaylogo": False},
+            )
+            body.append(
+                re.sub(
+                    r'<script(?: type="text/javascript")?>',
+                    '<script type="text/plain" class="picture">',
+                    drawn,
+                )
+            )
+            pictures += 1
+    library, draw = _packed_library() if pictures else ("", "")
+    navigation = f"<nav>{' '.join(links)}</nav>" if len(links) > 2 else ""
+    note = f'<p class="note">{escape(note)}</p>' if note else ""
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{_STYLE}</style>{library}</head>\n"
+        f"<body><h1>{escape(title)}</h1>\n{top}\n{navigation}\n"
+        + "\n".join(body)
+        + f"\n{note}\n{draw}</body></html>\n"
+    )
+
+
+@cache
+def _packed_library() -> tuple[str, str]:
+    """What holds the packed library, and the script that unpacks it and draws."""
+    packed = zlib.compress(get_plotlyjs().encode(), 9)
+    text = base64.b85encode(packed, pad=True).decode().replace("<", ".")
+    return (
+        f'<script type="text/plain" id="library">{text}</script>',
+        f"<script>{_DRAW.replace('LENGTH', str(len(packed)))}</script>",
+    )

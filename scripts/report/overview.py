@@ -1,0 +1,163 @@
+"""What a reader wants to know first: which network, how accurate, fast and large, exact or not."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from html import escape
+
+from hw.contract.config import AcceleratorConfig
+from hw.model.estimate import ProgramEstimate
+from hw.synth.results import SynthResult
+from nbqnn_train.graph import Conv2d, Graph, Linear, Requantize
+from nbqnn_train.graph.results import Evaluation
+from nbqnn_train.learn.results import TrainingResult
+from nbqnn_train.pages import Section, html_table
+from scripts.report.found import Found
+from sim.results import SimulationResult
+
+__all__ = ["Card", "Overview", "comparison", "overview"]
+
+_RESOURCES = {"lut": "LUT", "bram36": "BRAM", "dsp": "DSP"}
+
+
+@dataclass(frozen=True)
+class Card:
+    """A figure: what it is, its value, and where it is from."""
+
+    label: str
+    value: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Overview:
+    """The top of a report.
+
+    verdict : one sentence; ``good`` is True for exact, False for not exact, None if unknown.
+    """
+
+    name: str
+    verdict: str
+    good: bool | None
+    cards: tuple[Card, ...]
+
+    def html(self) -> str:
+        """The verdict and the figures."""
+        shade = {True: " good", False: " bad", None: ""}[self.good]
+        cards = "".join(
+            f'<div class="card"><span>{escape(card.label)}</span><b>{escape(card.value)}</b>'
+            f"<span>{escape(card.source)}</span></div>"
+            for card in self.cards
+        )
+        return (
+            f'<p class="verdict{shade}">{escape(self.verdict)}</p><div class="cards">{cards}</div>'
+        )
+
+
+def overview(name: str, found: Iterable[Found]) -> Overview:
+    """Of all that a folder holds; ``name`` is for one that holds no training.
+
+    Of several results of a kind the first counts.
+    """
+    contents = [one.content for one in found if one.content is not None]
+
+    def first(kind: type) -> object | None:
+        return next((one for one in contents if isinstance(one, kind)), None)
+
+    training, evaluation = first(TrainingResult), first(Evaluation)
+    simulation, program = first(SimulationResult), first(ProgramEstimate)
+    synthesis, graph = first(SynthResult), first(Graph)
+    config = first(AcceleratorConfig)
+    if training is not None:
+        name = f"{training.model} on {training.data}"
+    verdict, good = _verdict(simulation)
+    cards = [
+        _accuracy(evaluation),
+        *_speed(simulation, program, synthesis),
+        _area(synthesis),
+        _bits(graph, config),
+    ]
+    return Overview(name, verdict, good, tuple(card for card in cards if card is not None))
+
+
+def comparison(first: Overview, second: Overview, names: tuple[str, str]) -> Section:
+    """The figures of two reports side by side."""
+    values = [{card.label: card.value for card in one.cards} for one in (first, second)]
+    labels = list(dict.fromkeys([*values[0], *values[1]]))
+    rows = [{"figure": "verdict", names[0]: first.verdict, names[1]: second.verdict}]
+    rows += [
+        {"figure": label, names[0]: values[0].get(label), names[1]: values[1].get(label)}
+        for label in labels
+    ]
+    return Section("Side by side", [html_table(rows, {"figure": "", **dict.fromkeys(names, "")})])
+
+
+def _verdict(simulation: SimulationResult | None) -> tuple[str, bool | None]:
+    if simulation is None:
+        return "Not simulated: whether the RTL computes what was trained is not shown here.", None
+    images = f"{simulation.images:,} image{'s' if simulation.images != 1 else ''}"
+    if simulation.error is not None:
+        return f"A run on the RTL failed: {simulation.error}", False
+    if simulation.mismatches:
+        return f"Not exact: {simulation.mismatches:,} of {images} differ on the RTL.", False
+    return f"Exact: {images} on the RTL, every code is the interpreter's.", True
+
+
+def _accuracy(evaluation: Evaluation | None) -> Card | None:
+    if evaluation is None:
+        return None
+    return Card("accuracy", f"{evaluation.accuracy:.2%}", f"of {evaluation.images:,} images")
+
+
+def _speed(
+    simulation: SimulationResult | None,
+    program: ProgramEstimate | None,
+    synthesis: SynthResult | None,
+) -> list[Card]:
+    """Images a second and latency, at the clock that was routed if there is one."""
+    if simulation is not None and simulation.cycles_per_image:
+        result, source = simulation, "cycles of the RTL"
+    elif program is not None:
+        result, source = program, "cycles of the model"
+    else:
+        return []
+    clock, kind = float(result.clock_mhz), "asked for"
+    if synthesis is not None and synthesis.fmax_mhz is not None:
+        clock, kind = min(clock, synthesis.fmax_mhz), f"routed by {synthesis.tool}"
+    cycles = result.cycles_per_image
+    text = f"{source}, {clock:g} MHz {kind}"
+    cards = [Card("images a second", f"{1e6 * clock / cycles:,.0f}", text)]
+    if result.batch == 1:
+        cards.append(Card("latency", _time(cycles / clock), f"{cycles:,.0f} {source}"))
+    return cards
+
+
+def _time(microseconds: float) -> str:
+    if microseconds < 1000:
+        return f"{microseconds:.3g} µs"
+    return f"{microseconds / 1000:.3g} ms"
+
+
+def _area(synthesis: SynthResult | None) -> Card | None:
+    if synthesis is None:
+        return None
+    shares = ", ".join(
+        f"{synthesis.share[field]:.3g} % {name}" for field, name in _RESOURCES.items()
+    )
+    return Card(f"of a {synthesis.board}", shares, f"by {synthesis.tool}, {synthesis.lut:,} LUT")
+
+
+def _bits(graph: Graph | None, config: AcceleratorConfig | None) -> Card | None:
+    if graph is not None:
+        weights = _range(n.weight_bits for n in graph.nodes if isinstance(n, (Conv2d, Linear)))
+        activations = _range(n.bits for n in graph.nodes if isinstance(n, Requantize))
+        return Card("bits", f"{weights} / {activations}", "of weights / activations")
+    if config is not None:
+        return Card("bits", f"{config.weight_bits} / {config.act_bits}", "of weights / activations")
+    return None
+
+
+def _range(bits: Iterable[int]) -> str:
+    found = sorted(set(bits))
+    if not found:
+        return "–"
+    return str(found[0]) if len(found) == 1 else f"{found[0]}–{found[-1]}"
