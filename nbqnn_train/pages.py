@@ -27,7 +27,7 @@ table { border-collapse: collapse; margin: 1em 0; font-variant-numeric: tabular-
 th, td { border-bottom: 1px solid #d5dde5; padding: 0.2em 0.8em; text-align: right;
   white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
-.scroll { max-height: 40em; overflow: auto; }
+.table-wrapper { max-height: 40em; overflow: auto; }
 .note { color: #52606d; overflow-wrap: anywhere; }
 .verdict { font-weight: 600; padding: 0.5em 0.8em; border-radius: 6px; background: #e8edf2; }
 .verdict.good { background: #d9f2e1; color: #0b4d24; }
@@ -37,7 +37,7 @@ th:first-child, td:first-child { text-align: left; }
 .card { border: 1px solid #d5dde5; border-radius: 6px; padding: 0.6em 0.9em; }
 .card b { display: block; font-size: 1.5em; line-height: 1.3; }
 .card span { color: #52606d; font-size: 0.9em; display: block; }
-@media print { nav { display: none; } .scroll { max-height: none; }
+@media print { nav { display: none; } .table-wrapper { max-height: none; }
   h2 { break-after: avoid; } .card, .js-plotly-plot { break-inside: avoid; } }
 """
 #: Unpacks the library that draws, then draws. The digits are those of Python's base85, but for
@@ -81,7 +81,7 @@ def html_table(rows: Iterable[Mapping[str, object]], columns: Mapping[str, str])
         "<tr>" + "".join(f"<td>{_cell(row.get(k), form)}</td>" for k, form in columns.items())
         for row in rows
     )
-    return f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
+    return f'<div class="table-wrapper"><table><tr>{head}</tr>{body}</table></div>'
 
 
 def _cell(value: object, form: str) -> str:

@@ -59,7 +59,7 @@ def _drawn(boxes: dict[str, str], sources: dict[str, list[str]]) -> str:
     height = len(rows) * (_HEIGHT + _GAP)
     width = _WIDTH + _LANE * (len(busy) + 2)
     return (
-        f'<div class="scroll"><svg role="img" aria-label="the network, node by node" '
+        f'<div class="table-wrapper"><svg role="img" aria-label="the network, node by node" '
         f'width="{width}" height="{height}" style="{_STYLE}">'
         '<g fill="#eef3f8" stroke="#5b7690">'
         + "".join(part for part in parts)

@@ -70,8 +70,14 @@ def test_the_best_is_written_and_all_are_in_the_json(nbqnn, graph, area, tmp_pat
 @pytest.mark.parametrize(
     ("pattern", "arguments"),
     [
-        ("board must be one of ulx3s, zcu102, not 'zcu999'", ["--board", "zcu999"]),
-        ("board for explore must be one of zcu102, not 'ulx3s'", ["--board", "ulx3s"]),
+        (
+            "board must be one of kv260, pynq-z2, ultra96, ulx3s, zcu102, zcu104, not 'zcu999'",
+            ["--board", "zcu999"],
+        ),
+        (
+            "board for explore must be one of kv260, ultra96, zcu102, zcu104, not 'ulx3s'",
+            ["--board", "ulx3s"],
+        ),
         (
             "pe must be one of shift, multiply, not 'divide'",
             ["--board", "zcu102", "--pe", "divide"],

@@ -75,7 +75,7 @@ def test_generate_refuses_a_file_that_is_no_toml(refused, tmp_path):
 
 def test_synth_refuses_an_unknown_board(refused, build):
     refused(
-        "board must be one of ulx3s, zcu102, not 'zcu999'",
+        "board must be one of kv260, pynq-z2, ultra96, ulx3s, zcu102, zcu104, not 'zcu999'",
         *["synth", build, "--tool", "yosys", "--board", "zcu999"],
     )
 
@@ -123,7 +123,12 @@ def test_compile_refuses_what_is_no_graph(refused, build, tmp_path):
 
 def test_compile_refuses_a_memory_that_is_none(refused, build, graph):
     options = ["--hw", build, "-o", "program", "--memory", "zcu999"]
-    refused("memory must be one of zcu102, not 'zcu999'", "compile", graph, *options)
+    refused(
+        "memory must be one of kv260, pynq-z2, ultra96, zcu102, zcu104, not 'zcu999'",
+        "compile",
+        graph,
+        *options,
+    )
 
 
 def test_compile_refuses_what_is_no_build(refused, graph):
@@ -250,7 +255,10 @@ def test_simulate_refuses_a_missing_program(refused, images):
 @pytest.mark.parametrize(
     ("pattern", "arguments"),
     [
-        ("memory must be one of zcu102, not 'zcu999'", ["--memory", "zcu999"]),
+        (
+            "memory must be one of kv260, pynq-z2, ultra96, zcu102, zcu104, not 'zcu999'",
+            ["--memory", "zcu999"],
+        ),
         ("cycles must be A:B, two numbers, not '5'", ["--vcd", "a.vcd", "--cycles", "5"]),
         ("cycles must be A:B with 0 <= A < B, not 9:9", ["--vcd", "a.vcd", "--cycles", "9:9"]),
         ("file 'gone/a' must be in a folder that exists", ["--saif", "gone/a"]),
