@@ -12,7 +12,7 @@ __all__ = ["circuit_section", "circuit_simulation_section"]
 def circuit_section(name: str, described: SpatialBuild) -> Section:
     """What ``generate --spatial`` wrote."""
     rows = [{"field": field, "value": value} for field, value in asdict(described).items()]
-    return Section(f"Circuit: {name}", [html_table(rows, {"field": "", "value": ""})])
+    return Section("Circuit", [html_table(rows, {"field": "", "value": ""})], name)
 
 
 def circuit_simulation_section(name: str, result: CircuitSimulationResult) -> Section:
@@ -24,4 +24,4 @@ def circuit_simulation_section(name: str, result: CircuitSimulationResult) -> Se
         f"cycles; {1e6 * result.clock_mhz / cycles:,.0f} images a second at {result.clock_mhz} MHz "
         f"(estimated to reach {result.estimated_mhz:,.0f} MHz).</p>"
     )
-    return Section(f"Simulation of a circuit: {name}", [text])
+    return Section("Simulation of the circuit", [text], name)

@@ -12,7 +12,7 @@ from nbqnn_train.graph.results import Evaluation
 from nbqnn_train.learn.results import TrainingResult
 from nbqnn_train.pages import Section, html_table
 from scripts.report.found import Found
-from sim.results import SimulationResult
+from sim.results import CircuitSimulationResult, SimulationResult
 
 __all__ = ["Card", "Overview", "comparison", "overview"]
 
@@ -65,14 +65,15 @@ def overview(name: str, found: Iterable[Found]) -> Overview:
 
     training, evaluation = first(TrainingResult), first(Evaluation)
     simulation, program = first(SimulationResult), first(ProgramEstimate)
+    circuit = first(CircuitSimulationResult)
     synthesis, graph = first(SynthResult), first(Graph)
     config = first(AcceleratorConfig)
     if training is not None:
         name = f"{training.model} on {training.data}"
-    verdict, good = _verdict(simulation)
+    verdict, good = _verdict(simulation or circuit)
     cards = [
         _accuracy(evaluation),
-        *_speed(simulation, program, synthesis),
+        *(_speed(simulation, program, synthesis) or _circuit_speed(circuit)),
         _area(synthesis),
         _bits(graph, config),
     ]
@@ -91,11 +92,13 @@ def comparison(first: Overview, second: Overview, names: tuple[str, str]) -> Sec
     return Section("Side by side", [html_table(rows, {"figure": "", **dict.fromkeys(names, "")})])
 
 
-def _verdict(simulation: SimulationResult | None) -> tuple[str, bool | None]:
+def _verdict(
+    simulation: SimulationResult | CircuitSimulationResult | None,
+) -> tuple[str, bool | None]:
     if simulation is None:
         return "Not simulated: whether the RTL computes what was trained is not shown here.", None
     images = f"{simulation.images:,} image{'s' if simulation.images != 1 else ''}"
-    if simulation.error is not None:
+    if getattr(simulation, "error", None) is not None:
         return f"A run on the RTL failed: {simulation.error}", False
     if simulation.mismatches:
         return f"Not exact: {simulation.mismatches:,} of {images} differ on the RTL.", False
@@ -131,7 +134,20 @@ def _speed(
     return cards
 
 
+def _circuit_speed(circuit: CircuitSimulationResult | None) -> list[Card]:
+    if circuit is None:
+        return []
+    clock, cycles = circuit.clock_mhz, max(circuit.cycles_per_image, 1)
+    source = f"cycles of the RTL, {clock} MHz asked for"
+    return [
+        Card("images a second", f"{1e6 * clock / cycles:,.0f}", source),
+        Card("latency", _time(circuit.latency / clock), f"{circuit.latency} {source}"),
+    ]
+
+
 def _time(microseconds: float) -> str:
+    if microseconds < 1:
+        return f"{1000 * microseconds:.3g} ns"
     if microseconds < 1000:
         return f"{microseconds:.3g} µs"
     return f"{microseconds / 1000:.3g} ms"
