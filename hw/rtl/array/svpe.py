@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
-from hw.contract.reduction import reduction
+from hw.contract.reduction import Reduction, reduction
 from hw.contract.timing import pe_latency
 from hw.rtl.component import Component
 
@@ -130,31 +130,7 @@ class ProcessingElement(Component):
     def build(self) -> Module:
         m = Module()
         plan = reduction(self.lanes, self.product_shape.width, self.acc_bits)
-        terms = []
-        for lane in range(self.lanes):
-            register = Signal(self.product_shape, name=f"product_{lane}")
-            act, weight = self.act[lane], self.weight[lane]
-            m.d.data += register.eq(self._product(m, lane, act, weight))
-            terms.append(register)
-        if plan.constant:
-            terms.append(Const(plan.constant))
-        for level, (groups, widths) in enumerate(zip(plan.levels, plan.widths, strict=True)):
-            sums = []
-            for index, (group, width) in enumerate(zip(groups, widths, strict=True)):
-                added = [terms[term] for term in group]
-                if len(added) == 1 and isinstance(added[0], Const):
-                    sums += added
-                    continue
-                name = f"sum_{level}_{index}"
-                shape = added[0].shape() if len(added) == 1 else width
-                register = Signal(shape, name=name)
-                total = added[0]
-                if len(added) > 1:
-                    total = self._sum(m, name, added, width)
-                m.d.data += register.eq(total)
-                sums.append(register)
-            terms = sums
-
+        terms = self._reduced(m, plan)
         # The step's flags travel along with its sum. The reset keeps tools from making them shift
         # registers in tables: that would take three tables for each element.
         stages = len(plan.levels) + 1
@@ -189,6 +165,34 @@ class ProcessingElement(Component):
         with m.If(last[-1]):
             m.d.data += self.acc.eq(total)
         return m
+
+    def _reduced(self, m: Module, plan: Reduction) -> list[Value]:
+        """The lanes' products, added level by level until the accumulator's terms are left."""
+        terms = []
+        for lane in range(self.lanes):
+            register = Signal(self.product_shape, name=f"product_{lane}")
+            act, weight = self.act[lane], self.weight[lane]
+            m.d.data += register.eq(self._product(m, lane, act, weight))
+            terms.append(register)
+        if plan.constant:
+            terms.append(Const(plan.constant))
+        for level, (groups, widths) in enumerate(zip(plan.levels, plan.widths, strict=True)):
+            sums = []
+            for index, (group, width) in enumerate(zip(groups, widths, strict=True)):
+                added = [terms[term] for term in group]
+                if len(added) == 1 and isinstance(added[0], Const):
+                    sums += added
+                    continue
+                name = f"sum_{level}_{index}"
+                shape = added[0].shape() if len(added) == 1 else width
+                register = Signal(shape, name=name)
+                total = added[0]
+                if len(added) > 1:
+                    total = self._sum(m, name, added, width)
+                m.d.data += register.eq(total)
+                sums.append(register)
+            terms = sums
+        return terms
 
 
 class Svpe(ProcessingElement):
