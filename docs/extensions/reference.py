@@ -3,16 +3,15 @@
 A line ``% generated: NAME`` in a page is replaced by what ``NAME`` in :data:`GENERATED` gives.
 """
 
-import builtins
 import dataclasses
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.pycode import ModuleAnalyzer
-from sphinx.util.nodes import find_pending_xref_condition, make_refnode
+
+from . import links
 
 __all__ = ["GENERATED", "setup"]
 
@@ -365,54 +364,16 @@ def _docstring(app: Sphinx, what: str, name: str, obj, options, lines: list[str]
     lines[:] = written
 
 
-def _unqualified(app: Sphinx, env, node, contnode):
-    """Where a name leads that is written without its module, or with a module that passes it on."""
-    if node.get("refdomain") != "py":
-        return None
-    domain = env.get_domain("py")
-    *_, last = node["reftarget"].rpartition(".")
-    own = (node.get("py:module") or "").partition(".")[0]
-    objects = _names_by_last_part(app, domain).get(last, [])
-    tops = [name for name in objects if _is_top(domain, name)]
-    near = [name for name in tops if name.startswith(f"{own}.")]
-    for found in (tops, objects, near):
-        if len(found) == 1:
-            break
-    # Of several: what is passed on is defined in the innermost module.
-    chosen = max(found or tops, key=len, default=None)
-    if chosen is None:
-        return None
-    entry = domain.objects[chosen]
-    return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, contnode, chosen)
-
-
-def _names_by_last_part(app: Sphinx, domain) -> dict[str, list[str]]:
-    """All names of the reference by what follows their last dot; made once, when all are known."""
-    if not hasattr(app, "nbqnn_names"):
-        app.nbqnn_names = {}
-        for name in domain.objects:
-            app.nbqnn_names.setdefault(name.rpartition(".")[2], []).append(name)
-    return app.nbqnn_names
-
-
-def _drop_builtins(app: Sphinx, doctree) -> None:
-    """Names such as ``bytes`` in signatures are Python's, not our fields of the same name."""
-    for node in list(doctree.findall(pending_xref)):
-        if node.get("refdomain") == "py" and hasattr(builtins, node.get("reftarget", "")):
-            shown = find_pending_xref_condition(node, "resolved") or node
-            node.replace_self(shown.children)
-
-
-def _is_top(domain, name: str) -> bool:
-    """Whether a name belongs to a module, and not to a class."""
-    return name.rpartition(".")[0] in domain.modules
+def _signature(app: Sphinx, what, name: str, obj, options, signature, returned):
+    """Defaults that a factory makes are written as Sphinx can read them."""
+    return signature and signature.replace("<factory>", "..."), returned
 
 
 def setup(app: Sphinx) -> dict:
     """Called by Sphinx."""
     app.connect("autodoc-process-docstring", _docstring)
-    app.connect("doctree-read", _drop_builtins)
-    app.connect("missing-reference", _unqualified)
+    links.setup(app)
+    app.connect("autodoc-process-signature", _signature)
     app.connect("builder-inited", _write_pages)
     app.connect("source-read", _replace)
     app.connect("env-get-outdated", _outdated)
