@@ -117,7 +117,7 @@ def weight_words(config: AcceleratorConfig, layer: Layer) -> int:
 
 
 def filter_tiles(config: AcceleratorConfig, layer: Layer) -> list[FilterTile]:
-    """The filter tiles of a layer, part by part. See :func:`_filter_tiles`."""
+    """The filter tiles of a layer, part by part."""
     return [tile for part in layer.parts for tile in _filter_tiles(config, part)]
 
 

@@ -16,7 +16,7 @@ def checked_images(graph: Graph, given: np.ndarray | Mapping[str, np.ndarray]) -
     given : an array for a network of one input. For several inputs a mapping from their names to
         arrays with as many images, or what this function has returned.
 
-    Returns an array (N, *shape), for several inputs one of records (N,), with a field for each
+    Returns an array (N, ...), for several inputs one of records (N,), with a field for each
     input. Axes of length one may be missing or more: a network of vectors (N, F) also takes images
     of one pixel (N, F, 1, 1), one of series (N, C, L) is a graph of maps (N, C, 1, L).
 
