@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from hw.contract.banks import bank_of
-from hw.contract.isa import Compute, Load, Memory, Region, Store, Unit, read_commands
+from hw.contract.isa import Compute, Load, Memory, Product, Region, Store, Unit, read_commands
 from hw.contract.program import Program
-from hw.contract.words import PRE_SHIFT, param_fields, word_beats
+from hw.contract.words import PRE_SHIFT, param_fields, table_shape, word_beats
 
 __all__ = ["run_program"]
 
@@ -57,6 +57,7 @@ class _Machine:
             Memory.ACT: c.act_depth,
             Memory.WEIGHT: c.weight_depth,
             Memory.PARAM: c.param_depth,
+            **({Memory.TABLE: table_shape(c).words} if c.tables else {}),
         }
         self.memories = {
             memory: np.random.default_rng(1).integers(
@@ -137,7 +138,11 @@ class _Machine:
             rows = positions[:, None, 0] + taps[:, 1]
             columns = positions[:, None, 1] + taps[:, 2]
             inside = (rows >= 0) & (rows < c.in_height) & (columns >= 0) & (columns < c.in_width)
-            sums = self.group_sums(c, group, words % self.config.act_depth, inside, taps[:, 0])
+            if c.product:
+                sums = self.group_products(c, group, positions[:, 2], inside)
+            else:
+                words = words % self.config.act_depth
+                sums = self.group_sums(c, group, words, inside, taps[:, 0])
             self.drain(c, group, positions[:, 3], sums)
 
     def check_banks(self, c: Compute, positions: np.ndarray) -> None:
@@ -185,6 +190,38 @@ class _Machine:
         self.sums[unit] = sums
         return sums
 
+    def group_products(
+        self, c: Compute, group: int, origins: np.ndarray, inside: np.ndarray
+    ) -> np.ndarray:
+        """As :meth:`group_sums`, of a product: the factor is a number, not its digits."""
+        config, bits = self.config, self.config.act_bits
+        assert c.channel_groups == 1 + config.factor_digits
+        assert c.kernel_h == 1
+        # The second step of a digit reads padding.
+        assert inside[:, 0].all()
+        assert c.kernel_w == 1 or not inside[:, 1].any()
+        origins = origins + group * _signed(c.group_origin)
+        shared = c.product & Product.SHARED
+        factors = np.full_like(origins, c.factor) if shared else origins + c.factor
+
+        def codes(words: np.ndarray) -> np.ndarray:
+            found = [
+                self.fields(Memory.ACT, word, config.lanes, bits)
+                for word in (words % config.act_depth).tolist()
+            ]
+            return _signed(np.array(found), bits)
+
+        half = 1 << bits - 1
+        unsigned = half if c.product & Product.UNSIGNED else 0
+        return (codes(factors) + unsigned) * (codes(origins) + half * (c.kernel_w - 1))
+
+    def looked_up(self, code: int) -> int:
+        """The table's stored code for a stored code."""
+        words, codes = table_shape(self.config)
+        bits = self.config.act_bits
+        stored = code & ((1 << bits) - 1)
+        return int(self.fields(Memory.TABLE, stored % words, codes, bits)[stored // words])
+
     def drain(self, c: Compute, group: int, outs: np.ndarray, sums: np.ndarray) -> None:
         config = self.config
         lanes, bits = config.post_lanes, config.act_bits
@@ -210,6 +247,7 @@ class _Machine:
                 for position, out in enumerate(outs.tolist()):
                     code = (int(sums[position, channel]) * scale + addend) >> params["shift"]
                     code = min(max(code, _signed(c.low)), _signed(c.high))
+                    code = self.looked_up(code) if c.table else code
                     target = (out + plane * _signed(c.out_plane)) % config.act_depth
                     self.write(target, sub * lanes + lane, code & ((1 << bits) - 1))
 

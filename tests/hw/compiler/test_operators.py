@@ -1,4 +1,4 @@
-"""hw.compiler: operators by addresses, on a machine of plain integers."""
+"""hw.compiler: operators, on a machine of plain integers."""
 
 from collections import Counter
 from dataclasses import replace
@@ -25,7 +25,7 @@ from nbqnn_train.graph import (
     run_codes,
     validate,
 )
-from tests.graph.strategies import BASIC, cases
+from tests.graph.strategies import cases
 from tests.hw.accelerators import BENCHED, VERILATED
 from tests.hw.machine import run_program
 from tests.hw.networks import Network
@@ -60,11 +60,13 @@ def compare(graph, config=CONFIG, **options):
 def test_random_networks(config):
     """With memories of all sizes, so that maps come in strips and weights in parts."""
     counts = Counter()
+    # Those of the space, with sums, products and tables as the configuration has them.
+    kinds = (*space(config).kinds, *2 * ADDRESSED)
     depths = [1 << bits for bits in range(5, 11) if 2 * config.banks <= 1 << bits]
 
-    @settings(max_examples=12, derandomize=True, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=15, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(
-        case=cases(replace(space(config), kinds=(*BASIC, *2 * ADDRESSED), inputs=(1, 2))),
+        case=cases(replace(space(config), kinds=kinds, inputs=(1, 2))),
         traced=st.booleans(),
         depth=st.sampled_from(depths),
         weight_depth=st.sampled_from([8, 16, 64]),
