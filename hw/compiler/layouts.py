@@ -1,6 +1,7 @@
 """Chooses each tensor's pitch on the chip, and so how many positions are computed at once."""
 
 from collections.abc import Iterator
+from functools import cache
 
 import numpy as np
 
@@ -115,12 +116,24 @@ def _writes_apart(config: AcceleratorConfig, layer: Layer, pitch: int, count: in
     """Whether the words of each turn are in different banks, with ``count`` positions a group."""
     if min(count, config.post_positions) == 1:
         return True
-    _, height, width = layer.out_shape
-    rows, columns = np.divmod(np.arange(height * width), width)
-    words = rows * layer.out_step[0] * pitch + columns * layer.out_step[1]
+    return _turns_of_map_apart(config, layer.out_shape[1:], layer.out_step, pitch, count)
+
+
+@cache
+def _turns_of_map_apart(
+    config: AcceleratorConfig, size: tuple[int, int], step: tuple[int, int], pitch: int, count: int
+) -> bool:
+    return all(_turns_apart(config, group, count) for group in _groups(size, step, pitch, count))
+
+
+def _groups(
+    size: tuple[int, int], step: tuple[int, int], pitch: int, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Words of positions, row by row, in groups of ``count``: the full groups, and the last one."""
+    rows, columns = np.divmod(np.arange(size[0] * size[1]), size[1])
+    words = rows * step[0] * pitch + columns * step[1]
     full = len(words) // count * count
-    groups = words[:full].reshape(-1, count), words[full:]
-    return all(_turns_apart(config, group, count) for group in groups)
+    return words[:full].reshape(-1, count), words[full:].reshape(1, -1)
 
 
 def _turns_apart(config: AcceleratorConfig, groups: np.ndarray, count: int) -> bool:
@@ -137,15 +150,17 @@ def _pixel_counts(config: AcceleratorConfig, layer: Layer, pitch: int) -> Iterat
 
     The last one is 1.
     """
-    _, height, width = layer.out_shape
-    rows, columns = np.divmod(np.arange(height * width), width)
-    words = rows * layer.stride[0] * pitch + columns * layer.stride[1]
     for pixels in range(config.pixels, 1, -1):
-        full = len(words) // pixels * pixels
-        groups = words[:full].reshape(-1, pixels), words[full:].reshape(1, -1)
-        if all(_reads_apart(config, group, pixels) for group in groups):
+        if _groups_of_map_apart(config, layer.out_shape[1:], layer.stride, pitch, pixels):
             yield pixels
     yield 1
+
+
+@cache
+def _groups_of_map_apart(
+    config: AcceleratorConfig, size: tuple[int, int], step: tuple[int, int], pitch: int, count: int
+) -> bool:
+    return all(_reads_apart(config, group, count) for group in _groups(size, step, pitch, count))
 
 
 def _reads_apart(config: AcceleratorConfig, words: np.ndarray, count: int) -> bool:
