@@ -6,7 +6,14 @@ import numpy as np
 
 from nbqnn_train.graph.errors import GraphError
 from nbqnn_train.graph.nodes import Node
-from nbqnn_train.graph.operators import Channels, Slice2d, Upsample2d
+from nbqnn_train.graph.operators import (
+    Channels,
+    DepthToSpace,
+    Flip2d,
+    Slice2d,
+    SpaceToDepth,
+    Upsample2d,
+)
 
 from .building import settled
 from .functions import looked_up
@@ -15,7 +22,7 @@ from .model import Operator
 from .reader import Reader
 from .values import Leaf, Value
 
-__all__ = ["gather", "resize", "slice_", "split"]
+__all__ = ["depth_to_space", "gather", "resize", "slice_", "space_to_depth", "split"]
 
 
 def _moved(reader: Reader, leaf: Leaf, node: Node, index: list[int] | None = None) -> Leaf:
@@ -69,8 +76,9 @@ def slice_(reader: Reader, op: Operator) -> Value:
     if not spans:
         return leaf
     rows, columns = (spans.get(axis, range(shape[axis])) for axis in (2, 3))
-    if rows.step < 1 or columns.step < 1:
-        raise GraphError(f"{op.what}: steps of rows and columns must be from 1")
+    leaf, rows, columns = _turned(reader, op, leaf, rows, columns)
+    if (rows, columns) == (range(shape[2]), range(shape[3])):
+        return leaf
     node = Slice2d(
         name=reader.free(op.outputs[0]),
         input=leaf.source,
@@ -79,6 +87,26 @@ def slice_(reader: Reader, op: Operator) -> Value:
         size=(len(rows), len(columns)),
     )
     return _moved(reader, leaf, node)
+
+
+def _turned(
+    reader: Reader, op: Operator, leaf: Leaf, rows: range, columns: range
+) -> tuple[Leaf, range, range]:
+    """A mirror image where rows or columns go backwards, and what to take of it."""
+    turned = rows.step < 0, columns.step < 0
+    if not any(turned):
+        return leaf, rows, columns
+    node = Flip2d(
+        name=reader.free(f"{op.outputs[0]}_turned"),
+        input=leaf.source,
+        vertical=turned[0],
+        horizontal=turned[1],
+    )
+    rows, columns = (
+        range(size - 1 - span.start, size - 1 - span.stop, -span.step) if back else span
+        for span, size, back in zip((rows, columns), leaf.shape[1:], turned, strict=True)
+    )
+    return _moved(reader, leaf, node), rows, columns
 
 
 def split(reader: Reader, op: Operator) -> Value:
@@ -152,3 +180,38 @@ def _scales(reader: Reader, op: Operator, shape: tuple[int, ...]) -> np.ndarray 
     if reader.given(op, 3):
         return reader.constant(op, 3).astype(np.float64).reshape(-1) / np.array(shape)
     return None
+
+
+def depth_to_space(reader: Reader, op: Operator) -> Value:
+    """Channels that become blocks of pixels; in mode DCR the place in a block comes first."""
+    leaf, block = _blocks(reader, op)
+    channels = leaf.shape[0]
+    if channels % block**2:
+        raise GraphError(f"{op.what}: blocksize must divide {channels} channels twice, not {block}")
+    if op.text("mode", "DCR") == "DCR":
+        order = np.arange(channels).reshape(block**2, -1).T.reshape(-1)
+        leaf = _channels(reader, op, leaf, order.tolist(), f"{op.outputs[0]}_order")
+    name = reader.free(op.outputs[0])
+    return _moved(reader, leaf, DepthToSpace(name=name, input=leaf.source, block=block))
+
+
+def space_to_depth(reader: Reader, op: Operator) -> Value:
+    """Blocks of pixels that become channels, the place in a block first."""
+    leaf, block = _blocks(reader, op)
+    channels, height, width = leaf.shape
+    if height % block or width % block:
+        raise GraphError(f"{op.what}: blocksize must divide {height} x {width}, not be {block}")
+    name = reader.free(f"{op.outputs[0]}_deep")
+    leaf = _moved(reader, leaf, SpaceToDepth(name=name, input=leaf.source, block=block))
+    order = np.arange(channels * block**2).reshape(channels, -1).T.reshape(-1)
+    return _channels(reader, op, leaf, order.tolist(), op.outputs[0])
+
+
+def _blocks(reader: Reader, op: Operator) -> tuple[Leaf, int]:
+    leaf = settled(reader, op.what, reader.varying(op), op.inputs[0])
+    line, block = leaf.chain.line, op.integer("blocksize")
+    if len(leaf.shape) != 3 or len(line.scale) > 1 or len(line.offset) > 1:
+        raise GraphError(f"{op.what}: must be of maps with one scale for all channels")
+    if block < 1:
+        raise GraphError(f"{op.what}: blocksize must be from 1, not {block}")
+    return leaf, block

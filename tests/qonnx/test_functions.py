@@ -1,4 +1,5 @@
-"""Functions of one element, each against qonnx's executor, and tables there and back."""
+"""Functions of one element and orders of pixels, each against qonnx's executor, and tables there
+and back."""
 
 import numpy as np
 import pytest
@@ -102,3 +103,26 @@ def test_a_table_comes_back(path):
     assert [type(node) for node in back.nodes].count(Table) == 1
     images = rng.normal(size=(20, 2, 3, 3)).astype(np.float32)
     assert run(back, images).tolist() == run(graph, images).tolist()
+
+
+_ORDERS = {
+    "pixel shuffle": ("DepthToSpace", {"blocksize": 2, "mode": "CRD"}),
+    "depth to space": ("DepthToSpace", {"blocksize": 2}),
+    "space to depth": ("SpaceToDepth", {"blocksize": 4}),
+}
+
+
+@pytest.mark.parametrize("name", _ORDERS)
+def test_orders_of_pixels(name, path):
+    b = Build()
+    kind, attributes = _ORDERS[name]
+    check(b, b.op(kind, [b.body()], **attributes), path)
+
+
+@pytest.mark.parametrize("spans", [((-1, -100, -1), (0, 8, 1)), ((6, 1, -2), (-2, -8, -1))])
+def test_mirror_images(spans, path):
+    b = Build()
+    lists = [b.const(list(values), np.int64) for values in zip(*spans, strict=True)]
+    starts, ends, steps = lists
+    y = b.op("Slice", [b.body(), starts, ends, b.const([2, 3], np.int64), steps])
+    check(b, y, path)

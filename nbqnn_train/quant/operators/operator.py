@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from nbqnn_train.quant.activations import ActivationQuantizer
 
 if TYPE_CHECKING:
+    import nbqnn_train.quant.network
     from nbqnn_train.export import Exporter
-    from nbqnn_train.quant.network import Step
 
 __all__ = ["Operator"]
 
@@ -27,7 +27,7 @@ class Operator(nn.Module):
         """The result without any quantization, in the type of the inputs."""
         raise NotImplementedError
 
-    def export(self, exporter: "Exporter", step: "Step") -> str:
+    def export(self, exporter: "Exporter", step: "nbqnn_train.quant.network.Step") -> str:
         """Appends nodes to the graph; the name of the one that holds the result."""
         raise NotImplementedError
 

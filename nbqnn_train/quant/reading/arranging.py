@@ -10,12 +10,12 @@ from nbqnn_train.quant.reading.refusals import Unsupported
 from nbqnn_train.quant.reading.values import Value, canonical
 
 if TYPE_CHECKING:
-    from nbqnn_train.quant.reading.reader import Reader
+    import nbqnn_train.quant.reading.reader
 
 __all__ = ["as_map", "as_vector", "gathered", "indices", "repeated", "sized"]
 
 
-def as_map(reader: "Reader", value: Value) -> Value:
+def as_map(reader: "nbqnn_train.quant.reading.reader.Reader", value: Value) -> Value:
     """The value as a map (C, H, W), or a series (C, L)."""
     if not value.plain:
         if len(value.shape) not in (2, 3):
@@ -38,7 +38,7 @@ def as_map(reader: "Reader", value: Value) -> Value:
     return Value(name, value.base, flat=value.flat)
 
 
-def as_vector(reader: "Reader", value: Value) -> Value:
+def as_vector(reader: "nbqnn_train.quant.reading.reader.Reader", value: Value) -> Value:
     """The value as a vector (F,), flattened where it is a map."""
     features = value.size
     if not value.plain and len(value.shape) == 1:
@@ -56,7 +56,12 @@ def as_vector(reader: "Reader", value: Value) -> Value:
 
 
 def _once(
-    reader: "Reader", value: Value, kind: str, shape: tuple[int, ...], settings, base: str = ""
+    reader: "nbqnn_train.quant.reading.reader.Reader",
+    value: Value,
+    kind: str,
+    shape: tuple[int, ...],
+    settings,
+    base: str = "",
 ) -> str:
     """The name of an operation on ``value`` that is emitted the first time."""
     key = (value.name, kind, shape)
@@ -77,7 +82,9 @@ def _once(
     return reader.made[key]
 
 
-def repeated(reader: "Reader", value: Value, shape: tuple[int, ...]) -> Value:
+def repeated(
+    reader: "nbqnn_train.quant.reading.reader.Reader", value: Value, shape: tuple[int, ...]
+) -> Value:
     """The value repeated along dimensions of size 1, to ``shape`` (without the batch)."""
     own = (1,) * (len(shape) - len(value.shape)) + value.shape
     if not value.plain or len(shape) not in (2, 3):
@@ -110,7 +117,9 @@ def indices(value: Value) -> Tensor:
     return places
 
 
-def gathered(reader: "Reader", value: Value, places: Tensor) -> Value:
+def gathered(
+    reader: "nbqnn_train.quant.reading.reader.Reader", value: Value, places: Tensor
+) -> Value:
     """The elements ``places`` of the value's operation, in the shape of ``places``.
 
     Channels can be in any order, maps can be cut or mirrored, and blocks of pixels can become
