@@ -169,7 +169,7 @@ def test_a_program_that_never_ends(model):
 def start(model, driver):
     """Starts a run as the driver does, without waiting for its end."""
     accelerator = model.accelerator
-    layout = PROGRAM.input.layout
+    layout = PROGRAM.inputs[0].layout
     packed = layout.pack(CONFIG, EXPECTED[0]["image"])
     base = accelerator.read(offset("input_base_low")) - accelerator.memory_base
     accelerator.memory[base : base + len(packed)] = packed
