@@ -81,7 +81,11 @@ def test_synth_refuses_an_unknown_board(refused, build):
 
 
 @pytest.mark.parametrize(
-    ("tool", "board", "able"), [("vivado", "ulx3s", "zcu102"), ("nextpnr", "zcu102", "ulx3s")]
+    ("tool", "board", "able"),
+    [
+        ("vivado", "ulx3s", "kv260, pynq-z2, ultra96, zcu102, zcu104"),
+        ("nextpnr", "zcu102", "ulx3s"),
+    ],
 )
 def test_synth_refuses_a_board_of_another_tool(refused, build, tool, board, able):
     name = {"vivado": "Vivado"}.get(tool, tool)
