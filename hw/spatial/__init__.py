@@ -1,1 +1,1 @@
-"""A network as a circuit of its own: weights are wiring, a layer is additions alone."""
+"""A network as a circuit of its own: weights are wiring, a layer is only additions."""

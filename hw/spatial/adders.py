@@ -29,12 +29,12 @@ class Addition:
 class AdderGraph:
     """Values: those of the inputs, then one for each addition, of terms before it.
 
-    What is subtracted is inverted: one too little, which needs no carry. A value is off by what
-    ``offsets`` says; the constant of each row makes up for all that is in it, so that outputs are
-    exact.
+    A number is subtracted by adding its inverse, which is one too small but needs no carry.
+    ``offsets`` holds how far each value is off. The constant of each row corrects all offsets in
+    the row, so outputs are exact.
 
     ranges : smallest and largest value of every input and addition, both included.
-    offsets : what each value is more than the sum that it stands for.
+    offsets : each value less the sum that it stands for.
     depths : additions on the longest way from an input to the value.
     outputs : a term for each row; None for a row that is always 0.
     """
@@ -78,7 +78,7 @@ class AdderGraph:
         return low << term.shift, high << term.shift
 
     def offset(self, term: Term) -> int:
-        """What a term is more than the value, or its negative, that it stands for."""
+        """The term less the exact value, or the exact negative value, that it stands for."""
         offset = self.offsets[term.value]
         return (-offset - 1 if term.inverted else offset) << term.shift
 
@@ -112,7 +112,7 @@ def interval_bits(low: int, high: int) -> int:
 
 
 def lone_bits(addition: Addition) -> int:
-    """Low bits of the sum that are one term's own."""
+    """How many low bits of the sum come from one term alone."""
     order = sorted(addition.terms, key=lambda term: term.shift)
     if addition.constant or order[0].inverted or len(order) == 1:
         return 0
@@ -120,7 +120,7 @@ def lone_bits(addition: Addition) -> int:
 
 
 def row_tables(scaled: Sequence[tuple[int, int]], addition: Addition) -> int:
-    """Tables of one addition: a table for each bit but the low ones that one term alone has.
+    """Tables of one addition: one for each bit, except low bits that come from one term alone.
 
     scaled : smallest and largest value of each term; the smallest shift is 0.
     """

@@ -1,6 +1,6 @@
-"""Look-up tables of the parts beside additions, for UltraScale+, estimated before synthesis.
+"""Look-up tables of all parts except additions, for UltraScale+, estimated before synthesis.
 
-Memories of rows and queues are tables too, eight of which hold 32 words of 14 bits.
+Memories of rows and queues are made of tables too: eight tables hold 32 words of 14 bits.
 """
 
 from collections.abc import Sequence
@@ -19,32 +19,32 @@ def _memory(width: int, words: int) -> int:
 
 
 def queue(width: int, depth: int) -> int:
-    """A queue of so many words."""
+    """Tables of a queue of ``depth`` words of ``width`` bits."""
     return _memory(width + 1, depth) + _CONTROL
 
 
 def window(plan: WindowPlan) -> int:
-    """Rows that wait, and the position; columns are registers."""
+    """Tables of a window: memories of rows, and counters of the position. Columns are registers."""
     rows = (plan.kernel[0] - 1) * _memory(plan.words * plan.bits, plan.source.row)
     return rows + _CONTROL
 
 
 def rounding(rows: Sequence[Rounding], bits: int) -> int:
-    """Saturation: one table for two bits and two more."""
+    """Tables of saturation: for each row one for two bits, and two more."""
     return len(rows) * (bits // 2 + 2)
 
 
 def largest(taps: int, words: int, bits: int) -> int:
-    """Comparisons, half a table a bit, and choices, as much."""
+    """Tables of a maximum: comparisons and choices, each half a table for a bit."""
     return (taps - 1) * words * bits
 
 
 def sums_of_maps(words: int, bits: int) -> int:
-    """An accumulator for each channel."""
+    """Tables of the sums over a map: an accumulator for each channel."""
     return words * bits + _CONTROL
 
 
 def lookup(words: int, bits: int, out_bits: int) -> int:
-    """Tables of six inputs for each bit, and what chooses among them."""
+    """Tables of a function of one code: for each bit, six-input tables and a choice of one."""
     each = max(1, (1 << bits) // 64)
     return words * out_bits * (each + each // 3)

@@ -35,11 +35,11 @@ class SpatialBuild:
     """What ``generate --spatial`` wrote beside the Verilog.
 
     interval : cycles from one position of the input to the next.
-    cycles_per_image : of images that follow one another.
+    cycles_per_image : cycles from one image to the next, where images follow without a pause.
     latency : cycles from an image's first beat to its first result, with the streams' queue.
     inputs, outputs : channels, all of them in each beat.
     input_positions, output_positions : beats of an image.
-    weights : of all layers.
+    weights : number of weights in all layers.
     tables : look-up tables, estimated before synthesis.
     levels : additions between registers.
     """
@@ -100,10 +100,10 @@ def generate_spatial(
     """Writes ``rtl/nbqnn.v`` for any family, ``rtl/nbqnn_xcup.v`` with cells of UltraScale+ in
     place of its additions, ``hw.json`` and the graph.
 
-    ``tables`` are the look-up tables that there are, None for any number.
+    ``tables`` is the number of look-up tables that the device has, None for no limit.
     Equal graphs, clocks and intervals give equal files.
 
-    Raises :class:`hw.spatial.errors.SpatialError` for what no circuit can be made of.
+    Raises :class:`hw.spatial.errors.SpatialError` for a graph that no circuit can be made of.
     """
     out = Path(out)
     plan = plan_network(graph, levels_for(clock_mhz), interval, progress, tables)

@@ -13,11 +13,11 @@ from nbqnn_train.graph import Conv2d, Graph, Linear, NbqnnError
 
 __all__ = ["find_circuits"]
 
-#: Cycles for each position that are tried.
+#: Intervals that are tried: cycles from one position to the next.
 _INTERVALS = (1, 2, 4, 8)
-#: Weights up to which the sums are searched: a minute or two.
+#: Networks with more weights are not tried. With so many the search takes a minute or two.
 _WEIGHTS = 8000
-#: A larger interval is worth having if it saves such a share of the tables.
+#: A larger interval is kept if it saves at least this share of the tables.
 _WORTH = 0.05
 
 

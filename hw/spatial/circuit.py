@@ -20,13 +20,13 @@ class Circuit:
 
     @property
     def seconds(self) -> float:
-        """From one image to the next."""
+        """Seconds from one image to the next."""
         return self.cycles / (self.clock_mhz * 1e6)
 
 
 @dataclass(frozen=True)
 class Circuits:
-    """All that fit, the fastest first, and why there are no others."""
+    """All circuits that fit, the fastest first, and the reason why there are no others."""
 
     found: tuple[Circuit, ...]
     reason: str | None

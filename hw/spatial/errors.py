@@ -1,4 +1,4 @@
-"""What no circuit can be made of."""
+"""The error for a graph that no circuit can be made of."""
 
 from nbqnn_train.graph.errors import NbqnnError
 

@@ -12,12 +12,12 @@ __all__ = ["Grid", "flow"]
 class Grid:
     """Where the positions of a map are in its flow.
 
-    A flow never waits. Its slots follow one another like those of a picture that is scanned:
-    ``row`` of them are a row, the first ``width`` of which hold the map's positions. What comes in
-    the others is not looked at. Rows go on after the map's last one, until the next map begins.
-    A map of one position has no such slots: it takes one slot.
+    A flow never waits. Its slots follow one another like the pixels of a scanned image. A row has
+    ``row`` slots. The first ``width`` of them hold the map's positions, the others are ignored.
+    After the map's last row come further rows that are ignored, until the next map begins.
+    A map of one position takes exactly one slot.
 
-    height, width : of the map.
+    height, width : size of the map in positions.
     row : slots from a position to the one below it.
     """
 
@@ -27,11 +27,11 @@ class Grid:
 
     @property
     def single(self) -> bool:
-        """One slot for each map."""
+        """Whether each map takes exactly one slot."""
         return self.height == self.width == 1
 
 
 def flow(bits: int) -> stream.Signature:
-    """Slots of ``bits`` bits, channel 0 in the low ones; ``first`` begins a map."""
+    """Slots of ``bits`` bits, channel 0 in the lowest ones; ``first`` marks a map's first slot."""
     layout = data.StructLayout({"first": unsigned(1), "data": unsigned(bits)})
     return stream.Signature(layout, always_ready=True)

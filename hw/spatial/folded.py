@@ -1,4 +1,4 @@
-"""A dense layer that takes its inputs digit by digit: the same sums, narrower, used in turn."""
+"""A dense layer that takes its inputs digit by digit: narrow sums that all digits share."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,22 +17,22 @@ __all__ = ["FoldedLayer", "FoldedPlan"]
 
 @dataclass(frozen=True, eq=False)
 class FoldedPlan:
-    """All that a folded layer's circuit is made of.
+    """A layer's circuit that takes the digits of its inputs one after the other.
 
-    A row's sum is that of its sums of digits, times their places. Signed words are read as
-    unsigned ones that are larger by half their range.
+    A row's sum is the sum over all digits d of ``2**(d * digit_bits)`` times the row's sum of the
+    digits d of its inputs. Signed words are read as unsigned ones, larger by half their range.
 
-    name : of the layer: letters, digits and underscores.
-    graph : sums of the rows, of one digit of each input, without constants; a row's sum may be off
-        by what the graph says.
-    constants : what must be added to these, as if they were exact.
-    gains : of each row, the sum of its weights times its multiplier.
-    words, bits, signed : inputs, and their format.
-    digits, digit_bits : of an input.
+    name : the layer's name: letters, digits and underscores.
+    graph : the rows' sums of one digit of each input, without constants. A sum may be off by the
+        offset that the graph gives for it.
+    constants : one for each row, added to the row's exact sum.
+    gains : one for each row: the sum of its weights times its multiplier.
+    words, bits, signed : number of inputs, and bits and signedness of each.
+    digits, digit_bits : digits of an input, and bits of a digit.
     roundings : one for each row.
-    out_bits : of each output's word.
+    out_bits : bits of each output's word.
     levels : additions between registers, at least 1.
-    held : the inputs stay until the next slot.
+    held : whether the inputs stay until the next slot.
     """
 
     name: str
@@ -57,11 +57,11 @@ class FoldedPlan:
 
     @property
     def latency(self) -> int:
-        """Cycles from a slot to its outputs: of inputs, digits, sums, accumulation, rounding."""
+        """Cycles from a slot to its outputs: inputs, digits, sums, accumulation, rounding."""
         return (0 if self.held else 1) + self.stages + self.digits + 2
 
     def start(self, row: int) -> int:
-        """What a row's accumulator begins with."""
+        """The first value of a row's accumulator."""
         out = self.graph.outputs[row]
         places = sum(1 << place * self.digit_bits for place in range(self.digits))
         half = self.gains[row] << self.bits - 1 if self.signed else 0
@@ -69,7 +69,7 @@ class FoldedPlan:
 
     @cached_property
     def ranges(self) -> tuple[tuple[tuple[int, int], tuple[int, int]], ...]:
-        """Of each accumulator the smallest and largest value: in any cycle, and in the end."""
+        """For each accumulator (smallest, largest) value: in any cycle, and after the last one."""
         found = []
         for row, out in enumerate(self.graph.outputs):
             low, high = self.graph.scaled(out) if out else (0, 0)
@@ -94,15 +94,16 @@ class FoldedPlan:
 
 
 class FoldedLayer(Component):
-    """What :class:`hw.spatial.layer.DenseLayer` does, over ``plan.digits`` cycles.
+    """Computes as :class:`hw.spatial.layer.DenseLayer` does, in ``plan.digits`` cycles.
 
-    Slots must be as many cycles apart or more. The least significant digits come first: the
-    accumulator moves down by a digit as it takes the next one's sum, so it is hardly wider than
-    that sum. Latency ``plan.latency`` cycles. Outputs come from registers and stay until the next.
+    Slots must be at least ``plan.digits`` cycles apart. The least significant digits come first.
+    The accumulator moves down by a digit whenever it takes the next digit's sum, so it is hardly
+    wider than that sum. Latency ``plan.latency`` cycles. Outputs come from registers and stay until
+    the next ones.
 
     Members
     -------
-    i, o : a :func:`flow` each, of all inputs' words and of the outputs'
+    i, o : a :func:`flow` each, of the words of all inputs and of all outputs
     """
 
     def __init__(self, plan: FoldedPlan):
@@ -130,7 +131,7 @@ class FoldedLayer(Component):
             first.eq((first << 1) | self.i.payload.first),
         ]
         stages = AdderStages(m, plan.graph, self._digits(m, valid), plan.levels)
-        # Cycles after the slot: sums of the first digit, and the last accumulation.
+        # In cycles after the slot: when the first digit's sums come, and the last accumulation.
         begins = valid[plan.latency - plan.digits - 2]
         ends = valid[plan.latency - 2]
         codes = []
@@ -175,7 +176,7 @@ class FoldedLayer(Component):
         return found
 
     def _code(self, m: Module, stages: AdderStages, row: int, begins: Value) -> Value:
-        """The row's code, when its last digit has been accumulated."""
+        """The row's code, valid when its last digit has been accumulated."""
         plan, rounding = self.plan, self.plan.roundings[row]
         term = plan.graph.outputs[row]
         if term is None:
@@ -188,7 +189,7 @@ class FoldedLayer(Component):
         total = Signal(width, name=f"total_{row}", reset_less=True)
         above = total.as_signed() >> plan.digit_bits
         m.d.sync += total.eq(Mux(begins, Const(plan.start(row), width), above) + sums)
-        # What lies below the last digit's place, oldest lowest.
+        # The bits below the last digit; those that left the accumulator first are the lowest.
         below = Signal(plan.digit_bits * (plan.digits - 1), name=f"below_{row}", reset_less=True)
         m.d.sync += below.eq(Cat(below, total[: plan.digit_bits])[plan.digit_bits :])
         places = len(below)

@@ -1,4 +1,4 @@
-"""How long a picture is in slots, and when each slot of each flow comes."""
+"""How many slots an image takes, and when each slot of each flow comes."""
 
 from dataclasses import dataclass
 from math import lcm
@@ -17,13 +17,13 @@ __all__ = [
     "waiting_slots",
 ]
 
-#: Pictures looked at to see how they follow one another, more than ever are inside.
+#: Images that a timing is worked out for: more than are ever inside a circuit at once.
 _PICTURES = 64
 
 
 @dataclass(frozen=True)
 class Frame:
-    """The source's slots: ``rows`` of ``row`` for a picture, pauses in steps of ``pause`` rows."""
+    """The source's slots: ``rows`` rows of ``row`` for an image, ``pause`` rows for a pause."""
 
     rows: int
     row: int
@@ -31,14 +31,14 @@ class Frame:
 
     @property
     def slots(self) -> int:
-        """Slots of a picture, positions or not."""
+        """Slots of an image, with and without a position."""
         return self.rows * self.row
 
 
 def fitting_frame(grids: list[tuple[int, int, int, int]]) -> Frame:
     """The smallest frame for maps of (height, width, vertical stride, horizontal stride).
 
-    Strides are against the source. All maps fit, and all begin together again in each picture.
+    Strides count positions of the source. All maps fit, and all begin anew with each image.
     """
     pause = lcm(*(vertical for _, _, vertical, _ in grids))
     across = lcm(*(horizontal for _, _, _, horizontal in grids))
@@ -51,37 +51,37 @@ def fitting_frame(grids: list[tuple[int, int, int, int]]) -> Frame:
 class Timing:
     """When a flow's slots come.
 
-    slots : for each slot of a picture, the number of the source's slot that brings it out, counted
-        from the picture's first. Those of the next picture come ``frame.slots`` later.
-    latency : cycles on top, at most.
+    slots : for each slot of an image, the number of the source's slot that brings it out, counted
+        from the image's first. The slots of the next image come ``frame.slots`` later.
+    latency : at most so many cycles from the source's slot to this one.
     """
 
     slots: np.ndarray
     latency: int
 
     def at(self, frame: Frame, numbers: np.ndarray) -> np.ndarray:
-        """The source's slots of the flow's slots of these numbers, in later pictures too."""
+        """The source's slots that bring out the flow's slots ``numbers``, over several images."""
         picture, number = np.divmod(numbers, len(self.slots))
         return self.slots[number] + picture * frame.slots
 
     def pictures(self, frame: Frame, count: int) -> np.ndarray:
-        """The source's slots of all slots of so many pictures."""
+        """The source's slots that bring out all slots of the first ``count`` images."""
         return self.at(frame, np.arange(count * len(self.slots)))
 
     def positions(self, grid: Grid) -> "Timing":
-        """Those slots alone that are positions of the map."""
+        """The timing of only those slots that are positions of the map."""
         inside = self.slots.reshape(-1, grid.row)[: grid.height, : grid.width]
         return Timing(inside.reshape(-1), self.latency)
 
 
 @dataclass(frozen=True, eq=False)
 class Pace:
-    """How fast the slots of one stretch of a circuit follow one another, which all in it count by.
+    """How fast slots follow one another in one stretch of a circuit; its timings count them.
 
-    frame : slots of a picture.
-    interval : cycles from one slot to the next at least.
-    late : cycles from a slot of the circuit's source until it is one here, at most.
-    begins : the cycle of each slot of some pictures, from the first one's beat, at full rate.
+    frame : slots of an image.
+    interval : fewest cycles from one slot to the next.
+    late : most cycles from a slot of the circuit's source to the same slot here.
+    begins : the cycle of each slot of some images, from the first one's beat, at full rate.
     """
 
     frame: Frame
@@ -90,12 +90,12 @@ class Pace:
     begins: np.ndarray
 
     def paced(self, timing: Timing, row: int, cycles: int) -> "tuple[Pace, int] | None":
-        """A pace at which slots of a flow come evenly, and how many of them may wait.
+        """A pace at which slots of a flow come evenly, and the most slots that wait for it.
 
         row : slots of a row of the flow.
-        cycles : that evening takes if a slot does not wait.
+        cycles : latency of the component that makes them even, for a slot that does not wait.
 
-        None if they come evenly as it is.
+        None if the slots come evenly already.
         """
         count, period = len(timing.slots), self.frame.slots * self.interval
         interval = period // count
@@ -117,31 +117,32 @@ class Pace:
         return Pace(frame, interval, late, begins), waiting
 
     def spacing(self, timing: Timing) -> int:
-        """Cycles from one slot of a flow to the next, at least."""
+        """Fewest cycles from one slot of a flow to the next."""
         slots = timing.slots
         return int(np.diff(slots, append=slots[0] + self.frame.slots).min()) * self.interval
 
 
 def source_pace(frame: Frame, interval: int) -> Pace:
-    """Of the circuit's source: a slot is known in the cycle after its beat."""
+    """The pace of the circuit's source: a slot is known in the cycle after its beat."""
     return Pace(frame, interval, 1, 1 + np.arange(_PICTURES * frame.slots) * interval)
 
 
 def waiting_slots(
     frame: Frame, mine: Timing, others: list[Timing], interval: int, cycles: int
 ) -> int:
-    """Slots of one flow that wait for those of the others at most, however the source pauses.
+    """Most slots of one flow that wait for those of the others, however the source pauses.
 
-    interval : cycles from one slot of the source to the next, or more.
-    cycles : from a slot's coming to its leaving, when no other is awaited.
+    interval : fewest cycles from one slot of the source to the next.
+    cycles : from a slot's coming to its leaving, when it waits for no other.
 
-    A slot has left before another one comes if its partner's slot of the source was so much earlier
-    that the cycles in which it is late are over. Pauses only add to them.
+    A slot leaves together with its partners in the other flows. It has left before a later slot
+    comes if the source's slots of all partners were early enough to make up for their latency.
+    Pauses only make that time longer.
     """
     most = 0
     for other in others:
         late = -(-max(0, other.latency + cycles - mine.latency) // interval)
-        # So many pictures that the first one's slots have left.
+        # As many images as it takes until the first one's slots have left.
         lag = max(0, int((other.slots - mine.slots).max()))
         pictures = 3 + (lag + late) // frame.slots
         arrivals = mine.pictures(frame, pictures)
@@ -151,6 +152,6 @@ def waiting_slots(
 
 
 def most_results(frame: Frame, grid: Grid, timing: Timing, slots: int) -> int:
-    """Positions of a flow that come within so many slots of the source, at most."""
+    """Most positions of a flow that come within ``slots`` slots of the source."""
     times = timing.positions(grid).pictures(frame, 2 + slots // frame.slots)
     return int((np.searchsorted(times, times + slots, "left") - np.arange(len(times))).max())

@@ -12,12 +12,12 @@ __all__ = ["Join"]
 
 
 class Join(Component):
-    """Slots of the same number side by side. Latency 2 cycles from the last of them.
+    """Joins slots of the same number side by side. Latency 2 cycles from the last of them.
 
     Parameters
     ----------
     widths : bits of each flow.
-    depths : slots that each may have to wait, 3 or more.
+    depths : most slots of each flow that wait for the others, 3 or more.
 
     Members
     -------

@@ -16,14 +16,14 @@ __all__ = ["DenseLayer", "DensePlan"]
 
 @dataclass(frozen=True, eq=False)
 class DensePlan:
-    """All that a layer's circuit is made of.
+    """A layer's circuit.
 
-    name : of the layer: letters, digits and underscores.
+    name : the layer's name: letters, digits and underscores.
     graph : sums of the layer's rows, constants included.
-    constants : what rows without a term sum up to.
-    in_bits : of each input's word, input by input.
+    constants : one for each row: its sum if it has no term.
+    in_bits : bits of each input's word.
     roundings : one for each row.
-    out_bits : of each output's word.
+    out_bits : bits of each output's word.
     levels : additions between registers, at least 1; rounding counts as one.
     """
 
@@ -59,7 +59,7 @@ class DenseLayer(Component):
 
     Members
     -------
-    i, o : a :func:`flow` each, of all inputs' words and of the outputs'
+    i, o : a :func:`flow` each, of the words of all inputs and of all outputs
     """
 
     def __init__(self, plan: DensePlan):

@@ -1,4 +1,4 @@
-"""What came some slots ago: the rows above, and operands that wait for others."""
+"""Delays words by a number of slots: rows above a window, and operands that wait for others."""
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib.memory import Memory
@@ -9,12 +9,12 @@ from hw.rtl.component import Component
 
 __all__ = ["DelayLine"]
 
-#: Slots up to which registers take less than a memory with its counter.
+#: For at most so many slots registers are smaller than a memory with its counter.
 _REGISTERS = 3
 
 
 class DelayLine(Component):
-    """``o`` is what ``i`` was ``slots`` advances ago; it comes from registers without a reset.
+    """``o`` is ``i`` of ``slots`` advances ago. It comes from registers without a reset.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class DelayLine(Component):
                     value = register
             m.d.comb += self.o.eq(value)
             return m
-        # The word that is read is the oldest; the newest takes its place. One is in the register.
+        # The oldest word is read and the newest takes its place. One more is in the register.
         words = self.slots - 1
         m.submodules.memory = memory = Memory(shape=self.width, depth=words, init=[])
         write_port, read_port = memory.write_port(), memory.read_port()

@@ -22,8 +22,8 @@ class LookupWord(Component):
 
     Parameters
     ----------
-    table : the result for each of the words that ``i`` can be, read as unsigned.
-    bits, out_bits : of ``i`` and ``o``.
+    table : the result for each value of ``i``, read as unsigned, from 0 upwards.
+    bits, out_bits : bits of ``i`` and of ``o``.
 
     Members
     -------

@@ -51,7 +51,7 @@ _TAKEN = (
     Sum,
     Table,
 )
-#: Names in a message at most.
+#: Most names in a message.
 _NAMED = 5
 
 
@@ -65,10 +65,10 @@ def plan_network(
     """The circuit of ``graph``, with ``levels`` additions between registers.
 
     interval : cycles from one position of the input to the next, at least 1.
-    progress : called with the name of each layer before its sums are searched.
-    tables : look-up tables that there are, None for any number.
+    progress : called with the name of each layer before its shared sums are searched.
+    tables : look-up tables that the device has, None for no limit.
 
-    Raises :class:`SpatialError` with everything that no circuit does.
+    Raises :class:`SpatialError`, which names everything that no circuit can do.
     """
     validate(graph)
     if levels < 1:
@@ -119,7 +119,7 @@ class _Lowering:
         self.progress = progress
         self.pace = source_pace(fitting_frame(self._grids()), interval)
         self.parts = Parts(levels, tables)
-        #: Node -> number of the part with its codes.
+        #: Node -> number of the part that its codes come from.
         self.made: dict[str, int] = {}
 
     def plan(self) -> NetworkPlan:
@@ -138,7 +138,7 @@ class _Lowering:
         )
 
     def _grids(self) -> list[tuple[int, int, int, int]]:
-        """Sizes of all maps of more than one position, and their strides against the input."""
+        """(height, width, vertical, horizontal stride in the input) of each map but vectors."""
         strides: dict[str, tuple[int, int]] = {}
         for node in self.graph.nodes:
             down, right = strides[node.inputs[0]] if node.inputs else (1, 1)
@@ -150,7 +150,7 @@ class _Lowering:
         return found or [(1, 1, 1, 1)]
 
     def _alone(self, node: Node) -> bool:
-        """Whether all that comes later, sums of weights among it, depends on this one alone."""
+        """Whether everything later depends on this node alone, and weighted sums are among it."""
         nodes = self.graph.nodes
         later = nodes[nodes.index(node) + 1 :]
         made = {node.name, *(one.name for one in later)}
@@ -162,7 +162,7 @@ class _Lowering:
         return Word(self.types[name].bits, *self.bounds[name])
 
     def _map(self, name: str, reader: str) -> int:
-        """The part with the codes of ``name``, which is not a map in a row."""
+        """The part that the codes of ``name`` come from; an error for a flattened map."""
         node = self.nodes[name]
         if isinstance(node, Flatten) and _size(self.types[node.input].shape) != (1, 1):
             raise SpatialError(
@@ -225,7 +225,7 @@ class _Lowering:
     def _window(
         self, node: Node, kernel: tuple[int, int], fill: int
     ) -> tuple[int, tuple[slice, slice]]:
-        """The part with the taps of a kernel that ever lie in the map, and which these are."""
+        """The part with those taps of a kernel that ever lie in the map, and which they are."""
         size, out = _size(self.types[node.input].shape), _size(self.types[node.name].shape)
         taps, before = [], []
         for axis in (0, 1):
@@ -266,7 +266,7 @@ class _Lowering:
         size = _size(self.types[before.input].shape) if isinstance(before, Flatten) else (1, 1)
         if size == (1, 1):
             return self._map(node.input, node.name), node.weight
-        # A kernel as large as the map has one place.
+        # A kernel as large as the map has one position.
         flat = self.made[node.input]
         source = self.parts.window(node.name, flat, size, (1, 1), (0, 0), (1, 1), 0)
         return source, window_rows(node.weight.reshape(len(node.weight), -1, *size), 1)

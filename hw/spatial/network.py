@@ -11,10 +11,10 @@ __all__ = ["Network"]
 
 
 class Network(Component):
-    """All parts one behind the other, without backpressure: what comes in goes out.
+    """All parts, connected, without backpressure: the circuit never waits.
 
-    Slots of the input must come as ``plan.pace`` says: so many to a picture, so far apart or more.
-    Latency ``plan.latency`` cycles from a picture's first slot to its first result.
+    An image has as many slots as ``plan.pace.frame`` says, at least ``plan.pace.interval`` cycles
+    apart. Latency ``plan.latency`` cycles from an image's first slot to its first result.
 
     Members
     -------

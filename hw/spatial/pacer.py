@@ -1,4 +1,4 @@
-"""Slots that come in bursts, one by one."""
+"""Makes slots that come in bursts follow one another evenly."""
 
 from amaranth.hdl import Module, Signal
 from amaranth.lib import data
@@ -12,13 +12,13 @@ __all__ = ["Pacer"]
 
 
 class Pacer(Component):
-    """The same slots, so many cycles apart or more. Latency 2 cycles of one that does not wait.
+    """The same slots, at least ``interval`` cycles apart. Latency 2 cycles if a slot does not wait.
 
     Parameters
     ----------
     width : bits of a slot.
-    interval : cycles from one slot to the next at least, 2 or more.
-    depth : slots that may have to wait, 3 or more.
+    interval : fewest cycles from one slot to the next, 2 or more.
+    depth : most slots that wait, 3 or more.
 
     Members
     -------

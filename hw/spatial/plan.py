@@ -1,4 +1,4 @@
-"""The parts of a network's circuit, and when what passes through them."""
+"""The parts of a network's circuit, and when slots pass through them."""
 
 import re
 from collections.abc import Callable
@@ -23,17 +23,17 @@ from nbqnn_train.graph import TensorType
 __all__ = ["NetworkPlan", "Part", "Parts", "Word"]
 
 
-#: Weights from which on a layer is folded: what that takes itself is little then.
+#: Layers with fewer weights are not digit-serial: accumulators and choices would cost too much.
 _FOLDED = 48
-#: Weights up to which a layer is worked out folded and not, to see what is smaller.
+#: Layers with fewer weights are planned both ways, digit-serial and not; the smaller plan is taken.
 _BOTH = 2000
-#: Weights that take one look-up table together at best, each seen a bit at a time.
+#: At best so many weights share one look-up table, where inputs come a bit at a time.
 _SHARED = 4
 
 
 @dataclass(frozen=True)
 class Word:
-    """Bits of a channel, and its smallest and largest value."""
+    """Bits of a channel, and the smallest and largest code in it."""
 
     bits: int
     low: int
@@ -47,8 +47,8 @@ class Part:
     layer : the node of the graph that it belongs to.
     sources : numbers of the parts that it reads; none for the input.
     build : makes the component.
-    held : what comes out stays until the next slot.
-    pace : what its timing counts by.
+    held : whether outputs stay until the next slot.
+    pace : the pace whose slots its timing counts.
     tables : look-up tables, estimated before synthesis.
     """
 
@@ -65,13 +65,13 @@ class Part:
 
     @property
     def bits(self) -> int:
-        """Of a slot."""
+        """Bits of a slot."""
         return sum(word.bits for word in self.words)
 
 
 @dataclass(frozen=True, eq=False)
 class NetworkPlan:
-    """A network's parts, each after its sources; the last one has the output.
+    """A network's parts, each behind its sources; the last one gives the output.
 
     levels : additions between registers.
     """
@@ -83,18 +83,18 @@ class NetworkPlan:
 
     @property
     def pace(self) -> Pace:
-        """Of the source."""
+        """The source's pace."""
         return self.parts[0].pace
 
     @property
     def latency(self) -> int:
-        """Cycles from a picture's first position to its first result, at full rate."""
+        """Cycles from an image's first position to its first result, at full rate."""
         timing, pace = self.parts[-1].timing, self.parts[-1].pace
         return int(pace.begins[timing.slots[0]]) + timing.latency
 
     @property
     def cycles_per_image(self) -> int:
-        """Of pictures that follow one another."""
+        """Cycles from one image to the next, at full rate."""
         return self.pace.frame.slots * self.pace.interval
 
     @property
@@ -112,7 +112,7 @@ class Parts:
     """Parts of a circuit in the making. Each method adds some and returns the last one's number."""
 
     def __init__(self, levels: int, tables: int | None):
-        """``tables``: look-up tables that all parts may take together, None for any number."""
+        """``tables``: look-up tables that all parts may take together, None for no limit."""
         self.levels = levels
         self.tables = tables
         self.all: list[Part] = []
@@ -144,7 +144,7 @@ class Parts:
         words: tuple[Word, ...],
         **more: object,
     ) -> int:
-        """A part that reads one other, slot by slot; ``more`` is what else differs from it."""
+        """Adds a part that reads one other, slot by slot. ``more`` are its fields that differ."""
         before = self[source]
         part = replace(
             before,
@@ -160,7 +160,7 @@ class Parts:
         return self.add(replace(part, **more))
 
     def name(self, layer: str) -> str:
-        """Of the next part, in Verilog."""
+        """Name of the next part, as Verilog has it."""
         return f"{len(self.all)}_{re.sub(r'[^A-Za-z0-9]', '_', layer)}"
 
     def window(
@@ -173,7 +173,7 @@ class Parts:
         size: tuple[int, int],
         fill: int,
     ) -> int:
-        """The positions under a kernel that moves to ``size`` places; none for a 1 x 1 kernel."""
+        """Adds the window of a kernel with ``size`` output positions; none for a 1 x 1 kernel."""
         part = self[source]
         grid = Grid(*size, 1 if size == (1, 1) else part.grid.row // stride[1])
         if kernel == (1, 1) and grid == part.grid:
@@ -220,10 +220,10 @@ class Parts:
         )
 
     def sums(self, layer: str, source: int, rows: Rows, out: Word) -> int:
-        """Rows of weights, rounded; over several cycles where slots are so far apart."""
+        """Adds sums with weights, and rounding; over several cycles where slots leave the time."""
         words = self[source].words
         cycles = self[source].pace.spacing(self[source].timing)
-        # The search would take long, and no sharing is known to save more.
+        # The search would take long, and sharing is not known to save more than this.
         self._check_room(layer, np.count_nonzero(rows.weight) // _SHARED)
         name = self.name(layer)
         bits, weights = {word.bits for word in words}, np.count_nonzero(rows.weight)
@@ -252,7 +252,7 @@ class Parts:
         )
 
     def evened(self, source: int) -> int:
-        """A part's slots one by one, where they come in bursts."""
+        """Adds a pacer where a part's slots come in bursts."""
         part = self[source]
         found = part.pace.paced(part.timing, part.grid.row, Pacer.latency)
         if found is None:
@@ -272,7 +272,7 @@ class Parts:
         )
 
     def join(self, layer: str, sources: tuple[int, ...]) -> int:
-        """Flows side by side, the later ones awaited."""
+        """Adds a join of flows, or nothing for a single one; earlier flows wait for later ones."""
         if len(sources) == 1:
             return sources[0]
         parts = [self[source] for source in sources]

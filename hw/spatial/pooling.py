@@ -1,4 +1,4 @@
-"""The largest of a window, and the sum of a whole map."""
+"""The largest code of a window, and the sum over a whole map."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib.wiring import In, Out
@@ -11,12 +11,14 @@ __all__ = ["LargestTap", "MapSum"]
 
 
 class LargestTap(Component):
-    """Of each channel the largest code under the kernel; pairs first, a register for each round.
+    """The largest code under the kernel, for each channel.
+
+    Each round compares pairs and takes one cycle. Latency ``rounds(taps)`` cycles.
 
     Parameters
     ----------
-    taps, words : positions under the kernel, channels.
-    bits, signed : of a code.
+    taps, words : number of positions under the kernel and of channels.
+    bits, signed : bits and signedness of a code.
 
     Members
     -------
@@ -32,7 +34,7 @@ class LargestTap(Component):
 
     @staticmethod
     def rounds(taps: int) -> int:
-        """Cycles that the largest of so many takes."""
+        """Cycles that the largest of ``taps`` codes takes."""
         return max(1, (taps - 1).bit_length())
 
     def build(self) -> Module:
@@ -59,7 +61,7 @@ class LargestTap(Component):
         return m
 
     def _round(self, m: Module, codes: list[Value], name: str) -> list[Value]:
-        """Half as many, in registers."""
+        """The larger code of each pair, in registers."""
         larger = []
         for index in range(0, len(codes), 2):
             register = Signal(self.bits, name=f"largest_{name}_{index // 2}", reset_less=True)
@@ -72,14 +74,14 @@ class LargestTap(Component):
 
 
 class MapSum(Component):
-    """Of each channel the sum over a map, at its last position. Latency one cycle.
+    """The sum over a map, for each channel, at the map's last position. Latency one cycle.
 
     Parameters
     ----------
-    words : channels.
-    bits, signed : of a code.
-    total_bits : of a sum, enough for any.
-    grid : of the map.
+    words : number of channels.
+    bits, signed : bits and signedness of a code.
+    total_bits : bits of a sum, enough for any.
+    grid : grid of the map.
 
     Members
     -------

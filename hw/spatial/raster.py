@@ -1,4 +1,4 @@
-"""Which position a slot is, and where a later map begins."""
+"""Which position a slot holds, and where a later map begins."""
 
 from amaranth.hdl import Const, Module, Mux, Signal
 from amaranth.lib.wiring import In, Out
@@ -9,18 +9,18 @@ __all__ = ["LaterFirst", "Raster"]
 
 
 class Raster(Component):
-    """The position that the slot of this cycle is; every ``stride``-th slot and row is one.
+    """Finds the position of this cycle's slot. Every ``stride``-th slot and row has a position.
 
     Parameters
     ----------
     row : slots of a row, a multiple of the horizontal stride.
-    height : rows of the map; ``y`` stays there until the next map begins.
+    height : rows of the map; ``y`` stays at ``height`` until the next map begins.
     stride : (vertical, horizontal).
 
     Members
     -------
-    slot : ``In(1)``, there is one in this cycle; first : ``In(1)``, it is the map's first
-    here : ``Out(1)``, it is a position, that in column ``x`` and row ``y``
+    slot : ``In(1)``, this cycle has a slot; first : ``In(1)``, it is the map's first one
+    here : ``Out(1)``, the slot is the position in column ``x`` and row ``y``
     """
 
     def __init__(self, row: int, height: int, stride: tuple[int, int]):
@@ -60,15 +60,15 @@ class Raster(Component):
 
 
 class LaterFirst(Component):
-    """The first slot of a map, some slots later, less than there are between maps.
+    """Delays the mark of a map's first slot by ``slots`` slots.
 
     Parameters
     ----------
-    slots : how many; 0 for none.
+    slots : how many, fewer than from one map's first slot to the next; 0 for no delay.
 
     Members
     -------
-    slot : ``In(1)``; first : ``In(1)``; later : ``Out(1)``, in the cycle of a slot
+    slot : ``In(1)``; first : ``In(1)``; later : ``Out(1)``, the delayed mark, in a slot's cycle
     """
 
     def __init__(self, slots: int):

@@ -12,7 +12,7 @@ __all__ = ["Rounding", "rounded", "rounded_constant"]
 
 @dataclass(frozen=True)
 class Rounding:
-    """What becomes of a sum that holds bias and half: ``clip(sum >> shift, low, high)``."""
+    """``clip(sum >> shift, low, high)`` of a sum that includes bias and rounding half."""
 
     shift: int
     low: int
@@ -27,13 +27,14 @@ def rounded_constant(rounding: Rounding, total: int) -> int:
 def rounded(
     m: Module, name: str, rounding: Rounding, total: Value, ends: tuple[int, int], bits: int
 ) -> Value:
-    """The code, of ``bits`` bits, of a sum; logic without registers.
+    """The code of a sum, ``bits`` bits wide; logic without registers.
 
-    total : the sum's bits, the sign included if ``ends``, its smallest and largest value, have one.
+    total : the sum's bits; in two's complement if it can be negative.
+    ends : smallest and largest value of the sum.
     """
     low, high = (end >> rounding.shift for end in ends)
     if low < 0:
-        # A sum that is shifted out as a whole leaves its sign.
+        # Of a sum whose bits are all shifted out only the sign is left.
         value = total[min(rounding.shift, len(total) - 1) :].as_signed()
     else:
         value = total[rounding.shift :]

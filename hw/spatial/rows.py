@@ -1,4 +1,4 @@
-"""What a node of the graph and the requantizer behind it are as rows of weights."""
+"""A node of the graph with the requantizer behind it, written as rows of weights."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Rows:
     roundings: tuple[Rounding, ...]
 
     def _odd(self) -> tuple[np.ndarray, list[int]]:
-        """Weights with all powers of two of the multipliers, which are wires, and what is left."""
+        """Weights times the multipliers' powers of two (wiring), and the multipliers' odd parts."""
         powers = [multiplier & -multiplier for multiplier in self.multipliers]
         odd = [m // power for m, power in zip(self.multipliers, powers, strict=True)]
         return self.weight * np.array(powers)[:, np.newaxis], odd
@@ -41,7 +41,7 @@ class Rows:
         out_bits: int,
         levels: int,
     ) -> DensePlan:
-        """The circuit for inputs of ``in_bits`` bits and with these smallest and largest values."""
+        """The circuit for inputs of ``in_bits`` bits and with ``ranges`` (smallest, largest)."""
         weight, odd = self._odd()
         return DensePlan(
             name=name,
@@ -63,7 +63,7 @@ class Rows:
         levels: int,
         held: bool,
     ) -> FoldedPlan:
-        """The circuit for inputs of ``bits`` bits that come so many ``cycles`` apart."""
+        """The circuit for inputs of ``bits`` bits that come at least ``cycles`` cycles apart."""
         weight, odd = self._odd()
         digit = -(-bits // cycles)
         ranges = [(0, (1 << digit) - 1)] * weight.shape[1]
@@ -86,7 +86,7 @@ class Rows:
 
 
 def requantized(weight: np.ndarray, factor: int, node: Requantize) -> Rows:
-    """What a requantizer makes of ``factor * (weight @ in)``."""
+    """The rows of ``factor * (weight @ in)`` with a requantizer behind it."""
     multipliers, constants, roundings = [], [], []
     for multiplier, bias, shift in zip(node.multiplier, node.bias, node.shift, strict=True):
         multiplier, shift = int(multiplier) * factor, int(shift)
@@ -100,13 +100,13 @@ def requantized(weight: np.ndarray, factor: int, node: Requantize) -> Rows:
 
 
 def clipped(node: Clip, words: int) -> Rows:
-    """A clip of each word."""
+    """The rows that clip each of ``words`` words."""
     ones = (1,) * words
     return Rows(identity(words), ones, (0,) * words, (Rounding(0, node.low, node.high),) * words)
 
 
 def identity(words: int, places: Sequence[int] = (1,)) -> np.ndarray:
-    """Word ``c`` of the result is the sum of words ``c`` of all operands, times their places."""
+    """Weights of an operand-wise sum: output c adds words c of all operands, times ``places``."""
     return np.concatenate([place * np.eye(words, dtype=np.int64) for place in places], axis=1)
 
 

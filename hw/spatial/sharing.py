@@ -1,9 +1,9 @@
 """Finds sums that rows of weights share, so that each is added once.
 
-On UltraScale+ a row of tables with its carry chain adds three numbers as cheaply as two, so sums
-of two and of three terms that several rows have in common are looked for together, the most
-saving one first. The idea of shared sums is that of da4ml (arXiv 2507.04535); three operands, and
-the costs by exact ranges, are ours.
+On UltraScale+ a row of tables with its carry chain adds three numbers as cheaply as two. So the
+search looks for sums of two and of three terms that several rows have in common, and takes the one
+that saves most first. The idea of shared sums is that of da4ml (arXiv 2507.04535). Additions of
+three numbers and costs by exact ranges are ours.
 """
 
 import heapq
@@ -20,14 +20,14 @@ from hw.spatial.multiples import signed_digits
 
 __all__ = ["adder_graph"]
 
-#: What a search goes by: tables that a term of a row costs, and how much of each bit that a shared
-#: sum is wider than its terms counts in every row that has it. No choice is best for all matrices.
+#: Settings of a search: tables that a term of a row costs, and tables that every row pays for each
+#: bit by which a shared sum is wider than its terms. No setting is best for all matrices.
 _SETTINGS = ((5.0, 0.3), (4.0, 0.8), (6.0, 0.0))
-#: Candidates for a shared sum whose saving is worked out exactly, of each size.
+#: For each size, so many candidates for a shared sum have their saving worked out exactly.
 _CANDIDATES = 512
-#: Inputs whose sums are looked for together. More share more, and take longer.
+#: So many inputs are searched together. With more inputs more is shared and the search is slower.
 _BLOCK = 64
-#: Weights from which on one search with the first setting has to do.
+#: With more weights than this, only the first setting is searched.
 _MANY = 6000
 #: Shifts in a pattern's number are kept positive by this much.
 _SHIFT = 32
@@ -53,7 +53,7 @@ def adder_graph(
 
     weight : (rows, inputs), each 0 or a signed power of two.
     ranges : smallest and largest value of each input.
-    constants : one for each row. None: whoever adds the sums up makes up for what they are off by.
+    constants : one for each row. None: sums keep their offsets, and the caller corrects them.
     multipliers : one for each row, positive and odd; None for 1 everywhere.
 
     The same arguments always give the same graph.
@@ -83,7 +83,7 @@ def _search(
     parts = []
     for columns in blocks:
         rows = [_row(weights, columns) for weights in weight]
-        # What is odd within a block alone says nothing of the row.
+        # An odd number of terms in a block does not make the row's number odd.
         for odd_only in (False, True) if len(blocks) == 1 else (False,):
             while shared := _best_sums(graph, rows, odd_only, term_tables, growth):
                 for pattern, users in shared:
@@ -121,7 +121,7 @@ def _choices(count: int, size: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Pattern:
-    """A sum of two or three values, up to its shift and sign."""
+    """A sum of two or three values, whatever its shift and sign as a whole."""
 
     values: tuple[int, ...]
     shifts: tuple[int, ...]
@@ -164,7 +164,7 @@ def _pattern(number: int, size: int) -> _Pattern:
         signs.append(-1 if opposite else 1)
     values, shifts = (number, *values[::-1]), (0, *shifts[::-1])
     signs = (1, *signs[::-1])
-    # Low bits that one term alone has are no addition, if that term is positive.
+    # Low bits that come from one positive term alone need no addition.
     lowest = min(range(size), key=lambda index: shifts[index])
     return _Pattern(values, shifts, tuple(sign * signs[lowest] for sign in signs))
 
@@ -185,10 +185,11 @@ def _saving(
 def _best_sums(
     graph: AdderGraph, rows: list[_Row], odd_only: bool, term_tables: float, growth: float
 ) -> list[tuple[_Pattern, list[int]]]:
-    """The most saving patterns that touch no term twice, and the rows that have them.
+    """The patterns that save most and touch no term twice, and the rows that have them.
 
-    With ``odd_only`` pairs are looked for in rows with an odd number of terms alone, where each
-    saves a whole addition: with the constant they need one for every two terms begun.
+    With ``odd_only`` pairs are sought only in rows with an odd number of terms. There each pair
+    saves a whole addition: a row with its constant takes one addition for every two terms, rounded
+    up.
     """
     found = []
     for size in (2, 3):
@@ -241,7 +242,7 @@ def _term(row: _Row, position: int) -> Term:
 
 
 def _lacking(graph: AdderGraph, row: _Row, constant: int) -> int:
-    """What a row's terms lack of its sum."""
+    """The number that is missing from a row's terms to give its exact sum."""
     return constant - sum(graph.offset(_term(row, i)) for i in range(len(row.values)))
 
 
@@ -250,9 +251,9 @@ def _absorb_constants(
 ) -> None:
     """Puts constants of rows with an odd number of terms into shared sums of two.
 
-    Additions of three leave such a row no place for a constant. Other rows with that sum make up
-    for it in their own constants; none of them may be one whose constant has its place already.
-    Rows that are not ``plain`` have their constant behind a multiplication.
+    Additions of three leave no free operand for the constant of such a row. Other rows with the
+    shared sum correct it in their own constants, so none of them may be settled already. Rows that
+    are not ``plain`` have their constant behind a multiplication.
     """
     users: list[set[int]] = [set() for _ in graph.ranges]
     for index, row in enumerate(rows):
@@ -276,7 +277,7 @@ def _absorb_constants(
 
 
 def _places(graph: AdderGraph, row: _Row) -> list[Term]:
-    """Sums of two in a row, without a constant, and how each counts in it; used by few first."""
+    """Sums of two without a constant inside a row, at any depth, each as a term of the row."""
     found, seen = [], Counter()
     pending = [_term(row, position) for position in range(len(row.values))]
     while pending:
@@ -291,12 +292,12 @@ def _places(graph: AdderGraph, row: _Row) -> list[Term]:
             Term(inner.value, inner.shift + term.shift, inner.inverted ^ term.inverted)
             for inner in addition.terms
         ]
-    # What occurs twice counts otherwise than it does in either place.
+    # A value that occurs twice in a row counts there with the sum of both terms.
     return sorted((t for t in found if seen[t.value] == 1), key=lambda t: (t.shift, t.value))
 
 
 def _finish(graph: AdderGraph, row: _Row, constant: int | None) -> Term | None:
-    """What a row adds up to with its constant, if it has one; None for a row without a term."""
+    """The row's sum with its constant, if it has one; None for a row without a term."""
     lacking = 0 if constant is None else _lacking(graph, row, constant)
     return _total(graph, row, lacking)
 
@@ -314,7 +315,7 @@ def _multiplied(graph: AdderGraph, row: _Row, multiplier: int, constant: int | N
         ),
         constant,
     )
-    # Digits of one number: far from all of their sums can occur.
+    # All digits multiply one number, so the range of their sum is narrower than it looks.
     off = graph.offset(term) - graph.offset(total) * multiplier
     ends = [end * multiplier + off for end in graph.scaled(total)]
     low, high = graph.ranges[term.value]
@@ -337,7 +338,7 @@ def _total(graph: AdderGraph, row: _Row, constant: int) -> Term | None:
         return None
     operands = len(heap) + (constant != 0)
     while operands > 1 or heap[0][-1].inverted:
-        # An even number of operands takes one addition of two, the first and narrowest one.
+        # An even number of operands takes one addition of two: the first one, of the narrowest.
         count = 3 if operands % 2 and operands > 1 else min(2, operands)
         terms = tuple(heapq.heappop(heap)[-1] for _ in range(count - (constant != 0)))
         least = 0 if constant else min(term.shift for term in terms)

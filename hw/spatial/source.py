@@ -13,22 +13,22 @@ __all__ = ["Pacemaker"]
 class Pacemaker(Component):
     """Decides in each cycle whether there is a slot, and whether it takes a beat.
 
-    Positions of a picture wait for their beats. Slots beside the map take none. Between pictures
-    there are as many rows without beats as one pause takes, as long as results are awaited that
-    only later slots bring out, and then none at all.
+    A position of an image waits for its beat. Slots outside the map take no beat. If no image
+    follows, rows without beats go on, one pause after the other, until all results are out.
+    Then there are no slots until the next image.
 
     Parameters
     ----------
-    frame : slots of a picture.
-    grid : of the input.
-    interval : cycles from one slot to the next at least.
+    frame : slots of an image.
+    grid : grid of the input.
+    interval : fewest cycles from one slot to the next.
 
     Members
     -------
-    allow : ``In(1)``, there is room for what a slot may bring out
-    busy : ``In(1)``, a picture is inside
-    valid : ``In(1)``, a beat is offered; ready : ``Out(1)``, it is taken if so
-    slot, first, last : ``Out(1)``, there is a slot, it is a picture's first or last beat
+    allow : ``In(1)``, there is room for the results that a slot may bring out
+    busy : ``In(1)``, an image is inside
+    valid : ``In(1)``, a beat is offered; ready : ``Out(1)``, an offered beat is taken
+    slot : ``Out(1)``, this cycle has a slot; first, last : ``Out(1)``, an image's first, last beat
     """
 
     def __init__(self, frame: Frame, grid: Grid, interval: int):

@@ -1,4 +1,4 @@
-"""An adder graph as logic, with registers after so many additions."""
+"""An adder graph as logic, with registers behind every ``levels`` additions."""
 
 from collections.abc import Sequence
 
@@ -13,9 +13,9 @@ __all__ = ["AdderStages"]
 class AdderStages:
     """Puts the additions of a graph into ``m``.
 
-    Values are made in the stage of their depth and delayed to later ones; registers have no reset.
+    A value is made in the stage of its depth. Registers without a reset delay it to later stages.
 
-    inputs : the words of the inputs, those that are negative at times in two's complement.
+    inputs : the words of the inputs, in two's complement where a value can be negative.
     levels : additions between registers.
     """
 
@@ -23,7 +23,7 @@ class AdderStages:
         self.m = m
         self.graph = graph
         self.levels = levels
-        #: (number of the value, stage) -> its bits there.
+        #: (number of a value, stage) -> the value's bits in that stage.
         self._bits: dict[tuple[int, int], Value] = {}
         for number, word in enumerate(inputs):
             self._bits[number, 0] = word[: interval_bits(*graph.ranges[number])]
@@ -31,7 +31,7 @@ class AdderStages:
             self._add(number, addition)
 
     def at(self, number: int, stage: int) -> Value:
-        """A value in a stage, through as many registers as it is later."""
+        """A value in a stage; a register for each stage since it was made."""
         if (number, stage) not in self._bits:
             before = self.at(number, stage - 1)
             register = Signal(len(before), name=f"v{number}_s{stage}", reset_less=True)
@@ -56,7 +56,7 @@ class AdderStages:
         # Inputs are there in stage 0.
         stage = max(0, self.graph.depths[number] - 1) // self.levels
         width = interval_bits(*self.graph.ranges[number])
-        # Terms that are always 0 may leave fewer bits than one term has alone.
+        # Where terms are always 0, the sum may be narrower than the low bits of one term alone.
         alone = min(lone_bits(addition), width)
         lowest = min(addition.terms, key=lambda term: term.shift)
         own = self._word(lowest, stage, alone, 0) if alone else Const(0, 0)
@@ -65,7 +65,7 @@ class AdderStages:
         self._bits[number, stage] = value
 
     def _total(self, number: int, addition: Addition, stage: int, width: int, alone: int) -> Value:
-        """The sum's bits above those that one term has alone."""
+        """The sum's bits above the low bits of one term alone."""
         rest = width - alone
         if not rest:
             return Const(0, 0)

@@ -17,9 +17,9 @@ __all__ = ["QUEUE_LATENCY", "TOP", "CircuitStream"]
 TOP = "nbqnn_spatial"
 #: Cycles that a result takes through the queue.
 QUEUE_LATENCY = 2
-#: Results that can wait for the output beside those that are on their way.
+#: Results that the queue holds in addition to those that are on their way.
 _SPARE = 4
-#: Cycles from a result in the queue to a source that knows it.
+#: Cycles from a result's arrival in the queue until the source counts it.
 _KNOWN = 3
 
 
@@ -31,11 +31,11 @@ def _bytes(bits: int) -> int:
 class CircuitStream(Component):
     """A :class:`Network` with backpressure: positions in, row by row, and positions out.
 
-    The circuit never stops. A position is taken only when there is room in a queue behind the
-    circuit for all results that may be on their way, so no enable reaches the circuit's registers
-    and none of its results is lost. Latency ``latency`` cycles from a picture's first beat to its
-    first result's ``tvalid``, if nothing waits. TLAST comes out with the last result of the picture
-    with whose last position it came in.
+    The circuit never stops, so its registers need no enable. A queue behind it takes the results.
+    A position is taken only when the queue has room for all results that may be on their way, so
+    none is lost. Latency ``latency`` cycles from an image's first beat to ``tvalid`` of its first
+    result, if nothing waits. If an image's last position comes with TLAST, its last result goes out
+    with TLAST.
 
     Members
     -------
@@ -65,12 +65,12 @@ class CircuitStream(Component):
 
     @property
     def latency(self) -> int:
-        """Cycles from input to output: the circuit's and the queue's."""
+        """Cycles from input to output, through circuit and queue."""
         return self.plan.latency + QUEUE_LATENCY
 
     @property
     def on_their_way(self) -> int:
-        """Results that the circuit may hold when the source stops, at most."""
+        """Most results that the circuit holds when the source stops."""
         result = self.plan.parts[-1]
         cycles = result.pace.late + result.timing.latency + _KNOWN
         slots = -(-cycles // result.pace.interval) + 1
@@ -78,7 +78,7 @@ class CircuitStream(Component):
 
     @property
     def pictures(self) -> int:
-        """Pictures that are inside at once, at full rate."""
+        """Images that are inside at once, at full rate."""
         plan = self.plan
         waiting = self.on_their_way + _SPARE
         results = plan.parts[-1].grid.height * plan.parts[-1].grid.width
@@ -105,7 +105,7 @@ class CircuitStream(Component):
             taken.eq(self.s_axis_tvalid & self.s_axis_tready),
             ends.i.valid.eq(taken & pace.last),
             ends.i.payload.eq(self.s_axis_tlast),
-            # The end of a picture may be known later than its last result.
+            # An image's end may become known after its last result.
             self.m_axis_tvalid.eq(results.o.valid & (~results.o.payload.last | ends.o.valid)),
             self.m_axis_tdata.eq(results.o.payload.codes),
             self.m_axis_tlast.eq(results.o.payload.last & ends.o.payload),
@@ -122,7 +122,7 @@ class CircuitStream(Component):
         return m
 
     def _results(self, m: Module, results: StreamFifo) -> Signal:
-        """Puts what is a result into the queue; whether something is, in this cycle."""
+        """Puts results into the queue. Returns whether there is one in this cycle."""
         out, grid = self.network.o, self.plan.parts[-1].grid
         kept = Signal()
         if grid.single:

@@ -1,4 +1,4 @@
-"""The window of a kernel, position by position, out of the rows that pass by."""
+"""The window of a kernel, position by position, from a map that comes row by row."""
 
 from dataclasses import dataclass
 
@@ -18,10 +18,10 @@ class WindowPlan:
     """A kernel that moves over a map.
 
     name : letters, digits and underscores.
-    words, bits : channels, and bits of each.
+    words, bits : number of channels, and bits of each.
     source, result : grids; the rows of ``result`` are shorter by the horizontal stride.
     kernel, stride : (vertical, horizontal).
-    before : rows and columns of padding before the map, less than the kernel has.
+    before : rows and columns of padding before the map, fewer than those of the kernel.
     fill : the code of positions outside.
     """
 
@@ -37,16 +37,16 @@ class WindowPlan:
 
     @property
     def lag(self) -> tuple[int, int]:
-        """Rows and slots from a position to the window that begins at it."""
+        """Rows and slots from the map's first position to the first window's last one."""
         return tuple(k - 1 - b for k, b in zip(self.kernel, self.before, strict=True))
 
     @property
     def slots(self) -> int:
-        """The same in slots."""
+        """``lag`` as a number of slots."""
         return self.lag[0] * self.source.row + self.lag[1]
 
     def outside(self, axis: int) -> list[tuple[int, int]]:
-        """Positions of the result with (first, last) of which a tap lies inside, tap by tap."""
+        """For each tap the (first, last) position of the result at which it is inside the map."""
         size = (self.source.height, self.source.width)[axis]
         step, before = self.stride[axis], self.before[axis]
         ends = []
@@ -59,10 +59,10 @@ class WindowPlan:
 class Window(Component):
     """All positions under a kernel at once, those outside the map as ``fill``.
 
-    Rows wait in delay lines as long as a row. The columns under the kernel are registers, and what
-    leaves are others: as they are loaded, those of positions outside are set to ``fill``, which is
-    what a register's reset does. Latency 2 cycles from the slot of the window's last position,
-    inside or outside, which is ``plan.slots`` after the slot of the same number.
+    Delay lines hold the rows above. Registers hold the columns under the kernel. Output registers
+    take the window; those of positions outside are set to ``fill`` instead, by the register's
+    reset. Latency 2 cycles from the slot of the window's last position, which may be outside the
+    map. That slot comes ``plan.slots`` slots after the slot of the same number.
 
     Members
     -------
@@ -111,7 +111,7 @@ class Window(Component):
         return m
 
     def _columns(self, m: Module) -> list[Value]:
-        """The columns that have passed, all rows of each, the newest first."""
+        """The latest columns, the newest first, each with all rows of the kernel."""
         plan = self.plan
         value = self.i.payload.data
         rows = [value]
@@ -130,7 +130,7 @@ class Window(Component):
         return columns
 
     def _position(self, m: Module) -> tuple[Value, Value, list[list[Value]]]:
-        """In the cycle after a slot: whether a window is there, the first, and what is outside."""
+        """In the cycle after a slot: if a window is there, if it is the first, taps outside."""
         plan = self.plan
         slot = self.i.valid
         m.submodules.begin = begin = LaterFirst(plan.slots)
