@@ -35,15 +35,15 @@ class CommandFault(enum.IntEnum):
 
 
 class Stall(enum.IntEnum):
-    """Why the array takes no step, and the bit that says so."""
+    """Why the array takes no step, and the number of the bit that says so."""
 
     #: The next command waits for loads, or cannot be fetched before a load leaves its queue.
     LOAD = 0
-    #: The same with stores; behind the last command, what is left of them.
+    #: The next command waits for stores; after the last command, the stores that are left.
     STORE = 1
-    #: No command is there.
+    #: No command has been fetched.
     FETCH = 2
-    #: Results are not drained: those before the next group's, or what the next command reads.
+    #: Results are not drained yet: those of earlier groups, or those that the next command reads.
     DRAIN = 3
-    #: A command works out its first positions; at the end, the last results are on their way.
+    #: A command works out its first positions, or the run's last results are on their way.
     OTHER = 4

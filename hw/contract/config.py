@@ -17,10 +17,10 @@ class ConfigError(NbqnnError):
     """A configuration that cannot be built; the message names the number and its limit."""
 
 
-#: Ports of a module have at most 65,536 bits together in the hardware description that writes the
-#: Verilog. What is left is for parameters and control.
+#: Most bits of a module's ports for data. Amaranth allows 65,536 bits of ports in a module; the
+#: rest is for parameters and control.
 _MOST_BITS = 60_000
-#: A table has a code for each of at most so many bits.
+#: Most bits of an activation that a table can be indexed with.
 MOST_TABLE_BITS = 8
 
 
@@ -30,10 +30,10 @@ def _power_of_two(value: int) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class AcceleratorConfig:
-    """Numbers that fix the hardware.
+    """The numbers that fix the hardware.
 
-    The array does ``lanes * filters * pixels`` multiply-equivalents a cycle: each of ``filters x
-    pixels`` processing elements takes one vector of ``lanes`` input channels.
+    The array has ``filters x pixels`` processing elements. Each takes one vector of ``lanes`` input
+    channels a cycle, so the array does ``lanes * filters * pixels`` multiply-equivalents a cycle.
     """
 
     name: str
@@ -43,7 +43,7 @@ class AcceleratorConfig:
     filters: int
     #: Output positions computed at once; they share the weights.
     pixels: int
-    #: Output channels requantized and written per cycle, of each of ``post_positions``.
+    #: Output channels requantized and written per cycle, for each of ``post_positions`` positions.
     post_lanes: int
     act_bits: int = 8
     weight_bits: int = 3
@@ -56,7 +56,7 @@ class AcceleratorConfig:
     param_depth: int = 256
     axi_data_width: int = 64
     axi_address_width: int = 40
-    #: AXI master ports, side by side: each carries its part of every beat (1, 2 or 4).
+    #: AXI master ports, 1, 2 or 4. Each carries its part of every beat.
     axi_ports: int = 1
     #: Output positions requantized and written per cycle, at most ``pixels``.
     post_positions: int = 1
@@ -64,8 +64,8 @@ class AcceleratorConfig:
     pe: str = "shift"
     #: "shift": no multiplier in the requantizer; "scale": one per requantizer, 16-bit factors.
     requant: str = "shift"
-    #: Codes may pass through a table behind the requantizer: any function of one activation, for
-    #: ``act_bits`` of at most 8.
+    #: Codes may pass through a table behind the requantizer, which computes any function of one
+    #: activation. Needs ``act_bits`` of at most 8.
     tables: bool = False
     #: Channel-wise sums may take their factors from activations: products of two tensors.
     products: bool = False
@@ -169,7 +169,7 @@ class AcceleratorConfig:
 
     @property
     def product_bits(self) -> int:
-        """Bits of one lane's signed product. Lanes invert and do not negate, which adds no bit."""
+        """Bits of one lane's signed product. Lanes invert instead of negating: no bit is added."""
         if self.pe == "shift":
             return self.act_bits + self.weight_magnitude_bits - 1
         return self.act_bits + self.stored_weight_bits
@@ -178,26 +178,26 @@ class AcceleratorConfig:
     def radix_bits(self) -> int:
         """Bits of the digits in which channel-wise sums take a factor.
 
-        With two, digits are -1, 0, 1 and 2, which needs weights of 2. Otherwise they are bits.
+        Digits of two bits are -1, 0, 1 and 2, which needs weights of 2. Digits of one bit are bits.
         """
         return 2 if self.weight_bits > 2 else 1
 
     @property
     def factor_digits(self) -> int:
-        """Digits of an activation as a factor: one bit more than ``act_bits`` makes it signed."""
+        """Digits of an activation as a factor, which has one bit more than ``act_bits``, a sign."""
         return -(-(self.act_bits + 1) // self.radix_bits)
 
     @property
     def banks(self) -> int:
-        """Banks of the activation memory: the power of two above ``pixels``.
+        """Banks of the activation memory: the next power of two above ``pixels``.
 
-        So a transfer finds a free bank while the array reads. :mod:`hw.contract.banks` says which
+        A transfer thus finds a free bank while the array reads. :mod:`hw.contract.banks` says which
         word is in which bank.
         """
         return 1 << self.pixels.bit_length()
 
     def drain_turns(self, positions: int) -> int:
-        """Turns to drain so many positions of a group, ``post_positions`` in each."""
+        """Turns that drain ``positions`` positions of a group, ``post_positions`` in each."""
         return -(-positions // self.post_positions)
 
     @property
@@ -244,7 +244,7 @@ class AcceleratorConfig:
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")
 
 
-#: Fields that change neither the hardware's behaviour nor what a program must know of it.
+#: Fields that change neither the hardware's behaviour nor the programs for it.
 _COSMETIC = ("name", "clock_mhz")
-#: Values of later fields that say how it was without them.
+#: Fields that were added later, with the value that stands for how it was before.
 _AS_BEFORE = (("post_positions", 1), ("tables", False), ("products", False))

@@ -1,4 +1,4 @@
-"""How much of the host's memory a program may ask for: what its graph's tensors justify."""
+"""How much of the host's memory a program may ask for, judged by the tensors of its graph."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
@@ -22,10 +22,10 @@ def check_extents(
     regions: Mapping[str, Iterable["Port"]],
     scratch_bytes: int,
 ) -> None:
-    """:exc:`ValueError` for tensors far from each other, or scratch that no tensors need.
+    """Raises :exc:`ValueError` if tensors lie too far apart or the scratch region is too large.
 
-    regions : ports by ``inputs``, ``outputs`` and ``traced``; the last are in the scratch region.
-    types : of all tensors of the graph, one image each.
+    regions : ports under ``inputs``, ``outputs`` and ``traced``; these lie in the scratch region.
+    types : types of all tensors of the graph, for one image.
     """
     for region in ("inputs", "outputs"):
         ports = list(regions[region])
@@ -34,7 +34,7 @@ def check_extents(
             end = port.offset + port.layout.host_bytes(config)
             if end > most:
                 raise ValueError(f"port {port.name!r} must end within {most} bytes, not at {end}")
-    # Each tensor once for the next layer, and once to be looked at.
+    # Each tensor may lie there twice: for the next layer, and traced.
     most = 2 * sum(_whole_pages(config, _layout(type_, batch)) for type_ in types.values())
     if scratch_bytes > most:
         raise ValueError(f"scratch_bytes must be at most {most}, not {scratch_bytes}")

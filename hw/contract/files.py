@@ -1,4 +1,4 @@
-"""Output files of text that belong together, written at once."""
+"""Writes output files that belong together."""
 
 import fcntl
 import os
@@ -14,13 +14,13 @@ __all__ = ["make_folder", "write_text", "write_texts"]
 
 
 def write_texts(folder: Path, texts: Mapping[str, str | bytes]) -> list[Path]:
-    """Puts texts, or bytes, in files of a folder, by their paths in it; they belong together.
+    """Writes files that belong together to a folder: path in the folder -> text or bytes.
 
-    All are written beside their places first. If that fails, nothing in the folder has changed.
-    They are then renamed into their places in order, one writer of the folder at a time. A kill in
-    between leaves whole files: the first ones new, the last ones as they were.
+    All files are written under temporary names first. If that fails, nothing in the folder has
+    changed. Then they are renamed in order, by one writer of the folder at a time. A process that
+    is killed in between leaves whole files: the first ones new, the last ones old.
 
-    Returns the files. Raises :exc:`NbqnnError` if the folder cannot be written to.
+    Returns the files' paths. Raises :exc:`NbqnnError` if the folder cannot be written to.
     """
     folder = Path(folder)
     files = {folder / name: text for name, text in texts.items()}
@@ -42,7 +42,7 @@ def write_texts(folder: Path, texts: Mapping[str, str | bytes]) -> list[Path]:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Waits for others who are in here with the same folder."""
+    """Keeps out other writers of the same folder."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)

@@ -1,10 +1,10 @@
-"""How the host lays out an image whose channels are too few to fill the lanes.
+"""How the host lays out an image that has too few channels to fill the lanes.
 
 An image has one or three channels, the array 16 to 64 lanes. So the host lays the image out in
-blocks: a word holds ``block_h x block_w`` neighbouring positions, all channels of each. Blocks that
-are as large as the stride are space-to-depth; larger ones overlap. The convolution over blocks has
-a smaller kernel and computes the same sums. Its taps are blocks that cover the kernel. Where two
-of them overlap, the second one has the weights.
+blocks: a word holds ``block_h x block_w`` neighbouring positions with all their channels. Blocks as
+large as the stride are space-to-depth, larger blocks overlap. The convolution over blocks has a
+smaller kernel and computes the same sums. Its taps are blocks that cover the kernel. Where two taps
+overlap, the second one has the weights.
 """
 
 from dataclasses import dataclass
@@ -23,23 +23,23 @@ class AxisBlocks:
 
     #: Positions in a block.
     block: int
-    #: From one tap of the convolution over blocks to the next.
+    #: Positions from one tap of the convolution over blocks to the next.
     spacing: int
-    #: From one block to the next.
+    #: Positions from one block to the next.
     stride: int
     #: Zeros before the first position.
     padding: int
-    #: Blocks.
+    #: Number of blocks.
     count: int
 
     def taps(self, kernel: int) -> int:
-        """Blocks that cover a kernel of so many positions."""
+        """How many blocks cover a kernel of ``kernel`` positions."""
         return 1 + -(-max(0, kernel - self.block) // self.spacing)
 
     def kernel_positions(self, kernel: int) -> np.ndarray:
-        """The kernel's positions in each block, (taps, block); -1 stands for none.
+        """The kernel's positions in each block, (taps, block); -1 stands for no position.
 
-        Every position is in one block only: the last one that has it.
+        Each position stands in one block only, the last one that covers it.
         """
         taps = self.taps(kernel)
         index = np.arange(taps)[:, None] * self.spacing + np.arange(self.block)
@@ -47,7 +47,7 @@ class AxisBlocks:
         return np.where(own & (index < kernel), index, -1)
 
     def gather(self, size: int) -> np.ndarray:
-        """The positions in each block, (count, block), of ``size`` positions; -1 is a zero."""
+        """Which of ``size`` positions are in each block, (count, block); -1 stands for a zero."""
         index = np.arange(self.count)[:, None] * self.stride + np.arange(self.block) - self.padding
         return np.where((index >= 0) & (index < size), index, -1)
 
@@ -62,12 +62,12 @@ class ImageBlocks:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Of the image in blocks: (block rows * block columns * channels, H', W')."""
+        """Shape of the image in blocks: (block rows * block columns * channels, H', W')."""
         depth = self.rows.block * self.columns.block * self.channels
         return depth, self.rows.count, self.columns.count
 
     def apply(self, codes: np.ndarray) -> np.ndarray:
-        """Codes (channels, H, W), int64, as (C', H', W')."""
+        """Lays out codes (channels, H, W), int64, as (C', H', W')."""
         channels, height, width = codes.shape
         padded = np.zeros((channels, height + 1, width + 1), codes.dtype)
         padded[:, :height, :width] = codes
@@ -77,9 +77,9 @@ class ImageBlocks:
         return np.ascontiguousarray(blocks.transpose(2, 4, 0, 1, 3)).reshape(self.shape)
 
     def block_weight(self, weight: np.ndarray) -> np.ndarray:
-        """Weights (Cout, channels, KH, KW) of the convolution over blocks: (Cout, C', KH', KW')."""
+        """Turns weights (Cout, channels, KH, KW) into those over blocks, (Cout, C', KH', KW')."""
         outputs, channels, kernel_h, kernel_w = weight.shape
-        # The last row and column of zeros are for positions of none.
+        # Index -1, no position, takes a zero from the added last row or column.
         padded = np.zeros((outputs, channels, kernel_h + 1, kernel_w + 1), np.int64)
         padded[:, :, :kernel_h, :kernel_w] = weight
         rows = self.rows.kernel_positions(kernel_h)

@@ -13,12 +13,12 @@ __all__ = ["by_input", "checked_images"]
 def checked_images(graph: Graph, given: np.ndarray | Mapping[str, np.ndarray]) -> np.ndarray:
     """The images of all inputs, float32, with the axis N in front.
 
-    given : an array for a network of one input. For several inputs a mapping from their names to
-        arrays with as many images, or what this function has returned.
+    given : for one input an array. For several inputs a mapping from their names to arrays, all
+        with the same number of images, or an array that this function has returned.
 
-    Returns an array (N, ...), for several inputs one of records (N,), with a field for each
-    input. Axes of length one may be missing or more: a network of vectors (N, F) also takes images
-    of one pixel (N, F, 1, 1), one of series (N, C, L) is a graph of maps (N, C, 1, L).
+    Returns an array (N, ...). For several inputs it is an array of records (N,) with a field for
+    each input. Axes of length one may be added or left out: a network of vectors (N, F) also takes
+    (N, F, 1, 1), and a network of series (N, C, L) is a graph of maps (N, C, 1, L).
 
     Raises :exc:`NbqnnError` for other names or shapes.
     """
@@ -46,7 +46,7 @@ def checked_images(graph: Graph, given: np.ndarray | Mapping[str, np.ndarray]) -
 
 
 def by_input(graph: Graph, images: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Input's name -> its images, of what :func:`checked_images` takes or returns."""
+    """Input's name -> its images, from anything that :func:`checked_images` takes or returns."""
     return _named([node.name for node in graph.input_nodes], images)
 
 

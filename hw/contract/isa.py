@@ -39,7 +39,7 @@ __all__ = [
 DESCRIPTOR_BYTES = 128
 #: Largest value of a field of 16 bits.
 MAX_FIELD = (1 << 16) - 1
-#: Most commands of a program: heads count them in 16 bits, and so does ``program_length``.
+#: Most commands of a program. Heads and ``program_length`` count commands in 16 bits.
 MAX_COMMANDS = MAX_FIELD
 #: Regions and stripes begin at multiples of so many bytes, and no AXI burst crosses one.
 PAGE_BYTES = 4096
@@ -77,17 +77,17 @@ class Unit(enum.IntEnum):
 
 
 class Product(enum.IntFlag):
-    """What is special about a compute command of :attr:`Unit.SUM` that multiplies two tensors.
+    """Flags of a compute command of :attr:`Unit.SUM` that multiplies two tensors.
 
-    The first channel group reads the factor, the others multiply by a digit each.
+    The first channel group reads the factor. Each of the others multiplies by one digit of it.
     """
 
     NONE = 0
-    #: It does that.
+    #: The command multiplies two tensors.
     DIGITS = 1
     #: All positions have the same factor.
     SHARED = 2
-    #: The factor's codes are stored less half their range.
+    #: The factor's stored codes are its codes less half of their range.
     UNSIGNED = 4
 
 
@@ -113,7 +113,7 @@ HEAD = {
     "reserved": 16,
 }
 
-#: ``rows`` rows of ``words`` memory words; strides from row to row.
+#: A transfer of ``rows`` rows of ``words`` memory words; strides lead from row to row.
 _TRANSFER = {
     "offset": 32,
     "region": 8,
@@ -128,7 +128,7 @@ _TRANSFER = {
 }
 
 _COMPUTE = {
-    #: Of :class:`Unit`.
+    #: Member of :class:`Unit`.
     "unit": 8,
     #: Output positions computed together, 1...pixels.
     "pixels": 8,
@@ -145,26 +145,26 @@ _COMPUTE = {
     "kernel_w": 8,
     "positions": 16,
     "out_width": 16,
-    #: Word of the input that row 0, column 0 of the first window would have; wraps.
+    #: Word of row 0, column 0 of the first window; wraps where that is in the padding.
     "in_base": 16,
-    #: Code that stands for zero in padded positions: 0 or the lowest one; only its sign counts.
+    #: Stored code of padded positions: 0 or the lowest one; only its sign counts.
     "pad": 16,
     "in_height": 16,
     "in_width": 16,
     #: Row and column of the first window's corner: minus the padding.
     "row": 16,
     "column": 16,
-    #: From one output position to the next, and from the last of a row to the first of the next.
+    #: Words from one output position to the next, and from a row's last one to the next row.
     "column_step": 16,
     "row_step": 16,
     "origin_wrap": 16,
     "out_wrap": 16,
     #: From one output to the next in a row.
     "out_step": 8,
-    #: Bit 0: the first step adds to the sums of the command before, which had the same positions.
-    #: Bit 1: these are multiplied by the radix first. Such commands have a single group.
+    #: Bit 0: the first step adds to the sums of the command before, which has the same positions.
+    #: Bit 1: those sums are multiplied by the radix first. Such commands have a single group.
     "adds": 8,
-    #: From tap to tap along a kernel row, from row to row, and to the next channel group.
+    #: Words from tap to tap along a kernel row, from row to row, and to the next channel group.
     "tap_column": 16,
     "tap_row": 16,
     "tap_row_origin": 16,
@@ -183,10 +183,10 @@ _COMPUTE = {
     "high": 16,
     #: 1 if codes pass through the table.
     "table": 8,
-    #: How channel-wise sums take their factors from activations: of :class:`Product`, added up.
+    #: How channel-wise sums take factors from activations: flags of :class:`Product`.
     "product": 8,
-    #: Where the first step of an output reads its factor: words from where the others read, or the
-    #: word of all.
+    #: Where the first step of an output reads its factor: a distance in words from where the other
+    #: steps read, or, where all positions have the same factor, its word.
     "factor": 16,
 }
 

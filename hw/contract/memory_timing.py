@@ -9,8 +9,8 @@ __all__ = ["DDR4_REFRESH", "BoardMemory", "MemoryTiming"]
 class MemoryTiming:
     """A memory in cycles of the accelerator.
 
-    The cycle model counts with latencies, bandwidth and refresh. The rest only a simulated memory
-    does: it takes no more than ``outstanding`` bursts, and pauses at random.
+    The cycle model uses latencies, bandwidth and refresh. Only a simulated memory uses the rest: it
+    takes no more than ``outstanding`` bursts, and pauses at random.
 
     Raises
     ------
@@ -18,20 +18,20 @@ class MemoryTiming:
         A value is out of its range; the message has both.
     """
 
-    #: From a read's address to its first beat, 1 or more.
+    #: Cycles from a read's address to its first beat, 1 or more.
     read_latency: int = 32
-    #: From a write's last beat to its response, 1 or more.
+    #: Cycles from a write's last beat to its response, 1 or more.
     write_latency: int = 16
     #: Bursts that each direction of a port accepts before the first is complete.
     outstanding: int = 16
-    #: Bytes moved per cycle, both directions and all ports together; 0 for as much as they carry.
+    #: Bytes per cycle, both directions and all ports together; 0 for as much as the ports carry.
     bytes_per_cycle: float = 0.0
     #: The memory moves nothing for the last ``refresh_cycles`` of every ``refresh_every`` cycles.
     refresh_every: int = 0
     refresh_cycles: int = 0
-    #: Chance of a pause, on every channel and in every cycle, 0 to below 1.
+    #: Probability of a pause in a cycle of a channel, 0 to below 1.
     stall_rate: float = 0.0
-    #: Of the pauses.
+    #: Seed of the random pauses.
     seed: int = 1
 
     def __post_init__(self):
@@ -53,7 +53,7 @@ class MemoryTiming:
 
     @property
     def paused(self) -> float:
-        """Share of the cycles in which nothing moves, for refresh."""
+        """Share of the cycles, 0 to 1, in which nothing moves because of refresh."""
         return self.refresh_cycles / self.refresh_every if self.refresh_every else 0.0
 
 
@@ -62,9 +62,10 @@ class BoardMemory:
     """A memory in units of time, which a clock turns into cycles.
 
     bytes_per_s : all ports and both directions together; 0 for as much as the ports carry.
-    read_ns, write_ns : from a read's address to its first beat, from a write's last beat to its
-        response.
-    refresh_every_ns, refresh_ns : how often it stands still, and how long; 0 for never.
+    read_ns, write_ns : time from a read's address to its first beat, and from a write's last beat
+        to its response.
+    refresh_every_ns, refresh_ns : time from one refresh to the next, and how long each stops the
+        memory; 0 for no refresh.
     """
 
     bytes_per_s: float
@@ -80,7 +81,7 @@ class BoardMemory:
             )
 
     def timing(self, clock_mhz: int) -> MemoryTiming:
-        """In cycles of that clock. Latencies are 1 or more."""
+        """The memory in cycles of a clock. Latencies are 1 or more."""
         return MemoryTiming(
             read_latency=max(1, round(self.read_ns * clock_mhz / 1000)),
             write_latency=max(1, round(self.write_ns * clock_mhz / 1000)),

@@ -1,4 +1,4 @@
-"""What a build was made from and with: so that what is simulated is what is built."""
+"""What a build was made from. It shows that simulation and board have the same RTL."""
 
 import hashlib
 import re
@@ -20,10 +20,10 @@ def rtl_digest(verilog: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Of a build; programs, results and bitstream folders carry it on.
+    """What a build was made from. Programs, results and bitstream folders carry it on.
 
-    ``rtl`` is the digest of its ``rtl/nbqnn.v``, ``tools`` the versions of what wrote it by name,
-    ``commit`` that of nbqnn (:func:`source_commit`).
+    ``rtl`` is the digest of the build's ``rtl/nbqnn.v``, ``tools`` the versions of the tools that
+    wrote it, by name, and ``commit`` the commit of nbqnn (:func:`source_commit`).
     """
 
     rtl: str
@@ -36,7 +36,7 @@ class Origin:
 
     @classmethod
     def from_dict(cls, values: object) -> "Origin":
-        """The fields read from JSON; :exc:`ValueError` with the field if they are none."""
+        """The origin from JSON. Raises :exc:`ValueError`, which names the field that is wrong."""
         if not isinstance(values, dict) or values.keys() != {"rtl", "tools", "commit"}:
             raise ValueError("build must have the fields rtl, tools and commit")
         rtl, tools, commit = values["rtl"], values["tools"], values["commit"]
@@ -50,7 +50,7 @@ class Origin:
 
     @property
     def short(self) -> str:
-        """For people: the digest's first digits, and the commit."""
+        """A short text for people: the digest's first digits, and the commit."""
         return f"{self.rtl[:12]}" + (f" of commit {self.commit}" if self.commit else "")
 
 
@@ -61,7 +61,7 @@ def _is_word(value: object) -> bool:
 def check_same_build(
     one: str, made_with: Origin | None, other: str, origin: Origin | None, remedy: str
 ) -> None:
-    """:exc:`NbqnnError` if two things are of different RTL; what has no origin fits everything.
+    """Raises :exc:`NbqnnError` if two things have different RTL. No origin fits any origin.
 
     ``one`` and ``other`` name them, ``remedy`` says what to do.
     """

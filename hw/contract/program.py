@@ -29,7 +29,7 @@ __all__ = [
     "save_program",
 ]
 
-#: Images of a run: linear layers have them as positions, a field of 16 bits.
+#: Most images of a run. Linear layers have images as positions, which a field of 16 bits counts.
 MAX_BATCH = (1 << 16) - 1
 _FORMAT = "nbqnn program"
 #: 5: several inputs; commands write in steps and add to sums (``out_step``, ``adds``).
@@ -53,9 +53,9 @@ class ProgramError(NbqnnError):
 
 @dataclass(frozen=True, kw_only=True)
 class Port:
-    """A tensor in the host's memory: at ``offset`` in the input, output or scratch region.
+    """A tensor in the host's memory, at ``offset`` in the input, output or scratch region.
 
-    ``layout`` is that of all images of a batch, one above the other.
+    ``layout`` covers all images of a batch, one above the other.
     """
 
     name: str
@@ -65,10 +65,10 @@ class Port:
 
 @dataclass(frozen=True, kw_only=True)
 class ProgramLayer:
-    """A layer as reports name it. ``output`` is the graph node whose codes it produces.
+    """A layer under its name in reports. ``output`` is the graph node whose codes it produces.
 
-    In a program for a batch a layer may come once for each image; ``image`` is None where it works
-    on all of them at once.
+    In a program for a batch a layer may run once for each image, then ``image`` is its number. It
+    is None where a layer works on all images at once.
     """
 
     name: str
@@ -84,12 +84,12 @@ class Program:
     commands : descriptors (:mod:`hw.contract.isa`).
     parameters : the content of the region ``PARAMETERS``.
     inputs : where the images lie, in the order of the graph's inputs.
-    blocks : how the host lays out the image's codes before they are packed; None for as they are.
-    traced : intermediate tensors that the program stores too, in the scratch region. Programs that
-        are meant for use have none.
+    blocks : how the host lays out the image's codes before they are packed; None for no change.
+    traced : intermediate tensors that the program also stores, in the scratch region. A program for
+        normal use has none.
     scratch_bytes : size of the scratch region, in all ports' memory together.
     batch : images of a run.
-    build : the build that the program was compiled for; None if for a configuration alone.
+    build : the build that the program was compiled for; None if compiled for a configuration only.
     """
 
     config: AcceleratorConfig
@@ -110,10 +110,10 @@ class Program:
         return len(self.commands) // DESCRIPTOR_BYTES
 
     def per_image(self, values: Iterable[Mapping[str, float]]) -> dict[str, dict[str, float]]:
-        """Layer's name -> its values of an image.
+        """Layer's name -> its values for one image.
 
-        ``values`` has a mapping for each entry of ``layers``. A layer that runs for each image of
-        the batch has several; they are added, and the sums divided by ``batch``.
+        ``values`` has a mapping for each entry of ``layers``. A layer that runs once for each image
+        of the batch has several entries. They are added, and the sums are divided by ``batch``.
         """
         sums: dict[str, dict[str, float]] = {}
         for layer, one in zip(self.layers, values, strict=True):
@@ -127,7 +127,7 @@ class Program:
 
 
 def save_program(program: Program, path: Path):
-    """Writes one file, beside its place and renamed into it. Equal programs give equal bytes."""
+    """Writes a file under a temporary name and renames it. Equal programs give equal bytes."""
     path = Path(path)
     described = {
         "format": _FORMAT,
@@ -144,7 +144,7 @@ def save_program(program: Program, path: Path):
     if program.build is not None:
         described["build"] = program.build.to_dict()
     if program.batch == 1:
-        # As it was before there were batches.
+        # The same text as before there were batches.
         del described["batch"]
         for layer in described["layers"]:
             del layer["image"]
@@ -174,7 +174,7 @@ def load_program(path: Path) -> Program:
         raise
     except OSError as error:
         raise ProgramError(f"program {path} cannot be read: {error.strerror}") from None
-    # Besides what is wrong by name: numbers of too many digits, brackets nested too deeply.
+    # Also for numbers of too many digits (ValueError) and brackets nested too deeply.
     except (ValueError, RecursionError) as error:
         raise ProgramError(f"program {path} is damaged: {error}") from None
 
@@ -314,7 +314,7 @@ def _port(
 
 
 def _field(fields: object, name: str, kind: type):
-    """The field of that name, which must be there and of that kind."""
+    """The field of that name. It must exist and have that kind."""
     if not isinstance(fields, dict):
         raise ValueError(f"{name} must be a field of a table, not of a {type(fields).__name__}")
     if name not in fields:

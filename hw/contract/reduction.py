@@ -14,14 +14,15 @@ __all__ = [
 class Reduction:
     """Additions level by level, until at most two terms are left for the accumulator.
 
-    Every product p of b bits is added as ``p + 2**(b - 1)``, which is p with its top bit inverted,
-    so that all terms are unsigned and none is extended by a sign. What that adds in total is
-    ``2**exponent - constant``, the same in every step.
+    A product p of b bits is added as ``p + 2**(b - 1)``, which is p with its top bit inverted. So
+    all terms are unsigned and none needs its sign extended. Together the products are too large by
+    ``2**exponent - constant``, in every step.
 
-    levels : for each level, for each of its sums: the level's terms that it adds (one: passed on)
-    widths : for each level, the bits of each sum
-    constant : a term beside the products, the last one; 0 if there is none
-    exponent : ``2**exponent`` has to be taken from the sum of the last terms
+    levels : for each level, for each of its sums: numbers of the terms that it adds. A sum of one
+        term passes it on.
+    widths : for each level, the bits of each sum.
+    constant : an additional term behind the products; 0 for none.
+    exponent : ``2**exponent`` must be subtracted from the sum of the last terms.
     """
 
     levels: tuple[tuple[tuple[int, ...], ...], ...]
@@ -39,7 +40,7 @@ def reduction(lanes: int, product_bits: int, acc_bits: int) -> Reduction:
         highs = [(1 << product_bits) - 1] * lanes + [constant] * (constant != 0)
         levels, widths = _tree(highs, tree_levels(lanes), acc_bits)
         last = widths[-1] if widths else [high.bit_length() for high in highs]
-        # The power of two is taken away above the narrower of the last two terms.
+        # The power of two is subtracted above the bits of the narrower of the last two terms.
         if len(last) == 1 or min(last) <= exponent:
             return Reduction(levels, widths, constant, exponent)
         exponent += 1
@@ -50,7 +51,7 @@ def _tree(highs: list[int], count: int, acc_bits: int) -> tuple[tuple, tuple]:
     limit = (1 << acc_bits) - 1
     levels, widths = [], []
     for left in reversed(range(count)):
-        # As early as possible, where terms are narrow; equal widths together.
+        # Terms are added as early as possible, while they are narrow; equal widths together.
         triples = min(len(highs) // ADDER_TERMS, (len(highs) - LAST_TERMS) // 2)
         pairs = max(0, len(highs) - 2 * triples - LAST_TERMS * ADDER_TERMS**left)
         order = sorted(range(len(highs)), key=lambda index: highs[index])

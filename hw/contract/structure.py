@@ -15,13 +15,13 @@ __all__ = [
     "drain_registers",
 ]
 
-#: A table of the requantizer's addition has room for the addend and the OR of so many numbers.
+#: Numbers whose OR a table of the requantizer's addition takes beside the addend.
 _TERMS = 5
 #: Bits that one table of a requantizer compares with the sign, with room for a condition.
 EXCESS_BITS = 4
-#: Such conditions that one table of a requantizer combines.
+#: Conditions, each from such a table, that one table of a requantizer combines.
 EXCESS_CONDITIONS = 6
-#: Positions of the drain that one table in front of a bank chooses from; the bank takes the OR.
+#: Positions of the drain that one table in front of a bank chooses from. The bank ORs the tables.
 DRAIN_CHOICE = 4
 
 
@@ -47,8 +47,8 @@ def drain_registers(config: AcceleratorConfig, pixels: int) -> dict[Unit, UnitRe
     """Registers that take the chunks of one position, which is one of ``pixels`` pixels.
 
     A requantizer's first addition takes the OR of five registers at no cost. Chunks that share a
-    register need tables to choose between them. The choice has at most five registers and, among
-    those, the fewest tables.
+    register need tables to choose between them. So there are at most five registers, shared in the
+    way that takes the fewest tables.
     """
     units = {
         Unit.ARRAY: (config.filters, config.acc_bits),

@@ -1,7 +1,7 @@
 """Sizes and latencies of the components, for the RTL and the cycle model alike.
 
-Figures below ``# Paths`` go through several components. They follow from how those are built and
-are kept true by the tests that compare the model with the RTL.
+Figures below ``# Paths`` are cycles on ways through several components. They follow from how the
+components are built. The tests that compare the model with the RTL check them.
 """
 
 from hw.contract.config import AcceleratorConfig
@@ -41,9 +41,9 @@ __all__ = [
     "unit_latency",
 ]
 
-#: From the address of a word of the activation memory to the word.
+#: Cycles from the address of a word of the activation memory to the word.
 ACTIVATION_READ_LATENCY = 4
-#: Terms that one addition takes: a row of six-input tables with its carry chain adds three.
+#: Terms of one addition: a row of six-input tables with its carry chain adds three.
 ADDER_TERMS = 3
 #: Terms that the accumulator takes beside its own value.
 LAST_TERMS = 2
@@ -53,9 +53,9 @@ CHECKSUM_WORDS = 4
 DESCRIPTORS_AHEAD = 2
 #: Commands that wait in the queue of each engine.
 QUEUED_COMMANDS = 4
-#: Words that a store reads ahead of those that have gone on: two round trips of the memory.
+#: Words that a store reads ahead of the word that leaves it: two round trips of the memory.
 STORE_AHEAD = 2 * ACTIVATION_READ_LATENCY
-#: Bursts of each direction of an AXI port under way at once, and beats of the longest.
+#: Most bursts under way at once in each direction of an AXI port, and most beats of a burst.
 OUTSTANDING_BURSTS = 8
 BURST_BEATS = 16
 #: Filters that share a copy of the activation registers in front of the array.
@@ -63,7 +63,7 @@ SECTION_FILTERS = 8
 
 # Paths
 
-#: From the cycle in which counting begins back to the one in which START is written.
+#: From the write of START to the cycle in which counting begins.
 START_CYCLES = 4
 #: From a descriptor's turn to its request on the bus, and from a load's command to its own.
 FETCH_REQUEST_CYCLES = 2
@@ -90,7 +90,7 @@ DONE_CYCLES = 6
 
 def tree_levels(lanes: int) -> int:
     """Levels of additions between the products of ``lanes`` lanes and the accumulator."""
-    # A number of lanes that is no power of two takes a constant more.
+    # A number of lanes that is not a power of two takes a constant as one more term.
     terms = lanes + (lanes & (lanes - 1) != 0)
     levels = 0
     while LAST_TERMS * ADDER_TERMS**levels < terms:
@@ -104,7 +104,7 @@ def pe_latency(lanes: int) -> int:
 
 
 def array_latency(config: AcceleratorConfig) -> int:
-    """Cycles from a step with ``last`` to ``acc``: the tile's registers and the element."""
+    """Cycles from a step with ``last`` to ``acc``, through the tile's registers and the element."""
     return pe_latency(config.lanes) + 1
 
 
@@ -126,12 +126,12 @@ def result_latency(config: AcceleratorConfig, unit: Unit) -> int:
 
 
 def requantizer_latency(config: AcceleratorConfig) -> int:
-    """Cycles: add, shift, compare, select; scale mode multiplies first (in the DSP's registers)."""
+    """Cycles to add, shift, compare, select. Scale mode multiplies first, in a DSP's registers."""
     return 5 if config.requant == "scale" else 4
 
 
 def drain_latency(config: AcceleratorConfig) -> int:
-    """Cycles from a result to its write: taken, requantized, looked up in the table."""
+    """Cycles from a result to its write: it is taken, requantized, looked up in the table."""
     return 1 + requantizer_latency(config) + config.tables
 
 
@@ -141,7 +141,7 @@ def check_cycles(config: AcceleratorConfig) -> int:
 
 
 def sum_stages(words: int) -> int:
-    """Cycles in which ``words`` words become one."""
+    """Cycles in which ``words`` words are added to one."""
     stages = 1
     while CHECKSUM_WORDS**stages < words:
         stages += 1

@@ -31,19 +31,19 @@ __all__ = [
     "word_bits",
 ]
 
-#: In ``shift`` mode accumulators are scaled up by this many bits, which is wiring, so that
-#: multipliers up to ``2**PRE_SHIFT`` become a smaller shift to the right.
+#: In ``shift`` mode accumulators are shifted left by so many bits, which is wiring. A multiplier up
+#: to ``2**PRE_SHIFT`` then becomes a smaller shift to the right.
 PRE_SHIFT = 4
-#: Bits of a channel's shift to the right, and of its multiplier where there is one.
+#: Bits of a channel's shift to the right, and of its multiplier in ``scale`` mode.
 SHIFT_BITS = 6
 MULTIPLIER_BITS = 16
-#: Words of a table at most: what a look-up table of the chip holds as a memory.
+#: Most words of a table: as many as a look-up table of the chip holds when it is a memory.
 _TABLE_WORDS = 64
 
 
 @dataclass(frozen=True)
 class ChannelParams:
-    """Params of the requantizer: for each channel addend, shift, and multiplier (1 if unused).
+    """Params of the requantizer: addend, shift and multiplier (1 if unused) of each channel.
 
     The arrays are int64 and of one length.
     """
@@ -58,8 +58,8 @@ class TensorLayout:
     """How an activation tensor ``(C, H, W)`` lies: a word has ``lanes`` channels of one position.
 
     On the chip, channel group g, row y, column x is word ``(g * H + y) * pitch + x``. In the host's
-    memory rows follow each other without gaps, and every word starts on an AXI beat. Stored codes
-    are codes less ``offset``.
+    memory rows follow each other without gaps, and every word starts on an AXI beat. A stored code
+    is the code less ``offset``.
     """
 
     channels: int
@@ -84,7 +84,7 @@ class TensorLayout:
         return words * _word_bytes(config, Memory.ACT)
 
     def pack(self, config: AcceleratorConfig, codes: np.ndarray) -> np.ndarray:
-        """Codes (C, H, W) as the bytes that a load reads; missing channels hold code 0."""
+        """Packs codes (C, H, W) into the bytes that a load reads; missing channels hold code 0."""
         groups, lanes = self.groups(config), config.lanes
         stored = np.full((groups * lanes, self.height, self.width), -self.offset, np.int64)
         stored[: self.channels] = codes - self.offset
@@ -108,14 +108,14 @@ class TensorLayout:
 
 
 class TableShape(NamedTuple):
-    """A table's words, and codes in each: word w has those of stored codes w, w + words, ..."""
+    """A table's words, and codes in a word. Word w has those for stored codes w, w + words, ..."""
 
     words: int
     codes: int
 
 
 def table_shape(config: AcceleratorConfig) -> TableShape:
-    """How a table lies; its stored codes, as unsigned numbers, count from 0."""
+    """The words of a table. Stored codes are read as unsigned numbers here."""
     words = min(_TABLE_WORDS, 1 << config.act_bits)
     return TableShape(words, (1 << config.act_bits) // words)
 
@@ -131,13 +131,13 @@ def memories(config: AcceleratorConfig) -> tuple[Memory, ...]:
 
 
 def stored_offset(config: AcceleratorConfig, type_: TensorType) -> int:
-    """What is subtracted from codes of this type before they are stored."""
+    """The number that is subtracted from a code of this type to give its stored code."""
     half = 1 << (config.act_bits - 1)
     return half if type_.high >= half else 0
 
 
 def addend_bits(config: AcceleratorConfig) -> int:
-    """Bits of the signed addend: one more than the scaled accumulator, to outweigh it."""
+    """Bits of the signed addend: one more than the scaled accumulator, so that it can exceed it."""
     growth = PRE_SHIFT if config.requant == "shift" else MULTIPLIER_BITS
     return config.acc_bits + growth + 1
 
@@ -166,9 +166,9 @@ def word_bits(config: AcceleratorConfig, memory: Memory) -> int:
 
 
 def stored_weights(config: AcceleratorConfig, weight: np.ndarray) -> np.ndarray:
-    """Weights (0 or signed powers of two) as the array's lanes take them: stored codes, unsigned.
+    """The stored codes, unsigned, of weights that are 0 or signed powers of two.
 
-    Shift elements take sign and index, as the graph's file has them; multipliers take factors.
+    Lanes that shift take sign and index, as the graph's file has them. Multipliers take factors.
     """
     if config.pe == "multiply":
         return weight & ((1 << config.stored_weight_bits) - 1)
@@ -221,7 +221,7 @@ def pack_params(config: AcceleratorConfig, params: ChannelParams) -> np.ndarray:
 
 
 def pack_table(config: AcceleratorConfig, table: np.ndarray) -> np.ndarray:
-    """A stored code for each stored code, as an unsigned number; uint8 (words, bytes per word)."""
+    """Packs a table: the stored code for each stored code, unsigned; uint8 (words, word bytes)."""
     words = table.reshape(table_shape(config)[::-1]).T
     word_bytes = _word_bytes(config, Memory.TABLE)
     return _pack_words(words, config.act_bits, word_bytes).reshape(-1, word_bytes)
