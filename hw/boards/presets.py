@@ -10,7 +10,7 @@ from hw.contract.presets import SMALL_PRESETS
 
 __all__ = ["PRESETS", "load_config"]
 
-#: Those of no board, then those of the boards.
+#: All presets by name: those of no board, then those of the boards.
 PRESETS = {
     config.name: config
     for config in (*SMALL_PRESETS, *(one for board in BOARDS.values() for one in board.presets))
@@ -20,7 +20,7 @@ PRESETS = {
 def load_config(preset: str | None = None, path: Path | None = None) -> AcceleratorConfig:
     """The configuration of that preset name, or of that TOML or JSON file (exactly one of the two).
 
-    The file may be the ``hw.json`` of a build: what it says of the build is passed over.
+    The file may be the ``hw.json`` of a build; what it says about the build is ignored.
 
     Raises :exc:`ConfigError` for an unknown preset, an unreadable file or values that do not fit.
     """
@@ -50,7 +50,7 @@ def load_config(preset: str | None = None, path: Path | None = None) -> Accelera
 
 
 def _toml_parser() -> Callable[[str], dict]:
-    # Not in Python 3.10, which some boards have, and needed for these files alone.
+    # tomllib is not in Python 3.10, which some boards have. Only TOML files need it.
     try:
         import tomllib
     except ModuleNotFoundError:

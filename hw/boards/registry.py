@@ -1,4 +1,4 @@
-"""Boards by name: those that this folder holds."""
+"""The boards of this folder, by name."""
 
 import pkgutil
 from importlib import import_module
@@ -10,7 +10,7 @@ from nbqnn_train.graph.errors import NbqnnError
 
 __all__ = ["BOARDS", "find_board", "find_memory"]
 
-#: Modules beside the boards.
+#: Modules of this folder that are not boards.
 _OTHERS = ("board", "presets", "registry", "shells")
 
 
@@ -25,14 +25,14 @@ BOARDS = _boards()
 
 
 def find_board(name: str) -> Board:
-    """The board of that name; :exc:`NbqnnError` naming the known ones for any other."""
+    """The board of that name. Raises :exc:`NbqnnError`, with the known names, for any other."""
     if name not in BOARDS:
         raise NbqnnError(f"board must be one of {', '.join(BOARDS)}, not {name!r}")
     return BOARDS[name]
 
 
 def find_memory(name: str) -> BoardMemory:
-    """The memory of the board of that name; :exc:`NbqnnError` for a board that has none."""
+    """The memory of that board. Raises :exc:`NbqnnError` if it has none outside the chip."""
     able = [board.name for board in BOARDS.values() if board.memory is not None]
     if name not in able:
         raise NbqnnError(f"memory must be one of {', '.join(able)}, not {name!r}")

@@ -8,7 +8,7 @@ from hw.contract.memory_timing import BoardMemory
 
 __all__ = ["BOARD"]
 
-#: What the configurations have in common.
+#: Fields that all of the board's configurations share.
 _COMMON = {
     "filters": 32,
     "post_lanes": 32,
@@ -17,7 +17,7 @@ _COMMON = {
     "param_depth": 512,
     "axi_data_width": 128,
     "axi_ports": 4,
-    # As far as the processor's memory goes: its upper part ends below 64 GiB.
+    # The upper part of the processor's memory ends below 64 GiB.
     "axi_address_width": 36,
 }
 
@@ -31,12 +31,12 @@ BOARD = Board(
     bram36=912,
     dsp=2_520,
     constraints=Path(__file__).with_suffix(".xdc"),
-    # 64 bits of DDR4-2133 behind the processor system: its peak. The latencies are assumptions of
-    # ours (32 and 16 cycles at 250 MHz), nobody has measured them.
+    # The bandwidth is the peak of 64 bits of DDR4-2133 behind the processor system. The latencies
+    # are our assumptions (32 and 16 cycles at 250 MHz) and have not been measured.
     memory=BoardMemory(bytes_per_s=17.1e9, read_ns=128, write_ns=64),
     presets=(
-        # Four positions drained a cycle: residual networks have many outputs of few steps. Tables
-        # and products for mobile networks with squeeze and excite.
+        # Four positions are drained a cycle: residual networks have many outputs with few steps.
+        # Tables and products are for mobile networks with squeeze and excite.
         AcceleratorConfig(
             name="zcu102-8bit",
             lanes=64,
@@ -54,8 +54,8 @@ BOARD = Board(
             acc_bits=32,
             **_COMMON | {"filters": 64, "pixels": 3},
         ),
-        # The baseline with 16-bit multipliers: as many as 2,520 DSP blocks leave room for, next to
-        # those of the channel-wise sums.
+        # The baseline with 16-bit multipliers. 2,520 DSP blocks have no room for more, beside those
+        # of the channel-wise sums.
         AcceleratorConfig(
             name="zcu102-vpe16",
             lanes=32,

@@ -1,4 +1,4 @@
-"""The fewest cycles that an image can take, from the shapes of the layers alone."""
+"""A lower bound of an image's cycles, from the shapes of the layers alone."""
 
 from dataclasses import dataclass
 from math import prod
@@ -13,9 +13,9 @@ __all__ = ["Work", "least_cycles", "work_of"]
 class Work:
     """A layer in numbers.
 
-    positions, channels : of its output.
-    products : of one output.
-    channelwise : computed beside the array, ``lanes`` channels at once.
+    positions, channels : size of its output.
+    products : multiplications for one output.
+    channelwise : whether the channel-wise unit computes it, ``lanes`` channels at once.
     """
 
     positions: int
@@ -45,9 +45,9 @@ def work_of(graph: Graph) -> tuple[Work, ...]:
 
 
 def least_cycles(work: tuple[Work, ...], config: AcceleratorConfig) -> int:
-    """Cycles that no schedule can do without: of every group its steps, or the time to drain it.
+    """Cycles that every schedule takes: for each group its steps or its drain, the longer of both.
 
-    Transfers, waiting, and what kernels and channels waste are not counted.
+    Transfers, waiting, and lanes that kernels and channels leave idle are not counted.
     """
     cycles = 0
     for layer in work:

@@ -1,4 +1,4 @@
-"""A configuration with what it costs and how fast it is, and which of them are worth having."""
+"""Configurations with their area and time, and the choice of those that are worth having."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -8,13 +8,13 @@ from hw.contract.config import AcceleratorConfig
 
 __all__ = ["Budget", "Candidate", "beaten", "front", "in_order"]
 
-#: Two configurations within that share of each other's cost count as equal in a front.
+#: In a front costs that differ by at most this share count as equal.
 _SAME = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What an accelerator may take of a board: the rest is room for routing and for others."""
+    """The resources of a board that an accelerator may take. The rest is for routing and others."""
 
     lut: int
     ff: int
@@ -23,7 +23,7 @@ class Budget:
 
     @classmethod
     def of(cls, board: Board, lut_share: float = 0.75, bram_share: float = 0.85) -> "Budget":
-        """Shares of 0...1; registers and multipliers up to all there are."""
+        """Given shares (0 to 1) of tables and memories, and all registers and multipliers."""
         return cls(
             lut=int(board.lut * lut_share),
             ff=board.ff,
@@ -37,7 +37,7 @@ class Budget:
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """One configuration: ``cycles`` of an image by the cycle model, area by the area model."""
+    """A configuration, its ``cycles`` for an image and its area, both by the models."""
 
     config: AcceleratorConfig
     cycles: int
@@ -49,17 +49,17 @@ class Candidate:
 
     @property
     def costs(self) -> tuple[float, ...]:
-        """What is to be small: time, tables, memories."""
+        """The figures that should be small: time, tables, memories."""
         return (self.cycles, self.lut, self.bram36)
 
     @property
     def seconds(self) -> float:
-        """Of an image, from start to done."""
+        """Seconds for an image, from start to done."""
         return self.cycles / (self.config.clock_mhz * 1e6)
 
     @property
     def gops(self) -> float:
-        """Two operations for each nominal multiply-accumulate."""
+        """10^9 operations a second: two for each nominal multiply-accumulate."""
         return 2e-9 * self.macs / self.seconds
 
     @property
@@ -68,7 +68,7 @@ class Candidate:
 
 
 def in_order(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """The fastest first; of those that cost the same the one with the smallest memories."""
+    """The candidates, the fastest first. Among equal costs the smallest memories come first."""
 
     def words(config: AcceleratorConfig) -> int:
         return config.act_depth + config.weight_depth + config.param_depth
@@ -79,8 +79,8 @@ def in_order(candidates: Iterable[Candidate]) -> list[Candidate]:
 def front(candidates: Iterable[Candidate]) -> list[Candidate]:
     """The candidates that are worth having, the fastest first.
 
-    Every other candidate is beaten by one of them: it is no better in time, tables and memories, or
-    hardly better.
+    Each of the other candidates is beaten by one of them, which is better, equal or hardly worse in
+    time, tables and memories.
     """
     chosen: list[Candidate] = []
     for candidate in in_order(candidates):

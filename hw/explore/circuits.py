@@ -1,4 +1,4 @@
-"""Circuits and configurations together: which of both are worth having."""
+"""Which circuits and configurations are worth having, compared with each other."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class _Priced:
 def common_front(
     candidates: Sequence[Candidate], circuits: Sequence[Circuit]
 ) -> tuple[set[int], set[int]]:
-    """What is worth having of both together: digests of configurations, intervals of circuits.
+    """The digests of configurations and the intervals of circuits that are worth having.
 
     Costs are the time of an image, the time to the first result, tables and memories.
     """

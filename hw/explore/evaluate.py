@@ -31,7 +31,7 @@ class Evaluator:
     journal : Journal
         Cycles in it are not counted again; new ones are added to it.
     processes : int, optional
-        All cores unless said otherwise. Results are the same for any number.
+        Default: one for each core. Results are the same for any number.
     """
 
     def __init__(
@@ -68,8 +68,8 @@ _memory: BoardMemory
 
 def _open(path: Path, memory: BoardMemory) -> None:
     global _graph, _memory
-    # An interrupt from the keyboard goes to all processes; the first one ends the others. Where it
-    # was killed it cannot, and they would wait for more to do for ever.
+    # An interrupt from the keyboard goes to all processes; the parent process ends the others. A
+    # parent that was killed cannot, and they would wait for work for ever.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _graph, _memory = load(path), memory

@@ -1,4 +1,4 @@
-"""Cycles that were counted before, in a file. A search that was stopped goes on from there."""
+"""A file of cycles that were counted before, so that a stopped search can go on."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from nbqnn_train.graph.errors import NbqnnError
 
 __all__ = ["Journal"]
 
-#: Packages in :mod:`hw` on which no cycle depends.
+#: Packages in :mod:`hw` that do not influence cycles.
 _NO_CYCLES = ("boards", "driver", "explore", "rtl", "synth", "tools")
 
 
@@ -36,7 +36,7 @@ class Journal:
         self._known: dict[AcceleratorConfig, int | str] = {}
         digest = hashlib.sha256("\0".join([_sources_digest(), *depends_on]).encode()).hexdigest()
         self._first_line = json.dumps({"cycles_of": digest}) + "\n"
-        #: Whether the file is as it should be, so that lines can be added.
+        #: Whether the file is whole and of this search, so that lines can be added.
         self._intact = path is not None and self._read(path)
 
     def __contains__(self, config: AcceleratorConfig) -> bool:
@@ -49,7 +49,7 @@ class Journal:
         return len(self._known)
 
     def add(self, config: AcceleratorConfig, cycles: int | str) -> None:
-        """Raises :exc:`NbqnnError` if the file cannot be written."""
+        """Adds an entry. Raises :exc:`NbqnnError` if the file cannot be written."""
         self._known[config] = cycles
         if self._path is None:
             return
@@ -67,7 +67,7 @@ class Journal:
             ) from None
 
     def _read(self, path: Path) -> bool:
-        """Takes what the file has; whether that is all of it."""
+        """Takes the file's entries. Returns whether the whole file could be used."""
         try:
             first, *lines = path.read_text(encoding="utf-8").splitlines(keepends=True) or [""]
         except (OSError, UnicodeDecodeError):
@@ -80,7 +80,7 @@ class Journal:
                 config, cycles = AcceleratorConfig(**entry["config"]), entry["cycles"]
             except (ValueError, LookupError, TypeError, ConfigError):
                 return False
-            # Read back to the byte, or it is not what was written.
+            # A line must be exactly what would be written, or it is damaged.
             if line != _line(config, cycles):
                 return False
             self._known[config] = cycles
@@ -92,7 +92,7 @@ def _line(config: AcceleratorConfig, cycles: int | str) -> str:
 
 
 def _sources_digest() -> str:
-    """Of the compiler and the cycle model, and of all that they may use."""
+    """Digest of the sources of the compiler, the cycle model and all that they may use."""
     root = Path(hw.__file__).parent
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):

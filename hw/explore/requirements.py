@@ -13,7 +13,7 @@ _MOST_ACC_BITS, _LEAST_ACC_BITS = 48, 8
 
 
 def base_config(graph: Graph, pe: str, clock_mhz: int) -> AcceleratorConfig:
-    """A configuration with the narrowest widths for ``graph``; its sizes are only examples.
+    """A configuration with the narrowest widths for ``graph``; its sizes are placeholders.
 
     Raises :class:`CompileError` for a graph that no accelerator computes, :exc:`ConfigError` for
     widths that no accelerator has.
@@ -35,7 +35,7 @@ def base_config(graph: Graph, pe: str, clock_mhz: int) -> AcceleratorConfig:
     )
     if not _runs(graph, config):
         config = replace(config, requant="scale")
-        # What is wrong with it even so is for the user.
+        # Any other error of this configuration goes to the user.
         lower(graph, config)
     low, high = max(_LEAST_ACC_BITS, config.product_bits), _MOST_ACC_BITS
     while low < high:

@@ -1,4 +1,4 @@
-"""What a search for configurations leaves: JSON that the report reads again."""
+"""The result of a search for configurations, as JSON that the report reads."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,10 +13,10 @@ __all__ = ["CandidateResult", "CircuitCandidate", "ExplorationResult"]
 
 @dataclass(frozen=True, kw_only=True)
 class CandidateResult:
-    """A configuration that runs, with what it costs.
+    """A configuration that runs, with its costs.
 
-    ``pareto`` says that it is worth having among configurations, ``common_front`` that it is beside
-    circuits too.
+    ``pareto`` says that it is worth having among configurations, ``common_front`` that it is among
+    configurations and circuits together.
     """
 
     config: AcceleratorConfig
@@ -54,8 +54,8 @@ class CandidateResult:
 class CircuitCandidate:
     """The network as a circuit of its own (``generate --spatial``), tables estimated.
 
-    ``latency_ms`` is that of the first result of an image; ``common_front`` says that it is worth
-    having beside all others and all configurations.
+    ``latency_ms`` is the time from an image's start to its first result. ``common_front`` says that
+    the circuit is worth having among configurations and circuits together.
     """
 
     interval: int
@@ -83,12 +83,12 @@ class CircuitCandidate:
 class ExplorationResult(Result):
     """A whole search.
 
-    compiled, considered : how many configurations have cycles, and how many an area.
-    complete : the search was not interrupted.
+    compiled, considered : numbers of configurations that were compiled, and whose area is known.
+    complete : whether the search was not interrupted.
     best : name of the fastest configuration.
-    candidates : the fastest first.
+    candidates : configurations, the fastest first.
     circuits : the network as a circuit of its own, the fastest first.
-    no_circuits : why there are no more, None if all that were tried fit.
+    no_circuits : why there are no more circuits; None if all that were tried fit.
     """
 
     kind: ClassVar[str] = "explore"

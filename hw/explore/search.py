@@ -1,9 +1,9 @@
 """Finds the configurations that are worth having: area first, then cycles, then their neighbours.
 
-A configuration that does not fit the board is never compiled. Neither is one that could not be
-better than a known one even if its array never waited. The search begins with a coarse grid, whose
-arrays have the largest memories that fit. The best get the smallest memories that cost no cycles;
-then come their neighbours, until there are no new ones.
+A configuration is not compiled if it does not fit the board, or if it could not beat a known one
+even if its array never waited. The search begins with a coarse grid, whose arrays have the largest
+memories that fit. Then the memories of the best are made as small as costs no cycles. Then the
+neighbours of the best are tried, until there are no new ones.
 """
 
 from collections.abc import Callable, Iterable
@@ -23,21 +23,22 @@ from nbqnn_train.graph import graph_digest, load, validate
 
 __all__ = ["Exploration", "explore"]
 
-#: Configurations that are compiled side by side before the next are chosen. Not the number of
-#: cores, on which results must not depend.
+#: Configurations that are compiled side by side before the next are chosen. A fixed number, since
+#: results must not depend on the number of cores.
 _ROUND = 16
-#: Configurations whose neighbours are looked at together.
+#: Configurations whose neighbours are tried together.
 _TOGETHER = 4
-#: Share of all compilations that is kept for making memories smaller in the end.
+#: Share of all compilations that is reserved for making memories smaller.
 _TRIMMING = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exploration:
-    """All candidates that ran, the fastest first; ``front`` are those worth having.
+    """All candidates that run, the fastest first; ``front`` are those worth having.
 
-    ``compiled`` and ``considered`` count configurations: those with cycles, or the reason why they
-    do not run; and those with an area. One that is not ``complete`` was interrupted.
+    ``compiled`` counts the configurations that were compiled, whether they run or not.
+    ``considered`` counts those whose area was estimated. ``complete`` is False if the search was
+    interrupted.
     """
 
     candidates: tuple[Candidate, ...]
@@ -67,14 +68,14 @@ def explore(
 ) -> Exploration:
     """Searches for a graph file's best configurations.
 
-    An interrupt from the keyboard ends the search with what it has, if that is anything.
+    An interrupt from the keyboard ends the search. It then returns what it has found, if anything.
 
     Parameters
     ----------
     path : Path
         The graph.
     board : str
-        Begins the configurations' names.
+        The board's name, with which the configurations' names begin.
     budget : Budget
     memory : BoardMemory
     area : callable
@@ -82,9 +83,9 @@ def explore(
     pe, clock_mhz
         Fields of all configurations.
     most : int
-        Configurations that are compiled at most.
+        Most configurations to compile.
     processes : int, optional
-        All cores unless said otherwise.
+        Default: one for each core.
     progress : callable, optional
         Called with the number of compiled configurations, and ``most``.
     journal : Path, optional
@@ -141,7 +142,7 @@ class _Search:
         self.evaluator = evaluator
         self.most = most
         self.progress = progress
-        #: Those that run, in the order in which they were compiled.
+        #: Candidates that run, in the order in which they were compiled.
         self.by_config: dict[AcceleratorConfig, Candidate] = {}
         self.trimmed: set[AcceleratorConfig] = set()
         self.areas: dict[AcceleratorConfig, object] = {}
@@ -150,14 +151,14 @@ class _Search:
         self.reason = "the smallest is too large"
 
     def shapes(self, shapes: Iterable[list[Iterable[AcceleratorConfig]]]) -> None:
-        """Of each array's memories the first that fit the board; the next where it does not run."""
+        """Evaluates each array with the first memories that fit; with the next if it does not run."""
         waiting = []
         for memories in shapes:
             fitting = [next(filter(self.fits, depths), None) for depths in memories]
             configs = list(dict.fromkeys(config for config in fitting if config is not None))
             if configs:
                 waiting.append(configs)
-        # A preset may be of the grid. Small arrays first: the large must be faster than those.
+        # A preset may be in the grid too. Small arrays come first: larger ones must be faster.
         waiting = list({configs[0]: configs for configs in waiting}.values())
         waiting.sort(key=lambda configs: self.area_of(configs[0]).lut)
         while waiting and self.compiled < self.most:
@@ -173,9 +174,9 @@ class _Search:
             waiting = again + waiting
 
     def refine(self, board: str) -> None:
-        """Smaller memories for the best, then their neighbours; the fastest first.
+        """Makes the memories of the best smaller, then tries their neighbours, the fastest first.
 
-        This goes on with those that are best then.
+        This is repeated with those that are the best then.
         """
         done: set[AcceleratorConfig] = set()
         most = round((1 - _TRIMMING) * self.most)
@@ -195,11 +196,12 @@ class _Search:
     def trim(self, configs: list[AcceleratorConfig]) -> list[AcceleratorConfig]:
         """The same arrays with the smallest memories that cost no cycles.
 
-        One memory after the other, by bisection. They are as far as they come if the search ends.
+        One memory after the other is made smaller, by bisection. A search that ends in between
+        leaves them at the size reached.
         """
         small = list(configs)
         for field, least in LEAST_DEPTHS.items():
-            # Depths are powers of two: too small, and deep enough.
+            # Exponents of depths, which are powers of two: one too small, one large enough.
             low = [max(least(config), 2).bit_length() - 2 for config in small]
             high = [getattr(config, field).bit_length() - 1 for config in small]
             while any(a + 1 < b for a, b in zip(low, high, strict=True)):
@@ -220,7 +222,7 @@ class _Search:
         return small
 
     def add(self, configs: Iterable[AcceleratorConfig], most: int) -> None:
-        """Evaluates those that are new and may be good, up to ``most`` compilations."""
+        """Evaluates configurations that are new and may be good, up to ``most`` compilations."""
         new = {c for c in configs if c not in self.compared and self.fits(c)}
         waiting = sorted(new, key=lambda c: (least_cycles(self.work, c), c.digest))
         while waiting and self.compiled < most:
@@ -245,7 +247,7 @@ class _Search:
         return not beaten((least_cycles(self.work, config), area.lut, area.bram36), self.found)
 
     def evaluate(self, configs: list[AcceleratorConfig]) -> list[bool]:
-        """Which of them run."""
+        """Compiles configurations. Returns for each whether it runs."""
         ran = []
         self.compared.update(configs)
         for config, cycles in zip(configs, self.evaluator.cycles(configs), strict=True):

@@ -1,4 +1,4 @@
-"""The configurations that are considered: a grid to begin with, and neighbours."""
+"""The configurations that are considered: a grid at the beginning, then neighbours."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -14,12 +14,12 @@ _FILTERS = (8, 16, 24, 32, 40, 48, 64, 80, 96, 128)
 _PIXELS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16)
 _POST_LANES = (1, 2, 4, 8, 16, 32, 64)
 _POST_POSITIONS = (1, 2, 3, 4, 5, 6)
-#: Words of the smaller memories are in tables anyway.
+#: Smaller memories are made of tables anyway.
 _LEAST_PARAM_DEPTH = 64
 _DEPTHS = tuple(1 << bits for bits in range(8, 17))
 _PORTS = (1, 2, 4)
-#: Steps of each field; what is not in a list is not considered. More than the fewest parameters
-#: hardly make a difference.
+#: The values of each field that are considered, in order. The param memory keeps its least
+#: depth: more hardly helps.
 _STEPS = {
     "lanes": _LANES,
     "filters": _FILTERS,
@@ -36,7 +36,7 @@ LEAST_DEPTHS: dict[str, Callable[[AcceleratorConfig], int]] = {
     "weight_depth": lambda config: _DEPTHS[0],
     "param_depth": lambda config: _LEAST_PARAM_DEPTH,
 }
-#: The grid's, coarse: the search refines around what is good.
+#: Values of the grid. It is coarse: the search refines around good configurations.
 _GRID_FILTERS = (8, 16, 32, 64, 128)
 _GRID_PIXELS = (1, 2, 4, 8)
 _GRID_POST_POSITIONS = 2
@@ -44,7 +44,7 @@ _GRID_WEIGHT_DEPTHS = (512, 2048, 8192)
 
 
 def grid(base: AcceleratorConfig, board: str) -> Iterator[list[Iterator[AcceleratorConfig]]]:
-    """For each size of the array, and each depth of its weights: ever smaller activation memories.
+    """For each size of the array and depth of its weight memory: ever smaller activation memories.
 
     The presets come first, so that the search never ends with anything worse.
     """

@@ -1,6 +1,6 @@
-"""How long loads and stores of activations take beside the array.
+"""How long loads and stores of activations take while the array computes.
 
-A load waits where the drain writes to the same bank, a store where the array reads from it.
+A load waits while the drain writes to its bank, a store while the array reads from its bank.
 """
 
 import math
@@ -37,7 +37,7 @@ class DrainedWords:
         self.end = begin + self._all_groups * interval
 
     def cycles(self, since: float) -> Iterator[tuple[float, int]]:
-        """(time, banks) from ``since`` on, in order: a bit for each bank that is written then."""
+        """(time, banks) from ``since`` on, in order; ``banks`` has a bit for each bank written."""
         chunks, sub = self._command.chunks, self._command.sub
         words = self._config.lanes // self._config.post_lanes
         first = max(0, int((since - self._begin) // self._interval))
@@ -73,10 +73,10 @@ def loaded(
     pace: Pace,
     drains: Iterable[DrainedWords],
 ) -> float:
-    """When the last word of a load is written.
+    """The time when the last word of a load is written.
 
     Its beats come from ``begin`` on, at ``pace``. A word that waits holds up the last beat of the
-    next one.
+    next word.
     """
     drained = (cycle for words in drains if words.end > begin for cycle in words.cycles(begin))
     time, mask = next(drained, (math.inf, 0))
@@ -93,9 +93,8 @@ def loaded(
 class ReadWords:
     """The words that a compute command reads, step by step.
 
-    Its first step is at ``begin``, the last step of its first group at ``end_first``. The last step
-    of each further group follows after ``interval`` cycles. A last step may wait, the others do
-    not.
+    The first step is at ``begin``, the last step of the first group at ``end_first``. The last step
+    of each further group follows ``interval`` cycles after the one before. Only last steps wait.
     """
 
     def __init__(
@@ -117,7 +116,7 @@ class ReadWords:
         self.end = end_first + (all_groups - 1) * interval
 
     def banks(self, time: float) -> int:
-        """A bit for each bank that is read then, for ``begin <= time <= end``."""
+        """A bit for each bank that is read at ``time``, where ``begin <= time <= end``."""
         number = max(0, math.ceil((time - self._end_first) / self._interval))
         end = self._end_first + number * self._interval
         begin = end - self._interval + 1 if number else self.begin
@@ -138,7 +137,7 @@ class ReadWords:
         deep += (c.kernel_h - 1) * down + (c.kernel_w - 1) * across
         taps = groups * deep + rows * down + columns * across
         if c.product:
-            # Only the factor is somewhere else.
+            # Only the factor's word does not follow from the others.
             taps = np.where(groups == 0, _signed(c.factor), 0) + columns * across
         rows, columns = np.divmod(np.arange(c.positions), c.out_width)
         step = _signed(c.column_step)
@@ -154,13 +153,13 @@ class ReadWords:
         return np.bitwise_or.reduce(bits.reshape(self._groups, c.pixels, -1), axis=1).tolist()
 
 
-#: Fields that lead from a tap to the next one of its row, from a row's last to the next row, and
-#: from the last of a plane to the next.
+#: Fields with the distance from a tap to the next one in its row, from a row's last tap to the next
+#: row, and from a plane's last tap to the next plane.
 _TAP_STRIDES = ("tap_column", "tap_row_origin", "tap_group_origin")
 
 
 def _signed(value: int) -> int:
-    """A field of 16 bits that wraps."""
+    """The signed number in a field of 16 bits."""
     return int(np.int16(np.uint16(value)))
 
 
@@ -171,7 +170,7 @@ def stored(
     pace: Pace,
     reads: Iterable[ReadWords],
 ) -> float:
-    """When the last word of a store has gone on, at ``pace`` or more slowly.
+    """The time when the last word of a store has left, at ``pace`` or more slowly.
 
     The first word is read at ``begin``, if its bank is free. ``reads`` are in order.
     """

@@ -1,11 +1,11 @@
 """How many cycles a program takes, before any RTL runs: a model of engines and their waits.
 
-The model reads the command stream and plays the four units that work side by side: command fetch,
-load engine, compute engine and store engine. A command starts when three things are true: the
-engine is free, the command has been fetched, and what it waits for is complete. Descriptors and
-loads come over one bus, in the order in which they were asked for.
+The model reads the command stream and plays four things that work side by side: command fetch, load
+engine, compute engine and store engine. A command starts when its engine is free, the command has
+been fetched, and all commands that it waits for are complete. Descriptors and loads come over one
+bus, in the order of their requests.
 
-The counts of a command say how long it takes. Two things add to that. Loads and stores of
+The fields of a command say how long it takes. Two things add to that. Loads and stores of
 activations wait for their banks (:mod:`hw.model.bank_waits`). Loads and stores that move at the
 same time share the memory (:mod:`hw.model.pace`).
 """
@@ -40,18 +40,18 @@ __all__ = ["estimate_cycles"]
 
 
 def estimate_cycles(program: Program, memory: MemoryTiming | None = None) -> CycleEstimate:
-    """The cycles of one run: of all images of the program's batch."""
+    """The cycles of one run, which has all images of the program's batch."""
     return _Model(program, memory or MemoryTiming()).run()
 
 
 @dataclass(eq=False)
 class _Transfer:
-    """A descriptor or a load that was asked for over the bus."""
+    """A descriptor or a load that was requested on the bus."""
 
     beats: int
     done: Callable[[], None]
     load: Load | None = None
-    #: Times: the earliest one for its first beat, that of its first beat, and of its last one.
+    #: Times: the earliest possible first beat, the first beat, the last beat.
     ready: float = 0.0
     begin: float = 0.0
     end: float = 0.0
@@ -69,8 +69,8 @@ class _Model(Timeline):
         self.moved = {Opcode.LOAD: 0, Opcode.STORE: 0}
         #: Begin, end and beats of each load and store.
         self.transfers: list[tuple[float, float, int]] = []
-        #: Of each engine: when its commands were complete, and when it is free. In its queue are
-        #: commands, each with the time at which it has come through.
+        #: For each engine: when its commands were complete, when it is free, and its queue of
+        #: commands, each with the time when it has come through.
         self.finished: dict[Opcode, list[float]] = {
             opcode: [] for opcode in (Opcode.LOAD, Opcode.COMPUTE, Opcode.STORE)
         }
@@ -78,34 +78,32 @@ class _Model(Timeline):
         self.queues: dict[Opcode, deque[tuple[float, Command]]] = {
             opcode: deque() for opcode in self.finished
         }
-        #: How many descriptors were asked for; those that are there, each with the time at which it
-        #: has been checked; when the last one was handed on; since when the next one's queue is
-        #: full.
+        #: Number of descriptors requested; those that have come, each with the time when it has
+        #: been checked; when the last one was handed on; since when the next one's queue is full.
         self.asked = 0
         self.checked: deque[tuple[float, Command]] = deque()
         self.handed = 0.0
         self.blocked: float | None = None
-        #: What was asked for over the bus, in order; the time of the last request; the time of the
-        #: last beat.
+        #: Requests on the bus, in order; the time of the last request; the time of the last beat.
         self.bus: deque[_Transfer] = deque()
         self.requested = -math.inf
         self.bus_free = 0.0
-        #: What the drain writes, from not long ago on.
+        #: Words that the drain writes; old entries are dropped.
         self.drains: deque[DrainedWords] = deque()
-        #: What the array reads, from not long ago on. The store under way, with its begin; when it
-        #: will be complete.
+        #: Words that the array reads; old entries are dropped. The store under way, with its begin;
+        #: when it will be complete.
         self.reads: deque[ReadWords] = deque()
         self.storing: tuple[Store, float] | None = None
         self.stored = 0.0
-        #: (begin, end) of loads and stores, from not long ago on.
+        #: (begin, end) of loads and stores; old entries are dropped.
         self.moving: dict[Opcode, deque[tuple[float, float]]] = {
             opcode: deque() for opcode in self.moved
         }
         self._latency = {unit: timing.result_latency(self.config, unit) for unit in Unit}
-        #: From a descriptor's last beat to its queue.
+        #: Cycles from a descriptor's last beat to its queue.
         self.check = timing.check_cycles(self.config)
-        #: Until when it is known what the array does and waits for. The last group: its last step,
-        #: how far the next group's must be from that, and its unit.
+        #: The time until which the array's steps and waits are known. The last group: its last
+        #: step, the fewest cycles from it to the next group's last step, and its unit.
         self.stepped = self.group_end = 0.0
         self.spacing = 0
         self.unit = Unit.ARRAY
@@ -182,7 +180,7 @@ class _Model(Timeline):
             self._serve()
 
     def _serve(self):
-        """The beats of the first transfer come next."""
+        """Begins the first transfer: its beats come next."""
         transfer = self.bus[0]
         transfer.begin = max(transfer.ready, self.bus_free)
         if transfer.load is not None:
@@ -191,7 +189,7 @@ class _Model(Timeline):
         self._expect_end()
 
     def _expect_end(self):
-        """Expects the last beat of the first transfer, by what is known of the drain so far."""
+        """Computes when the first transfer's last beat comes, from the writes known so far."""
         transfer = self.bus[0]
         if transfer.load is not None and transfer.load.memory == Memory.ACT:
             while self.drains and self.drains[0].end < transfer.begin:
@@ -205,7 +203,7 @@ class _Model(Timeline):
         transfer.end = end
 
         def served():
-            # Not if a later expectation has taken its place.
+            # Nothing to do if a later forecast has replaced this one.
             if self.bus and self.bus[0] is transfer and transfer.end == end:
                 self.bus_free = end
                 self.bus.popleft()
@@ -220,12 +218,12 @@ class _Model(Timeline):
         self.at(end, served)
 
     def _expect_loaded(self):
-        """Expects the end of the load under way anew."""
+        """Computes anew when the load under way ends."""
         if self.bus and self.bus[0].begin and self.bus[0].load is not None:
             self._expect_end()
 
     def _pace(self, opcode: Opcode, beats: float, begin: float) -> Pace:
-        """The pace of a transfer from ``begin`` on, whose words have so many beats."""
+        """The pace of a transfer from ``begin`` on, whose words have ``beats`` beats."""
         others = self.moving[Opcode.STORE if opcode is Opcode.LOAD else Opcode.LOAD]
         while others and others[0][1] < begin:
             others.popleft()
@@ -279,7 +277,7 @@ class _Model(Timeline):
             self.at(self.now + 1, lambda engine=engine: self._start(engine))
 
     def _wait(self, waiting: dict[str, float], waits: list[tuple[str, float]]):
-        """Adds what the array has waited for since its last step: (cause, until), in order."""
+        """Adds the array's stalls since its last step. ``waits`` are (cause, until), in order."""
         now = self.stepped
         for cause, until in waits:
             if cause == "fetch":
@@ -319,7 +317,7 @@ class _Model(Timeline):
         self._expect_loaded()
 
     def _expect_stored(self):
-        """Expects the end of the store under way, by what is known of the array's reads so far."""
+        """Computes when the store under way ends, from the array's reads known so far."""
         if self.storing is None:
             return
         command, begin = self.storing
@@ -331,7 +329,7 @@ class _Model(Timeline):
         end = self.stored = pace.end(last, 1) + timing.STORE_END_CYCLES + self.memory.write_latency
 
         def complete():
-            # Not if a later expectation has taken its place.
+            # Nothing to do if a later forecast has replaced this one.
             if self.storing is not None and self.stored == end:
                 self.storing = None
                 self.transfers.append((first, last, command.rows * command.beats))
@@ -362,7 +360,7 @@ class _Model(Timeline):
         interval = max(steps, drain)
         unit = Unit(command.unit)
         first = self.now + timing.FIRST_GROUP_CYCLES + pixels
-        # Units of another latency wait until everything is written.
+        # A unit with another latency waits until everything is written.
         written = self.group_end + self._latency[self.unit] + self.spacing
         start = max(first, self.stepped, written if unit is not self.unit else 0.0)
         self._wait(layer.waiting, [("other", first), ("drain", start)])

@@ -1,4 +1,4 @@
-"""What a program costs for each image, by the cycle model: all of it and layer by layer."""
+"""Cycles and traffic of a program for each image, by the cycle model: in total and by layer."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,13 +14,13 @@ __all__ = ["LayerCost", "ProgramEstimate", "estimate_program"]
 
 @dataclass(frozen=True, kw_only=True)
 class LayerCost:
-    """One layer of one image; of a layer that runs for each image of a batch, the mean.
+    """One layer of one image; the mean, if the layer runs for each image of a batch.
 
     array, stall : cycles in which the array takes steps or stands still.
     load, store : cycles in which these engines work.
-    bytes : to and from the memory, of the layer's own loads and stores.
-    moved : to and from the memory in the layer's ``cycles``: much of what a layer needs is loaded
-        while the one before it runs.
+    bytes : bytes of the layer's own loads and stores.
+    moved : bytes that move during the layer's ``cycles``, of any layer: much of what a layer needs
+        is loaded while the one before it runs.
     windows : "load", "compute", "store" -> begin and end of that engine's work for the layer, in
         cycles from the start; None for a batch.
     """
@@ -40,14 +40,14 @@ class LayerCost:
 
 @dataclass(frozen=True, kw_only=True)
 class ProgramEstimate(Result):
-    """What one image costs.
+    """Cycles and traffic of one image.
 
     batch : images of a run.
     images_per_second : at ``clock_mhz``.
     stalls : cycles in which the array stands still, by the names of
         :class:`hw.contract.causes.Stall`.
-    read_bytes, written_bytes : with the commands.
-    macs_per_cycle, bytes_per_cycle : what the array and the memory can do at most.
+    read_bytes, written_bytes : traffic with the memory, commands included.
+    macs_per_cycle, bytes_per_cycle : the most that the array and the memory can do.
     build : the build that the program is for, if it is known.
     """
 
@@ -68,7 +68,7 @@ class ProgramEstimate(Result):
 
 
 def estimate_program(program: Program, memory: BoardMemory) -> ProgramEstimate:
-    """What the program costs behind a board's memory."""
+    """Cycles and traffic of a program with a board's memory."""
     config, batch = program.config, program.batch
     timing = memory.timing(config.clock_mhz)
     estimate = estimate_cycles(program, timing)

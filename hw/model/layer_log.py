@@ -15,7 +15,7 @@ __all__ = ["LayerLog", "log_estimates"]
 
 @dataclass
 class LayerLog:
-    """One layer; times in cycles.
+    """What the engines did for one layer; times in cycles.
 
     end : when its results are written.
     windows : engine -> begin and end of its work for the layer.
@@ -42,7 +42,7 @@ def log_estimates(
     transfers: list[tuple[float, float, int]],
     beat_bytes: int,
 ) -> Iterator[LayerEstimate]:
-    """Of each layer. ``transfers`` are begin, end and beats of all loads and stores."""
+    """The estimate of each layer. ``transfers`` are (begin, end, beats) of all loads and stores."""
     bounds = np.array([0.0, *(log.end for log in logs)])
     moved = np.diff(moved_until(bounds, transfers)) * beat_bytes
     before = 0.0

@@ -1,4 +1,4 @@
-"""How fast the words of a load or a store move. Both share the memory behind the ports."""
+"""How fast the words of a load or a store move. Loads and stores share one memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from hw.contract.memory_timing import MemoryTiming
 
 __all__ = ["Pace", "beat_cycles"]
 
-#: Beats a cycle that stores get of a memory that loads could use up.
+#: Beats a cycle that stores get where loads could use all of the memory.
 _LEAST_WRITTEN = 1e-3
 
 
@@ -18,9 +18,9 @@ def beat_cycles(
 ) -> dict[Opcode, tuple[float, float]]:
     """Cycles from beat to beat of loads and of stores, all ports together.
 
-    The first number is for a transfer alone, the second for one beside as many beats as the memory
-    moves in the other direction. The memory serves the ports in turn, each one's read before its
-    write: reads are half a port's beat ahead.
+    Each is a pair: for a transfer alone, and for one beside a full stream in the other direction.
+    The memory serves the ports in turn, the read of a port before its write. So reads are ahead by
+    half a port's beat.
     """
     most = memory.bytes_per_cycle / (config.axi_beat_bits / 8) or 2.0
     reads = min(1.0, most, most / 2 + 1 / (2 * config.axi_ports))
@@ -37,7 +37,7 @@ def beat_cycles(
 class Pace:
     """Cycles from word to word of a transfer.
 
-    alone, together : without and with a transfer in the other direction.
+    alone, together : cycles without and with a transfer in the other direction.
     others : (begin, end) of such transfers, in order. The last one may have no end yet.
     """
 
@@ -46,7 +46,7 @@ class Pace:
     others: Sequence[tuple[float, float]] = ()
 
     def end(self, begin: float, words: float) -> float:
-        """When ``words`` have come, from ``begin`` on."""
+        """The time when ``words`` words have moved, from ``begin`` on."""
         time = begin
         for first, last in self.others if self.together > self.alone else ():
             apart = max(0.0, first - time) / self.alone

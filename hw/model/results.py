@@ -1,4 +1,4 @@
-"""What the cycle model says of a run: all of it, and layer by layer."""
+"""The cycle model's figures of a run: in total and by layer."""
 
 from dataclasses import dataclass
 
@@ -12,15 +12,15 @@ __all__ = ["CycleEstimate", "LayerEstimate"]
 class LayerEstimate:
     """One layer.
 
-    cycles : from the end of the layer before, in order of completion.
-    array : steps.
+    cycles : cycles from the end of the layer before, in order of completion, to its end.
+    array : the array's steps.
     load, store : cycles in which these engines work for the layer.
-    moved : bytes of loads and stores, of whatever layer, that move within ``cycles``.
+    moved : bytes of loads and stores, of any layer, that move within ``cycles``.
     windows : "load", "compute", "store" -> begin and end of that engine's work for the layer.
     waiting : cycles in which the array stands still before and in the layer, by the names of
-        :class:`hw.contract.causes.Stall`. The last layer has those behind it too.
+        :class:`hw.contract.causes.Stall`. The last layer includes those after it.
 
-    The ``array`` and ``waiting`` of all layers add up to the run's cycles, but for rounding.
+    ``array`` and ``waiting`` of all layers add up to the run's cycles, except for rounding.
     """
 
     name: str

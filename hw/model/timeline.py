@@ -1,4 +1,4 @@
-"""What happens in a model, in the order of time."""
+"""The events of a model, in the order of time."""
 
 import heapq
 from collections.abc import Callable
@@ -23,7 +23,7 @@ class Timeline:
         heapq.heappush(self._events, (max(time, self.now), next(self._entries), happen))
 
     def play(self) -> None:
-        """Until nothing happens any more."""
+        """Calls the functions in order, until none is left."""
         while self._events:
             self.now, _, happen = heapq.heappop(self._events)
             happen()

@@ -13,7 +13,7 @@ __all__ = ["layer_bytes", "most_bytes_per_cycle", "moved_until"]
 
 
 def layer_bytes(program: Program) -> list[int]:
-    """What each layer's loads and stores move. Fetching commands is not counted."""
+    """Bytes that each layer's loads and stores move. The fetch of commands is not counted."""
     moved = [0] * len(program.layers)
     for command in read_commands(program.commands):
         if moved and isinstance(command, Load | Store):
@@ -22,7 +22,7 @@ def layer_bytes(program: Program) -> list[int]:
 
 
 def moved_until(times: np.ndarray, transfers: Iterable[tuple[float, float, int]]) -> np.ndarray:
-    """Beats that have moved at each of the times, (N,): a transfer moves at an even pace.
+    """Beats that have moved until each of the times, (N,). Each transfer has an even pace.
 
     transfers : (begin, end, beats).
     """
@@ -33,6 +33,6 @@ def moved_until(times: np.ndarray, transfers: Iterable[tuple[float, float, int]]
 
 
 def most_bytes_per_cycle(config: AcceleratorConfig, memory: MemoryTiming) -> float:
-    """What the memory can carry, or the ports: a beat each in either direction."""
+    """The most that memory and ports carry. A port carries a beat a cycle in each direction."""
     ports = 2 * config.axi_beat_bits / 8
     return min(memory.bytes_per_cycle or ports, ports)

@@ -36,7 +36,7 @@ _DATA_WIDTH = 32
 _LEAST_PHASE_MHZ = 3.125
 _OSCILLATOR_MHZ = (400, 800)
 _FASTEST_MHZ = 400
-#: Cycles that the reset holds on after the clock is stable.
+#: Cycles for which the reset stays on after the clock is stable.
 _RESET_CYCLES = 64
 _LEDS = 8
 
@@ -51,7 +51,8 @@ class Ulx3s(Component):
     Raises
     ------
     ConfigError
-        There is not one data port of 32 bits, or the clock cannot be made from the crystal's.
+        The configuration does not have exactly one data port of 32 bits, or its clock cannot be
+        made from the crystal's.
     """
 
     module_name = BOARD.shell.top
@@ -75,7 +76,7 @@ class Ulx3s(Component):
 
     def build(self) -> Module:
         m = Module()
-        # Of the clock that the loop makes: one without a reset, to make the reset, and the core's.
+        # Domains of the loop's clock: one without a reset, which makes the reset, and the core's.
         m.domains.start = ClockDomain(local=True, reset_less=True)
         m.domains.core = core = ClockDomain(local=True)
         clock, locked = self._clock(m)
@@ -129,7 +130,7 @@ class Ulx3s(Component):
         return clock, locked
 
     def _reset(self, m: Module, locked: Signal) -> Signal:
-        """The core's reset: ends in step with the clock, after clock and button were quiet."""
+        """The core's reset. It ends with a clock edge, some time after the last cause is gone."""
         pressed = Signal.like(locked)
         m.d.comb += pressed.eq(ResetSignal("sync"))
         quiet = Signal(2)
@@ -186,7 +187,7 @@ class Ulx3s(Component):
             ("m_axi", read, memory.read, accelerator),
             ("m_axi", write, memory.write, accelerator),
         ):
-            # Seen from the master: the bridge is one, and so is the accelerator.
+            # Signatures as the master has them: the bridge is a master, and so is the accelerator.
             for name, member in signature.members.items():
                 port, other = getattr(far, f"{prefix}_{name}"), getattr(near, name)
                 from_bridge = near is bridge.registers
