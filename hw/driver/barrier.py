@@ -1,8 +1,8 @@
 """A memory barrier: stores before it are complete before anything after it begins.
 
-The memory of ``/dev/mem`` with ``O_SYNC`` is not cached, but processors still collect its stores in
-write buffers. A store to a register may overtake them: the accelerator would start before its input
-is in memory. Python has no barrier, so this module brings the two instructions that it takes.
+Memory that ``/dev/mem`` maps with ``O_SYNC`` is not cached, but processors still collect stores to
+it in write buffers. A store to a register may overtake them. The accelerator would then start
+before its input is in memory. Python has no barrier, so this module has the two instructions of it.
 """
 
 import ctypes
@@ -28,10 +28,10 @@ _CODE = {
 
 @cache
 def memory_barrier() -> Callable[[], None]:
-    """The function that is the barrier; the first call makes it.
+    """The barrier as a function, which is made at the first call.
 
-    Raises :class:`BusError` on processors whose barrier is not known here, and where the system
-    lets no program make code.
+    Raises :class:`BusError` on a processor whose barrier is not known here, and on a system that
+    does not let programs make code.
     """
     machine = platform.machine()
     if machine not in _CODE:
@@ -39,12 +39,12 @@ def memory_barrier() -> Callable[[], None]:
     page = mmap.mmap(-1, mmap.PAGESIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     page.write(_CODE[machine])
     address = ctypes.addressof(ctypes.c_char.from_buffer(page))
-    # Executable only after it was written: Linux then cleans the instruction cache.
+    # The memory becomes executable only after the write: Linux then cleans the instruction cache.
     protect = ctypes.CDLL(None, use_errno=True).mprotect
     protect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
     if protect(address, mmap.PAGESIZE, mmap.PROT_READ | mmap.PROT_EXEC):
         raise BusError("the system must allow executable memory, for a memory barrier")
     function = ctypes.CFUNCTYPE(None)(address)
-    # The code lives as long as the function.
+    # The function keeps the memory of its code alive.
     function.page = page
     return function

@@ -1,4 +1,4 @@
-"""Any number of images, in as many runs as that takes."""
+"""Runs any number of images, in as many runs as needed."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ def run_batch(
     images: np.ndarray | Mapping[str, np.ndarray],
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> BatchResult:
-    """Runs N images, 1 or more, as :meth:`Driver.run` does as many as the program's batch.
+    """Runs N images, 1 or more. :meth:`Driver.run` takes at most the program's batch.
 
-    ``progress`` is called with the number of images done and of all images.
+    ``progress`` is called with the number of images done and the number of all images.
     """
     if isinstance(images, Mapping):
         images = checked_images(driver.program.graph, images)

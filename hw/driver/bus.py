@@ -1,4 +1,4 @@
-"""What the driver needs of the machine that it runs on."""
+"""The interface between the driver and the machine that it runs on."""
 
 from typing import Protocol
 
@@ -10,15 +10,15 @@ __all__ = ["Buffer", "Bus", "BusError"]
 
 
 class BusError(NbqnnError):
-    """A bus that is not there, does not answer, answers with an error, or has no memory left."""
+    """A bus is missing, does not answer, answers with an error, or has no memory left."""
 
 
 class Buffer:
     """Contiguous memory that the accelerator reaches.
 
-    The host works on ``array``. A cache or a serial line may be between ``array`` and the memory
-    of the accelerator: ``to_device`` and ``from_device`` carry bytes over. A plain ``Buffer`` is
-    the memory itself, so that they have nothing to do.
+    The host works on ``array``. Between ``array`` and the accelerator's memory there may be a cache
+    or a serial line; ``to_device`` and ``from_device`` carry bytes over. In a plain ``Buffer`` the
+    array is the memory itself, and these methods do nothing.
 
     Parameters
     ----------
@@ -34,10 +34,10 @@ class Buffer:
         self.address = address
 
     def to_device(self, offset: int, size: int) -> None:
-        """The accelerator then reads ``size`` bytes from ``offset`` as ``array`` has them."""
+        """Makes ``size`` bytes of ``array`` from ``offset`` visible to the accelerator."""
 
     def from_device(self, offset: int, size: int) -> None:
-        """``array`` then has ``size`` bytes from ``offset`` as the accelerator wrote them."""
+        """Makes ``size`` bytes that the accelerator wrote from ``offset`` visible in ``array``."""
 
     def free(self) -> None:
         """Gives the memory back. The buffer must not be used afterwards."""
@@ -60,15 +60,15 @@ class Bus(Protocol):
     def allocate(self, size: int) -> Buffer:
         """A buffer of at least ``size`` bytes.
 
-        Its address is a multiple of :data:`~hw.contract.isa.PAGE_BYTES`.
-        The array is zero. No cache holds a changed byte of it: what the accelerator writes later
-        stays. The accelerator may see any bytes there until they are carried over.
+        Its address is a multiple of :data:`~hw.contract.isa.PAGE_BYTES`. The array is zero. The
+        accelerator may see any bytes there until ``to_device`` carries them over. No cache holds a
+        changed byte, so none can overwrite what the accelerator writes later.
         """
         ...
 
     def wait(self) -> bool:
-        """Waits until the interrupt is high; False if it is not within the bus's time limit.
+        """Waits until the interrupt is high. False if that takes longer than the bus's time limit.
 
-        It may return True too early. The driver looks at the registers.
+        It may return True too early, so the driver checks the registers.
         """
         ...

@@ -1,4 +1,4 @@
-"""An accelerator in the programmable logic beside the processors that run this: plain Linux."""
+"""An accelerator in the same chip as the processors that run the driver: plain Linux."""
 
 from pathlib import Path
 
@@ -77,7 +77,7 @@ class DevMemBus:
 
 
 class _UncachedBuffer(Buffer):
-    """Memory without caches: only the order of accesses is to be kept."""
+    """Memory without caches: only the order of accesses must be kept."""
 
     def __init__(self, bus: DevMemBus, array: np.ndarray, begin: int):
         super().__init__(array, bus._address + begin)
@@ -89,7 +89,7 @@ class _UncachedBuffer(Buffer):
         self._bus._barrier()
 
     def from_device(self, offset: int, size: int) -> None:
-        # Loads of results must not be done before the load that said they are there.
+        # Loads of results must come after the load that said that they are there.
         self._bus._barrier()
 
     def free(self) -> None:

@@ -21,25 +21,25 @@ _EVENTS = REGISTERS.irq_status.pack(done=1, error=1)
 _DONE_EVENT = REGISTERS.irq_status.pack(done=1)
 _DONE_STATE = REGISTERS.status.pack(done=1)
 _MAJOR_VERSION = REGISTERS.version.unpack(VERSION).major
-#: Interrupts without an event that are passed over: they are of an earlier run.
+#: So many interrupts without an event are ignored: they come from an earlier run.
 _STALE_INTERRUPTS = 3
-#: Looks at the status register in which a reset must be over.
+#: A reset must be over after so many reads of the status register.
 _RESET_LOOKS = 1000
 
 
 class AcceleratorError(NbqnnError):
-    """An accelerator that is not there, is another one, or ended a run with an error."""
+    """The accelerator is missing, is another one, or ended a run with an error."""
 
 
 @dataclass(frozen=True)
 class RunResult:
     """One run: codes by output name, and the counters' values in cycles.
 
-    ``outputs`` and ``traced`` hold int64 arrays (N, C, H, W) of the N images that were given.
-    ``layer_cycles`` are the cycles from the end of the layer before (the first: from the start) to
-    the end of each layer. ``stalls`` are the cycles without a step of the array by cause, "load",
-    "store", "fetch", "drain" and "other" (:class:`hw.contract.causes.Stall`); they and
-    ``array_cycles`` make up ``cycles``.
+    ``outputs`` and ``traced`` hold int64 arrays (N, C, H, W) for the N given images.
+    ``layer_cycles`` are, for each layer, the cycles from the end of the layer before (for the first
+    layer from the start) to its end. ``stalls`` are the cycles without a step of the array, by
+    cause: "load", "store", "fetch", "drain" and "other" (:class:`hw.contract.causes.Stall`). All
+    stalls and ``array_cycles`` add up to ``cycles``.
     """
 
     outputs: dict[str, np.ndarray]
@@ -66,10 +66,10 @@ def reset_accelerator(bus: Bus) -> None:
 
 
 class Driver:
-    """One accelerator with one program; to be closed, or used in a ``with`` statement.
+    """One accelerator with one program. Close it, or use it in a ``with`` statement.
 
-    The program's memory is one buffer of the bus. The accelerator is told to access nothing
-    outside it, whatever the program says.
+    The program's memory is one buffer of the bus. The accelerator's address window is set to it, so
+    no program makes the accelerator access anything outside.
 
     Parameters
     ----------
@@ -79,8 +79,8 @@ class Driver:
     Raises
     ------
     AcceleratorError
-        Nothing answers as nbqnn of this version, the program was compiled for another
-        configuration, or the accelerator is busy.
+        No accelerator of this version answers, the program was compiled for another configuration,
+        or the accelerator is busy.
     BusError
         The bus has no memory that fits the program and the accelerator's addresses.
     """
@@ -110,10 +110,10 @@ class Driver:
         self.close()
 
     def close(self) -> None:
-        """Stops the accelerator and gives its memory back; does nothing the second time.
+        """Stops the accelerator and gives its memory back. A second call does nothing.
 
-        If the accelerator cannot be stopped, :class:`AcceleratorError` is raised and the memory
-        stays taken.
+        Raises :class:`AcceleratorError` if the accelerator cannot be stopped; the memory then stays
+        taken.
         """
         if not self._open:
             return
@@ -124,24 +124,24 @@ class Driver:
 
     @property
     def program(self) -> Program:
-        """The program that runs."""
+        """The program that the accelerator runs."""
         return self._program
 
     def run(self, images: np.ndarray | Mapping[str, np.ndarray]) -> RunResult:
         """Runs images, float32 in the units the network was trained on.
 
         ``images`` are (N, C, H, W), or (N, F) if the network takes vectors; N is from 1 to the
-        program's batch. One image may come without its axis N. Of a network with several inputs
-        they come by the inputs' names. All images of the batch are
-        computed: the last one given stands for those that are missing.
+        program's batch. A single image may leave out the axis N. A network with several inputs
+        takes a mapping from their names to images. The accelerator always computes a full batch:
+        the last image takes the place of missing ones.
 
         Raises
         ------
         NbqnnError
             The images do not fit the program.
         AcceleratorError
-            The accelerator is busy, or the run ended with an error or not in time; the message
-            has the cause. After an error the accelerator is reset and can be used again.
+            The accelerator is busy, or the run ended with an error or not in time. The message has
+            the cause. After an error the accelerator is reset and can be used again.
         """
         if not self._open:
             raise ValueError("The driver must be open, it has been closed")
@@ -180,11 +180,11 @@ class Driver:
         )
 
     def reset(self) -> None:
-        """Stops what runs, as :func:`reset_accelerator`."""
+        """Stops what runs, as :func:`reset_accelerator` does."""
         reset_accelerator(self._bus)
 
     def _load(self) -> None:
-        """Puts the program into its memory and tells the accelerator where that is."""
+        """Writes the program to its memory and tells the accelerator where that is."""
         program, memory = self._program, self._memory
         memory.write(Region.PROGRAM, program.commands)
         memory.write(Region.PARAMETERS, program.parameters)
@@ -221,7 +221,7 @@ class Driver:
                 codes = np.stack([program.blocks.apply(one) for one in codes])
             codes = codes[np.minimum(np.arange(program.batch), len(codes) - 1)]
             layout = port.layout
-            # One above the other.
+            # The images of a batch lie one above the other.
             codes = codes.reshape(program.batch, layout.channels, -1, layout.width).swapaxes(0, 1)
             codes = codes.reshape(layout.channels, layout.height, layout.width)
             self._memory.write(Region.INPUT, layout.pack(program.config, codes), port.offset)
@@ -229,7 +229,7 @@ class Driver:
     def _wait_for_end(self) -> None:
         """Returns when the status register says that the run is done.
 
-        An interrupt alone says nothing: it may be of an earlier run, or of another device.
+        An interrupt alone proves nothing: it may come from an earlier run or another device.
         """
         for _ in range(_STALE_INTERRUPTS):
             in_time = self._bus.wait()

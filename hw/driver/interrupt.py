@@ -1,4 +1,4 @@
-"""Waiting for the accelerator's interrupt, by the operating system or by looking at registers."""
+"""Waits for the accelerator's interrupt, through the operating system or by polling."""
 
 import os
 import select
@@ -13,7 +13,7 @@ from hw.driver.bus import BusError
 
 __all__ = ["Interrupt", "PolledInterrupt", "UioInterrupt"]
 
-#: Longest time between two looks, and how much longer than the one before each is.
+#: Longest pause between two reads, and how much each pause is longer than the one before.
 _LONGEST_S, _GROWTH = 1e-3, 1.5
 _SHORTEST_S = 1e-5
 
@@ -22,7 +22,7 @@ class Interrupt(Protocol):
     """The interrupt of one accelerator."""
 
     def wait(self, time_limit_s: float) -> bool:
-        """Waits until it is high; False if it is not in time."""
+        """Waits until the interrupt is high. False if that takes longer than ``time_limit_s``."""
         ...
 
 
@@ -64,11 +64,11 @@ class UioInterrupt:
             ) from None
 
     def wait(self, time_limit_s: float) -> bool:
-        # An interrupt of an earlier run that was waited for in vain: it is not the one to wait for.
+        # Drops an interrupt of an earlier run, which came after that run's wait had ended.
         while select.select([self._file], [], [], 0)[0]:
             os.read(self._file, 4)
-        # Linux masks the interrupt whenever it comes; writing 1 lets the next one through. The
-        # interrupt is a level: if it is high, it comes at once, so that none is lost above.
+        # Linux masks the interrupt whenever it comes; writing 1 lets the next one through. If the
+        # interrupt is still high, it comes again at once, so the loop above loses none.
         os.write(self._file, struct.pack("=I", 1))
         readable, _, _ = select.select([self._file], [], [], time_limit_s)
         if not readable:

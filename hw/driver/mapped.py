@@ -15,7 +15,7 @@ _REGISTERS_BYTES = 1 << ADDRESS_BITS
 
 
 def map_bytes(device: Path | str, offset: int, size: int, *, cached: bool = False) -> np.ndarray:
-    """``size`` bytes of a device from ``offset``, a multiple of the page size, as uint8.
+    """Maps ``size`` bytes of a device from ``offset``, a multiple of the page size, as uint8.
 
     Unless ``cached``, the device is opened with ``O_SYNC``. The map lasts as long as the array.
     Raises :class:`BusError` if the device cannot be opened or mapped there.
@@ -45,7 +45,7 @@ class MappedRegisters:
     """
 
     def __init__(self, device: Path | str = "/dev/mem", offset: int = 0):
-        # Words, so that every access is one of 32 bits.
+        # An array of words, so that every access has 32 bits.
         self._words = map_bytes(device, offset, _REGISTERS_BYTES).view(np.uint32)
 
     def read(self, offset: int) -> int:

@@ -10,12 +10,12 @@ __all__ = ["ProgramMemory", "memory_bytes"]
 
 
 def memory_bytes(program: Program) -> int:
-    """Bytes of memory that :class:`ProgramMemory` asks a bus for."""
+    """Bytes that :class:`ProgramMemory` allocates from a bus."""
     return program.config.axi_ports * sum(length for _, length in _places(program).values())
 
 
 def _places(program: Program) -> dict[Region, tuple[int, int]]:
-    """Where each region begins in a port's stripe and how long it is there; whole pages."""
+    """Begin and length of each region in a port's stripe, in bytes; multiples of a page."""
     config = program.config
 
     def extent(ports: tuple[Port, ...]) -> int:
@@ -55,8 +55,8 @@ def _check_buffer(buffer: Buffer, size: int, address_bits: int) -> None:
 class ProgramMemory:
     """The regions of one program, in one buffer of the bus.
 
-    A region's bytes go through the ports in turn, ``axi_data_width // 8`` at a time: that is how
-    the accelerator cuts its beats. With one port a region is contiguous.
+    A region's bytes are dealt out to the ports in turn, ``axi_data_width // 8`` at a time, as the
+    accelerator's beats are. With one port a region is contiguous.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ class ProgramMemory:
         self._buffer.free()
 
     def write(self, region: Region, content: bytes | np.ndarray, offset: int = 0) -> None:
-        """Fills a region from ``offset`` on, a multiple of a beat; zeros complete the last one."""
+        """Fills a region from ``offset``, a multiple of a beat. Zeros complete the last beat."""
         content = np.frombuffer(content, np.uint8)
         size = -(-len(content) // self._beat) * self._beat
         whole = np.zeros(size, np.uint8)
@@ -124,7 +124,7 @@ class ProgramMemory:
             self._buffer.to_device(port * self.stripe + begin, end - begin)
 
     def read(self, region: Region, offset: int, size: int) -> np.ndarray:
-        """uint8 (size,), a copy; ``offset`` and ``size`` are multiples of a beat of all ports."""
+        """A copy, uint8 (size,). ``offset`` and ``size`` are multiples of a beat of all ports."""
         begin, end = self._range(region, offset, size)
         for port in range(len(self._stripes)):
             self._buffer.from_device(port * self.stripe + begin, end - begin)
@@ -136,7 +136,7 @@ class ProgramMemory:
         return len(self._stripes) * self._step
 
     def _range(self, region: Region, offset: int, size: int) -> tuple[int, int]:
-        """Begin and end, in every stripe, of some of a region's bytes."""
+        """Begin and end of a part of a region, in every stripe."""
         ports = len(self._stripes)
         start, length = self._places[region]
         if offset % self._beat or size % self._beat or offset + size > ports * length:

@@ -1,4 +1,4 @@
-"""Which pages of a reserved memory are taken."""
+"""Keeps account of the pages of a reserved memory."""
 
 from hw.contract.isa import PAGE_BYTES
 from hw.driver.bus import BusError
@@ -12,19 +12,19 @@ class Pages:
     Parameters
     ----------
     size : int
-        Bytes; what is left of the last page is not used.
+        Bytes; an incomplete last page is not used.
     what : str
-        Names the memory in errors.
+        Name of the memory in errors.
     """
 
     def __init__(self, size: int, what: str):
         self._size = size // PAGE_BYTES * PAGE_BYTES
         self._what = what
-        #: First byte -> first byte behind.
+        #: First byte of what is taken -> first byte behind it.
         self._taken: dict[int, int] = {}
 
     def take(self, size: int) -> tuple[int, int]:
-        """First byte, and first byte behind, of pages for ``size`` bytes.
+        """Takes pages for ``size`` bytes. Returns their first byte, and the first byte behind them.
 
         Raises :class:`BusError` if no gap is large enough.
         """
@@ -44,5 +44,5 @@ class Pages:
         return begin, begin + wanted
 
     def give_back(self, begin: int) -> None:
-        """Frees what begins there; nothing happens if it is free already."""
+        """Frees the pages that begin there. Does nothing if they are free already."""
         self._taken.pop(begin, None)

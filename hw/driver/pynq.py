@@ -1,4 +1,4 @@
-"""An accelerator in the programmable logic beside the processors that run this: through PYNQ."""
+"""An accelerator in the same chip as the processors that run the driver: through PYNQ."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,11 +92,11 @@ class PynqBus:
 
 
 class _PynqBuffer(Buffer):
-    """Memory of PYNQ, which the processors' caches may hold a part of.
+    """Memory of PYNQ. The processors' caches may hold parts of it.
 
-    PYNQ up to 3.0 synchronizes the bytes of the part that is asked. Later versions, those over
-    pyxrt, always synchronize the whole buffer. Both are right here: while the accelerator runs, no
-    byte of the buffer is dirty in a cache, so that nothing is lost by invalidating more.
+    PYNQ up to 3.0 synchronizes only the requested bytes. Later versions, over pyxrt, always
+    synchronize the whole buffer. Both are right here: while the accelerator runs, no byte of the
+    buffer is dirty in a cache, so invalidating more bytes loses nothing.
     """
 
     def __init__(self, memory: Any):

@@ -24,7 +24,7 @@ from hw.driver.pages import Pages
 __all__ = ["SerialLine", "SerialPort", "UartBus"]
 
 _WORD_BYTES = 4
-#: Furthest that a bit may be from the speed that was asked for.
+#: Largest relative error of a bit's length against the requested speed.
 _SPEED_TOLERANCE = 0.02
 _RESPONSES = {1: "EXOKAY", 2: "SLVERR", 3: "DECERR"}
 
@@ -41,11 +41,11 @@ class SerialLine(Protocol):
         ...
 
     def set_baud(self, baud: int) -> None:
-        """Bits per second from now on, both ways."""
+        """Sets the bits per second from now on, in both directions."""
         ...
 
     def send_break(self) -> None:
-        """Holds the line low for longer than a byte; forgets what was received."""
+        """Holds the line low for longer than a byte, and drops what was received."""
         ...
 
 
@@ -77,13 +77,13 @@ class SerialPort:
 
     def set_baud(self, baud: int) -> None:
         self._port.flush()
-        # The board changes with the end of its stop bit, which is not quite over.
+        # The board changes its speed at the end of its stop bit, which may not have come yet.
         time.sleep(0.01)
         self._port.baudrate = baud
 
     def send_break(self) -> None:
         self._port.send_break(0.01)
-        # The board sees the line high again before the next byte.
+        # The pause lets the board see the line high again before the next byte.
         time.sleep(0.01)
         self._port.reset_input_buffer()
 
@@ -99,14 +99,14 @@ class UartBus:
     ----------
     line : SerialLine
     baud : int, optional
-        Speed to change to once the board has answered at 115,200 bits a second.
+        Bits per second, to which the line changes after an answer at 115,200.
     time_limit_s : float
         Longest wait for the interrupt.
 
     Raises
     ------
     BusError
-        Nothing answers, or it is not at that speed that the board's clock allows.
+        Nothing answers, or the board's clock does not allow that speed.
     """
 
     def __init__(self, line: SerialLine, *, baud: int | None = None, time_limit_s: float = 10.0):
@@ -138,7 +138,7 @@ class UartBus:
         return True
 
     def read_memory(self, address: int, size: int) -> bytes:
-        """``size`` bytes of the board's memory, both multiples of 4."""
+        """``size`` bytes of the board's memory; ``address`` and ``size`` are multiples of 4."""
         content = b""
         while size > len(content):
             words = min(MAX_WORDS, (size - len(content)) // _WORD_BYTES)
@@ -147,7 +147,7 @@ class UartBus:
         return content
 
     def write_memory(self, address: int, content: bytes) -> None:
-        """Writes the board's memory; address and length are multiples of 4."""
+        """Writes the board's memory; ``address`` and the length are multiples of 4."""
         step = MAX_WORDS * _WORD_BYTES
         for begin in range(0, len(content), step):
             self._write_words(Space.MEMORY.base + address + begin, content[begin : begin + step])
@@ -198,7 +198,7 @@ class UartBus:
 
 
 class _UartBuffer(Buffer):
-    """Memory of the board, with a copy here."""
+    """Memory of the board, with a copy on the computer."""
 
     def __init__(self, bus: UartBus, array: np.ndarray, address: int):
         super().__init__(array, address)

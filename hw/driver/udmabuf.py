@@ -1,4 +1,4 @@
-"""An accelerator beside the processors that run this: Linux with the u-dma-buf module."""
+"""An accelerator in the same chip as the processors that run the driver: through u-dma-buf."""
 
 from pathlib import Path
 
@@ -11,9 +11,9 @@ from hw.driver.pages import Pages
 
 __all__ = ["UDmaBufBus"]
 
-#: What u-dma-buf synchronizes is a multiple of this.
+#: u-dma-buf synchronizes multiples of so many bytes.
 _LINE_BYTES = 16
-#: In a synchronizing write: both directions, and the bit that says "do it".
+#: Bits of a synchronizing write: both directions, and the bit that starts it.
 _SYNCHRONIZE = 0 << 2 | 1
 
 
@@ -56,7 +56,7 @@ class UDmaBufBus:
         self._address = self._attribute("phys_addr")
         size = self._attribute("size")
         self._memory = map_bytes(Path(devices, buffer), 0, size, cached=True)
-        # Its offset and size in a synchronizing write have 32 bits.
+        # A synchronizing write has 32 bits for an offset in the buffer.
         self._pages = Pages(min(size, 1 << 32), f"buffer {buffer!r}")
         self._interrupt = interrupt or PolledInterrupt(self.read)
         self._time_limit_s = time_limit_s
@@ -104,7 +104,7 @@ class UDmaBufBus:
 
 
 class _CachedBuffer(Buffer):
-    """Part of the mapped buffer, which the processors' caches may hold a part of."""
+    """Part of the mapped buffer. The processors' caches may hold parts of it."""
 
     def __init__(self, bus: UDmaBufBus, array: np.ndarray, begin: int):
         super().__init__(array, bus._address + begin)

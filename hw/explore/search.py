@@ -151,7 +151,7 @@ class _Search:
         self.reason = "the smallest is too large"
 
     def shapes(self, shapes: Iterable[list[Iterable[AcceleratorConfig]]]) -> None:
-        """Evaluates each array with the first memories that fit; with the next if it does not run."""
+        """Evaluates each array with the first memories that fit; if it does not run, the next."""
         waiting = []
         for memories in shapes:
             fitting = [next(filter(self.fits, depths), None) for depths in memories]

@@ -1,4 +1,4 @@
-"""From a generated build to area, timing and bitstream: open tools here, Vivado where it is."""
+"""From a generated build to area, timing and bitstream: with open tools, or with Vivado."""
 
 from hw.synth.area import Area
 from hw.synth.nextpnr import synth_nextpnr

@@ -42,19 +42,19 @@ def _areas(**groups: dict[str, float]) -> dict[str, Area]:
 
 _FREE = Area()
 
-#: Cells of logic and distributed memory that UltraScale+ and the 7 series have alike.
+#: Cells of logic and distributed memory that both UltraScale+ and the 7 series have.
 _AMD_LUTS = {
     **dict.fromkeys(("LUT1", "LUT2", "LUT3", "LUT4", "LUT5", "LUT6", "LUT6_2"), 1),
-    # Yosys leaves an inverter where it found no table to put it in.
+    # Yosys leaves an inverter where no table could take it in.
     "INV": 1,
-    # Tables used as memory or shift register, by the tables that each occupies.
+    # Memories and shift registers in tables, with the number of tables that each occupies.
     **dict.fromkeys(("RAM32X1S", "RAM64X1S", "SRL16E", "SRLC16E", "SRLC32E"), 1),
     **dict.fromkeys(("RAM32X1D", "RAM64X1D", "RAM128X1S"), 2),
     **dict.fromkeys(("RAM32M", "RAM64M", "RAM128X1D", "RAM256X1S"), 4),
 }
 _AMD_REGISTERS = dict.fromkeys(("FDRE", "FDSE", "FDCE", "FDPE", "LDCE", "LDPE"), 1)
 
-#: Family -> cell -> area. A cell that is not here is a bug of the table, never silently free.
+#: Family -> cell -> area. A cell that is missing here is an error: no cell is silently free.
 CELL_AREAS: dict[str, dict[str, Area]] = {
     # AMD UG574 (logic and distributed memory), UG573 (block memory), UG579 (multipliers).
     "xcup": {
@@ -86,8 +86,8 @@ CELL_AREAS: dict[str, dict[str, Area]] = {
     "ecp5": {
         **dict.fromkeys(("PFUMX", "L6MUX21", "GND", "VCC"), _FREE),
         **_areas(
-            # A carry cell is a pair of tables; a distributed memory is four tables for its data
-            # and two that its write port makes unusable.
+            # A carry cell is a pair of tables. A distributed memory takes four tables for its data,
+            # and its write port makes two more unusable.
             lut={"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6},
             ff={"TRELLIS_FF": 1},
             bram36={"DP16KD": 0.5, "PDPW16KD": 0.5},
@@ -100,7 +100,7 @@ CELL_AREAS: dict[str, dict[str, Area]] = {
 class ModuleAreas:
     """Areas of all modules of a design, each with everything inside it.
 
-    A module that is used often was mapped once; here it counts as often as it is used.
+    A module that is used often is mapped once, but counts as often as it is used.
 
     Parameters
     ----------

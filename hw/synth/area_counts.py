@@ -16,10 +16,10 @@ from hw.synth.area import Area
 
 __all__ = ["memory_logic", "post_logic", "transfer_logic"]
 
-#: What the requantizers of a channel have in common: places of a shift, and how far it goes.
+#: Tables and registers that the requantizers of a channel share, for the shift.
 _SHIFT_TABLES = 6
 _SHIFT_REGISTERS = 12
-#: Tables that choose one of so many words of a bit, for a bank's number.
+#: Number of banks -> tables that choose a bit from one of them.
 _CHOICE_TABLES = {2: 0.5, 4: 1, 8: 2, 16: 4, 32: 9}
 
 
@@ -41,7 +41,8 @@ def _tables(config: AcceleratorConfig) -> Area:
     """The tables of one channel, one for each position (:mod:`hw.rtl.post.table`)."""
     shape, bits = table_shape(config), config.act_bits
     word_bits = shape.codes * bits
-    # Eight look-up tables hold 64 words of seven bits. One of the word's codes, or the code itself.
+    # Eight look-up tables hold 64 words of seven bits. Others choose one of the word's codes, or
+    # the code itself.
     own = 8 * ceil(word_bits / 7)
     own += _CHOICE_TABLES.get(shape.codes, 0) * bits + _CHOICE_TABLES[2] * bits
     address = (shape.words - 1).bit_length()
@@ -55,7 +56,7 @@ def _requantizers(config: AcceleratorConfig) -> Area:
     """The requantizers of one channel, one for each position (:mod:`hw.rtl.post.requantizer`)."""
     c = config
     width = addend_bits(c)
-    # Bits of the total below its sign.
+    # Bits of the total without its sign.
     left = width
     shift_bits = min(SHIFT_BITS, left.bit_length())
     tables, excesses = 0.0, 0
@@ -74,7 +75,7 @@ def _requantizers(config: AcceleratorConfig) -> Area:
     if c.requant == "shift":
         tables += c.acc_bits + 2
     else:
-        # The product's operand is gathered in tables, its sum is behind registers.
+        # Tables gather the product's operand. The sum has registers in front of it.
         tables += c.acc_bits + width + 1
         registers += width
     own = Area(lut=round(tables), ff=registers)
@@ -85,7 +86,7 @@ def _requantizers(config: AcceleratorConfig) -> Area:
 
 
 def memory_logic(config: AcceleratorConfig) -> Area:
-    """What stands in front of the activation memory's banks and behind them; the maximum unit.
+    """Logic in front of and behind the activation memory's banks, and the maximum unit.
 
     As in :mod:`hw.rtl.memory.activations` and :mod:`hw.rtl.array.vector_max`.
     """
@@ -98,44 +99,44 @@ def memory_logic(config: AcceleratorConfig) -> Area:
         min(DRAIN_CHOICE, c.post_positions - first)
         for first in range(0, c.post_positions, DRAIN_CHOICE)
     ]
-    # Reads: of the bank, of every pixel and of the store. Padding has a sign of its own.
+    # Reads: for each bank, for each pixel and for the store. Padding has a sign of its own.
     choice = _CHOICE_TABLES[banks]
     tables = (c.pixels + 1) * choice * word + c.pixels * c.lanes / 2
     registers = (banks + c.pixels + 1) * word
-    # Writes: positions chosen for each bank, then combined with a transfer's word.
+    # Writes: a choice of positions for each bank, then combined with a transfer's word.
     tables += banks * sum(number > 1 for number in choices) * (chunk_bits + row_bits)
     tables += banks * (-(-chunks // 2) * chunk_bits + row_bits)
     registers += banks * (len(choices) * (chunk_bits + row_bits) + word + 2 * row_bits)
     registers += 2 * (word + row_bits)
-    # Maxima: two bits of a comparison in a table; the running one and the complete one.
+    # Maxima: a table compares two bits. Registers hold the running and the complete maximum.
     tables += c.pixels * c.lanes * -(-c.act_bits // 2)
     registers += 2 * c.pixels * word
     return Area(lut=round(tables), ff=registers)
 
 
 def transfer_logic(config: AcceleratorConfig) -> Area:
-    """What lies between the ports and the memories, and the positions of the groups.
+    """Logic between the ports and the memories, and the counters of the groups' positions.
 
     As in :mod:`hw.rtl.stream.gearbox` and :mod:`hw.rtl.control`.
     """
     c = config
     beat, act_beats = c.axi_beat_bits, word_beats(c, Memory.ACT)
-    # Gathered from beats; weights and params once more behind their memories.
+    # Words gathered from beats; those of weights and params again behind their memories.
     registers = sum(
         (1 if memory is Memory.ACT else 2) * word_bits(c, memory)
         + (word_beats(c, memory) - 1) * beat
         for memory in memories(c)
     )
-    # Stores: eight words of memory in tables, one behind it and one that is shifted out.
+    # Stores: eight words of memory in tables, a word behind it and a word that is shifted out.
     tables = c.act_word_bits / 2 + (act_beats - 1) * beat
     registers += 2 * c.act_word_bits
-    # Of a descriptor only what a queue takes is kept.
+    # Only those bits of a descriptor are kept that a queue takes.
     used = sum(HEAD.values()) + sum(BODIES[Opcode.COMPUTE].values())
     registers += used + min(used, DESCRIPTOR_BYTES * 8 - beat)
-    # Two beats before the memories and at the ports, one of writes and of descriptors behind
-    # buffers; the latter's words are added up by threes.
+    # Two beats in front of the memories and at the ports, one beat of writes and one of descriptors
+    # behind buffers. A descriptor's words are added three at a time.
     registers += 6 * beat + beat // 3
-    # In the walker, the sequencer and behind it: rows, columns, addresses to read and to write.
+    # Rows, columns and addresses of reads and writes, in the walker, the sequencer and behind it.
     address_bits = activation_address_bits(c)
     position = 2 * 16 + 2 * address_bits
     walker = position if c.post_positions == 1 else 2 * (position + 17)

@@ -1,10 +1,10 @@
-"""Area of a configuration as Yosys would count it for UltraScale+, in microseconds.
+"""Area of a configuration as Yosys would count it for UltraScale+, within microseconds.
 
 Every look-up table of the array is an explicit cell. So its tables and registers follow exactly
 from the plan of its additions. The same holds for the channel-wise sums and for block memories.
-What grows with words is counted as well (:mod:`hw.synth.area_counts`). Control is a sum of terms
-that grow with the configuration. Their coefficients are in ``area_fit.json``, with the measurements
-that ``scripts/fit_area`` fitted them to.
+Logic that grows with the words is counted too (:mod:`hw.synth.area_counts`). Control is a sum of
+terms that grow with the configuration. ``area_fit.json`` has their coefficients, and the
+measurements that ``scripts/fit_area`` fitted them to.
 """
 
 import json
@@ -23,18 +23,18 @@ from hw.synth.area_counts import memory_logic, post_logic, transfer_logic
 
 __all__ = ["FIT_FILE", "array_area", "counted_area", "estimate_area", "fitted_terms"]
 
-#: Resource -> term -> coefficient, under ``coefficients``; the measurements beside it.
+#: File with resource -> term -> coefficient under ``coefficients``, and with the measurements.
 FIT_FILE = Path(__file__).with_name("area_fit.json")
 
 #: Words of a 36-Kbit block memory -> bits of each.
 _BLOCK_WIDTH = {512: 72, 1024: 36, 2048: 18, 4096: 9, 8192: 4, 16384: 2, 32768: 1}
-#: Memories of up to so many words are in tables: eight of them hold 64 words of seven bits.
+#: Memories of up to so many words are made of tables: eight hold 64 words of seven bits.
 _TABLE_WORDS = 64
-#: Bits of a beat in a port's buffer beside its data.
+#: Bits of a beat in a port's buffer in addition to its data.
 _BUFFER_FLAGS = 3
-#: The layers' time stamps.
+#: Block memories of the layers' time stamps.
 _STAMP_BLOCKS = 0.5
-#: Modules used at least so often are mapped on their own; equal registers of fewer become one.
+#: Modules used at least so often are mapped alone. In others Yosys merges equal registers.
 _OFTEN = 4
 
 
@@ -55,7 +55,7 @@ def _element(pe: str, lanes: int, act_bits: int, weight_bits: int, acc_bits: int
     lut = lanes * _product_tables(act_bits, weight_bits) if shift else 0
     lut += _sum_tables(plan, lanes, product_bits)
     lut += acc_bits
-    # Also those of multipliers: Yosys leaves them outside of the blocks.
+    # Products of multipliers count too: Yosys leaves their registers outside the blocks.
     products = lanes * product_bits
     sums = sum(map(sum, plan.widths))
     ff = products + sums + 3 * (len(plan.levels) + 1) + 2 * acc_bits
@@ -63,10 +63,10 @@ def _element(pe: str, lanes: int, act_bits: int, weight_bits: int, acc_bits: int
 
 
 def _factor(config: AcceleratorConfig) -> Area:
-    """What makes an activation a lane's factor (:mod:`hw.rtl.array.digits`)."""
+    """Logic that turns an activation into a lane's factor (:mod:`hw.rtl.array.digits`)."""
     c = config
-    # Two bits of what is left of the factor in a table; then the stored digit, bit by bit, and the
-    # sign that is taken. A lane that inverts adds the one that lacks in a bit of its own.
+    # A table takes two bits of the rest of the factor. Then come the stored digit, bit by bit, and
+    # its sign. A lane that inverts adds the missing 1 in a bit of its own.
     left = c.radix_bits * c.factor_digits
     tables = ceil(left / 2) + c.stored_weight_bits + 2
     exact = c.pe == "shift"
@@ -84,7 +84,7 @@ def _product_tables(act_bits: int, weight_bits: int) -> int:
     tables, width = 1 + (weight_bits > 5), act_bits
     for stage in range(index_bits):
         shift = 1 << stage
-        # Two bits in a table; the top bit of a stage between is only passed on.
+        # A table takes two bits. The top bit of a stage in the middle is only passed on.
         tables += ceil((width + shift - 1) / 2)
         width += shift
     return tables
@@ -97,7 +97,7 @@ def _sum_tables(plan: Reduction, lanes: int, product_bits: int) -> int:
     for groups, sums in zip(plan.levels, plan.widths, strict=True):
         for group, width in zip(groups, sums, strict=True):
             if len(group) > 1:
-                # The carry of two numbers is in the chain; that of three also in a row above it.
+                # The carry of two numbers stays in the chain. Three numbers carry into a row too.
                 widest, second = sorted((widths[term] for term in group), reverse=True)[:2]
                 tables += min(width, widest + (widest == second))
         widths = list(sums)
@@ -120,11 +120,11 @@ def array_area(config: AcceleratorConfig) -> Area:
 
 
 def counted_area(config: AcceleratorConfig) -> Area:
-    """What can be counted: the array, the channel-wise sums, memories, what is beside them."""
+    """The area that can be counted: array, channel-wise sums, memories and logic beside them."""
     c = config
     sums = _element(c.pe, 1, c.act_bits, c.weight_bits, c.acc_bits)
     count = c.pixels * c.lanes
-    # With one more flag than the array's elements: whether a step multiplies the sum so far.
+    # They have one flag more than the array's elements: whether a step multiplies the sum so far.
     total = array_area(c) + Area(lut=sums.lut, ff=sums.ff + 1, dsp=sums.dsp) * count
     if c.products:
         total += _factor(c) * count
@@ -138,7 +138,7 @@ def counted_area(config: AcceleratorConfig) -> Area:
     ):
         if depth <= _TABLE_WORDS:
             lut += number * 8 * ceil(width / 7)
-            # A block has these in itself.
+            # A block memory contains these registers.
             ff += number * width
         else:
             count, parts = _blocks(width, depth)
@@ -150,7 +150,7 @@ def counted_area(config: AcceleratorConfig) -> Area:
 
 
 def _blocks(width: int, depth: int) -> tuple[float, int]:
-    """Block memories, in halves, for ``depth`` words of ``width`` bits; and the parts of the depth.
+    """Block memories, in halves, for ``depth`` words of ``width`` bits, and parts of the depth.
 
     Tables choose one of the parts. Fewer parts take fewer tables, but may take more blocks.
     """
@@ -164,9 +164,9 @@ def _blocks(width: int, depth: int) -> tuple[float, int]:
 
 
 def fitted_terms(config: AcceleratorConfig) -> dict[str, dict[str, float]]:
-    """Resource -> term -> value: what the rest of the accelerator grows with."""
+    """Resource -> term -> value of the terms that the rest of the accelerator grows with."""
     c = config
-    # The walker that makes a group each cycle has several times the adders.
+    # A walker that makes a group each cycle has several times as many adders.
     walker = 1 if c.post_positions == 1 else 3
     return {
         "lut": {
@@ -180,7 +180,7 @@ def fitted_terms(config: AcceleratorConfig) -> dict[str, dict[str, float]]:
 
 
 def estimate_area(config: AcceleratorConfig) -> Area:
-    """Everything in the accelerator."""
+    """Area of the whole accelerator."""
     counted, terms = counted_area(config), fitted_terms(config)
     fitted = {
         resource: round(

@@ -15,7 +15,7 @@ from nbqnn_train.graph.errors import NbqnnError
 
 __all__ = ["ORIGIN", "Build", "family_verilog", "origin_json", "read_build", "read_origin"]
 
-#: In folders of netlists and bitstreams: what build they are made from.
+#: File in folders of netlists and bitstreams that says which build they are made from.
 ORIGIN = "build.json"
 
 
@@ -23,9 +23,9 @@ ORIGIN = "build.json"
 class Build:
     """What ``nbqnn generate`` wrote.
 
-    verilog : for simulators and for any family; :meth:`verilog_for` is the one to synthesize.
+    verilog : text for simulators and any family. Synthesis takes :meth:`verilog_for`.
     top : name of the outermost module, the last one in the text.
-    origin : what ``hw.json`` says that it was made from; None if it says nothing.
+    origin : what the build was made from, by its ``hw.json``; None if that does not say.
     """
 
     path: Path
@@ -36,16 +36,16 @@ class Build:
 
     @property
     def is_as_generated(self) -> bool:
-        """Whether the Verilog is the one that ``hw.json`` was written with, as far as it says."""
+        """Whether the Verilog is unchanged since ``generate``; True if ``hw.json`` does not say."""
         return self.origin is None or self.origin.rtl == rtl_digest(self.verilog)
 
     @property
     def made_from(self) -> Origin:
-        """``origin``, or what is known without: the digest of the Verilog."""
+        """``origin``; if there is none, an origin with only the digest of the Verilog."""
         return self.origin or Origin(rtl=rtl_digest(self.verilog), tools={}, commit=None)
 
     def check_as_generated(self) -> None:
-        """:exc:`NbqnnError` if the Verilog was changed since, or ``hw.json`` is of another one."""
+        """Raises :exc:`NbqnnError` if the Verilog and ``hw.json`` do not belong together."""
         if not self.is_as_generated:
             raise NbqnnError(
                 f"build {str(self.path)!r}: rtl/nbqnn.v must have the digest "
@@ -59,7 +59,7 @@ class Build:
 
 
 def family_verilog(verilog: str, config: AcceleratorConfig, family: str) -> str:
-    """The accelerator's Verilog with those modules replaced that the family has cells for.
+    """The accelerator's Verilog, with modules replaced for which the family has cells.
 
     For UltraScale+ ("xcup") and the 7 series ("xc7") these are the processing elements and the
     cells. Ports and results stay the same. Raises :exc:`NbqnnError` if another version wrote the
@@ -73,7 +73,7 @@ def family_verilog(verilog: str, config: AcceleratorConfig, family: str) -> str:
 
 
 def read_build(path: Path) -> Build:
-    """Reads the folder ``path``; :exc:`NbqnnError` if it is not a build."""
+    """Reads the folder ``path``. Raises :exc:`NbqnnError` if it is not a build."""
     path = Path(path)
     if not (path / "hw.json").is_file():
         raise NbqnnError(f"build {str(path)!r} must be a folder that generate wrote: no hw.json")
@@ -91,9 +91,9 @@ def read_build(path: Path) -> Build:
 
 
 def read_origin(path: Path) -> Origin | None:
-    """What a file of JSON says under ``build``; None if nothing.
+    """The origin under ``build`` in a file of JSON; None if there is none.
 
-    Raises :exc:`NbqnnError` for what is no such file.
+    Raises :exc:`NbqnnError` for any other file.
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -105,5 +105,5 @@ def read_origin(path: Path) -> Origin | None:
 
 
 def origin_json(design: Build) -> str:
-    """What :data:`ORIGIN` holds in a folder that is made from the build."""
+    """The text of the file :data:`ORIGIN` in a folder that is made from the build."""
     return json.dumps({"build": design.made_from.to_dict()}, indent=2) + "\n"

@@ -10,7 +10,7 @@ _NAMES = {"lut": "LUTs", "ff": "registers", "bram36": "BRAM36", "dsp": "DSPs"}
 
 
 def shares(area: Area, board: Board) -> dict[str, float]:
-    """Percent of the board that is taken, by resource."""
+    """Resource -> percent of the board that the area takes."""
     return {
         resource: round(100 * getattr(area, resource) / getattr(board, resource), 2)
         for resource in _NAMES
@@ -18,7 +18,7 @@ def shares(area: Area, board: Board) -> dict[str, float]:
 
 
 def check_fit(area: Area, board: Board) -> None:
-    """Raises :exc:`NbqnnError` if the board has too little of a resource: which, and how much."""
+    """Raises :exc:`NbqnnError`, with resource and amounts, if the board has too little."""
     lacking = [
         f"{getattr(area, resource):,} {name}, the board has {getattr(board, resource):,}"
         for resource, name in _NAMES.items()

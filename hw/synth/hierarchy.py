@@ -63,9 +63,9 @@ def module_texts(verilog: str) -> dict[str, str]:
 def without_kept(
     cells: Mapping[str, Mapping[str, int]], top: str, keep: Set[str]
 ) -> tuple[set[str], set[str]]:
-    """The modules that dissolve in ``top``, and ``top``; the modules of ``keep`` that they use.
+    """Two sets: ``top`` with the modules that dissolve in it, and the modules of ``keep`` in these.
 
-    Modules that are only inside one of ``keep`` are in neither set.
+    Modules that are used only inside one of ``keep`` are in neither set.
     """
     dissolved, kept, left = set(), set(), [top]
     while left:
@@ -80,5 +80,5 @@ def without_kept(
 
 
 def modules_of_cells(verilog: str) -> set[str]:
-    """Modules that are made of a family's cells: nothing is left to map in them."""
+    """Modules that consist of a family's cells and need no mapping."""
     return {name for name, body in _MODULE.findall(verilog) if _CELL.search(body)}

@@ -1,8 +1,8 @@
 """Logic between registers in a netlist that Yosys mapped to UltraScale+, component by component.
 
-A level is a look-up table or a carry chain; multiplexers behind tables belong to them. Block
-memories, multipliers and the design's own ports count as registers, and so does what was mapped on
-its own. Memories in tables are one level from address to data.
+A level is a look-up table or a carry chain. Multiplexers behind tables belong to the tables. Block
+memories, multipliers, the design's ports and modules that were mapped alone count as registers.
+A memory in tables is one level from address to data.
 """
 
 import re
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 __all__ = ["MAX_CHAIN_BITS", "MAX_LEVELS", "ComponentLevels", "logic_levels"]
 
-#: What is to be kept everywhere: six levels, no carry chain above 32 bits.
+#: Limits for every path: six levels, and 32 bits of a carry chain.
 MAX_LEVELS = 6
 MAX_CHAIN_BITS = 32
 
@@ -22,7 +22,7 @@ _FLIP_FLOPS = ("FDRE", "FDSE", "FDCE", "FDPE")
 _TABLE = re.compile(r"LUT[1-6](_2)?|INV")
 _CARRY = re.compile(r"CARRY[48]")
 _FREE = re.compile(r"MUXF[789]|BUFG")
-#: Memories and shift registers in tables; what is not an address is taken with the clock.
+#: Memories and shift registers in tables. Inputs that are not addresses are taken with the clock.
 _TABLE_MEMORY = re.compile(r"RAM\d+X\d+\w*|RAM\d+M\d*|SRL\w+")
 _ADDRESS = re.compile(r"A\d*|ADDR\w*|DPRA\d*")
 _NOTHING = ("GND", "VCC", "$scopeinfo")
@@ -51,7 +51,7 @@ class ComponentLevels:
 
 
 class _Path(NamedTuple):
-    """The most levels, chains and bits of a chain of all paths to a net; where the first begins."""
+    """Of all paths to a net the most levels, chains and chain bits; where the longest begins."""
 
     levels: int = 0
     chains: int = 0
@@ -116,7 +116,7 @@ class _Analysis:
         self._ends: list[tuple[int, str]] = []
         self._paths: dict[int, _Path] = {}
         self._names: dict[int, str] = {}
-        # A register keeps the initial value that it was declared with; its other names are those of
+        # A register's own name is the one with its initial value. Its other names are those of
         # ports that it is connected to.
         for net, info in sorted(
             module["netnames"].items(),
@@ -232,7 +232,7 @@ class _Analysis:
     # Paths --------------------------------------------------------------------------------------
 
     def _solve(self) -> None:
-        """Paths to all nets, each after those that it depends on."""
+        """Finds the paths to all nets, each after those that it depends on."""
         done, under_way = self._paths, set()
         for root in list(self._arcs):
             stack = [(root, False)]

@@ -1,4 +1,4 @@
-"""Runs of Yosys: modules to cells, each module once."""
+"""Maps modules to cells with Yosys, each module once."""
 
 import json
 import os
@@ -17,13 +17,13 @@ from nbqnn_train.graph.errors import NbqnnError
 
 __all__ = ["YosysError", "map_modules", "mapped_netlist"]
 
-#: These dissolve all modules that they know the contents of.
+#: Passes that dissolve all modules whose contents they know.
 _SYNTH = {
     "xcup": "synth_xilinx -family xcup -noiopad -noclkbuf -flatten",
     "xc7": "synth_xilinx -family xc7 -noiopad -noclkbuf -flatten",
     "ecp5": "synth_ecp5",
 }
-#: Passes that write what is wanted of the result into a file.
+#: Passes that write a part of the result to a file.
 _STATISTICS = "tee -q -o {} stat -json"
 _NETLIST = "write_json {}"
 #: Bookkeeping cells of Yosys that stand for no hardware.
@@ -52,7 +52,7 @@ def map_modules(
     """Maps Verilog text to the cells of a family.
 
     Each module in ``keep`` is mapped alone, in a process of its own. Other modules are mapped as
-    part of those that use them. A module that was mapped before is not mapped again. The complete
+    parts of those that use them. A module that was mapped before comes from a cache. The complete
     logs go to the file ``log``.
 
     Returns
@@ -84,7 +84,7 @@ def map_modules(
         logs[unit] = f"Module {unit} was mapped before.\n"
         return cached_json("yosys", [version("pyosys"), text, *passes], run)
 
-    # The longest first: nothing shall be waited for at the end.
+    # The longest text first, so that no long run is left at the end.
     order = sorted(parts, key=lambda unit: -len(parts[unit][0]))
     try:
         with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
@@ -115,7 +115,7 @@ def mapped_netlist(verilog: str, top: str, family: str, *, keep: Iterable[str], 
 
 
 def _unit(verilog: str, top: str, keep: set[str]) -> tuple[str, list[str]]:
-    """Verilog of what dissolves in ``top`` and of what it keeps, and the names of the latter."""
+    """Verilog of ``top`` with its dissolved and kept modules, and the names of the kept ones."""
     texts = module_texts(verilog)
     dissolved, kept = without_kept(direct_instances(verilog), top, keep - {top})
     return "".join(texts[name] for name in texts if name in dissolved | kept), sorted(kept)
@@ -133,7 +133,7 @@ def _plain(name: str) -> str:
 def _run(
     verilog: str, passes: list[str], top: str, progress: Callable[[str], None]
 ) -> tuple[dict, str]:
-    """The JSON that the last pass writes, and the log.
+    """Runs passes. Returns the JSON that the last one writes, and the log.
 
     Raises :exc:`NbqnnError` with the log as its ``log`` if Yosys refuses the Verilog.
     """

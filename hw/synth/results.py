@@ -1,4 +1,4 @@
-"""What synthesis found: area, and timing where the tool gives it."""
+"""Results of synthesis: area, and timing where the tool reports it."""
 
 from dataclasses import asdict, dataclass
 from typing import ClassVar
@@ -34,7 +34,7 @@ class ArrayArea:
 
 @dataclass(frozen=True, kw_only=True)
 class ModuleArea:
-    """A module that was mapped on its own: one instance of it, and how many there are."""
+    """A module that was mapped alone: area of one instance, and number of instances."""
 
     instances: int
     lut: int
@@ -45,7 +45,7 @@ class ModuleArea:
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectResult(Result):
-    """A project that was written for a tool that is not on the path."""
+    """A project that was written but not run, since its tool is not on the path."""
 
     kind: ClassVar[str] = "project"
 
@@ -56,17 +56,17 @@ class ProjectResult(Result):
 
 @dataclass(frozen=True, kw_only=True)
 class SynthResult(Result):
-    """One accelerator on a board, as a tool sees it.
+    """One accelerator on a board, as a tool reports it.
 
-    share : percent of the board, by resource.
-    modules : of Yosys.
-    clock_mhz, fmax_mhz, met : the clock that was asked for, the one that was reached, and whether
-        that is enough. Only of routed designs, as are the following.
-    setup_slack_ns, hold_slack_ns, components, power : of Vivado. ``components`` are instances in
+    share : resource -> percent of the board.
+    modules : modules that were mapped alone; Yosys only.
+    clock_mhz, fmax_mhz, met : the requested clock, the reached one, and whether it is enough. Only
+        for routed designs, as are the slacks, power, critical path and bitstream.
+    setup_slack_ns, hold_slack_ns, components, power : Vivado only. ``components`` are instances in
         the accelerator's core.
-    critical_path, bitstream : of nextpnr. The path has ``from``, ``to``, ``delay_ns``,
+    critical_path, bitstream : nextpnr only. The path has ``from``, ``to``, ``delay_ns``,
         ``logic_ns`` and ``routing_ns``.
-    estimated_mhz, latency : of a network that is a circuit of its own.
+    estimated_mhz, latency : only for a network that is a circuit of its own.
     build : what the build was made from (:class:`hw.contract.origin.Origin`).
     """
 
@@ -110,7 +110,7 @@ def synth_result(
     lanes: int,
     **more: object,
 ) -> SynthResult:
-    """The result of a tool; ``more`` are fields that this tool has."""
+    """The result of a tool; ``more`` are fields that only this tool has."""
     return SynthResult(
         tool=tool,
         tool_version=tool_version,

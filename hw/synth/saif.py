@@ -1,4 +1,4 @@
-"""Switching activity from a simulation, under the names of a design that the accelerator is in."""
+"""Renames switching activity of a simulation for a design that contains the accelerator."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,10 +10,10 @@ __all__ = ["reroot_saif"]
 
 
 def reroot_saif(source: Path, target: Path, scope: str, path: Sequence[str]) -> None:
-    """Writes ``target``: what ``source`` says of instance ``scope``, as instance ``path``.
+    """Copies the activity of instance ``scope`` from ``source`` to ``target``, as ``path`` there.
 
-    Both are files in the Switching Activity Interchange Format; ``source`` is as Verilator writes
-    it, with one item on a line.
+    Both are files in the Switching Activity Interchange Format. ``source`` has one item on a line,
+    as Verilator writes it.
 
     Raises
     ------

@@ -17,8 +17,8 @@ def synth_spatial(
 ) -> SynthResult:
     """Maps the whole circuit at once and counts cells.
 
-    The array is the whole circuit, its lanes are the network's weights. ``estimated_mhz`` is an
-    estimate by additions between registers, ``clock_mhz`` the clock asked for.
+    In the result the array is the whole circuit, and its lanes are the network's weights.
+    ``estimated_mhz`` follows from the additions between registers; ``clock_mhz`` was requested.
     """
     described, _ = read_spatial(build)
     verilog, top = spatial_verilog(build, board.family)

@@ -1,7 +1,7 @@
-"""A folder that Vivado builds in batch mode, here or on a machine that has it.
+"""A project folder that Vivado builds in batch mode, here or on another machine.
 
-In full, that is a block design of the board's processor system and the accelerator, down to the
-bitstream; the quick variant implements the accelerator alone, out of context. Both scripts have
+The full project is a block design of the board's processor system and the accelerator, down to the
+bitstream. The quick variant implements the accelerator alone, out of context. Both scripts have
 been run against recorded commands, never in Vivado itself.
 """
 
@@ -40,25 +40,25 @@ __all__ = [
     "write_vivado",
 ]
 
-#: What to run in the written folder.
+#: The command to run in the written folder.
 VIVADO_COMMAND = "vivado -mode batch -source build.tcl"
 
 _HERE = Path(__file__).parent
-#: The accelerator in the project: Vivado puts modules that it takes by reference into one more.
+#: Path of the accelerator in the project. Vivado wraps modules that it takes by reference.
 _PATH = ("system_wrapper", "system_i", "accelerator", "inst", "accelerator")
-#: Steps of a project at once; the folder is the same wherever it is written.
+#: Steps of a project that run at once; a fixed number, so that every machine writes the same.
 _JOBS = 4
 
 
 def vivado_folder(build: Path, board: Board, *, quick: bool = False) -> Path:
-    """Where :func:`write_vivado` puts the project, or its quick variant."""
+    """The folder that :func:`write_vivado` writes the project, or its quick variant, to."""
     return Path(build) / f"vivado-{board.name}{'-quick' if quick else ''}"
 
 
 def write_vivado(
     build: Path, board: Board, *, quick: bool = False, activity: Path | None = None
 ) -> list[Path]:
-    """Writes :func:`vivado_folder`: RTL, constraints, settings, Tcl, and of what build it is.
+    """Writes :func:`vivado_folder`: RTL, constraints, settings, Tcl, and the build's origin.
 
     ``activity`` is a SAIF file of a simulation, for the power report. Returns the files,
     ``build.tcl`` last; :data:`VIVADO_COMMAND` in their folder runs it.
@@ -159,8 +159,8 @@ def read_vivado(build: Path, board: Board, *, quick: bool = False) -> SynthResul
     check_fit(total, board)
     array, inside = Area(), None
     for row in rows:
-        # Vivado may put the design's name before a module's. The array's own parts are named like
-        # it; they are in it already.
+        # Vivado may put the design's name before a module's. Parts of the array have names that
+        # begin like the array's; the array's area includes them.
         if ARRAY_PREFIX in row.module and not (inside and row.path.startswith(inside)):
             array, inside = array + row.area, f"{row.path}/"
     core = next((row.path for row in rows if "nbqnn_core" in row.module), None)

@@ -10,8 +10,8 @@ class Processors:
     """A processor system with memory, as the accelerator sees it.
 
     script : Tcl that makes it and names its pins.
-    memory_ports : ports from the FPGA into its memory.
-    port_bits : widest data of each.
+    memory_ports : number of ports from the FPGA into its memory.
+    port_bits : most data bits of each port.
     control_address : where the processors see the accelerator's registers.
     """
 

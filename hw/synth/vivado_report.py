@@ -1,9 +1,9 @@
 """Vivado's text reports: utilization, utilization by hierarchy, timing summary, power.
 
-Read by the titles of sections and the names of rows and columns, which stay the same where numbers
-and order of sections, and columns between those wanted, change from version to version and from
-synthesized to routed designs. (edalize reads the same tables, but needs pandas, and does not know
-the rows of synthesized UltraScale+ designs.)
+Values are found by the titles of sections and the names of rows and columns. These stay the same in
+all versions, and for synthesized and routed designs. Numbers and order of sections do not, and more
+columns may come in between. (edalize reads the same tables, but needs pandas, and does not know the
+rows of synthesized UltraScale+ designs.)
 """
 
 import re
@@ -64,7 +64,7 @@ class Power:
 
 
 def read_utilization(path: Path) -> Area:
-    """What ``report_utilization`` counts; :exc:`NbqnnError` for anything else."""
+    """The area in a ``report_utilization``. Raises :exc:`NbqnnError` for any other file."""
     tables = _tables(path, _read(path, "report_utilization"))
     used = {
         row["Site Type"].rstrip("*"): row["Used"]
@@ -81,9 +81,9 @@ def read_utilization(path: Path) -> Area:
 
 
 def read_hierarchy(path: Path) -> list[HierarchyRow]:
-    """The rows of ``report_utilization -hierarchical``, each with all that is inside it.
+    """The rows of ``report_utilization -hierarchical``, each with everything inside the instance.
 
-    The rows in brackets, what an instance holds besides other instances, are left out.
+    Rows in brackets, for the logic of an instance outside its inner instances, are left out.
     """
     tables = _tables(path, _read(path, "report_utilization"))
     table = tables.get("Utilization by Hierarchy")
@@ -113,7 +113,7 @@ def read_hierarchy(path: Path) -> list[HierarchyRow]:
 
 
 def read_timing(path: Path) -> Timing:
-    """What ``report_timing_summary`` found; :exc:`NbqnnError` if there was nothing to be met."""
+    """The slacks in a ``report_timing_summary``. Raises :exc:`NbqnnError` if it has none."""
     text = _read(path, "report_timing_summary")
     if "There are no user specified timing constraints." in text:
         raise NbqnnError(f"report {path} must be of a design with a clock constraint, but has none")
@@ -122,7 +122,7 @@ def read_timing(path: Path) -> Timing:
     heading = next((i for i, line in enumerate(lines) if line.split()[0] == "WNS(ns)"), None)
     clocks = {name: float(period) for name, period in _CLOCK.findall(text)}
     verdict = _MET in text or _NOT_MET in text
-    # The table of clocks is complete if the next one has begun.
+    # The table of clocks is complete only if the next section has begun.
     whole = verdict and clocks and _AFTER_CLOCKS in text
     if heading is None or len(lines) < heading + 3 or not whole:
         raise _broken(path, "a timing summary with clocks and a verdict")
@@ -241,7 +241,7 @@ def _table(path: Path, lines: list[str]) -> list[dict[str, str]]:
 
 
 def _number(path: Path, values: dict[str, str], *names: str) -> float:
-    """The value under the first of the names that is there; "<0.01" counts as 0.01."""
+    """The value under the first of ``names`` that exists; "<0.01" counts as 0.01."""
     for name in names:
         if name in values:
             try:

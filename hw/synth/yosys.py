@@ -1,4 +1,4 @@
-"""Area with Yosys: every distinct module mapped once, the sums taken over the hierarchy."""
+"""Area with Yosys: each module is mapped once, then areas are added over the hierarchy."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -15,11 +15,11 @@ from hw.synth.spatial import synth_spatial
 
 __all__ = ["ARRAY_PREFIX", "shared_modules", "synth_yosys"]
 
-#: How the array's module is named; everything inside it is the array's share.
+#: How the name of the array's module begins. Everything inside it is the array's share.
 ARRAY_PREFIX = "nbqnn_pe_array_"
 
-#: Modules used at least so often are mapped once, on their own. Fewer uses save less time than the
-#: work across a module's borders gains.
+#: Modules used at least so often are mapped once, alone. With fewer uses that would save little
+#: time, and optimization across a module's borders is worth more.
 _OFTEN = 4
 
 
@@ -29,14 +29,14 @@ def synth_yosys(
     """Maps the build's Verilog to the board's cells and counts them.
 
     A module that is used often is mapped once and counted as often as it is used. So the time does
-    not depend on the size of the array. What could be shared across the module's borders (mostly
-    equal control registers) is not, so the figures are slightly on the safe side.
+    not depend on the size of the array. Nothing is shared across the module's borders (mostly equal
+    control registers could be), so the figures are slightly too high.
 
     Parameters
     ----------
     build : folder that ``generate`` wrote; Yosys's log goes to ``yosys-<board>.log`` in it.
     board : decides the cells and the capacity that the shares refer to.
-    progress : called with a word on what Yosys is doing.
+    progress : called with a few words on what Yosys is doing.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """Runs Yosys passes in a process of its own: ``python yosys_process.py PASSES.json``.
 
-Yosys ends its process on an error, prints to the process's own output and frees no memory, so it
-does not share one with the command line. The argument is a file with a list of passes.
+Yosys ends its process on an error, prints to the process's output and frees no memory. So it does
+not run in the process of the command line. The argument is a file with a list of passes.
 """
 
 import json
