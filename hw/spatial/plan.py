@@ -9,9 +9,9 @@ import numpy as np
 
 from hw.rtl.component import Component
 from hw.spatial import area
+from hw.spatial.digit_serial import DigitSerialLayer, DigitSerialPlan
 from hw.spatial.errors import SpatialError
 from hw.spatial.flow import Grid
-from hw.spatial.folded import FoldedLayer, FoldedPlan
 from hw.spatial.frame import Pace, Timing, waiting_slots
 from hw.spatial.join import Join
 from hw.spatial.layer import DenseLayer, DensePlan
@@ -24,7 +24,7 @@ __all__ = ["NetworkPlan", "Part", "Parts", "Word"]
 
 
 #: Layers with fewer weights are not digit-serial: accumulators and choices would cost too much.
-_FOLDED = 48
+_DIGIT_SERIAL = 48
 #: Layers with fewer weights are planned both ways, digit-serial and not; the smaller plan is taken.
 _BOTH = 2000
 #: At best so many weights share one look-up table, where inputs come a bit at a time.
@@ -227,19 +227,21 @@ class Parts:
         self._check_room(layer, np.count_nonzero(rows.weight) // _SHARED)
         name = self.name(layer)
         bits, weights = {word.bits for word in words}, np.count_nonzero(rows.weight)
-        plans: list[DensePlan | FoldedPlan] = []
-        if cycles > 1 and len(bits) == 1 and weights >= _FOLDED:
+        plans: list[DensePlan | DigitSerialPlan] = []
+        if cycles > 1 and len(bits) == 1 and weights >= _DIGIT_SERIAL:
             signed = any(word.low < 0 for word in words)
             held = self[source].held
             width = bits.pop()
-            plans.append(rows.folded(name, width, signed, cycles, out.bits, self.levels, held))
+            plans.append(
+                rows.digit_serial(name, width, signed, cycles, out.bits, self.levels, held)
+            )
         if not plans or weights < _BOTH:
             in_bits = [word.bits for word in words]
             ranges = [(word.low, word.high) for word in words]
             plans.append(rows.plan(name, in_bits, ranges, out.bits, self.levels))
         plan = min(plans, key=lambda one: one.tables)
-        folded = isinstance(plan, FoldedPlan)
-        build = partial(FoldedLayer if folded else DenseLayer, plan)
+        serial = isinstance(plan, DigitSerialPlan)
+        build = partial(DigitSerialLayer if serial else DenseLayer, plan)
         return self.one(
             layer,
             source,
@@ -248,7 +250,7 @@ class Parts:
             (out,) * len(plan.roundings),
             additions=len(plan.graph.additions),
             tables=plan.tables + area.rounding(plan.roundings, out.bits),
-            held=folded,
+            held=serial,
         )
 
     def evened(self, source: int) -> int:

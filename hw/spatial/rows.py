@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hw.spatial.folded import FoldedPlan
+from hw.spatial.digit_serial import DigitSerialPlan
 from hw.spatial.layer import DensePlan
 from hw.spatial.rounding import Rounding
 from hw.spatial.sharing import adder_graph
@@ -53,7 +53,7 @@ class Rows:
             levels=levels,
         )
 
-    def folded(
+    def digit_serial(
         self,
         name: str,
         bits: int,
@@ -62,13 +62,13 @@ class Rows:
         out_bits: int,
         levels: int,
         held: bool,
-    ) -> FoldedPlan:
+    ) -> DigitSerialPlan:
         """The circuit for inputs of ``bits`` bits that come at least ``cycles`` cycles apart."""
         weight, odd = self._odd()
         digit = -(-bits // cycles)
         ranges = [(0, (1 << digit) - 1)] * weight.shape[1]
         sums = weight.sum(axis=1)
-        return FoldedPlan(
+        return DigitSerialPlan(
             name=name,
             graph=adder_graph(weight, ranges, None, odd),
             constants=self.constants,

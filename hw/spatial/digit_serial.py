@@ -12,11 +12,11 @@ from hw.spatial.flow import flow
 from hw.spatial.rounding import Rounding, rounded, rounded_constant
 from hw.spatial.stages import AdderStages
 
-__all__ = ["FoldedLayer", "FoldedPlan"]
+__all__ = ["DigitSerialLayer", "DigitSerialPlan"]
 
 
 @dataclass(frozen=True, eq=False)
-class FoldedPlan:
+class DigitSerialPlan:
     """A layer's circuit that takes the digits of its inputs one after the other.
 
     A row's sum is the sum over all digits d of ``2**(d * digit_bits)`` times the row's sum of the
@@ -93,7 +93,7 @@ class FoldedPlan:
         return self.graph.tables + rows + choice
 
 
-class FoldedLayer(Component):
+class DigitSerialLayer(Component):
     """Computes as :class:`hw.spatial.layer.DenseLayer` does, in ``plan.digits`` cycles.
 
     Slots must be at least ``plan.digits`` cycles apart. The least significant digits come first.
@@ -106,7 +106,7 @@ class FoldedLayer(Component):
     i, o : a :func:`flow` each, of the words of all inputs and of all outputs
     """
 
-    def __init__(self, plan: FoldedPlan):
+    def __init__(self, plan: DigitSerialPlan):
         self.plan = plan
         super().__init__({
             "i": In(flow(plan.words * plan.bits)),
@@ -119,7 +119,7 @@ class FoldedLayer(Component):
 
     @property
     def module_name(self) -> str:
-        return f"nbqnn_folded_{self.plan.name}"
+        return f"nbqnn_digit_serial_{self.plan.name}"
 
     def build(self) -> Module:
         m = Module()
