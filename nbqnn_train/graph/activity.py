@@ -1,4 +1,4 @@
-"""What happens to values in a graph: codes that occur, and how much is clipped."""
+"""Counts the codes that occur in a graph, and the values that are clipped."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ from .operators import ConvTranspose2d
 
 __all__ = ["Activity", "activity", "weight_histogram"]
 
-#: Bits. Wider than any code that is rounded from a 64-bit sum.
+#: Bits; more than any code needs that is rounded from a 64-bit sum.
 _UNLIMITED = (-(1 << 62), 1 << 62)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Activity:
-    """How one quantizer (Input or Requantize) was used by some images.
+    """What one quantizer (Input or Requantize) did with some images.
 
     below, above : share of its values that were clipped to ``low`` and to ``high``, 0...1. For a
         ReLU ``below`` is the share of negative values, which is no loss.
-    histogram : how often each code occurred, without those that did not.
+    histogram : how often each code occurred; codes that did not occur are left out.
     """
 
     name: str
@@ -31,7 +31,8 @@ class Activity:
 
 
 def activity(graph: Graph, x: np.ndarray | Mapping[str, np.ndarray]) -> list[Activity]:
-    """Runs ``graph`` on real input, as :func:`run` takes it, and reports on every quantizer."""
+    """Runs ``graph`` on real input ``x`` as :func:`run` does. Returns the activity of every
+    quantizer."""
     trace = run(graph, x, trace=True)
     rows = []
     for node in graph.nodes:

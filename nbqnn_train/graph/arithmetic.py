@@ -12,7 +12,7 @@ result. M is at most 2**48 in a valid graph: all positive terms together and all
 together fit accumulators of at most 48 bits. BLAS libraries sum products in some order and do not
 use Strassen's algorithm, whose intermediate differences could exceed M.
 
-Why requantizing in float64 is exact: :func:`rescale` says it.
+:func:`rescale` says why requantizing in float64 is exact.
 """
 
 from math import prod
@@ -32,15 +32,16 @@ __all__ = [
     "windows",
 ]
 
-#: Accumulators that are requantized at a time: what fits the cache.
+#: Number of accumulators that are requantized at a time; so many fit the cache.
 _BLOCK = 1 << 14
 
-#: Bytes. Columns are laid out for as many images at a time as fit.
+#: Bytes for the columns of a convolution. As many images at a time are laid out as fit.
 _COLUMN_BYTES = 1 << 25
 
 
 def exact_dtype(magnitude: int) -> np.dtype:
-    """Fastest type for sums whose terms' absolute values add up to ``magnitude`` or less."""
+    """Fastest type that holds sums exactly; their terms' absolute values add up to
+    ``magnitude``."""
     assert magnitude <= 1 << 53, "accumulators of a valid graph have at most 48 bits"
     return np.dtype(np.float32 if magnitude <= 1 << 24 else np.float64)
 
@@ -107,8 +108,7 @@ def correlate(
     padding: tuple[int, int, int, int],
     dilation: tuple[int, int],
 ) -> np.ndarray:
-    """Sums (N, Cout, OH, OW) of ``x`` (N, Cin, H, W) with weights as :func:`weight_matrix` has
-    them."""
+    """Sums (N, Cout, OH, OW) of ``x`` (N, Cin, H, W); :func:`weight_matrix` gives ``matrix``."""
     groups, outputs, depth = matrix.shape
     parts = []
     batch = 1

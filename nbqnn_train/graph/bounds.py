@@ -78,7 +78,7 @@ def required_bits(low: int, high: int) -> int:
 def accumulator_bounds(graph: Graph) -> dict[str, tuple[int, int]]:
     """``(low, high)`` of every partial sum of each accumulator, by name of its node.
 
-    ``acc_bits`` must be at least ``required_bits(low, high)``. It is not looked at here: an
+    ``acc_bits`` must be at least ``required_bits(low, high)``. This function does not check it: an
     exporter asks for the bound before it chooses the width.
     """
     return {name: b.partial for name, b in graph_bounds(graph).items() if b.partial is not None}
@@ -90,16 +90,17 @@ def value_bounds(graph: Graph) -> dict[str, tuple[int, int]]:
 
 
 def narrowed(graph: Graph) -> Graph:
-    """The same graph, with every ``acc_bits`` set to the narrowest width that is proved to suffice.
+    """``graph`` with the narrowest ``acc_bits`` that are proved to suffice.
 
-    Raises :class:`GraphError` with the node, the bound and the width if that is more than 48 bits.
+    Raises :class:`GraphError` if an accumulator needs more than 48 bits. The message says the node,
+    the bound and the width.
     """
     bounds = accumulator_bounds(graph)
     nodes = []
     for node in graph.nodes:
         if node.name in bounds:
             low, high = bounds[node.name]
-            # At least 2 bits: a node whose weights are all zero would do with one.
+            # At least 2 bits, also for a node whose weights are all zero: one would suffice there.
             width = max(required_bits(low, high), limits.ACC_BITS[0])
             if width > limits.ACC_BITS[1]:
                 raise GraphError(
@@ -113,7 +114,8 @@ def narrowed(graph: Graph) -> Graph:
 
 
 def graph_bounds(graph: Graph, types: dict[str, TensorType] | None = None) -> dict[str, NodeBounds]:
-    """Bounds of every node. ``types`` is ``tensor_types(graph)``, if it is known already."""
+    """Bounds of every node. ``types`` is ``tensor_types(graph)``, which saves computing it
+    again."""
     if types is None:
         types = tensor_types(graph)
     readers = Counter(source for node in graph.nodes for source in node.inputs)
@@ -137,7 +139,7 @@ def graph_bounds(graph: Graph, types: dict[str, TensorType] | None = None) -> di
 
 
 def node_interval(node: Node, types: dict[str, TensorType], *sources: Interval) -> Interval:
-    """Smallest and largest code per channel of what ``node`` makes of ``sources``.
+    """Smallest and largest code per channel of the tensor of ``node``, which reads ``sources``.
 
     For those who build a graph node by node; ``types`` holds the node's own tensor too.
     """
@@ -223,7 +225,7 @@ def _clip(node: Clip, types: dict[str, TensorType], source: Interval) -> Step:
 
 def _requantize(node: Requantize, types: dict[str, TensorType], source: Interval) -> Step:
     source = source.expand(node.multiplier.size)
-    # Python integers: the sum may need more than 64 bits, which is what is asked.
+    # Python integers: the sum may need more than 64 bits, and this has to be found out.
     ends = []
     half = [(1 << int(s)) >> 1 for s in node.shift]
     for codes in (source.low, source.high):

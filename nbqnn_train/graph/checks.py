@@ -1,4 +1,4 @@
-"""What every node's fields and inputs are checked with."""
+"""Checks that the nodes' own checks are made of."""
 
 import numpy as np
 
@@ -19,12 +19,12 @@ __all__ = [
     "short",
 ]
 
-#: Weights that are looked at in one go: what fits the cache.
+#: Number of weights that are checked at a time; so many fit the cache.
 _BLOCK = 1 << 16
 
 
 def label(node: Node) -> str:
-    """How messages call a node: ``Conv2d 'layer1.conv'``."""
+    """The name of a node in messages: ``Conv2d 'layer1.conv'``."""
     return f"{type(node).__name__} {node.name!r}"
 
 
@@ -87,7 +87,7 @@ def check_weights(node: Node, dimensions: int) -> None:
     allowed = np.array([0, *(1 << k for k in range(largest.bit_length()))])
     for start in range(0, weight.size, _BLOCK):
         block = weight.reshape(-1)[start : start + _BLOCK]
-        # The magnitude of -2**63 is negative: it is caught as well as what is too large.
+        # In int64 the magnitude of -2**63 is negative. This is refused, like what is too large.
         magnitude = np.abs(block)
         bad = (
             (magnitude & (magnitude - 1)).any() or magnitude.max() > largest or magnitude.min() < 0

@@ -1,4 +1,4 @@
-"""What one node says about itself, checked without looking at its neighbours."""
+"""Checks of the fields of one node, without its neighbours."""
 
 from . import limits
 from .checks import check_array, check_format, check_int, check_ints, check_weights, label, short

@@ -1,4 +1,5 @@
-"""Output files: written beside their final place and renamed into it, so never half there."""
+"""Output files. They are written beside their final place and renamed, so none is ever
+incomplete."""
 
 import os
 import tempfile
@@ -10,7 +11,7 @@ __all__ = ["make_folder", "write_file", "write_text"]
 
 
 def make_folder(path: Path, what: str = "file", error: type[NbqnnError] = NbqnnError) -> None:
-    """Makes the folder of the file ``path``. Raises ``error`` if that cannot be."""
+    """Makes the folder of the file ``path``. Raises ``error`` if it cannot be made."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as failure:
@@ -43,12 +44,12 @@ def write_file(
             file.write(data)
         umask = os.umask(0)
         os.umask(umask)
-        # mkstemp's files are for their owner alone; outputs are as readable as any other file.
+        # Only the owner can read mkstemp's files; outputs get the permissions of any other file.
         temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
     except OSError as failure:
         raise error(f"{what} {str(path)!r} cannot be written: {failure.strerror}") from None
     finally:
-        # Gone if it was renamed.
+        # After renaming there is nothing to delete.
         if temporary is not None:
             temporary.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""How many positions a window takes."""
+"""The size of a window's output."""
 
 __all__ = ["window_output"]
 

@@ -1,4 +1,6 @@
-"""The meaning of the integer graph: it runs a graph on codes, exactly, and checks every width.
+"""The interpreter: it runs a graph on codes, exactly, and checks every width.
+
+What it computes is what a graph means.
 
 Codes are int64 at this module's surface. Inside, integers travel in floating point wherever that is
 proved exact: :mod:`nbqnn_train.graph.arithmetic` holds the proofs.
@@ -38,7 +40,7 @@ __all__ = ["quantize_input", "requantize", "run", "run_codes"]
 
 @dataclass(frozen=True, kw_only=True)
 class _Plan:
-    """What is computed once per graph.
+    """Types and weights that are computed once per graph.
 
     dtypes : by name of a node with accumulators, the type that holds them exactly.
     matrices : by name of a Conv2d or Linear, its weights in that type.
@@ -93,7 +95,8 @@ def run(
 def run_codes(
     graph: Graph, codes: Mapping[str, np.ndarray], trace: bool = False
 ) -> np.ndarray | tuple[np.ndarray, ...] | dict[str, np.ndarray]:
-    """As :func:`run`, on integer codes by the name of their Input."""
+    """:func:`run` on integer codes; ``codes`` is a mapping from the name of each Input to its
+    codes."""
     plan = _plan(graph)
     codes = _by_name(graph, codes)
     readers = Counter(source for node in graph.nodes for source in node.inputs)
@@ -144,7 +147,7 @@ def quantize_input(node: Input, x: np.ndarray) -> np.ndarray:
         )
     code = TensorType(shape=node.shape, bits=node.bits, signed=node.signed, exponent=node.exponent)
     scaled = np.ldexp(x.astype(np.float64), -int(node.exponent))
-    # floor(scaled + 0.5) would round the sum for a scaled value just below one half.
+    # floor(scaled + 0.5) would be wrong just below one half, where the sum is rounded to 1.
     whole = np.floor(scaled)
     part = scaled - whole
     up = {"up": True, "even": whole % 2 == 1, "odd": whole % 2 == 0}[node.ties]
@@ -198,7 +201,7 @@ def _per_channel(values: np.ndarray, dimensions: int) -> np.ndarray:
 
 
 def _by_name(graph: Graph, given) -> dict[str, np.ndarray]:
-    """Arrays by the name of their Input; a bare array stands for the only one."""
+    """Arrays by the name of their Input. A bare array is for the only Input."""
     names = [node.name for node in graph.input_nodes]
     if not isinstance(given, Mapping):
         if len(names) != 1:
@@ -210,12 +213,12 @@ def _by_name(graph: Graph, given) -> dict[str, np.ndarray]:
 
 
 def _batch(graph: Graph, codes: Mapping[str, np.ndarray]) -> int:
-    """Images in the first input that has a batch. Others are compared with it."""
+    """Number of images of the first input that has a batch. Other inputs are checked against it."""
     return next((len(codes[node.name]) for node in graph.input_nodes if codes[node.name].ndim), 0)
 
 
 def _operate(node: Node, plan: _Plan, batch: int, operands: list[np.ndarray]) -> np.ndarray:
-    """What an operator of :mod:`nbqnn_train.graph.operators` makes of its operands."""
+    """The codes of an operator of :mod:`nbqnn_train.graph.operators`."""
     source = plan.types[node.inputs[0]] if node.inputs else None
     dtype = plan.dtypes[node.name]
     value = OPERATORS[type(node)].step(node, source, dtype, batch, *operands)
@@ -248,7 +251,7 @@ def _check_width(node: Node, code: TensorType, values: np.ndarray) -> None:
 
 
 def _accumulators(node: Node, plan: _Plan, acc: np.ndarray) -> np.ndarray:
-    """``acc``, its width checked. Activations need no check: no node can widen them."""
+    """Returns ``acc`` after a check of its width. Activations need none: no node can widen them."""
     _check_width(node, plan.types[node.name], acc)
     return acc
 
@@ -262,7 +265,8 @@ def _linear(node: Linear, plan: _Plan, x: np.ndarray) -> np.ndarray:
 
 
 def _reduced(combine: np.ufunc, view: np.ndarray) -> np.ndarray:
-    """``view`` (N, C, KH, KW, OH, OW) combined over its kernel: tap by tap, in long runs."""
+    """``view`` (N, C, KH, KW, OH, OW) combined over its kernel, tap by tap: so NumPy's loops are
+    long."""
     result = view[:, :, 0, 0].copy()
     for row, column in list(np.ndindex(view.shape[2:4]))[1:]:
         combine(result, view[:, :, row, column], out=result)

@@ -1,4 +1,4 @@
-"""Intervals of codes per channel, and what sums make of them."""
+"""Intervals of codes per channel, and the intervals of their sums."""
 
 from dataclasses import dataclass
 
@@ -6,13 +6,14 @@ import numpy as np
 
 __all__ = ["Interval", "Step", "dot", "ends", "joined", "span", "weighted"]
 
-#: Weights that are looked at in one go.
+#: Number of weights that are added up at a time.
 _BLOCK = 1 << 16
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Smallest and largest code per channel: arrays of C entries, or of one for all."""
+    """Smallest and largest code per channel: arrays of C entries, or of one entry for all
+    channels."""
 
     low: np.ndarray
     high: np.ndarray
@@ -40,7 +41,8 @@ def dot(weight: np.ndarray, codes: np.ndarray) -> np.ndarray:
 
 
 def span(plus: np.ndarray, minus: np.ndarray, low: np.ndarray, high: np.ndarray) -> Interval:
-    """Ends of ``(plus - minus) @ codes``: a positive weight turns low into low, a negative high."""
+    """Ends of ``(plus - minus) @ codes``. A positive weight takes low to low, a negative one high
+    to low."""
     return Interval(
         dot(plus, low) - dot(minus, high),
         dot(plus, high) - dot(minus, low),

@@ -62,7 +62,7 @@ MAX_ELEMENTS = 1 << 30
 MAX_NODES = 1 << 16
 MAX_NAME = 200
 
-#: What is applied after an output, outside of the graph; along channels, or features of a vector.
+#: What may be applied after an output, outside of the graph: along channels, or along features.
 FINAL = ("none", "softmax", "log_softmax", "sigmoid", "argmax")
 
 

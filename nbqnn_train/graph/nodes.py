@@ -45,8 +45,7 @@ def _frozen(values, what: str) -> np.ndarray:
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         at = np.unravel_index(int(np.argmin(np.isfinite(array))), array.shape)
         raise GraphError(f"{what}{[int(i) for i in at]} must be an integer, not {array[at]}")
-    # Only what int64 holds without loss. An empty list has no dtype of its own, so it is let
-    # through.
+    # Only what int64 holds without loss. An empty list has no dtype of its own and is allowed.
     if (array.size and not np.can_cast(array.dtype, np.int64)) or array.dtype.kind == "b":
         raise GraphError(f"{what} must hold integers of at most 64 bits, not {array.dtype}")
     array = array.astype(np.int64)
@@ -125,8 +124,8 @@ class Unary(Node):
 class Input(Node):
     """``code = clip(floor(x * 2**-exponent + 1/2))`` of real input x, to the format's range.
 
-    ties : which way a value half-way between two codes goes: "up", or to the "even" or the "odd"
-        one, as in models of other tools.
+    ties : how a value half-way between two codes is rounded: "up", or to the "even" or the "odd"
+        code, as in models of other tools.
     """
 
     shape: tuple[int, ...]
@@ -224,7 +223,7 @@ class Add(Node):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Concat(Node):
-    """Activations of one format, joined along channels; others are requantized beforehand."""
+    """Activations joined along channels. All have one format; others are requantized before."""
 
     operands: tuple[str, ...]
 
@@ -273,9 +272,9 @@ class Requantize(Unary):
 class Graph:
     """Nodes in topological order and the names of the activations that are the outputs.
 
-    ``final`` says, output by output, what the network that was exported applies after it, one of
-    :data:`nbqnn_train.graph.limits.FINAL`. The graph does not compute it: whoever shows results
-    does. Empty where nothing is applied.
+    ``final`` has an entry of :data:`nbqnn_train.graph.limits.FINAL` for each output: what the
+    exported network applies after it. The graph does not compute it; who shows results does. It is
+    empty where nothing is applied.
     """
 
     nodes: tuple[Node, ...]

@@ -26,9 +26,9 @@ def stored_weights(weight: np.ndarray, weight_bits: int) -> np.ndarray:
 
 
 def pack_weights(weight: np.ndarray, weight_bits: int) -> bytes:
-    """The section that holds ``weight``, any shape, each 0 or a signed power of two in range."""
+    """The section that holds ``weight``, of any shape: 0 and signed powers of two in range."""
     codes = stored_weights(weight, weight_bits).reshape(-1)
-    # Eight codes fill exactly weight_bits bytes.
+    # Eight stored weights fill exactly weight_bits bytes.
     groups = np.zeros((-(-codes.size // 8), 8), dtype=np.uint64)
     groups.reshape(-1)[: codes.size] = codes
     word = np.zeros(len(groups), dtype="<u8")

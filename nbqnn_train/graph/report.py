@@ -1,4 +1,4 @@
-"""What a graph consists of, node by node: sizes, widths and costs."""
+"""Sizes, widths and costs of a graph, node by node."""
 
 from dataclasses import dataclass, fields
 from math import prod

@@ -1,4 +1,4 @@
-"""What a command found: a dataclass here, JSON in files. Every result says its kind."""
+"""Results of commands: dataclasses in Python, JSON in files. Every result says its kind."""
 
 import json
 import types
@@ -17,7 +17,7 @@ class ResultError(NbqnnError):
 
 
 def named(name: str) -> Any:
-    """A field whose name in JSON is ``name``, which Python keeps for itself."""
+    """A field that is called ``name`` in JSON; Python does not allow that name."""
     return field(metadata={"name": name})
 
 
@@ -25,23 +25,24 @@ def named(name: str) -> Any:
 class Result:
     """The base of all results.
 
-    kind : what it is a result of; the field ``kind`` of its JSON.
-    derived : properties that the JSON has too, for those who read only that.
+    kind : what the result is of; the field ``kind`` of its JSON.
+    derived : properties that the JSON has too, for readers of the JSON alone.
     """
 
     kind: ClassVar[str]
     derived: ClassVar[tuple[str, ...]] = ()
 
     def to_json(self) -> dict:
-        """``kind``, all fields and what is derived; not a field that is None as by default."""
+        """The JSON: ``kind``, the fields and the derived properties, without fields whose default
+        is None and that are None."""
         return _plain(self)
 
     def __getitem__(self, name: str) -> Any:
-        """A field as its JSON has it; :exc:`KeyError` for a name that is none."""
+        """The field ``name`` as in the JSON. Raises :exc:`KeyError` where there is none."""
         return self.to_json()[name]
 
     def __contains__(self, name: object) -> bool:
-        """Whether its JSON has a field of this name."""
+        """Whether the JSON has a field of this name."""
         return name in self.to_json()
 
     def write(self, path: Path) -> None:
@@ -52,7 +53,7 @@ class Result:
     def read(cls, path: Path) -> Self:
         """The result in the file ``path``.
 
-        Raises :class:`ResultError` for a file that cannot be read or is none of this kind.
+        Raises :class:`ResultError` for a file that cannot be read or is not of this kind.
         """
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -63,7 +64,7 @@ class Result:
 
     @classmethod
     def from_json(cls, content: object) -> Self:
-        """The result that :meth:`to_json` wrote. Fields that are unknown are passed over.
+        """The result that :meth:`to_json` wrote. Unknown fields are ignored.
 
         Raises :class:`ResultError` for another kind, and for a field that is missing or of another
         type.
@@ -76,7 +77,7 @@ class Result:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation(Result):
-    """The share of test images that were classified rightly, 0...1, and how many there were."""
+    """Accuracy: the share (0...1) of test images that were classified rightly, and their number."""
 
     kind: ClassVar[str] = "evaluate"
 
@@ -103,7 +104,7 @@ def _plain(value: Any) -> Any:
 
 
 def _structured(kind: Any, value: Any, what: str) -> Any:
-    """``value``, out of JSON, as the type ``kind``."""
+    """``value``, from JSON, as the type ``kind``."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         if value is None and type(None) in arguments:
@@ -142,12 +143,12 @@ def _structured(kind: Any, value: Any, what: str) -> Any:
 
 
 def _name(one: Field) -> str:
-    """Of a field in JSON."""
+    """The name of a field in JSON."""
     return one.metadata.get("name", one.name)
 
 
 def _key(kind: Any, key: str, what: str) -> Any:
-    """A key of a table, which JSON has as text."""
+    """A key of a mapping; JSON holds it as text."""
     try:
         return int(key) if kind is int else key
     except ValueError:

@@ -1,4 +1,4 @@
-"""Shapes that hold the same values in the same order."""
+"""Whether two shapes hold the same values in the same order."""
 
 from collections.abc import Sequence
 

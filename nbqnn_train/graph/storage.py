@@ -34,12 +34,12 @@ from .validate import validate
 
 __all__ = ["VERSION", "array_encoding", "decode", "encode", "graph_digest", "load", "save"]
 
-#: The leading byte is no ASCII and the last two are a line end: transfers as text break both.
+#: A transfer as text changes the first byte, which is not ASCII, or the line end in the last two.
 _MAGIC = b"\x89NBQNN\r\n"
 VERSION = 2
-#: Of graphs without ``final``, as all were before version 2.
+#: The version of files of graphs without ``final``, which came with version 2.
 _VERSION_WITHOUT_FINAL = 1
-#: Fields that came later, and their value in a file without them; it is never written.
+#: Fields that came later -> their value in a file without them. This value is never written.
 _USUAL = {"ties": "up"}
 _PREFIX = struct.Struct("<8sII")
 _DIGEST_BYTES = 32
@@ -62,7 +62,8 @@ def load(path: str | os.PathLike) -> Graph:
     """The validated graph in the file ``path``. Raises :class:`GraphError` for any other file."""
     try:
         with Path(path).open("rb") as file:
-            # The first bytes tell a device or a disk image; it is not read to its end.
+            # The first bytes are checked first, so that a device or a disk image is not read to its
+            # end.
             data = file.read(len(_MAGIC))
             if data == _MAGIC:
                 data += file.read()
@@ -75,7 +76,7 @@ def load(path: str | os.PathLike) -> Graph:
 
 
 def graph_digest(graph: Graph) -> str:
-    """The hexadecimal SHA-256 that stands at the end of the graph's file; it names its content."""
+    """The SHA-256 at the end of the graph's file, in hexadecimal. Equal graphs have equal ones."""
     return encode(graph)[-_DIGEST_BYTES:].hex()
 
 
@@ -186,7 +187,7 @@ def _parse_header(text: bytes, version: int) -> dict:
         canonical = _canonical(header)
     except (ValueError, RecursionError) as error:
         raise GraphError("damaged: the header is no canonical JSON") from error
-    # Also refuses keys that occur twice, of which json keeps the last.
+    # This also refuses keys that occur twice: json keeps the last one only.
     if canonical != text:
         raise GraphError("damaged: the header is no canonical JSON")
     names = (

@@ -1,4 +1,4 @@
-"""Everything that is known of a graph: sizes, weights, use of codes."""
+"""Sizes, weights and use of codes of a graph, node by node."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -18,11 +18,11 @@ __all__ = ["GraphSummary", "NodeSummary", "summarize"]
 
 @dataclass(frozen=True, kw_only=True)
 class NodeSummary(NodeReport):
-    """A node's sizes, and where they apply:
+    """A node's sizes and, where they apply, its weights and codes.
 
     weights : how often each weight occurs, by weight.
     below, above : the share of values that were clipped at either end, 0...1.
-    codes : how often each code occurred, by code, from the least.
+    codes : how often each code occurred, by code, the smallest first.
     weight_error, error : of weights and values against full precision, as shares of its norm.
     """
 
@@ -38,7 +38,7 @@ class NodeSummary(NodeReport):
 class GraphSummary(Result):
     """What a graph consists of.
 
-    images : whose codes were counted.
+    images : number of images whose codes were counted.
     nodes : in the graph's order.
     """
 
@@ -49,10 +49,10 @@ class GraphSummary(Result):
 
 
 def summarize(graph: Graph, batches: Iterable[np.ndarray] = ()) -> GraphSummary:
-    """Sizes and weights of every node, and what quantizers (Input, Requantize) do to ``batches``.
+    """Sizes and weights of every node, and clipping and codes of quantizers (Input, Requantize).
 
-    Batches are arrays as :func:`nbqnn_train.graph.run` takes them. Without images no codes are
-    counted. Raises :class:`GraphError` for an invalid graph.
+    Codes are counted over ``batches``, arrays as :func:`nbqnn_train.graph.run` takes them. Without
+    images none are counted. Raises :class:`GraphError` for an invalid graph.
     """
     nodes = {row.name: NodeSummary(**asdict(row)) for row in describe(graph)}
     for node in graph.nodes:

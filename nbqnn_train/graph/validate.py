@@ -1,4 +1,4 @@
-"""Is a graph one that the interpreter and the hardware can take?"""
+"""Validates a graph: interpreter and hardware take no other."""
 
 from .bounds import NodeBounds, graph_bounds, required_bits
 from .checks import label
@@ -11,7 +11,7 @@ __all__ = ["validate"]
 
 
 def validate(graph: Graph) -> None:
-    """Checks everything that the contract demands; see ``SPEC.md``.
+    """Checks ``graph`` against the whole contract; see ``SPEC.md``.
 
     That is names, order, fields, shapes, formats, outputs, unused nodes, and accumulators that
     could overflow their declared width. Raises :class:`GraphError` with one line that names the

@@ -1,7 +1,7 @@
-"""Kinds of nodes beyond those of :mod:`nbqnn_train.graph.nodes`, each whole in one file.
+"""More kinds of nodes than :mod:`nbqnn_train.graph.nodes` has. Each is complete in one file.
 
-A file holds the node, what its fields may be, its output's type, the values that can occur and its
-codes; :data:`OPERATORS` is what the validator, the interpreter and the storage know of it.
+A file defines the node, the check of its fields, the type of its output, the values that can occur
+and its codes. Validator, interpreter and storage read these from :data:`OPERATORS`.
 """
 
 from ..nodes import Node
@@ -45,7 +45,7 @@ __all__ = [
     "Upsample2d",
 ]
 
-#: Kind of node -> what is known of it.
+#: Kind of node -> its four functions.
 OPERATORS: dict[type[Node], Operator] = {
     **TABLE,
     **SUMS,

@@ -1,4 +1,4 @@
-"""Which channel is the largest."""
+"""The number of the largest channel."""
 
 from dataclasses import dataclass
 
@@ -18,10 +18,10 @@ _MOST_BITS = limits.ACT_BITS[1]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ArgMax(Unary):
-    """The number of the largest channel of each position, of equal ones the first.
+    """The number of the largest channel at each position; the first of equal ones.
 
-    The output has one channel (a vector: one feature), is unsigned with exponent 0, and as wide as
-    the numbers 0 ... C - 1 need, at least 2 bits.
+    The output has one channel (a vector: one feature), is unsigned and has exponent 0. Its width is
+    what 0 ... C - 1 need, at least 2 bits.
     """
 
 

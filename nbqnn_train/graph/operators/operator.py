@@ -1,4 +1,4 @@
-"""What the graph has to know of a kind of node."""
+"""What defines a kind of node."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ __all__ = ["Operator"]
 
 @dataclass(frozen=True, kw_only=True)
 class Operator:
-    """Four functions, all that a kind of node needs to be validated and run.
+    """The four functions that validate and run a kind of node.
 
     check : ``(node)``, raises :class:`GraphError` for the first field that is not allowed.
     infer : ``(node, *types of its inputs)``, the type of its tensor.

@@ -1,4 +1,4 @@
-"""Nodes that compute nothing: they put codes into another order, or leave some out."""
+"""Nodes that only change the order of codes, leave some out, or repeat some."""
 
 from dataclasses import dataclass, replace
 from math import prod
@@ -17,9 +17,9 @@ __all__ = ["ORDER", "Channels", "DepthToSpace", "Flip2d", "Slice2d", "SpaceToDep
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Channels(Unary):
-    """``out[c] = in[index[c]]``: channels (or features) chosen, left out, repeated, in any order.
+    """``out[c] = in[index[c]]``: channels (or features) in any order.
 
-    Slices, chunks, splits and channel shuffles are this.
+    Channels can be left out or repeated. Slices, chunks, splits and channel shuffles become this.
 
     index : (C',), each 0 ... C - 1.
     """

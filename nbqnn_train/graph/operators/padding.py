@@ -1,4 +1,4 @@
-"""Positions around a map: a constant, its border, or its mirror image."""
+"""Padding of maps: with a constant, with the border, or with the mirror image."""
 
 from dataclasses import dataclass, replace
 
@@ -13,13 +13,13 @@ from .operator import Operator
 
 __all__ = ["PADDING", "Pad2d"]
 
-#: The names of NumPy's modes.
+#: Mode of padding -> its name in NumPy.
 _MODES = {"constant": "constant", "replicate": "edge", "reflect": "reflect"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Pad2d(Unary):
-    """A map with positions around it.
+    """Padding as a node of its own: positions are added around a map.
 
     padding : (top, left, bottom, right); with ``reflect`` less than the map's size.
     mode : ``constant`` (the code ``value``), ``replicate`` (the nearest position of the map) or

@@ -16,10 +16,11 @@ __all__ = ["REGIONS", "RegionAverage2d", "RegionMax2d"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RegionMax2d(Unary):
-    """``out[c, y, x]`` is the largest code of the rows and columns of its region.
+    """``out[c, y, x]`` is the largest code in the region of position y, x.
 
-    rows, columns : (OH, 2) and (OW, 2), first position and the one behind the last, of each row
-        and each column of the output; at least one position, inside the map.
+    rows, columns : (OH, 2) and (OW, 2), the region of each row and each column of the output: its
+        first position and the one behind its last. A region holds at least one position and lies
+        inside the map.
     """
 
     rows: np.ndarray
@@ -30,7 +31,7 @@ class RegionMax2d(Unary):
 class RegionAverage2d(Unary):
     """``acc[c, y, x] = multiplier[y, x] * (sum of the rows and columns of its region)``.
 
-    Averages that count no padding, adaptive ones and those with ``ceil_mode`` are this.
+    Average pooling that does not count padding, is adaptive or has ``ceil_mode`` becomes this.
     ``multiplier[y, x] / 2**shift`` stands for one over the region's size: the accumulator's
     exponent is the input's minus ``shift``.
 

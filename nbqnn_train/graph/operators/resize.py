@@ -1,4 +1,4 @@
-"""Larger maps: every position several times, or sums of its neighbours."""
+"""Nodes that enlarge maps: they repeat positions, or interpolate between them."""
 
 from dataclasses import dataclass, replace
 
@@ -13,7 +13,7 @@ from .operator import Operator
 
 __all__ = ["RESIZE", "Bilinear2d", "Upsample2d", "bilinear_taps"]
 
-#: Factors of Bilinear2d along one axis.
+#: Allowed factors of Bilinear2d along one axis.
 _BILINEAR = (1, 2, 4, 8)
 
 
@@ -29,7 +29,7 @@ class Upsample2d(Unary):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Bilinear2d(Unary):
-    """Linear between the centres of positions (half-pixel, corners not aligned), along both axes.
+    """Linear interpolation between the centres of positions along both axes (half-pixel centres).
 
     Along an axis with factor f, output position y lies at ``(2*y + 1 - f) / (2*f)`` of the input.
     With ``p = (2*y + 1 - f) div 2*f`` and ``r = (2*y + 1 - f) mod 2*f`` it takes the position p
@@ -46,7 +46,7 @@ class Bilinear2d(Unary):
 
 
 def bilinear_taps(size: int, factor: int) -> tuple[np.ndarray, np.ndarray]:
-    """Positions (size * factor, 2) that outputs along an axis take, and how often, both int64."""
+    """Two int64 arrays (size * factor, 2): the positions that each output takes, and how often."""
     if factor == 1:
         rows = np.arange(size)
         return np.stack([rows, rows], axis=1), np.tile([1, 0], (size, 1))
@@ -95,7 +95,7 @@ def _check_bilinear(node: Bilinear2d) -> None:
 
 
 def _gain(node: Bilinear2d) -> int:
-    """How often an output takes positions of the input, in all."""
+    """How many positions of the input an output adds up, each counted as often as it is taken."""
     return int(np.prod([2 * factor if factor > 1 else 1 for factor in node.factor]))
 
 

@@ -19,7 +19,7 @@ __all__ = ["SUMS", "Constant", "Multiply", "Sum"]
 class Sum(Node):
     """``acc = sum over i of signs[i] * (operand i << shifts[i])``: activations of equal shape.
 
-    All of ``exponent of operand i - shifts[i]`` are equal: the accumulator's exponent.
+    ``exponent of operand i - shifts[i]`` is equal for all i: it is the accumulator's exponent.
 
     operands : two or more names; a name may occur twice.
     shifts : one for each operand, 0..31.

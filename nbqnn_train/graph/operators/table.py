@@ -1,4 +1,4 @@
-"""Functions of one value: a table that gives every code its own code."""
+"""Functions of one value, as a table from the input's codes to the output's."""
 
 from dataclasses import dataclass
 
@@ -32,7 +32,7 @@ class Table(Unary):
 
 
 def table_codes(table: np.ndarray, bits: int) -> np.ndarray:
-    """The codes (2**bits,), int64, that a table gives to all codes of an input of ``bits``."""
+    """The output's code for each code of an input of ``bits``: (2**bits,), int64."""
     if table.size == 1 << bits:
         return table
     shift = bits - (table.size - 1).bit_length() + 1

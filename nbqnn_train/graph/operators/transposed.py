@@ -21,7 +21,8 @@ class ConvTranspose2d(Unary):
 
     ``acc[o, y, x] = sum over i, j, k of weight[o, i, j, k] * in[i + first input channel of o's
     group, (y + top - j*dilation_v) / stride_v, (x + left - k*dilation_h) / stride_h]`` over all
-    terms whose divisions leave no rest and whose position lies in the map. Height and width are
+    terms whose divisions leave no remainder and whose position lies in the map. Height and width
+    are
     ``(size - 1)*stride - before - after + dilation*(kernel - 1) + output_padding + 1``.
 
     weight : (Cout, Cin / groups, KH, KW), as in Conv2d. PyTorch's has its first two axes swapped
@@ -98,7 +99,7 @@ def _infer(node: ConvTranspose2d, source: TensorType) -> TensorType:
 
 
 def _bound(node: ConvTranspose2d, types, source: Interval) -> Step:
-    """The largest of the phases: each is a convolution with the taps that meet its positions."""
+    """Bounds over all phases. Each phase is a convolution with the taps that meet its positions."""
     taps = []
     for axis, before in enumerate(node.padding[:2]):
         stride = int(node.stride[axis])
@@ -108,7 +109,7 @@ def _bound(node: ConvTranspose2d, types, source: Interval) -> Step:
             )
             for phase in range(min(stride, types[node.name].shape[1 + axis]))
         )
-        # Phases without a tap are sums of nothing.
+        # A phase without a tap is 0 everywhere.
         taps.append([list(t) for t in sorted({tuple(t) for t in found}) if t])
     steps = [
         weighted(node.weight[:, :, rows][:, :, :, columns], node.groups, source, padded=True)
@@ -125,7 +126,7 @@ def _bound(node: ConvTranspose2d, types, source: Interval) -> Step:
 
 
 def _step(node: ConvTranspose2d, source: TensorType, dtype, batch: int, x) -> np.ndarray:
-    """The convolution of the map, zeros between its positions, with the kernel turned round."""
+    """Puts zeros between the positions of the map and convolves it with the kernel turned round."""
     kernel = node.weight.shape[2:]
     stride, reach = node.stride, [d * (k - 1) for d, k in zip(node.dilation, kernel, strict=True)]
     sizes = [(size - 1) * s + 1 for size, s in zip(x.shape[2:], stride, strict=True)]
@@ -133,7 +134,7 @@ def _step(node: ConvTranspose2d, source: TensorType, dtype, batch: int, x) -> np
     spread[:, :, :: stride[0], :: stride[1]] = x
     before = [reach[axis] - node.padding[axis] for axis in (0, 1)]
     after = [reach[axis] - node.padding[2 + axis] + node.output_padding[axis] for axis in (0, 1)]
-    # What is cut off beyond the kernel's reach is cut off the map.
+    # Where padding is larger than the kernel's reach, the rest is cut off the map.
     spread = spread[
         :,
         :,
