@@ -9,16 +9,16 @@ from nbqnn_train.user_code import load_function
 
 __all__ = ["custom_model"]
 
-#: What a function may ask for, by the names of its parameters.
+#: Names of the parameters that a user's function may have.
 _OFFERED = ("classes", "channels")
 
 
 def custom_model(name: str, classes: int | None, channels: int) -> nn.Module:
     """The network that the function ``name`` returns.
 
-    It is called with those of ``classes`` (outputs) and ``channels`` (of the input; features of a
-    vector) that it has a parameter for, by name. Without one of them it returns the network for
-    the data set at hand. ``classes`` None leaves the function its own number.
+    The function may have parameters ``classes`` (outputs) and ``channels`` (of the input; of a
+    vector the features). It is called with those that it has. One that has neither returns the
+    network for the data set at hand. With ``classes`` None the function's own default counts.
     """
     function = load_function(name, "Model")
     if isinstance(function.function, nn.Module):

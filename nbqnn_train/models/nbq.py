@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 __all__ = ["NBQ"]
 
-#: Output channels of the 3 x 3 convolutions, in widths; "pool" halves height and width.
+#: Output channels of the 3 x 3 convolutions, in multiples of ``width``; "pool" halves the map.
 _PLAN = (1, 1, "pool", 2, 2, "pool", 4, 4)
 
 
@@ -15,7 +15,7 @@ class NBQ(nn.Module):
 
     The paper states 1.2 million parameters and uniform 3 x 3 kernels for its T-BQ-NN. The number of
     layers and their widths are ours. Channel counts are multiples of 64, and global averaging of an
-    8 x 8 map is a shift. A quarter of the ``width`` has 73,000 parameters.
+    8 x 8 map is a shift. With a quarter of the ``width`` it has 73,000 parameters.
     """
 
     def __init__(self, classes: int = 10, channels: int = 3, width: int = 64):

@@ -1,4 +1,4 @@
-"""Which networks there are."""
+"""The networks by name."""
 
 from collections.abc import Callable
 from functools import partial
@@ -23,7 +23,7 @@ from nbqnn_train.user_code import is_user_name
 __all__ = ["MODELS", "build_model", "check_model"]
 
 _CLASSES = 10
-#: Each takes the number of classes and of input channels.
+#: Name -> function of the number of classes and of input channels.
 MODELS: dict[str, Callable[[int, int], nn.Module]] = {
     "alexnet": AlexNet,
     "densenet121": densenet121,
@@ -45,7 +45,7 @@ MODELS: dict[str, Callable[[int, int], nn.Module]] = {
 
 
 def check_model(name: str) -> None:
-    """Raises :class:`NbqnnError` unless ``name`` is that of a network, or says a function."""
+    """Raises :class:`NbqnnError` unless ``name`` names a network, a user's function or a file."""
     if name in MODELS or is_user_name(name) or is_onnx_file(name):
         return
     raise NbqnnError(
@@ -55,11 +55,14 @@ def check_model(name: str) -> None:
 
 
 def build_model(name: str, classes: int | None, channels: int) -> nn.Module:
-    """The network called ``name``, freshly initialised, for so many classes and input channels;
-    or what the user's function of that name returns, see :mod:`nbqnn_train.models.custom`; or what
-    an ONNX file holds, with its weights and whatever its numbers of classes and channels are.
+    """The network called ``name`` for these numbers of classes and input channels.
 
-    ``classes`` None is 10, or the number that a user's function has by itself."""
+    A network of the registry is freshly initialised. A user's function decides itself, see
+    :mod:`nbqnn_train.models.custom`. An ONNX file gives its weights and has its own numbers
+    of classes and channels.
+
+    ``classes`` None means 10, or the default of a user's function.
+    """
     check_model(name)
     if name in MODELS:
         return MODELS[name](_CLASSES if classes is None else classes, channels)

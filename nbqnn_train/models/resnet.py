@@ -9,7 +9,7 @@ __all__ = ["BasicBlock", "Bottleneck", "ResNet"]
 
 
 class _Block(nn.Module):
-    #: Output channels over inner channels.
+    #: Output channels divided by inner channels.
     expansion: int
 
     @staticmethod

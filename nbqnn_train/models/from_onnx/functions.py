@@ -1,4 +1,4 @@
-"""Operators without weights that compute element by element, over positions, or the end."""
+"""Operators without weights: element by element, over dimensions, and those that end a network."""
 
 import math
 

@@ -19,17 +19,17 @@ _MODES = {"CONSTANT": "constant", "REFLECT": "reflect", "EDGE": "replicate"}
 
 
 def _weights(part: Part, change: str = "", factor: float = 1.0) -> nn.Parameter:
-    """Input 1, shared with every operator that has it."""
+    """The weights: input 1, shared with every operator that reads it."""
     return part.parameter(1, change, factor, part.operator.inputs[1])
 
 
 def _bias(part: Part, change: str = "", factor: float = 1.0) -> nn.Parameter | None:
-    """Input 2, shared where the weights are."""
+    """The bias: input 2, shared with the operators with which the weights are shared."""
     return part.parameter(2, change, factor, part.operator.inputs[1])
 
 
 def _rank(part: Part) -> int:
-    """Dimensions of a window: 1 for series, 2 for maps."""
+    """Number of dimensions of a window: 1 for series, 2 for maps."""
     rank = len(part.shape(0)) - 2
     if rank not in (1, 2):
         raise part.refuse(f"its input must be a map or a series, not of shape {part.shape(0)}")
@@ -42,7 +42,7 @@ def _spread(part: Part, name: str, rank: int, default: int) -> tuple[int, ...]:
 
 
 def _padding(part: Part, kernel: tuple, stride: tuple, dilation: tuple) -> list[tuple[int, int]]:
-    """Before and behind, for each dimension."""
+    """Padding of each dimension: before and behind."""
     rank = len(kernel)
     kind = part.operator.text("auto_pad", "NOTSET")
     if kind == "VALID":
@@ -60,7 +60,7 @@ def _padding(part: Part, kernel: tuple, stride: tuple, dilation: tuple) -> list[
 
 
 def _split(padding: list[tuple[int, int]]) -> tuple[tuple[int, ...], list[int]]:
-    """Padding that a layer does itself, and what is put around the map before it."""
+    """Splits padding: what the layer does itself, and what is put around the map before it."""
     if all(before == behind for before, behind in padding):
         return tuple(before for before, _ in padding), []
     return (0,) * len(padding), [size for pair in reversed(padding) for size in pair]

@@ -14,28 +14,28 @@ from nbqnn_train.qonnx.model import Model, first_line, require_onnx
 
 __all__ = ["is_onnx_file", "onnx_network", "whole_model"]
 
-#: Images of noise on which module and file are compared.
+#: Number of random images on which module and file are compared.
 _IMAGES = 2
-#: Of the largest output: what float32 explains in deep networks.
+#: Largest difference, as a share of the largest output. Rounding in float32 explains so much.
 _NOISE = 1e-3
 
 
 def is_onnx_file(name: str) -> bool:
-    """Whether a model's ``name`` is that of an ONNX file."""
+    """Whether ``name``, which says a model, is that of an ONNX file."""
     return name.endswith(".onnx")
 
 
 def whole_model(path: Path) -> bytes:
-    """The model in ``path`` as one file, with the data that lie beside it."""
+    """The model in ``path`` as one file, including data that lie in files beside it."""
     return read_proto(path, "Model").SerializeToString()
 
 
 def onnx_network(path: Path) -> nn.Module:
-    """The network in ``path``, in evaluation mode: weights learn on, batch norm has its statistics.
+    """The network in ``path``, in evaluation mode, with its weights and statistics of batch norm.
 
-    It takes batches of any size. Raises :class:`NbqnnError` for what is no ONNX file, for operators
-    that are not supported, all at once, and where the module computes something else than
-    onnxruntime does with the file.
+    The weights can be trained further; batches can have any size. Raises :class:`NbqnnError` if the
+    file is not ONNX, if operators are not supported (all at once), or if module and onnxruntime
+    compute different things.
     """
     where = f"Model {str(path)!r}"
     proto = read_proto(path, "Model")
@@ -49,14 +49,14 @@ def onnx_network(path: Path) -> nn.Module:
 
 
 def _compare(where: str, network: OnnxNetwork, model: Model, proto) -> None:
-    """Raises :class:`NbqnnError` unless each image of a batch gives what the file gives for it."""
+    """Raises :class:`NbqnnError` unless module and file give the same for each image of a batch."""
     session = _session(where, proto)
     generator = np.random.default_rng(0)
     images = [_noise(item, model, generator) for item in model.inputs]
     try:
         with torch.no_grad():
             found = network(*(torch.from_numpy(each) for each in images))
-    except Exception as error:  # whatever PyTorch raises where shapes do not fit
+    except Exception as error:  # PyTorch raises anything where shapes do not fit
         raise NbqnnError(f"{where} cannot be run as a module: {first_line(error)}") from None
     found = [found] if isinstance(found, Tensor) else found
     types = {entry.name: entry.type for entry in session.get_inputs()}

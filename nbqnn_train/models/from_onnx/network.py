@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from nbqnn_train.graph.errors import GraphError
 
-# The files of builders fill the table when they are imported.
+# Importing the files of builders fills the table.
 from nbqnn_train.models.from_onnx import functions, layers, shapes  # noqa: F401
 from nbqnn_train.models.from_onnx.operator import BUILDERS, Part
 from nbqnn_train.qonnx.importer import ADVICE
@@ -15,14 +15,14 @@ from nbqnn_train.qonnx.refusals import Refusals
 
 __all__ = ["OnnxNetwork", "built"]
 
-#: Operators whose weights are what a network learns.
+#: Operators whose weights are learned.
 _WEIGHTED = frozenset(["Conv", "ConvTranspose", "Gemm", "MatMul"])
 _QUANTIZERS = frozenset(["BipolarQuant", "IntQuant", "Quant", "Trunc"])
 
 
 @dataclass(frozen=True)
 class _Step:
-    """Which module is called, with which tensors, and what it gives."""
+    """One call of a module, with the names of the tensors that it reads and gives."""
 
     module: str
     inputs: tuple[str, ...]
@@ -30,20 +30,20 @@ class _Step:
 
 
 class OnnxNetwork(nn.Module):
-    """A network in full precision; operators are parts with the names that the file has for them.
+    """A network in full precision. Each operator is a submodule with its name in the file.
 
-    It computes for each image of a batch what the file computes for one.
+    For each image of a batch it computes what the file computes for one image.
     """
 
     def __init__(self, inputs: dict[str, bool], outputs: tuple[str, ...]):
         super().__init__()
-        #: Names, and whether the file has channels last, which are first here.
+        #: Name of each input, and whether the file has channels last; the module has them first.
         self._inputs = inputs
         self._outputs = outputs
         self._steps: list[_Step] = []
 
     def add(self, operator: Operator, module: nn.Module, inputs: tuple[str, ...]) -> None:
-        """One more operator, which reads tensors of these names."""
+        """Adds an operator that reads the tensors called ``inputs``."""
         base = "".join(c if c.isalnum() else "_" for c in operator.name).strip("_") or "operator"
         name, number = base, 0
         while hasattr(self, name):
@@ -69,7 +69,7 @@ class OnnxNetwork(nn.Module):
 def built(model: Model) -> OnnxNetwork:
     """The module of ``model``.
 
-    Raises :class:`GraphError` with all operators that are not supported, each kind once.
+    Raises :class:`GraphError` that names each kind of operator that is not supported.
     """
     inputs = {item.name: item.channels_last for item in model.inputs}
     network = OnnxNetwork(inputs, model.outputs)

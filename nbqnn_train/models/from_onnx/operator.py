@@ -1,4 +1,4 @@
-"""One operator of a model as a module, and the table of how each kind becomes one."""
+"""One operator of a model, and the table of builders that make modules of operators."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,8 @@ from nbqnn_train.qonnx.model import Model, Operator
 
 __all__ = ["BUILDERS", "Apply", "Part", "builder", "real"]
 
-#: Kind of operator -> function that returns a module of those inputs that are no constants.
+#: Kind of operator -> function that returns a module; its arguments are the inputs that are not
+#: constants.
 BUILDERS: dict[str, Callable[["Part"], nn.Module]] = {}
 
 
@@ -36,10 +37,11 @@ def real(values: np.ndarray) -> Tensor:
 
 @dataclass(frozen=True)
 class Part:
-    """One operator, and what is known where it stands.
+    """One operator of a model, with what its builder needs.
 
-    learns : whether what it adds or multiplies with learns: layers with weights come before it.
-    parameters : by name of the constant, how it is turned and whose it is.
+    learns : whether the constants that it adds or multiplies by are learned. They are if layers
+        with weights come before it.
+    parameters : by name of the constant, how it is reshaped and which operators share it.
     """
 
     operator: Operator
@@ -67,7 +69,7 @@ class Part:
         return found
 
     def number(self, place: int) -> float | None:
-        """The constant at ``place``, of one element."""
+        """The constant of one element at ``place``."""
         found = self.constant(place)
         if found is None:
             return None
@@ -76,7 +78,8 @@ class Part:
         return float(found.reshape(()))
 
     def integers(self, place: int, name: str) -> list[int] | None:
-        """A constant of integers: the input at ``place``, or the attribute ``name`` of old."""
+        """Constant integers: the input at ``place``, or in older versions the attribute
+        ``name``."""
         if self.has(place):
             return [int(value) for value in self.constant(place).reshape(-1)]
         found = self.operator.attributes.get(name)
@@ -88,8 +91,8 @@ class Part:
         """The weights at ``place``; ``change`` "transposed" turns a matrix round, "flat" makes a
         list of it.
 
-        They are this operator's own, though exporters store equal ones once, or those of every
-        operator with which ``shared``, the name of a tensor, is shared.
+        Exporters store equal weights once; here each operator has its own. Operators that share the
+        tensor called ``shared`` share these weights, too.
         """
         found = self.constant(place)
         if found is None:
@@ -105,11 +108,11 @@ class Part:
         return self.parameters[key]
 
     def shape(self, place: int) -> tuple[int, ...]:
-        """Of the input at ``place``, for a batch of one."""
+        """Shape of the input at ``place``, for a batch of one."""
         return self._shape(self.operator.inputs[place])
 
     def result_shape(self) -> tuple[int, ...]:
-        """Of the first output, for a batch of one."""
+        """Shape of the first output, for a batch of one."""
         return self._shape(self.operator.outputs[0])
 
     def _shape(self, name: str) -> tuple[int, ...]:
@@ -137,7 +140,7 @@ class Part:
 class Apply(nn.Module):
     """A function of values and of constants.
 
-    constants : by place among the arguments.
+    constants : by their places among the arguments.
     """
 
     def __init__(

@@ -1,5 +1,5 @@
-"""Which names of an exported graph stand for one tensor, so that in-place operations are read as
-PyTorch executes them."""
+"""Finds the names of an exported graph that stand for one tensor. So in-place operations are read
+as PyTorch executes them."""
 
 import torch
 from torch import fx
@@ -8,13 +8,13 @@ __all__ = ["Aliases", "is_in_place", "is_plain"]
 
 aten = torch.ops.aten
 
-#: In-place operations that change the whole tensor and are nothing else than their namesakes.
+#: In-place operations that change the whole tensor and have a form that is not in-place.
 _NAMES = """
     relu_ relu6_ hardtanh_ clamp_ clamp_min_ clamp_max_ add_ sub_ mul_ div_ neg_ sigmoid_ tanh_
     hardswish_ silu_ hardsigmoid_ leaky_relu_ elu_ mish_
 """
 _IN_PLACE = {getattr(aten, name) for name in _NAMES.split()}
-#: The result is the operand itself, whole and in its shape.
+#: Operations whose result is the operand itself, whole and in its shape.
 _SAME = {aten.detach, aten.alias, aten.dropout, aten.feature_dropout, aten.contiguous, aten.to}
 
 
@@ -55,23 +55,23 @@ class Aliases:
     def _may_share(self, node: fx.Node) -> bool:
         schema = getattr(node.target, "_schema", None)
         if schema is None:
-            return True  # getitem of what an operator returned
+            return True  # getitem of the tuple that an operator returned
         if _packet(node) in _SAME or _packet(node) in (aten.reshape, aten.flatten):
             return True
         return any(value.alias_info is not None for value in schema.returns)
 
     def same_tensor(self, node: fx.Node) -> list[fx.Node]:
-        """All names so far of the tensor that ``node`` stands for, views left out."""
+        """All names so far of the tensor of ``node``, without its views."""
         return [other for other in self._group[node] if other not in self._views]
 
     def views(self, node: fx.Node) -> list[fx.Node]:
-        """Views so far that share memory with ``node``."""
+        """All views so far that share memory with ``node``."""
         return [other for other in self._group[node] if other in self._views]
 
 
 def is_plain(graph: fx.Graph) -> bool:
-    """Whether every in-place operation can be read as an operation whose result takes the place of
-    the operand: it changes all of a tensor of which no view is in use."""
+    """Whether all in-place operations can be read as ordinary ones whose result replaces the
+    operand. They can if each changes all of a tensor and no view of the tensor is used later."""
     order = {node: place for place, node in enumerate(graph.nodes)}
     aliases = Aliases()
     for node in graph.nodes:

@@ -1,4 +1,4 @@
-"""How sums and products are read: of values, and of values and constants."""
+"""Reads sums and products: of values, and of values and constants."""
 
 import math
 
@@ -40,7 +40,7 @@ def _plus(a, b, alpha):
 
 
 def _call(target):
-    """What makes the expression of a call of two expressions."""
+    """A function that makes of two expressions the expression of a call."""
     return lambda first, second: called(target, (first, second), {})
 
 
@@ -75,7 +75,7 @@ def _sum(reader: Reader, node: fx.Node, a, b, alpha: float) -> Value:
 
 
 def _alike(reader: Reader, left: Value, right: Value, what: str) -> tuple[Value, Value]:
-    """Both in one shape and one order."""
+    """Both values in the same shape and order."""
     if left.shape != right.shape:
         shape = tuple(torch.broadcast_shapes(left.shape, right.shape))
         if shape not in (left.shape, right.shape):
@@ -143,7 +143,7 @@ def _product(reader: Reader, node: fx.Node, a, b) -> Value:
 
 
 def _single(reader: Reader, value: Value) -> Value:
-    """The one position that a value was repeated from, if it was."""
+    """The map of one position that the value repeats; the value itself where it repeats none."""
     operation = reader.operations[value.name]
     if operation.kind != "upsample" or not value.plain or len(value.base) != 3:
         return value
@@ -154,7 +154,8 @@ def _single(reader: Reader, value: Value) -> Value:
 
 
 def _factor(reader: Reader, value: Value, shape: tuple[int, ...]) -> Value:
-    """A value as a second factor of a map of ``shape``: one for each channel, or repeated."""
+    """A value as the second factor of a map of ``shape``: one number for each channel, or
+    repeated."""
     rank = len(shape)
     own = (1,) * (rank - len(value.shape)) + value.shape
     if all(size == 1 for size in own[1:]) and value.plain:
@@ -192,7 +193,7 @@ def _affine(
     scale: Constant | None,
     offset: Constant | None,
 ) -> Value:
-    """``scale * value + offset``, each for all elements, by channel, or a constant map."""
+    """``scale * value + offset``. Both are one number, one for each channel, or a constant map."""
     one = scaled_table(reader, node, value, scale, offset)
     if one is not None:
         return one
@@ -229,12 +230,12 @@ def _affine(
 
 
 def _own_shape(value: Value, tensor: Tensor) -> tuple[int, ...]:
-    """The shape of a constant beside a value, the batch counted."""
+    """The shape of a constant beside a value, batch included."""
     return (1,) * (len(value.shape) + 1 - tensor.dim()) + tuple(tensor.shape)
 
 
 def _is_map(value: Value, constant: Constant) -> bool:
-    """Whether a constant differs from position to position, or repeats the value."""
+    """Whether a constant differs between positions, or repeats the value."""
     shape = _own_shape(value, constant.tensor)
     if len(shape) != len(value.shape) + 1 or shape[0] != 1:
         return False

@@ -1,4 +1,4 @@
-"""Values in the shapes that operations take: maps and vectors, in the order of their elements."""
+"""Brings values into the shapes that operations take: maps and vectors, elements in order."""
 
 from typing import TYPE_CHECKING
 
@@ -63,7 +63,7 @@ def _once(
     settings,
     base: str = "",
 ) -> str:
-    """The name of an operation on ``value`` that is emitted the first time."""
+    """The name of an operation on ``value``. It is emitted the first time it is asked for."""
     key = (value.name, kind, shape)
     if key not in reader.made:
         source = reader.operations[value.name]
@@ -110,7 +110,7 @@ def repeated(
 
 
 def indices(value: Value) -> Tensor:
-    """For each element of the value, in its shape, its place in the operation's order."""
+    """The place of each element in the operation's order, in the shape of the value."""
     places = torch.arange(value.size).reshape(value.base)
     for kind, argument in value.arrangement():
         places = places.reshape(argument) if kind == "view" else places.permute(argument)
@@ -123,7 +123,7 @@ def gathered(
     """The elements ``places`` of the value's operation, in the shape of ``places``.
 
     Channels can be in any order, maps can be cut or mirrored, and blocks of pixels can become
-    channels or the reverse. Others are refused.
+    channels or the reverse. Anything else is refused.
     """
     shape = tuple(places.shape)
     held = reader.shape(value)
@@ -150,8 +150,8 @@ def _other_order() -> Unsupported:
 
 
 def _steps(places: Tensor, held: tuple[int, int, int]) -> list[tuple] | None:
-    """Kinds, settings and shapes of operations that give a map of ``held`` in another order; None
-    where there are none."""
+    """Kinds, settings and shapes of operations that bring a map of ``held`` into the order
+    ``places``; None where no operations do."""
     area = held[1] * held[2]
     if places.numel() % area == 0:
         rows = places.reshape(-1, area)
@@ -173,7 +173,8 @@ def _channels(chosen: Tensor, held: tuple[int, int, int]) -> tuple:
 
 
 def _parts(places: Tensor, held: tuple[int, int, int]) -> list[tuple] | None:
-    """Some channels, some rows and some columns of each, evenly apart, in either direction."""
+    """A selection: any channels, and rows and columns that are evenly apart, in either
+    direction."""
     channels, height, width = held
     area = height * width
     chosen = places[:, 0, 0].div(area, rounding_mode="floor")
@@ -212,7 +213,7 @@ def _parts(places: Tensor, held: tuple[int, int, int]) -> list[tuple] | None:
 
 
 def _evenly(numbers: Tensor) -> tuple[int, int] | None:
-    """First and step of numbers that are evenly apart, else None."""
+    """First number and step if the numbers are evenly apart, else None."""
     first = int(numbers[0])
     if len(numbers) == 1:
         return first, 1
@@ -222,12 +223,12 @@ def _evenly(numbers: Tensor) -> tuple[int, int] | None:
 
 
 def _to_space(places: Tensor, held: tuple[int, int, int]) -> list[tuple] | None:
-    """Channels become blocks of pixels, after channels have changed their order."""
+    """A change of the channels' order, then channels become blocks of pixels."""
     channels, height, width = held
     block = places.shape[1] // height
     if block < 2 or places.shape[1:] != (height * block, width * block):
         return None
-    # In the order in which DepthToSpace2d takes them: c, row and column within the block.
+    # The order that DepthToSpace2d takes: c, row and column within the block.
     first = places[:, :block, :block].reshape(-1).div(height * width, rounding_mode="floor")
     space = torch.arange(channels * height * width).reshape(held)[first]
     if not torch.equal(places, torch.pixel_shuffle(space[None], block)[0]):
@@ -237,7 +238,7 @@ def _to_space(places: Tensor, held: tuple[int, int, int]) -> list[tuple] | None:
 
 
 def _to_depth(places: Tensor, held: tuple[int, int, int]) -> list[tuple] | None:
-    """Blocks of pixels become channels, which then may change their order."""
+    """Blocks of pixels become channels, then a change of the channels' order."""
     channels, height, width = held
     block = height // places.shape[1]
     if block < 2 or (places.shape[1] * block, places.shape[2] * block) != (height, width):
@@ -257,5 +258,5 @@ def _to_depth(places: Tensor, held: tuple[int, int, int]) -> list[tuple] | None:
 
 
 def sized(shape: tuple[int, ...]) -> str:
-    """As it is shown, such as "3 x 8 x 8"."""
+    """A shape as messages show it, such as "3 x 8 x 8"."""
     return " x ".join(map(str, shape))

@@ -1,4 +1,4 @@
-"""How sums, concatenations, activation functions and what a network ends with are read."""
+"""Reads sums, concatenations, activation functions and finals."""
 
 import math
 

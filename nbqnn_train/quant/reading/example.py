@@ -1,4 +1,4 @@
-"""An example input for a module for which none was given."""
+"""Finds an example input for a module for which none was given."""
 
 import math
 from collections.abc import Iterator
@@ -15,23 +15,23 @@ from nbqnn_train.quant.reading.refusals import NetworkRefused, Refusal
 
 __all__ = ["read_without_example"]
 
-#: Heights and widths that are tried first, then all others up to the largest.
+#: Heights and widths that are tried first; all others up to the largest follow.
 _USUAL = (32, 28, 64, 8, 16, 96, 128, 224, 48, 56, 160, 192, 227, 256, 299)
 _LARGEST = 260
-#: Maps that are not square: keyword spotting and other spectrograms.
+#: Sizes of maps that are not square, as of spectrograms for keyword spotting.
 _RECTANGLES = ((49, 10), (40, 98), (98, 40), (64, 32), (32, 64), (101, 40), (40, 101), (128, 64))
 _LENGTHS = (64, 128, 256, 512, 1024, 2048, 4096, 8000, 16000, 32, 16, 8)
-#: Positions of a map up to which a module is run to see whether it fits.
+#: Most positions of a map with which a module is run to see whether the size fits.
 _COMPUTED = 64 * 64
-#: Readings tried before the first refusal is reported.
+#: Number of readings that are tried before the first refusal is reported.
 _READINGS = 8
 _REMEDY = "give convert an example input, convert(module, config, example=x)"
 
 
 def read_without_example(module: nn.Module) -> tuple[Example, Reading]:
-    """An example of a size that fits ``module``, a private copy, and what is read with it.
+    """An example of a size that fits ``module``, and its reading. ``module`` is a private copy.
 
-    Raises :class:`NetworkRefused` where nothing fits, or with what is not supported.
+    Raises :class:`NetworkRefused` if no size fits, or with everything that is not supported.
     """
     dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
     refused: NetworkRefused | None = None
@@ -57,7 +57,7 @@ def read_without_example(module: nn.Module) -> tuple[Example, Reading]:
 
 
 def _shapes(module: nn.Module) -> Iterator[tuple[int, ...]]:
-    """Shapes without the batch, the likeliest first."""
+    """Shapes that are tried, without the batch, the likeliest first."""
     squares = [(s, s) for s in dict.fromkeys((*_USUAL, *range(1, _LARGEST + 1)))]
     for kind, size in _entries(module):
         if kind == "vector":
@@ -93,12 +93,12 @@ def _entries(module: nn.Module) -> list[tuple[str, int]]:
 
 def _fits(module: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) -> bool:
     """Whether the module takes inputs of ``shape``."""
-    # Up to a size, computing takes less time than following shapes.
+    # For small maps computing is faster than following the shapes.
     computed = math.prod(shape[1:]) <= _COMPUTED
     mode = nullcontext() if computed else FakeTensorMode(allow_non_fake_inputs=True)
     try:
         with quiet(), mode, torch.no_grad():
             module(torch.zeros(2, *shape, dtype=dtype))
-    except Exception:  # whatever the module raises where the size does not fit
+    except Exception:  # a module raises anything where the size does not fit
         return False
     return True

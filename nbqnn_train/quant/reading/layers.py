@@ -1,4 +1,4 @@
-"""How layers with weights are read: convolution, linear, batch norm."""
+"""Reads layers with weights: convolution, linear, batch norm."""
 
 import torch
 from torch import Tensor, fx
@@ -20,7 +20,8 @@ def _pair(value) -> tuple[int, int]:
 
 
 def _weights(reader: Reader, node: fx.Node, role: str, argument) -> Tensor | None:
-    """A parameter as it is, or what is computed from parameters, with a note."""
+    """The weights: a parameter itself, or, with a note, a tensor that is computed from
+    parameters."""
     constant = reader.constant(argument)
     if constant is None:
         return None
@@ -74,7 +75,7 @@ def _convolution(
     shape = (channels, 1, out[1]) if flat else out
     features = (value.base[0],) if value.plain else ()
     if reader.shape(value) == features and kernel == (1, 1) and padding == (0, 0, 0, 0):
-        # On a map of one position that is held as a vector it is a linear layer.
+        # A map of one position is held as a vector. There a convolution is a linear layer.
         if groups != 1:
             raise Unsupported("a grouped convolution of a vector", _MAPS, "shape")
         settings = {"weight_shape": (channels, *features)}
@@ -181,7 +182,7 @@ def _emit_linear(reader: Reader, node: fx.Node, value: Value, tensors: dict) -> 
     features, inputs = tensors["weight"].shape
     last = value.order is not None and not value.steps and value.order[-1] == 0
     if last and value.order == (*range(1, len(value.base)), 0):
-        # Channels last: the same linear layer at every position is a convolution of 1 x 1.
+        # With channels last the same linear layer at every position is a 1 x 1 convolution.
         before = reader.map(Value(value.name, value.base))
         shape = (features, *reader.shape(before)[1:])
         settings = {

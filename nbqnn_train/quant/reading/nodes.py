@@ -1,4 +1,4 @@
-"""Single nodes of an exported graph: names, which of them count, and constants."""
+"""Single nodes of an exported graph: their names, constants, and which are needed."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ __all__ = ["computed", "live_nodes", "operator_name"]
 
 
 def computed(node: fx.Node, values: dict[fx.Node, object], source: str) -> Constant | None:
-    """What a node gives that does not depend on the input; None where it gives nothing.
+    """The value of a node that does not depend on the input; None where it has no value.
 
     values : of the nodes before it. Raises :class:`Unsupported` where it cannot be computed.
     """
@@ -34,14 +34,14 @@ def computed(node: fx.Node, values: dict[fx.Node, object], source: str) -> Const
         args, kwargs = fx.map_arg((node.args, node.kwargs), tensor)
         with torch.no_grad():
             result = Constant(node.target(*args, **kwargs), learned=learned, source=source)
-    except Exception as error:  # whatever the operator raises
+    except Exception as error:  # an operator can raise anything
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise Unsupported(f"a constant that cannot be computed: {reason[0]}") from None
     return _masked(node, operands, result)
 
 
 def _masked(node: fx.Node, operands: list, result: Constant) -> Constant:
-    """``result`` with its mask, where it is a parameter times zeros and ones, as pruning has it."""
+    """``result``. Where it is a parameter times zeros and ones, as in pruning, it has that mask."""
     product = getattr(node.target, "overloadpacket", None) is torch.ops.aten.mul
     if not product or [type(operand) for operand in operands] != [Constant, Constant]:
         return result
@@ -54,14 +54,14 @@ def _masked(node: fx.Node, operands: list, result: Constant) -> Constant:
 
 
 def operator_name(node: fx.Node) -> str:
-    """The name of the operator of a node, as ``torch.nn.functional`` has it where it can."""
+    """The name of a node's operator; where there is one, the name in ``torch.nn.functional``."""
     packet = getattr(node.target, "overloadpacket", None)
     name = getattr(packet, "__name__", None) or getattr(node.target, "__name__", str(node.target))
     return name.rstrip("_").removeprefix("_")
 
 
 def live_nodes(graph: fx.Graph) -> set[fx.Node]:
-    """Nodes that the outputs depend on; what is done in place may be one of them."""
+    """Nodes that the outputs depend on, in-place operations included."""
     live: set[fx.Node] = set()
     for node in reversed(graph.nodes):
         if node.op == "output" or node in live or is_in_place(node):

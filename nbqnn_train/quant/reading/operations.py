@@ -1,4 +1,4 @@
-"""What is read of a network: its operations in order, what it returns, what was noticed."""
+"""The reading of a network: its operations in order, its outputs, and notes."""
 
 from dataclasses import dataclass, field
 
@@ -18,12 +18,12 @@ class Operation:
     path : path of the module, or of the module in which a function is called.
     source : "file:line" of the call in the user's code; empty where there is none.
     operation : name of PyTorch's operator, such as ``conv2d``.
-    node : name of the node of the exported graph that has the value, elements in the same order;
-        empty where there is none.
+    node : name of the node of the exported graph that has the same value with its elements in the
+        same order; empty where there is none.
     shape : of the value without the batch, (C, H, W) or (F,).
-    settings : of the operation, by kind.
+    settings : of the operation, by name.
     tensors : parameters and buffers of the module that was read, or constants, by role.
-    module : where it is active in training only: what is called then.
+    module : for kind ``training``, the module that is called in training.
     """
 
     kind: str
@@ -39,7 +39,7 @@ class Operation:
     module: nn.Module | None = None
 
     def covers(self, source: "Operation") -> bool:
-        """Whether it pools the whole map that ``source`` gives, in one window."""
+        """Whether one window pools the whole map of ``source``."""
         kernel = self.settings.get("kernel")
         return (
             kernel is not None
@@ -54,9 +54,9 @@ class Output:
     """One tensor that the module returns.
 
     name : of the operation that computes it.
-    arrangement : what leads from the operation's value to what the module returns: ("view", shape)
-        and ("permute", order), both without the batch, or ("series", ()) for maps of height 1 that
-        are series.
+    arrangement : steps from the operation's value to what the module returns: ("view", shape) and
+        ("permute", order), both without the batch, or ("series", ()), which makes series of maps of
+        height 1.
     final : what the module applies last and the quantized network leaves out: "none", "softmax",
         "log_softmax", "sigmoid" or "argmax".
     """

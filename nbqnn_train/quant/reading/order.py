@@ -1,4 +1,4 @@
-"""How parts of values and other orders are read: slices, splits, shuffles, mirror images."""
+"""Reads operators that select or reorder elements: slices, splits, shuffles, mirror images."""
 
 import torch
 from torch import Tensor, fx
@@ -13,7 +13,7 @@ __all__ = []
 
 
 def _rearranged(reader: Reader, node: fx.Node, value: Value) -> list[Tensor]:
-    """What the operator of ``node`` makes of the places of the value's elements, one image."""
+    """The places of the value's elements, of one image, after the operator of ``node``."""
     places = indices(value)[None]
 
     def argument(found):
@@ -41,7 +41,7 @@ def _slice(reader: Reader, node: fx.Node, operand, dim, start, end, step) -> Val
     spatial = len(before) in (2, 3) and 2 <= axis <= len(before)
     if not (whole and spatial) or step == 1:
         return _moved(reader, node, operand)
-    # Of maps of any size every so manieth row or column.
+    # Every second, third, ... row or column, of maps of any size.
     value = reader.map(value)
     stride = (1, step) if axis == len(before) else (step, 1)
     settings = {"stride": stride, "padding": (0, 0, 0, 0), "channels": (0, 0), "fill": 0.0}

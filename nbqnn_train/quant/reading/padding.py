@@ -1,4 +1,4 @@
-"""How padding is read."""
+"""Reads padding."""
 
 import math
 
@@ -63,7 +63,7 @@ def _padded(reader: Reader, node: fx.Node, operand, pad, mode: str, fill: float)
 
 
 def _cropped(reader: Reader, value: Value, pad) -> Value:
-    """Without what paddings below 0 cut off."""
+    """The value without what negative padding cuts off."""
     cuts = [min(0, p) for p in pad]
     if not any(cuts):
         return value

@@ -1,4 +1,4 @@
-"""How functions of one element are read: each, and whatever is made of them, is one table."""
+"""Reads functions of one element. A function of such functions is one table, too."""
 
 import torch
 from torch import fx
@@ -15,13 +15,13 @@ __all__ = ["as_one_table", "scaled_table", "table"]
 
 aten = torch.ops.aten
 
-#: Functions of one element by the names of their operators; further arguments are numbers.
+#: Operators that are functions of one element; their further arguments are numbers.
 _NAMES = """
     abs absolute atan celu cos elu erf exp exp2 expm1 gelu hardshrink hardsigmoid hardswish
     log log10 log1p log2 log_sigmoid logit mish reciprocal rsqrt selu sign silu sin softplus
     softshrink sqrt square tan tanh
 """
-#: Those of them that have a form that changes its operand.
+#: Those of them that also have an in-place form.
 _IN_PLACE = """
     abs_ celu_ elu_ exp_ hardsigmoid_ hardswish_ log_ mish_ reciprocal_ rsqrt_ selu_ silu_ sqrt_
     square_ tanh_ gelu_
@@ -33,7 +33,7 @@ def _is_table(reader: Reader, value: Value) -> bool:
 
 
 def table(reader: Reader, node: fx.Node, value: Value, expression, weight=None) -> Value:
-    """``expression`` of each element; of a table it is one table with it."""
+    """The table of ``expression``. If ``value`` is a table itself, both become one table."""
     before = reader.operations[value.name]
     if weight is None and before.kind == "table" and not before.tensors:
         expression = substituted(expression, before.settings["expression"])
@@ -53,7 +53,7 @@ def table(reader: Reader, node: fx.Node, value: Value, expression, weight=None) 
 
 
 def _out_of_place(node: fx.Node):
-    """The operator of ``node`` as one that leaves its operand alone."""
+    """The operator of ``node`` in the form that is not in-place."""
     packet = node.target.overloadpacket
     name = packet.__name__
     return getattr(aten, name.rstrip("_")) if name.endswith("_") else packet
@@ -99,7 +99,7 @@ def _learned_slope(reader: Reader, node: fx.Node, operand, weight) -> Value:
 
 
 def _own_function(reader: Reader, node: fx.Node, value, key: int) -> Value:
-    """What :func:`nbqnn_train.pointwise.pointwise` marks."""
+    """Reads a function that :func:`nbqnn_train.pointwise.pointwise` marks."""
     try:
         function = pointwise_function(key)
     except NbqnnError as error:
@@ -110,14 +110,14 @@ def _own_function(reader: Reader, node: fx.Node, value, key: int) -> Value:
 RULES[torch.ops.nbqnn.pointwise] = _own_function
 
 
-# Functions that are written as sums and products of others.
+# Functions written as sums and products of others.
 
 
 def as_one_table(reader: Reader, node: fx.Node, combine, a, b, *, product: bool) -> Value | None:
-    """A function of two operands as one table where both are functions of one value; None where
-    they are not, or where a sum has no table in it.
+    """A function of two operands as one table. Both must be functions of one value; otherwise, or
+    if a sum has no table in it, None.
 
-    combine : gives its expression from those of the operands.
+    combine : makes its expression of those of the operands.
     """
     if not (reader.is_value(a) and reader.is_value(b)):
         return None
@@ -136,7 +136,8 @@ def as_one_table(reader: Reader, node: fx.Node, combine, a, b, *, product: bool)
 
 
 def _ways(reader: Reader, value: Value) -> list[tuple[str, object]]:
-    """The operations that the value is a function of, the nearest first, and that function."""
+    """The operations that the value is a function of, the nearest first, each with that
+    function."""
     name, expression = value.name, ELEMENT
     found = [(name, expression)]
     while True:

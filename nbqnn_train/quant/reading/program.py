@@ -1,4 +1,4 @@
-"""What a module does with an example, as operators in order: ``torch.export`` and its errors."""
+"""The operators that a module applies to an example, in order, by ``torch.export``."""
 
 import copy
 import logging
@@ -24,8 +24,8 @@ from nbqnn_train.quant.reading.training_only import kept_for_training, mark_func
 
 __all__ = ["BATCH", "Example", "Program", "private_copy", "program_of", "quiet", "source_of"]
 
-#: Images of the example that is read: a number that is rarely a size of anything else, so that what
-#: takes it for a constant is noticed.
+#: Number of images of the example that is read. It is rarely a size of anything else. So it is
+#: noticed if a module takes it for a constant.
 BATCH = 7
 _TORCH = str(Path(torch.__file__).parent)
 _PACKAGE = str(Path(__file__).parents[2])
@@ -41,7 +41,8 @@ class Example:
 
     @classmethod
     def of(cls, example) -> "Example":
-        """From a tensor, a tuple or list of arguments or a dict of keyword arguments."""
+        """An example from a tensor, a tuple or list of arguments, or a dict of keyword
+        arguments."""
         if isinstance(example, Example):
             return example
         if isinstance(example, Tensor):
@@ -59,16 +60,16 @@ class Example:
         return pytree.tree_leaves((self.args, self.kwargs))
 
     def shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Of its tensors, without the batch."""
+        """Shapes of its tensors, without the batch."""
         return tuple(tuple(leaf.shape[1:]) for leaf in self.leaves() if isinstance(leaf, Tensor))
 
     def shaped(self, shapes: tuple[tuple[int, ...], ...]) -> "Example":
-        """With tensors of other shapes, given without the batch."""
+        """The example with tensors of other shapes, which are given without the batch."""
         remaining = iter(shapes)
         return self.map(lambda tensor: tensor.new_zeros(BATCH, *next(remaining)))
 
     def map(self, change) -> "Example":
-        """With ``change`` applied to every tensor."""
+        """The example with ``change`` applied to every tensor."""
         args, kwargs = pytree.tree_map_only(Tensor, change, (self.args, self.kwargs))
         return Example(args, kwargs)
 
@@ -81,7 +82,7 @@ class Program:
     tensors : of the module by the name of the placeholder; ``paths`` where the module has them.
     inputs : names of the placeholders of the example's tensors.
     modules : by path; ``training`` those that do something in training only, by their key.
-    lost : what is drawn at random in training, and these operators do not have.
+    lost : random draws of the training that these operators do not have.
     """
 
     graph: fx.Graph
@@ -99,7 +100,7 @@ def private_copy(module: nn.Module) -> nn.Module:
     """A copy in evaluation mode that shares nothing with ``module``, in float32 or float64.
 
     Weights that are computed beforehand (pruning, weight norm) are copied as they are. Raises
-    :class:`NbqnnError` for weights that are no numbers, or not there yet.
+    :class:`NbqnnError` for weights that are not real and finite, or have no shape yet.
     """
     for name, tensor in (*module.named_parameters(), *module.named_buffers()):
         if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
@@ -117,7 +118,7 @@ def private_copy(module: nn.Module) -> nn.Module:
                 memo[id(value)] = value.detach().clone()
     try:
         copied = copy.deepcopy(module, memo)
-    except Exception as error:  # whatever the module's own parts raise
+    except Exception as error:  # a user's module can raise anything
         raise NbqnnError(
             f"{type(module).__name__} must be copyable with copy.deepcopy: {_first_line(error)}"
         ) from None
@@ -196,7 +197,7 @@ def _lost(module: nn.Module, example: Example, training: dict[int, nn.Module]) -
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without what PyTorch says about shapes that do not fit, which is said here in one line."""
+    """Silences PyTorch's messages on shapes that do not fit; our error says it in one line."""
     logger = logging.getLogger("torch")
     level = logger.level
     names = ("torch._subclasses.fake_tensor", "torch.export", "torch._export")

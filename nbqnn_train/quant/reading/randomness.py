@@ -1,4 +1,4 @@
-"""Finds what a module draws at random in training, and what a graph of its evaluation loses."""
+"""Finds what a module draws at random in training and a graph of its evaluation does not have."""
 
 import copy
 import random
@@ -36,16 +36,16 @@ _REMEDY = (
 
 
 def lost_randomness(module: nn.Module, example, kept: set[str]) -> list[Refusal]:
-    """What ``module`` draws in training and evaluation does not show, by place.
+    """What ``module`` draws at random in training only, by place.
 
-    Shapes alone are followed, once in evaluation and once in training. Where the module raises,
-    what was drawn before counts.
+    The module is run on shapes alone, once in evaluation and once in training. If it raises, what
+    it drew before counts.
 
     module : a private copy, in evaluation mode. example : of its inputs.
     kept : paths of the modules that are called in training as they are.
     """
     evaluation = _draws(module, example, kept, training=False)
-    # Calls of dropout are operators of the evaluation, too, and are kept.
+    # Calls of dropout are operators in evaluation, too, and are kept.
     shown = Counter(draw for draw in evaluation if "dropout" in draw[2])
     lost = Counter(_draws(module, example, kept, training=True)) - shown
     return [
@@ -68,7 +68,7 @@ def _draws(
     try:
         with torch.random.fork_rng(devices=[]), fake, torch.no_grad(), recorder.following():
             twin(*example.args, **example.kwargs)
-    except Exception:  # whatever the module raises in training; evaluation is read elsewhere
+    except Exception:  # errors of training do not matter here; evaluation is read elsewhere
         pass
     after = random.getstate(), np.random.get_state()
     if before[0] != after[0] or not all(map(np.array_equal, before[1], after[1])):

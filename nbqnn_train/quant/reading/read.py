@@ -1,8 +1,8 @@
-"""From a module to what is read of it."""
+"""Reads a module."""
 
 from torch import nn
 
-# The files of rules fill the reader's table when they are imported.
+# Importing the files of rules fills the reader's table.
 from nbqnn_train.quant.reading import (  # noqa: F401
     arithmetic,
     elementwise,
@@ -23,7 +23,7 @@ __all__ = ["read_network"]
 
 
 def read_network(module: nn.Module, example: Example) -> Reading:
-    """What ``module`` computes for inputs like ``example``.
+    """The reading of ``module`` for inputs like ``example``.
 
     ``module`` is a private copy in evaluation mode. Raises
     :class:`~nbqnn_train.quant.reading.refusals.NetworkRefused` with all that is not supported.

@@ -19,12 +19,12 @@ from nbqnn_train.quant.reading.values import Constant, Value, canonical
 
 __all__ = ["Reader", "read_at"]
 
-#: Names of arguments that Python has a meaning for.
+#: Names of arguments that mean something else in Python.
 _RENAMED = {"self": "operand", "input": "operand", "min": "low", "max": "high"}
 
 
 def read_at(module: nn.Module, example: Example) -> Reading:
-    """What ``module``, which is a private copy, computes for inputs like ``example``.
+    """The reading of ``module``, a private copy, for inputs like ``example``.
 
     Raises :class:`NetworkRefused` with everything that is not supported.
     """
@@ -43,14 +43,14 @@ class Reader:
         self.refusals: list[Refusal] = list(program.lost)
         self.notes: list[str] = []
         self.rounded = False
-        #: Weights with a mask, by where both come from: what is shared stays shared.
+        #: Weights with a mask, by the paths of both. So shared weights stay shared.
         self.masked: dict[tuple[str, ...], nn.Parameter] = {}
         self.aliases = Aliases()
-        #: Operations that stand for what was refused; what follows from them is not reported.
+        #: Operations that stand for refused ones. Errors that follow from them are not reported.
         self.refused: set[str] = set()
-        #: The node that is read.
+        #: The node that is being read.
         self.node: fx.Node | None = None
-        #: What values became maps and vectors, so that each is made once.
+        #: Values that were made maps or vectors, so that each is made once.
         self.made: dict[tuple, str] = {}
 
     def read(self) -> Reading:
@@ -122,7 +122,7 @@ class Reader:
         self.values[node] = value
 
     def _guarded(self, node: fx.Node, read: Callable):
-        """What ``read`` gives; where it refuses, a stand-in, so that reading goes on."""
+        """The result of ``read``. If it refuses, a stand-in, so that reading goes on."""
         before = self._refused_operand(node)
         try:
             value = read()
@@ -220,7 +220,7 @@ class Reader:
         return outputs
 
     def _arrangement(self, value: Value) -> tuple:
-        """What leads to the output; nothing where it is what the operation gives."""
+        """Steps from the operation's value to the output; none where they are the same."""
         if value.plain and value.base == self.shape(value):
             return ()
         if value.plain and canonical(value.base) == self.shape(value):
@@ -228,7 +228,7 @@ class Reader:
         return value.arrangement()
 
     def _needed(self, outputs: list[Output]) -> list[Operation]:
-        """The operations that the outputs depend on, and the inputs."""
+        """The inputs, and the operations that the outputs depend on."""
         needed = {output.name for output in outputs}
         for operation in reversed(self.operations.values()):
             if operation.name in needed:
@@ -286,7 +286,7 @@ class Reader:
         )
 
     def shape(self, value: Value) -> tuple[int, ...]:
-        """In which the quantized network holds it."""
+        """The shape in which the quantized network holds the value."""
         return self.operations[value.name].shape
 
     def map(self, value: Value) -> Value:
@@ -331,18 +331,19 @@ class Reader:
         self.notes.append(f"{place}: {text}")
 
     def path(self, node: fx.Node) -> str:
-        """Of the innermost module in whose forward the node is computed."""
+        """Path of the innermost module in whose ``forward`` the node is computed."""
         stack = node.meta.get("nn_module_stack") or {}
         path = next(reversed(stack.values()), ("",))[0] if stack else ""
         return path.partition("@")[0]
 
     def source(self, node: fx.Node) -> str:
-        """Where it is called; where that is not known, where its first operand is."""
+        """Where the node is called in the user's code. If that is unknown, where its first operand
+        is."""
         places = (source_of(n.meta.get("stack_trace")) for n in (node, *node.all_input_nodes))
         return next(filter(None, places), "")
 
     def base_name(self, node: fx.Node) -> str:
-        """A name for what a node computes: that of its module, or of its operator."""
+        """A name for the value of a node: that of its module, or of its operator."""
         if node.op == "placeholder":
             return node.name
         path = self.path(node)

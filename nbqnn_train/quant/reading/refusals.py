@@ -1,4 +1,4 @@
-"""What cannot be converted, where it is and what helps: all of it at once, on one screen."""
+"""Says what cannot be converted, where it is and what helps: all at once, on one screen."""
 
 from dataclasses import dataclass
 
@@ -6,10 +6,10 @@ from nbqnn_train.graph.errors import NbqnnError
 
 __all__ = ["NetworkRefused", "Refusal", "Unsupported"]
 
-#: Kinds of refusals that a message lists, and places of each.
+#: How many kinds of refusals a message lists, and how many places of each.
 _KINDS = 8
 _PLACES = 3
-#: Characters of one place: module paths can be long.
+#: Most characters of one place: paths of modules can be long.
 _PLACE_WIDTH = 60
 
 

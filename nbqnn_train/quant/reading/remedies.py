@@ -1,4 +1,4 @@
-"""What to do in place of an operator that has no integer form."""
+"""What to use instead of operators that have no integer form."""
 
 from nbqnn_train.quant.reading.refusals import Unsupported
 

@@ -1,4 +1,4 @@
-"""How larger and smaller maps are read: nearest and linear interpolation."""
+"""Reads operators that resize maps: nearest and linear interpolation."""
 
 from torch import fx
 
@@ -14,7 +14,7 @@ _LINEAR = (1, 2, 4, 8)
 
 
 def _ratio(node: fx.Node, value: Value, arguments: dict) -> tuple[float, ...]:
-    """Sizes after over sizes before, which stated factors must equal."""
+    """Sizes after divided by sizes before. Factors that are stated must be equal to that."""
     after = tuple(node.meta["val"].shape[2:])
     ratio = tuple(a / b for a, b in zip(after, value.shape[1:], strict=True))
     stated = arguments.get("scale_factors") or [

@@ -1,4 +1,4 @@
-"""The table of how operators are read, which the files of rules fill."""
+"""The table of rules. A rule reads one operator; the files of rules fill the table."""
 
 from collections.abc import Callable
 
@@ -6,13 +6,13 @@ import torch
 
 __all__ = ["RULES", "rule"]
 
-#: By operator (its overload packet) how it is read: a function of the reader, the node and the
-#: operator's arguments by name, that gives a value. The files of rules fill it.
+#: Operator (its overload packet) -> rule: a function of the reader, the node and the operator's
+#: arguments by name. It returns a value.
 RULES: dict[object, Callable] = {}
 
 
 def rule(*names: str) -> Callable:
-    """Registers a function as how the ATen operators of these names are read."""
+    """Registers a function as the rule for the ATen operators of these names."""
 
     def register(function: Callable) -> Callable:
         for name in names:

@@ -1,4 +1,4 @@
-"""How changes of shape are read, and what changes nothing."""
+"""Reads changes of shape, and operators that change nothing."""
 
 import torch
 from torch import fx
@@ -58,7 +58,7 @@ def _transpose(reader: Reader, node: fx.Node, operand, **dims) -> Value:
 @rule("movedim", "moveaxis")
 def _movedim(reader: Reader, node: fx.Node, operand, source, destination) -> Value:
     rank = node.meta["val"].dim()
-    # Sizes that tell the dimensions apart, moved by PyTorch itself.
+    # PyTorch itself moves the dimensions, which are told apart by their sizes.
     moved = torch.empty(tuple(range(1, rank + 1)), device="meta").movedim(source, destination)
     return _reordered(reader, node, operand, [size - 1 for size in moved.shape])
 

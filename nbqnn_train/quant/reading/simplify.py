@@ -1,4 +1,4 @@
-"""Joins operations that one layer can do: padding with the layer that it is for, and factors."""
+"""Joins operations that one layer can do: padding with the layer behind it, and factors."""
 
 import math
 
@@ -12,7 +12,7 @@ __all__ = ["simplify"]
 
 
 def simplify(reading: Reading, network: str) -> None:
-    """Changes ``reading`` in place; what it computes stays.
+    """Joins operations of ``reading``, in place. What it computes does not change.
 
     Raises :class:`NetworkRefused` for padding with minus infinity that no max pooling follows.
     """
@@ -44,7 +44,7 @@ def _users(reading: Reading) -> dict[str, list[Operation]]:
 
 
 def _join(reading: Reading, joined) -> None:
-    """Replaces a pair of operations, one reading the other alone, by what ``joined`` gives."""
+    """Replaces an operation and its only reader by what ``joined`` gives for the pair."""
     outputs = {output.name for output in reading.outputs}
     by_name = {operation.name: operation for operation in reading.operations}
     users = _users(reading)
@@ -63,7 +63,7 @@ def _join(reading: Reading, joined) -> None:
 
 
 def _joined_select(first: Operation, second: Operation) -> bool:
-    """Makes ``second`` do what ``first`` does, too, where one selection can do both."""
+    """Makes ``second`` also do what ``first`` does, where one selection can do both."""
     if first.kind != "select" or second.kind != "select":
         return False
     a, b = first.settings, second.settings
@@ -76,7 +76,7 @@ def _joined_select(first: Operation, second: Operation) -> bool:
 
 
 def _joined_affine(first: Operation, second: Operation) -> bool:
-    """Makes ``second`` do what ``first`` does, too: factor first, then summand."""
+    """Makes ``second`` also do what ``first`` does: the factor first, then the summand."""
     if first.kind != "affine" or second.kind != "affine":
         return False
     a, b = first.tensors, second.tensors
@@ -85,7 +85,7 @@ def _joined_affine(first: Operation, second: Operation) -> bool:
         return True
     tensors = (*a.values(), *b.values())
     if any(isinstance(tensor, torch.nn.Parameter) for tensor in tensors):
-        return False  # parameters that learn stay what they are
+        return False  # parameters that are learned stay parameters
     scale_a, scale_b = _or(a["scale"], 1), _or(b["scale"], 1)
     b["offset"] = _or(a["offset"], 0) * scale_b + _or(b["offset"], 0)
     b["scale"] = scale_a * scale_b
@@ -97,7 +97,7 @@ def _or(tensor: Tensor | None, nothing: float) -> Tensor:
 
 
 def _merge_padding(reading: Reading) -> None:
-    """Gives padding to the layers that read it where all of them can do it."""
+    """Moves padding into the layers that read it, where all of them can do it."""
     outputs = {output.name for output in reading.outputs}
     users = _users(reading)
     gone = set()

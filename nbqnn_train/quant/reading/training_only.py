@@ -1,8 +1,8 @@
-"""Keeps what is active in training only, such as dropout, which evaluation does not show.
+"""Keeps operations that are active in training only, such as dropout.
 
-The graph of a module in evaluation mode holds nothing of it. So modules without parameters that
-give back what they get are marked while the graph is recorded, and calls of dropout as a function
-are found among the operators.
+The graph of a module in evaluation mode does not hold them. So modules without parameters that
+return their operand are marked while the graph is recorded. Calls of dropout as a function are
+found among the operators.
 """
 
 import copy
@@ -70,11 +70,11 @@ def marked_key(node: fx.Node) -> int | None:
 def mark_functional_dropout(
     graph: fx.Graph, found: dict[int, nn.Module], module: nn.Module
 ) -> None:
-    """Puts marks in place of calls of dropout in ``module``, and adds what they do in training to
-    ``found``."""
+    """Replaces calls of dropout in ``module`` by marks. Adds to ``found`` what they do in
+    training."""
     for node in list(graph.nodes):
         form = _DROPOUTS.get(getattr(node.target, "overloadpacket", None))
-        if form is None or node.args[2]:  # active in evaluation, too: refused as an operator
+        if form is None or node.args[2]:  # active in evaluation, too: the rules refuse it
             continue
         operand, p = node.args[0], float(node.args[1])
         if p == 0 or _within_marked(node, found, module):
@@ -92,7 +92,8 @@ def mark_functional_dropout(
 
 
 def _within_marked(node: fx.Node, found: dict[int, nn.Module], module: nn.Module) -> bool:
-    """Whether a marked module does what ``node`` does: the module in which it is called."""
+    """Whether a marked module does what ``node`` does. It is the module in which the node is
+    called."""
     stack = node.meta.get("nn_module_stack") or {}
     path = next(reversed(stack.values()), ("",))[0] if stack else ""
     caller = module.get_submodule(path.partition("@")[0])
@@ -128,7 +129,8 @@ def kept_for_training(module: nn.Module) -> Iterator[dict[int, nn.Module]]:
 
 
 def _may_be(part: nn.Module) -> bool:
-    """Whether ``part`` is a leaf with nothing to learn that is not known to be plain."""
+    """Whether ``part`` may act in training: it has no submodules and no parameters and is not known
+    to do nothing."""
     if any(True for _ in part.children()) or any(True for _ in part.parameters()):
         return False
     return type(part) is not nn.Identity
@@ -159,7 +161,7 @@ def acts_in_training(part: nn.Module, shape: tuple[int, ...]) -> bool:
 
 
 def out_of_place(part: nn.Module) -> nn.Module:
-    """A copy that leaves its operand as it is: others may read it, too."""
+    """A copy that is not in-place: others may read its operand, too."""
     copied = copy.deepcopy(part)
     if getattr(copied, "inplace", False):
         copied.inplace = False

@@ -1,4 +1,4 @@
-"""What a node of an exported graph stands for: a value of the network, or a constant."""
+"""Values and constants: a node of an exported graph stands for one of them."""
 
 import math
 from dataclasses import dataclass, replace
@@ -20,9 +20,9 @@ class Constant:
 
     tensor : a parameter or buffer of the module itself, or what was computed.
     path : of the parameter or buffer; empty where it was computed.
-    learned : whether parameters that learn took part.
+    learned : whether it was computed from parameters that are learned.
     source : "file:line" of the computation.
-    origin : of a parameter times a mask of zeros and ones: both their paths.
+    origin : for a parameter times a mask of zeros and ones, the paths of both.
     kept : the mask.
     """
 
@@ -36,7 +36,7 @@ class Constant:
 
 @dataclass(frozen=True)
 class Value:
-    """A tensor of the network, seen in another shape or with its dimensions in another order.
+    """A tensor of the network, perhaps in another shape or with its dimensions in another order.
 
     name : of the operation that computes it.
     base : shape without the batch in which the elements are in the operation's order.
@@ -44,7 +44,7 @@ class Value:
     steps : from the operation's value to a tensor whose elements are in yet another order: views
         and permutations, each with the shape or order without the batch. Empty where ``base`` and
         ``order`` say all.
-    flat : what a flattening before a linear layer is called.
+    flat : name of the flattening before a linear layer.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Value:
 
     @property
     def plain(self) -> bool:
-        """Whether its elements are in the operation's order."""
+        """Whether the elements are in the operation's order."""
         return self.order is None and not self.steps
 
     def _last_shape(self) -> tuple[int, ...]:
@@ -71,7 +71,7 @@ class Value:
         return shape
 
     def arrangement(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
-        """Views and permutations that lead from the operation's value to this one."""
+        """Views and permutations from the operation's value to this one."""
         if self.steps:
             return (("view", self.base), *self.steps)
         if self.order is None:
@@ -83,14 +83,14 @@ class Value:
         return replace(self, name=name)
 
     def viewed(self, shape: tuple[int, ...], flat: str) -> "Value":
-        """In another shape; ``flat`` names the view."""
+        """The value in another shape; ``flat`` names the view."""
         if self.plain:
             return Value(self.name, shape, flat=flat)
         steps = self.steps or (("permute", self.order),)
         return replace(self, order=None, steps=(*steps, ("view", shape)))
 
     def permuted(self, order: tuple[int, ...]) -> "Value":
-        """With its dimensions in another order."""
+        """The value with its dimensions in another order."""
         if self.steps:
             return replace(self, steps=(*self.steps, ("permute", order)))
         before = self.order or tuple(range(len(self.base)))

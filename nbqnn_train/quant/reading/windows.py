@@ -1,4 +1,4 @@
-"""How pooling is read."""
+"""Reads pooling."""
 
 import math
 
@@ -151,7 +151,7 @@ def _over_positions(reader: Reader, node: fx.Node, operand, kind: str, dim, what
 
 
 def _positions(base: tuple[int, ...], shape: tuple[int, ...]) -> dict[int, tuple] | None:
-    """For each dimension of ``base`` (the batch counted) the axes of the map (C, H, W)."""
+    """For each dimension of ``base`` (batch included) the axes of the map (C, H, W)."""
     if base == shape:
         return {2: (1,), 3: (2,)}
     if len(base) == 2 and base == (shape[0], shape[1] * shape[2]):
