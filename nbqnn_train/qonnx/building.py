@@ -1,5 +1,5 @@
-"""From real values to activations of the graph: what a quantizer becomes, and what is exact without
-one."""
+"""Makes activations of the graph from real values: at quantizers, and without one where it is
+exact."""
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -51,7 +51,7 @@ class Format:
 
     @property
     def exponent(self) -> int:
-        """The power of two next to the step; the step itself is kept beside the graph."""
+        """The power of two next to the step. The step itself is kept outside of the graph."""
         step = self.step[0]
         nearest = round(log2(step.numerator) - log2(step.denominator))
         return min(max(nearest, EXPONENT[0]), EXPONENT[1])
@@ -73,9 +73,9 @@ def quantized(
     name: str,
     strict: bool = False,
 ) -> Leaf:
-    """What a quantizer makes of ``value``: the activation ``name``, or one that is there already.
+    """The activation that a quantizer makes of ``value``: ``name``, or one that exists already.
 
-    strict : whether its format must be ``form``, exponent included, and not only its codes.
+    strict : whether its format must be exactly ``form``, not only its codes.
     """
     if form.bits > ACT_BITS[1]:
         raise GraphError(
@@ -88,7 +88,7 @@ def quantized(
 
 
 def _built(reader: Reader, what: str, value: Value, form: Format, name: str, strict: bool) -> str:
-    """The node that has the codes of ``value``; with ``strict`` in exactly the format ``form``."""
+    """The node with the codes of ``value``; with ``strict`` exactly in the format ``form``."""
     if isinstance(value, Leaf):
         if value.real:
             value = input_codes(reader, what, value, form)
@@ -163,7 +163,7 @@ def _requantized(
 
 
 def _table(reader: Reader, what: str, leaf: Leaf, form: Format, name: str) -> str:
-    """A table with the code of every code of the input."""
+    """A table that gives the code for every code of the input."""
     lines = [*(rounding.line for rounding in leaf.chain.roundings), leaf.chain.line]
     if any(len(c) > 1 for line in lines for c in (line.scale, line.offset, *_ends(line))):
         raise GraphError(f"{what}: must have one scale for all channels of a function")
@@ -182,7 +182,7 @@ def _table(reader: Reader, what: str, leaf: Leaf, form: Format, name: str) -> st
 
 
 def _rounded_once(reader: Reader, what: str, leaf: Leaf, name: str) -> Leaf:
-    """``leaf`` with the integers of its first rounding as an activation of their own."""
+    """``leaf`` after its first rounding, whose integers become an activation."""
     first, *rest = leaf.chain.roundings
     integers = Leaf(leaf.source, leaf.shape, Chain(roundings=(first,)))
     own = _exactly(reader, what, integers, f"{name}_rounded", None)
@@ -190,7 +190,7 @@ def _rounded_once(reader: Reader, what: str, leaf: Leaf, name: str) -> Leaf:
 
 
 def _flawed(reader: Reader, what: str, chain: Chain, channel: int, flaw: str) -> None:
-    """Refuses what is not exact, or notes it."""
+    """Refuses a rule that is not exact, or notes its flaw."""
     if not reader.options.exact:
         places = reader.flaws.setdefault(flaw, [])
         if what not in places[-1:]:
@@ -242,7 +242,7 @@ def _leaves(value: Value) -> list[Leaf]:
 
 
 def _is_activation(reader: Reader, value: Value) -> bool:
-    """Whether ``value`` is a scale and an offset of an activation, nothing more."""
+    """Whether ``value`` is an activation with a scale and an offset only."""
     if not isinstance(value, Leaf) or value.real or value.chain.roundings:
         return False
     if value.chain.function is not None:
@@ -251,12 +251,13 @@ def _is_activation(reader: Reader, value: Value) -> bool:
 
 
 def of_activations(reader: Reader, value: Value) -> bool:
-    """Whether ``value`` is made of scales and offsets of activations, so that it can be one."""
+    """Whether ``value`` consists of activations with scales and offsets, so that it can become
+    one."""
     return all(_is_activation(reader, leaf) for leaf in _leaves(value))
 
 
 def at_once(reader: Reader, value: Value, name: str) -> Value:
-    """Pooled or joined activations of one format as the node ``name``; anything else as it is."""
+    """Pooled or joined activations of one format become the node ``name``; other values stay."""
     parts = value.parts if isinstance(value, Join) else (value.inner,)
     if not all(isinstance(part, Leaf) and _is_activation(reader, part) for part in parts):
         return value
@@ -275,10 +276,10 @@ def at_once(reader: Reader, value: Value, name: str) -> Value:
 
 
 def settled(reader: Reader, what: str, value: Value, name: str) -> Leaf:
-    """``value`` as a scale and an offset per channel of an activation of the graph.
+    """``value`` as an activation of the graph with a scale and an offset per channel.
 
-    name : of what must be computed for that. Raises :class:`GraphError` where that takes more than
-    16 bits.
+    name : of a node that must be computed for that. Raises :class:`GraphError` if the node needs
+    more than 16 bits.
     """
     known = reader.settled.get(id(value))
     if known is not None:
@@ -291,7 +292,7 @@ def settled(reader: Reader, what: str, value: Value, name: str) -> Leaf:
 
 
 def activation(reader: Reader, what: str, value: Value, name: str) -> Leaf:
-    """As :func:`settled`, with one positive scale and no offset."""
+    """Like :func:`settled`, with one positive scale and no offset."""
     leaf = settled(reader, what, value, name)
     line = leaf.chain.line
     if len(line.scale) == 1 and line.scale[0] > 0 and line.offset == (0,):
@@ -302,14 +303,14 @@ def activation(reader: Reader, what: str, value: Value, name: str) -> Leaf:
 
 
 def labelled(reader: Reader, what: str, leaf: Leaf, name: str) -> Leaf:
-    """``leaf``, an activation with one step, in a format whose exponent goes with the step."""
+    """``leaf``, an activation with one step, in a format whose exponent fits the step."""
     kind = reader.types[leaf.source]
     form = Format(leaf.chain.line.scale, kind.low, kind.high, kind.bits, kind.signed)
     return quantized(reader, what, leaf, form, "FLOOR", name, strict=True)
 
 
 def _exactly(reader: Reader, what: str, value: Value, name: str, step: Fraction | None) -> Leaf:
-    """``value`` in steps that hold all of its values, or in ``step``, which must do so."""
+    """``value`` in steps that hold all of its values exactly: the largest ones, or ``step``."""
     step = step or common_step(value)
     low, high = code_range(reader, what, value, step)
     leaves = _leaves(value)
@@ -321,7 +322,7 @@ def _exactly(reader: Reader, what: str, value: Value, name: str, step: Fraction 
         )
     kinds = [reader.types[leaf.source] for leaf in leaves]
     shared = {(kind.bits, kind.signed) for kind in kinds if not kind.is_accumulator}
-    # In the format that is there already, where it holds the values.
+    # The format that is there already is kept if it holds the values.
     one = len(shared) == 1 and of_activations(reader, value)
     if one and kinds[0].low <= low and high <= kinds[0].high:
         form = replace(form, bits=kinds[0].bits, signed=kinds[0].signed)

@@ -1,7 +1,7 @@
-"""Cleans a model up before it is read, with qonnx: one image at a time, with shapes, and with
-everything computed that depends on constants alone.
+"""Cleans a model up before it is read, with qonnx. Then it takes one image at a time, has shapes,
+and everything that depends on constants alone is computed.
 
-The names of tensors stay, so that messages can name them.
+Tensors keep their names, so that messages can say them.
 """
 
 import warnings
@@ -16,8 +16,8 @@ from .model import Model, ModelInput, Operator, first_line, require_onnx
 
 __all__ = ["clean", "with_one_image"]
 
-#: What may be computed beforehand: no loops, no randomness, nothing that grows without its shape
-#: being known.
+#: Operators that may be computed beforehand: no loops, no randomness, no outputs whose size is
+#: unknown.
 _COMPUTED = frozenset(
     [
         "Abs",
@@ -80,7 +80,7 @@ _VALUES = ("value", "value_float", "value_floats", "value_int", "value_ints")
 
 
 def with_one_image(proto):
-    """A copy of ``proto`` whose inputs hold one image, without shapes that say otherwise."""
+    """A copy of ``proto`` whose inputs hold one image. Shapes that contradict this are removed."""
     onnx = require_onnx()
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
@@ -107,7 +107,7 @@ def clean(proto, where: str) -> Model:
     except MemoryError as error:
         raise GraphError(f"{where} needs more memory than there is") from error
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
-        # Names that are no text, attributes of another type: what the check lets through.
+        # The check lets through names that are not text, and attributes of a wrong type.
         raise GraphError(f"{where} must be a valid ONNX model: {first_line(error)}") from error
 
 
@@ -158,7 +158,7 @@ class _Cleaner:
         return values
 
     def _is_constant(self, node) -> bool:
-        """Takes a Constant in, whatever its form."""
+        """Adds a Constant, in any of its forms, to the constants."""
         if node.op_type != "Constant" or node.domain not in ("", "ai.onnx"):
             return False
         name = node.output[0]
@@ -175,7 +175,7 @@ class _Cleaner:
         return True
 
     def _infer(self) -> None:
-        """Shapes by ONNX's inference, what is not ONNX's own hidden by qonnx."""
+        """Infers shapes with ONNX; qonnx hides operators that are not ONNX's own."""
         from qonnx.core.modelwrapper import ModelWrapper
         from qonnx.transformation.infer_shapes import InferShapes
 
@@ -189,7 +189,7 @@ class _Cleaner:
         try:
             inferred = ModelWrapper(small).transform(InferShapes()).model
         except Exception:
-            # An operator that qonnx does not know; it is refused by name where it is read.
+            # qonnx does not know this operator. The importer refuses it by name.
             inferred = self._plainly_inferred(small)
         for info in (*inferred.graph.value_info, *inferred.graph.output, *inferred.graph.input):
             dims = info.type.tensor_type.shape.dim
@@ -202,7 +202,7 @@ class _Cleaner:
             self.shapes[name] = values.shape
 
     def _stand_in(self, name: str, values: np.ndarray):
-        """A constant for inference, which looks at small ones only."""
+        """A constant for shape inference, which uses the values of small ones only."""
         if values.size <= 1024:
             return self.onnx.numpy_helper.from_array(values, name)
         kind = self.onnx.helper.np_dtype_to_tensor_dtype(values.dtype)
@@ -244,7 +244,8 @@ class _Cleaner:
         return True
 
     def _check_finite(self, node, inputs: dict[str, np.ndarray]) -> None:
-        """Refuses what a quantizer would clip to its limits."""
+        """Refuses infinities and NaN in front of a quantizer, which would clip them to its
+        limits."""
         for number, name in enumerate(node.input):
             values = inputs.get(name)
             if values is None or values.dtype.kind != "f" or np.isfinite(values).all():
@@ -256,7 +257,7 @@ class _Cleaner:
             )
 
     def _measured(self, node, name: str) -> bool:
-        """Computes a Shape or Size, which need no values."""
+        """Computes a Shape or Size, which needs no values."""
         shape = self.shapes.get(name)
         if shape is None:
             return False

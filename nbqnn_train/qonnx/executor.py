@@ -11,7 +11,7 @@ _CUSTOM = ("qonnx.", "onnx.brevitas", "finn")
 
 
 class Executor:
-    """Evaluates single operators of ``proto``; what it has prepared for one is kept."""
+    """Evaluates single operators of ``proto``. What is prepared for an operator is kept."""
 
     def __init__(self, proto):
         self._helper = require_onnx().helper
@@ -21,7 +21,7 @@ class Executor:
         self._sessions: dict[tuple, object] = {}
 
     def run(self, node, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Outputs of ``node`` by name; whatever the executors raise comes through."""
+        """Outputs of ``node`` by name. Exceptions of the executors are passed on."""
         if node.domain.startswith(_CUSTOM):
             from qonnx.core.execute_custom_node import execute_custom_node
 

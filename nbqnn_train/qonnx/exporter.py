@@ -1,10 +1,9 @@
 """From the integer graph to QONNX.
 
 Tensors of the model hold real values, ``code * 2**exponent``. All arithmetic is written with
-standard operators whose floating-point results are exact; ``Quant`` nodes (rounding what is round
-already) state the format of weights and activations and change nothing. So whatever evaluates the
-model in the types that it declares gives the interpreter's codes, and a model without the ``Quant``
-nodes does so too.
+standard operators whose floating-point results are exact; ``Quant`` nodes state the format of
+weights and activations. They round integers only, and so change nothing. Every tool that evaluates
+the model in its declared types gives the interpreter's codes, also without the ``Quant`` nodes.
 
 How each step is exact:
 
@@ -47,7 +46,7 @@ from .writer import Tensor, write_model
 
 __all__ = ["export_qonnx"]
 
-#: Exponents of steps for which every value on the way is a normal float32.
+#: Exponents of steps with which every intermediate value is a normal float32.
 _EXPONENTS = range(-90, 91)
 
 
@@ -57,12 +56,12 @@ def export_qonnx(
     """Writes ``graph`` as a QONNX model.
 
     Inputs and outputs have the names of their nodes and hold real values, float32, of ``batch``
-    images: of any number where it is None. The tensor of any other node has the node's name; that
+    images. None allows any number of images. The tensor of any other node has the node's name; that
     of an Input is ``NAME#quantized``. ``quantizers=False`` leaves the ``Quant`` nodes out: plain
     ONNX with the same values.
 
-    Raises :class:`GraphError` for a graph that is not valid or whose sums floating point cannot
-    hold.
+    Raises :class:`GraphError` for a graph that is not valid, or whose sums do not fit floating
+    point.
     """
     validate(graph)
     onnx = require_onnx()
@@ -75,7 +74,7 @@ def export_qonnx(
 
 
 class _Exporter(OperatorWriter):
-    """What each node of a graph becomes."""
+    """Writes each node of a graph as operators of the model."""
 
     def __init__(self, graph: Graph, batch: int | None, quantizers: bool):
         super().__init__(graph, batch, quantizers)
@@ -99,7 +98,7 @@ class _Exporter(OperatorWriter):
         self.tensors[node.name] = rule(node, *sources)
 
     def _activation(self, node: Node, rounded: Tensor, low: int, high: int, name: str) -> Tensor:
-        """From rounded codes of any size to the activation ``name``."""
+        """Makes the activation ``name`` of rounded codes of any size."""
         code = self.types[node.name]
         kind = np.float64 if rounded.double else np.float32
         limits = [
@@ -140,7 +139,7 @@ class _Exporter(OperatorWriter):
         return self._activation(node, x, code.low, code.high, f"{name}#quantized")
 
     def digits(self, node: Node, x: Tensor, weight_sum: int) -> list[Tensor]:
-        """``x`` as a sum of tensors, each of so few steps that a weighted sum of it is exact."""
+        """``x`` as a sum of tensors. Each has so few steps that its weighted sum is exact."""
         code = self.types[node.inputs[0]]
         if self.bounds[node.name].magnitude <= 1 << 24:
             return [x]

@@ -1,5 +1,5 @@
-"""Reads an ONNX file that may come from a stranger: all of it, only from its folder, and no larger
-in memory than on disk."""
+"""Reads an ONNX file that need not be trusted: the whole file, data from its folder only, and no
+larger in memory than on disk."""
 
 import os
 from pathlib import Path
@@ -11,16 +11,16 @@ from .model import first_line, require_onnx
 
 __all__ = ["QUANTIZERS", "read_proto"]
 
-#: Operators of QONNX, and the names that its domain has had.
+#: Operators of QONNX, and all names that its domain has had.
 QUANTIZERS = ("BipolarQuant", "IntQuant", "Quant", "Trunc")
 _OLD_DOMAINS = ("", "finn", "finn.custom_op.general", "onnx.brevitas", "qonnx.custom_op.general")
 _DOMAIN = "qonnx.custom_op.general"
 
 
 def read_proto(path: str | os.PathLike, what: str = "QONNX file"):
-    """The ``ModelProto`` in ``path``, checked; quantizers in the domain of today.
+    """The ``ModelProto`` in ``path``, checked. Quantizers are in QONNX's present domain.
 
-    what : how messages call it. Raises :class:`GraphError` for anything but a valid model.
+    what : name of the model in messages. Raises :class:`GraphError` for anything but a valid model.
     """
     onnx = require_onnx()
     from google.protobuf.message import DecodeError
@@ -33,7 +33,7 @@ def read_proto(path: str | os.PathLike, what: str = "QONNX file"):
         data = path.read_bytes()
     except OSError as error:
         raise GraphError(f"{where} cannot be read: {error.strerror}") from error
-    # Besides its own errors the package lets those of its parsers through, such as bad UTF-8.
+    # The package raises its own errors and those of its parsers, as for bad UTF-8.
     try:
         model = onnx.load_model_from_string(data)
         if len(model.graph.node) > MAX_NODES:
@@ -43,7 +43,7 @@ def read_proto(path: str | os.PathLike, what: str = "QONNX file"):
             raise ValueError(f"tensor {name!r} is sparse, which is not supported")
         _renew_domains(onnx, model)
         for info in model.graph.output:
-            # A shape that is not said is no fault; nothing reads it.
+            # A missing shape is no fault: nothing reads it.
             info.type.tensor_type.shape.SetInParent()
         _load_external(onnx, model, path.parent)
         onnx.checker.check_model(model)
@@ -63,8 +63,8 @@ def read_proto(path: str | os.PathLike, what: str = "QONNX file"):
 
 
 def _renew_domains(onnx, model) -> None:
-    """Quantizers in ``qonnx.custom_op.general``; every domain imported, so that what is unknown can
-    be refused by name."""
+    """Moves quantizers to ``qonnx.custom_op.general`` and imports every domain, so that unknown
+    operators can be refused by name."""
     for node in model.graph.node:
         if node.op_type in QUANTIZERS and node.domain in _OLD_DOMAINS:
             node.domain = _DOMAIN
@@ -87,7 +87,7 @@ def _tensors(model):
 
 
 def _load_external(onnx, model, folder: Path) -> None:
-    """Puts data that lie in files beside the model into it; never from outside its folder."""
+    """Reads data that lie in files beside the model into it, never from outside its folder."""
     for tensor in _tensors(model):
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
             continue

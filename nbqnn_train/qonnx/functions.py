@@ -1,4 +1,4 @@
-"""Functions of one element, which a quantizer makes tables of."""
+"""Functions of one element. With the quantizer behind them they become tables."""
 
 import math
 from collections.abc import Callable
@@ -23,7 +23,7 @@ _erf = np.vectorize(math.erf, otypes=[np.float64])
 
 @dataclass(frozen=True)
 class _Parameters:
-    """Numbers of an operator by name, with what they are where they are not given."""
+    """Numbers of an operator by name, with their defaults."""
 
     reader: Reader
     op: Operator
@@ -75,7 +75,7 @@ def _leaky(x, alpha):
 
 
 def _with(function: Callable, **numbers: float) -> Callable[[_Parameters], Callable]:
-    """``function`` with the numbers of an operator, by their names, or these in their place."""
+    """``function`` with the numbers of an operator, by name; missing ones have these defaults."""
 
     def function_of(p: _Parameters) -> Callable:
         return partial(function, **{name: p(name, number) for name, number in numbers.items()})
@@ -83,7 +83,7 @@ def _with(function: Callable, **numbers: float) -> Callable[[_Parameters], Calla
     return function_of
 
 
-#: By operator: from its numbers to the function.
+#: Operator -> its function, given its numbers.
 _FORMULAS: dict[str, Callable[[_Parameters], Callable]] = {
     "Abs": _with(np.abs),
     "Celu": _with(_celu, alpha=1.0),
@@ -131,7 +131,7 @@ def _handler(formula: Callable[[_Parameters], Callable]) -> Callable[[Reader, Op
 
 
 def sigmoid(reader: Reader, op: Operator) -> Value:
-    """Within the network."""
+    """A sigmoid within the network."""
     return _applied(reader, op, 0, _logistic)
 
 

@@ -1,9 +1,9 @@
 """From QONNX, and from ONNX's own quantizers, to the integer graph.
 
 Takes networks whose weights are zero or powers of two on a common step (per tensor or per output
-channel). Scales, offsets and roundings of activations may be any: where a requantizer has every
-step of theirs in its place, the import is exact. Real arithmetic is what is imported: where the
-model's own float32 evaluation rounds, it can differ.
+channel). Activations can have any scales, offsets and roundings. Where a requantizer has all of
+their steps in the same places, the import is exact. The import follows real arithmetic. It can
+differ from the model's own float32 evaluation where that rounds.
 """
 
 import os
@@ -92,10 +92,10 @@ ADVICE = {
 
 @dataclass(frozen=True)
 class Imported:
-    """A graph, what to know about it, and the model's tensor that each output is compared with.
+    """An imported graph, with notes and the model's tensor for each output.
 
-    notes : one sentence each: what was left out, assumed, rounded.
-    outputs : in the order of ``graph.outputs``.
+    notes : one sentence for everything that was left out, assumed or rounded.
+    outputs : for each of ``graph.outputs``, in order, what it is compared with.
     """
 
     graph: Graph
@@ -121,9 +121,9 @@ def import_model(
 
     An Input has the name of the model's input; other tensors have the model's names.
 
-    exact : refuse what the graph can only approximate: quantizers whose steps no requantizer of 16
-        bits has in the same places, ties that go to even, outputs on no power of two. With False,
-        ties go up, scales are rounded to 16 bits, and so are outputs that are not quantized.
+    exact : refuse what the graph can only approximate: quantizers whose steps no 16-bit requantizer
+        has in the same places, ties that go to even, outputs whose step is no power of two. With
+        False, ties go up, and scales and outputs that are not quantized are rounded to 16 bits.
     input_format : (signed, bits, exponent) of inputs that the model does not quantize.
     round_weights : bits to round weights to that are no powers of two.
     round_outputs : round outputs that the model leaves in floating point to 16 bits, with a note,
@@ -163,7 +163,7 @@ def import_model(
 
 
 def _apart(reader: Reader, outputs: list[tails.Output]) -> list[tails.Output]:
-    """Outputs with nodes of their own; ends that were left out of one tensor are one output."""
+    """Gives every output a node of its own. Finals of the same tensor become one output."""
     result: dict[str, tails.Output] = {}
     tensors = set()
     for output in outputs:

@@ -1,4 +1,4 @@
-"""From real input to codes: which format of an Input has the steps of the quantizer behind it."""
+"""Finds the format of an Input that has the steps of the quantizer behind it."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,16 +17,16 @@ from .weights import exact_log2
 
 __all__ = ["input_codes"]
 
-#: What is taken for an input that the model does not quantize, unless another format is named.
+#: The format of an input that the model does not quantize, unless another one is given.
 _DEFAULT = (True, 16, -13)
 _HALF = Fraction(1, 2)
 
 
 def input_codes(reader: Reader, what: str, leaf: Leaf, form) -> Leaf:
-    """``leaf``, of real input, as a chain on the codes of an Input.
+    """``leaf``, whose source is real input, as a chain on the codes of an Input.
 
-    form : limits of the quantizer whose codes ``leaf`` has; None where there is none, then the
-        input is taken in the format that was asked for.
+    form : limits of the quantizer whose codes ``leaf`` has. None if there is no quantizer: then the
+        Input has the format that was asked for.
     """
     if form is None or not leaf.chain.roundings:
         return _as_asked(reader, what, leaf)
@@ -49,12 +49,12 @@ def input_codes(reader: Reader, what: str, leaf: Leaf, form) -> Leaf:
 
 
 def _ties(reader: Reader, what: str, mode: str, form, edges: Callable[[int], tuple]) -> str:
-    """Which way ties of the Input go so that the quantizer's codes are those of the model.
+    """The rounding of ties in the Input that gives the quantizer the codes of the model.
 
     edges : for one of the quantizer's codes gives a pair for each channel: the rounded code, and
     the Input's code just above the edge at which that code begins.
     """
-    # Both parities at both ends: in between they alternate, or stay.
+    # Two codes at either end suffice: in between, parities alternate or stay.
     codes = {form.low + 1, form.low + 2, form.high - 1, form.high}
     pairs = [pair for code in codes if form.low < code <= form.high for pair in edges(code)]
     for ties, parity in (("up", None), ("even", 0), ("odd", 1)):
@@ -69,7 +69,7 @@ def _ties(reader: Reader, what: str, mode: str, form, edges: Callable[[int], tup
 
 
 def _rises(mode: str, code: Fraction) -> bool:
-    """Whether the value half-way below ``code`` is rounded up to it."""
+    """Whether the value half a step below ``code`` is rounded up to it."""
     if mode in ("ROUND", "HALF_EVEN"):
         return code % 2 == 0
     if mode == "HALF_UP":  # away from zero
@@ -86,7 +86,7 @@ def _inexact(reader: Reader, what: str, text: str) -> None:
 
 
 def _direct(reader: Reader, what: str, leaf: Leaf, form, exponent: int) -> Leaf:
-    """The quantizer is the Input itself; what comes after it stays."""
+    """The Input is the quantizer itself. What comes after it stays."""
     whole = leaf.chain.line.offset[0]
     first = leaf.chain.roundings[0].line
     bits, signed = form.bits, form.signed
@@ -109,7 +109,7 @@ def _direct(reader: Reader, what: str, leaf: Leaf, form, exponent: int) -> Leaf:
 
 
 def _on_a_grid(reader: Reader, what: str, leaf: Leaf, form) -> Leaf:
-    """An Input of finer steps, at best with a step's edge wherever the quantizer has one."""
+    """An Input of finer steps. If possible, every edge of the quantizer is an edge of the Input."""
     if len(leaf.chain.roundings) > 1:
         raise GraphError(f"{what}: input {leaf.source!r} must be quantized in one step")
     rounding, after = leaf.chain.roundings[0], leaf.chain.line
@@ -160,7 +160,7 @@ def _on_a_grid(reader: Reader, what: str, leaf: Leaf, form) -> Leaf:
 
 
 def _edge_exponent(edges: tuple, scale: tuple) -> int | None:
-    """The exponent whose codes change at every edge: ``edge = (j - 1/2) * 2**exponent``."""
+    """The exponent with which codes change at every edge: ``edge = (j - 1/2) * 2**exponent``."""
     found = set()
     for edge in edges:
         if edge == 0 or edge.denominator & (edge.denominator - 1):
@@ -180,7 +180,7 @@ def _code(edge: Fraction, exponent: int) -> int:
 
 
 def _as_asked(reader: Reader, what: str, leaf: Leaf) -> Leaf:
-    """In the format that was asked for, or in 16 bits where approximations are allowed."""
+    """An Input in the format that was asked for, or of 16 bits where approximations are allowed."""
     given = reader.options.input_format
     if given is None:
         if reader.options.exact:

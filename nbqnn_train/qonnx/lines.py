@@ -1,7 +1,7 @@
-"""What happens to the numbers of one tensor between two quantizers, in exact arithmetic.
+"""Lines and chains: the functions of one number between two quantizers, in exact arithmetic.
 
-All numbers are fractions, so nothing is rounded before it is decided that it may be. A tuple has
-one entry for each channel, or one that holds for all of them.
+All numbers are fractions, so nothing is rounded unintentionally. A tuple has one entry for each
+channel, or one entry for all channels.
 """
 
 from collections.abc import Callable
@@ -15,8 +15,8 @@ Column = tuple[Fraction, ...]
 
 
 def columns(function: Callable, *operands: tuple) -> tuple:
-    """``function`` of the operands' entries, channel by channel. If all results are equal, one
-    entry stands for them."""
+    """Applies ``function`` to the operands' entries, channel by channel. If all results are equal,
+    the result has one entry."""
     size = max(len(operand) for operand in operands)
     rows = zip(*(o * size if len(o) == 1 else o for o in operands), strict=True)
     result = tuple(function(*row) for row in rows)
@@ -25,7 +25,7 @@ def columns(function: Callable, *operands: tuple) -> tuple:
 
 @dataclass(frozen=True)
 class Line:
-    """``min(max(scale * v + offset, low), high)`` of a value v; None is no limit."""
+    """The function ``min(max(scale * v + offset, low), high)`` of a value v; None is no limit."""
 
     scale: Column = (Fraction(1),)
     offset: Column = (Fraction(0),)
@@ -37,7 +37,7 @@ class Line:
         return self.low != (None,) or self.high != (None,)
 
     def times(self, factor: Column) -> "Line":
-        """Multiplied by ``factor``; a negative one turns the limits round."""
+        """The line times ``factor``; a negative factor swaps the limits."""
 
         def scaled(limit, f):
             return None if limit is None else limit * f
@@ -54,7 +54,7 @@ class Line:
         )
 
     def plus(self, addend: Column) -> "Line":
-        """With ``addend`` added."""
+        """The line plus ``addend``."""
 
         def moved(limit, a):
             return None if limit is None else limit + a
@@ -67,7 +67,7 @@ class Line:
         )
 
     def clip(self, low: Fraction | None, high: Fraction | None) -> "Line":
-        """Limited to ``low``..``high`` as ONNX does: the upper limit wins."""
+        """The line limited to ``low``..``high``. As in ONNX the upper limit wins."""
 
         def clipped(limit, start):
             if limit is None:
@@ -84,7 +84,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Rounding:
-    """Rounds what ``line`` makes in one of QONNX's modes, or to ±1 (``BIPOLAR``)."""
+    """Rounds the result of ``line`` in one of QONNX's modes, or to ±1 (``BIPOLAR``)."""
 
     line: Line
     mode: str
@@ -96,7 +96,8 @@ class Chain:
 
     roundings: tuple[Rounding, ...] = ()
     line: Line = field(default_factory=Line)
-    #: Of the integers, before all else; only a quantizer may follow, which makes a table of it.
+    #: A function that is applied to the integers first. Only a quantizer may follow: it makes a
+    #: table.
     function: Callable[[int], Fraction] | None = None
 
     def times(self, factor: Column) -> "Chain":
@@ -109,7 +110,8 @@ class Chain:
         return replace(self, line=self.line.clip(low, high))
 
     def round(self, mode: str, integers: bool) -> "Chain":
-        """Rounded; integers, which the source holds with ``integers``, stay what they are."""
+        """The chain, rounded. With ``integers`` the source holds integers; a chain that keeps them
+        integers is not changed."""
         whole = self.roundings or (integers and self.function is None)
         if whole and mode != "BIPOLAR" and _whole(self.line):
             return self
@@ -118,7 +120,7 @@ class Chain:
 
     @property
     def first(self) -> Line:
-        """The line that reads the source."""
+        """The first line of the chain, which reads the source."""
         return self.roundings[0].line if self.roundings else self.line
 
     def with_first(self, line: Line) -> "Chain":
@@ -129,6 +131,6 @@ class Chain:
 
 
 def _whole(line: Line) -> bool:
-    """Whether integers become integers."""
+    """Whether the line makes integers of integers."""
     numbers = (*line.scale, *line.offset, *line.low, *line.high)
     return all(number is None or number.denominator == 1 for number in numbers)

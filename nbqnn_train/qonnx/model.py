@@ -22,8 +22,8 @@ class Operator:
 
     @property
     def what(self) -> str:
-        """How messages call it."""
-        # The kind of a damaged model's operator can be anything.
+        """Its name in messages."""
+        # In a damaged model an operator's kind can be any text.
         readable = isinstance(self.kind, str) and self.kind.isprintable()
         kind = self.kind if readable else repr(self.kind)
         return f"{kind[:60]} {self.name[:120]!r}"
@@ -61,9 +61,9 @@ class Operator:
 class ModelInput:
     """An input of the model.
 
-    shape : of the graph, (C, H, W) or (F,); a series (N, C, L) of the model is (C, 1, L).
+    shape : in the graph, (C, H, W) or (F,). A series (N, C, L) of the model is (C, 1, L).
     integers : (signed, bits) where it holds integers, None where it holds floating point.
-    channels_last : whether the model has (N, H, W, C) and turns that round at once.
+    channels_last : whether the model takes (N, H, W, C) and transposes it at once.
     """
 
     name: str
@@ -89,7 +89,7 @@ class Model:
 
 
 def require_onnx():
-    """The ``onnx`` package; one clear line where it is not installed."""
+    """The ``onnx`` package. Raises an error of one line if it is not installed."""
     try:
         import onnx
     except ImportError as error:
@@ -98,6 +98,6 @@ def require_onnx():
 
 
 def first_line(error: BaseException) -> str:
-    """What an exception of another package says, in one line."""
+    """The first line of another package's exception."""
     text = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return text if len(text) <= 300 else text[:297] + "..."

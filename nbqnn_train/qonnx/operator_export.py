@@ -1,4 +1,4 @@
-"""How the nodes of :mod:`nbqnn_train.graph.operators` are written as ONNX operators.
+"""Writes the nodes of :mod:`nbqnn_train.graph.operators` as ONNX operators.
 
 Real values are ``code * 2**exponent`` and every sum is exact, as :mod:`.exporter` says. A table is
 a Gather of the real values of its entries; knots are written out.
@@ -35,13 +35,13 @@ from .writer import Tensor, Writer
 __all__ = ["OperatorWriter"]
 
 _FLOAT, _INT64 = 1, 7
-#: float32 holds integers up to here.
+#: float32 holds all integers up to this one.
 _SINGLE = 1 << 24
 _EDGE = {"constant": "constant", "replicate": "edge", "reflect": "reflect"}
 
 
 class OperatorWriter(Writer):
-    """A rule for each kind of node, by its name in lower case."""
+    """A method for each kind of node, by its name in lower case."""
 
     types: dict[str, TensorType]
     bounds: dict[str, NodeBounds]
@@ -50,7 +50,7 @@ class OperatorWriter(Writer):
         return self.types[node.name].shape
 
     def _whole(self, kind: str, inputs: list[str], output: str, shape: tuple, **attributes) -> str:
-        """An operator whose output is of integers; ``shape`` counts the batch."""
+        """An operator whose output holds integers; ``shape`` includes the batch."""
         from onnx import helper
 
         self.nodes.append(
@@ -124,7 +124,7 @@ class OperatorWriter(Writer):
         turned = turned.reshape(groups * inputs, outputs // groups, *kernel)
         weight = self.constant(f"{node.name}#weight", turned.astype(np.float32))
         digits = self.digits(node, x, int(np.abs(node.weight).sum(axis=(1, 2, 3)).max()))
-        # Rows and columns that are added behind: fewer are cut off there, or there are zeros.
+        # output_padding: less is cut off behind, or zeros are added there.
         top, left, bottom, right = (int(size) for size in node.padding)
         added = [int(size) for size in node.output_padding]
         cut = [max(0, bottom - added[0]), max(0, right - added[1])]

@@ -1,4 +1,4 @@
-"""Parts of tensors, and larger ones: slices, splits, chosen channels, repeated positions."""
+"""Operators that take parts of tensors or enlarge them: slices, splits, gathers, resizes."""
 
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ __all__ = ["depth_to_space", "gather", "resize", "slice_", "space_to_depth", "sp
 
 
 def _moved(reader: Reader, leaf: Leaf, node: Node, index: list[int] | None = None) -> Leaf:
-    """``node`` of ``leaf``, the scales and offsets of whose channels go along."""
+    """``leaf`` after ``node``, which moves channels: their scales and offsets move with them."""
 
     def chosen(column: tuple) -> tuple:
         return column if len(column) == 1 or index is None else tuple(column[i] for i in index)
@@ -47,7 +47,7 @@ def _channels(reader: Reader, op: Operator, leaf: Leaf, index: list[int], name: 
 
 
 def _numbers(reader: Reader, op: Operator, number: int, name: str) -> list[int] | None:
-    """Integers of input ``number``, or of the attribute of old versions."""
+    """Integers of input ``number``, or in older versions of an attribute."""
     if reader.given(op, number):
         return [int(v) for v in reader.constant(op, number).reshape(-1)]
     return list(op.integers(name)) if name in op.attributes else None
@@ -92,7 +92,8 @@ def slice_(reader: Reader, op: Operator) -> Value:
 def _turned(
     reader: Reader, op: Operator, leaf: Leaf, rows: range, columns: range
 ) -> tuple[Leaf, range, range]:
-    """A mirror image where rows or columns go backwards, and what to take of it."""
+    """Mirrors the map where rows or columns go backwards. Returns it and the slices to take of
+    it."""
     turned = rows.step < 0, columns.step < 0
     if not any(turned):
         return leaf, rows, columns
@@ -183,7 +184,7 @@ def _scales(reader: Reader, op: Operator, shape: tuple[int, ...]) -> np.ndarray 
 
 
 def depth_to_space(reader: Reader, op: Operator) -> Value:
-    """Channels that become blocks of pixels; in mode DCR the place in a block comes first."""
+    """Channels become blocks of pixels. In mode DCR the place in a block comes first."""
     leaf, block = _blocks(reader, op)
     channels = leaf.shape[0]
     if channels % block**2:
@@ -196,7 +197,7 @@ def depth_to_space(reader: Reader, op: Operator) -> Value:
 
 
 def space_to_depth(reader: Reader, op: Operator) -> Value:
-    """Blocks of pixels that become channels, the place in a block first."""
+    """Blocks of pixels become channels, the place in a block first."""
     leaf, block = _blocks(reader, op)
     channels, height, width = leaf.shape
     if height % block or width % block:

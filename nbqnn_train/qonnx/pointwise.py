@@ -40,7 +40,7 @@ _WIDE_INTEGERS = {6: 31, 7: 63, 12: 32, 13: 64}
 
 
 def _constant(reader: Reader, op: Operator) -> tuple[Value, int]:
-    """The operand that varies, and the place of the constant one."""
+    """The operand that is not constant, and the place of the constant one."""
     for number in (0, 1):
         if isinstance(reader.value(op, number), np.ndarray):
             return reader.varying(op, 1 - number), number
@@ -83,7 +83,7 @@ def _sum(reader: Reader, op: Operator, a: Value, b: Value) -> Value:
         raise GraphError(f"{op.what}: steps of the operands differ by 2**{ratio}; at most 2**31")
     exponents = [reader.types[leaf.source].exponent for leaf in leaves]
     if exponents[0] - exponents[1] != ratio:
-        # A factor came between: both get the exponents that go with their steps.
+        # Factors have changed the steps: both operands get exponents that fit them.
         leaves = [labelled(reader, op.what, leaf, name) for leaf, name in _named(op, leaves)]
     node = Add(
         name=reader.free(op.outputs[0]),
@@ -182,7 +182,7 @@ def batch_normalization(reader: Reader, op: Operator) -> Value:
 
 
 def rounding(mode: str):
-    """The handler of an operator that rounds in one of QONNX's modes."""
+    """The reading function of an operator that rounds in one of QONNX's modes."""
 
     def handler(reader: Reader, op: Operator) -> Value:
         return elementwise(op.what, reader.varying(op), "round", (mode,))
@@ -191,7 +191,7 @@ def rounding(mode: str):
 
 
 def _limited(reader: Reader, op: Operator, value: Value, limits: tuple) -> Value:
-    """``value`` within ``limits``: a Clip at once where it is an activation with whole limits."""
+    """``value`` within ``limits``. An activation with whole limits becomes a Clip at once."""
     result = elementwise(op.what, value, "clip", (limits,))
     if not isinstance(value, Leaf) or not of_activations(reader, value):
         return result
@@ -216,7 +216,7 @@ def relu(reader: Reader, op: Operator) -> Value:
 
 
 def _one(reader: Reader, op: Operator, number: int) -> Fraction | None:
-    """A limit as one number; None for none, or an infinite one."""
+    """A limit as one number; None if it is missing or infinite."""
     if not reader.given(op, number):
         return None
     value = reader.value(op, number)
@@ -270,7 +270,7 @@ def identity(reader: Reader, op: Operator):
 def dropout(reader: Reader, op: Operator):
     """Nothing at inference."""
     training = reader.given(op, 2) and bool(np.any(reader.constant(op, 2)))
-    # Before opset 7 an attribute says whether it is for inference.
+    # Before opset 7 an attribute says whether the operator is for inference.
     testing = op.attributes.get("is_test", 1) if reader.model.opset < 7 else 1
     if training or not testing:
         raise GraphError(f"{op.what}: must not be in training; export the network for inference")
@@ -284,7 +284,7 @@ def cast(reader: Reader, op: Operator) -> Value:
     if kind in _FLOATS:
         return value
     if kind in _WIDE_INTEGERS or kind in _INTEGERS:
-        # Towards zero, and wrapped where it does not fit; the latter must not occur.
+        # A cast rounds towards zero, and wraps values that do not fit. Those must not occur.
         result = elementwise(op.what, value, "round", ("DOWN",))
         if kind in _WIDE_INTEGERS:
             return result
@@ -293,7 +293,7 @@ def cast(reader: Reader, op: Operator) -> Value:
 
 
 def activation_within(reader: Reader, op: Operator, value: Value, limits: tuple[int, int]) -> Value:
-    """``value``, which must keep ``limits``."""
+    """``value``; refused where it can leave ``limits``."""
     leaf = activation(reader, op.what, value, op.inputs[0])
     span, step = reader.intervals[leaf.source], leaf.chain.line.scale[0]
     if int(span.low.min()) * step < limits[0] or int(span.high.max()) * step > limits[1]:

@@ -34,7 +34,7 @@ def _bits(reader: Reader, op: Operator, number: int) -> int:
 
 
 def _zero(reader: Reader, op: Operator, number: int) -> int:
-    """A zero point, one integer."""
+    """The zero point: one integer."""
     if not reader.given(op, number):
         return 0
     zero = fractions(reader.constant(op, number))
@@ -111,7 +111,7 @@ def _quantized(
 
 
 def _around_zero(reader, op, value: Value, step: Column, limits, zero: int, mode: str) -> Value:
-    """As :func:`_quantized` where rounding before and after the zero point differ."""
+    """As :func:`_quantized`, where it matters whether the zero point is added before rounding."""
     steps = elementwise(op.what, value, "times", tuple(1 / s for s in step))
     moved = elementwise(op.what, steps, "plus", (Fraction(zero),))
     codes = elementwise(op.what, moved, "round", (mode,))
@@ -194,7 +194,7 @@ def quantize_linear(reader: Reader, op: Operator) -> Value:
     if kind not in _RANGES:
         raise GraphError(f"{op.what}: output must be integers of 4, 8 or 16 bits, not {kind}")
     low, high = _RANGES[kind]
-    # Rounded first, then moved: an odd zero point leaves ties to even where they are.
+    # The zero point is added after rounding, so an odd one does not change where ties go.
     form = format_of(step, low - zero, high - zero)
     leaf = quantized(reader, op.what, value, form, "ROUND", op.outputs[0])
     integers = Line(scale=(Fraction(1),), offset=(Fraction(zero),))

@@ -1,4 +1,4 @@
-"""The graph that an import builds, and what the model's tensors are in it."""
+"""The state of an import: the graph so far, and what each tensor of the model is in it."""
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -18,12 +18,12 @@ from .values import Leaf, Value
 
 __all__ = ["Options", "Reader", "Unknown", "fractions"]
 
-#: Elements that a constant is spread to, to see whether it is one number per channel.
+#: Most elements of a broadcast constant that is searched for one number per channel.
 _MAX_SPREAD = 1 << 24
 
 
 def fractions(values: np.ndarray) -> tuple[Fraction, ...]:
-    """Exact numbers, in row-major order; one where all are equal."""
+    """The values as fractions, in row-major order; one entry if all are equal."""
     flat = np.asarray(values, dtype=np.float64).reshape(-1)
     if flat.size and (flat == flat[0]).all():
         flat = flat[:1]
@@ -31,7 +31,7 @@ def fractions(values: np.ndarray) -> tuple[Fraction, ...]:
 
 
 class Unknown(Exception):
-    """An operand that was refused before: nothing new to say."""
+    """An operand was refused before, so there is nothing new to report."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Options:
 
 
 class Reader:
-    """A graph that grows while a model is read; ``values`` holds what each tensor of the model is.
+    """Builds a graph while a model is read; ``values`` says what each tensor of the model is.
 
     A tensor is a constant (an array), a :data:`Value`, or None where it was refused.
     """
@@ -64,10 +64,10 @@ class Reader:
         #: Codes that each node can have, per channel.
         self.intervals: dict[str, object] = {}
         self.values: dict[str, object] = dict(model.constants)
-        #: Activations that real values became, by identity of the value.
+        #: Activations that were made of real values, by identity of the value.
         self.settled: dict[int, tuple[Value, Leaf]] = {}
         self.notes: list[str] = []
-        #: Quantizers that are not exact, by what is not: ``ties``, ``scale``.
+        #: Quantizers that are not exact, by flaw: ``ties``, ``scale``.
         self.flaws: dict[str, list[str]] = {}
         for item in model.inputs:
             if item.integers is None:
@@ -109,7 +109,7 @@ class Reader:
         return int(span.low[at]), int(span.high[at])
 
     def graph(self, outputs: list[str], final: list[str]) -> Graph:
-        """The nodes that ``outputs`` need, as narrow as is proved, valid.
+        """The valid graph of the nodes that ``outputs`` need, with the narrowest accumulators.
 
         final : what the model applies after each output.
         """
@@ -129,7 +129,7 @@ class Reader:
         return graph
 
     def _shortened(self, needed: set[str]) -> dict[str, str]:
-        """New names for nodes whose number became needless."""
+        """New names for nodes whose names no longer need a number."""
         names = {}
         for name in needed:
             stem, mark, number = name.rpartition("#")
@@ -164,7 +164,7 @@ class Reader:
         return value
 
     def varying(self, op: Operator, number: int = 0) -> Value:
-        """Input ``number``, which is not constant."""
+        """Input ``number``, which must not be constant."""
         value = self.value(op, number)
         if isinstance(value, np.ndarray):
             raise GraphError(f"{op.what}: input {number} must not be constant")
@@ -175,7 +175,8 @@ class Reader:
         return self.model.shapes.get(name, (1, *value.shape))
 
     def per_channel(self, op: Operator, number: int, value: Value) -> tuple[Fraction, ...]:
-        """Constant ``number`` as one number, or one per channel of ``value``, the other operand."""
+        """Constant input ``number`` as one number, or one per channel of the other operand
+        ``value``."""
         constant = self.constant(op, number)
         numbers = fractions(constant)
         if len(numbers) == 1:
@@ -203,7 +204,7 @@ class Reader:
         if any(a not in (1, size) for a, size in zip(aligned, shape, strict=True)):
             return None
         constant = constant.reshape(aligned)
-        # One number per channel needs no spreading.
+        # One number per channel need not be broadcast.
         if len(shape) > 1 and aligned[1] == shape[1] and set(aligned[2:]) <= {1} and shape[0] == 1:
             return constant.reshape(-1)
         elements = int(np.prod(shape, dtype=np.float64))

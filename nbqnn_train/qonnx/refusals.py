@@ -1,4 +1,4 @@
-"""All that an import refuses, each kind once, in one line."""
+"""Gathers everything that an import refuses and says each kind once, in one line."""
 
 import re
 
@@ -17,7 +17,7 @@ class Refusals:
         self._kinds: dict[str, list[str]] = {}
 
     def add(self, error: GraphError) -> None:
-        """One more message. Those that differ in names and numbers only are of one kind."""
+        """Adds a message. Messages that differ in names and numbers only are of one kind."""
         message = str(error)
         kind = re.sub(r"'[^']*'|[-+]?\d[\d.e+-]*", "#", message)
         self._kinds.setdefault(kind, []).append(message)
@@ -26,7 +26,7 @@ class Refusals:
         return bool(self._kinds)
 
     def error(self) -> GraphError:
-        """One line with the first of each kind and how many more there are."""
+        """One line with the first message of each kind and the number of the others."""
         parts = []
         for messages in list(self._kinds.values())[:_SHOWN]:
             first = messages[0]

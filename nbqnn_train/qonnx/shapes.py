@@ -1,4 +1,4 @@
-"""Operators that change shapes and leave the order of the numbers alone."""
+"""Operators that change shapes and keep the order of the numbers."""
 
 from dataclasses import replace
 from math import prod
@@ -16,7 +16,7 @@ __all__ = ["flat", "flatten", "reshape", "squeeze", "transpose", "unsqueeze"]
 
 
 def _viewed(reader: Reader, op: Operator, value: Value, target: tuple[int, ...]) -> Value:
-    """``value`` where the model has shape ``target``, a batch of one included."""
+    """``value`` in the model's shape ``target``, which includes a batch of one."""
     if isinstance(value, Tail):
         return value
     own = value.shape
@@ -26,7 +26,7 @@ def _viewed(reader: Reader, op: Operator, value: Value, target: tuple[int, ...])
         raise GraphError(f"{op.what}: must hold {features} numbers an image, not {list(target)}")
     reader.model.shapes[op.outputs[0]] = tuple(target)
     if len(own) == 1:
-        # A vector stays one, whatever ones are around it.
+        # A vector stays a vector, however many sizes of 1 it gets.
         if len(long) <= 1:
             return value
     elif tuple(target) in ((1, *own), (1, own[0], own[2])) and (len(target) == 4 or own[1] == 1):
@@ -41,7 +41,8 @@ def _viewed(reader: Reader, op: Operator, value: Value, target: tuple[int, ...])
 
 
 def flat(reader: Reader, name: str, value: Value) -> Value:
-    """(C, H, W) as (C*H*W,): at once where it is an activation, else after the next quantizer."""
+    """Flattens (C, H, W) to (C*H*W,): an activation at once, anything else after the next
+    quantizer."""
     if not of_activations(reader, value):
         return Flat(value)
     value = settled(reader, f"Flatten {name!r}", value, f"{name}_in")
@@ -86,7 +87,7 @@ def reshape(reader: Reader, op: Operator) -> Value:
     if target.count(-1) == 1 and known > 0 and features % known == 0:
         target[target.index(-1)] = features // known
     elif target.count(-1) == 1 and len(target) > 1 and target[0] > 1:
-        # A batch that was fixed when the model was written.
+        # The batch was fixed when the model was written.
         target = [1, *target[1:]]
         known = prod(size for size in target if size != -1)
         if known > 0 and features % known == 0:

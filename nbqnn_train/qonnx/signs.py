@@ -1,4 +1,4 @@
-"""Signs of channels: into the weights before, or a layer of their own."""
+"""Moves signs of channels into the weights before them, or into a layer of their own."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -14,14 +14,15 @@ from .reader import Reader
 
 __all__ = ["each_channel", "rising"]
 
-#: Features of a vector whose signs a layer of its own may turn.
+#: Most features of a vector whose signs a layer of its own may change.
 _MAX_TURNED = 1 << 10
 
 
 def rising(
     reader: Reader, what: str, source: str, chain: Chain, channels: int
 ) -> tuple[str, Chain]:
-    """A source and a chain with no negative scale: signs, and zeros, go into the source."""
+    """A source and a chain without negative scales: signs, and zeros where possible, go to the
+    source."""
     scale = chain.first.scale
     if min(scale) >= 0 and (min(scale) > 0 or not _turns(reader, source)):
         return source, chain
@@ -42,7 +43,8 @@ def _turns(reader: Reader, source: str) -> bool:
 
 
 def _turned(reader: Reader, source: str, signs: np.ndarray) -> str | None:
-    """A node whose channels are those of ``source`` times ``signs``; None where there is none."""
+    """A node whose channels are those of ``source`` times ``signs``; None if that is not
+    possible."""
     node = reader.nodes[source]
     if isinstance(node, (Conv2d, Linear)):
         weight = node.weight * signs.reshape(-1, *(1,) * (node.weight.ndim - 1))
@@ -57,7 +59,7 @@ def _turned(reader: Reader, source: str, signs: np.ndarray) -> str | None:
 
 
 def each_channel(reader: Reader, source: str, factors: np.ndarray, padding=(0, 0, 0, 0)) -> str:
-    """Sums of one term: each channel of ``source`` times 1, -1 or 0."""
+    """A layer whose sums have one term: each channel of ``source`` times 1, -1 or 0."""
     shape = reader.types[source].shape
     common = {"input": source, "weight_bits": 2, "acc_bits": ACC_BITS[1]}
     exponent = np.zeros(shape[0], dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Pooling, padding, joining."""
+"""Operators that pool, pad and join."""
 
 from fractions import Fraction
 from math import prod
@@ -72,7 +72,7 @@ def _pooled(reader: Reader, op: Operator, value: Value, kernel, stride, padding)
 
 
 def _never_below_zero(reader: Reader, value: Value) -> bool:
-    """Whether zeros around ``value`` cannot be larger than what is in a window."""
+    """Whether ``value`` is never negative, so that padding with zeros cannot change a maximum."""
     if not isinstance(value, Leaf):
         return False
     line = value.chain.line
@@ -90,7 +90,7 @@ def global_max_pool(reader: Reader, op: Operator) -> Value:
 
 
 def average_pool(reader: Reader, op: Operator) -> Value:
-    """Sums, and one over the size of the window as a factor."""
+    """Sums times one over the size of the window."""
     value = reader.varying(op)
     size = maps(op, value)[1:]
     window = window_of(op, size, op.integers("kernel_shape"), _dimensions(reader, op, value))
@@ -139,7 +139,7 @@ def _mean(reader, op, value: Value, kernel, stride, padding, divide: bool = True
 
 
 def reduced(kind: str):
-    """The handler of ReduceMean, ReduceSum or ReduceMax over rows, columns or both."""
+    """The reading function of ReduceMean, ReduceSum or ReduceMax over rows, columns or both."""
 
     def handler(reader: Reader, op: Operator) -> Value:
         value = reader.varying(op)

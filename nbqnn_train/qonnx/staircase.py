@@ -1,9 +1,9 @@
-"""From a chain of exact steps to the multiplier, bias and shift of a Requantize.
+"""Finds multiplier, bias and shift of a Requantize that does what a chain does.
 
-The codes that a chain makes of the integers in a proved interval are a staircase. Where a rule of
-16-bit multipliers has all of its steps in the same places, the import is exact, whatever scales and
-roundings the model has. A value in front of a rounding is taken as the float32 next to it, as in
-the model's own arithmetic: 0.5 / 0.1 is 5 there, although 0.1 is a little more than a tenth.
+Over a proved interval of integers the codes of a chain are a staircase. If a rule with a 16-bit
+multiplier has all steps in the same places, the import is exact, whatever scales and roundings the
+model has. Before a rounding a value is replaced by the nearest float32, as in the model's own
+arithmetic: there 0.5 / 0.1 is 5, although the float32 0.1 is a little more than a tenth.
 """
 
 from collections.abc import Iterable
@@ -22,9 +22,9 @@ from .lines import Chain, Line
 __all__ = ["MODES", "NEAREST", "Rule", "code_of", "limit_of", "rounded", "rule"]
 
 NEAREST = ("ROUND", "HALF_EVEN", "HALF_UP", "HALF_DOWN")
-#: Rounding modes of QONNX, and the two-valued one.
+#: Rounding modes of QONNX, and the one with two values.
 MODES = (*NEAREST, "FLOOR", "CEIL", "UP", "DOWN", "BIPOLAR")
-#: Steps of a channel that are looked at one by one; with more, 16 bits hardly ever place them all.
+#: Most steps of a channel that are checked one by one. 16 bits hardly ever place more of them.
 _MAX_STEPS = 1 << 12
 
 
@@ -32,8 +32,8 @@ _MAX_STEPS = 1 << 12
 class Rule:
     """``(acc * multiplier + bias + half) >> shift`` of one channel; see SPEC.md of the graph.
 
-    flaw : None if every step of the chain is in its place; ``ties`` if only steps that lie half-way
-        can differ; ``scale`` if the multiplier is rounded.
+    flaw : None if every step is where the chain has it; ``ties`` if only steps half-way between
+        codes can differ; ``scale`` if the multiplier is rounded.
     """
 
     multiplier: int
@@ -73,7 +73,7 @@ def _entry(column: tuple, channel: int):
 def _slope(chain: Chain, channel: int) -> Fraction:
     (rounding,) = chain.roundings
     if rounding.mode == "BIPOLAR":
-        # One step from -1 to 1, steeper than any other.
+        # The one step from -1 to 1 is steeper than any other.
         return Fraction(MULTIPLIER[1])
     return _entry(rounding.line.scale, channel)
 
@@ -98,7 +98,7 @@ def code_of(chain: Chain, channel: int, value: int | Fraction) -> int:
 
 
 def limit_of(chain: Chain, channel: int, side: int) -> int | None:
-    """The smallest (``side`` -1) or largest (1) code that ``chain`` makes of anything."""
+    """The smallest (``side`` -1) or largest (1) code that ``chain`` can give."""
     result = None
     for number, line in enumerate([*(r.line for r in chain.roundings), chain.line]):
         limit = _entry(line.low if side < 0 else line.high, channel)
@@ -117,7 +117,7 @@ def limit_of(chain: Chain, channel: int, side: int) -> int | None:
 
 
 def rounded(mode: str, value: Fraction) -> int:
-    """The integer that ``value`` becomes in one of :data:`MODES`."""
+    """``value`` rounded to an integer in one of :data:`MODES`."""
     if mode == "BIPOLAR":
         return 1 if value >= 0 else -1
     if mode in ("ROUND", "HALF_EVEN"):
@@ -175,7 +175,7 @@ def _checked(multiplier: int, bias: int, shift: int, exact: bool) -> Rule | None
 
 @dataclass(frozen=True)
 class _Steps:
-    """The sum from which on each code is reached: ``at[i]`` for ``code[i]``.
+    """The steps of a staircase: from the sum ``at[i]`` on, ``code[i]`` is reached.
 
     reached : the code of the smallest sum; beyond : the first code that is never reached.
     """
@@ -192,7 +192,7 @@ class _Steps:
 def _steps(
     chain: Chain, channel: int, interval: tuple[int, int], low: int, high: int
 ) -> _Steps | None:
-    """None where there are too many to look at."""
+    """The steps of a chain; None if there are too many."""
     lowest, highest = interval
     first, last = (min(max(code_of(chain, channel, end), low), high) for end in (lowest, highest))
     if last - first > _MAX_STEPS or max(-lowest, highest) >= 1 << 40:
@@ -211,7 +211,8 @@ def _steps(
 
 
 def _first_sums(chain: Chain, channel: int, codes: Iterable[int]) -> list[int]:
-    """The smallest integer of which ``chain`` makes each code or more; there is one."""
+    """For each code the smallest integer of which ``chain`` makes that code or more. There is
+    one."""
     (rounding,) = chain.roundings
     after = int(_entry(chain.line.offset, channel))
     scale, offset = _entry(rounding.line.scale, channel), _entry(rounding.line.offset, channel)
@@ -229,30 +230,30 @@ def _first_sums(chain: Chain, channel: int, codes: Iterable[int]) -> list[int]:
 
 @lru_cache(maxsize=1 << 14)
 def _bound(mode: str, whole: int) -> tuple[int, int, bool]:
-    """``top / bottom`` that a value keeps, or with ``strict`` exceeds, if and only if its float32
-    is rounded to ``whole`` or more."""
+    """The bound ``top / bottom``. A value reaches it (with ``strict``: exceeds it) if and only if
+    its float32 is rounded to ``whole`` or more."""
     return _before_float32(*_before_rounding(mode, whole))
 
 
 def _as_float32(value: Fraction) -> Fraction:
-    """``value`` as a model's own arithmetic has it in front of a rounding."""
+    """The float32 that a model's own arithmetic has for ``value`` before a rounding."""
     return Fraction(float(np.float32(float(value)))) if abs(value) < 1 << 64 else value
 
 
 def _before_float32(top: int, bottom: int, strict: bool) -> tuple[int, int, bool]:
-    """The bound that a value keeps if and only if its float32 keeps ``top / bottom``."""
+    """The bound that a value reaches if and only if its float32 reaches ``top / bottom``."""
     bound = np.float32(top / bottom)
     if top == 0 or Fraction(float(bound)) != Fraction(top, bottom):
         return top, bottom, strict
     other = np.nextafter(bound, np.float32(np.inf if strict else -np.inf))
     middle = (Fraction(float(bound)) + Fraction(float(other))) / 2
-    # A value in the middle becomes the neighbour whose last bit is 0.
+    # A value half-way becomes the neighbour whose last bit is 0.
     even = not int(bound.view(np.uint32)) & 1
     return middle.numerator, middle.denominator, even if strict else not even
 
 
 def _before_rounding(mode: str, whole: int) -> tuple[int, int, bool]:
-    """The bound that a value keeps if and only if it is rounded to ``whole`` or more."""
+    """The bound that a value reaches if and only if it is rounded to ``whole`` or more."""
     if mode == "BIPOLAR":
         return 0, 1, False
     if mode in NEAREST:
@@ -266,7 +267,7 @@ def _before_rounding(mode: str, whole: int) -> tuple[int, int, bool]:
 
 
 def _fit(steps: _Steps, slope: Fraction) -> Rule | None:
-    """A rule with all steps in their places."""
+    """A rule with all steps in the same places; None if none is found."""
     for multiplier, shift in _candidates(slope):
         # acc * multiplier + total must reach code << shift at the step and not one sum before.
         if (max(abs(steps.reached), abs(steps.beyond)) + 1) << shift >= 1 << 62:
@@ -320,7 +321,7 @@ def _log2(value: Fraction) -> int:
 
 
 def _nearest(what: str, chain: Chain, channel: int, slope: Fraction) -> Rule:
-    """A rounded rule of a chain with one rounding."""
+    """The rule with the nearest multiplier, of a chain with one rounding."""
     (rounding,) = chain.roundings
     if rounding.mode == "BIPOLAR":
         raise GraphError(f"{what}: sums of more than 40 bits are not supported here")

@@ -20,7 +20,7 @@ __all__ = ["conv", "gemm", "matmul"]
 
 
 def _weights(reader: Reader, what: str, real: np.ndarray) -> Weights:
-    """Codes of ``real``, rounded to powers of two where that was asked for."""
+    """Codes of ``real``; rounded to powers of two if that was asked for."""
     bits = reader.options.round_weights
     if bits is None:
         return exact_weights(what, real)
@@ -35,7 +35,7 @@ def _weights(reader: Reader, what: str, real: np.ndarray) -> Weights:
 
 
 def _checked(reader: Reader, op: Operator, number: int) -> np.ndarray:
-    """The weights, which are checked even if the other operand is unknown."""
+    """The weights. They are checked even if the other operand was refused."""
     real = reader.constant(op, number).astype(np.float64)
     if real.size == 0:
         raise GraphError(f"{op.what}: weights must not be empty")
@@ -94,7 +94,7 @@ def _plus_bias(reader: Reader, op: Operator, value: Value, number: int, factor: 
 
 
 def conv(reader: Reader, op: Operator) -> Value:
-    """A convolution of maps or series, or an average where that is what its weights are."""
+    """A convolution of maps or series; an average if all of its weights say so."""
     real = _checked(reader, op, 1)
     dimensions = real.ndim - 2
     if dimensions not in (1, 2):
@@ -106,7 +106,7 @@ def conv(reader: Reader, op: Operator) -> Value:
     if groups < 1 or real.shape[0] % groups:
         raise GraphError(f"{op.what}: group must divide the {real.shape[0]} channels, not {groups}")
     average = _average(reader, op, real, groups)
-    # Before the input is looked at, so that the weights of every layer are named in one go.
+    # Weights come before the input, so that one message names those of all layers.
     if average is None and len(_scale_of(reader, op)) == 1:
         _weights_only(reader, op, real)
     value = reader.varying(op)
@@ -178,7 +178,7 @@ def _averaged(reader, op, leaf: Leaf, kernel, average: tuple[int, int], geometry
 
 
 def _average(reader: Reader, op: Operator, real: np.ndarray, groups: int) -> tuple[int, int] | None:
-    """Multiplier and shift where the convolution is an average that no power of two holds."""
+    """Multiplier and shift if the convolution is an average whose weight is no power of two."""
     value = Fraction(float(real.reshape(-1)[0]))
     depthwise = groups == real.shape[0] and real.shape[1] == 1
     same = (real == real.reshape(-1)[0]).all() and not reader.given(op, 2)
@@ -191,7 +191,7 @@ def _average(reader: Reader, op: Operator, real: np.ndarray, groups: int) -> tup
 
 
 def _conv_of_vector(reader: Reader, op: Operator, value: Value, real, groups: int) -> Value:
-    """A convolution of maps of one position, which the graph holds as a vector."""
+    """A convolution of a map of one position, which the graph holds as a vector."""
     pads = any(op.integers("pads", ()))
     if real.shape[2:] != (1, 1) or groups != 1 or pads:
         raise GraphError(f"{op.what}: a vector must have a kernel of 1 x 1 and one group")
@@ -224,7 +224,7 @@ def _linear(reader: Reader, op: Operator, value: Value, name: str, real: np.ndar
 
 
 def _matrix(reader: Reader, op: Operator) -> tuple[int, np.ndarray]:
-    """The place of the operand that holds the weights, and the weights."""
+    """The place of the weights among the operands, and the weights."""
     for number in (1, 0):
         name = op.inputs[number] if number < len(op.inputs) else ""
         if isinstance(reader.values.get(name), np.ndarray):
@@ -245,7 +245,7 @@ def gemm(reader: Reader, op: Operator) -> Value:
     """A linear layer, times ``alpha``, plus ``beta`` times a bias."""
     number, real = _matrix(reader, op)
     turned = [op.integer("transA", 0), op.integer("transB", 0)]
-    # Rows of the weights are outputs: A' B' with the weights in B' has them as columns.
+    # Rows of our weights are outputs. In A' B' with weights B' outputs are columns.
     real = real.T if (number == 1) != bool(turned[number]) else real
     alpha, beta = op.number("alpha", 1.0), op.number("beta", 1.0)
     _weights_only(reader, op, real)

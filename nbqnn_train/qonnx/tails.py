@@ -1,4 +1,4 @@
-"""The ends of a network: operators after which the class is the same, and outputs in codes."""
+"""Finals, which the graph leaves out, and the outputs before them in codes."""
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -39,7 +39,7 @@ _FINAL = {
 
 
 def tail(reader: Reader, op: Operator) -> Value:
-    """Left out, with a note; nothing that computes may follow."""
+    """A final: left out with a note. Nothing that computes may follow."""
     value = reader.varying(op)
     rank = len(reader.model_shape(op.inputs[0], value))
     if op.kind != "Sigmoid":
@@ -60,16 +60,16 @@ def tail(reader: Reader, op: Operator) -> Value:
 
 
 def sigmoid(reader: Reader, op: Operator) -> Value:
-    """A function within the network, left out at its end."""
+    """A sigmoid: a function within the network, left out at its end."""
     within = any(op.outputs[0] in other.inputs for other in reader.model.operators)
     return function(reader, op) if within else tail(reader, op)
 
 
 @dataclass(frozen=True)
 class Output:
-    """One output: its node, and how the model's numbers show its codes.
+    """One output: its node, and how the numbers of the model relate to its codes.
 
-    tensor : of the model, which holds ``code * 2**exponent``.
+    tensor : the tensor of the model, which holds ``code * 2**exponent``.
     rounded : whether the model has no quantizer there and the codes are rounded.
     final : what the model applies after it, as in :class:`nbqnn_train.graph.nodes.Graph`.
     """
@@ -81,10 +81,10 @@ class Output:
 
 
 def finished(reader: Reader, name: str) -> Output:
-    """The activation of output ``name``, whose real values are those of the model.
+    """The activation of output ``name``. Its real values are those of the model.
 
-    Raises :class:`GraphError` where they are not multiples of a power of two that 16 bits hold,
-    unless approximations are allowed, or outputs may be rounded.
+    Raises :class:`GraphError` if they are not 16-bit multiples of a power of two, unless
+    approximations are allowed or outputs may be rounded.
     """
     what = f"Output {name!r}"
     value = reader.values.get(name)
@@ -118,7 +118,7 @@ def finished(reader: Reader, name: str) -> Output:
 
 
 def _plain(reader: Reader, value: Value) -> Leaf | None:
-    """An activation whose codes stand for what the graph says."""
+    """An activation whose real values are what the graph's exponent says."""
     if isinstance(value, Leaf) and reader.types[value.source].is_accumulator:
         return None
     try:

@@ -1,8 +1,8 @@
-"""What a tensor of the model is before it is quantized: numbers of a tensor of the graph, changed
-element by element, and what else lies between.
+"""What a tensor of the model is before it is quantized: a tensor of the graph, changed element by
+element, pooled, joined, flattened or padded.
 
-Pooling for the maximum, joining, flattening and padding with zeros are kept apart, so that a
-quantizer that comes after them can be put before them, where the sums are.
+Max pooling, joining, flattening and padding with zeros are kept as they are. So a quantizer behind
+them can be moved in front of them, where the sums are.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ __all__ = ["Flat", "Join", "Leaf", "Pad", "Pool", "Tail", "Value", "elementwise"
 
 @dataclass(frozen=True, eq=False)
 class Leaf:
-    """``chain`` of the integers of tensor ``source`` of the graph.
+    """``chain`` applied to the integers of tensor ``source`` of the graph.
 
     With ``real`` the source is an input of the model that is not quantized yet.
     """
@@ -32,7 +32,7 @@ class Leaf:
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """The largest in each window."""
+    """The largest number in each window."""
 
     inner: "Value"
     window: dict
@@ -52,7 +52,7 @@ class Flat:
 
 @dataclass(frozen=True, eq=False)
 class Join:
-    """Parts one after the other along the channels."""
+    """Parts joined along the channels."""
 
     parts: tuple["Value", ...]
 
@@ -78,9 +78,9 @@ class Pad:
 
 @dataclass(frozen=True, eq=False)
 class Tail:
-    """What an operator made of ``inner`` that only the end of a network may have.
+    """``inner`` after a final.
 
-    tensor : of the model, before the operator.
+    tensor : the tensor of the model before the final.
     """
 
     inner: "Value"
@@ -96,7 +96,7 @@ Value = Leaf | Pool | Flat | Join | Pad | Tail
 
 
 def per_leaf(what: str, value: Value, column: tuple, change: Callable[[Leaf, tuple], Value]):
-    """``value`` with ``change`` of each leaf and of the entries of ``column`` that belong to it.
+    """``value`` with every leaf replaced by ``change`` of the leaf and its entries of ``column``.
 
     column : one entry, or one per channel (feature) of ``value``.
     """
@@ -124,7 +124,7 @@ def per_leaf(what: str, value: Value, column: tuple, change: Callable[[Leaf, tup
 
 
 def elementwise(what: str, value: Value, operation: str, column: Column | tuple) -> Value:
-    """``value`` with an operation of :class:`Chain` (``times``, ``plus``, ``clip``, ``round``).
+    """``value`` after an operation of :class:`Chain` (``times``, ``plus``, ``clip``, ``round``).
 
     column : factors or addends; for ``clip`` the two limits as one entry, for ``round`` the mode.
     """

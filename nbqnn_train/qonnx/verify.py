@@ -1,4 +1,4 @@
-"""An imported graph beside the model that it came from, evaluated by onnxruntime and qonnx."""
+"""Compares an imported graph with its model, which onnxruntime and qonnx evaluate."""
 
 import os
 import warnings
@@ -21,7 +21,7 @@ __all__ = ["Difference", "Verification", "verify"]
 
 @dataclass(frozen=True)
 class Difference:
-    """Where the graph and the model differ first: codes of the graph's step."""
+    """The first difference of graph and model, in codes of the graph."""
 
     image: int
     output: str
@@ -32,10 +32,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class Verification:
-    """What was compared.
+    """The result of a comparison.
 
-    mismatches : codes that are not the model's; of outputs that the model does not quantize those
-        more than one step away.
+    mismatches : number of codes that differ from the model's; in outputs that the model does not
+        quantize, by more than one step.
     rounded : names of such outputs.
     """
 
@@ -47,7 +47,8 @@ class Verification:
 
 
 def verify(path: str | os.PathLike, imported: Imported, images: np.ndarray) -> Verification:
-    """Runs the model in ``path`` on ``images``, as the graph takes them, and compares outputs.
+    """Runs the model in ``path`` and its graph on ``images``, as the graph takes them. Compares
+    outputs.
 
     Raises :class:`GraphError` for images that do not fit, or where the executors fail.
     """

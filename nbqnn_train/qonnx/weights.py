@@ -1,4 +1,4 @@
-"""From the weights of a foreign network to codes: zero or signed powers of two on a common step."""
+"""Makes codes of the weights of other tools: zero or signed powers of two of a common step."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,7 +15,7 @@ __all__ = ["Weights", "exact_log2", "exact_weights", "rounded_weights"]
 class Weights:
     """Real weights ``codes * 2**exponent[c] * factor[c]`` of output channel c.
 
-    factor : from 1 to 2, the channel's step over the power of two below it.
+    factor : from 1 to 2, the channel's step divided by the power of two below it.
     """
 
     codes: np.ndarray
@@ -74,9 +74,10 @@ def exact_weights(what: str, real: np.ndarray) -> Weights:
 
 
 def rounded_weights(real: np.ndarray, bits: int) -> tuple[np.ndarray, float]:
-    """The nearest weights of ``bits`` and the error: its root mean square over that of ``real``.
+    """The nearest weights of ``bits``, and their error as a share: its root mean square divided by
+    that of ``real``.
 
-    The step of each output channel is the best of sixteen in the octave below its largest weight.
+    The step of each output channel is the best of sixteen steps within a factor of two.
     """
     real = np.asarray(real, dtype=np.float64)
     rows = real.reshape(len(real), -1)

@@ -1,4 +1,4 @@
-"""Where a window goes: strides, padding in all of its forms, one or two dimensions."""
+"""Windows of one or two dimensions: strides, and padding in all of its forms."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ __all__ = ["Window", "window_of"]
 class Window:
     """kernel, stride, dilation (vertical, horizontal); padding (top, left, bottom, right).
 
-    beyond : whether the last windows reach beyond the padding that the model states (ceil_mode).
+    beyond : whether the last windows reach beyond the padding of the model (ceil_mode).
     """
 
     kernel: tuple[int, int]
@@ -35,7 +35,7 @@ def window_of(
 ) -> Window:
     """The windows of ``op`` on maps of ``size``.
 
-    kernel : one number for each of ``dimensions``, one or two; a series is a map of one row.
+    kernel : one number for each of the ``dimensions`` (1 or 2); a series is a map of one row.
     """
     if dimensions not in (1, 2) or len(kernel) != dimensions:
         raise GraphError(f"{op.what}: windows must have one or two dimensions, not {len(kernel)}")
@@ -77,7 +77,7 @@ def _padding(op, size, reach, stride, dimensions) -> tuple[int, int, int, int]:
 
 
 def _rounded_up(size, reach, stride, padding) -> tuple[tuple[int, int, int, int], bool]:
-    """Padding at the end so that the last window, which starts within it or before, is whole."""
+    """Padding at the end that completes the last window of ceil_mode."""
     ends = []
     for i in (0, 1):
         room = size[i] + padding[i] + padding[i + 2] - reach[i]

@@ -1,4 +1,4 @@
-"""A model that grows operator by operator, and the file that it becomes."""
+"""Builds a model operator by operator, and writes its file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from nbqnn_train.graph.nodes import Graph
 __all__ = ["QUANT_DOMAIN", "Tensor", "Writer", "write_model"]
 
 _OPSET = 13
-#: Of the operator set; newer readers take it, older ones refuse what they do not know.
+#: Version of the operator set. Newer readers take it; older ones refuse what they do not know.
 _IR_VERSION = 8
 QUANT_DOMAIN = "qonnx.custom_op.general"
 
@@ -44,7 +44,7 @@ class Writer:
         outputs = []
         for name in self.graph.outputs:
             tensor = self.tensors[name]
-            # An output must not be an input of the same name.
+            # An output must not have the name of an input.
             outputs.append(self.infos.pop(tensor.name))
         graph = helper.make_graph(
             self.nodes,
@@ -77,7 +77,7 @@ class Writer:
     def op(
         self, kind: str, inputs: list[str], output: Tensor, shape: tuple[int, ...], **attributes
     ) -> Tensor:
-        """Appends one operator with one output of ``shape``, the batch left out."""
+        """Appends one operator with one output of ``shape``, without the batch."""
         from onnx import helper
 
         self.nodes.append(
@@ -92,7 +92,7 @@ class Writer:
         return self.constant(name, np.array(value, np.float64 if double else np.float32))
 
     def quantizer(self, source: str, target: str, scale, bits: int, signed: bool, narrow: bool):
-        """The node that states a format; the shape is that of ``source``."""
+        """Appends the node that states a format; its output has the shape of ``source``."""
         from onnx import helper
 
         inputs = [
@@ -115,7 +115,7 @@ class Writer:
         )
 
     def cast(self, tensor: Tensor, double: bool, shape: tuple[int, ...]) -> Tensor:
-        """``tensor`` as float64 or float32; itself where it is that already."""
+        """``tensor`` as float64 or float32; ``tensor`` itself if it has that type."""
         from onnx import TensorProto
 
         if tensor.double == double:
@@ -128,5 +128,5 @@ class Writer:
 
 
 def write_model(path: Path, data: bytes) -> None:
-    """Writes ``data`` beside ``path`` and renames it; :class:`GraphError` where it cannot be."""
+    """Writes ``data`` beside ``path`` and renames it. Raises :class:`GraphError` if that fails."""
     write_file(path, data, "QONNX file", GraphError)
