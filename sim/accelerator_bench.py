@@ -1,8 +1,8 @@
-"""For cocotb benches of a whole accelerator: AXI models no one here wrote, at all of its ports.
+"""For cocotb benches of a whole accelerator: independent AXI models, cocotbext-axi, at all ports.
 
-:class:`CocotbAccelerator` has the interface of :class:`sim.verilated.VerilatedAccelerator`, so that
-the same driver runs over both. Its methods wait for the simulation. So a driver runs in a thread of
-its own, in turn with the simulation:
+:class:`CocotbAccelerator` has the interface of :class:`sim.verilated.VerilatedAccelerator`, so the
+same driver runs over both. Its methods wait for the simulation. So a driver runs in a thread of its
+own, and takes turns with the simulation:
 
     from cocotb.task import bridge
 
@@ -104,7 +104,7 @@ class CocotbAccelerator:
         return accelerator
 
     def inject_fault(self, begin: int, end: int) -> None:
-        """Answers accesses to addresses from ``begin`` up to but without ``end`` with SLVERR.
+        """Answers accesses to the addresses ``begin`` to ``end - 1`` with SLVERR.
 
         The range must be outside the memory.
         """

@@ -18,7 +18,7 @@ _PAGE = 4096
 
 @dataclass(frozen=True, kw_only=True)
 class Trace:
-    """A file of signals, from cycle ``begin`` of a run up to but without ``end``, or its end.
+    """A file of the signals in the cycles ``begin`` to ``end - 1`` of a run, or to the run's end.
 
     form : "vcd", "fst" or "saif".
     """
@@ -30,7 +30,7 @@ class Trace:
 
 
 class VerilatedBus:
-    """A :class:`hw.driver.Bus` in simulation; to be closed, or used in a ``with`` statement.
+    """A :class:`hw.driver.Bus` in simulation. Close it, or use it in a ``with`` statement.
 
     Parameters
     ----------
@@ -38,13 +38,13 @@ class VerilatedBus:
     verilog : str
         The accelerator of that configuration.
     memory_bytes : int
-        All that will be allocated, rounded up to pages.
+        Size of everything that will be allocated; it is rounded up to pages.
     max_cycles : int
         Longest wait for the interrupt.
     timing : MemoryTiming, optional
         How the memory behaves.
     trace : Trace, optional
-        What to write of the signals while the first run goes on.
+        Signals to write to a file during the first run.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class VerilatedBus:
 
 
 class _ModelBuffer(Buffer):
-    """Part of the model's memory itself."""
+    """A buffer that is part of the model's memory: nothing is copied."""
 
     def __init__(self, pages: Pages, array: np.ndarray, begin: int, base: int):
         super().__init__(array, base + begin)

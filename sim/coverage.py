@@ -9,13 +9,13 @@ from typing import Self
 __all__ = ["Coverage"]
 
 _POINT = re.compile(r"C '(.*)' (\d+)")
-#: What Yosys adds so that simulators evaluate a process at time zero. It is never reached.
+#: Yosys adds this line so that simulators evaluate a process at time zero. It is never reached.
 _NEVER = re.compile(r"if \(_start_\) begin end")
 
 
 @dataclass
 class Coverage:
-    """How often lines of the Verilog were reached and bits changed, all instances together.
+    """How often lines of the Verilog were reached and bits changed, over all instances of a module.
 
     Attributes
     ----------
@@ -30,7 +30,7 @@ class Coverage:
 
     @classmethod
     def read(cls, path: Path, verilog: str) -> Self:
-        """From a file of :meth:`sim.verilated.VerilatedAccelerator.write_coverage`.
+        """Reads a file of :meth:`sim.verilated.VerilatedAccelerator.write_coverage`.
 
         ``verilog`` is the text that the model was built from.
         """
@@ -54,7 +54,7 @@ class Coverage:
         return coverage
 
     def __add__(self, other: Self) -> Self:
-        """Adds both up. Modules of one name are the same module."""
+        """The sum of both. Modules of the same name are the same module."""
         total = type(self)()
         for part in (self, other):
             for key, count in part.lines.items():
@@ -65,7 +65,7 @@ class Coverage:
 
     @property
     def line_share(self) -> float:
-        """Lines reached of all lines, 0 to 1."""
+        """Share of the lines that were reached, 0 to 1."""
         return _share(self.lines.values())
 
     @property
@@ -86,7 +86,7 @@ class Coverage:
 
 
 def _numbered(texts: list[str]) -> list[str]:
-    """Lines with a number after the second and later ones of equal text in a module."""
+    """Lines of a module, numbered where the same text occurs again."""
     seen: dict[str, int] = defaultdict(int)
     names = []
     for text in texts:

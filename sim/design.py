@@ -15,7 +15,7 @@ __all__ = ["Design", "built_design", "generated_design"]
 
 @dataclass(frozen=True)
 class Design:
-    """Verilog with :data:`hw.rtl.accelerator.TOP`, and where it comes from.
+    """Verilog with the top module :data:`hw.rtl.accelerator.TOP`, and where it comes from.
 
     ``as_generated`` is False if someone changed the Verilog of a build.
     """
@@ -26,9 +26,9 @@ class Design:
 
 
 def generated_design(program: Program) -> Design:
-    """The accelerator that is generated now for the program's configuration.
+    """The accelerator for the program's configuration, generated now.
 
-    Raises :exc:`NbqnnError` if the program was compiled for a build with other Verilog.
+    Raises :exc:`NbqnnError` if the program was compiled for a build whose Verilog is different.
     """
     verilog = accelerator_verilog(program.config)
     origin = origin_of(verilog)
@@ -43,10 +43,10 @@ def generated_design(program: Program) -> Design:
 
 
 def built_design(program: Program, folder: Path) -> Design:
-    """The Verilog in a build, as it is.
+    """The Verilog in the folder of a build, unchanged.
 
-    Raises :exc:`NbqnnError` if the folder is no build, or one of another configuration or other
-    Verilog than the program was compiled for.
+    Raises :exc:`NbqnnError` if the folder is no build, or if the program was compiled for another
+    configuration or other Verilog.
     """
     build = read_build(folder)
     if build.config.digest != program.config.digest:

@@ -1,4 +1,4 @@
-"""What a simulation found: cycles, differences, and what the cycle model says."""
+"""Results of simulations: cycles, differences, and the cycles of the model."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -16,9 +16,9 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class FirstDifference:
-    """The first code that is not the interpreter's.
+    """The first code that differs from the interpreter's.
 
-    position : row and column; a vector has none.
+    position : row and column; empty for a vector.
     cycles : begin and end of the layer in the run.
     """
 
@@ -35,9 +35,9 @@ class FirstDifference:
 class LayerResult:
     """One layer of one image: means over the images of whole runs.
 
-    estimated_cycles : of the cycle model.
-    bytes : to and from the memory, of the layer's own loads and stores.
-    moved : to and from the memory while the layer runs, by the cycle model.
+    estimated_cycles : cycles by the cycle model.
+    bytes : bytes to and from the memory of the layer's own loads and stores.
+    moved : bytes to and from the memory while the layer runs, by the cycle model.
     """
 
     name: str
@@ -53,14 +53,14 @@ class LayerResult:
 class SimulationResult(Result):
     """Images on the accelerator, compared with the interpreter.
 
-    images : that ran, up to the run with the first wrong one.
+    images : images that ran, up to the run with the first wrong one.
     batch : images of a run.
     mismatches : images with a wrong code; a run that failed counts as one.
-    stalls : cycles per image in which the array stands still, by the names of
+    stalls : cycles per image without a step of the array, by the names of
         :class:`hw.contract.causes.Stall`.
     utilization : of the array, over the whole run.
     macs_per_cycle, bytes_per_cycle : what array and memory can do at most.
-    error : what a run failed with; None if all came to their end.
+    error : message of the run that failed; None if all runs ended.
     build : what the RTL was made from (:class:`hw.contract.origin.Origin`).
     as_generated : False if the build's Verilog was changed since it was generated.
     """
@@ -87,7 +87,7 @@ class SimulationResult(Result):
 
 @dataclass(frozen=True, kw_only=True)
 class CircuitDifference:
-    """The first code of a circuit that is not the interpreter's."""
+    """The first code of a circuit that differs from the interpreter's."""
 
     image: int
     output: int
@@ -101,7 +101,7 @@ class CircuitSimulationResult(Result):
 
     mismatches : images with a wrong code in either run.
     latency : cycles from an image's first beat to its first result, at full rate.
-    clock_mhz, estimated_mhz : what is asked for, and what the circuit should reach.
+    clock_mhz, estimated_mhz : the clock that is asked for, and the one the circuit should reach.
     """
 
     kind: ClassVar[str] = "simulate-circuit"

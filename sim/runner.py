@@ -26,7 +26,7 @@ class BenchFailure(AssertionError):
 
 
 def build_simulator(verilog: str, top: str, *, waves: bool = False) -> Path:
-    """The program that simulates ``top`` under cocotb, built now unless it was built before."""
+    """The program that simulates ``top`` under cocotb. It is built unless it was built before."""
     import cocotb_tools.config
 
     main = Path(cocotb_tools.config.share_dir) / "lib" / "verilator" / "verilator.cpp"
@@ -72,9 +72,9 @@ def run_bench(
     bench : Path
         Python file with the cases; its folder is put on the module path.
     parameters : mapping, optional
-        What :func:`parameters` gives the bench; anything that JSON can hold.
+        Values that the bench gets from :func:`parameters`; anything that JSON can hold.
     timeout_s : float
-        Limit of wall-clock time for all cases together, build not included.
+        Limit of wall-clock time for all cases together, without the build.
     seed : int
         Seed of ``random`` in the bench.
     test_filter : str, optional
@@ -144,12 +144,12 @@ def run_bench(
 
 
 def parameters() -> dict[str, object]:
-    """For benches: the ``parameters`` that :func:`run_bench` was called with."""
+    """For benches: the ``parameters`` of the call of :func:`run_bench`."""
     return json.loads(os.environ.get(_PARAMETERS, "{}"))
 
 
 def _count(results: Path) -> tuple[int, list[str]]:
-    """How many cases passed, and the names of those that did not."""
+    """Number of cases that passed, and the names of those that failed."""
     if not results.is_file():
         return 0, ["no results were written"]
     passed, failed = 0, []

@@ -32,7 +32,7 @@ __all__ = [
     "summary",
 ]
 
-#: Images that the interpreter works on together.
+#: Number of images that the interpreter computes together.
 _BATCH = 64
 
 
@@ -59,7 +59,7 @@ def open_driver(
 
 
 def longest_run(program: Program) -> int:
-    """Cycles far above those of any run that gets on."""
+    """Upper limit for the cycles of a run, far above those of any run that does not hang."""
     macs = sum(layer.macs for layer in program.layers)
     return 200_000 + 8 * macs + 100 * memory_bytes(program)
 
@@ -103,15 +103,16 @@ def simulate_program(
         In the units the network was trained on. For several inputs a mapping from their names to
         such arrays.
     design : Design, optional
-        What is simulated; what is generated now, if there is none.
+        The design that is simulated. None: the accelerator that is generated now.
     timing : MemoryTiming, optional
-        Of the memory behind the AXI port.
+        Timing of the memory behind the AXI ports.
     traces : sequence of TraceRequest
-        Files of signals to write in one more run of the first wrong image, else of the first.
+        Files of signals, written in one more run: of the first wrong image, else of the first
+        image.
     progress : callable, optional
-        Called with the images done and all images.
+        Called with the number of images done and the number of all images.
     """
-    # Before the simulator is built, which can take a minute.
+    # Checked before the simulator is built, which can take a minute.
     x = checked_images(program.graph, x)
     for request in traces:
         request.check(program)
@@ -149,7 +150,7 @@ def simulate_program(
 
 
 def _group(program: Program, x: np.ndarray, index: int) -> np.ndarray:
-    """The images of the run in which image ``index`` is."""
+    """The images of the run that image ``index`` belongs to."""
     begin = index // program.batch * program.batch
     return x[begin : begin + program.batch]
 
@@ -157,7 +158,8 @@ def _group(program: Program, x: np.ndarray, index: int) -> np.ndarray:
 def _write_trace(
     program: Program, design: Design, images: np.ndarray, trace: Trace, timing: MemoryTiming
 ) -> None:
-    """Runs the images once more. The file appears under its name when it is complete."""
+    """Runs the images once more and writes the trace. The file gets its name when it is
+    complete."""
     beside = trace.path.with_name(trace.path.name + ".part")
     try:
         traced = replace(trace, path=beside)
@@ -175,9 +177,9 @@ def compare_images(
     x: np.ndarray,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[RunResult], list[int]]:
-    """Runs images up to the first one with a code unlike the interpreter's.
+    """Runs images up to the first one with a code that differs from the interpreter's.
 
-    Returns the results of the runs, and the number of that image in a list; the list is empty if
+    Returns the results of the runs, and a list with the number of that image. The list is empty if
     all codes are equal.
     """
     results: list[RunResult] = []
@@ -192,7 +194,8 @@ def _compare(
     progress: Callable[[int, int], None] | None,
     results: list[RunResult],
 ) -> list[int]:
-    """As :func:`compare_images`; the runs are in ``results`` even if one fails."""
+    """Like :func:`compare_images`. Runs are added to ``results``, so they are there even if one
+    fails."""
     step = program.batch * max(1, _BATCH // program.batch)
     for start in range(0, len(x), step):
         expected = _expected(program.graph, x[start : start + step], program.outputs)
@@ -229,8 +232,8 @@ def _locate(
 ) -> dict:
     """The first layer and position of image ``index`` that differ.
 
-    One more run, with the program's own weights, stores all layers. If it shows no difference (the
-    program's commands may be at fault), the difference is that of ``result``.
+    One more run with the same weights stores all layers. If it shows no difference (the commands of
+    the program may be wrong), the difference is taken from ``result``.
     """
     traced = compile_graph(program.graph, program.config, batch=program.batch, traced=True)
     traced = replace(traced, parameters=program.parameters)
@@ -252,8 +255,8 @@ def first_difference(
 ) -> FirstDifference:
     """The first difference: in the layers, then in the outputs.
 
-    layers : (name, output, codes) of each.
-    image : number ``index`` of all images, with the axis N; ``result`` is that of its run.
+    layers : (name, output, codes) of each layer.
+    image : the image with number ``index``, with the axis N; ``result`` is that of its run.
     """
     expected = run(program.graph, by_input(program.graph, image), trace=True)
     named = {layer.output: layer.name for layer in program.layers}
@@ -287,7 +290,8 @@ def summary(
     estimate: CycleEstimate | None = None,
     **more: object,
 ) -> SimulationResult:
-    """The result of these runs. Estimates are in it if there is one; ``more`` are more fields."""
+    """The result of these runs. ``estimate``, if given, fills its estimates; ``more`` are more
+    fields."""
     rate, batch = program.config.multiplies_per_cycle, program.batch
     cycles = float(np.mean([result.cycles for result in results])) / batch if results else 0.0
     macs = sum(layer.macs for layer in program.layers) / batch

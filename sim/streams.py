@@ -1,4 +1,4 @@
-"""For cocotb benches: both ends of an Amaranth stream with random stalls, and common start-up."""
+"""For cocotb benches: both ends of an Amaranth stream with random pauses, and a common start."""
 
 import random
 from collections.abc import Iterable, Sequence
@@ -37,7 +37,7 @@ class StreamSource:
     prefix : str
         The stream's name: ports ``PREFIX__payload``, ``__valid`` and ``__ready``.
     stall_rate : float
-        Chance, each cycle without an offer, that none is made.
+        Chance that no offer is made, in each cycle without one.
     """
 
     def __init__(self, dut: HierarchyObject, prefix: str, *, stall_rate: float = 0.0):
@@ -65,14 +65,14 @@ class StreamSource:
 
 
 class StreamSink:
-    """Takes a stream out of the design, and checks that an offer stands until it is taken.
+    """Takes a stream from the design, and checks that an offer stands until it is taken.
 
     Parameters
     ----------
     dut, prefix
         As for :class:`StreamSource`.
     stall_rate : float
-        Chance, each cycle, of not being ready.
+        Chance of not being ready, in each cycle.
     """
 
     def __init__(self, dut: HierarchyObject, prefix: str, *, stall_rate: float = 0.0):

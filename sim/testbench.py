@@ -21,17 +21,17 @@ from sim.simulate import longest_run
 
 __all__ = ["write_testbench"]
 
-#: Where the memory begins: not at 0, so that a wrong base shows.
+#: First address of the memory. It is not 0, so that a wrong base is noticed.
 _BASE = PAGE_BYTES
 _LINE_BYTES = 16
 
 
 class _Recorded(Exception):
-    """The driver waits: all that comes before a run has been recorded."""
+    """The driver waits: everything before the run has been recorded."""
 
 
 class _RecordingBus:
-    """A :class:`hw.driver.Bus` that only takes down what a driver writes before a run.
+    """A :class:`hw.driver.Bus` that records what a driver writes before a run.
 
     ``writes`` are pairs of a register's offset and a value, in order; ``memory`` is its content.
     """
@@ -107,7 +107,8 @@ def write_testbench(
 
 
 def _outputs(program: Program, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The memory with the interpreter's outputs in it, and ones in the bits that hold them."""
+    """The memory with the interpreter's outputs, and a mask with ones in the bits of the
+    outputs."""
     codes = run(program.graph, by_input(program.graph, images), trace=True)
     whole = {}
     for what in ("expected", "mask"):
@@ -124,7 +125,7 @@ def _outputs(program: Program, images: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def _packed(program: Program, port: Port, codes: np.ndarray, *, of_ones: bool) -> bytes:
-    """A tensor of all images as bytes, or as many ones in its place."""
+    """A tensor of all images as bytes; or, in place of its codes, ones."""
     layout = port.layout
     stacked = codes.reshape(program.batch, layout.channels, -1, layout.width).swapaxes(0, 1)
     stacked = stacked.reshape(layout.channels, layout.height, layout.width)
@@ -134,7 +135,7 @@ def _packed(program: Program, port: Port, codes: np.ndarray, *, of_ones: bool) -
 
 
 def _hex(content: np.ndarray, wanted: np.ndarray) -> str:
-    """Lines for ``$readmemh`` with all wanted bytes, and some others that are beside them."""
+    """Lines for ``$readmemh`` with all wanted bytes, and some of their neighbours."""
     lines = []
     rows = np.zeros((-(-len(content) // _LINE_BYTES), _LINE_BYTES), np.uint8)
     rows.reshape(-1)[: len(content)] = content

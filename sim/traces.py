@@ -1,4 +1,4 @@
-"""Which signals of which cycles go into a file."""
+"""Traces: which signals of which cycles are written to a file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,16 +11,17 @@ from sim.verilated.build import check_trace
 
 __all__ = ["TraceRequest", "layer_span"]
 
-#: Cycles added around a layer's span: its first steps are before its own time stamps.
+#: Cycles added before and after a layer's span. Its first steps are before its time stamps.
 _MARGIN = 50
 
 
 @dataclass(frozen=True, kw_only=True)
 class TraceRequest:
-    """A file of signals: of the whole run or of one layer, of all cycles or of a span of them.
+    """A request for a file of signals: of a run or of one layer, of all cycles or of a span of
+    them.
 
-    cycles : first cycle and end of the span, counted from the beginning of the run, or of the layer
-        if there is one.
+    cycles : first cycle and end of the span, counted from the beginning of the layer, or of the run
+        if there is no layer.
     form : "vcd", "fst" or "saif".
     """
 
@@ -30,10 +31,10 @@ class TraceRequest:
     cycles: tuple[int, int] | None = None
 
     def check(self, program: Program) -> None:
-        """Raises :exc:`NbqnnError` for what cannot be traced.
+        """Raises :exc:`NbqnnError` if the request cannot be met.
 
-        That is an unknown layer, an empty span, a missing folder, or a form that lacks headers
-        here.
+        That is so for an unknown layer, an empty span, a missing folder, or a form whose headers
+        are not installed.
         """
         if not self.path.parent.is_dir():
             raise NbqnnError(f"file {str(self.path)!r} must be in a folder that exists")
@@ -47,7 +48,7 @@ class TraceRequest:
             )
 
     def trace(self, program: Program, result: RunResult) -> Trace:
-        """What to trace in a run that goes like the one of ``result``."""
+        """The trace of a run that has the cycles of the run of ``result``."""
         begin, end = self.cycles or (0, None)
         if self.layer is not None:
             first, last = layer_span(program, result, self.layer)
@@ -61,7 +62,8 @@ class TraceRequest:
 def layer_span(program: Program, result: RunResult, layer: str, number: int = 0) -> tuple[int, int]:
     """First cycle and end of a layer in the run: from the end of the layer before to its own.
 
-    It is the whole run for what is no layer of the program. ``number`` is the image in the batch.
+    For a name that is no layer of the program it is the whole run. ``number`` is the image in the
+    batch.
     """
     end = 0
     for other, cycles in zip(program.layers, result.layer_cycles, strict=True):

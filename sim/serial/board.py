@@ -1,4 +1,4 @@
-"""A Verilated board top as a serial line: the same bytes as through the real board's USB plug."""
+"""A Verilated board top as a serial line: the same bytes as over the real board's USB port."""
 
 import ctypes
 import sys
@@ -17,14 +17,14 @@ _HARNESS = Path(__file__).with_name("harness.cpp")
 _NAME = "board.so"
 #: Only the harness's own functions are visible, so that several models in one process stay apart.
 _FLAGS = ("-fPIC", "-fvisibility=hidden")
-#: Bits of quiet after which no more bytes are expected.
+#: Bits without activity after which no more bytes are expected.
 _PATIENCE_BITS = 40
 _BREAK_BITS = 20
 _RESET_CYCLES = 300
 
 
 class VerilatedBoard:
-    """A :class:`hw.driver.uart.SerialLine` to a design with the ports of a serial board.
+    """A :class:`hw.driver.uart.SerialLine` to a Verilated design with the ports of a serial board.
 
     The ports of the top module are ``clk``, ``rst``, ``rx``, ``tx`` and ``led``. Building takes
     from seconds to minutes, once for each Verilog text. To be used in a ``with`` statement or
@@ -36,7 +36,7 @@ class VerilatedBoard:
         The design and models of the cells in it, as of :func:`netlist_with_models`.
     top : str
     clock_hz : int
-        What the design's clock stands for; bits take ``clock_hz / baud`` cycles of it.
+        Frequency of the design's clock; a bit takes ``clock_hz / baud`` cycles.
     optimize : str
         How the model is compiled: ``-O0`` for a large netlist that runs for a short time.
     """
@@ -78,13 +78,13 @@ class VerilatedBoard:
         return buffer.raw[:got]
 
     def set_baud(self, baud: int) -> None:
-        """Changes the bits per second, both ways, once the stop bit on the line is over."""
+        """Changes the bits per second in both directions, after the stop bit that is being sent."""
         self._library.nbqnn_run(self._board, 2 * self._divisor)
         self._divisor = max(1, round(self._clock_hz / baud))
         self._library.nbqnn_divisor(self._board, self._divisor)
 
     def send_break(self) -> None:
-        """Holds the line low for a while and forgets what was received."""
+        """Holds the line low for a while and discards received bytes."""
         self._library.nbqnn_break(self._board, _BREAK_BITS * self._divisor)
 
     def press_reset(self) -> None:

@@ -1,4 +1,4 @@
-"""Models of ECP5 cells, to simulate what Yosys mapped."""
+"""Models of ECP5 cells, to simulate netlists that Yosys mapped."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +13,7 @@ _YOSYS = ("common_sim.vh", "ccu2c_sim.vh")
 
 
 def netlist_with_models(netlist: str) -> str:
-    """Verilog that simulates: a netlist of ECP5 cells after the cells it may contain.
+    """Verilog that can be simulated: models of ECP5 cells, then the netlist.
 
     Yosys models tables, registers, carries and distributed memories. Of block memories and the
     phase-locked loop it knows the ports only: ``ecp5.v`` beside this file models them. Other cells,
@@ -24,5 +24,5 @@ def netlist_with_models(netlist: str) -> str:
         raise NbqnnError("cell models need pyosys, which is not installed")
     folder = Path(spec.origin).parent / "share" / "ecp5"
     models = [(folder / name).read_text(encoding="utf-8") for name in _YOSYS]
-    # Their own includes are of cells that Yosys itself replaces.
+    # These models include others, of cells that Yosys replaces: those are not needed.
     return "\n".join(["`define NO_INCLUDES", *models, _OWN.read_text(encoding="utf-8"), netlist])

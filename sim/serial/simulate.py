@@ -19,9 +19,9 @@ from sim.simulate import compare_images, first_difference, summary
 
 __all__ = ["simulate_netlist"]
 
-#: Clock cycles per bit on the line: as few as the board takes, which saves time.
+#: Clock cycles per bit on the line. The fewest that the board allows simulate fastest.
 _DIVISOR = 4
-#: A run that takes longer than this, in seconds of real time, hangs.
+#: Seconds of real time after which a run is said to hang.
 _TIME_LIMIT_S = 600.0
 
 
@@ -31,7 +31,7 @@ def simulate_netlist(
     netlist: Path,
     progress: Callable[[int, int], None] | None = None,
 ) -> SimulationResult:
-    """As :func:`sim.simulate.simulate`, on the netlist that was placed and routed.
+    """Like :func:`sim.simulate.simulate`, on the netlist that is placed and routed.
 
     The images go through the pins: the board's host interface is part of the netlist.
 

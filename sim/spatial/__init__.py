@@ -1,1 +1,1 @@
-"""Networks that are circuits of their own, Verilated, between two AXI4-Streams."""
+"""Simulation of circuits, Verilated, between two AXI4-Streams."""

@@ -11,7 +11,7 @@ from sim.spatial.stream import run_stream
 
 __all__ = ["simulate_spatial"]
 
-#: Chances of a pause of source and sink: none, then both.
+#: Chances of a pause of source and of sink, in both runs.
 _STALLS = ((0.0, 0.0), (0.3, 0.4))
 
 
@@ -49,7 +49,8 @@ def simulate_spatial(build: Path, x: np.ndarray) -> CircuitSimulationResult:
 
 
 def _rate(entered: np.ndarray, expected: int) -> float:
-    """Cycles from one image's first beat to the next's; what is expected for one image alone."""
+    """Cycles from the first beat of an image to that of the next; ``expected`` if there is one
+    image."""
     if len(entered) < 2:
         return float(expected)
     return float(entered[-1] - entered[0]) / (len(entered) - 1)

@@ -1,4 +1,4 @@
-"""The Verilated accelerator behind Python, for runs of whole networks."""
+"""The Verilated accelerator as a Python object, for runs of whole networks."""
 
 from sim.verilated.accelerator import (
     SimulationError,

@@ -17,9 +17,9 @@ from sim.verilated.build import TRACES, build_library
 __all__ = ["SimulationError", "Statistics", "VerilatedAccelerator"]
 
 _RESET_CYCLES = 8
-#: Cycles after which a register access without a response has failed.
+#: Cycles after which a register access without a response counts as failed.
 _REGISTER_TIMEOUT = 1000
-#: Cycles between looks at Python's signals: Ctrl-C works within a fraction of a second.
+#: Cycles between two checks of Python's signals. So Ctrl-C works within a fraction of a second.
 _CHUNK_CYCLES = 50_000
 _DATA_WIDTHS = (32, 64, 128, 256, 512)
 _PORTS = (1, 2, 4)
@@ -31,7 +31,7 @@ class SimulationError(RuntimeError):
 
 @dataclass(frozen=True)
 class Statistics:
-    """What has passed the AXI ports since the model was made."""
+    """Bursts and beats on the AXI ports since the model was made."""
 
     read_bursts: int
     read_beats: int
@@ -94,11 +94,11 @@ class VerilatedAccelerator:
     The ports of the top module are ``clk``, ``rst``, ``irq``, ``s_axi_*`` (32-bit data) and
     ``m_axi_*``, the members of :mod:`hw.rtl.axi.bus`'s signatures; several data ports, which share
     the memory, are ``m_axi0_*``, ``m_axi1_*`` and so on. Addresses outside the memory are
-    answered with DECERR. What is written is in the memory when it is answered, not before. With
+    answered with DECERR. Written data is in the memory from the response on, not before. With
     stalls, the seed also chooses whether data is taken before its address, and whether an address
     is taken before its data is offered. Building takes from seconds to minutes, once for each
-    Verilog text. To be used in a ``with`` statement or closed. Several models may run at the same
-    time, each in a thread of its own: Python's global lock is not held while time passes.
+    Verilog text. Use it in a ``with`` statement, or close it. Several models can run at the same
+    time, each in a thread of its own: Python's global lock is free while time passes.
 
     Parameters
     ----------
@@ -120,12 +120,12 @@ class VerilatedAccelerator:
         Build the model so that :meth:`start_trace` can write files of this format: "vcd", "fst" or
         "saif".
     coverage : bool
-        Count what is reached, for :meth:`write_coverage`. (Slow.)
+        Count reached lines and changed bits, for :meth:`write_coverage`. (Slow.)
 
     Attributes
     ----------
     memory : numpy.ndarray of uint8, shape (memory_bytes,)
-        The memory itself: what is written here is what the design reads.
+        The memory itself: the design reads what is written here.
     memory_base : int
     """
 
@@ -181,7 +181,7 @@ class VerilatedAccelerator:
             self._simulator = None
 
     def move_memory(self, base: int) -> None:
-        """The memory's first address from now on; what the design does must be over."""
+        """Sets the memory's first address. No run may be under way."""
         self._library.nbqnn_memory(self._handle, self.memory.ctypes.data, base, len(self.memory))
         self.memory_base = base
 
@@ -206,7 +206,7 @@ class VerilatedAccelerator:
 
         Time begins at 0 there. Raises :exc:`OSError` if the file cannot be written.
         """
-        # The library itself cannot say what is wrong.
+        # The library does not say what is wrong; this does.
         with path.open("wb"):
             pass
         if not self._library.nbqnn_start_trace(self._handle, bytes(path), half_period_ps):
@@ -217,7 +217,7 @@ class VerilatedAccelerator:
         self._library.nbqnn_stop_trace(self._handle)
 
     def inject_fault(self, begin: int, end: int, *, response: int = 2) -> None:
-        """Answers accesses to addresses from ``begin`` up to but without ``end`` with an error.
+        """Answers accesses to the addresses ``begin`` to ``end - 1`` with an error.
 
         ``response`` is 2 (SLVERR) or 3 (DECERR).
         """
@@ -261,7 +261,7 @@ class VerilatedAccelerator:
         Returns
         -------
         int
-            The cycles that passed; none if ``irq`` is high already.
+            The cycles that passed; 0 if ``irq`` is high already.
 
         Raises
         ------
@@ -279,7 +279,7 @@ class VerilatedAccelerator:
         return done
 
     def write_coverage(self, path: Path) -> None:
-        """What was reached so far, in Verilator's format; see :mod:`sim.coverage`."""
+        """Writes the coverage so far, in Verilator's format; see :mod:`sim.coverage`."""
         if not self._library.nbqnn_coverage(self._handle, bytes(path)):
             raise AssertionError("the model was built without coverage")
 

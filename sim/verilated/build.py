@@ -8,10 +8,10 @@ from sim.verilator import ToolError, compile_model, has_headers, link, tool_vers
 
 __all__ = ["TRACES", "build_library", "check_trace"]
 
-#: What a model can write of its signals: waveforms (VCD is large, FST small), or how often each
-#: of them changes.
+#: Files that a model can write of its signals. VCD (large) and FST (small) are waveforms; SAIF says
+#: how often each signal changes.
 TRACES = ("vcd", "fst", "saif")
-#: Headers and libraries that Verilator's part for a format needs from the system.
+#: Headers and libraries of the system that Verilator needs for a format.
 _NEEDED = {"fst": (("lz4.h", "zlib.h"), ["-llz4", "-lz"])}
 
 _HARNESS = Path(__file__).with_name("harness.cpp")
@@ -21,7 +21,7 @@ _FLAGS = ("-fPIC", "-fvisibility=hidden")
 
 
 def check_trace(form: str) -> None:
-    """:exc:`ToolError` if models cannot be built for that one of :data:`TRACES` here."""
+    """Raises :exc:`ToolError` if models with this one of :data:`TRACES` cannot be built here."""
     headers, _ = _NEEDED.get(form, ((), []))
     if not has_headers(headers):
         raise ToolError(
@@ -39,7 +39,7 @@ def build_library(
     trace: str | None = None,
     coverage: bool = False,
 ) -> Path:
-    """The shared library of a model, built now unless it was built before.
+    """The shared library of a model. It is built unless it was built before.
 
     Parameters
     ----------
@@ -52,7 +52,8 @@ def build_library(
     ports : int
         AXI4 ports, 1, 2 or 4; with more than one they are ``m_axi0_*``, ``m_axi1_*`` and so on.
     trace : str, optional
-        One of :data:`TRACES` that the model can write; half as fast even when it does not.
+        One of :data:`TRACES` that the model can write. This halves the speed, also when nothing is
+        written.
     coverage : bool
         Counts how often each line was reached and each bit changed; several times as slow.
 
@@ -64,7 +65,7 @@ def build_library(
     if trace is not None:
         check_trace(trace)
     libraries = _NEEDED[trace][1] if trace in _NEEDED else []
-    # The formats exclude each other in a model; all others are off.
+    # A model can have one format only, so the others are off.
     chosen = [f"-DVM_TRACE_{name.upper()}={int(name == trace)}" for name in TRACES]
 
     def build(folder: Path) -> None:
