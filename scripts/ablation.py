@@ -24,7 +24,7 @@ from scripts.output import console, write_json
 __all__ = ["AblationResult", "Cell", "ablation", "cells", "main", "table"]
 
 ESTIMATORS = "reconstructed,ste,deepshift,apot"
-#: Steps that are timed to estimate what all trainings will cost.
+#: Number of training steps that are timed to estimate the time of all trainings.
 _TIMED_STEPS = 3
 
 
@@ -32,7 +32,7 @@ _TIMED_STEPS = 3
 class Cell:
     """One estimator, with or without the teacher.
 
-    errors : in percent of the test images, by seed.
+    errors : errors in percent of the test images, by seed.
     """
 
     estimator: str
@@ -42,9 +42,9 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class AblationResult(Result):
-    """All estimators.
+    """The errors of all estimators.
 
-    config : the file of what all trainings share.
+    config : the configuration file that all trainings share.
     """
 
     kind: ClassVar[str] = "ablation"
@@ -132,7 +132,7 @@ def table(found: Sequence[Cell], seeds: int) -> str:
 
 
 def _cost(config) -> tuple[int, float]:
-    """Steps of one training, and seconds of one step on this machine, images included."""
+    """Number of steps of one training, and seconds of one step on this machine, with its images."""
     import torch
 
     from nbqnn_train.convert import calibrate
@@ -159,7 +159,7 @@ def _cost(config) -> tuple[int, float]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Bad input is one line and code 2, an interrupt 130."""
+    """Runs the command. Bad input is one line and exit code 2, an interrupt is code 130."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(ablation)
     try:

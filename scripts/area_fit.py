@@ -28,9 +28,9 @@ from hw.synth.yosys import shared_modules
 __all__ = ["SAMPLES", "fit", "main", "measured_area"]
 
 _DIGITS = PRESETS["digits"]
-#: Without what is counted and not fitted.
+#: Without tables and products, whose area is counted and not fitted.
 _ZCU102 = replace(PRESETS["zcu102-8bit"], tables=False, products=False)
-#: Every term of the model differs among them.
+#: Every term of the model differs among these configurations.
 SAMPLES: dict[str, AcceleratorConfig] = {
     "tiny": PRESETS["tiny"],
     "digits": _DIGITS,
@@ -43,12 +43,13 @@ SAMPLES: dict[str, AcceleratorConfig] = {
     "positions": replace(_DIGITS, pixels=5, post_lanes=8, post_positions=3),
     "codes": replace(_DIGITS, weight_bits=4, acc_bits=28, param_depth=512),
 }
-#: What the hardware's description suggests. A few measurements move it little.
+#: Coefficients that are expected from the hardware's description. A few measurements move them
+#: little.
 _EXPECTED = {
     "lut": {"control": 4000, "pixels": 150, "ports": 500, "beats": 3},
     "ff": {"control": 4000, "pixels": 50, "ports": 500},
 }
-#: Weight of an expectation against that of a measurement: one in so many.
+#: Weight of an expectation, where a measurement has weight 1.
 _TRUST = 0.003
 
 
@@ -67,7 +68,7 @@ def measured_area(config: AcceleratorConfig) -> Area:
 
 
 def fit(samples: list[tuple[AcceleratorConfig, Area]]) -> dict[str, dict[str, float]]:
-    """Coefficients with the smallest relative errors, none below zero."""
+    """The coefficients with the smallest relative errors. None is below zero."""
     coefficients = {}
     for resource, expected in _EXPECTED.items():
         names, prior = list(expected), np.array(list(expected.values()), float)
@@ -77,7 +78,7 @@ def fit(samples: list[tuple[AcceleratorConfig, Area]]) -> dict[str, dict[str, fl
             terms = fitted_terms(config)[resource]
             rows.append(np.array([terms[name] for name in names]) * prior / whole)
             targets.append((whole - getattr(counted_area(config), resource)) / whole)
-        # In multiples of what is expected: each of them is pulled towards one.
+        # Coefficients in multiples of the expected ones: each is pulled towards one.
         pull = np.sqrt(_TRUST) * np.eye(len(names))
         matrix = np.vstack([*rows, pull])
         wanted = np.concatenate([targets, np.sqrt(_TRUST) * np.ones(len(names))])
@@ -99,7 +100,7 @@ def main(arguments: list[str]) -> int:
         print(f"mapping {name}", flush=True)
         area = measured_area(SAMPLES[name])
         known[name] = {"name": name, "config": asdict(SAMPLES[name]), "area": asdict(area)}
-        # After each sample: all of them together take long.
+        # Written after each sample, because all samples together take long.
         _write([known[name] for name in SAMPLES if name in known])
     return 0
 

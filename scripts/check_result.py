@@ -1,4 +1,4 @@
-"""What ``check`` found: what a network becomes, or what is refused."""
+"""The result of ``check``: what a network becomes, or what is refused."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -30,10 +30,10 @@ class RefusedPlace:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckedModule:
-    """One of the innermost modules.
+    """An innermost module of the network.
 
     kind : name of its class.
-    parameters : how many numbers it learns.
+    parameters : number of learned parameters.
     shape : of its output without the batch; None if it is not called or gives no tensor.
     refused : why, or None.
     """
@@ -47,13 +47,13 @@ class CheckedModule:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckedLayer:
-    """A layer of the integer graph; None stands for what it does not have.
+    """A layer of the integer graph. Fields that it does not have are None.
 
-    becomes : operators of its nodes.
+    becomes : kinds of its nodes.
     shape : of its output.
-    weight_bytes : in the graph's file, with all that requantizes.
-    map_bytes : of its output.
-    cycles, utilization : of one image, where the graph compiles.
+    weight_bytes : bytes of weights and requantizer in the graph's file.
+    map_bytes : bytes of its output.
+    cycles, utilization : those of one image, where the graph compiles.
     """
 
     name: str
@@ -82,11 +82,11 @@ class HardwareCost:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckResult(Result):
-    """What becomes of a network.
+    """What a network becomes.
 
-    accepted : whether all of it maps.
-    layers : of the integer graph; none if there is no graph.
-    notes : of the conversion.
+    accepted : whether nothing is refused.
+    layers : layers of the integer graph; empty if there is no graph.
+    notes : notes of the conversion.
     """
 
     kind: ClassVar[str] = "check"

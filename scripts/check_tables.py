@@ -1,4 +1,4 @@
-"""What ``check`` shows: layers and what they cost, or what is refused and what helps."""
+"""Tables of ``check``: layers and their costs, or refusals and their remedies."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:  # as in tables
 
 __all__ = ["layer_costs_table", "modules_table", "refusals_table"]
 
-#: What the columns of the layers' table are.
+#: Explains the columns of the layers' table.
 _CAPTION = (
     "bits: of weights, values and sums. memory: bytes of weights, of what requantizes, and of the "
     "output. cycles: for one image, by the cycle model."
 )
 
 
-#: What is refused is shown on one screen; the JSON result has all of it.
+#: Most kinds of refusals, and most places of each: one screen. The JSON result has all refusals.
 _KINDS = 10
 _PLACES = 4
 
@@ -91,7 +91,7 @@ def _number(value: int | None) -> str:
 
 
 def _short(value: float | None) -> str:
-    """Up to four digits, and a letter for thousands, millions or billions."""
+    """A number in up to four digits, with a letter for thousands, millions or billions."""
     if not value:
         return ""
     for letter in ("", "k", "M", "G"):

@@ -33,7 +33,7 @@ from scripts.check_result import (
 
 __all__ = ["hardware_of", "input_of", "parsed_shape", "run_check"]
 
-#: Random inputs that formats of activations are chosen from.
+#: Number of random inputs from which formats of activations are chosen.
 _IMAGES = 8
 _MEMORY = "zcu102"
 
@@ -48,7 +48,7 @@ def parsed_shape(text: str) -> tuple[int, ...]:
 def input_of(
     model: str, shape: str | None, classes: int | None, data: str | None, data_dir: Path | None
 ) -> tuple[tuple[int, ...], int | None]:
-    """Shape of the input and number of classes, as given or those of a data set."""
+    """Shape of the input and number of classes: those given, or those of a data set."""
     if (shape is None) == (data is None):
         raise NbqnnError(f"Input of {model!r} must be given by one of --shape C,H,W and --data")
     if shape is not None:
@@ -58,7 +58,7 @@ def input_of(
 
 
 def hardware_of(build: Path | None, preset: str | None, act_bits: int) -> AcceleratorConfig:
-    """The configuration of a build or a preset, or that for the ZCU102 with such activations."""
+    """The configuration of a build or a preset, or else the ZCU102's for this activation width."""
     if build is not None and preset is not None:
         raise NbqnnError("Hardware must be given by one of --hw and --preset, not both")
     if build is not None:
@@ -138,7 +138,7 @@ def _modules(network: nn.Module, inputs: torch.Tensor, model: str) -> tuple[Chec
     try:
         with torch.no_grad():
             network(inputs[:1])
-    except Exception as error:  # a user's network raises whatever it likes
+    except Exception as error:  # a user's network can raise anything
         raise NbqnnError(
             f"Model {model!r} must fit inputs of shape {tuple(inputs.shape[1:])}: {told(error)}"
         ) from None
@@ -159,8 +159,7 @@ def _modules(network: nn.Module, inputs: torch.Tensor, model: str) -> tuple[Chec
 
 
 def _refusals(stage: str, error: NbqnnError) -> tuple[RefusedPlace, ...]:
-    """One entry for each refusal of a conversion and each layer that does not fit; else one for the
-    error."""
+    """An entry for each refusal of a conversion or layer that does not fit; else for the error."""
     found = getattr(error, "refusals", ())
     if not found:
         blank = {"stage": stage} | dict.fromkeys(("path", "source", "operation", "remedy"), "")
@@ -219,7 +218,7 @@ def _map_bytes(node: NodeReport) -> int:
 def _with_cycles(
     layers: Sequence[CheckedLayer], estimated: Sequence[LayerCost], outputs: Mapping[str, str]
 ) -> tuple[CheckedLayer, ...]:
-    """Cycles of the program's layers, which are named after one of the nodes that they compute."""
+    """The layers with the program's cycles. A program's layer has the name of one of its nodes."""
     known = {layer.name: layer for layer in layers}
     for one in estimated:
         names = (name.removesuffix(".out") for name in (one.name, outputs.get(one.name, "")))
@@ -231,7 +230,7 @@ def _with_cycles(
 
 
 def _copy(cost: LayerCost) -> CheckedLayer:
-    """What the compiler added."""
+    """The entry of a layer that the compiler added."""
     nothing = dict.fromkeys(
         ("shape", "weight_bits", "act_bits", "acc_bits", "map_bytes", "cycles", "utilization")
     )

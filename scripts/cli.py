@@ -28,10 +28,10 @@ from scripts.commands.train import train
 
 __all__ = ["app", "main"]
 
-#: Exit code of bad input of any kind; 1 says that the input was fine and the result is not.
+#: Exit code of bad input of any kind. Code 1 means good input and a bad result.
 _BAD_INPUT = 2
 
-#: Where to get what a command needs beyond the dependencies of the package itself.
+#: How to install what a command needs beyond the dependencies of the package.
 _EXTRAS = {
     "train": (
         "lightning",

@@ -1,4 +1,4 @@
-"""What the demo found: the results of its stages."""
+"""The result of the demo: the results of its stages."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,7 +13,7 @@ __all__ = ["DemoResult"]
 
 @dataclass(frozen=True, kw_only=True)
 class DemoResult(Result):
-    """All stages.
+    """The results of all stages.
 
     network : ``model``, ``data``, ``bits``, ``act_bits``.
     synth : area of the accelerators ``shift`` and ``multiply``.

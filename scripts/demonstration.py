@@ -1,4 +1,4 @@
-"""The demo: every stage in one go, on the 8×8 digits that scikit-learn ships."""
+"""The demo: all stages, one after the other, on the 8×8 digits that scikit-learn ships."""
 
 import shutil
 import tempfile
@@ -38,12 +38,12 @@ _SUMMARY = "summary.json"
 
 
 def run_demo(out: Path, epochs: int | None = None) -> DemoResult:
-    """Runs all stages and leaves what each of them wrote in the folder ``out``.
+    """Runs all stages. Their files are in the folder ``out``.
 
-    ``out`` must be new, empty or of an earlier demo, which is replaced once everything is done.
-    ``epochs`` are those of the training, None for the usual number.
+    ``out`` must be new, empty or of an earlier demo. That is replaced once everything is done.
+    ``epochs`` are those of the training; None means the recipe's number.
 
-    Returns what ``out/summary.json`` holds.
+    Returns the result in ``out/summary.json``.
     """
     out = Path(out)
     if out.exists() and not _may_be_replaced(out):
@@ -114,7 +114,7 @@ class _Demo:
         )
 
     def _synthesize(self, step: Callable[[str], None]) -> dict[str, SynthResult]:
-        """Area of both accelerators, in two processes at the same time."""
+        """The area of both accelerators, from two processes at the same time."""
         kinds, board = ("shift", "multiply"), find_board(_BOARD)
         with ThreadPoolExecutor() as pool:
             results = pool.map(lambda pe: synth_yosys(self.work / pe, board, step), kinds)

@@ -1,4 +1,4 @@
-"""``nbqnn explore``: the search, and what it leaves in a folder."""
+"""``nbqnn explore``: the search, and the files that it writes."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -22,9 +22,9 @@ __all__ = ["BEST", "PICTURES", "run_exploration"]
 
 BEST = "best.toml"
 PICTURES = "explore.html"
-#: What a search that was stopped goes on with.
+#: File with which a stopped search goes on.
 _JOURNAL = "cycles.jsonl"
-#: The family whose cells the area model was measured with.
+#: The cell family with which the area model was measured.
 _FAMILY = "xcup"
 
 
@@ -40,9 +40,9 @@ def run_exploration(
     most: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> ExplorationResult:
-    """Searches, and writes the best configuration and the pictures to the folder ``out``.
+    """Searches. Writes the best configuration and the pictures to the folder ``out``.
 
-    Cycles that a search for the same graph has counted in the same folder are not counted again.
+    Cycles that an earlier search for the same graph counted in this folder are not counted again.
     Ctrl-C ends the search with what it has so far.
     """
     target = find_board(board)

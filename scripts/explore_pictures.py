@@ -1,4 +1,4 @@
-"""A search for configurations, drawn."""
+"""Pictures of a search for configurations."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict

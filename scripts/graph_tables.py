@@ -1,4 +1,4 @@
-"""What ``inspect`` shows: the nodes of a graph, and what quantization did."""
+"""Tables of ``inspect``: the nodes of a graph, and errors, clipping and codes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # as in tables
 
 __all__ = ["CAPTION", "node_table", "quantization_table"]
 
-#: What the columns of the table are.
+#: Explains the columns of the table.
 CAPTION = (
     "weights: how often each level occurs, from the most negative to the most positive. "
     "codes: how often the node's values occur, in eight parts of its format's range. "
@@ -23,14 +23,14 @@ CAPTION = (
     "below, above: the share of the values that were clipped at the format's lower and upper end; "
     "what a ReLU cuts off is below 0 and so counts as below."
 )
-#: Bars of a histogram, from nearly nothing to the most.
+#: Bars of a histogram, from the lowest to the highest.
 _BARS = "▁▂▃▄▅▆▇█"
-#: Bars for the codes of an activation, over the whole range of its format.
+#: Number of bars for the codes of an activation, over the whole range of its format.
 _BINS = 8
 
 
 def node_table(nodes: Sequence[NodeSummary]) -> Table:
-    """The nodes of a graph and their sums, of a summary."""
+    """The nodes of a summary, and a row of sums."""
     table = plain_table(
         "node", "kind", "shape", "bits", "acc", "zeros", "MACs", "bytes", title="Integer graph"
     )
@@ -52,12 +52,12 @@ def node_table(nodes: Sequence[NodeSummary]) -> Table:
 
 
 def _has_codes(node: NodeSummary) -> bool:
-    """Whether a node has weights or an activation, and so a width beside its accumulator's."""
+    """Whether a node has weights or an activation, and so a width besides its accumulator's."""
     return node.acc_bits is None or node.weight_bits is not None
 
 
 def _accumulator(node: NodeSummary) -> str:
-    """Width of the accumulator, and how many bits would do if those are fewer."""
+    """Width of the accumulator, and the bits that would suffice if they are fewer."""
     if node.acc_bits is None:
         return ""
     needed = "" if node.needed_bits == node.acc_bits else f" (needs {node.needed_bits})"
@@ -65,7 +65,7 @@ def _accumulator(node: NodeSummary) -> str:
 
 
 def quantization_table(nodes: Sequence[NodeSummary]) -> Table:
-    """Errors, clipping and histograms, of a summary."""
+    """Errors, clipping and histograms of the nodes of a summary."""
     table = plain_table(
         *("node", "weights", "error", "codes", "error", "below", "above"),
         title="What quantization did",
@@ -91,7 +91,7 @@ def _share(value: float | None) -> str:
 
 
 def _levels(histogram: dict[int, int]) -> list[int]:
-    """Counts from negative to positive, of all levels out to the farthest that occurs."""
+    """Counts of all levels from negative to positive, as far out as levels occur."""
     largest = max(abs(weight) for weight in histogram)
     powers = [1 << log2 for log2 in range(largest.bit_length())]
     levels = [*(-power for power in reversed(powers)), 0, *powers]

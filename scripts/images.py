@@ -12,7 +12,8 @@ __all__ = ["read_images", "read_inputs"]
 
 
 def read_inputs(path: Path) -> np.ndarray | dict[str, np.ndarray]:
-    """As :func:`read_images`; a ``.npz`` file has an array for each input, by its name.
+    """Like :func:`read_images`, also for ``.npz`` files, which hold an array by the name of each
+    input.
 
     Raises :exc:`NbqnnError` for any other file. Nothing in it is unpickled.
     """
@@ -43,16 +44,16 @@ def read_images(path: Path, single: tuple[int, ...] | None = None) -> np.ndarray
     """The float32 array in the file ``path``: images (N, C, H, W), series (N, C, L) or vectors
     (N, F).
 
-    single : shape of one of them, which is taken too.
+    single : shape of one input. An array of this shape is accepted, too.
 
     Raises :exc:`NbqnnError` for any other file. Nothing in it is unpickled.
     """
     try:
-        # Mapped, so that a header that promises more than the file holds reserves no memory.
+        # The file is mapped. So a header that promises more than the file holds reserves no memory.
         images = np.array(np.lib.format.open_memmap(path, mode="r"))
     except OSError as error:
         raise NbqnnError(f"images {str(path)!r} cannot be read: {error.strerror}") from None
-    # A damaged header: it is parsed as Python.
+    # A damaged header raises these: NumPy parses it as Python.
     except (ValueError, SyntaxError, TypeError, TokenError, RecursionError, MemoryError):
         raise NbqnnError(f"images {str(path)!r} must be a complete .npy file of numbers") from None
     fits = single is not None and images.shape == single

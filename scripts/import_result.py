@@ -1,4 +1,4 @@
-"""What ``import`` found: a graph, what was noted, and how it compares with the model."""
+"""The result of ``import``: a graph, notes, and a comparison with the model."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,12 +13,12 @@ __all__ = ["ImportResult"]
 class ImportResult(Result):
     """A model that was imported.
 
-    nodes : of the graph.
+    nodes : number of nodes of the graph.
     notes : what was approximated or left out.
-    images, values : that were compared with the model; None if none were.
-    mismatches : of the values.
-    first_mismatch : the first of them.
-    verified : what the comparison found, as a sentence.
+    images, values : how many were compared with the model; None without a comparison.
+    mismatches : number of values that differ.
+    first_mismatch : the first difference.
+    verified : the result of the comparison, as a sentence.
     """
 
     kind: ClassVar[str] = "import"

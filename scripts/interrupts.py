@@ -1,4 +1,4 @@
-"""What a command says when it is interrupted."""
+"""Messages of interrupted commands."""
 
 import sys
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Logic between registers, component by component, and what is over the limits.
+"""Counts the logic levels between registers, component by component, and checks their limits.
 
 ``python -m scripts.levels [PRESET or configuration file]``, by default ``digits``. The exit code is
 1 if a component is over the limits, 2 if there is no such configuration.
@@ -24,9 +24,9 @@ __all__ = ["accelerator_levels", "main"]
 
 
 def accelerator_levels(config: AcceleratorConfig) -> list[ComponentLevels]:
-    """All components of the accelerator, with one element of the array for all of them.
+    """All components of the accelerator; one element of the array stands for all elements.
 
-    There are registers between the elements and the rest, on either side. So no path is missed.
+    Registers separate the elements from the rest, on either side. So no path is missed.
     """
     verilog = family_verilog(accelerator_verilog(config), config, "xcup")
     modules = list(direct_instances(verilog))

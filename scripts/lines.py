@@ -1,4 +1,4 @@
-"""Files of one JSON object a line, which grow as work goes on and survive being cut off."""
+"""Files with one JSON object a line. Work appends to them; a line that is cut off does no harm."""
 
 import json
 from pathlib import Path
@@ -9,8 +9,8 @@ __all__ = ["append_line", "read_lines"]
 def read_lines(path: Path) -> list[dict]:
     """The objects of a file; none if there is no file.
 
-    A line that was cut off when the writer was stopped is passed over. Raises :exc:`ValueError`
-    for a line that is something else.
+    A line that was cut off when the writer was stopped is ignored. Raises :exc:`ValueError` for any
+    other line that is no JSON object.
     """
     if not path.exists():
         return []
@@ -26,7 +26,7 @@ def read_lines(path: Path) -> list[dict]:
 
 
 def append_line(path: Path, value: dict) -> None:
-    """Adds an object, on a line of its own."""
+    """Appends an object on a line of its own."""
     with path.open("a+", encoding="utf-8") as file:
         file.seek(0)
         content = file.read()

@@ -1,4 +1,4 @@
-"""``scripts/nightly``: all that takes too long for every change, in three hours on two cores."""
+"""``scripts/nightly``: tests that take too long for every change, in three hours on two cores."""
 
 import argparse
 import os
@@ -24,9 +24,10 @@ __all__ = ["PARTS", "Ended", "Part", "ended_table", "run_parts"]
 
 _ROOT = Path(__file__).parents[1]
 _FOLDER = _ROOT / "build" / "nightly"
-#: Parts at the same time. Each keeps one core busy.
+#: Number of parts that run at the same time. Each keeps one core busy.
 _AT_ONCE = 2
-#: After the budget a part is interrupted, and killed if it does not end within this.
+#: Seconds that a part has to end after it was interrupted at the end of its budget. Then it is
+#: killed.
 _GRACE_S = 20
 #: Seconds of each fuzzer.
 _FUZZ_S = 600
@@ -35,7 +36,7 @@ _PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
 
 @dataclass(frozen=True)
 class Part:
-    """A command with a budget. What it did is the last match of ``said`` in its output."""
+    """A command with a budget. The last match of ``said`` in its output says what it did."""
 
     name: str
     command: tuple[str, ...]
@@ -45,9 +46,9 @@ class Part:
 
 @dataclass(frozen=True)
 class Ended:
-    """What came of a part: ``outcome`` is "passed", "failed" or "stopped" (its budget was over).
+    """The outcome of a part: ``outcome`` is "passed", "failed" or "stopped" (its budget was over).
 
-    ``cpu_minutes`` are those of the processor, which other work beside it does not lengthen.
+    ``cpu_minutes`` is processor time; other work on the machine does not lengthen it.
     """
 
     name: str
@@ -86,7 +87,7 @@ PARTS = (
     _tests("random networks in PyTorch", 15, "tests/train/test_exactness.py"),
     _tests("faults", 12, "tests/hw/test_faults.py"),
     _tests("AXI ports", 12, "tests/hw/test_axi_ports.py"),
-    # With what it says: how many runs of each kind, and what the process has grown by.
+    # The pattern finds the runs of each kind, and how much the process has grown.
     Part("endurance", (*_PYTEST, "-s", "tests/hw/test_endurance.py"), 8, r"\d+ runs: .*"),
     _tests("restarts", 5, "tests/hw/test_restarts.py"),
     *map(_fuzzer, FUZZED),
@@ -100,7 +101,7 @@ def run_parts(
     at_once: int = _AT_ONCE,
     progress: Callable[[Ended], None] = lambda ended: None,
 ) -> list[Ended]:
-    """Runs those that ``folder`` has no result of, and keeps each result there as it comes.
+    """Runs the parts without a result in ``folder``, and writes each result there at once.
 
     Output goes to ``NAME.log``. A part that was under way when this process was stopped begins
     again the next time.
@@ -144,7 +145,7 @@ def run_parts(
 
 
 def _run(part: Part, folder: Path, stopping: threading.Event) -> Ended | None:
-    """None if everything is to stop."""
+    """Runs one part. None if everything is to stop."""
     log = folder / f"{re.sub(r'[^a-z0-9]+', '-', part.name.lower())}.log"
     began = time.monotonic()
     with log.open("w", encoding="utf-8") as output:
@@ -154,7 +155,7 @@ def _run(part: Part, folder: Path, stopping: threading.Event) -> Ended | None:
             env=os.environ | {"NBQNN_NIGHTLY": "1", "OMP_NUM_THREADS": "1"},
             stdout=output,
             stderr=subprocess.STDOUT,
-            # With what it starts a group of its own, which can be ended as a whole.
+            # The process and its children are a group of their own, which can be ended as a whole.
             start_new_session=True,
         )
         stopped, cpu_s = _wait(process, began + 60 * part.minutes, stopping)
@@ -170,8 +171,8 @@ def _run(part: Part, folder: Path, stopping: threading.Event) -> Ended | None:
 def _wait(
     process: subprocess.Popen, deadline: float, stopping: threading.Event
 ) -> tuple[bool, float]:
-    """Until the process ends: whether it had to be stopped, and its seconds of the processor."""
-    # What ends it, the hardest last.
+    """Waits for the process. Returns whether it was stopped, and its seconds of processor time."""
+    # The signals that end it, the hardest last.
     left = [signal.SIGINT, signal.SIGKILL]
     while True:
         ended, status, usage = os.wait4(process.pid, os.WNOHANG)

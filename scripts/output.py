@@ -1,4 +1,4 @@
-"""What commands show and write."""
+"""Output of commands: on the screen and in files."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -10,15 +10,15 @@ from nbqnn_train.graph.results import Result
 
 __all__ = ["console", "print_notes", "progress", "spinner", "write_json"]
 
-#: Results go to standard output, progress to standard error. Names of files and layers may have
-#: brackets, so nothing in them is markup.
+#: Results go to standard output, progress to standard error. Markup is off, because names of files
+#: and layers may have brackets.
 console = Console(highlight=False, markup=False)
 _progress_console = Console(stderr=True)
 
 
 @contextmanager
 def spinner(what: str) -> Iterator[Callable[[str], None]]:
-    """Shows that ``what`` is going on. Yields a function that shows the step it is at."""
+    """Shows that ``what`` is under way. Yields a function that shows the present step."""
     if not _progress_console.is_terminal:
         yield lambda step: None
         return
@@ -28,7 +28,7 @@ def spinner(what: str) -> Iterator[Callable[[str], None]]:
 
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar for ``what``. Yields a function that takes how many are done, and of how many."""
+    """Shows a bar for ``what``. Yields a function of how many are done, and of how many."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
@@ -40,12 +40,12 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def print_notes(notes: Iterable[str]) -> None:
-    """What a conversion or an import noticed, one line each."""
+    """Prints the notes of a conversion or an import, one line each."""
     for note in notes:
         console.print(f"note: {note}", soft_wrap=True)
 
 
 def write_json(path: Path | None, result: Result) -> None:
-    """The result as JSON, if a file was asked for."""
+    """Writes the result as JSON if a file was asked for."""
     if path is not None:
         result.write(path)

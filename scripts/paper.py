@@ -24,7 +24,7 @@ from scripts.tables import plain_table
 __all__ = ["main"]
 
 #: Errors in percent that were measured with 3-bit weights and 8-bit activations.
-#: docs/results/training.md says how. Training takes hours, so it is not done again here.
+#: See docs/results/training.md. Training takes hours, so it is not repeated here.
 _ACCURACY = Path(__file__).with_name("accuracy.json")
 #: What the paper states: rise of the error by 3 bits, and error from scratch, on CIFAR-10.
 _PAPER_RISE, _PAPER_SCRATCH = 0.54, 7.59
@@ -81,7 +81,7 @@ def main(
                     report=step,
                 )
             )
-            # What has been measured is not lost if a later one takes too long.
+            # Written at once: a later measurement may take too long.
             write_json(json, PerformanceResult(networks=tuple(measured), area={}))
     areas = {
         preset: estimate_area(load_config(preset=preset))

@@ -1,4 +1,4 @@
-"""What networks take on the configurations for the ZCU102: cycles, GOP/s, utilization.
+"""Measures networks on the configurations for the ZCU102: cycles, GOP/s, utilization.
 
 Weights are random: cycles do not depend on them. Cycles come from the model
 (:mod:`hw.model.cycles`) or, on request, from the Verilated RTL. Then every output code is compared
@@ -43,10 +43,10 @@ class Measurement:
     """One network on one configuration, ``batch`` images at a time.
 
     source : "rtl" or "model".
-    cycles : of an image.
-    model_cycles : the model's figure in either case.
+    cycles : cycles per image.
+    model_cycles : cycles per image by the model, for either source.
     images_checked : images whose codes were compared with the interpreter's.
-    mismatches : those that differed.
+    mismatches : images with codes that differed.
 
     Fields with ``conv`` are those of the convolutions alone, from the end of the layer before to
     their own end.
@@ -95,7 +95,7 @@ class Measurement:
 
 @dataclass(frozen=True, kw_only=True)
 class PerformanceResult(Result):
-    """Several networks, and what their configurations take of the board: preset -> area."""
+    """Several networks, and the areas of their configurations: preset -> area."""
 
     kind: ClassVar[str] = "performance"
 
@@ -144,9 +144,9 @@ def measure(
 ) -> Measurement:
     """Compiles a network for a preset, for ``batch`` images in a run, and counts its cycles.
 
-    memory : behind the AXI ports; without it they carry what they can.
-    rtl_images : random images that the Verilated RTL runs.
-    report : is told what is going on, a line at a time.
+    memory : timing of the memory behind the AXI ports; None means no limit but the ports'.
+    rtl_images : number of random images that the Verilated RTL runs.
+    report : is called with lines of progress.
     """
     config = load_config(preset=preset)
     report(f"{network} for {preset}: graph and program")
@@ -163,7 +163,7 @@ def measure(
         result = _on_rtl(program, rtl_images, timing)
         cycles, mismatches = round(result.cycles_per_image), result.mismatches
         by_layer = {layer.name: layer.cycles for layer in result.layers}
-    # The first image stands for all.
+    # Layers are the same for all images, so those of the first are taken.
     macs = {layer.name: layer.macs for layer in program.layers if layer.image == 0}
     convolutions = [
         name for name, count in macs.items() if count and isinstance(graph[name], Conv2d)

@@ -20,17 +20,17 @@ __all__ = ["Given", "predict"]
 
 _BATCH = 32
 _MEMORY = "zcu102"
-#: How a graph file begins; a program is another file.
+#: First bytes of a graph file. A program begins otherwise.
 _GRAPH_MAGIC = b"\x89NBQNN"
 _LARGEST_NAMES = 1 << 24
 
 
 @dataclass(frozen=True)
 class Given:
-    """What a user says of inputs and outputs, in place of what is kept beside the graph.
+    """A user's own statements on inputs and outputs. They replace what is kept beside the graph.
 
-    mean, std : of each channel, in 0 ... 1, as they are usually given.
-    crop : share of a picture's shorter side that is looked at.
+    mean, std : of each channel, for pixels in 0 ... 1.
+    crop : share of a picture's shorter side that is used.
     classes : text file with a name in each line.
     """
 
@@ -92,7 +92,7 @@ def _is_graph(path: Path) -> bool:
 
 
 def _ends(graph: Graph) -> tuple[tuple[int, ...], int, int]:
-    """Shape of the input, number of outputs and exponent of their step."""
+    """Shape of the input, number of outputs, and exponent of the outputs."""
     if len(graph.input_nodes) != 1 or len(graph.outputs) != 1:
         raise NbqnnError(
             f"Network must have one input and one output to name classes, not "
@@ -129,7 +129,7 @@ def _names(file: Path | None, outputs: int) -> tuple[str, ...] | None:
 def _preparation(
     path: Path, meaning: Meaning, given: Given, shape: tuple[int, ...]
 ) -> Callable[[], Preparation]:
-    """How pictures are prepared; asked for only where there is a picture."""
+    """How pictures are prepared. This is called only if there is a picture."""
 
     def find() -> Preparation:
         if len(shape) != 3 or shape[0] not in (1, 3):
@@ -166,7 +166,7 @@ def _enlargement(crop: float) -> tuple[int, int]:
 
 
 def _numbers(text: str, channels: int) -> tuple[float, ...]:
-    """``channels`` numbers in a text with commas; one stands for all."""
+    """``channels`` numbers from a text with commas; a single number counts for all channels."""
     try:
         numbers = tuple(float(part) for part in text.split(","))
     except ValueError:
@@ -214,8 +214,8 @@ def _vectors(codes: np.ndarray) -> np.ndarray:
 def _on_accelerator(
     program: Program, x: np.ndarray, progress: Callable[[int, int], None]
 ) -> tuple[np.ndarray, dict]:
-    """Outputs of the RTL up to the first image that the interpreter computes otherwise."""
-    # A graph needs no hardware description and no simulator.
+    """Outputs of the RTL, up to the first image with codes that differ from the interpreter's."""
+    # Imported here: a graph needs no hardware description and no simulator.
     from sim.design import generated_design
     from sim.simulate import compare_images, open_driver
 
@@ -244,7 +244,7 @@ def _softmax(values: np.ndarray) -> np.ndarray:
 def _best(
     values: np.ndarray, scores: np.ndarray, top: int, names: Sequence[str] | None
 ) -> tuple[PredictedClass, ...]:
-    """The largest outputs; of equal ones the first."""
+    """The classes of the largest outputs; of equal ones the first."""
     return tuple(
         PredictedClass(
             number=int(number),

@@ -1,4 +1,4 @@
-"""What ``predict`` found: classes of images."""
+"""The result of ``predict``: classes of images."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -10,10 +10,10 @@ __all__ = ["ImageClasses", "PredictedClass", "PredictionResult"]
 
 @dataclass(frozen=True, kw_only=True)
 class PredictedClass:
-    """A class.
+    """A class with its score.
 
-    number : of the output.
-    name : of the class; its number, if it has no name.
+    number : number of the output.
+    name : name of the class; its number if it has no name.
     score : 0...1.
     output : the real value that the network gives.
     """
@@ -41,8 +41,9 @@ class PredictionResult(Result):
 
     by : "interpreter" or "accelerator".
     score : how scores come from outputs: "softmax" or "sigmoid".
-    cycles_per_image, microseconds_per_image, clock_mhz : of the accelerator, by the cycle model.
-    mismatches : images with an output of the accelerator unlike the interpreter's.
+    cycles_per_image, microseconds_per_image, clock_mhz : those of the accelerator, by the cycle
+        model.
+    mismatches : images with an output of the accelerator that differs from the interpreter's.
     """
 
     kind: ClassVar[str] = "predict"

@@ -1,4 +1,4 @@
-"""What ``predict`` shows: classes of each image with their scores."""
+"""Table of ``predict``: the classes of each image with their scores."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # as in tables
 
 __all__ = ["predictions_table"]
 
-#: Images that are listed; all are in the JSON.
+#: Most images that are listed; the JSON has all.
 _MOST_IMAGES = 100
 
 

@@ -1,4 +1,4 @@
-"""What ``quantize`` found: how near the integer graph is to full precision."""
+"""The result of ``quantize``: how near the integer graph is to full precision."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -12,11 +12,11 @@ __all__ = ["QuantizeResult"]
 class QuantizeResult(Result):
     """A network that was quantized without training.
 
-    images : inputs that were used.
+    images : number of inputs that were used.
     nodes, weight_bytes : of the graph.
     agreement : share (0...1) of the inputs to which the graph gives the class that full precision
         gives; None where the output is no vector of classes.
-    notes : of the conversion.
+    notes : notes of the conversion.
     accuracy, float_accuracy : of the graph and of the network in full precision, 0...1, on
         ``test_images`` of a data set.
     """

@@ -41,8 +41,8 @@ def quantize_network(
 ) -> QuantizeResult:
     """Quantizes a network with some inputs and writes its graph to ``out``.
 
-    Inputs are those of a ``.npy`` file or training images of a data set, at most so many
-    ``images``; labels are not used. With a data set its test images say how good the result is.
+    Inputs come from a ``.npy`` file or are training images of a data set, at most ``images`` of
+    them. Labels are not used. With a data set, its test images tell the accuracy.
     """
     if (inputs is None) == (data is None):
         raise NbqnnError("Inputs must be given by one of --input X.npy and --data")
@@ -84,13 +84,13 @@ def quantize_network(
 
 
 def _training_images(sets: DataSets, images: int, seed: int) -> np.ndarray:
-    """Some of the training images, not augmented, the same for the same seed."""
+    """Some training images, without augmentation. The same seed gives the same ones."""
     order = np.random.default_rng(seed).permutation(len(sets.train))
     return sets.train.images(order[:images])
 
 
 def _agreement(network: nn.Module, graph: Graph, batches: Sequence[Tensor]) -> float | None:
-    """Share of images with the same class; None where the output is no vector of classes."""
+    """Share of images with the same class, 0...1; None where the output is no vector of classes."""
     equal = count = 0
     with torch.no_grad():
         for batch in batches:

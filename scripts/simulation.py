@@ -1,4 +1,4 @@
-"""``nbqnn simulate``: from options to a run."""
+"""``nbqnn simulate``: runs a simulation as the options say."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -34,10 +34,10 @@ def run_simulation(
     cycles: str | None,
     progress: Callable[[int, int], None] | None = None,
 ) -> SimulationResult:
-    """The result of :func:`sim.simulate.simulate`, or of a netlist, whose memory is its own.
+    """The result of :func:`sim.simulate.simulate`, or of a netlist, which has its own memory.
 
-    bandwidth : in GB/s, 0 for as much as the ports carry.
-    files : form -> file to write.
+    bandwidth : in GB/s; 0 means as much as the ports carry.
+    files : form of a trace -> file to write.
     """
     requests = [
         TraceRequest(path=path, form=form, layer=layer, cycles=_span(cycles))

@@ -1,4 +1,4 @@
-"""``nbqnn generate --spatial``: from a graph file to a build folder, and how it is told."""
+"""``nbqnn generate --spatial``: from a graph file to a build folder, and its texts."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +19,7 @@ def generate_circuit(
     board: str,
     progress: Callable[[str], None],
 ) -> SpatialBuild:
-    """The build of the graph in the file ``graph``, if it fits the board."""
+    """Builds the circuit of the graph in the file ``graph``, if it fits the board."""
     return generate_spatial(
         load(graph),
         out,
@@ -48,7 +48,7 @@ def _cycles(count: int) -> str:
 
 
 def spatial_lines(result: CircuitSimulationResult) -> list[str]:
-    """What a simulation of a circuit gave, line by line."""
+    """The result of a circuit's simulation, line by line."""
     lines = [
         f"{result.images} images, {result.mismatches} mismatches, at full rate and with "
         f"stalls; {result.cycles_per_image:.2f} cycles per image, latency {result.latency}"

@@ -1,4 +1,4 @@
-"""Results as tables that a person can read."""
+"""Results as tables for the screen."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-if TYPE_CHECKING:  # every command shows tables; none should load all that makes results
+if TYPE_CHECKING:  # for types only: showing a table should not load what makes results
     from hw.explore.results import ExplorationResult
     from hw.model.estimate import ProgramEstimate
     from hw.synth.results import SynthResult
@@ -47,7 +47,7 @@ def layer_table(result: SimulationResult) -> Table:
 
 
 def estimate_table(result: ProgramEstimate) -> Table:
-    """What each layer takes by the cycle model."""
+    """Cycles of each layer by the cycle model."""
     counts = ("cycles", "array", "stall", "load", "store")
     title = "Estimated cycles per image, by layer: in all, steps of the array, its standing still, "
     table = plain_table("layer", *counts, "busy", title=f"{title}transfers under way")
@@ -61,13 +61,13 @@ def estimate_table(result: ProgramEstimate) -> Table:
 
 
 def stall_line(stalls: Mapping[str, float]) -> str:
-    """What the array waits for, in cycles per image."""
+    """Stalls of the array, in cycles per image."""
     causes = ", ".join(f"{cause} {cycles:,.0f}" for cause, cycles in stalls.items())
     return f"the array stands still for {sum(stalls.values()):,.0f} cycles: {causes}"
 
 
 def area_table(results: Sequence[SynthResult], names: Sequence[str] = ("accelerator",)) -> Table:
-    """What each accelerator takes, and how much of it is its array, from results of ``synth``."""
+    """The area of each accelerator and of its array, from results of ``synth``."""
     board, tool = results[0].board, results[0].tool
     title = f"Area, by {tool}"
     table = plain_table("", "in all", f"of {board}", "array", "per lane", title=title)
@@ -110,7 +110,7 @@ def front_table(result: ExplorationResult) -> Table:
 
 
 def circuits_table(result: ExplorationResult) -> Table:
-    """The network as a circuit of its own, and what of both is worth having side by side."""
+    """The network as a circuit, beside the configurations worth having."""
     left = sum(one.pareto and one.common_front for one in result.candidates)
     count = sum(one.pareto for one in result.candidates)
     table = plain_table(
@@ -135,7 +135,7 @@ def _short(depth: int) -> str:
 
 
 def demo_tables(summary: DemoResult) -> list[Table]:
-    """The demo's results: what came out, layers, area."""
+    """The demo's results: figures, layers, area."""
     network, simulated = summary.network, summary.simulate
     table = plain_table("", "", title="nbqnn demo: 8×8 digits", header=False)
     rows = {
@@ -162,7 +162,7 @@ def demo_tables(summary: DemoResult) -> list[Table]:
 
 
 def plain_table(*columns: str, title: str, header: bool = True) -> Table:
-    """Names to the left and numbers to the right. Long names are broken, numbers are not."""
+    """An empty table. Long names are broken, numbers are not."""
     table = Table(title=title, title_justify="left", show_header=header)
     first, *others = columns
     table.add_column(first, overflow="fold")

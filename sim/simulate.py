@@ -158,8 +158,7 @@ def _group(program: Program, x: np.ndarray, index: int) -> np.ndarray:
 def _write_trace(
     program: Program, design: Design, images: np.ndarray, trace: Trace, timing: MemoryTiming
 ) -> None:
-    """Runs the images once more and writes the trace. The file gets its name when it is
-    complete."""
+    """Runs the images once more and writes the trace. Only a complete file gets its name."""
     beside = trace.path.with_name(trace.path.name + ".part")
     try:
         traced = replace(trace, path=beside)
@@ -194,8 +193,7 @@ def _compare(
     progress: Callable[[int, int], None] | None,
     results: list[RunResult],
 ) -> list[int]:
-    """Like :func:`compare_images`. Runs are added to ``results``, so they are there even if one
-    fails."""
+    """Like :func:`compare_images`. Runs are added to ``results``, which has them if one fails."""
     step = program.batch * max(1, _BATCH // program.batch)
     for start in range(0, len(x), step):
         expected = _expected(program.graph, x[start : start + step], program.outputs)
@@ -290,8 +288,7 @@ def summary(
     estimate: CycleEstimate | None = None,
     **more: object,
 ) -> SimulationResult:
-    """The result of these runs. ``estimate``, if given, fills its estimates; ``more`` are more
-    fields."""
+    """The result of these runs, with estimates if ``estimate`` is given; ``more`` are fields."""
     rate, batch = program.config.multiplies_per_cycle, program.batch
     cycles = float(np.mean([result.cycles for result in results])) / batch if results else 0.0
     macs = sum(layer.macs for layer in program.layers) / batch

@@ -107,8 +107,7 @@ def write_testbench(
 
 
 def _outputs(program: Program, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The memory with the interpreter's outputs, and a mask with ones in the bits of the
-    outputs."""
+    """The memory with the interpreter's outputs, and a mask with ones in their bits."""
     codes = run(program.graph, by_input(program.graph, images), trace=True)
     whole = {}
     for what in ("expected", "mask"):

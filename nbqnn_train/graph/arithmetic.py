@@ -40,8 +40,7 @@ _COLUMN_BYTES = 1 << 25
 
 
 def exact_dtype(magnitude: int) -> np.dtype:
-    """Fastest type that holds sums exactly; their terms' absolute values add up to
-    ``magnitude``."""
+    """Fastest type for sums whose terms have absolute values of ``magnitude`` in all."""
     assert magnitude <= 1 << 53, "accumulators of a valid graph have at most 48 bits"
     return np.dtype(np.float32 if magnitude <= 1 << 24 else np.float64)
 

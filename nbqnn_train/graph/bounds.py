@@ -114,8 +114,7 @@ def narrowed(graph: Graph) -> Graph:
 
 
 def graph_bounds(graph: Graph, types: dict[str, TensorType] | None = None) -> dict[str, NodeBounds]:
-    """Bounds of every node. ``types`` is ``tensor_types(graph)``, which saves computing it
-    again."""
+    """Bounds of every node. ``types`` is ``tensor_types(graph)``, if the caller has it."""
     if types is None:
         types = tensor_types(graph)
     readers = Counter(source for node in graph.nodes for source in node.inputs)

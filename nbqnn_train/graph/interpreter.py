@@ -95,8 +95,7 @@ def run(
 def run_codes(
     graph: Graph, codes: Mapping[str, np.ndarray], trace: bool = False
 ) -> np.ndarray | tuple[np.ndarray, ...] | dict[str, np.ndarray]:
-    """:func:`run` on integer codes; ``codes`` is a mapping from the name of each Input to its
-    codes."""
+    """:func:`run` on integer codes: ``codes`` maps the name of each Input to its codes."""
     plan = _plan(graph)
     codes = _by_name(graph, codes)
     readers = Counter(source for node in graph.nodes for source in node.inputs)
@@ -265,8 +264,7 @@ def _linear(node: Linear, plan: _Plan, x: np.ndarray) -> np.ndarray:
 
 
 def _reduced(combine: np.ufunc, view: np.ndarray) -> np.ndarray:
-    """``view`` (N, C, KH, KW, OH, OW) combined over its kernel, tap by tap: so NumPy's loops are
-    long."""
+    """``view`` (N, C, KH, KW, OH, OW) combined over its kernel: tap by tap, in long loops."""
     result = view[:, :, 0, 0].copy()
     for row, column in list(np.ndindex(view.shape[2:4]))[1:]:
         combine(result, view[:, :, row, column], out=result)

@@ -12,8 +12,7 @@ _BLOCK = 1 << 16
 
 @dataclass(frozen=True)
 class Interval:
-    """Smallest and largest code per channel: arrays of C entries, or of one entry for all
-    channels."""
+    """Smallest and largest code per channel: arrays of C entries, or of one for all channels."""
 
     low: np.ndarray
     high: np.ndarray
@@ -41,8 +40,7 @@ def dot(weight: np.ndarray, codes: np.ndarray) -> np.ndarray:
 
 
 def span(plus: np.ndarray, minus: np.ndarray, low: np.ndarray, high: np.ndarray) -> Interval:
-    """Ends of ``(plus - minus) @ codes``. A positive weight takes low to low, a negative one high
-    to low."""
+    """Interval of ``(plus - minus) @ codes`` for ``low <= codes <= high``."""
     return Interval(
         dot(plus, low) - dot(minus, high),
         dot(plus, high) - dot(minus, low),

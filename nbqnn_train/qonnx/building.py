@@ -251,8 +251,7 @@ def _is_activation(reader: Reader, value: Value) -> bool:
 
 
 def of_activations(reader: Reader, value: Value) -> bool:
-    """Whether ``value`` consists of activations with scales and offsets, so that it can become
-    one."""
+    """Whether ``value`` consists of activations with scales and offsets: it can become one."""
     return all(_is_activation(reader, leaf) for leaf in _leaves(value))
 
 

@@ -244,8 +244,7 @@ class _Cleaner:
         return True
 
     def _check_finite(self, node, inputs: dict[str, np.ndarray]) -> None:
-        """Refuses infinities and NaN in front of a quantizer, which would clip them to its
-        limits."""
+        """Refuses infinities and NaN before a quantizer, which would clip them to its limits."""
         for number, name in enumerate(node.input):
             values = inputs.get(name)
             if values is None or values.dtype.kind != "f" or np.isfinite(values).all():

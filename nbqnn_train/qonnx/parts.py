@@ -92,8 +92,7 @@ def slice_(reader: Reader, op: Operator) -> Value:
 def _turned(
     reader: Reader, op: Operator, leaf: Leaf, rows: range, columns: range
 ) -> tuple[Leaf, range, range]:
-    """Mirrors the map where rows or columns go backwards. Returns it and the slices to take of
-    it."""
+    """Mirrors the map if rows or columns go backwards. Returns it and the slices to take."""
     turned = rows.step < 0, columns.step < 0
     if not any(turned):
         return leaf, rows, columns

@@ -175,8 +175,7 @@ class Reader:
         return self.model.shapes.get(name, (1, *value.shape))
 
     def per_channel(self, op: Operator, number: int, value: Value) -> tuple[Fraction, ...]:
-        """Constant input ``number`` as one number, or one per channel of the other operand
-        ``value``."""
+        """Constant input ``number`` as one number, or one per channel of the operand ``value``."""
         constant = self.constant(op, number)
         numbers = fractions(constant)
         if len(numbers) == 1:

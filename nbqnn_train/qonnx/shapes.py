@@ -41,8 +41,7 @@ def _viewed(reader: Reader, op: Operator, value: Value, target: tuple[int, ...])
 
 
 def flat(reader: Reader, name: str, value: Value) -> Value:
-    """Flattens (C, H, W) to (C*H*W,): an activation at once, anything else after the next
-    quantizer."""
+    """Flattens (C, H, W) to (C*H*W,): activations at once, others after the next quantizer."""
     if not of_activations(reader, value):
         return Flat(value)
     value = settled(reader, f"Flatten {name!r}", value, f"{name}_in")

@@ -21,8 +21,7 @@ _MAX_TURNED = 1 << 10
 def rising(
     reader: Reader, what: str, source: str, chain: Chain, channels: int
 ) -> tuple[str, Chain]:
-    """A source and a chain without negative scales: signs, and zeros where possible, go to the
-    source."""
+    """A source and a chain without negative scales. Signs go to the source, zeros if possible."""
     scale = chain.first.scale
     if min(scale) >= 0 and (min(scale) > 0 or not _turns(reader, source)):
         return source, chain
@@ -43,8 +42,7 @@ def _turns(reader: Reader, source: str) -> bool:
 
 
 def _turned(reader: Reader, source: str, signs: np.ndarray) -> str | None:
-    """A node whose channels are those of ``source`` times ``signs``; None if that is not
-    possible."""
+    """A node whose channels are those of ``source`` times ``signs``; None if impossible."""
     node = reader.nodes[source]
     if isinstance(node, (Conv2d, Linear)):
         weight = node.weight * signs.reshape(-1, *(1,) * (node.weight.ndim - 1))

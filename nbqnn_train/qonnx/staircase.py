@@ -211,8 +211,7 @@ def _steps(
 
 
 def _first_sums(chain: Chain, channel: int, codes: Iterable[int]) -> list[int]:
-    """For each code the smallest integer of which ``chain`` makes that code or more. There is
-    one."""
+    """For each code the smallest integer of which ``chain`` makes it or more. There is one."""
     (rounding,) = chain.roundings
     after = int(_entry(chain.line.offset, channel))
     scale, offset = _entry(rounding.line.scale, channel), _entry(rounding.line.offset, channel)

@@ -11,7 +11,7 @@ from scripts.tables import circuits_table, front_table
 
 __all__ = ["explore"]
 
-#: Exit code of what was interrupted.
+#: Exit code of an interrupted command.
 _INTERRUPTED = 130
 
 

@@ -1,4 +1,4 @@
-"""Options of a command from the fields of a dataclass, so that each is written once."""
+"""Makes options of a command from the fields of a dataclass, so that each is written once."""
 
 import inspect
 from collections.abc import Callable

@@ -32,7 +32,7 @@ def train(
 
     with saying_how_to_go_on():
         result = run_training(run_config(out, config, given, resume), out, resume=resume)
-    if result is not None:  # None in further processes
+    if result is not None:  # None in processes other than the first
         print_notes(result.notes)
         console.print(
             f"accuracy {result.accuracy:.2%} of {result.images} images "

@@ -1,1 +1,1 @@
-"""Random changes of the sources, and whether the tests notice them."""
+"""Changes the sources at random and counts how many changes the tests notice."""

@@ -13,7 +13,7 @@ from scripts.mutation.run import Outcome, choose, run_mutants, sources
 from scripts.output import console
 
 _ROOT = Path(__file__).parents[2]
-#: As many of those that change anything must be killed.
+#: Share of the mutants that must be killed; those that change nothing do not count.
 _WANTED = 0.95
 
 

@@ -1,4 +1,4 @@
-"""What can be changed in a source: every place, with the text before and after."""
+"""Finds all possible changes of a source: the places, with the text before and after."""
 
 import ast
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ _OPERATORS = {
     ast.And: ast.Or,
     ast.Or: ast.And,
 }
-#: Arguments that say what a register holds at first and after a reset.
+#: Arguments that say the value of a register at first and after a reset.
 _RESETS = ("init", "reset", "reset_less")
 #: Conditions of Amaranth: their argument is inverted.
 _CONDITIONS = ("If", "Elif")

@@ -21,14 +21,14 @@ from scripts.mutation.tests import find_tests
 
 __all__ = ["Mutant", "Outcome", "choose", "read_journal", "run_mutants", "sources"]
 
-#: What is changed.
+#: The folders whose sources are changed.
 _FOLDERS = ("hw/rtl", "hw/compiler")
-#: What is copied: the rest of a checkout takes no part.
+#: What is copied of a checkout; the rest is not needed.
 _COPIED = ("hw", "nbqnn_train", "scripts", "sim", "tests", "pyproject.toml")
-#: Longest time of one set of tests; a change that takes longer is found by its time-out.
+#: Longest time of one set of tests. A change with which they take longer counts as noticed.
 _LIMIT_S = 900
 _DIGEST_LIMIT_S = 600
-#: What pytest says failed.
+#: How pytest says which test failed.
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", flags=re.MULTILINE)
 
 
@@ -43,9 +43,9 @@ class Mutant:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a mutant: ``outcome`` is "killed", "survived" or "equivalent".
+    """The outcome of a mutant: ``outcome`` is "killed", "survived" or "equivalent".
 
-    ``by`` is what killed it: "elaboration", a test, or a test with "(time)"; None for the others.
+    ``by`` is what killed it: "elaboration", a test, or a test with "(time)"; otherwise None.
     """
 
     index: int
@@ -60,7 +60,7 @@ class Outcome:
 
 
 def sources(root: Path, only: str = "") -> dict[str, str]:
-    """Path -> text of all sources that are changed, those whose path begins with ``only``."""
+    """Path -> text of the sources that are changed: those whose path begins with ``only``."""
     found = {
         str(path.relative_to(root)): path.read_text(encoding="utf-8")
         for folder in _FOLDERS
@@ -74,7 +74,7 @@ def sources(root: Path, only: str = "") -> dict[str, str]:
 
 
 def choose(texts: dict[str, str], count: int, seed: int) -> list[Mutant]:
-    """``count`` different mutants, the same ones for the same sources and seed."""
+    """Chooses ``count`` different mutants; always the same ones for the same sources and seed."""
     every = [(file, change) for file, text in texts.items() for change in changes(text)]
     if not 0 < count <= len(every):
         raise NbqnnError(f"mutants must be 1...{len(every)}, not {count}")
@@ -83,7 +83,7 @@ def choose(texts: dict[str, str], count: int, seed: int) -> list[Mutant]:
 
 
 def read_journal(path: Path, mutants: list[Mutant], seed: int) -> list[Outcome]:
-    """What is done already, from the lines of a journal; nothing if there is none.
+    """The outcomes in the lines of a journal; none if there is no journal.
 
     Raises :exc:`NbqnnError` if the journal is of other mutants.
     """
@@ -142,7 +142,7 @@ def run_mutants(
 
 @contextmanager
 def _copy(root: Path) -> Iterator[Path]:
-    """A copy of the sources and tests that is gone afterwards."""
+    """A copy of the sources and tests, which is deleted afterwards."""
     with tempfile.TemporaryDirectory(prefix="nbqnn-mutants-") as folder:
         ignore = shutil.ignore_patterns("__pycache__", "build", "*.pyc")
         for name in _COPIED:
@@ -170,7 +170,7 @@ class _Bench:
         with self._changed(mutant):
             outcome, by = self._outcome(mutant, in_hardware)
         if outcome == "survived" and in_hardware:
-            # Other RTLIL may still be the same Verilog.
+            # Where the RTLIL differs, the Verilog may still be the same.
             self._keep_digests("verilog")
             with self._changed(mutant):
                 if self._compared("verilog") == "same":
@@ -215,7 +215,7 @@ class _Bench:
         return "survived", None
 
     def _check_sound(self, by: str) -> None:
-        """That what killed a mutant passes without a change."""
+        """Checks that the tests which killed a mutant pass without a change."""
         if by in self._sound:
             return
         test = by.removesuffix(" (time)")
@@ -225,7 +225,7 @@ class _Bench:
         self._sound.add(by)
 
     def _keep_digests(self, form: str) -> None:
-        """Digests of the hardware without a change, once."""
+        """Computes the digests of the hardware without a change, once."""
         if form not in self._digests:
             if self._digest("write", form) is None:
                 raise NbqnnError("the sources must generate Verilog without a change, but do not")
@@ -244,7 +244,7 @@ class _Bench:
         return done.stdout.strip() if done.returncode == 0 else None
 
     def _fails(self, tests: str, *options: str) -> str | None:
-        """The first that fails, or all with "(time)" if they take too long; None if all pass."""
+        """The first test that fails; all with "(time)" if they take too long; None if all pass."""
         command = ["-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-rfE", *options, tests]
         try:
             done = self._python(command, _LIMIT_S)

@@ -4,9 +4,9 @@ from pathlib import PurePosixPath
 
 __all__ = ["find_tests"]
 
-#: Runs of the whole accelerator in Icarus Verilog, a second each: most changes end there.
+#: Runs of the whole accelerator in Icarus Verilog, a second each. They notice most changes.
 _FIRST = ("tests/sim/test_testbench.py::test_every_output_of_a_short_network",)
-#: Of the whole: random networks, then faults.
+#: Tests of the whole accelerator: random networks, then faults.
 _LAST = ("tests/hw/test_random_networks.py", "tests/hw/driver/test_driver.py",
          "tests/hw/test_faults.py")  # fmt: skip
 _CELLS = (
@@ -22,7 +22,7 @@ _TESTS = {
     "hw/rtl/memory": (*_FIRST, "tests/hw/rtl/memory", *_LAST),
     "hw/rtl/post": (*_FIRST, "tests/hw/rtl/post", *_LAST),
     "hw/rtl/stream": (*_FIRST, "tests/hw/rtl/stream", *_LAST),
-    # These take the place of other cells in synthesis only.
+    # These replace other cells in synthesis only.
     "hw/rtl/ultrascale": (*_CELLS, "tests/hw/synth/test_levels.py"),
     "hw/rtl/cells": (*_FIRST, *_CELLS, "tests/hw/rtl/post", *_LAST),
     "hw/rtl": (*_FIRST, "tests/hw/rtl/test_verilog.py", "tests/hw/rtl/test_generate.py", *_LAST),

@@ -1,4 +1,4 @@
-"""One page from what a folder holds."""
+"""The report: one page on the results in a folder."""
 
 from scripts.report.build import build_report
 

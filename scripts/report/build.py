@@ -1,4 +1,4 @@
-"""``nbqnn report``: finds results and writes the page."""
+"""Finds results and writes the page of ``nbqnn report``."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,7 +28,7 @@ from scripts.report.training_part import accuracy_section, nodes_section, run_se
 
 __all__ = ["build_report"]
 
-#: Kinds that one section shows together.
+#: Kinds of results that share one section.
 _ACCURACIES = ("train", "evaluate")
 #: Kind -> its section, in the order of the page.
 _SECTIONS: dict[str, Callable[[str, Any], Section]] = {
@@ -45,9 +45,10 @@ _SECTIONS: dict[str, Callable[[str, Any], Section]] = {
 
 
 def build_report(folder: Path, out: Path, other: Path | None = None) -> dict[str, list[str]]:
-    """Writes the page. Returns kind -> names of the results on it, and ``skipped``.
+    """Writes the page. Returns kind -> names of the results on it, with the skipped ones as
+    ``skipped``.
 
-    A result that lacks what its section shows is skipped: another version may have written it. With
+    A result that lacks fields of its section is skipped: another version may have written it. With
     ``other`` the page begins with the figures of both folders side by side.
 
     Raises
@@ -88,7 +89,7 @@ def build_report(folder: Path, out: Path, other: Path | None = None) -> dict[str
 
 
 def _found(folder: Path) -> list[Found]:
-    """Results in a folder in the order of the page, those of a demo apart."""
+    """The results in a folder in the order of the page. Those of a demo are taken apart."""
     order = [*_ACCURACIES, *_SECTIONS, "explore", "demo"]
     found = [part for one in find_results(folder) for part in _parts(one)]
     check_origins(folder, found)
@@ -103,7 +104,7 @@ def _side_by_side(folder: Path, top: Overview, other: Path) -> Section:
 
 
 def _parts(one: Found) -> list[Found]:
-    """A demo's summary holds results of several commands."""
+    """The results of several commands in a demo's summary; otherwise the result itself."""
     demo = one.content
     if not isinstance(demo, DemoResult):
         return [one]
@@ -117,7 +118,7 @@ def _origin(folder: Path, one: Found) -> Origin | None:
 
 
 def _with_origin(sections: list[Section], origin: Origin | None) -> list[Section]:
-    """The note says which RTL the result is of."""
+    """Adds a note on the RTL of the result."""
     if origin is None:
         return sections
     return [replace(one, note=f"{one.note}, RTL {origin.short}") for one in sections]

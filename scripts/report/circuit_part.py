@@ -1,4 +1,4 @@
-"""Networks as circuits on a report's page."""
+"""Sections on circuits."""
 
 from dataclasses import asdict
 
@@ -10,13 +10,13 @@ __all__ = ["circuit_section", "circuit_simulation_section"]
 
 
 def circuit_section(name: str, described: SpatialBuild) -> Section:
-    """What ``generate --spatial`` wrote."""
+    """The circuit that ``generate --spatial`` wrote."""
     rows = [{"field": field, "value": value} for field, value in asdict(described).items()]
     return Section("Circuit", [html_table(rows, {"field": "", "value": ""})], name)
 
 
 def circuit_simulation_section(name: str, result: CircuitSimulationResult) -> Section:
-    """Whether the circuit is the interpreter's, and how fast it is."""
+    """Whether the circuit's codes are the interpreter's, and how fast it is."""
     cycles = max(result.cycles_per_image, 1)
     text = (
         f"<p>{result.images} images at full rate and with stalls, {result.mismatches} unlike the "

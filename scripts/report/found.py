@@ -1,4 +1,4 @@
-"""Which results a folder holds, whatever their names are. JSON says its kind."""
+"""Finds the results in a folder, whatever their names are. JSON says its kind."""
 
 import csv
 import json
@@ -21,10 +21,10 @@ from sim.results import CircuitSimulationResult, SimulationResult
 
 __all__ = ["Found", "find_results"]
 
-#: What cannot be a result is not read.
+#: Bytes of the largest files that are read.
 _LARGEST_JSON = 1 << 26
 _LARGEST_GRAPH = 1 << 30
-#: How a graph's file begins.
+#: First bytes of a graph's file.
 _GRAPH = b"\x89NBQNN"
 #: Results that the report shows, by kind.
 _RESULTS: dict[str, type[Result]] = {
@@ -45,7 +45,7 @@ _RESULTS: dict[str, type[Result]] = {
 
 @dataclass(frozen=True)
 class Found:
-    """A result: its kind, the file or folder relative to the report's, and what is in it.
+    """A result: its kind, its file or folder relative to the report's folder, and its content.
 
     ``run``: curves, name -> (step, value); ``graph``: the graph; ``build``: the configuration;
     ``circuit``: its description;
@@ -60,7 +60,7 @@ class Found:
 def find_results(folder: Path) -> list[Found]:
     """All results in a folder and those below it, in the order of their names.
 
-    Files that are no results, or are damaged, are passed over.
+    Files that are no results, or are damaged, are ignored.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def _graph(path: Path) -> Graph | None:
 
 
 def _curves(path: Path) -> dict[str, list[tuple[int, float]]]:
-    """(step, value) of every quantity in a log; empty for what is none."""
+    """(step, value) of every quantity in a log; empty for a file that is no log."""
     curves: dict[str, list[tuple[int, float]]] = {}
     try:
         with path.open(newline="", encoding="utf-8") as lines:

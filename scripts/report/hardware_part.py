@@ -1,4 +1,4 @@
-"""Configurations, areas, cycles and searches on a report's page."""
+"""Sections on configurations, areas, cycles and searches."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -15,7 +15,7 @@ __all__ = ["build_section", "compile_section", "simulate_section", "synth_sectio
 
 _RESOURCES = ("lut", "ff", "bram36", "dsp")
 _TOP = "nbqnn"
-#: Names of modules that are the array or in it.
+#: Names of modules of the array.
 _INSIDE_ARRAY = tuple(
     f"nbqnn_{part}_"
     for part in (
@@ -33,7 +33,7 @@ def build_section(name: str, config: AcceleratorConfig) -> Section:
 
 
 def synth_section(name: str, result: SynthResult) -> Section:
-    """The share of the board that is taken, and where the tables go."""
+    """The share of the board that is used, and the modules that use the LUTs."""
     rows = [
         {
             "resource": resource.upper(),
@@ -49,7 +49,7 @@ def synth_section(name: str, result: SynthResult) -> Section:
 
 
 def _tables_picture(result: SynthResult) -> go.Figure:
-    """LUTs of the array, of modules that were mapped on their own, and of the rest."""
+    """LUTs of the array, of modules that were mapped separately, and of the rest."""
     parts = {"array": result.array.lut}
     for name, module in (result.modules or {}).items():
         count = module.instances
@@ -83,14 +83,14 @@ def _readable(name: str) -> str:
         if any(letter.isdigit() for letter in word) or word in ("shift", "multiply", "scale"):
             break
         words.append(word)
-    # What stands before a number is the name of a parameter.
+    # The text before a number is the name of a parameter.
     if len(words) > 1 and len(words) < len(module.split("_")) and words[-1] in ("bits", "width"):
         words = words[:-2]
     return " ".join(words) + times + count
 
 
 def simulate_section(name: str, result: SimulationResult) -> Section:
-    """Cycles and utilization of each layer, and how far they are from what is possible."""
+    """Cycles and utilization of each layer, and a roofline."""
     layers = [asdict(layer) for layer in result.layers]
     columns = {"name": "", "cycles": ",.0f", "macs": ",d", "utilization": ".1%"}
     if result.estimated_cycles is not None:
@@ -108,7 +108,7 @@ def simulate_section(name: str, result: SimulationResult) -> Section:
 
 
 def compile_section(name: str, result: ProgramEstimate) -> Section:
-    """What the cycle model says of a program."""
+    """The cycles of a program by the cycle model."""
     layers = [asdict(layer) for layer in result.layers]
     counts = ("cycles", "array", "stall", "load", "store", "bytes", "macs")
     columns = {"name": "", **dict.fromkeys(counts, ",d"), "utilization": ".1%"}
@@ -122,7 +122,7 @@ def compile_section(name: str, result: ProgramEstimate) -> Section:
 
 
 def _schedule(result: ProgramEstimate) -> list[go.Figure]:
-    """When each engine works for each layer, by the cycle model; nothing for a batch."""
+    """When each engine works for each layer, by the cycle model; empty for a batch."""
     layers = [layer for layer in result.layers if layer.windows]
     if not layers:
         return []
@@ -176,9 +176,9 @@ def _cycles_picture(layers: Sequence[Mapping], source: str) -> go.Figure:
 
 
 def _operating_point(layer: LayerResult | LayerCost) -> tuple[float, float] | None:
-    """Operations for each byte, operations a cycle; None for a layer that moves or computes none.
+    """Operations per byte and per cycle; None for a layer that moves or computes nothing.
 
-    The bytes of a cycle are those of the cycle model, also where the cycles are the RTL's.
+    Bytes per cycle are those of the cycle model, also where the cycles are the RTL's.
     """
     cycles = getattr(layer, "estimated_cycles", None) or layer.cycles
     if not (layer.moved and layer.macs and layer.cycles):
@@ -188,10 +188,10 @@ def _operating_point(layer: LayerResult | LayerCost) -> tuple[float, float] | No
 
 
 def _roofline(result: SimulationResult | ProgramEstimate) -> list[go.Figure]:
-    """Operations a second over operations for each byte, below what array and memory allow.
+    """Operations per second over operations per byte, with the limits of array and memory.
 
-    Bytes count where they move: those that move while a layer runs, whichever layer they are for.
-    Empty for a result that lacks one of these.
+    A layer's bytes are those that move while it runs, whichever layer they are for. Empty for a
+    result that lacks the figures.
     """
     rate, width, clock = result.macs_per_cycle, result.bytes_per_cycle, result.clock_mhz
     points = [
@@ -201,7 +201,7 @@ def _roofline(result: SimulationResult | ProgramEstimate) -> list[go.Figure]:
     ]
     if not (rate and width and clock and points):
         return []
-    scale = clock * 1e-3  # operations a cycle -> GOP/s
+    scale = clock * 1e-3  # operations per cycle -> GOP/s
     peak, knee = 2 * rate * scale, 2 * rate / width
     low = min(knee, *(point[1] for point in points)) / 2
     high = 2 * max(knee, *(point[1] for point in points))

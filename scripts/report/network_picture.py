@@ -1,4 +1,4 @@
-"""The network as a picture: a box for each node, lines where values go."""
+"""A picture of the network: a box for each node, and lines for values."""
 
 from html import escape
 
@@ -8,13 +8,13 @@ from nbqnn_train.pages import Section
 __all__ = ["network_section"]
 
 _WIDTH, _HEIGHT, _GAP = 330, 26, 12
-#: From one line beside the boxes to the next one.
+#: Distance between two lines beside the boxes.
 _LANE = 12
 _STYLE = "font: 12px system-ui, sans-serif"
 
 
 def network_section(name: str, graph: Graph) -> Section:
-    """From the input at the top; a requantizer is in the box of what it follows."""
+    """The picture, with the input at the top. A requantizer is in the box of the node before it."""
     types = tensor_types(graph)
     owner: dict[str, str] = {}
     boxes: dict[str, str] = {}

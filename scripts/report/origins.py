@@ -1,4 +1,4 @@
-"""Whether the results of a report are of the builds beside them."""
+"""Checks that the results of a report are of the builds beside them."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,9 +21,9 @@ def origin_of_result(content: object) -> Origin | None:
 
 
 def check_origins(folder: Path, found: Iterable[Found]) -> None:
-    """:exc:`NbqnnError` for a result of other RTL than that of every build in the folder.
+    """Raises :exc:`NbqnnError` for a result whose RTL is that of no build in the folder.
 
-    Builds and results that do not say what they were made from fit everything.
+    Builds and results that do not state their origin are accepted.
     """
     builds, results = {}, {}
     for one in found:

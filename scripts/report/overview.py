@@ -1,4 +1,4 @@
-"""What a reader wants to know first: which network, how accurate, fast and large, exact or not."""
+"""The top of a report: which network, how accurate, fast and large, exact or not."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _RESOURCES = {"lut": "LUT", "bram36": "BRAM", "dsp": "DSP"}
 
 @dataclass(frozen=True)
 class Card:
-    """A figure: what it is, its value, and where it is from."""
+    """One figure: its name, its value, and its origin."""
 
     label: str
     value: str
@@ -54,7 +54,7 @@ class Overview:
 
 
 def overview(name: str, found: Iterable[Found]) -> Overview:
-    """Of all that a folder holds; ``name`` is for one that holds no training.
+    """The overview of everything in a folder; ``name`` is used if there is no training run in it.
 
     Of several results of a kind the first counts.
     """
@@ -116,7 +116,7 @@ def _speed(
     program: ProgramEstimate | None,
     synthesis: SynthResult | None,
 ) -> list[Card]:
-    """Images a second and latency, at the clock that was routed if there is one."""
+    """Images per second and latency, at the routed clock if there is one."""
     if simulation is not None and simulation.cycles_per_image:
         result, source = simulation, "cycles of the RTL"
     elif program is not None:

@@ -1,4 +1,4 @@
-"""Runs, accuracies and graphs on a report's page."""
+"""Sections on training runs, accuracies and graphs."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -12,7 +12,7 @@ from nbqnn_train.pages import Section, html_table
 
 __all__ = ["accuracy_section", "nodes_section", "run_section"]
 
-#: Curves from the top, where a log has them; then whatever else it has.
+#: The order of the curves of a log; all others follow.
 _FIRST = ("loss", "accuracy", "lambda", "lr")
 _MOST_CURVES = 8
 
@@ -34,7 +34,7 @@ def run_section(name: str, curves: Mapping[str, list[tuple[int, float]]]) -> Sec
 
 
 def accuracy_section(results: Mapping[str, Evaluation]) -> Section:
-    """Accuracies by the name of their file, and how the networks were trained; equal ones once."""
+    """Accuracies by their files' names, and how the networks were trained; equal ones once."""
     rows: dict[tuple, dict] = {}
     for name, result in results.items():
         row = rows.setdefault((result.accuracy, result.images), {"file": name})

@@ -49,8 +49,7 @@ def simulate_spatial(build: Path, x: np.ndarray) -> CircuitSimulationResult:
 
 
 def _rate(entered: np.ndarray, expected: int) -> float:
-    """Cycles from the first beat of an image to that of the next; ``expected`` if there is one
-    image."""
+    """Cycles from one image's first beat to the next's; for a single image ``expected``."""
     if len(entered) < 2:
         return float(expected)
     return float(entered[-1] - entered[0]) / (len(entered) - 1)

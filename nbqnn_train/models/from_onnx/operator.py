@@ -78,8 +78,7 @@ class Part:
         return float(found.reshape(()))
 
     def integers(self, place: int, name: str) -> list[int] | None:
-        """Constant integers: the input at ``place``, or in older versions the attribute
-        ``name``."""
+        """Constant integers: the input at ``place``, in older versions the attribute ``name``."""
         if self.has(place):
             return [int(value) for value in self.constant(place).reshape(-1)]
         found = self.operator.attributes.get(name)

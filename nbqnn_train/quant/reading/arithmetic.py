@@ -154,8 +154,7 @@ def _single(reader: Reader, value: Value) -> Value:
 
 
 def _factor(reader: Reader, value: Value, shape: tuple[int, ...]) -> Value:
-    """A value as the second factor of a map of ``shape``: one number for each channel, or
-    repeated."""
+    """A value as second factor of a map of ``shape``: a number for each channel, or repeated."""
     rank = len(shape)
     own = (1,) * (rank - len(value.shape)) + value.shape
     if all(size == 1 for size in own[1:]) and value.plain:

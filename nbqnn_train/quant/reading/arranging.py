@@ -173,8 +173,7 @@ def _channels(chosen: Tensor, held: tuple[int, int, int]) -> tuple:
 
 
 def _parts(places: Tensor, held: tuple[int, int, int]) -> list[tuple] | None:
-    """A selection: any channels, and rows and columns that are evenly apart, in either
-    direction."""
+    """A selection: any channels, and evenly spaced rows and columns in either direction."""
     channels, height, width = held
     area = height * width
     chosen = places[:, 0, 0].div(area, rounding_mode="floor")

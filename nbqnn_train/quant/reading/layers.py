@@ -20,8 +20,7 @@ def _pair(value) -> tuple[int, int]:
 
 
 def _weights(reader: Reader, node: fx.Node, role: str, argument) -> Tensor | None:
-    """The weights: a parameter itself, or, with a note, a tensor that is computed from
-    parameters."""
+    """The weights: a parameter itself, or with a note a tensor computed from parameters."""
     constant = reader.constant(argument)
     if constant is None:
         return None

@@ -136,8 +136,7 @@ def as_one_table(reader: Reader, node: fx.Node, combine, a, b, *, product: bool)
 
 
 def _ways(reader: Reader, value: Value) -> list[tuple[str, object]]:
-    """The operations that the value is a function of, the nearest first, each with that
-    function."""
+    """The operations that the value is a function of, with that function; the nearest first."""
     name, expression = value.name, ELEMENT
     found = [(name, expression)]
     while True:

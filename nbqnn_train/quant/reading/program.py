@@ -41,8 +41,7 @@ class Example:
 
     @classmethod
     def of(cls, example) -> "Example":
-        """An example from a tensor, a tuple or list of arguments, or a dict of keyword
-        arguments."""
+        """From a tensor, a tuple or list of arguments, or a dict of keyword arguments."""
         if isinstance(example, Example):
             return example
         if isinstance(example, Tensor):

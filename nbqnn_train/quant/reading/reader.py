@@ -337,8 +337,7 @@ class Reader:
         return path.partition("@")[0]
 
     def source(self, node: fx.Node) -> str:
-        """Where the node is called in the user's code. If that is unknown, where its first operand
-        is."""
+        """Where the node is called in the user's code; if unknown, where its first operand is."""
         places = (source_of(n.meta.get("stack_trace")) for n in (node, *node.all_input_nodes))
         return next(filter(None, places), "")
 

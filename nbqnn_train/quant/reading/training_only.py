@@ -70,8 +70,7 @@ def marked_key(node: fx.Node) -> int | None:
 def mark_functional_dropout(
     graph: fx.Graph, found: dict[int, nn.Module], module: nn.Module
 ) -> None:
-    """Replaces calls of dropout in ``module`` by marks. Adds to ``found`` what they do in
-    training."""
+    """Replaces calls of dropout in ``module`` by marks; ``found`` gets what they do in training."""
     for node in list(graph.nodes):
         form = _DROPOUTS.get(getattr(node.target, "overloadpacket", None))
         if form is None or node.args[2]:  # active in evaluation, too: the rules refuse it
@@ -92,8 +91,7 @@ def mark_functional_dropout(
 
 
 def _within_marked(node: fx.Node, found: dict[int, nn.Module], module: nn.Module) -> bool:
-    """Whether a marked module does what ``node`` does. It is the module in which the node is
-    called."""
+    """Whether a marked module does what ``node`` does: the module that calls the node."""
     stack = node.meta.get("nn_module_stack") or {}
     path = next(reversed(stack.values()), ("",))[0] if stack else ""
     caller = module.get_submodule(path.partition("@")[0])
@@ -129,8 +127,7 @@ def kept_for_training(module: nn.Module) -> Iterator[dict[int, nn.Module]]:
 
 
 def _may_be(part: nn.Module) -> bool:
-    """Whether ``part`` may act in training: it has no submodules and no parameters and is not known
-    to do nothing."""
+    """Whether ``part`` may act in training: without submodules and parameters, and no Identity."""
     if any(True for _ in part.children()) or any(True for _ in part.parameters()):
         return False
     return type(part) is not nn.Identity
