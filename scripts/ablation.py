@@ -104,7 +104,7 @@ def ablation(
 
 
 def cells(results) -> tuple[Cell, ...]:
-    """For each estimator, without and with the teacher, from (configuration, accuracy)."""
+    """A cell for each estimator, without and with the teacher, from (configuration, accuracy)."""
     found: dict[tuple[str, bool], list[float]] = {}
     for config, accuracy in results:
         key = config.estimator, config.teacher is not None

@@ -82,7 +82,7 @@ class HardwareCost:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckResult(Result):
-    """What a network becomes.
+    """The layers that a network becomes, or what is refused of it.
 
     accepted : whether nothing is refused.
     layers : layers of the integer graph; empty if there is no graph.

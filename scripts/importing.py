@@ -1,4 +1,4 @@
-"""What ``nbqnn import`` does: read, compare on request, write."""
+"""``nbqnn import``: reads a model, compares it on request, writes the graph."""
 
 import re
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Which Verilog a program is simulated on."""
+"""Finds the Verilog on which a program is simulated."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -31,8 +31,7 @@ class Activity:
 
 
 def activity(graph: Graph, x: np.ndarray | Mapping[str, np.ndarray]) -> list[Activity]:
-    """The activity of every quantizer while ``graph`` runs on real input ``x``, as in
-    :func:`run`."""
+    """The activity of every quantizer on real input ``x``, as :func:`run` takes it."""
     trace = run(graph, x, trace=True)
     rows = []
     for node in graph.nodes:

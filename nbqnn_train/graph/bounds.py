@@ -1,4 +1,4 @@
-"""What values can occur: the proof that no accumulator overflows.
+"""Bounds of the values that can occur: the proof that no accumulator overflows.
 
 Every tensor gets one interval of codes per channel, from the formats of the inputs through every
 ``low``/``high`` of requantizers and clips. Intervals are carried in Python integers or in int64

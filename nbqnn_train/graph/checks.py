@@ -87,7 +87,7 @@ def check_weights(node: Node, dimensions: int) -> None:
     allowed = np.array([0, *(1 << k for k in range(largest.bit_length()))])
     for start in range(0, weight.size, _BLOCK):
         block = weight.reshape(-1)[start : start + _BLOCK]
-        # In int64 the magnitude of -2**63 is negative. This is refused, like what is too large.
+        # In int64 the magnitude of -2**63 is negative. It is refused like any weight too large.
         magnitude = np.abs(block)
         bad = (
             (magnitude & (magnitude - 1)).any() or magnitude.max() > largest or magnitude.min() < 0

@@ -1,4 +1,4 @@
-"""Which commit of nbqnn this is."""
+"""The commit of nbqnn that is running."""
 
 import os
 import subprocess

@@ -23,7 +23,7 @@ class Interval:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """What one node adds to the walk over the graph."""
+    """The bounds that one node adds to those of a graph."""
 
     values: Interval
     partial: tuple[int, int] | None = None

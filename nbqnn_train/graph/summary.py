@@ -36,7 +36,7 @@ class NodeSummary(NodeReport):
 
 @dataclass(frozen=True, kw_only=True)
 class GraphSummary(Result):
-    """What a graph consists of.
+    """The nodes of a graph with their summaries.
 
     images : number of images whose codes were counted.
     nodes : in the graph's order.

@@ -21,7 +21,7 @@ def validate(graph: Graph) -> None:
 
 
 def check_graph(graph: Graph) -> tuple[dict[str, TensorType], dict[str, NodeBounds]]:
-    """As :func:`validate`; returns the types and the bounds that were proved on the way."""
+    """Like :func:`validate`; returns the types and the proved bounds."""
     types = tensor_types(graph)
     _check_outputs(graph, types)
     _check_used(graph)

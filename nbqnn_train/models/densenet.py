@@ -92,10 +92,10 @@ class DenseNet(nn.Module):
 
 
 def densenet121(classes: int = 1000, channels: int = 3) -> DenseNet:
-    """For 224 x 224 images."""
+    """DenseNet-121 for 224 x 224 images."""
     return DenseNet(32, (6, 12, 24, 16), 64, large=True, classes=classes, channels=channels)
 
 
 def densenet_bc_100_12(classes: int = 10, channels: int = 3) -> DenseNet:
-    """For 32 x 32 images: 100 layers, growth 12, bottlenecks and compression."""
+    """DenseNet-BC for 32 x 32 images: 100 layers, growth 12, bottlenecks and compression."""
     return DenseNet(12, (16, 16, 16), 24, large=False, classes=classes, channels=channels)

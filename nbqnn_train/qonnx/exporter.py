@@ -1,4 +1,4 @@
-"""From the integer graph to QONNX.
+"""Exports the integer graph to QONNX.
 
 Tensors of the model hold real values, ``code * 2**exponent``. All arithmetic is written with
 standard operators whose floating-point results are exact; ``Quant`` nodes state the format of

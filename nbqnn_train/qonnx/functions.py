@@ -147,5 +147,5 @@ def looked_up(reader: Reader, op: Operator) -> Value:
     return _applied(reader, op, 1, chosen)
 
 
-#: What reads operators of each kind.
+#: Kind of operator -> its reading function.
 FUNCTIONS = {kind: _handler(formula) for kind, formula in _FORMULAS.items()}

@@ -1,4 +1,4 @@
-"""From QONNX, and from ONNX's own quantizers, to the integer graph.
+"""Imports models with QONNX's or ONNX's own quantizers as integer graphs.
 
 Takes networks whose weights are zero or powers of two on a common step (per tensor or per output
 channel). Activations can have any scales, offsets and roundings. Where a requantizer has all of
@@ -22,8 +22,8 @@ from .refusals import Refusals
 
 __all__ = ["ADVICE", "DOMAINS", "Imported", "import_model", "import_qonnx"]
 
-#: What each of ONNX's own operators becomes: a function of the reader and the operator that returns
-#: the value of its first output.
+#: ONNX's own operators -> reading function: it takes the reader and the operator and returns the
+#: value of the first output.
 _OWN = {
     **FUNCTIONS,
     "Add": pointwise.add,

@@ -278,7 +278,7 @@ def dropout(reader: Reader, op: Operator):
 
 
 def cast(reader: Reader, op: Operator) -> Value:
-    """To floating point, or to integers where no value changes."""
+    """A cast to floating point, or to integers if that changes no value."""
     kind = op.integer("to", 1)
     value = reader.varying(op)
     if kind in _FLOATS:

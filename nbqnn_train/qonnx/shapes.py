@@ -71,7 +71,7 @@ def flatten(reader: Reader, op: Operator) -> Value:
 
 
 def reshape(reader: Reader, op: Operator) -> Value:
-    """Where it flattens, or changes nothing but sizes of 1."""
+    """A reshape that flattens, or adds or removes sizes of 1 only."""
     value, shape = _source(reader, op)
     if "shape" in op.attributes:
         target = list(op.integers("shape"))
@@ -105,7 +105,7 @@ def _axes(reader: Reader, op: Operator) -> list[int] | None:
 
 
 def squeeze(reader: Reader, op: Operator) -> Value:
-    """Without some sizes of 1."""
+    """Removes sizes of 1."""
     value, shape = _source(reader, op)
     axes = _axes(reader, op)
     if axes is None:
@@ -118,7 +118,7 @@ def squeeze(reader: Reader, op: Operator) -> Value:
 
 
 def unsqueeze(reader: Reader, op: Operator) -> Value:
-    """With more sizes of 1."""
+    """Adds sizes of 1."""
     value, shape = _source(reader, op)
     axes = _axes(reader, op)
     if axes is None:
@@ -130,7 +130,7 @@ def unsqueeze(reader: Reader, op: Operator) -> Value:
 
 
 def transpose(reader: Reader, op: Operator) -> Value:
-    """Where the order of the numbers stays."""
+    """A transposition that keeps the order of the numbers."""
     value, shape = _source(reader, op)
     order = list(op.integers("perm", tuple(reversed(range(len(shape))))))
     turned = next(

@@ -1,4 +1,4 @@
-"""Which tests belong to a source."""
+"""Finds the tests that belong to a source."""
 
 from pathlib import PurePosixPath
 

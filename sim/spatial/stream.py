@@ -25,8 +25,7 @@ _FAULTS = {
 
 @dataclass(frozen=True)
 class StreamRun:
-    """What came out: codes (N, F), int64, as a flattened result has them, and the cycle of each
-    handshake, (N, beats)."""
+    """The output: codes (N, F), int64, flattened, and the cycle of each handshake, (N, beats)."""
 
     codes: np.ndarray
     entered: np.ndarray

@@ -21,8 +21,9 @@ class ConvTranspose2d(Unary):
 
     ``acc[o, y, x] = sum over i, j, k of weight[o, i, j, k] * in[i + first input channel of o's
     group, (y + top - j*dilation_v) / stride_v, (x + left - k*dilation_h) / stride_h]`` over all
-    terms whose divisions leave no remainder and whose position lies in the map. Height and width
-    are
+    terms whose divisions leave no remainder and whose position lies in the map.
+
+    Height and width are
     ``(size - 1)*stride - before - after + dilation*(kernel - 1) + output_padding + 1``.
 
     weight : (Cout, Cin / groups, KH, KW), as in Conv2d. PyTorch's has its first two axes swapped

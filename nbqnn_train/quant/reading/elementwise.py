@@ -102,7 +102,7 @@ def _cat(reader: Reader, node: fx.Node, tensors, dim=0) -> Value:
     return reader.emit(node, "concat", tuple(v.name for v in values), held, base=base)
 
 
-# What a network ends with.
+# Finals.
 
 
 @rule("softmax", "_softmax")
