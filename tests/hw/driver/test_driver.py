@@ -282,7 +282,7 @@ class Registers:
     ("values", "message"),
     [
         ({}, "register identity must be 0x4e42514e, not 0x0"),
-        ({0: IDENTITY, 4: 0x0003_0007}, r"the accelerator must be of version \d+, not 3"),
+        ({0: IDENTITY, 4: 0x00FF_0007}, r"the accelerator must be of version \d+, not 255"),
     ],
 )
 def test_no_accelerator(values, message):
