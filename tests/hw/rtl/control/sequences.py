@@ -107,7 +107,8 @@ def random_command(config, unit: Unit, *, most_steps: int) -> LayerCommand:
         "tap_row_origin": down * pitch - (kernel_w - 1) * across,
         "tap_group_origin": plane - (kernel_h - 1) * down * pitch - (kernel_w - 1) * across,
         "weight_step": random.randrange(2),
-        "adds": random.choice((0, 0, 1, 2, 3)),
+        # The sums of a product are its own.
+        "adds": 0 if product else random.choice((0, 0, 1, 2, 3)),
     }
     if config.products:
         fields |= {"product": product, "factor": random.getrandbits(16) if product else 0}
