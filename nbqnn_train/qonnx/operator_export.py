@@ -86,8 +86,9 @@ class OperatorWriter(Writer):
         name, shape = node.name, self._shape(node)
         real = np.ldexp(node.codes.astype(np.float64), node.exponent).astype(np.float32)
         values = self.constant(f"{name}#values", real[np.newaxis])
-        first, rank = self.graph.input_nodes[0].name, len(self.graph.input_nodes[0].shape)
-        sizes = self._whole("Shape", [first], f"{name}#sizes", (1 + rank,))
+        source = self.graph.input_nodes[0]
+        sizes = self._whole("Shape", [source.name], f"{name}#sizes", (1 + len(source.shape),))
+        first = self._integers(f"{name}#first", [0])
         batch = self._whole("Gather", [sizes, first], f"{name}#batch", (1,))
         rest = self._integers(f"{name}#shape", shape)
         whole = self._whole("Concat", [batch, rest], f"{name}#whole", (1 + len(shape),), axis=0)
