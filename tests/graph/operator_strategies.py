@@ -75,7 +75,8 @@ class OperatorGrowth:
         factors = [
             name
             for name in self.activations()
-            if self.type_of(name).shape in (code.shape, (code.shape[0], 1, 1))
+            if self.type_of(name).shape == code.shape
+            or (len(code.shape) == 3 and self.type_of(name).shape == (code.shape[0], 1, 1))
         ]
         other = self.draw(st.sampled_from(factors))
         self.requantized(self.append(Multiply, operands=(source, other), acc_bits=48))

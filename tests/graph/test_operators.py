@@ -230,6 +230,17 @@ def test_first_of_equal_channels_is_the_largest():
     assert run_codes(graph, {"x": np.array([[1, 5, 5], [-8, -8, -8]])}).tolist() == [[1], [0]]
 
 
+def test_a_vector_times_a_map_is_refused():
+    """Arrays of these shapes would spread over each other, without a word."""
+    nodes = (
+        Input(name="map", shape=(2, 1, 1), bits=4, signed=True, exponent=0),
+        Input(name="vector", shape=(2,), bits=4, signed=True, exponent=0),
+        Multiply(name="m", operands=("vector", "map"), acc_bits=9),
+    )
+    with pytest.raises(GraphError, match=r"'m'.* must have equal shapes, or be a map and \(C, 1"):
+        tensor_types(Graph(nodes=nodes, outputs=("m",)))
+
+
 def test_product_that_overflows_is_refused():
     graph = narrowed(
         Graph(nodes=(_X, Multiply(name="m", operands=("x", "x"), acc_bits=9)), outputs=("m",))

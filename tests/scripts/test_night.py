@@ -61,7 +61,9 @@ def test_outcomes_and_what_goes_on(tmp_path):
 def test_an_interrupt_ends_what_runs(tmp_path):
     """Ctrl-C: the parts under way end at once and have no result."""
     program = (
-        "from scripts.night import *; from pathlib import Path\n"
+        "from scripts.night import *; from pathlib import Path; import signal\n"
+        # A shell may start what runs in its background with interrupts ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "sleep = ('-c', 'import time; time.sleep(60)')\n"
         f"run_parts([Part('a', sleep, 1), Part('b', sleep, 1)], Path({str(tmp_path)!r}))"
     )

@@ -134,9 +134,9 @@ def _check_multiply(node: Multiply) -> None:
 def _infer_multiply(node: Multiply, a: TensorType, b: TensorType) -> TensorType:
     for name, source in zip(node.operands, (a, b), strict=True):
         check_activation(node, source, name)
-    if b.shape not in (a.shape, (a.shape[0], 1, 1)):
+    if b.shape != a.shape and not (len(a.shape) == 3 and b.shape == (a.shape[0], 1, 1)):
         raise GraphError(
-            f"{label(node)}: operands must have equal shapes, or the second one (C, 1, 1), "
+            f"{label(node)}: operands must have equal shapes, or be a map and (C, 1, 1), "
             f"not {a.shape} and {b.shape}"
         )
     exponent = (a.exponent + b.exponent,) * a.shape[0]

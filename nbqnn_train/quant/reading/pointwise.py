@@ -72,12 +72,6 @@ def _power(reader: Reader, node: fx.Node, operand, exponent) -> Value:
     return _function(reader, node, operand)
 
 
-@rule("rrelu")
-def _random_slope(reader: Reader, node: fx.Node, operand, lower, upper, **_) -> Value:
-    expression = called(aten.leaky_relu, (ELEMENT, (lower + upper) / 2), {})
-    return table(reader, node, reader.value(operand), expression)
-
-
 @rule("prelu")
 def _learned_slope(reader: Reader, node: fx.Node, operand, weight) -> Value:
     value, slope = reader.value(operand), reader.constant(weight)
