@@ -17,7 +17,7 @@ BOARD = Board(
     ff=106_400,
     bram36=140,
     dsp=220,
-    constraints=Path(__file__).with_suffix(".xdc"),
+    constraints=Path(__file__).with_name("zynq.xdc"),
     # 16 bits of DDR3-1050: its peak. The latencies are those that the ZCU102 assumes.
     memory=BoardMemory(bytes_per_s=2.1e9, read_ns=128, write_ns=64),
     presets=(

@@ -17,7 +17,7 @@ BOARD = Board(
     ff=141_120,
     bram36=216,
     dsp=360,
-    constraints=Path(__file__).with_suffix(".xdc"),
+    constraints=Path(__file__).with_name("zynq.xdc"),
     vivado_name="ultra96v2",
     # 32 bits of LPDDR4-2133: its peak. The latencies are those that the ZCU102 assumes.
     memory=BoardMemory(bytes_per_s=8.5e9, read_ns=128, write_ns=64),

@@ -30,7 +30,7 @@ BOARD = Board(
     ff=548_160,
     bram36=912,
     dsp=2_520,
-    constraints=Path(__file__).with_suffix(".xdc"),
+    constraints=Path(__file__).with_name("zynq.xdc"),
     # The bandwidth is the peak of 64 bits of DDR4-2133 behind the processor system. The latencies
     # are our assumptions (32 and 16 cycles at 250 MHz) and have not been measured.
     memory=BoardMemory(bytes_per_s=17.1e9, read_ns=128, write_ns=64),

@@ -17,7 +17,7 @@ BOARD = Board(
     ff=460_800,
     bram36=312,
     dsp=1_728,
-    constraints=Path(__file__).with_suffix(".xdc"),
+    constraints=Path(__file__).with_name("zynq.xdc"),
     # 64 bits of DDR4-2400: its peak. The latencies are those that the ZCU102 assumes.
     memory=BoardMemory(bytes_per_s=19.2e9, read_ns=128, write_ns=64),
     presets=(
