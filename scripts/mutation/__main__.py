@@ -24,14 +24,23 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="begin of the path of the files to change")
     parser.add_argument("--journal", type=Path, help="lines of what is done; goes on there")
+    parser.add_argument("--jobs", type=int, default=1, help="mutants at a time")
     parser.add_argument("--hours", type=float, default=float("inf"), help="begin none later")
     options = parser.parse_args()
     usual = f"mutants-{source_commit() or 'unknown'}-{options.seed}.jsonl"
     journal = options.journal or _ROOT / "build" / usual
     journal.parent.mkdir(parents=True, exist_ok=True)
     mutants = choose(sources(_ROOT, options.only), options.count, options.seed)
+    if options.jobs < 1:
+        raise NbqnnError(f"--jobs must be at least 1, not {options.jobs}")
     outcomes = run_mutants(
-        _ROOT, mutants, options.seed, journal, hours=options.hours, progress=_show
+        _ROOT,
+        mutants,
+        options.seed,
+        journal,
+        jobs=options.jobs,
+        hours=options.hours,
+        progress=_show,
     )
     console.print(_table(outcomes))
     for one in outcomes:

@@ -4,11 +4,14 @@ import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -112,12 +115,14 @@ def run_mutants(
     seed: int,
     journal: Path,
     *,
+    jobs: int = 1,
     hours: float = float("inf"),
     progress: Callable[[Outcome], None] = lambda outcome: None,
 ) -> list[Outcome]:
-    """Runs those that the journal lacks, in a copy of ``root``, and adds a line for each.
+    """Runs those that the journal lacks, and adds a line for each.
 
-    No mutant is begun after ``hours``. Raises :exc:`NbqnnError` if tests fail without a change.
+    ``jobs`` of them run at a time, each in its own copy of ``root``. No mutant is begun after
+    ``hours``. Raises :exc:`NbqnnError` if tests fail without a change.
     """
     done = read_journal(journal, mutants, seed)
     known = {one.index for one in done}
@@ -128,16 +133,37 @@ def run_mutants(
     if not journal.exists():
         header = {"seed": seed, "mutants": len(mutants), "commit": source_commit()}
         append_line(journal, header)
-    with _copy(root) as copy:
-        bench = _Bench(copy)
-        for mutant in left:
-            if time.monotonic() > deadline:
-                break
-            outcome = bench.run(mutant)
-            append_line(journal, asdict(outcome))
-            done.append(outcome)
-            progress(outcome)
+    waiting = iter(left)
+    lock = threading.Lock()
+    stopping = threading.Event()
+
+    def work() -> None:
+        with _copy(root) as copy:
+            bench = _Bench(copy, stopping)
+            while time.monotonic() < deadline and not stopping.is_set():
+                with lock:
+                    mutant = next(waiting, None)
+                if mutant is None:
+                    return
+                outcome = bench.run(mutant)
+                with lock:
+                    append_line(journal, asdict(outcome))
+                    done.append(outcome)
+                    progress(outcome)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        workers = [pool.submit(work) for _ in range(jobs)]
+        try:
+            for worker in as_completed(workers):
+                worker.result()
+        except BaseException:
+            stopping.set()
+            raise
     return done
+
+
+class _StoppedError(Exception):
+    """Everything is to stop; what the tests said does not count."""
 
 
 @contextmanager
@@ -156,8 +182,9 @@ def _copy(root: Path) -> Iterator[Path]:
 class _Bench:
     """A copy of the tree in which mutants run one after the other."""
 
-    def __init__(self, copy: Path):
+    def __init__(self, copy: Path, stopping: threading.Event):
         self._copy = copy
+        self._stopping = stopping
         self._sound: set[str] = set()
         self._digests: set[str] = set()
 
@@ -262,11 +289,26 @@ class _Bench:
             "PYTHONDONTWRITEBYTECODE": "1",
             "OMP_NUM_THREADS": "1",
         }
-        return subprocess.run(
-            [sys.executable, *arguments],
+        command = [sys.executable, *arguments]
+        deadline = time.monotonic() + limit_s
+        with subprocess.Popen(
+            command,
             cwd=self._copy,
             env=environment,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
-            timeout=limit_s,
-        )
+            # The tests and the simulators that they start are ended together.
+            start_new_session=True,
+        ) as process:
+            while True:
+                try:
+                    output, _ = process.communicate(timeout=0.5)
+                except subprocess.TimeoutExpired:
+                    if self._stopping.is_set() or time.monotonic() > deadline:
+                        os.killpg(process.pid, signal.SIGKILL)
+                        if self._stopping.is_set():
+                            raise _StoppedError from None
+                        raise
+                else:
+                    return subprocess.CompletedProcess(command, process.returncode, output)

@@ -2,6 +2,10 @@
 
 import ast
 import json
+import os
+import signal
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -122,8 +126,11 @@ def test_outcomes_and_a_journal_that_goes_on(tree, tmp_path):
     # The last line was cut off.
     journal.write_text("\n".join(lines[:-1]) + "\n" + lines[-1][:20])
     assert read_journal(journal, mutants, 1) == outcomes[:-1]
-    again = run_mutants(tree, mutants, 1, journal)
+    again = run_mutants(tree, mutants, 1, journal, jobs=2)
     assert [one.outcome for one in again] == [one.outcome for one in outcomes]
+    two = run_mutants(tree, mutants, 1, tmp_path / "two", jobs=2)
+    assert sorted(one.index for one in two) == [0, 1, 2, 3, 4]
+    assert {one.index: one.outcome for one in two} == {one.index: one.outcome for one in outcomes}
     assert read_journal(journal, mutants, 1) == again
     assert run_mutants(tree, mutants, 1, tmp_path / "other", hours=-1) == []
     for content in ("{", "", json.dumps({"seed": 2})):
@@ -136,3 +143,16 @@ def test_tests_that_fail_anyway(tree, tmp_path):
     (tree / "tests" / "test_part.py").write_text("def test():\n    assert False\n")
     with pytest.raises(NbqnnError, match=r"^tests/test_part\.py::test must pass without a change"):
         run_mutants(tree, choose(sources(tree), 1, 1), 1, tmp_path / "journal")
+
+
+def test_an_interrupted_run_says_nothing_of_what_was_under_way(tree, tmp_path):
+    """Its tests end at once, and no line counts them as failed."""
+    (tree / "tests" / "test_part.py").write_text("import time\ntime.sleep(100)\n")
+    journal = tmp_path / "journal"
+    interrupted = threading.Timer(2, os.kill, (os.getpid(), signal.SIGINT))
+    interrupted.start()
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run_mutants(tree, choose(sources(tree), 2, 1), 1, journal, jobs=2)
+    assert time.monotonic() - began < 30
+    assert len(journal.read_text().splitlines()) == 1
