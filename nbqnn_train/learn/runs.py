@@ -1,8 +1,11 @@
 """The folder that a training leaves: what is in it and how it is written and read."""
 
+import fcntl
+import os
 import platform
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from importlib import metadata
 from pathlib import Path
@@ -86,23 +89,57 @@ def run_config(
     return merge_config(file, given)
 
 
-def open_run(out: Path, run: Run, resume: bool) -> None:
-    """Prepares the folder of a run.
+@contextmanager
+def open_run(out: Path, run: Run, resume: bool) -> Iterator[None]:
+    """Prepares the folder of a run and keeps other processes out of it until the end of the block.
 
     A new run must not exist yet. A resumed one must, and have been started with the same options;
     only where its data lies and what computes it may differ. A user's own model must not have
     changed since.
+
+    Raises :exc:`NbqnnError` otherwise, and if another process trains in that folder.
     """
-    if not resume:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise NbqnnError(f"Run must be a new or empty folder (or resumed), not {str(out)!r}")
+    if resume:
+        if not (out / CONFIG).is_file():
+            raise NbqnnError(f"Run to resume must be a folder with {CONFIG}, not {str(out)!r}")
+    elif out.exists() and not out.is_dir():
+        raise _not_new(out)
+    else:
         out.mkdir(parents=True, exist_ok=True)
-        for source in filter(None, (run.source, run.data_source)):
-            keep_source(out, source)
-        write_text(out / CONFIG, _config_text(run))
-        return
-    if not (out / CONFIG).is_file():
-        raise NbqnnError(f"Run to resume must be a folder with {CONFIG}, not {str(out)!r}")
+    with _held(out):
+        if resume:
+            _check_resumed(out, run)
+        elif any(out.iterdir()):
+            raise _not_new(out)
+        else:
+            for source in filter(None, (run.source, run.data_source)):
+                keep_source(out, source)
+            write_text(out / CONFIG, _config_text(run))
+        yield
+
+
+def _not_new(out: Path) -> NbqnnError:
+    return NbqnnError(f"Run must be a new or empty folder (or resumed), not {str(out)!r}")
+
+
+@contextmanager
+def _held(out: Path) -> Iterator[None]:
+    """The operating system lets go of the folder when this process ends, however it ends."""
+    folder = os.open(out, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise NbqnnError(
+                f"Run {str(out)!r} is being trained by another process; "
+                "stop it, or choose another --out"
+            ) from None
+        yield
+    finally:
+        os.close(folder)
+
+
+def _check_resumed(out: Path, run: Run) -> None:
     resumed = read_run(out)
     before, now = resumed.config, run.config
     for option in fields(TrainConfig):

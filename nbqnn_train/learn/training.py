@@ -9,7 +9,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import lightning
@@ -94,21 +94,23 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> TrainingResul
     with _quiet():
         trainer = _trainer(config, out)
     batches.check_world(trainer.world_size)
+    # Of several processes that train together the first one holds the folder.
+    opened = nullcontext()
     if trainer.is_global_zero:
         sources = model_source(config.model), data_source(config.data)
-        open_run(out, Run(config, data.classes, data.input_shape, *sources), resume)
-    if resume and (out / RESULT).is_file():
-        return TrainingResult.read(out / RESULT)
-
-    checkpoint = out / CHECKPOINT if resume and (out / CHECKPOINT).is_file() else None
-    if checkpoint is not None:
-        _check_checkpoint(checkpoint, module)
-    with _interrupts(trainer, out):
-        with _quiet(), _threads(module.recipe.threads):
-            trainer.fit(module, batches, ckpt_path=checkpoint, weights_only=True)
-        if not trainer.is_global_zero:
-            return None
-        return _finish(config, out, module.network.cpu(), data, trainer, started)
+        opened = open_run(out, Run(config, data.classes, data.input_shape, *sources), resume)
+    with opened:
+        if resume and (out / RESULT).is_file():
+            return TrainingResult.read(out / RESULT)
+        checkpoint = out / CHECKPOINT if resume and (out / CHECKPOINT).is_file() else None
+        if checkpoint is not None:
+            _check_checkpoint(checkpoint, module)
+        with _interrupts(trainer, out):
+            with _quiet(), _threads(module.recipe.threads):
+                trainer.fit(module, batches, ckpt_path=checkpoint, weights_only=True)
+            if not trainer.is_global_zero:
+                return None
+            return _finish(config, out, module.network.cpu(), data, trainer, started)
 
 
 def _check_checkpoint(path: Path, module: TrainingModule) -> None:

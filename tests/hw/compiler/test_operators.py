@@ -9,12 +9,15 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from hw.compiler import CompileError, compile_graph
+from hw.compiler.lower.lower import support
 from hw.compiler.simplified import simplified
 from hw.contract.isa import Compute, Unit, read_commands
 from nbqnn_train.graph import (
+    Add,
     AvgPool2d,
     Channels,
     Concat,
+    Conv2d,
     ConvTranspose2d,
     DepthToSpace,
     Flatten,
@@ -25,6 +28,7 @@ from nbqnn_train.graph import (
     run_codes,
     validate,
 )
+from nbqnn_train.graph.operators import ArgMax, Multiply, Table
 from tests.graph.strategies import cases
 from tests.hw.accelerators import BENCHED, VERILATED
 from tests.hw.machine import run_program
@@ -189,3 +193,15 @@ def test_in_strips(depth):
     net.add(DepthToSpace, "shuffle", block=2)
     program = compare(net.graph(), replace(CONFIG, act_depth=depth))
     assert program.command_count > 100 or depth == 1024
+
+
+def test_what_is_said_of_each_operator():
+    said = {kind: support(kind) for kind in (Add, ArgMax, Conv2d, Flatten, Multiply, Table)}
+    assert said == {
+        Add: "yes",
+        ArgMax: "refused",
+        Conv2d: "yes",
+        Flatten: "yes",
+        Multiply: "with products",
+        Table: "with tables",
+    }

@@ -241,6 +241,29 @@ def test_existing_folders_are_left_alone(finished, tmp_path):
     assert file.read_text() == "mine"
 
 
+def test_a_folder_in_which_another_process_trains(tmp_path):
+    """Started at the same moment, or resumed meanwhile."""
+    out = tmp_path / "run"
+    out.mkdir()
+    holder = (
+        "import fcntl, os, sys\n"
+        "fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX)\n"
+        "print(flush=True)\n"
+        "input()\n"
+    )
+    command = [sys.executable, "-c", holder, str(out)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        with pytest.raises(
+            NbqnnError, match=r"^Run '.*' is being trained by another process; stop"
+        ):
+            train(TrainConfig(**OPTIONS), out)
+        assert not any(out.iterdir())
+        other.kill()
+    train(TrainConfig(**OPTIONS | {"epochs": 1}), out)
+    assert (out / "result.json").is_file()
+
+
 def test_resuming_nothing(tmp_path):
     with pytest.raises(NbqnnError, match=r"Run to resume must be a folder with config\.toml"):
         train(TrainConfig(**OPTIONS), tmp_path / "none", resume=True)
