@@ -322,7 +322,8 @@ class _State:
         self.active = Signal()
         #: The turn's first position is ``turn * post_positions``.
         self.turn = Signal(range(max(2, config.drain_turns(config.pixels))))
-        self.chunk = Signal(8)
+        chunks = max(config.filters, config.lanes) // config.post_lanes
+        self.chunk = Signal(range(max(2, chunks)))
         # Chunks that are left, this one included; whether it is the last one. Both are computed one
         # chunk ahead.
         self.chunks_left, self.last_chunk = Signal(8), Signal()
