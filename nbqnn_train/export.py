@@ -45,7 +45,8 @@ from nbqnn_train.quant.ops import (
     MaxPoolOp,
     TrainingOp,
     average_multiplier,
-    mean_blocks,
+    block_name,
+    mean_stages,
     power_rule,
 )
 from nbqnn_train.quant.transposed import TransposedGeometry
@@ -303,9 +304,8 @@ class Exporter:
         if op.is_copy(kernel, stride, padding) and same:
             return self.source(step)
         source = self.source(step)
-        blocks = mean_blocks(kernel, stride, padding)
-        if blocks != (1, 1):
-            source = self._block_means(step, source, blocks)
+        for stage, blocks in enumerate(mean_stages(kernel, stride, padding)):
+            source = self._block_means(step, source, blocks, stage)
             kernel = stride = (kernel[0] // blocks[0], kernel[1] // blocks[1])
         multiplier, shift = average_multiplier(kernel[0] * kernel[1])
         self.put(
@@ -323,10 +323,10 @@ class Exporter:
         exponent = self.formats[step.inputs[0]].exponent - shift
         return self.rescale(step.name + ".out", step.name, exponent, op.out, shape[0])
 
-    def _block_means(self, step: Step, source: str, blocks: tuple[int, int]) -> str:
-        """Means of blocks of 2**shift positions, in the format of what they are taken of."""
-        name, fmt = step.name + ".blocks", self.formats[step.inputs[0]]
-        shift = (blocks[0] * blocks[1]).bit_length() - 1
+    def _block_means(self, step: Step, source: str, blocks: tuple[int, int], stage: int) -> str:
+        """Means of blocks, in the format of what they are taken of."""
+        name, fmt = step.name + block_name(stage), self.formats[step.inputs[0]]
+        multiplier, shift = average_multiplier(blocks[0] * blocks[1])
         self.put(
             AvgPool2d(
                 name=name,
@@ -334,7 +334,7 @@ class Exporter:
                 kernel=blocks,
                 stride=blocks,
                 padding=(0, 0, 0, 0),
-                multiplier=1,
+                multiplier=multiplier,
                 shift=shift,
                 acc_bits=ACC_BITS[1],
             )

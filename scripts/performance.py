@@ -7,14 +7,16 @@ a board.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from hw.boards.presets import load_config
 from hw.compiler import compile_graph
+from hw.contract.config import AcceleratorConfig
 from hw.contract.memory_timing import BoardMemory, MemoryTiming
 from hw.contract.program import Program
 from hw.model.cycles import estimate_cycles
@@ -23,10 +25,15 @@ from nbqnn_train.graph import Conv2d, Graph, NbqnnError, load, save
 from nbqnn_train.graph.results import Result
 from sim.results import SimulationResult
 
-__all__ = ["NETWORKS", "Measurement", "PerformanceResult", "measure", "network_graph"]
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
-#: Network -> image (channels, height, width) and classes.
-NETWORKS = {
+    from sim.design import Design
+
+__all__ = ["NETWORKS", "Measurement", "PerformanceResult", "full_name", "measure", "network_graph"]
+
+#: Network -> shape of its input, and classes where the network can be told their number.
+NETWORKS: dict[str, tuple[tuple[int, ...], int | None]] = {
     "alexnet": ((3, 224, 224), 1000),
     "vgg16": ((3, 224, 224), 1000),
     "resnet18": ((3, 224, 224), 1000),
@@ -35,6 +42,28 @@ NETWORKS = {
     "mobilenet_v1": ((3, 224, 224), 1000),
     "resnet20": ((3, 32, 32), 10),
     "nbq": ((3, 32, 32), 10),
+    "mobilenet_v2": ((3, 224, 224), 1000),
+    "mobilenet_v3_large": ((3, 224, 224), 1000),
+    "efficientnet_b0": ((3, 224, 224), 1000),
+    "shufflenet_v2": ((3, 224, 224), 1000),
+    "yolov3_tiny": ((3, 416, 416), None),
+    "yolox_nano": ((3, 416, 416), None),
+    "ssd_mobilenet_v2": ((3, 300, 300), None),
+    "unet": ((3, 256, 256), None),
+    "espcn": ((1, 360, 640), None),
+    "resnet8": ((3, 32, 32), None),
+    "mobilenet_v1_quarter": ((3, 96, 96), None),
+    "ds_cnn": ((1, 49, 10), None),
+    "autoencoder": ((640,), None),
+}
+#: Module of :mod:`scripts.networks` -> its networks. The others are :mod:`nbqnn_train.models`'.
+_MODULES = {
+    "mobile": ("mobilenet_v2", "mobilenet_v3_large", "efficientnet_b0"),
+    "shuffle": ("shufflenet_v2",),
+    "detection": ("yolov3_tiny", "ssd_mobilenet_v2"),
+    "yolox": ("yolox_nano",),
+    "images": ("unet", "espcn"),
+    "mlperf_tiny": ("resnet8", "mobilenet_v1_quarter", "ds_cnn", "autoencoder"),
 }
 
 
@@ -45,6 +74,7 @@ class Measurement:
     source : "rtl" or "model".
     cycles : cycles per image.
     model_cycles : cycles per image by the model, for either source.
+    stalls : cycles per image in which the array takes no step, by cause (docs/hardware/stalls.md).
     images_checked : images whose codes were compared with the interpreter's.
     mismatches : images with codes that differed.
 
@@ -70,6 +100,7 @@ class Measurement:
     macs: int
     conv_cycles: int
     conv_macs: int
+    stalls: dict[str, int] = field(default_factory=dict)
     batch: int = 1
     images_checked: int = 0
     mismatches: int = 0
@@ -85,7 +116,9 @@ class Measurement:
 
     @property
     def conv_gops(self) -> float:
-        """GOP/s over the convolutions."""
+        """GOP/s over the convolutions; 0 where there are none."""
+        if not self.conv_cycles:
+            return 0.0
         return 2 * self.conv_macs * self.clock_mhz * 1e6 / self.conv_cycles / 1e9
 
     @property
@@ -104,12 +137,12 @@ class PerformanceResult(Result):
 
 
 def network_graph(
-    network: str, act_bits: int, cache: Path, *, weight_bits: int = 3, seed: int = 0
+    network: str, act_bits: int, graphs: Path, *, weight_bits: int = 3, seed: int = 0
 ) -> Graph:
-    """The network with random weights, quantized and exported; kept in ``cache``."""
+    """The network with random weights, quantized and exported; kept in ``graphs``."""
     if network not in NETWORKS:
         raise NbqnnError(f"network must be one of {', '.join(NETWORKS)}, not {network!r}")
-    path = cache / f"{network}_w{weight_bits}_a{act_bits}_s{seed}.graph"
+    path = graphs / f"{network}_w{weight_bits}_a{act_bits}_s{seed}.graph"
     if path.is_file():
         return load(path)
     import torch
@@ -120,22 +153,43 @@ def network_graph(
 
     shape, classes = NETWORKS[network]
     torch.manual_seed(seed)
+    model = build_model(full_name(network), classes, shape[0])
+    images = torch.randn(2, *shape)
+    _normalize(model, images)
     quantized = convert(
-        build_model(network, classes, shape[0]),
-        QuantConfig(weight_bits=weight_bits, act_bits=act_bits),
-        example=torch.zeros(1, *shape),
+        model, QuantConfig(weight_bits=weight_bits, act_bits=act_bits), example=images[:1]
     )
-    calibrate(quantized, [torch.randn(2, *shape)])
+    calibrate(quantized, [images])
     graph = export_graph(quantized.eval(), input_shape=shape)
-    cache.mkdir(parents=True, exist_ok=True)
+    graphs.mkdir(parents=True, exist_ok=True)
     save(graph, path)
     return graph
+
+
+def _normalize(model: "nn.Module", images: "Tensor") -> None:
+    """Takes over the images' means and variances, so that values neither vanish nor grow."""
+    import torch
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            module.momentum = 1.0
+    with torch.no_grad():
+        model.train()(images)
+
+
+def full_name(network: str) -> str:
+    """The network's name for :func:`nbqnn_train.models.registry.build_model`."""
+    for module, names in _MODULES.items():
+        if network in names:
+            return f"scripts.networks.{module}:{network}"
+    return network
 
 
 def measure(
     network: str,
     preset: str,
-    cache: Path,
+    graphs: Path,
     *,
     batch: int = 1,
     rtl_images: int = 0,
@@ -150,19 +204,21 @@ def measure(
     """
     config = load_config(preset=preset)
     report(f"{network} for {preset}: graph and program")
-    graph = network_graph(network, config.act_bits, cache)
+    graph = network_graph(network, config.act_bits, graphs)
     program = compile_graph(graph, config, batch=batch)
     timing = None if memory is None else memory.timing(config.clock_mhz)
     estimate = estimate_cycles(program, timing)
     cycles = model_cycles = round(estimate.cycles / batch)
     per_image = program.per_image({"cycles": layer.cycles} for layer in estimate.layers)
     by_layer = {name: values["cycles"] for name, values in per_image.items()}
+    stalls = estimate.stalls
     mismatches = 0
     if rtl_images:
         report(f"{network} for {preset}: {rtl_images} images on the RTL")
         result = _on_rtl(program, rtl_images, timing)
         cycles, mismatches = round(result.cycles_per_image), result.mismatches
         by_layer = {layer.name: layer.cycles for layer in result.layers}
+        stalls = {cause: round(stalled * batch) for cause, stalled in result.stalls.items()}
     # Layers are the same for all images, so those of the first are taken.
     macs = {layer.name: layer.macs for layer in program.layers if layer.image == 0}
     convolutions = [
@@ -180,10 +236,21 @@ def measure(
         macs=sum(layer.macs for layer in program.layers) // batch,
         conv_cycles=round(sum(by_layer[name] for name in convolutions)),
         conv_macs=sum(macs[name] for name in convolutions),
+        stalls={cause: round(stalled / batch) for cause, stalled in stalls.items()},
         batch=batch,
         images_checked=rtl_images,
         mismatches=mismatches,
     )
+
+
+@cache
+def _design(config: AcceleratorConfig) -> "Design":
+    """The accelerator, generated once for all networks."""
+    from hw.rtl.generate import accelerator_verilog, origin_of
+    from sim.design import Design
+
+    verilog = accelerator_verilog(config)
+    return Design(verilog, origin_of(verilog))
 
 
 def _on_rtl(program: Program, count: int, timing: MemoryTiming | None) -> SimulationResult:
@@ -194,4 +261,4 @@ def _on_rtl(program: Program, count: int, timing: MemoryTiming | None) -> Simula
         node.name: rng.normal(size=(count, *node.shape)).astype(np.float32)
         for node in program.graph.input_nodes
     }
-    return simulate_program(program, x, timing=timing)
+    return simulate_program(program, x, design=_design(program.config), timing=timing)

@@ -1,6 +1,8 @@
-"""What a graph needs of any configuration: widths and the kind of requantizer."""
+"""What a graph needs of any configuration: widths, the kind of requantizer, tables, products."""
 
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 
 from hw.compiler.errors import CompileError
 from hw.compiler.lower import lower
@@ -14,6 +16,8 @@ _MOST_ACC_BITS, _LEAST_ACC_BITS = 48, 8
 
 def base_config(graph: Graph, pe: str, clock_mhz: int) -> AcceleratorConfig:
     """A configuration with the narrowest widths for ``graph``; its sizes are placeholders.
+
+    It has multipliers behind the array, tables and products only where the graph needs them.
 
     Raises :class:`CompileError` for a graph that no accelerator computes, :exc:`ConfigError` for
     widths that no accelerator has.
@@ -33,10 +37,10 @@ def base_config(graph: Graph, pe: str, clock_mhz: int) -> AcceleratorConfig:
         pe=pe,
         clock_mhz=clock_mhz,
     )
-    if not _runs(graph, config):
-        config = replace(config, requant="scale")
-        # Any other error of this configuration goes to the user.
-        lower(graph, config)
+    units = list(_with_units(config))
+    config = next((one for one in units if _runs(graph, one)), units[-1])
+    # Any error of the configuration that has everything goes to the user.
+    lower(graph, config)
     low, high = max(_LEAST_ACC_BITS, config.product_bits), _MOST_ACC_BITS
     while low < high:
         middle = (low + high) // 2
@@ -45,6 +49,15 @@ def base_config(graph: Graph, pe: str, clock_mhz: int) -> AcceleratorConfig:
         else:
             low = middle + 1
     return replace(config, acc_bits=high)
+
+
+def _with_units(config: AcceleratorConfig) -> Iterator[AcceleratorConfig]:
+    """The configuration with ever more of what is optional."""
+    no_yes = (False, True)
+    for requant, tables, products in product(("shift", "scale"), no_yes, no_yes):
+        # Tables hold codes of up to 8 bits.
+        if not tables or config.act_bits <= 8:
+            yield replace(config, requant=requant, tables=tables, products=products)
 
 
 def _runs(graph: Graph, config: AcceleratorConfig) -> bool:

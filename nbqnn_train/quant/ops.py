@@ -31,10 +31,14 @@ __all__ = [
     "MaxPoolOp",
     "TrainingOp",
     "average_multiplier",
-    "mean_blocks",
+    "block_name",
+    "mean_stages",
     "power_rule",
     "window_sums",
 ]
+
+#: Words that lie further apart in a row are not read at once.
+_APART = 2
 
 
 def rescale(acc: Tensor, acc_exponent: int, bound: int, out: ActivationQuantizer) -> Tensor:
@@ -144,19 +148,48 @@ def average_multiplier(window: int) -> tuple[int, int]:
     return fitting[off.index(min(off))]
 
 
-def mean_blocks(
+def mean_stages(
     kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, ...]
-) -> tuple[int, int]:
-    """Height and width, powers of two, of the blocks that are averaged first.
+) -> list[tuple[int, int]]:
+    """Heights and widths of the blocks that are averaged first, stage by stage.
 
     Only where sums of 8-bit codes of the whole window would not fit accumulators of 20 bits, and
-    windows lie side by side. (1, 1) stands for none.
+    windows lie side by side. Blocks of powers of two come first: their means are exact before they
+    are rounded. Wide ones are columns first, then rows, because words beside each other are read
+    at once.
     """
-    area = kernel[0] * kernel[1]
-    multiplier, _ = average_multiplier(area)
-    if kernel != stride or any(padding) or 255 * area * multiplier < 1 << 19:
-        return (1, 1)
-    return (kernel[0] & -kernel[0], kernel[1] & -kernel[1])
+    if kernel != stride or any(padding):
+        return []
+    stages, (height, width) = [], kernel
+    while not _fits_20_bits(height * width):
+        block = (height & -height, width & -width)
+        if block == (1, 1):
+            block = _odd_block(height, width)
+        if block == (1, 1):
+            break
+        wide = block[0] > 1 and block[1] > _APART
+        stages += [(block[0], 1), (1, block[1])] if wide else [block]
+        height, width = height // block[0], width // block[1]
+    return stages
+
+
+def _odd_block(height: int, width: int) -> tuple[int, int]:
+    """A row or column of the window, else the longest part of one, with sums that fit."""
+    if min(height, width) > 1:
+        for block in ((1, width), (height, 1)):
+            if _fits_20_bits(block[0] * block[1]):
+                return block
+    for size in range(max(height, width) // 3, 1, -2):
+        if _fits_20_bits(size):
+            if width % size == 0:
+                return (1, size)
+            if height % size == 0:
+                return (size, 1)
+    return (1, 1)
+
+
+def _fits_20_bits(window: int) -> bool:
+    return 255 * window * average_multiplier(window)[0] < 1 << 19
 
 
 def window_sums(value: Tensor, kernel, stride, padding: tuple[int, int, int, int]) -> Tensor:
@@ -191,9 +224,8 @@ class AvgPoolOp(nn.Module):
             if self.out.mode.calibrating:
                 self.out.observe(value)
             return value
-        blocks = mean_blocks(kernel, stride, padding)
-        if blocks != (1, 1):
-            value = _block_means(value, blocks, source, record)
+        for stage, blocks in enumerate(mean_stages(kernel, stride, padding)):
+            value = _block_means(value, blocks, source, stage, record)
             kernel = stride = (kernel[0] // blocks[0], kernel[1] // blocks[1])
         multiplier, shift = average_multiplier(kernel[0] * kernel[1])
         total = window_sums(value, kernel, stride, padding)
@@ -221,16 +253,24 @@ class AvgPoolOp(nn.Module):
         return sources[0].exponent - MULTIPLIER_LOG2_SHIFT_MODE
 
 
-def _block_means(value: Tensor, blocks: tuple[int, int], source: Format | None, record) -> Tensor:
+def block_name(stage: int) -> str:
+    """What the names of a stage's nodes have behind the pooling's."""
+    return f".blocks{stage or ''}"
+
+
+def _block_means(
+    value: Tensor, blocks: tuple[int, int], source: Format | None, stage: int, record
+) -> Tensor:
     """Means of blocks side by side, in steps of the input's format once that is known."""
+    multiplier, shift = average_multiplier(blocks[0] * blocks[1])
     sums = window_sums(value, blocks, blocks, (0, 0, 0, 0))
-    acc = sums * (1 / (blocks[0] * blocks[1]))
+    acc = sums * (multiplier / (1 << shift))
     if source is None:
         return acc
     means = fake_quantize(acc, source.step, source.low, source.high)
     if record is not None:
-        record(".blocks", acc)
-        record(".blocks.out", means)
+        record(block_name(stage), acc)
+        record(block_name(stage) + ".out", means)
     return means
 
 

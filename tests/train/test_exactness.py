@@ -133,10 +133,15 @@ def test_pooling_to_the_size_that_is_there_changes_nothing():
 
 @pytest.mark.parametrize(
     ("size", "kernels"),
-    [(7, [(7, 7)]), (12, [(4, 4), (3, 3)]), (28, [(4, 4), (7, 7)]), (56, [(8, 8), (7, 7)])],
+    [
+        (7, [(7, 7)]),
+        (12, [(4, 1), (1, 4), (3, 3)]),
+        (14, [(2, 2), (7, 7)]),
+        (28, [(4, 1), (1, 4), (7, 7)]),
+    ],
 )
 def test_means_of_large_maps_fit_small_accumulators(size, kernels):
-    """Blocks of a power of two positions first; 8-bit codes then fit 20 bits."""
+    """Blocks of a power of two positions first, columns before rows; 8-bit codes fit 20 bits."""
     module = nn.Sequential(nn.Conv2d(2, 3, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
     network = convert(randomized(module, 1), QuantConfig(act_bits=8))
     calibrate(network, [torch.from_numpy(images(0, 2, size, signed=True))])

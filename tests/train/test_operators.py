@@ -10,10 +10,12 @@ from torch.nn import functional as F
 
 from nbqnn_train.convert import NetworkRefused, QuantConfig, calibrate, convert
 from nbqnn_train.export import export_graph
+from nbqnn_train.graph import AvgPool2d, run, tensor_types
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.graph.operators import RegionAverage2d, Table
 from nbqnn_train.pointwise import pointwise
 from nbqnn_train.quant.operators.regions import Regions
+from nbqnn_train.quant.ops import mean_stages
 from nbqnn_train.quant.transposed import TransposedGeometry, turned
 from nbqnn_train.quantize import quantize
 from tests.train.exactness import assert_exact
@@ -172,3 +174,45 @@ def test_an_average_of_regions_is_near_its_divisor():
     (node,) = (n for n in export_graph(network).nodes if isinstance(n, RegionAverage2d))
     sizes = np.diff(node.rows, axis=1) * np.diff(node.columns, axis=1)[:, 0]
     np.testing.assert_allclose(node.multiplier / 2.0**node.shift * sizes, 1, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("window", "blocks"),
+    [
+        ((7, 7), []),
+        ((8, 8), []),
+        ((9, 9), [(1, 9)]),
+        ((25, 5), [(1, 5)]),
+        ((14, 14), [(2, 2)]),
+        ((28, 28), [(4, 1), (1, 4)]),
+        ((36, 18), [(4, 2), (1, 9)]),
+        ((1, 125), [(1, 25)]),
+    ],
+)
+def test_large_windows_are_averaged_in_stages_that_fit_20_bits(window, blocks):
+    assert mean_stages(window, window, (0, 0, 0, 0)) == blocks
+    torch.manual_seed(4)
+    x = torch.rand(2, 3, *window) - 0.4
+    body = nn.Sequential(nn.Conv2d(3, 4, 1), nn.AvgPool2d(window))
+    network = convert(body, QuantConfig(weight_bits=3, act_bits=8), x)
+    calibrate(network, [x])
+    graph = assert_exact(network, x.numpy())
+    averages = [node for node in graph.nodes if isinstance(node, AvgPool2d)]
+    assert len(averages) == len(blocks) + 1
+    for node in averages:
+        assert node.kernel[0] * node.kernel[1] * node.multiplier * 255 < 1 << 19
+    # Each stage rounds half a step at most, and the factors are within 1/128.
+    types = tensor_types(graph)
+    out = types[graph.outputs[0]]
+    step = 2.0 ** max(types[node.input].exponent for node in averages)
+    expected = network.eval()(x.double()).detach()
+    convolved = averages[0].input
+    codes = run(graph, x.numpy(), trace=True)[convolved]
+    means = np.ldexp(codes.astype(float), types[convolved].exponent).mean((2, 3))
+    limit = len(averages) * (step / 2 + np.abs(means).max() / 128) + 2.0**out.exponent / 2
+    assert np.abs(expected.numpy().reshape(means.shape) - means).max() <= limit
+
+
+def test_windows_that_overlap_are_averaged_at_once():
+    assert mean_stages((25, 5), (1, 1), (0, 0, 0, 0)) == []
+    assert mean_stages((25, 5), (25, 5), (1, 1, 1, 1)) == []

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass, replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +19,8 @@ from hw.explore.requirements import base_config
 from hw.explore.space import grid, neighbours
 from hw.model.cycles import estimate_cycles
 from nbqnn_train.graph import Input, save
-from tests.hw.networks import Network, small_network
+from nbqnn_train.graph.operators import Multiply, Table
+from tests.hw.networks import Network, random_table, small_network
 
 MEMORY = BoardMemory(bytes_per_s=10e9, read_ns=100, write_ns=50)
 
@@ -273,3 +275,26 @@ def test_memories_are_no_larger_than_the_network_needs(graph, file):
             except CompileError:
                 continue
             assert cycles > candidate.cycles, (field, config)
+
+
+@pytest.mark.parametrize(("tables", "products"), [(True, False), (False, True), (True, True)])
+def test_tables_and_products_where_the_graph_needs_them(tables, products):
+    net = Network(seed=5).add(Input, "image", shape=(8, 4, 4), bits=8, signed=True, exponent=-4)
+    if tables:
+        random_table(net, "function", "image", 8, signed=True)
+    if products:
+        net.add(Multiply, "square", operands=(net.last, net.last), acc_bits=20)
+        net.requantize("squared", 8, True)
+    graph = net.graph()
+    base = base_config(graph, "shift", 250)
+    assert (base.tables, base.products) == (tables, products)
+    compile_graph(graph, base)
+    for config in (next(next(iter(depths))) for depths in grid(base, "zcu102")):
+        assert (config.tables, config.products) == (tables, products)
+
+
+def test_wide_tables_are_refused_for_what_they_are():
+    net = Network(seed=5).add(Input, "image", shape=(8, 4, 4), bits=9, signed=True, exponent=-4)
+    net.add(Table, "wide", table=np.arange(257), bits=9, signed=False, exponent=-3)
+    with pytest.raises(CompileError, match="wide"):
+        base_config(net.graph(), "shift", 250)

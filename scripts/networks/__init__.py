@@ -1,0 +1,1 @@
+"""Well-known networks that are measured with random weights; they are not trained here."""
