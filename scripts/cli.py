@@ -22,6 +22,7 @@ from scripts.commands.inspect import inspect
 from scripts.commands.predict import predict
 from scripts.commands.quantize import quantize
 from scripts.commands.report import report
+from scripts.commands.search import search
 from scripts.commands.simulate import simulate
 from scripts.commands.synth import synth
 from scripts.commands.train import train
@@ -57,6 +58,7 @@ app = typer.Typer(
 app.command("check")(check)
 app.command("train")(train)
 app.command("quantize")(quantize)
+app.command("search")(search)
 app.command("evaluate")(evaluate)
 app.command("export")(export)
 app.command("import")(import_)

@@ -1,6 +1,7 @@
 """``nbqnn quantize``: from a trained network in full precision to the integer graph."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,56 @@ from nbqnn_train.quantize import quantize
 from scripts.images import read_images
 from scripts.quantize_result import QuantizeResult
 
-__all__ = ["quantize_network"]
+__all__ = ["Trained", "agreement", "quantize_network", "read_trained"]
 
 _BATCH = 64
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network in full precision, inputs for it (N, C, H, W), and the data set they are from."""
+
+    network: nn.Module
+    x: np.ndarray
+    sets: DataSets | None
+
+    def meaning(self) -> Meaning:
+        """What inputs and outputs are."""
+        if self.sets is None:
+            return Meaning()
+        preparation = getattr(self.sets.test, "preparation", None)
+        return Meaning(preparation=preparation, classes=self.sets.class_names)
+
+
+def read_trained(
+    model: str,
+    pretrained: Path | None,
+    *,
+    inputs: Path | None,
+    data: str | None,
+    data_dir: Path | None,
+    classes: int | None,
+    images: int,
+    seed: int,
+) -> Trained:
+    """The network, and at most ``images`` inputs from a ``.npy`` file or a data set's training
+    images. Raises :exc:`NbqnnError` for what cannot be read or does not fit together."""
+    if (inputs is None) == (data is None):
+        raise NbqnnError("Inputs must be given by one of --input X.npy and --data")
+    check_model(model)
+    if pretrained is None and model in MODELS:
+        raise NbqnnError(
+            f"Weights must be given by --pretrained: {model!r} begins with random ones"
+        )
+    sets = None if data is None else load_data(data, data_dir)
+    if sets is None:
+        x = read_images(inputs)[:images]
+        outputs = classes
+    else:
+        x = _training_images(sets, images, seed)
+        outputs = sets.classes
+        check_images(model, outputs, sets.input_shape)
+    return Trained(float_network(model, outputs, x.shape[1], pretrained).eval(), x, sets)
 
 
 def quantize_network(
@@ -44,22 +92,17 @@ def quantize_network(
     Inputs come from a ``.npy`` file or are training images of a data set, at most ``images`` of
     them. Labels are not used. With a data set, its test images tell the accuracy.
     """
-    if (inputs is None) == (data is None):
-        raise NbqnnError("Inputs must be given by one of --input X.npy and --data")
-    check_model(model)
-    if pretrained is None and model in MODELS:
-        raise NbqnnError(
-            f"Weights must be given by --pretrained: {model!r} begins with random ones"
-        )
-    sets = None if data is None else load_data(data, data_dir)
-    if sets is None:
-        x = read_images(inputs)[:images]
-        outputs = classes
-    else:
-        x = _training_images(sets, images, seed)
-        outputs = sets.classes
-        check_images(model, outputs, sets.input_shape)
-    network = float_network(model, outputs, x.shape[1], pretrained).eval()
+    trained = read_trained(
+        model,
+        pretrained,
+        inputs=inputs,
+        data=data,
+        data_dir=data_dir,
+        classes=classes,
+        images=images,
+        seed=seed,
+    )
+    network, x, sets = trained.network, trained.x, trained.sets
     batches = [torch.from_numpy(x[at : at + _BATCH]) for at in range(0, len(x), _BATCH)]
     quantized = quantize(
         network,
@@ -74,12 +117,12 @@ def quantize_network(
         images=len(x),
         nodes=len(graph.nodes),
         weight_bytes=sum(row.bytes for row in describe(graph)),
-        agreement=_agreement(network, graph, batches),
+        agreement=agreement(network, graph, batches),
         notes=tuple(quantized.notes),
         **({} if sets is None else _accuracies(network, graph, sets.test)),
     )
     save(graph, out)
-    write_meaning(meaning_file(out), _meaning(sets), graph)
+    write_meaning(meaning_file(out), trained.meaning(), graph)
     return result
 
 
@@ -89,7 +132,7 @@ def _training_images(sets: DataSets, images: int, seed: int) -> np.ndarray:
     return sets.train.images(order[:images])
 
 
-def _agreement(network: nn.Module, graph: Graph, batches: Sequence[Tensor]) -> float | None:
+def agreement(network: nn.Module, graph: Graph, batches: Sequence[Tensor]) -> float | None:
     """Share of images with the same class, 0...1; None where the output is no vector of classes."""
     equal = count = 0
     with torch.no_grad():
@@ -109,10 +152,3 @@ def _accuracies(network: nn.Module, graph: Graph, test: LabelledImages) -> dict:
         "accuracy": count_correct_graph(graph, test) / len(test),
         "test_images": len(test),
     }
-
-
-def _meaning(sets: DataSets | None) -> Meaning:
-    if sets is None:
-        return Meaning()
-    preparation = getattr(sets.test, "preparation", None)
-    return Meaning(preparation=preparation, classes=sets.class_names)

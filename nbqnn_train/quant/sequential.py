@@ -1,6 +1,7 @@
 """Rounds the weights of a network layer by layer, with inputs as the layers before give them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,11 +13,25 @@ from nbqnn_train.quant.rounding import round_weights
 from nbqnn_train.quant.weighted import WeightedLayer
 from nbqnn_train.quant.weights import power_of_two
 
-__all__ = ["round_network"]
+__all__ = ["Rounded", "round_network", "set_rounded"]
 
 #: How much the real weights may move to make up for errors of earlier layers: a share of the mean
 #: variance of a layer's inputs that is added to each of them.
 _RIDGE = 0.01
+
+
+class Rounded(NamedTuple):
+    """A layer's rounded weights.
+
+    codes : in the shape of the weights, float64, of ``bits`` bits.
+    exponent : (Cout,) int64; a weight is ``codes * 2**exponent``.
+    lost : (Cout,) float64, what the mean of each output lacks with these weights.
+    """
+
+    bits: int
+    codes: Tensor
+    exponent: Tensor
+    lost: Tensor
 
 
 def round_network(
@@ -24,7 +39,8 @@ def round_network(
     batches: list[Tensor],
     generator: torch.Generator,
     progress: Callable[[str], None],
-) -> None:
+    others: Sequence[int] = (),
+) -> dict[str, list[Rounded]]:
     """Moves the weights of ``network`` to levels, in place, and its offsets so that means stay.
 
     Each layer's outputs are to be those of the network without quantization, from inputs as the
@@ -35,7 +51,10 @@ def round_network(
     network : its activations calibrated; the weights real.
     batches : inputs; values of them all are in memory for every step that is still needed.
     progress : called with the name of each layer that is done.
+    others : other widths. Returned for each layer are the weights that it got, then those with each
+        of these widths, from the same inputs.
     """
+    alternatives: dict[str, list[Rounded]] = {}
     formats = network.formats()
     last_use = {source: step.name for step in network.steps for source in step.inputs}
     real: dict[str, list[Tensor]] = {}
@@ -49,12 +68,23 @@ def round_network(
             sources = [formats[source] for source in step.inputs]
             real[step.name] = [real_value(op, inputs) for inputs in wanted]
             if isinstance(op, WeightedLayer):
-                _round_layer(op, [x for (x,) in seen], [x for (x,) in wanted], generator)
+                inputs = [x for (x,) in seen], [x for (x,) in wanted]
+                found = _rounded(op, *inputs, generator, (op.bits, *others))
+                alternatives[step.name] = found
+                set_rounded(op, found[0])
                 progress(step.name)
             quantized[step.name] = [op(inputs, sources, None) for inputs in seen]
             for source in set(step.inputs):
                 if last_use[source] == step.name:
                     del real[source], quantized[source]
+    return alternatives
+
+
+def set_rounded(layer: WeightedLayer, rounded: Rounded) -> None:
+    """Gives ``layer`` those weights, and adds to its offset what they lose."""
+    layer.bits = rounded.bits
+    layer.set_codes(rounded.codes, rounded.exponent)
+    layer.add_to_output(rounded.lost)
 
 
 def _inputs(
@@ -68,26 +98,35 @@ def _inputs(
     return [list(inputs) for inputs in zip(*sources, strict=True)]
 
 
-def _round_layer(
-    layer: WeightedLayer, quantized: list[Tensor], real: list[Tensor], generator: torch.Generator
-) -> None:
+def _rounded(
+    layer: WeightedLayer,
+    quantized: list[Tensor],
+    real: list[Tensor],
+    generator: torch.Generator,
+    widths: Sequence[int],
+) -> list[Rounded]:
+    """The layer's weights with each of ``widths``."""
     groups = 1 if layer.geometry is None else layer.geometry.groups
     weight = layer.folded_weight()
     weight = weight.reshape(groups, len(weight) // groups, -1)
     kept = None if layer.kept is None else layer.kept.reshape(weight.shape)
     moments = input_moments(layer, weight, quantized, real, generator)
-    codes, exponent = round_weights(
-        _fitted(weight, moments),
-        moments.covariance,
-        layer.bits,
-        codes=layer.estimator.codes,
-        per_tensor=layer.per_tensor,
-        kept=kept,
-    )
-    levels = codes * power_of_two(exponent, torch.float64)[..., None]
-    lost = (weight - levels) @ moments.mean[..., None] + moments.error[..., None]
-    layer.set_codes(codes.reshape(layer.weight.shape), exponent.flatten())
-    layer.add_to_output(lost.flatten())
+    fitted = _fitted(weight, moments)
+    found = []
+    for bits in widths:
+        codes, exponent = round_weights(
+            fitted,
+            moments.covariance,
+            bits,
+            codes=layer.estimator.codes,
+            per_tensor=layer.per_tensor,
+            kept=kept,
+        )
+        levels = codes * power_of_two(exponent, torch.float64)[..., None]
+        lost = (weight - levels) @ moments.mean[..., None] + moments.error[..., None]
+        codes = codes.reshape(layer.weight.shape)
+        found.append(Rounded(bits, codes, exponent.flatten(), lost.flatten()))
+    return found
 
 
 def _fitted(weight: Tensor, moments: Moments) -> Tensor:

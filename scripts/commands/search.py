@@ -1,0 +1,97 @@
+"""``nbqnn search``: a width for every layer."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nbqnn_train.graph.errors import NbqnnError
+from scripts.commands.options import DataDirOption, JsonOption, ModelOption
+from scripts.output import console, progress, write_json
+
+__all__ = ["search"]
+
+
+def search(
+    model: ModelOption,
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="FOLDER", help="Graphs, options and pictures.")
+    ],
+    pretrained: Annotated[
+        Path | None,
+        typer.Option(metavar="WEIGHTS", help="Full-precision weights, as for quantize."),
+    ] = None,
+    inputs: Annotated[
+        Path | None,
+        typer.Option(
+            "--input", metavar="X.npy", help="Inputs as the network was trained with, float32."
+        ),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Data set whose training images are the inputs.")
+    ] = None,
+    data_dir: DataDirOption = None,
+    classes: Annotated[
+        int | None, typer.Option(min=1, max=1 << 20, help="Outputs, for networks that ask.")
+    ] = None,
+    widths: Annotated[
+        str, typer.Option(metavar="B,B,...", help="Bits that a layer's weights may have.")
+    ] = "2,3,4",
+    max_bytes: Annotated[
+        int | None, typer.Option(min=1, help="The best network with at most so many weight bytes.")
+    ] = None,
+    min_agreement: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="The smallest that gives so often the class of float."),
+    ] = None,
+    points: Annotated[
+        int, typer.Option(min=1, max=100, help="Without a budget: mixes of so many sizes.")
+    ] = 3,
+    act_bits: Annotated[int, typer.Option(help="Bits of an activation, 2 to 16.")] = 8,
+    requant_mode: Annotated[
+        str, typer.Option(help="shift, or scale (with 16-bit multipliers).")
+    ] = "shift",
+    images: Annotated[
+        int, typer.Option(min=16, max=1 << 20, help="Quantize with at most so many inputs.")
+    ] = 512,
+    seed: Annotated[int, typer.Option(min=0, max=(1 << 32) - 1, help="Of what is random.")] = 0,
+    json: JsonOption = None,
+) -> None:
+    """Find a width for every layer's weights, without labels and without training.
+
+    Each layer is rounded to every width once; how much the outputs suffer tells which mixes are
+    worth making. Those are quantized as a whole, beside the uniform ones. A search that was stopped
+    goes on in its folder. `nbqnn train --config FOLDER/NAME.toml` trains such a mix.
+    """
+    from nbqnn_train.convert import QuantConfig
+    from nbqnn_train.width_search import check_bit_widths
+    from scripts.search_table import search_table
+    from scripts.searching import PICTURES, Budget, search_widths
+
+    if max_bytes is not None and min_agreement is not None:
+        raise NbqnnError("Budget must be one of --max-bytes and --min-agreement")
+    try:
+        given = [int(part) for part in widths.split(",")]
+    except ValueError:
+        raise NbqnnError(f"Widths must be numbers with commas between, not {widths!r}") from None
+    with progress("searching") as report:
+        result = search_widths(
+            model,
+            pretrained,
+            out,
+            QuantConfig(act_bits=act_bits, requant_mode=requant_mode),
+            check_bit_widths(given),
+            Budget(points, max_bytes, min_agreement),
+            inputs=inputs,
+            data=data,
+            data_dir=data_dir,
+            classes=classes,
+            images=images,
+            seed=seed,
+            progress=lambda done, total, _: report(done, total),
+        )
+    write_json(json, result)
+    console.print(search_table(result))
+    if result.best is not None:
+        console.print(f"within the budget: {out / result.best}", soft_wrap=True)
+    console.print(f"pictures in {out / PICTURES}", soft_wrap=True)

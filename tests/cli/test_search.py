@@ -1,0 +1,90 @@
+"""search: widths for layers from the command line; it goes on, and says what it cannot reach."""
+
+import json
+import tomllib
+
+import numpy as np
+import pytest
+
+from nbqnn_train.graph import Linear, load
+from nbqnn_train.learn.config import read_config
+from tests.cli.test_quantize import network  # noqa: F401
+
+SEARCH = [
+    *("search", "--model", "quantized_net.py:build", "--pretrained", "weights.pt"),
+    *("--input", "x.npy", "--images", "20", "-o", "found"),
+]
+pytestmark = pytest.mark.usefixtures("network")
+
+
+def result(tmp_path):
+    return json.loads((tmp_path / "result.json").read_text())
+
+
+def test_points_a_stop_and_a_budget(nbqnn, tmp_path):
+    outcome = nbqnn(*SEARCH, "--points", "2", "--json", "result.json")
+    assert outcome.code == 0, outcome
+    found = result(tmp_path)
+    names = [point["name"] for point in found["points"]]
+    assert names[0] == "uniform-2"
+    assert names[-1] == "uniform-4"
+    assert {"uniform-3"} < set(names)
+    assert found["images"] == 20
+    weights = {layer["path"]: layer["weights"] for layer in found["layers"]}
+    assert weights == {"0": 72, "4": 128}
+    mixed = [point for point in found["points"] if point["name"].startswith("mixed")]
+    assert mixed
+    for point in mixed:
+        bits = sum(weights[path] * width for path, width in point["widths"].items())
+        assert point["weight_bytes"] == -(-bits // 8)
+        graph = load(tmp_path / "found" / point["name"])
+        (linear,) = (node for node in graph.nodes if isinstance(node, Linear))
+        assert linear.weight_bits == point["widths"]["4"]
+        text = (tmp_path / "found" / f"{point['name']}.toml").read_text()
+        assert tomllib.loads(text)["train"]["overrides"]["4"]["weight_bits"] == point["widths"]["4"]
+    assert "<html" in (tmp_path / "found" / "search.html").read_text()
+    # A line was cut off when the search was stopped: what is whole is not done again.
+    journal = tmp_path / "found" / "search.jsonl"
+    lines = journal.read_text().splitlines()
+    journal.write_text("\n".join(lines[:-1]) + "\n" + lines[-1][:30])
+    before = (tmp_path / "found" / "uniform-2").stat().st_mtime_ns
+    assert nbqnn(*SEARCH, "--points", "2", "--json", "result.json").code == 0
+    assert result(tmp_path) == found
+    assert (tmp_path / "found" / "uniform-2").stat().st_mtime_ns == before
+    # The layer that has fewer weights gets the bits.
+    outcome = nbqnn(*SEARCH, "--max-bytes", "70", "--json", "result.json")
+    assert outcome.code == 0, outcome
+    (best,) = (p for p in result(tmp_path)["points"] if p["name"] == result(tmp_path)["best"])
+    assert best["weight_bytes"] <= 70
+    outcome = nbqnn(*SEARCH, "--min-agreement", "0.5", "--json", "result.json")
+    assert outcome.code == 0, outcome
+    (best,) = (p for p in result(tmp_path)["points"] if p["name"] == result(tmp_path)["best"])
+    assert best["agreement"] >= 0.5
+
+
+def test_what_it_says_of_budgets(refused, nbqnn, tmp_path):
+    refused("Budget must be one of .*", *SEARCH, "--max-bytes", "9", "--min-agreement", "1")
+    refused("Widths must be numbers .*, not '2,x'", *SEARCH, "--widths", "2,x")
+    refused(r"Widths must be at least two of 2\.\.\.6 bits, not '3'", *SEARCH, "--widths", "3")
+    refused("Inputs must be given by one of .*", *SEARCH, "--data", "digits")
+    assert nbqnn(*SEARCH, "--points", "1", "--widths", "2,3").code == 0
+    refused(
+        "Weights must have at least 50 bytes with these widths, 41 more than --max-bytes 9",
+        *(*SEARCH, "--widths", "2,3", "--max-bytes", "9"),
+    )
+    refused(
+        r"Search in 'found' was begun with other options \(widths\); .*",
+        *(*SEARCH, "--widths", "2,4"),
+    )
+    (tmp_path / "found" / "search.jsonl").write_text('{"model": 3}\n{"layers": 5}\n')
+    refused(r".*search\.jsonl' must be of a search.*|Search in .*", *SEARCH)
+    np.save(tmp_path / "x.npy", np.zeros((3, 1, 6, 6), np.float32))
+    refused("Images .* must be at least 16, not 3", *SEARCH[:-1], "other")
+
+
+def test_options_for_training_are_read(nbqnn, tmp_path):
+    assert nbqnn(*SEARCH, "--points", "1").code == 0
+    options = tmp_path / "found" / "uniform-3.toml"
+    text = options.read_text().replace("[train]", '[train]\nmodel = "digits"\ndata = "digits"', 1)
+    options.write_text(text)
+    assert read_config(options).overrides["0"] == {"weight_bits": 3}
