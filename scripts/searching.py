@@ -18,13 +18,19 @@ from nbqnn_train.inputs.meaning import meaning_file, write_meaning
 from nbqnn_train.learn.accuracy import count_correct_graph
 from nbqnn_train.pages import page
 from nbqnn_train.quantize import quantize
-from nbqnn_train.width_search import LayerSensitivity, Mix, best_mixes, sensitivities
+from nbqnn_train.width_search import (
+    LayerSensitivity,
+    Mix,
+    best_mixes,
+    check_bit_widths,
+    sensitivities,
+)
 from scripts.lines import append_line, read_lines
 from scripts.quantizing import Trained, agreement, read_trained
 from scripts.search_pictures import search_sections
 from scripts.search_result import LayerRow, SearchPoint, SearchResult
 
-__all__ = ["PICTURES", "Budget", "search_widths"]
+__all__ = ["PICTURES", "Budget", "read_widths", "search_widths"]
 
 PICTURES = "search.html"
 #: File with which a stopped search goes on.
@@ -42,6 +48,15 @@ class Budget:
     points: int
     most_bytes: int | None = None
     least_agreement: float | None = None
+
+
+def read_widths(text: str) -> tuple[int, ...]:
+    """Widths such as "2,3,4", in rising order."""
+    try:
+        given = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise NbqnnError(f"Widths must be numbers with commas between, not {text!r}") from None
+    return check_bit_widths(given)
 
 
 def search_widths(

@@ -64,23 +64,18 @@ def search(
     goes on in its folder. `nbqnn train --config FOLDER/NAME.toml` trains such a mix.
     """
     from nbqnn_train.convert import QuantConfig
-    from nbqnn_train.width_search import check_bit_widths
     from scripts.search_table import search_table
-    from scripts.searching import PICTURES, Budget, search_widths
+    from scripts.searching import PICTURES, Budget, read_widths, search_widths
 
     if max_bytes is not None and min_agreement is not None:
         raise NbqnnError("Budget must be one of --max-bytes and --min-agreement")
-    try:
-        given = [int(part) for part in widths.split(",")]
-    except ValueError:
-        raise NbqnnError(f"Widths must be numbers with commas between, not {widths!r}") from None
     with progress("searching") as report:
         result = search_widths(
             model,
             pretrained,
             out,
             QuantConfig(act_bits=act_bits, requant_mode=requant_mode),
-            check_bit_widths(given),
+            read_widths(widths),
             Budget(points, max_bytes, min_agreement),
             inputs=inputs,
             data=data,

@@ -15,6 +15,7 @@ COMMANDS = [
     "check",
     "predict",
     "quantize",
+    "search",
     "train",
     "evaluate",
     "export",
