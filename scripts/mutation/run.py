@@ -3,6 +3,7 @@
 import os
 import random
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -265,7 +266,8 @@ class _Bench:
     def _digest(self, what: str, form: str) -> str | None:
         command = ["-m", "tests.mutation.rtl_digest", what, form, f"{form}.digests"]
         try:
-            done = self._python(command, _DIGEST_LIMIT_S)
+            # Other work on the machine must not make a mutant one that cannot be generated.
+            done = self._python(command, 10 * _DIGEST_LIMIT_S, cpu_s=_DIGEST_LIMIT_S)
         except subprocess.TimeoutExpired:
             return None
         return done.stdout.strip() if done.returncode == 0 else None
@@ -282,7 +284,9 @@ class _Bench:
         failed = _FAILED.findall(done.stdout)
         return failed[0] if failed else tests
 
-    def _python(self, arguments: list[str], limit_s: float) -> subprocess.CompletedProcess:
+    def _python(
+        self, arguments: list[str], limit_s: float, cpu_s: int | None = None
+    ) -> subprocess.CompletedProcess:
         usual = {name: value for name, value in os.environ.items() if name != "NBQNN_NIGHTLY"}
         environment = usual | {
             "PYTHONPATH": str(self._copy),
@@ -301,6 +305,8 @@ class _Bench:
             # The tests and the simulators that they start are ended together.
             start_new_session=True,
         ) as process:
+            if cpu_s is not None:
+                resource.prlimit(process.pid, resource.RLIMIT_CPU, (cpu_s, cpu_s))
             while True:
                 try:
                     output, _ = process.communicate(timeout=0.5)
