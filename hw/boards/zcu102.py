@@ -54,6 +54,41 @@ BOARD = Board(
             acc_bits=32,
             **_COMMON | {"filters": 64, "pixels": 3},
         ),
+        # Weights of -1, 0 and 1: two bits of a product share a table.
+        AcceleratorConfig(
+            name="zcu102-2bit",
+            lanes=64,
+            pixels=4,
+            post_positions=4,
+            weight_bits=2,
+            acc_bits=24,
+            tables=True,
+            products=True,
+            **_COMMON | {"filters": 64},
+        ),
+        AcceleratorConfig(
+            name="zcu102-4bit",
+            lanes=64,
+            pixels=5,
+            post_positions=4,
+            act_bits=4,
+            acc_bits=20,
+            tables=True,
+            products=True,
+            **_COMMON | {"filters": 64},
+        ),
+        # Weights of up to 64 in magnitude. Their lanes are the largest.
+        AcceleratorConfig(
+            name="zcu102-w4",
+            lanes=64,
+            pixels=3,
+            post_positions=3,
+            weight_bits=4,
+            acc_bits=28,
+            tables=True,
+            products=True,
+            **_COMMON,
+        ),
         # The baseline with 16-bit multipliers. 2,520 DSP blocks have no room for more, beside those
         # of the channel-wise sums.
         AcceleratorConfig(
