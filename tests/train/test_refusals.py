@@ -51,6 +51,13 @@ def without_gradients(m, x):
             "train with track_running_stats=True",
         ),
         (
+            Net(lambda m, x: m.conv(x)[:, 7:9], conv=conv(3, 4)),
+            MAP,
+            "a part without elements, of 4 x 8 x 8",
+            "the module itself",
+            "take channels and positions that are there",
+        ),
+        (
             after(nn.Upsample(size=12)),
             MAP,
             "a resize by a fraction, from 8 x 8 to 12 x 12",

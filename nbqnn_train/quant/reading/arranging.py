@@ -127,6 +127,11 @@ def gathered(
     """
     shape = tuple(places.shape)
     held = reader.shape(value)
+    if not places.numel():
+        raise Unsupported(
+            f"a part without elements, of {sized(held)}",
+            "take channels and positions that are there",
+        )
     if torch.equal(places.flatten(), torch.arange(value.size)):
         return Value(value.name, shape, flat=value.flat)
     if len(held) == 1:
