@@ -166,7 +166,7 @@ def _networks(measured: list[Measurement]) -> Table:
         multiply = load_config(preset=one.preset).pe == "multiply"
         checked = f"{one.images_checked - one.mismatches}/{one.images_checked}"
         table.add_row(
-            one.network,
+            one.network if one.preset.startswith(_BOARD) else f"{one.network}, {one.preset}",
             f"{one.act_bits}{', VPE' if multiply else ''}",
             f"{one.batch}",
             f"{one.cycles:,}",
