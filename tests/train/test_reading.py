@@ -12,6 +12,7 @@ from torch.nn.utils import prune
 
 from nbqnn_train.convert import NetworkRefused, QuantConfig, calibrate, convert
 from nbqnn_train.export import export_graph
+from nbqnn_train.graph import run, tensor_types
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.quant.calibration import estimate_means
 from nbqnn_train.quant.ops import TrainingOp
@@ -299,6 +300,26 @@ def test_frozen_norms_stay_when_means_are_estimated():
 def size_dependent(m, x):
     x = m.a(x)
     return F.max_pool2d(x, 2) if x.shape[-1] > 8 else x
+
+
+@pytest.mark.parametrize(("order", "shape"), [((0, 2, 3, 1), (8, 8, 4)), ((0, 1, 3, 2), (4, 8, 8))])
+def test_an_output_in_another_order_is_noted(order, shape):
+    """The network returns it as the module does; the graph has the order in which it computes."""
+    net = Net(lambda n, x: n.last(x).permute(order), last=conv(3, 4))
+    network = converted(net.eval())
+    (note,) = network.notes
+    assert note == (
+        "output 1 is returned in another order; the graph gives last as it is computed, "
+        "(4, 8, 8) without the batch"
+    )
+    network.double().eval()
+    found = network(X.double())
+    assert found.shape[1:] == shape
+    graph = export_graph(network, (3, 8, 8))
+    codes = torch.from_numpy(run(graph, X.numpy())).double()
+    assert torch.equal(
+        found, (codes * 2.0 ** tensor_types(graph)[graph.outputs[0]].exponent).permute(order)
+    )
 
 
 def test_another_size_is_right_or_refused():

@@ -217,6 +217,12 @@ class Reader:
                 reason, remedy = "an output that is returned twice", "return each tensor once"
                 self.refusals.append(Refusal("output", "", "", "", reason, remedy))
             outputs.append(Output(value.name, self._arrangement(value), final))
+            if any(kind == "permute" for kind, _ in outputs[-1].arrangement):
+                shape = tuple(self.operations[value.name].shape)
+                self.notes.append(
+                    f"output {len(outputs)} is returned in another order; the graph gives "
+                    f"{value.name} as it is computed, {shape} without the batch"
+                )
         return outputs
 
     def _arrangement(self, value: Value) -> tuple:

@@ -147,6 +147,34 @@ def test_addends_that_do_not_fit(below):
         )
 
 
+def test_the_largest_addend_that_fits():
+    """Sums of 20 bits, shifted left by 4: addends have 25 bits with the sign."""
+    largest = (1 << 24) - 1
+    half = 1 << 14
+    for addend, fits in ((largest - 15, True), (largest + 1, False)):
+        node = Requantize(
+            name="r",
+            input="x",
+            multiplier=[16],
+            bias=[addend - half],
+            shift=[15],
+            bits=16,
+            signed=True,
+            exponent=0,
+            low=-(1 << 15),
+            high=(1 << 15) - 1,
+        )
+        ends = np.array([-(1 << 19)]), np.array([(1 << 19) - 1])
+        arguments = (PRESETS["tiny"], "conv", node, np.zeros(1, int), *ends, 0)
+        if fits:
+            assert requantize_params(*arguments).addend.tolist() == [addend]
+        else:
+            with pytest.raises(
+                CompileError, match=f"addend {addend} of channel 0 must fit 25 bits"
+            ):
+                requantize_params(*arguments)
+
+
 @pytest.mark.parametrize("code", [0, 57, 255])
 def test_channels_that_hardly_do_anything(code):
     """Whatever the sum, one code: the shift is so large that the offset alone would not fit."""

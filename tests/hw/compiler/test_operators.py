@@ -161,6 +161,14 @@ def test_orders_become_those_of_weights():
     assert checked(net.graph()) == ["image", "conv", "part", "conv2", "last"]
 
 
+def test_an_order_across_groups_is_none_of_weights():
+    """The filters of two groups read different channels."""
+    net = image(8)
+    net.conv("conv", (6, 4, 1, 1), 2, groups=2).requantize("a", 8, True)
+    net.add(Channels, "shuffled", index=[0, 3, 1, 4, 2, 5])
+    compare(net.graph())
+
+
 def test_slices_cost_nothing():
     """Halves that begin whole words are read where they are."""
     net = image(8)
