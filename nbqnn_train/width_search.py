@@ -82,8 +82,8 @@ def sensitivities(
 
     All layers are rounded as :func:`nbqnn_train.quantize.quantize` does, with the widest weights,
     and at each layer with all other widths too. Then one layer at a time gets narrower weights, and
-    the outputs for inputs that were held out are looked at. So two passes over the network and one
-    over the held-out inputs for each layer and width are all that it takes.
+    the outputs for inputs that were held out are looked at. So one pass over the layers, and
+    one over the held-out inputs for each layer and width, are all that it takes.
 
     The arguments are those of ``quantize``; ``config.weight_bits`` and its overrides are not used.
     A layer without a module of its own keeps the widest weights and is not listed. Raises

@@ -154,6 +154,7 @@ class _Journal:
             raise NbqnnError(
                 f"{str(self.path)!r} must be of a search, but cannot be read ({error}); remove it"
             ) from None
+        self.begun = bool(lines)
         if lines and lines[0] != options:
             differing = [name for name in options if lines[0].get(name) != options[name]]
             raise NbqnnError(
@@ -165,7 +166,8 @@ class _Journal:
         """Adds the sensitivities."""
         self.layers = layers
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        append_line(self.path, self.options)
+        if not self.begun:
+            append_line(self.path, self.options)
         append_line(self.path, {"layers": [asdict(_row(layer)) for layer in layers]})
 
     def add_point(self, point: SearchPoint) -> None:
