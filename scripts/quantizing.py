@@ -21,7 +21,7 @@ from nbqnn_train.quantize import quantize
 from scripts.images import read_images
 from scripts.quantize_result import QuantizeResult
 
-__all__ = ["Trained", "agreement", "quantize_network", "read_trained"]
+__all__ = ["Task", "Trained", "agreement", "quantize_network"]
 
 _BATCH = 64
 
@@ -42,47 +42,50 @@ class Trained:
         return Meaning(preparation=preparation, classes=self.sets.class_names)
 
 
-def read_trained(
-    model: str,
-    pretrained: Path | None,
-    *,
-    inputs: Path | None,
-    data: str | None,
-    data_dir: Path | None,
-    classes: int | None,
-    images: int,
-    seed: int,
-) -> Trained:
-    """The network, and at most ``images`` inputs from a ``.npy`` file or a data set's training
-    images. Raises :exc:`NbqnnError` for what cannot be read or does not fit together."""
-    if (inputs is None) == (data is None):
-        raise NbqnnError("Inputs must be given by one of --input X.npy and --data")
-    check_model(model)
-    if pretrained is None and model in MODELS:
-        raise NbqnnError(
-            f"Weights must be given by --pretrained: {model!r} begins with random ones"
-        )
-    sets = None if data is None else load_data(data, data_dir)
-    if sets is None:
-        x = read_images(inputs)[:images]
-        outputs = classes
-    else:
-        x = _training_images(sets, images, seed)
-        outputs = sets.classes
-        check_images(model, outputs, sets.input_shape)
-    return Trained(float_network(model, outputs, x.shape[1], pretrained).eval(), x, sets)
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What is to be quantized, as the command line names it.
+
+    model, pretrained : the network and its weights. inputs : a ``.npy`` file; or data, data_dir : a
+        data set. classes : outputs, for networks that ask; a data set has its own.
+    """
+
+    model: str
+    pretrained: Path | None = None
+    inputs: Path | None = None
+    data: str | None = None
+    data_dir: Path | None = None
+    classes: int | None = None
+
+    def read(self, images: int, seed: int) -> Trained:
+        """The network, and at most ``images`` inputs from the file or training images of the set.
+
+        Raises :exc:`NbqnnError` for what cannot be read or does not fit together.
+        """
+        if (self.inputs is None) == (self.data is None):
+            raise NbqnnError("Inputs must be given by one of --input X.npy and --data")
+        check_model(self.model)
+        if self.pretrained is None and self.model in MODELS:
+            raise NbqnnError(
+                f"Weights must be given by --pretrained: {self.model!r} begins with random ones"
+            )
+        sets = None if self.data is None else load_data(self.data, self.data_dir)
+        if sets is None:
+            x = read_images(self.inputs)[:images]
+            outputs = self.classes
+        else:
+            x = _training_images(sets, images, seed)
+            outputs = sets.classes
+            check_images(self.model, outputs, sets.input_shape)
+        network = float_network(self.model, outputs, x.shape[1], self.pretrained).eval()
+        return Trained(network, x, sets)
 
 
 def quantize_network(
-    model: str,
-    pretrained: Path | None,
+    task: Task,
     out: Path,
     quantization: QuantConfig,
     *,
-    inputs: Path | None = None,
-    data: str | None = None,
-    data_dir: Path | None = None,
-    classes: int | None = None,
     images: int = 1024,
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -92,16 +95,7 @@ def quantize_network(
     Inputs come from a ``.npy`` file or are training images of a data set, at most ``images`` of
     them. Labels are not used. With a data set, its test images tell the accuracy.
     """
-    trained = read_trained(
-        model,
-        pretrained,
-        inputs=inputs,
-        data=data,
-        data_dir=data_dir,
-        classes=classes,
-        images=images,
-        seed=seed,
-    )
+    trained = task.read(images, seed)
     network, x, sets = trained.network, trained.x, trained.sets
     batches = [torch.from_numpy(x[at : at + _BATCH]) for at in range(0, len(x), _BATCH)]
     quantized = quantize(

@@ -1,6 +1,7 @@
 """``nbqnn search``: sensitivities, networks with mixed widths, a journal with which it goes on."""
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from math import ceil
 from pathlib import Path
@@ -16,6 +17,7 @@ from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.graph.files import write_text
 from nbqnn_train.inputs.meaning import meaning_file, write_meaning
 from nbqnn_train.learn.accuracy import count_correct_graph
+from nbqnn_train.learn.sources import model_source
 from nbqnn_train.pages import page
 from nbqnn_train.quantize import quantize
 from nbqnn_train.width_search import (
@@ -26,7 +28,7 @@ from nbqnn_train.width_search import (
     sensitivities,
 )
 from scripts.lines import append_line, read_lines
-from scripts.quantizing import Trained, agreement, read_trained
+from scripts.quantizing import Task, Trained, agreement
 from scripts.search_pictures import search_sections
 from scripts.search_result import LayerRow, SearchPoint, SearchResult
 
@@ -60,17 +62,12 @@ def read_widths(text: str) -> tuple[int, ...]:
 
 
 def search_widths(
-    model: str,
-    pretrained: Path | None,
+    task: Task,
     out: Path,
     config: QuantConfig,
     widths: tuple[int, ...],
     budget: Budget,
     *,
-    inputs: Path | None,
-    data: str | None,
-    data_dir: Path | None,
-    classes: int | None,
     images: int,
     seed: int,
     progress: Callable[[int, int, str], None] = lambda done, total, what: None,
@@ -78,25 +75,17 @@ def search_widths(
     """Searches and writes graphs, options for training and pictures to the folder ``out``.
 
     The inputs are twice ``images``, if there are so many: half to quantize with, half to compare
-    with full precision. What an earlier search with the same options found there is not done again.
+    with full precision. What an earlier search found there for the same network, inputs and options
+    is not done again.
 
     Raises :exc:`NbqnnError` for bad input, and for a budget that cannot be met, with by how much.
     """
-    trained = read_trained(
-        model,
-        pretrained,
-        inputs=inputs,
-        data=data,
-        data_dir=data_dir,
-        classes=classes,
-        images=2 * images,
-        seed=seed,
-    )
+    trained = task.read(2 * images, seed)
     options = {
-        "model": model,
-        "pretrained": str(pretrained),
-        "input": str(inputs),
-        "data": data,
+        "model": task.model,
+        "source": asdict(source) if (source := model_source(task.model)) else None,
+        "weights": _digest(trained.network.state_dict().values()),
+        "inputs": _digest([torch.from_numpy(trained.x)]),
         "widths": list(widths),
         "act_bits": config.act_bits,
         "images": images,
@@ -108,7 +97,7 @@ def search_widths(
     mixes = best_mixes(search.layers(widths))
     if not mixes[0].widths:
         raise NbqnnError(
-            f"Network must have layers with modules of their own, but {model!r} has none"
+            f"Network must have layers with modules of their own, but {task.model!r} has none"
         )
     _check_bytes(mixes, budget)
     for bits in widths:
@@ -128,7 +117,7 @@ def search_widths(
         best=None if best is None else best.name,
     )
     note = f"Weights of {', '.join(map(str, widths))} bits, chosen for each layer without labels."
-    write_text(out / PICTURES, page(f"Widths for {model}", search_sections(result), note))
+    write_text(out / PICTURES, page(f"Widths for {task.model}", search_sections(result), note))
     return result
 
 
@@ -266,6 +255,14 @@ class _Search:
             else:
                 low = middle
         return best
+
+
+def _digest(tensors: Iterable[Tensor]) -> str:
+    """SHA-256 of their values."""
+    sha = hashlib.sha256()
+    for tensor in tensors:
+        sha.update(tensor.detach().cpu().numpy().tobytes())
+    return sha.hexdigest()
 
 
 def _batches(x) -> list[Tensor]:

@@ -8,10 +8,14 @@ import typer
 from nbqnn_train.graph.errors import NbqnnError
 
 __all__ = [
+    "ClassesOption",
     "DataDirOption",
     "DataOption",
+    "InputsDataOption",
+    "InputsOption",
     "JsonOption",
     "ModelOption",
+    "PretrainedOption",
     "ShapeOption",
     "output_file",
 ]
@@ -46,6 +50,33 @@ DataOption = Annotated[
 ]
 DataDirOption = Annotated[
     Path | None, typer.Option("--data-dir", help="Folder with the data set's files.")
+]
+PretrainedOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--pretrained",
+        metavar="WEIGHTS",
+        help="Full-precision weights: .safetensors, .pt or .pth; without them those that "
+        "the model's function loads.",
+    ),
+]
+InputsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--input", metavar="X.npy", help="Inputs as the network was trained with, float32."
+    ),
+]
+InputsDataOption = Annotated[
+    str | None, typer.Option("--data", help="Data set whose training images are the inputs.")
+]
+ClassesOption = Annotated[
+    int | None,
+    typer.Option(
+        "--classes",
+        min=1,
+        max=1 << 20,
+        help="Outputs, for networks that ask; a data set has its own.",
+    ),
 ]
 JsonOption = Annotated[
     Path | None,

@@ -5,7 +5,16 @@ from typing import Annotated
 
 import typer
 
-from scripts.commands.options import DataDirOption, JsonOption, ModelOption, output_file
+from scripts.commands.options import (
+    ClassesOption,
+    DataDirOption,
+    InputsDataOption,
+    InputsOption,
+    JsonOption,
+    ModelOption,
+    PretrainedOption,
+    output_file,
+)
 from scripts.output import console, print_notes, progress, write_json
 
 __all__ = ["quantize"]
@@ -16,30 +25,11 @@ def quantize(
     out: Annotated[
         Path, typer.Option("-o", "--out", callback=output_file, metavar="GRAPH", help="Graph file.")
     ],
-    pretrained: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="WEIGHTS",
-            help="Full-precision weights: .safetensors, .pt or .pth; without them those that "
-            "the model's function loads.",
-        ),
-    ] = None,
-    inputs: Annotated[
-        Path | None,
-        typer.Option(
-            "--input", metavar="X.npy", help="Inputs as the network was trained with, float32."
-        ),
-    ] = None,
-    data: Annotated[
-        str | None, typer.Option(help="Data set whose training images are the inputs.")
-    ] = None,
+    pretrained: PretrainedOption = None,
+    inputs: InputsOption = None,
+    data: InputsDataOption = None,
     data_dir: DataDirOption = None,
-    classes: Annotated[
-        int | None,
-        typer.Option(
-            min=1, max=1 << 20, help="Outputs, for networks that ask; a data set has its own."
-        ),
-    ] = None,
+    classes: ClassesOption = None,
     bits: Annotated[int, typer.Option(help="Bits of a weight, 2 to 6.")] = 3,
     act_bits: Annotated[int, typer.Option(help="Bits of an activation, 2 to 16.")] = 8,
     requant_mode: Annotated[
@@ -57,18 +47,21 @@ def quantize(
     minutes. Training reaches more.
     """
     from nbqnn_train.convert import QuantConfig
-    from scripts.quantizing import quantize_network
+    from scripts.quantizing import Task, quantize_network
 
+    task = Task(
+        model=model,
+        pretrained=pretrained,
+        inputs=inputs,
+        data=data,
+        data_dir=data_dir,
+        classes=classes,
+    )
     with progress("quantizing") as report:
         result = quantize_network(
-            model,
-            pretrained,
+            task,
             out,
             QuantConfig(weight_bits=bits, act_bits=act_bits, requant_mode=requant_mode),
-            inputs=inputs,
-            data=data,
-            data_dir=data_dir,
-            classes=classes,
             images=images,
             seed=seed,
             progress=report,

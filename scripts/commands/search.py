@@ -6,7 +6,15 @@ from typing import Annotated
 import typer
 
 from nbqnn_train.graph.errors import NbqnnError
-from scripts.commands.options import DataDirOption, JsonOption, ModelOption
+from scripts.commands.options import (
+    ClassesOption,
+    DataDirOption,
+    InputsDataOption,
+    InputsOption,
+    JsonOption,
+    ModelOption,
+    PretrainedOption,
+)
 from scripts.output import console, progress, write_json
 
 __all__ = ["search"]
@@ -17,23 +25,11 @@ def search(
     out: Annotated[
         Path, typer.Option("-o", "--out", metavar="FOLDER", help="Graphs, options and pictures.")
     ],
-    pretrained: Annotated[
-        Path | None,
-        typer.Option(metavar="WEIGHTS", help="Full-precision weights, as for quantize."),
-    ] = None,
-    inputs: Annotated[
-        Path | None,
-        typer.Option(
-            "--input", metavar="X.npy", help="Inputs as the network was trained with, float32."
-        ),
-    ] = None,
-    data: Annotated[
-        str | None, typer.Option(help="Data set whose training images are the inputs.")
-    ] = None,
+    pretrained: PretrainedOption = None,
+    inputs: InputsOption = None,
+    data: InputsDataOption = None,
     data_dir: DataDirOption = None,
-    classes: Annotated[
-        int | None, typer.Option(min=1, max=1 << 20, help="Outputs, for networks that ask.")
-    ] = None,
+    classes: ClassesOption = None,
     widths: Annotated[
         str, typer.Option(metavar="B,B,...", help="Bits that a layer's weights may have.")
     ] = "2,3,4",
@@ -64,23 +60,27 @@ def search(
     goes on in its folder. `nbqnn train --config FOLDER/NAME.toml` trains such a mix.
     """
     from nbqnn_train.convert import QuantConfig
+    from scripts.quantizing import Task
     from scripts.search_table import search_table
     from scripts.searching import PICTURES, Budget, read_widths, search_widths
 
     if max_bytes is not None and min_agreement is not None:
         raise NbqnnError("Budget must be one of --max-bytes and --min-agreement")
+    task = Task(
+        model=model,
+        pretrained=pretrained,
+        inputs=inputs,
+        data=data,
+        data_dir=data_dir,
+        classes=classes,
+    )
     with progress("searching") as report:
         result = search_widths(
-            model,
-            pretrained,
+            task,
             out,
             QuantConfig(act_bits=act_bits, requant_mode=requant_mode),
             read_widths(widths),
             Budget(points, max_bytes, min_agreement),
-            inputs=inputs,
-            data=data,
-            data_dir=data_dir,
-            classes=classes,
             images=images,
             seed=seed,
             progress=lambda done, total, _: report(done, total),

@@ -5,6 +5,7 @@ import tomllib
 
 import numpy as np
 import pytest
+import torch
 
 from nbqnn_train.graph import Linear, load
 from nbqnn_train.learn.config import read_config
@@ -76,6 +77,20 @@ def test_what_it_says_of_budgets(refused, nbqnn, tmp_path):
         r"Search in 'found' was begun with other options \(widths\); .*",
         *(*SEARCH, "--widths", "2,4"),
     )
+    # Other weights under the same name are another search.
+    before = (tmp_path / "weights.pt").read_bytes()
+    state = torch.load(tmp_path / "weights.pt", weights_only=True)
+    torch.save({name: 2 * tensor for name, tensor in state.items()}, tmp_path / "weights.pt")
+    refused(
+        r"Search in 'found' was begun with other options \(weights\); .*",
+        *(*SEARCH, "--widths", "2,3"),
+    )
+    (tmp_path / "weights.pt").write_bytes(before)
+    # It was stopped before its first result.
+    journal = tmp_path / "found" / "search.jsonl"
+    journal.write_text(journal.read_text().splitlines()[0] + "\n")
+    assert nbqnn(*SEARCH, "--points", "1", "--widths", "2,3").code == 0
+    assert nbqnn(*SEARCH, "--points", "1", "--widths", "2,3").code == 0
     (tmp_path / "found" / "search.jsonl").write_text('{"model": 3}\n{"layers": 5}\n')
     refused(r".*search\.jsonl' must be of a search.*|Search in .*", *SEARCH)
     np.save(tmp_path / "x.npy", np.zeros((3, 1, 6, 6), np.float32))
