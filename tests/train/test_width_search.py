@@ -8,6 +8,7 @@ from torch import nn
 
 from nbqnn_train.convert import QuantConfig
 from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.quantize import quantize
 from nbqnn_train.width_search import (
     _KEPT,
     LayerSensitivity,
@@ -84,6 +85,24 @@ def test_a_layer_that_needs_two_bits_does_not_suffer():
     config = QuantConfig(requant_mode="scale", act_bits=16)
     first, *others = sensitivities(module, [images(96)], config, (2, 4))
     assert first.distances[2] < 1e-3 * max(layer.distances[2] for layer in others)
+
+
+def test_means_are_restored_for_each_width_once():
+    """Of a network that is one layer, the distance is that of networks with each width."""
+    torch.manual_seed(3)
+    module = nn.Linear(16, 8).eval()
+    x = torch.randn(256, 16) + 3  # inputs with means, which errors of weights carry on
+    config = QuantConfig(act_bits=16)
+    (found,) = sensitivities(nn.Sequential(module), [x], config, (2, 4))
+    held_out = x[::8]
+    with torch.no_grad():
+        wanted = module(held_out).double()
+    off = {}
+    for bits in (2, 4):
+        network = quantize(nn.Sequential(module), [x], QuantConfig(weight_bits=bits, act_bits=16))
+        with torch.no_grad():
+            off[bits] = float((network(held_out).double() - wanted).square().sum())
+    assert found.distances[2] == pytest.approx(off[2] - off[4], rel=0.05)
 
 
 def _modules(module):
