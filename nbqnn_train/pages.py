@@ -37,8 +37,15 @@ th:first-child, td:first-child { text-align: left; }
 .card { border: 1px solid #d5dde5; border-radius: 6px; padding: 0.6em 0.9em; }
 .card b { display: block; font-size: 1.5em; line-height: 1.3; }
 .card span { color: #52606d; font-size: 0.9em; display: block; }
+.samples { display: grid; grid-template-columns: repeat(auto-fill, minmax(96px, 1fr)); gap: 0.6em; }
+.samples figure { margin: 0; padding: 0.4em; border: 1px solid #d5dde5; border-radius: 6px;
+  font-size: 0.85em; line-height: 1.3; overflow-wrap: anywhere; }
+.samples .wrong { background: #fbdcdc; border-color: #c23b3b; color: #7a1010; }
+.samples img { display: block; width: 100%; aspect-ratio: 1; object-fit: contain;
+  image-rendering: pixelated; background: #1c2733; margin-bottom: 0.3em; }
 @media print { nav { display: none; } .table-wrapper { max-height: none; }
-  h2 { break-after: avoid; } .card, .js-plotly-plot { break-inside: avoid; } }
+  h2 { break-after: avoid; } .card, .samples figure,
+  .js-plotly-plot { break-inside: avoid; } }
 """
 #: Unpacks the library that draws, then draws. The digits are those of Python's base85, but for
 #: "<", which could begin a tag.

@@ -16,7 +16,7 @@ from nbqnn_train.inputs.preparation import Preparation
 from scripts.images import read_images
 from scripts.prediction_result import ImageClasses, PredictedClass, PredictionResult
 
-__all__ = ["Given", "predict"]
+__all__ = ["Given", "class_scores", "network_ends", "predict"]
 
 _BATCH = 32
 _MEMORY = "zcu102"
@@ -55,7 +55,7 @@ def predict(
     """
     program = None if _is_graph(path) else load_program(path)
     graph = load(path) if program is None else program.graph
-    shape, outputs, exponent = _ends(graph)
+    shape, outputs, exponent = network_ends(graph)
     meaning = read_meaning(meaning_file(path), graph)
     names = _names(given.classes, outputs) or meaning.classes
     if names is not None and len(names) != outputs:
@@ -69,10 +69,9 @@ def predict(
     else:
         codes, found = _on_accelerator(program, x, progress)
     values = codes.astype(np.float64) * 2.0**exponent
-    sigmoid = graph.final == ("sigmoid",)
-    scores = 1 / (1 + np.exp(-values)) if sigmoid else _softmax(values)
+    scores, kind = class_scores(graph, values)
     return PredictionResult(
-        score="sigmoid" if sigmoid else "softmax",
+        score=kind,
         predictions=tuple(
             ImageClasses(image=label, classes=_best(value, score, top, names))
             for label, value, score in zip(labels, values, scores, strict=False)
@@ -91,8 +90,11 @@ def _is_graph(path: Path) -> bool:
         ) from None
 
 
-def _ends(graph: Graph) -> tuple[tuple[int, ...], int, int]:
-    """Shape of the input, number of outputs, and exponent of the outputs."""
+def network_ends(graph: Graph) -> tuple[tuple[int, ...], int, int]:
+    """Shape of the input, number of outputs, and exponent of the outputs.
+
+    Raises :class:`NbqnnError` for a network that does not give one number for each class.
+    """
     if len(graph.input_nodes) != 1 or len(graph.outputs) != 1:
         raise NbqnnError(
             f"Network must have one input and one output to name classes, not "
@@ -236,9 +238,13 @@ def _on_accelerator(
     }
 
 
-def _softmax(values: np.ndarray) -> np.ndarray:
+def class_scores(graph: Graph, values: np.ndarray) -> tuple[np.ndarray, str]:
+    """Scores 0...1 of the real outputs ``values`` (N, classes), and their kind: "softmax" or
+    "sigmoid"."""
+    if graph.final == ("sigmoid",):
+        return 1 / (1 + np.exp(-values)), "sigmoid"
     powers = np.exp(values - values.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    return powers / powers.sum(axis=1, keepdims=True), "softmax"
 
 
 def _best(

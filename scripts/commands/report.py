@@ -27,8 +27,8 @@ def report(
 ) -> None:
     """Show what a folder holds on a page that needs no other file.
 
-    On top the network, whether it is exact, and five figures; then training, the network, area,
-    schedule, cycles and searches.
+    On top the network, whether it is exact, and five figures; then the network, sample images with
+    their classes, training, area, schedule, cycles and searches.
     """
     from scripts.report import build_report
 

@@ -24,6 +24,8 @@ from scripts.report.hardware_part import (
 from scripts.report.network_picture import network_section
 from scripts.report.origins import check_origins, origin_of_result
 from scripts.report.overview import Overview, comparison, overview
+from scripts.report.predictions_part import predictions_section
+from scripts.report.samples import find_samples
 from scripts.report.training_part import accuracy_section, nodes_section, run_section
 
 __all__ = ["build_report"]
@@ -73,6 +75,9 @@ def build_report(folder: Path, out: Path, other: Path | None = None) -> dict[str
             used.setdefault("skipped", []).append(one.name)
             continue
         used.setdefault(one.kind, []).append(one.name)
+    if (samples := find_samples(folder, found)) is not None:
+        after = [section.title == "Network" for section in sections].index(True)
+        sections.insert(after + 1, predictions_section(samples))
     accuracies = {one.name: one.content for one in found if one.kind in _ACCURACIES and one.content}
     if accuracies:
         sections.append(accuracy_section(accuracies))

@@ -177,7 +177,7 @@ def test_the_page_needs_nothing_else(nbqnn, folder, tmp_path):
     assert len(page.encode()) < 2_000_000
     # Learning curves, tables, cycles and roofline twice, the schedule, two of the search.
     assert body.count("Plotly.newPlot(") == 9
-    assert not re.search(r"<(script|link|img)[^>]* (src|href)=", body)
+    assert not re.search(r'<(script|link|img)[^>]* (src|href)="(?!data:)', body)
 
 
 def test_same_folder_same_page(nbqnn, folder, tmp_path):
