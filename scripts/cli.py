@@ -51,7 +51,6 @@ _EXTRAS = {
 app = typer.Typer(
     name="nbqnn",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )

@@ -5,7 +5,13 @@ from typing import Annotated
 
 import typer
 
-from scripts.commands.options import DataDirOption, JsonOption, ModelOption, ShapeOption
+from scripts.commands.options import (
+    DataDirOption,
+    JsonOption,
+    ModelOption,
+    ShapeOption,
+    complete_preset,
+)
 from scripts.output import console, print_notes, write_json
 
 __all__ = ["check"]
@@ -34,7 +40,11 @@ def check(
         Path | None, typer.Option("--hw", metavar="BUILD", help="Folder of generate.")
     ] = None,
     preset: Annotated[
-        str | None, typer.Option(help="Configuration by name; zcu102-8bit or zcu102-16bit if none.")
+        str | None,
+        typer.Option(
+            autocompletion=complete_preset,
+            help="Configuration by name; zcu102-8bit or zcu102-16bit if none.",
+        ),
     ] = None,
     json: JsonOption = None,
 ) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from scripts.commands.options import JsonOption
+from scripts.commands.options import JsonOption, complete_board
 from scripts.output import console, progress, write_json
 from scripts.tables import circuits_table, front_table
 
@@ -17,7 +17,9 @@ _INTERRUPTED = 130
 
 def explore(
     graph: Annotated[Path, typer.Argument(metavar="GRAPH", help="Graph file.")],
-    board: Annotated[str, typer.Option(help="Board, for example zcu102.")],
+    board: Annotated[
+        str, typer.Option(autocompletion=complete_board, help="Board, for example zcu102.")
+    ],
     out: Annotated[
         Path, typer.Option("-o", "--out", metavar="DIR", help="Folder for what is found.")
     ] = Path("explore"),

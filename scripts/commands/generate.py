@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from nbqnn_train.graph.errors import NbqnnError
+from scripts.commands.options import complete_board, complete_preset
 from scripts.output import console, spinner
 
 __all__ = ["generate"]
@@ -13,7 +14,9 @@ __all__ = ["generate"]
 
 def generate(
     out: Annotated[Path, typer.Option("-o", "--out", metavar="BUILD", help="Build folder.")],
-    preset: Annotated[str | None, typer.Option(help="Configuration by name.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(autocompletion=complete_preset, help="Configuration by name.")
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(metavar="HW.toml", help="Configuration file.")
     ] = None,
@@ -39,7 +42,9 @@ def generate(
             "--ii", metavar="N", min=1, max=1024, help="Cycles for a position, of a circuit."
         ),
     ] = 1,
-    board: Annotated[str, typer.Option(help="Board that a circuit must fit.")] = "zcu102",
+    board: Annotated[
+        str, typer.Option(autocompletion=complete_board, help="Board that a circuit must fit.")
+    ] = "zcu102",
 ) -> None:
     """Write the accelerator: Verilog, register map, configuration."""
     if spatial is not None:

@@ -17,8 +17,24 @@ __all__ = [
     "ModelOption",
     "PretrainedOption",
     "ShapeOption",
+    "complete_board",
+    "complete_preset",
     "output_file",
 ]
+
+
+def complete_preset(begun: str) -> list[str]:
+    """Presets whose names begin so, for the shell."""
+    from hw.boards.presets import PRESETS
+
+    return [name for name in PRESETS if name.startswith(begun)]
+
+
+def complete_board(begun: str) -> list[str]:
+    """Boards whose names begin so, for the shell."""
+    from hw.boards.registry import BOARDS
+
+    return [name for name in BOARDS if name.startswith(begun)]
 
 
 def output_file(path: Path | None) -> Path | None:

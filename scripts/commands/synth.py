@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from scripts.commands.options import JsonOption
+from scripts.commands.options import JsonOption, complete_board
 from scripts.output import console, spinner, write_json
 from scripts.tables import area_table
 
@@ -30,7 +30,7 @@ def synth(
             "write a project, and run it where Vivado is on the path."
         ),
     ],
-    board: Annotated[str, typer.Option(help="Board.")] = "zcu102",
+    board: Annotated[str, typer.Option(autocompletion=complete_board, help="Board.")] = "zcu102",
     quick: Annotated[
         bool, typer.Option("--quick", help="Vivado: the accelerator alone, out of context.")
     ] = False,

@@ -1,8 +1,11 @@
 """The command line as a program: help, exit codes, speed, interrupts."""
 
 import importlib.metadata
+import os
+import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -75,6 +78,46 @@ def test_no_command_is_refused(nbqnn):
 )
 def test_usage_errors_are_one_line(refused, pattern, arguments):
     refused(pattern, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["gene"], ["generate"]),
+        (["simulate", "--sa"], ["--saif"]),
+        (["generate", "--preset", "zcu102-w"], ["zcu102-w4"]),
+        (["explore", "graph", "--board", "pynq"], ["pynq-z2"]),
+        (["synth", "build", "--tool", "yo"], ["yosys"]),
+    ],
+)
+def test_bash_completes_what_was_begun(words, found, tmp_path):
+    """As a person's shell does it, with the script that the program gives."""
+    program = Path(sys.executable).with_name("nbqnn")
+    if not program.exists() or shutil.which("bash") is None:
+        pytest.skip("needs bash, and nbqnn installed in this environment")
+    script = """
+        eval "$(nbqnn --show-completion bash)"
+        COMP_WORDS=(nbqnn "$@") COMP_CWORD=$#
+        _nbqnn_completion nbqnn
+        printf '%s\\n' "${COMPREPLY[@]}"
+    """
+    done = subprocess.run(
+        ["bash", "--norc", "-c", script, "bash", *words],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": os.pathsep.join((str(program.parent), os.environ["PATH"]))},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.stdout.split(), done.stderr) == (found, "")
+
+
+def test_the_citation_is_of_this_version():
+    text = (REPOSITORY / "CITATION.cff").read_text(encoding="utf-8")
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert f"\nversion: {project['version']}\n" in text
+    assert f"\nlicense: {project['license']}\n" in text
+    assert "https://arxiv.org/abs/2004.02396" in text
 
 
 def test_help_loads_nothing_heavy():
