@@ -16,6 +16,7 @@ from hw.boards.presets import load_config
 from hw.boards.registry import find_board, find_memory
 from hw.synth.area import Area
 from hw.synth.area_model import estimate_area
+from hw.synth.power import BAND, PowerEstimate, estimate_power
 from nbqnn_train.graph import NbqnnError
 from scripts.output import console, spinner, write_json
 from scripts.performance import Measurement, PerformanceResult, measure
@@ -32,6 +33,8 @@ _PAPER_RISE, _PAPER_SCRATCH = 0.54, 7.59
 _BOARD = "zcu102"
 #: GOP/s that the paper states for the ZCU102.
 _PAPER = {"zcu102-16bit": 957.4, "zcu102-vpe16": 332.2}
+#: GOP/s/W that the paper states.
+_PAPER_PER_WATT = {"zcu102-16bit": 48.85, "zcu102-vpe16": 11.57}
 #: Network, preset, images in a run.
 _COMPARED = (("alexnet", "zcu102-16bit", 1), ("alexnet", "zcu102-vpe16", 1))
 _OTHERS = (
@@ -105,16 +108,25 @@ def main(
         preset: estimate_area(load_config(preset=preset))
         for preset in dict.fromkeys(preset for _, preset, _ in chosen)
     }
-    write_json(json, PerformanceResult(networks=tuple(measured), area=areas))
+    clocks = {one.preset: one.clock_mhz for one in measured if one.preset.startswith(_BOARD)}
+    powers = {
+        preset: estimate_power(areas[preset], clock, find_board(_BOARD))
+        for preset, clock in clocks.items()
+    }
+    write_json(
+        json, PerformanceResult(networks=tuple(measured), area=areas, estimated_power=powers)
+    )
     if all(one in chosen for one in _COMPARED):
-        console.print(_comparison(measured, areas))
+        console.print(_comparison(measured, areas, powers))
     console.print(_networks(measured))
     console.print(_accuracy(load_json(_ACCURACY.read_text(encoding="utf-8"))))
     console.print(
         "Cycles are the model's unless images were checked on the RTL. Weights are random. GOP/s "
         "are two operations for each multiply-accumulate, over the whole network and over its "
         "convolutions, at the clock that is asked for. LUT, BRAM and DSP are estimates from Yosys' "
-        "figures. Nothing here has run on a board; power needs Vivado.",
+        "figures, and W are estimates from these counts, which do not tell shifts from "
+        f"multiplications: a factor of {BAND} either way in the fabric. The paper's W are its own. "
+        "Nothing here has run on a board.",
         soft_wrap=True,
     )
     if any(one.mismatches for one in measured):
@@ -129,7 +141,9 @@ def _earlier(path: Path | None) -> dict[tuple[str, str, int], Measurement]:
     return {(one.network, one.preset, one.batch): one for one in networks}
 
 
-def _comparison(measured: list[Measurement], areas: dict[str, Area]) -> Table:
+def _comparison(
+    measured: list[Measurement], areas: dict[str, Area], powers: dict[str, PowerEstimate]
+) -> Table:
     board = find_board(_BOARD)
     table = plain_table("AlexNet's convolutions, 16 bit", "SVPE", "VPE", "ratio", "paper's ratio",
                         title="Shifts against multipliers on the ZCU102")  # fmt: skip
@@ -150,9 +164,22 @@ def _comparison(measured: list[Measurement], areas: dict[str, Area]) -> Table:
         )
         for name in ("lut", "bram36", "dsp")
     ]
+    watts = [powers[one.preset].chip for one in (shift, multiply)]
+    per_watt = [_PAPER_PER_WATT[one.preset] for one in (shift, multiply)]
+    rows += [
+        ("W, chip, estimated", *watts, ""),
+        (
+            "GOP/s/W, chip, estimated",
+            *(one.conv_gops / watt for one, watt in zip((shift, multiply), watts, strict=True)),
+            f"{per_watt[0] / per_watt[1]:.1f}",
+        ),
+        ("paper's GOP/s/W", *per_watt, f"{per_watt[0] / per_watt[1]:.1f}"),
+    ]
     for name, first, second, beside in rows:
         ratio = "" if not second or name.startswith("paper") else f"{first / second:.2f}"
-        table.add_row(Text(name), f"{first:,.0f}", f"{second:,.0f}", ratio, beside)
+        digits = 1 if "W" in name else 0
+        numbers = (f"{value:,.{digits}f}" for value in (first, second))
+        table.add_row(Text(name), *numbers, ratio, beside)
     table.caption = f"{board.name}: {board.lut:,} LUT, {board.dsp:,} DSP"
     return table
 

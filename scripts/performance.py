@@ -21,6 +21,7 @@ from hw.contract.memory_timing import BoardMemory, MemoryTiming
 from hw.contract.program import Program
 from hw.model.cycles import estimate_cycles
 from hw.synth.area import Area
+from hw.synth.power import PowerEstimate
 from nbqnn_train.graph import Conv2d, Graph, NbqnnError, load, save
 from nbqnn_train.graph.results import Result
 from sim.results import SimulationResult
@@ -128,12 +129,13 @@ class Measurement:
 
 @dataclass(frozen=True, kw_only=True)
 class PerformanceResult(Result):
-    """Several networks, and the areas of their configurations: preset -> area."""
+    """Several networks, and of their configurations the areas and what power is estimated."""
 
     kind: ClassVar[str] = "performance"
 
     networks: tuple[Measurement, ...]
     area: dict[str, Area]
+    estimated_power: dict[str, PowerEstimate] = field(default_factory=dict)
 
 
 def network_graph(

@@ -11,6 +11,7 @@ from rich.text import Text
 if TYPE_CHECKING:  # for types only: showing a table should not load what makes results
     from hw.explore.results import ExplorationResult
     from hw.model.estimate import ProgramEstimate
+    from hw.synth.power import PowerEstimate
     from hw.synth.results import SynthResult
     from scripts.demo_result import DemoResult
     from sim.results import SimulationResult
@@ -23,6 +24,7 @@ __all__ = [
     "front_table",
     "layer_table",
     "plain_table",
+    "power_table",
     "stall_line",
 ]
 
@@ -82,6 +84,20 @@ def area_table(results: Sequence[SynthResult], names: Sequence[str] = ("accelera
                 f"{getattr(array, resource):,}",
                 f"{getattr(array, resource) / array.lanes:.2f}",
             )
+    return table
+
+
+def power_table(power: PowerEstimate, clock_mhz: int) -> Table:
+    """Estimated power by component."""
+    table = plain_table("", "W", title=f"Power, estimated from counts, at {clock_mhz} MHz")
+    for part, watts in power.parts.items():
+        table.add_row(part, f"{watts:.2f}")
+    table.add_row(
+        Text("fabric", style="bold"), f"{power.fabric:.1f} ({power.low:.1f} to {power.high:.1f})"
+    )
+    table.add_row("fabric at rest", f"{power.static:.2f}")
+    table.add_row("processors", f"{power.processors:.2f}")
+    table.add_row(Text("chip", style="bold"), f"about {power.chip:.0f}")
     return table
 
 

@@ -6,6 +6,7 @@ from typing import ClassVar
 from hw.boards.board import Board
 from hw.synth.area import Area
 from hw.synth.fit import shares
+from hw.synth.power import PowerEstimate
 from nbqnn_train.graph.results import Result
 
 __all__ = ["ArrayArea", "ModuleArea", "ProjectResult", "SynthResult", "synth_result"]
@@ -60,12 +61,16 @@ class SynthResult(Result):
 
     share : resource -> percent of the board.
     modules : modules that were mapped alone; Yosys only.
-    clock_mhz, fmax_mhz, met : the requested clock, the reached one, and whether it is enough. Only
-        for routed designs, as are the slacks, power, critical path and bitstream.
+    clock_mhz : the requested clock.
+    fmax_mhz, met : the reached clock, and whether it is enough. Only for routed designs, as are the
+        slacks, power, critical path and bitstream.
     setup_slack_ns, hold_slack_ns, components, power : Vivado only. ``components`` are instances in
         the accelerator's core.
     critical_path, bitstream : nextpnr only. The path has ``from``, ``to``, ``delay_ns``,
         ``logic_ns`` and ``routing_ns``.
+    estimated_power_w, estimated_power_low_w, estimated_power_high_w : what the fabric takes while
+        it runs, estimated from counts, and its band; Yosys only, for devices that are known.
+    estimated_power : the same by component, and what is beside it.
     estimated_mhz, latency : only for a network that is a circuit of its own.
     build : what the build was made from (:class:`hw.contract.origin.Origin`).
     """
@@ -92,6 +97,10 @@ class SynthResult(Result):
     power: dict | None = None
     critical_path: dict | None = None
     bitstream: str | None = None
+    estimated_power_w: float | None = None
+    estimated_power_low_w: float | None = None
+    estimated_power_high_w: float | None = None
+    estimated_power: PowerEstimate | None = None
     estimated_mhz: float | None = None
     latency: int | None = None
     build: dict | None = None

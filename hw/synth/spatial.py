@@ -7,6 +7,7 @@ from hw.boards.board import Board
 from hw.spatial.build import read_spatial, spatial_verilog
 from hw.synth.area import ModuleAreas
 from hw.synth.mapping import map_modules
+from hw.synth.power import power_fields
 from hw.synth.results import SynthResult, synth_result
 
 __all__ = ["synth_spatial"]
@@ -35,4 +36,5 @@ def synth_spatial(
         clock_mhz=described.clock_mhz,
         estimated_mhz=described.estimated_mhz,
         latency=described.latency,
+        **power_fields(total, described.clock_mhz, board),
     )

@@ -10,6 +10,7 @@ from hw.synth.area import Area, ModuleAreas
 from hw.synth.build import read_build
 from hw.synth.hierarchy import direct_instances, instances, modules_of_cells
 from hw.synth.mapping import map_modules
+from hw.synth.power import power_fields
 from hw.synth.results import ModuleArea, SynthResult, synth_result
 from hw.synth.spatial import synth_spatial
 
@@ -74,7 +75,9 @@ def synth_yosys(
             name: ModuleArea(instances=counts[name], **asdict(areas.of(name)))
             for name in sorted(counts)
         },
+        clock_mhz=design.config.clock_mhz,
         build=design.made_from.to_dict(),
+        **power_fields(total, design.config.clock_mhz, board),
     )
 
 

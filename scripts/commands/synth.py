@@ -8,7 +8,7 @@ import typer
 
 from scripts.commands.options import JsonOption, complete_board
 from scripts.output import console, spinner, write_json
-from scripts.tables import area_table
+from scripts.tables import area_table, power_table
 
 __all__ = ["synth"]
 
@@ -74,6 +74,8 @@ def synth(
             result = run(build, target, report)
     write_json(json, result)
     console.print(area_table([result]))
+    if result.estimated_power is not None:
+        console.print(power_table(result.estimated_power, result.clock_mhz))
     if result.fmax_mhz is None:
         # An estimate beyond the board is worth seeing, but no board can be built from it.
         check_fit(result.area, target)
