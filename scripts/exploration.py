@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tomli_w
 
@@ -17,6 +18,9 @@ from nbqnn_train.graph import load
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.pages import page
 from scripts.explore_pictures import explore_sections
+
+if TYPE_CHECKING:
+    from hw.tools.cluster import Cluster
 
 __all__ = ["BEST", "PICTURES", "run_exploration"]
 
@@ -38,12 +42,13 @@ def run_exploration(
     lut_percent: float,
     bram_percent: float,
     most: int,
+    cluster: "Cluster | None" = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> ExplorationResult:
     """Searches. Writes the best configuration and the pictures to the folder ``out``.
 
     Cycles that an earlier search for the same graph counted in this folder are not counted again.
-    Ctrl-C ends the search with what it has so far.
+    Ctrl-C ends the search with what it has so far. With a cluster, its workers compile.
     """
     target = find_board(board)
     able = [one.name for one in BOARDS.values() if one.family == _FAMILY and one.memory]
@@ -61,6 +66,7 @@ def run_exploration(
         pe=pe,
         clock_mhz=clock_mhz,
         most=most,
+        cluster=cluster,
         progress=progress,
         journal=out / _JOURNAL,
     )

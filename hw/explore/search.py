@@ -9,6 +9,7 @@ neighbours of the best are tried, until there are no new ones.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hw.compiler.errors import CompileError
 from hw.contract.config import AcceleratorConfig
@@ -20,6 +21,9 @@ from hw.explore.journal import Journal
 from hw.explore.requirements import base_config
 from hw.explore.space import LEAST_DEPTHS, grid, neighbours
 from nbqnn_train.graph import graph_digest, load, validate
+
+if TYPE_CHECKING:
+    from hw.tools.cluster import Cluster
 
 __all__ = ["Exploration", "explore"]
 
@@ -63,6 +67,7 @@ def explore(
     clock_mhz: int = 250,
     most: int = 300,
     processes: int | None = None,
+    cluster: "Cluster | None" = None,
     progress: Callable[[int, int], None] | None = None,
     journal: Path | None = None,
 ) -> Exploration:
@@ -86,6 +91,8 @@ def explore(
         Most configurations to compile.
     processes : int, optional
         Default: one for each core.
+    cluster : Cluster, optional
+        Its workers compile, in place of processes of this machine.
     progress : callable, optional
         Called with the number of compiled configurations, and ``most``.
     journal : Path, optional
@@ -101,7 +108,7 @@ def explore(
     base = base_config(graph, pe, clock_mhz)
     kept = Journal(journal, (graph_digest(graph), repr(memory)))
     complete = False
-    with Evaluator(path, memory, kept, processes) as evaluator:
+    with Evaluator(graph, memory, kept, processes, cluster) as evaluator:
         search = _Search(work_of(graph), budget, area, evaluator, most, progress)
         try:
             search.shapes(grid(base, board))

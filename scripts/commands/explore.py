@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from scripts.commands.options import JsonOption, complete_board
+from scripts.commands.options import ClusterOption, JsonOption, complete_board
 from scripts.output import console, progress, write_json
 from scripts.tables import circuits_table, front_table
 
@@ -34,15 +34,17 @@ def explore(
     most: Annotated[
         int, typer.Option("--most", min=1, help="Configurations to compile at most.")
     ] = 300,
+    cluster: ClusterOption = None,
     json: JsonOption = None,
 ) -> None:
     """Search for configurations by cycle model and area model; show which are worth having.
 
     Ctrl-C ends the search early with what it has; the same command goes on where it was stopped.
     """
+    from scripts.clusters import connected
     from scripts.exploration import BEST, PICTURES, run_exploration
 
-    with progress("exploring") as report:
+    with connected(cluster) as workers, progress("exploring") as report:
         result = run_exploration(
             graph,
             board,
@@ -52,6 +54,7 @@ def explore(
             lut_percent=lut_percent,
             bram_percent=bram_percent,
             most=most,
+            cluster=workers,
             progress=report,
         )
     write_json(json, result)

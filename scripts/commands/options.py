@@ -9,6 +9,7 @@ from nbqnn_train.graph.errors import NbqnnError
 
 __all__ = [
     "ClassesOption",
+    "ClusterOption",
     "DataDirOption",
     "DataOption",
     "InputsDataOption",
@@ -92,6 +93,14 @@ ClassesOption = Annotated[
         min=1,
         max=1 << 20,
         help="Outputs, for networks that ask; a data set has its own.",
+    ),
+]
+ClusterOption = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="URL|local",
+        help="Work on a cluster of Dask: the address of its scheduler, or this machine's cores.",
     ),
 ]
 JsonOption = Annotated[
