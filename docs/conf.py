@@ -24,6 +24,7 @@ exclude_patterns = ["_build", "extensions"]
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
+smartquotes = False  # messages and options are shown as they are printed and typed
 
 # Outputs in the pages are those of a run: one that fails fails the build.
 nb_execution_mode = "force"

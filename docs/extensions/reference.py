@@ -12,6 +12,7 @@ from sphinx.application import Sphinx
 from sphinx.pycode import ModuleAnalyzer
 
 from . import links
+from .errors import errors_page
 
 __all__ = ["GENERATED", "setup"]
 
@@ -276,6 +277,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "configuration": _configuration,
     "descriptors": _descriptors,
     "error_causes": _error_causes,
+    "errors": errors_page,
     "extras": _extras,
     "networks": _networks,
     "float_onnx": _float_onnx,

@@ -1,5 +1,6 @@
 """The documentation builds without a warning, and what it says of the code is there."""
 
+import contextlib
 import json
 import re
 import shutil
@@ -76,6 +77,37 @@ def test_every_command_and_option_is_in_the_reference(site, capfd):
         assert options
         for option in options:
             assert re.search(rf"<span class=\"pre\">{option}</span>", page), (command, option)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["generate", "--preset", "huge", "-o", "build"],
+        ["compile", __file__, "--hw", "build", "-o", "program"],
+        ["evaluate", "no-such-run", "--data", "digits"],
+        ["simulate", "program", "--input", __file__],
+        ["check", "--model", f"{__file__}:absent"],
+    ],
+)
+def test_what_commands_refuse_is_on_the_page_of_errors(site, arguments, capfd, tmp_path):
+    """The line that is printed, with any values where the page has names in italics."""
+    with contextlib.chdir(tmp_path):
+        assert main(arguments) == 2
+    said = capfd.readouterr().err.removeprefix("nbqnn: error: ").strip()
+    page = (site / "reference" / "errors.html").read_text(encoding="utf-8")
+    assert len(_items(page)) > 500
+    assert any(re.fullmatch(pattern, said) for pattern in _items(page)), said
+
+
+def _items(page: str) -> list[str]:
+    """The messages of a page as patterns: names are any text, remedies of our own are left out."""
+    patterns = []
+    for item in re.findall(r"<li><p>(.+?)</p></li>", page, re.DOTALL):
+        message = item.partition(" → ")[0]
+        names = re.sub(r"<em>.*?</em>|…", "\0", message, flags=re.DOTALL)
+        text = " ".join(unescape(re.sub(r"<[^>]+>", "", names)).split())
+        patterns.append(re.escape(text).replace(re.escape("\0"), ".*"))
+    return patterns
 
 
 def test_own_network_runs_through_the_accelerator(site):
