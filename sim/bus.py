@@ -10,6 +10,7 @@ from hw.contract.memory_timing import MemoryTiming
 from hw.driver import Buffer, Pages
 from hw.rtl.accelerator import TOP
 from sim.verilated import VerilatedAccelerator
+from sim.watch import Watched, watch
 
 __all__ = ["Trace", "VerilatedBus"]
 
@@ -45,6 +46,13 @@ class VerilatedBus:
         How the memory behaves.
     trace : Trace, optional
         Signals to write to a file during the first run.
+    watched : bool
+        Watch the first run.
+
+    Attributes
+    ----------
+    seen : Watched or None
+        What was seen of the first run, after it.
     """
 
     def __init__(
@@ -56,8 +64,11 @@ class VerilatedBus:
         max_cycles: int,
         timing: MemoryTiming | None = None,
         trace: Trace | None = None,
+        watched: bool = False,
     ):
         self._trace = trace
+        self._watches = watched
+        self.seen: Watched | None = None
         self._half_period_ps = round(500_000 / config.clock_mhz)
         self.model = VerilatedAccelerator(
             verilog,
@@ -102,6 +113,9 @@ class VerilatedBus:
             left = self._max_cycles if trace.end is None else trace.end - trace.begin
             self.model.run(left)
             self.model.stop_trace()
+        if self._watches:
+            self._watches = False
+            self.seen = watch(self.model, self._max_cycles)
         self.model.run(self._max_cycles)
         return self.model.irq
 

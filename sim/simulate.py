@@ -19,8 +19,10 @@ from nbqnn_train.graph import Graph, run
 from sim.bus import Trace, VerilatedBus
 from sim.design import Design, built_design, generated_design
 from sim.results import FirstDifference, LayerResult, SimulationResult
+from sim.schedule import layer_windows
 from sim.traces import TraceRequest, layer_span
 from sim.verilated import SimulationError
+from sim.watch import Watched
 
 __all__ = [
     "compare_images",
@@ -42,10 +44,12 @@ def open_driver(
     timing: MemoryTiming | None = None,
     max_cycles: int | None = None,
     trace: Trace | None = None,
+    watched: bool = False,
 ) -> tuple[VerilatedBus, Driver]:
     """A Verilated accelerator with the program loaded. The caller closes the bus.
 
-    ``verilog`` is the accelerator's, ``max_cycles`` the longest wait for its interrupt.
+    ``verilog`` is the accelerator's, ``max_cycles`` the longest wait for its interrupt. The first
+    run is traced, or watched, if that is asked for.
     """
     bus = VerilatedBus(
         program.config,
@@ -54,6 +58,7 @@ def open_driver(
         max_cycles=longest_run(program) if max_cycles is None else max_cycles,
         timing=timing,
         trace=trace,
+        watched=watched,
     )
     return bus, Driver(bus, program)
 
@@ -118,7 +123,7 @@ def simulate_program(
         request.check(program)
     design = design or generated_design(program)
     timing = timing or MemoryTiming()
-    bus, driver = open_driver(program, design.verilog, timing)
+    bus, driver = open_driver(program, design.verilog, timing, watched=program.batch == 1)
     results: list[RunResult] = []
     error = None
     with bus:
@@ -142,6 +147,7 @@ def simulate_program(
         mismatches,
         mismatch,
         estimate,
+        seen=bus.seen,
         bytes_per_cycle=most_bytes_per_cycle(program.config, timing),
         error=error,
         build=design.origin.to_dict(),
@@ -286,9 +292,11 @@ def summary(
     mismatches: int,
     mismatch: FirstDifference | None,
     estimate: CycleEstimate | None = None,
+    seen: Watched | None = None,
     **more: object,
 ) -> SimulationResult:
-    """The result of these runs, with estimates if ``estimate`` is given; ``more`` are fields."""
+    """The result of these runs; ``more`` are fields. It has estimates if ``estimate`` is given, and
+    with ``seen``, of the first run, the schedule."""
     rate, batch = program.config.multiplies_per_cycle, program.batch
     cycles = float(np.mean([result.cycles for result in results])) / batch if results else 0.0
     macs = sum(layer.macs for layer in program.layers) / batch
@@ -313,13 +321,16 @@ def summary(
         clock_mhz=program.config.clock_mhz,
         macs_per_cycle=rate,
         utilization=macs / (cycles * rate) if cycles else 0.0,
-        layers=_layers(program, results, estimate) if results else (),
+        layers=_layers(program, results, estimate, seen) if results else (),
         **more,
     )
 
 
 def _layers(
-    program: Program, results: list[RunResult], estimate: CycleEstimate | None
+    program: Program,
+    results: list[RunResult],
+    estimate: CycleEstimate | None,
+    seen: Watched | None,
 ) -> tuple[LayerResult, ...]:
     per_layer = np.mean([result.layer_cycles for result in results], axis=0)
     measured = program.per_image(
@@ -336,6 +347,15 @@ def _layers(
             name: {field: round(value) for field, value in values.items()}
             for name, values in per_image.items()
         }
+    if estimate is not None and seen is not None:
+        ends = np.cumsum(results[0].layer_cycles).tolist()
+        steps = [layer.array for layer in estimate.layers]
+        windows = layer_windows(program, seen, steps, ends)
+        for layer, measured_windows in zip(estimate.layers, windows, strict=True):
+            estimated[layer.name] |= {
+                "windows": measured_windows,
+                "estimated_windows": layer.windows,
+            }
     rate = program.config.multiplies_per_cycle
     return tuple(
         LayerResult(

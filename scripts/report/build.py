@@ -7,6 +7,7 @@ from typing import Any
 
 from hw.contract.files import write_text
 from hw.contract.origin import Origin
+from hw.model.estimate import ProgramEstimate
 from hw.synth.build import read_origin
 from nbqnn_train.graph import Graph
 from nbqnn_train.graph.errors import NbqnnError
@@ -15,18 +16,15 @@ from scripts.demo_result import DemoResult
 from scripts.explore_pictures import explore_sections
 from scripts.report.circuit_part import circuit_section, circuit_simulation_section
 from scripts.report.found import Found, find_results
-from scripts.report.hardware_part import (
-    build_section,
-    compile_section,
-    simulate_section,
-    synth_section,
-)
+from scripts.report.hardware_part import build_section, synth_section
 from scripts.report.network_picture import network_section
 from scripts.report.origins import check_origins, origin_of_result
 from scripts.report.overview import Overview, comparison, overview
 from scripts.report.predictions_part import predictions_section
 from scripts.report.samples import find_samples
+from scripts.report.schedule_part import compile_section, simulate_section
 from scripts.report.training_part import accuracy_section, nodes_section, run_section
+from sim.results import SimulationResult
 
 __all__ = ["build_report"]
 
@@ -70,7 +68,7 @@ def build_report(folder: Path, out: Path, other: Path | None = None) -> dict[str
             used.setdefault(one.kind, []).append(one.name)
             continue
         try:
-            sections += _with_origin(_sections(one), _origin(folder, one))
+            sections += _with_origin(_sections(one, found), _origin(folder, one))
         except (NbqnnError, KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError):
             used.setdefault("skipped", []).append(one.name)
             continue
@@ -129,9 +127,20 @@ def _with_origin(sections: list[Section], origin: Origin | None) -> list[Section
     return [replace(one, note=f"{one.note}, RTL {origin.short}") for one in sections]
 
 
-def _sections(one: Found) -> list[Section]:
+def _sections(one: Found, found: list[Found]) -> list[Section]:
     if isinstance(one.content, Graph):
         return [network_section(one.name, one.content), nodes_section(one.name, one.content)]
     if one.kind == "explore":
         return explore_sections(one.content)
+    if isinstance(one.content, ProgramEstimate):
+        simulated = any(
+            isinstance(other.content, SimulationResult)
+            and _layers(other.content) == _layers(one.content)
+            for other in found
+        )
+        return [compile_section(one.name, one.content, simulated)]
     return [_SECTIONS[one.kind](one.name, one.content)]
+
+
+def _layers(result: SimulationResult | ProgramEstimate) -> list[str]:
+    return [layer.name for layer in result.layers]

@@ -14,13 +14,18 @@ from hw.contract.memory_timing import MemoryTiming
 from hw.driver import BusError
 from sim.verilated.build import TRACES, build_library
 
-__all__ = ["SimulationError", "Statistics", "VerilatedAccelerator"]
+__all__ = ["BURSTS", "SimulationError", "Statistics", "VerilatedAccelerator"]
 
 _RESET_CYCLES = 8
 #: Cycles after which a register access without a response counts as failed.
 _REGISTER_TIMEOUT = 1000
 #: Cycles between two checks of Python's signals. So Ctrl-C works within a fraction of a second.
 _CHUNK_CYCLES = 50_000
+#: One burst of the first port: cycle of its address, cycle of its last beat or its response (0
+#: before that), and whether it writes.
+BURSTS = np.dtype(
+    [("address", "u8"), ("begin", "u8"), ("end", "u8"), ("beats", "u4"), ("writes", "u4")]
+)
 _DATA_WIDTHS = (32, 64, 128, 256, 512)
 _PORTS = (1, 2, 4)
 
@@ -77,6 +82,8 @@ def _load(path: Path) -> ctypes.CDLL:
         ("write", ctypes.c_int, [simulator, number, ctypes.c_uint32, number]),
         ("read", ctypes.c_int, [simulator, number, ctypes.POINTER(ctypes.c_uint32), number]),
         ("run", number, [simulator, number, ctypes.c_bool]),
+        ("keep_bursts", None, [simulator]),
+        ("bursts", ctypes.c_void_p, [simulator, ctypes.POINTER(number)]),
         ("irq", ctypes.c_bool, [simulator]),
         ("cycles", number, [simulator]),
         ("error", ctypes.c_char_p, [simulator]),
@@ -277,6 +284,19 @@ class VerilatedAccelerator:
             if ran < asked:
                 break
         return done
+
+    def keep_bursts(self) -> None:
+        """Keeps the first port's bursts from now on, until a reset."""
+        self._library.nbqnn_keep_bursts(self._handle)
+
+    @property
+    def bursts(self) -> np.ndarray:
+        """The bursts that were kept, of type :data:`BURSTS`, in the order of their addresses."""
+        count = ctypes.c_uint64()
+        first = self._library.nbqnn_bursts(self._handle, ctypes.byref(count))
+        if not count.value:
+            return np.zeros(0, BURSTS)
+        return np.frombuffer(ctypes.string_at(first, count.value * BURSTS.itemsize), BURSTS)
 
     def write_coverage(self, path: Path) -> None:
         """Writes the coverage so far, in Verilator's format; see :mod:`sim.coverage`."""

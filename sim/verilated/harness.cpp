@@ -54,6 +54,12 @@ struct Statistics {
     uint64_t read_bursts, read_beats, write_bursts, write_beats;
 };
 
+// One burst of the first port; cycles as nbqnn_cycles counts them.
+struct Burst {
+    uint64_t address, begin, end;  // begin: the address is taken; end: the last beat, the response
+    uint32_t beats, writes;
+};
+
 struct Fault {
     uint64_t begin, end;
     uint8_t response;
@@ -216,7 +222,16 @@ public:
 #endif
     }
 
+    // From now on all bursts are kept; those from before are dropped.
+    void keep_bursts() {
+        keeps_ = true;
+        bursts_.clear();
+        reading_ = writing_ = 0;
+    }
+    const std::vector<Burst>& bursts() const { return bursts_; }
+
     void reset(uint64_t cycles) {
+        keeps_ = false;
         for (Port& port : ports_) port.reset();
         error_.clear();
         tokens_ = 0;
@@ -337,10 +352,12 @@ private:
             check_burst("AR", address, beats, port.arsize, port.arburst);
             port.reads.push_back({address, now_ + timing_.read_latency, beats});
             ++statistics_.read_bursts;
+            keep(port, address, beats, false);
         }
         if (port.rvalid && port.rready) {
             port.read_taken = true;
             ++statistics_.read_beats;
+            if (port.rlast) ended(port, reading_, false);
         }
     }
 
@@ -359,6 +376,7 @@ private:
             check_burst("AW", address, beats, port.awsize, port.awburst);
             port.writes.push_back({address, beats, OKAY, {}});
             ++statistics_.write_bursts;
+            keep(port, address, beats, true);
         }
         const bool w_valid = port.wvalid, w_ready = port.wready;
         if (w_valid || port.w_offer.waiting) {
@@ -381,7 +399,21 @@ private:
         }
         port.data_offered = w_valid && !w_ready;
         while (!port.writes.empty() && !port.beats.empty()) place_beat(port);
-        if (port.bvalid && port.bready) port.response_taken = true;
+        if (port.bvalid && port.bready) {
+            port.response_taken = true;
+            ended(port, writing_, true);
+        }
+    }
+
+    void keep(const Port& port, uint64_t address, unsigned beats, bool writes) {
+        if (keeps_ && &port == &ports_[0]) bursts_.push_back({address, now_, 0, beats, writes});
+    }
+
+    // Each direction's bursts end in their order; all those before ``at`` have.
+    void ended(const Port& port, size_t& at, bool writes) {
+        if (!keeps_ || &port != &ports_[0]) return;
+        while (at < bursts_.size() && bursts_[at].writes != writes) ++at;
+        if (at < bursts_.size()) bursts_[at++].end = now_;
     }
 
     // The oldest beat belongs to the oldest announced burst that lacks data.
@@ -552,6 +584,9 @@ private:
     bool irq_ = false, in_reset_ = false;
     uint64_t now_ = 0;
     Statistics statistics_{};
+    bool keeps_ = false;
+    std::vector<Burst> bursts_;
+    size_t reading_ = 0, writing_ = 0;  // where the oldest burst of each direction may be
     std::string error_;
 };
 
@@ -583,6 +618,11 @@ API int nbqnn_read(Simulator* simulator, uint64_t address, uint32_t* value, uint
 }
 API uint64_t nbqnn_run(Simulator* simulator, uint64_t cycles, bool until_interrupt) {
     return simulator->run(cycles, until_interrupt);
+}
+API void nbqnn_keep_bursts(Simulator* simulator) { simulator->keep_bursts(); }
+API const Burst* nbqnn_bursts(Simulator* simulator, uint64_t* count) {
+    *count = simulator->bursts().size();
+    return simulator->bursts().data();
 }
 API bool nbqnn_irq(Simulator* simulator) { return simulator->irq(); }
 API uint64_t nbqnn_cycles(Simulator* simulator) { return simulator->cycles(); }

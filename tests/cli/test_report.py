@@ -239,3 +239,29 @@ def test_results_of_another_build(nbqnn, refused, folder, tmp_path):
         r"build/hw\.json \(a{12} of commit abc\); remedy: .*",
         *("report", folder, "-o", "report.html"),
     )
+
+
+def test_schedule_of_the_rtl_beside_the_model(nbqnn, folder, tmp_path):
+    """The pictures are there once for a program that was simulated: with both, named."""
+    windows = {
+        "windows": {"load": [7, 250], "compute": [260, 990]},
+        "estimated_windows": {"load": [3, 251], "compute": [255, 991]},
+    }
+    layers = [layer | windows for layer in SIMULATE["layers"]]
+    (folder / "simulated.json").write_text(json.dumps(SIMULATE | {"layers": layers}))
+    planned = [COMPILE["layers"][0] | {"name": layer["name"]} for layer in layers]
+    (folder / "compiled.json").write_text(json.dumps(COMPILE | {"layers": planned}))
+    nbqnn("report", folder, "-o", "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("When the engines work") == 1
+    assert page.count('"Cycles of each layer"') == page.count('"Roofline"') == 1
+    for name, base, length in (
+        ("load (RTL)", 7, 243),
+        ("compute (RTL)", 260, 730),
+        ("load (model)", 3, 248),
+        ("compute (model)", 255, 736),
+    ):
+        (trace,) = re.findall(rf'{{"base":[^{{]*?{{[^}}]*}}[^}}]*"name":"{re.escape(name)}"', page)
+        assert f'"base":[{base},{base}]' in trace
+        assert f'"x":[{length},{length}]' in page
+    assert "The array stands still in 20.0% of them: load 20.0%." in page
