@@ -16,6 +16,7 @@ from nbqnn_train.models.lenet import LeNet5
 from nbqnn_train.models.mobilenet import MobileNetV1
 from nbqnn_train.models.nbq import NBQ
 from nbqnn_train.models.resnet import BasicBlock, Bottleneck, ResNet
+from nbqnn_train.models.resnet8 import ResNet8
 from nbqnn_train.models.resnet_cifar import CifarResNet
 from nbqnn_train.models.vgg import VGG16
 from nbqnn_train.user_code import is_user_name
@@ -33,6 +34,7 @@ MODELS: dict[str, Callable[[int, int], nn.Module]] = {
     "mobilenet_v1": MobileNetV1,
     "nbq": NBQ,
     "nbq_small": partial(NBQ, width=16),
+    "resnet8": ResNet8,
     "resnet18": partial(ResNet, BasicBlock, (2, 2, 2, 2)),
     "resnet20": partial(CifarResNet, 3),
     "resnet32": partial(CifarResNet, 5),

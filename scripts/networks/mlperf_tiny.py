@@ -1,38 +1,12 @@
-"""The four networks of MLPerf Tiny (Banbury et al. 2021)."""
+"""Networks of MLPerf Tiny (Banbury et al. 2021). Its ResNet-8 is in :mod:`nbqnn_train.models`."""
 
 from itertools import pairwise
 
-from torch import Tensor, nn
+from torch import nn
 
 from scripts.networks.mobile import conv_unit
 
-__all__ = ["autoencoder", "ds_cnn", "mobilenet_v1_quarter", "resnet8"]
-
-
-class _Block(nn.Module):
-    def __init__(self, inputs: int, outputs: int, stride: int):
-        super().__init__()
-        self.body = nn.Sequential(
-            *conv_unit(inputs, outputs, 3, stride, act=nn.ReLU),
-            *conv_unit(outputs, outputs, 3, act=None),
-        )
-        self.short = nn.Conv2d(inputs, outputs, 1, stride) if stride > 1 else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return (self.body(x) + self.short(x)).relu()
-
-
-def resnet8() -> nn.Module:
-    """Images: (N, 3, 32, 32) to (N, 10)."""
-    return nn.Sequential(
-        *conv_unit(3, 16, 3, act=nn.ReLU),
-        _Block(16, 16, 1),
-        _Block(16, 32, 2),
-        _Block(32, 64, 2),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(64, 10),
-    )
+__all__ = ["autoencoder", "ds_cnn", "mobilenet_v1_quarter"]
 
 
 def _separable(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:

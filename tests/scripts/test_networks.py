@@ -5,7 +5,7 @@ import torch
 
 from nbqnn_train.models.registry import build_model
 from scripts.networks.images import espcn, unet
-from scripts.networks.mlperf_tiny import autoencoder, ds_cnn, mobilenet_v1_quarter, resnet8
+from scripts.networks.mlperf_tiny import autoencoder, ds_cnn, mobilenet_v1_quarter
 from scripts.performance import full_name
 
 
@@ -34,7 +34,6 @@ def test_number_of_parameters(name, parameters):
     [
         (unet, (3, 64, 64), [(2, 64, 64)]),
         (espcn, (1, 24, 32), [(1, 72, 96)]),
-        (resnet8, (3, 32, 32), [(10,)]),
         (mobilenet_v1_quarter, (3, 96, 96), [(2,)]),
         (ds_cnn, (1, 49, 10), [(12,)]),
         (autoencoder, (640,), [(640,)]),
