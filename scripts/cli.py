@@ -19,6 +19,7 @@ from scripts.commands.export import export
 from scripts.commands.generate import generate
 from scripts.commands.import_ import import_
 from scripts.commands.inspect import inspect
+from scripts.commands.models import models
 from scripts.commands.predict import predict
 from scripts.commands.quantize import quantize
 from scripts.commands.report import report
@@ -56,6 +57,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.command("check")(check)
+app.command("models")(models)
 app.command("train")(train)
 app.command("quantize")(quantize)
 app.command("search")(search)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from scripts.commands.options import JsonOption, output_file
+from scripts.commands.options import GraphArgument, JsonOption, output_file
 from scripts.output import console, write_json
 from scripts.tables import estimate_table, stall_line
 
@@ -14,7 +14,7 @@ __all__ = ["compile_"]
 
 
 def compile_(
-    graph: Annotated[Path, typer.Argument(metavar="GRAPH", help="Graph file.")],
+    graph: GraphArgument,
     hw: Annotated[Path, typer.Option("--hw", metavar="BUILD", help="Folder of generate.")],
     out: Annotated[
         Path,

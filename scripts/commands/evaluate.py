@@ -1,18 +1,13 @@
 """``nbqnn evaluate``: the accuracy of a run or a graph."""
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
-from scripts.commands.options import DataDirOption, DataOption, JsonOption
+from scripts.commands.options import DataDirOption, DataOption, JsonOption, RunArgument
 from scripts.output import console, write_json
 
 __all__ = ["evaluate"]
 
 
 def evaluate(
-    path: Annotated[Path, typer.Argument(metavar="RUN|GRAPH", help="Run folder or graph file.")],
+    path: RunArgument,
     data: DataOption,
     data_dir: DataDirOption = None,
     json: JsonOption = None,

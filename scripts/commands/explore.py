@@ -5,7 +5,12 @@ from typing import Annotated
 
 import typer
 
-from scripts.commands.options import ClusterOption, JsonOption, complete_board
+from scripts.commands.options import (
+    ClusterOption,
+    GraphArgument,
+    JsonOption,
+    complete_board,
+)
 from scripts.output import console, progress, write_json
 from scripts.tables import circuits_table, front_table
 
@@ -16,7 +21,7 @@ _INTERRUPTED = 130
 
 
 def explore(
-    graph: Annotated[Path, typer.Argument(metavar="GRAPH", help="Graph file.")],
+    graph: GraphArgument,
     board: Annotated[
         str, typer.Option(autocompletion=complete_board, help="Board, for example zcu102.")
     ],

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from nbqnn_train.graph.errors import NbqnnError
-from scripts.commands.options import complete_board, complete_preset
+from scripts.commands.options import complete_board, complete_preset, graph_file
 from scripts.output import console, spinner
 
 __all__ = ["generate"]
@@ -31,7 +31,11 @@ def generate(
     ] = None,
     spatial: Annotated[
         Path | None,
-        typer.Option(metavar="GRAPH", help="A circuit of this graph's own, its weights as wiring."),
+        typer.Option(
+            callback=graph_file,
+            metavar="GRAPH",
+            help="A circuit of this graph's own, its weights as wiring.",
+        ),
     ] = None,
     clock_mhz: Annotated[
         int, typer.Option("--clock-mhz", min=1, max=1000, help="Clock of a circuit.")

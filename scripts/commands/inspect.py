@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from scripts.commands.options import DataDirOption, JsonOption
+from scripts.commands.options import DataDirOption, JsonOption, RunArgument
 from scripts.graph_tables import CAPTION, node_table, quantization_table
 from scripts.output import console, write_json
 
@@ -13,7 +13,7 @@ __all__ = ["inspect"]
 
 
 def inspect(
-    path: Annotated[Path, typer.Argument(metavar="RUN|GRAPH", help="Run folder or graph file.")],
+    path: RunArgument,
     data: Annotated[
         str | None, typer.Option(help="Data set for activations; a run has its own.")
     ] = None,

@@ -12,14 +12,17 @@ __all__ = [
     "ClusterOption",
     "DataDirOption",
     "DataOption",
+    "GraphArgument",
     "InputsDataOption",
     "InputsOption",
     "JsonOption",
     "ModelOption",
     "PretrainedOption",
+    "RunArgument",
     "ShapeOption",
     "complete_board",
     "complete_preset",
+    "graph_file",
     "output_file",
 ]
 
@@ -50,6 +53,27 @@ def output_file(path: Path | None) -> Path | None:
     return path
 
 
+def graph_file(path: Path | None) -> Path | None:
+    """Where a graph is: a file or folder as it is named, or else a trained network of nbqnn."""
+    from nbqnn_train.cards import named_graph
+
+    return None if path is None else named_graph(path)
+
+
+GraphArgument = Annotated[
+    Path,
+    typer.Argument(
+        callback=graph_file, metavar="GRAPH", help="Graph file, or a name of nbqnn models."
+    ),
+]
+RunArgument = Annotated[
+    Path,
+    typer.Argument(
+        callback=graph_file,
+        metavar="RUN|GRAPH",
+        help="Run folder, graph file, or a name of nbqnn models.",
+    ),
+]
 ModelOption = Annotated[
     str,
     typer.Option(

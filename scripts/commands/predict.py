@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from scripts.commands.options import JsonOption
+from scripts.commands.options import JsonOption, graph_file
 from scripts.output import console, progress, write_json
 from scripts.prediction_table import predictions_table
 
@@ -13,7 +13,14 @@ __all__ = ["predict"]
 
 
 def predict(
-    path: Annotated[Path, typer.Argument(metavar="GRAPH|PROGRAM", help="Graph or program file.")],
+    path: Annotated[
+        Path,
+        typer.Argument(
+            callback=graph_file,
+            metavar="GRAPH|PROGRAM",
+            help="Graph or program file, or a name of nbqnn models.",
+        ),
+    ],
     images: Annotated[
         list[Path],
         typer.Argument(metavar="IMAGES…", help="Pictures, or .npy arrays of float32 inputs."),

@@ -16,6 +16,7 @@ from scripts.cli import main
 REPOSITORY = Path(__file__).resolve().parents[2]
 COMMANDS = [
     "check",
+    "models",
     "predict",
     "quantize",
     "search",
@@ -138,7 +139,7 @@ def test_interrupt_is_130(monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("nbqnn_train.evaluation.evaluate", interrupt)
-    assert main(["evaluate", "run", "--data", "digits"]) == 130
+    assert main(["evaluate", "runs/one", "--data", "digits"]) == 130
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch):
@@ -147,7 +148,7 @@ def test_a_bug_keeps_its_traceback(monkeypatch):
 
     monkeypatch.setattr("nbqnn_train.evaluation.evaluate", fail)
     with pytest.raises(ZeroDivisionError):
-        main(["evaluate", "run", "--data", "digits"])
+        main(["evaluate", "runs/one", "--data", "digits"])
 
 
 def test_a_missing_extra_says_what_to_install(monkeypatch, refused):
@@ -158,7 +159,7 @@ def test_a_missing_extra_says_what_to_install(monkeypatch, refused):
     refused(
         r"this command needs torch\.nn, which is not installed; "
         r"remedy: pip install 'nbqnn\[train\]'",
-        *["evaluate", "run", "--data", "digits"],
+        *["evaluate", "runs/one", "--data", "digits"],
     )
 
 

@@ -89,7 +89,7 @@ def test_inspect_compares_a_run_with_full_precision(nbqnn, run, tmp_path):
 @pytest.mark.parametrize(
     ("pattern", "arguments"),
     [
-        ("Run or graph must exist, not 'gone'", ["gone"]),
+        ("Run or graph must exist, not 'gone.graph'", ["gone.graph"]),
         ("Graph file 'text'.*", ["text"]),
         ("Run must be a folder with config.toml, not 'empty'", ["empty"]),
         ("Weights to compare with need a run, not the graph 'graph'", ["graph", "--against", "x"]),

@@ -106,7 +106,7 @@ def test_what_belongs_to_another_graph_is_not_used(refused, graph, tmp_path):
 @pytest.mark.parametrize(
     ("pattern", "arguments"),
     [
-        ("Graph or program 'gone' cannot be read: .*", ["gone", "x.npy"]),
+        ("Graph or program 'gone.graph' cannot be read: .*", ["gone.graph", "x.npy"]),
         ("text.png must be an image: .*", ["graph", "text.png"]),
         ("images 'flat.npy' must have shape .*, not .*", ["graph", "flat.npy"]),
         ("images 'bytes.npy' must be float32 .*, not uint8 .*", ["graph", "bytes.npy"]),

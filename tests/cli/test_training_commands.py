@@ -76,7 +76,7 @@ def test_train_refuses_to_resume_what_is_no_run(refused):
 @pytest.mark.parametrize(
     ("pattern", "data"),
     [
-        (".* must exist, not 'subject'", None),
+        ("Network must be a file or folder, or one of .*, not 'subject'", None),
         ("Graph file 'subject'.*", b""),
         ("Graph file 'subject'.*", b"this is not a graph"),
         ("Graph file 'subject'.*", b"\x80\x04\x95pickled"),

@@ -1,0 +1,1 @@
+"""``nbqnn models``: what can be trained, and what is trained already."""
