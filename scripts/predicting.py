@@ -219,7 +219,7 @@ def _on_accelerator(
     """Outputs of the RTL, up to the first image with codes that differ from the interpreter's."""
     # Imported here: a graph needs no hardware description and no simulator.
     from sim.design import generated_design
-    from sim.simulate import compare_images, open_driver
+    from sim.runs import compare_images, open_driver
 
     memory = find_memory(_MEMORY)
     verilog = generated_design(program).verilog

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from sim.results import SimulationResult
 from sim.serial.simulate import simulate_netlist
 from sim.simulate import simulate
 from sim.traces import TraceRequest
+
+if TYPE_CHECKING:
+    from hw.tools.cluster import Cluster
 
 __all__ = ["run_simulation"]
 
@@ -32,6 +36,7 @@ def run_simulation(
     files: Mapping[str, Path | None],
     layer: str | None,
     cycles: str | None,
+    cluster: "Cluster | None" = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> SimulationResult:
     """The result of :func:`sim.simulate.simulate`, or of a netlist, which has its own memory.
@@ -49,6 +54,8 @@ def run_simulation(
     if netlist is not None:
         if hw is not None:
             raise NbqnnError("a program runs on a build or on a netlist, not on both")
+        if cluster is not None:
+            raise NbqnnError("a netlist is simulated on this machine, without --cluster")
         if requests:
             raise NbqnnError("files of signals need the accelerator itself, not a netlist")
         return simulate_netlist(program, x, netlist, progress=progress)
@@ -60,7 +67,9 @@ def run_simulation(
     }
     given = {name: value for name, value in values.items() if value is not None}
     behind = replace(find_memory(memory), **given)
-    return simulate(program, x, hw=hw, memory=behind, traces=requests, progress=progress)
+    return simulate(
+        program, x, hw=hw, memory=behind, traces=requests, cluster=cluster, progress=progress
+    )
 
 
 def _span(cycles: str | None) -> tuple[int, int] | None:

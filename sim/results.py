@@ -66,6 +66,7 @@ class SimulationResult(Result):
     utilization : of the array, over the whole run.
     macs_per_cycle, bytes_per_cycle : what array and memory can do at most.
     error : message of the run that failed; None if all runs ended.
+    complete : False if it was interrupted; ``images`` ran until then.
     build : what the RTL was made from (:class:`hw.contract.origin.Origin`).
     as_generated : False if the build's Verilog was changed since it was generated.
     """
@@ -86,6 +87,7 @@ class SimulationResult(Result):
     estimated_stalls: dict[str, int] | None = None
     bytes_per_cycle: float | None = None
     error: str | None = None
+    complete: bool = True
     build: dict | None = None
     as_generated: bool | None = None
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,63 +11,29 @@ from hw.compiler import compile_graph
 from hw.contract.causes import Stall
 from hw.contract.images import by_input, checked_images
 from hw.contract.memory_timing import BoardMemory, MemoryTiming
-from hw.contract.program import Port, Program, load_program
-from hw.driver import AcceleratorError, Driver, RunResult, memory_bytes
+from hw.contract.program import Program, load_program
+from hw.driver import RunResult
 from hw.model.cycles import estimate_cycles
 from hw.model.results import CycleEstimate
 from hw.model.traffic import layer_bytes, most_bytes_per_cycle
-from nbqnn_train.graph import Graph, run
-from sim.bus import Trace, VerilatedBus
+from nbqnn_train.graph import run
+from sim.bus import Trace
 from sim.design import Design, built_design, generated_design
 from sim.results import FirstDifference, LayerResult, SimulationResult
+from sim.runs import Simulation, compare_in_pieces, images_of_run, open_driver
 from sim.schedule import layer_windows
 from sim.traces import TraceRequest, layer_span
-from sim.verilated import SimulationError
 from sim.watch import Watched
 
+if TYPE_CHECKING:
+    from hw.tools.cluster import Cluster
+
 __all__ = [
-    "compare_images",
     "first_difference",
-    "longest_run",
-    "open_driver",
     "simulate",
     "simulate_program",
     "summary",
 ]
-
-#: Number of images that the interpreter computes together.
-_BATCH = 64
-
-
-def open_driver(
-    program: Program,
-    verilog: str,
-    timing: MemoryTiming | None = None,
-    max_cycles: int | None = None,
-    trace: Trace | None = None,
-    watched: bool = False,
-) -> tuple[VerilatedBus, Driver]:
-    """A Verilated accelerator with the program loaded. The caller closes the bus.
-
-    ``verilog`` is the accelerator's, ``max_cycles`` the longest wait for its interrupt. The first
-    run is traced, or watched, if that is asked for.
-    """
-    bus = VerilatedBus(
-        program.config,
-        verilog,
-        memory_bytes=memory_bytes(program),
-        max_cycles=longest_run(program) if max_cycles is None else max_cycles,
-        timing=timing,
-        trace=trace,
-        watched=watched,
-    )
-    return bus, Driver(bus, program)
-
-
-def longest_run(program: Program) -> int:
-    """Upper limit for the cycles of a run, far above those of any run that does not hang."""
-    macs = sum(layer.macs for layer in program.layers)
-    return 200_000 + 8 * macs + 100 * memory_bytes(program)
 
 
 def simulate(
@@ -76,8 +43,9 @@ def simulate(
     hw: Path | None = None,
     memory: BoardMemory | None = None,
     traces: Sequence[TraceRequest] = (),
+    cluster: "Cluster | None" = None,
     progress: Callable[[int, int], None] | None = None,
-) -> dict:
+) -> SimulationResult:
     """:func:`simulate_program` of a program file, with a board's memory at the program's clock.
 
     ``hw`` is the build whose Verilog is simulated. Without one, the Verilog is generated now.
@@ -86,7 +54,13 @@ def simulate(
     design = None if hw is None else built_design(program, hw)
     timing = None if memory is None else memory.timing(program.config.clock_mhz)
     return simulate_program(
-        program, x, design=design, timing=timing, traces=traces, progress=progress
+        program,
+        x,
+        design=design,
+        timing=timing,
+        traces=traces,
+        cluster=cluster,
+        progress=progress,
     )
 
 
@@ -97,9 +71,12 @@ def simulate_program(
     design: Design | None = None,
     timing: MemoryTiming | None = None,
     traces: Sequence[TraceRequest] = (),
+    cluster: "Cluster | None" = None,
     progress: Callable[[int, int], None] | None = None,
-) -> dict:
+) -> SimulationResult:
     """Runs images on the RTL and compares every output code with the interpreter's.
+
+    An interrupt from the keyboard ends it. It then returns what is done, if anything.
 
     Parameters
     ----------
@@ -114,6 +91,8 @@ def simulate_program(
     traces : sequence of TraceRequest
         Files of signals, written in one more run: of the first wrong image, else of the first
         image.
+    cluster : Cluster, optional
+        Its workers run the images. They compile the accelerator into their own caches.
     progress : callable, optional
         Called with the number of images done and the number of all images.
     """
@@ -123,42 +102,31 @@ def simulate_program(
         request.check(program)
     design = design or generated_design(program)
     timing = timing or MemoryTiming()
-    bus, driver = open_driver(program, design.verilog, timing, watched=program.batch == 1)
-    results: list[RunResult] = []
-    error = None
-    with bus:
-        try:
-            wrong = _compare(driver, program, x, progress, results)
-        except (AcceleratorError, SimulationError) as failure:
-            wrong, error = [], str(failure)
-    mismatch = None
-    if wrong:
-        first = wrong[0]
-        mismatch = _locate(program, design, x, first, results[first // program.batch], timing)
-    traced = wrong[0] if wrong else 0
-    for request in traces if results else ():
-        trace = request.trace(program, results[traced // program.batch])
-        _write_trace(program, design, _group(program, x, traced), trace, timing)
-    mismatches = len(wrong) + (error is not None)
     estimate = estimate_cycles(program, timing)
+    simulation = Simulation(program, design.verilog, timing)
+    found = compare_in_pieces(simulation, x, estimate.cycles, cluster, progress)
+    results, first, error = list(found.runs), found.wrong, found.error
+    mismatch = None
+    if first is not None:
+        mismatch = _locate(program, design, x, first, results[first // program.batch], timing)
+    traced = first or 0
+    for request in traces if results and found.complete else ():
+        trace = request.trace(program, results[traced // program.batch])
+        _write_trace(program, design, images_of_run(program, x, traced), trace, timing)
+    mismatches = (first is not None) + (error is not None)
     return summary(
         program,
         results,
         mismatches,
         mismatch,
         estimate,
-        seen=bus.seen,
+        seen=found.seen,
         bytes_per_cycle=most_bytes_per_cycle(program.config, timing),
         error=error,
+        complete=found.complete,
         build=design.origin.to_dict(),
         as_generated=design.as_generated,
     )
-
-
-def _group(program: Program, x: np.ndarray, index: int) -> np.ndarray:
-    """The images of the run that image ``index`` belongs to."""
-    begin = index // program.batch * program.batch
-    return x[begin : begin + program.batch]
 
 
 def _write_trace(
@@ -174,56 +142,6 @@ def _write_trace(
         beside.replace(trace.path)
     finally:
         beside.unlink(missing_ok=True)
-
-
-def compare_images(
-    driver: Driver,
-    program: Program,
-    x: np.ndarray,
-    progress: Callable[[int, int], None] | None = None,
-) -> tuple[list[RunResult], list[int]]:
-    """Runs images up to the first one with a code that differs from the interpreter's.
-
-    Returns the results of the runs, and a list with the number of that image. The list is empty if
-    all codes are equal.
-    """
-    results: list[RunResult] = []
-    wrong = _compare(driver, program, x, progress, results)
-    return results, wrong
-
-
-def _compare(
-    driver: Driver,
-    program: Program,
-    x: np.ndarray,
-    progress: Callable[[int, int], None] | None,
-    results: list[RunResult],
-) -> list[int]:
-    """Like :func:`compare_images`. Runs are added to ``results``, which has them if one fails."""
-    step = program.batch * max(1, _BATCH // program.batch)
-    for start in range(0, len(x), step):
-        expected = _expected(program.graph, x[start : start + step], program.outputs)
-        for begin in range(start, min(start + step, len(x)), program.batch):
-            group = _group(program, x, begin)
-            result = driver.run(group)
-            results.append(result)
-            for index in range(len(group)):
-                if any(
-                    not np.array_equal(
-                        result.outputs[name][index].reshape(-1),
-                        codes[begin - start + index].reshape(-1),
-                    )
-                    for name, codes in expected.items()
-                ):
-                    return [begin + index]
-            if progress is not None:
-                progress(begin + len(group), len(x))
-    return []
-
-
-def _expected(graph: Graph, batch: np.ndarray, ports: tuple[Port, ...]) -> dict[str, np.ndarray]:
-    trace = run(graph, by_input(graph, batch), trace=True)
-    return {port.name: trace[port.name] for port in ports}
 
 
 def _locate(
@@ -243,7 +161,7 @@ def _locate(
     traced = replace(traced, parameters=program.parameters)
     bus, driver = open_driver(traced, design.verilog, timing)
     with bus:
-        codes = driver.run(_group(program, x, index)).traced
+        codes = driver.run(images_of_run(program, x, index)).traced
     layers = {layer.name: layer.output for layer in traced.layers if layer.output in codes}
     number = index % program.batch
     candidates = [(name, output, codes[output][number]) for name, output in layers.items()]

@@ -17,7 +17,7 @@ from hw.driver import Buffer, Driver
 from hw.driver.memory import ProgramMemory
 from hw.rtl.accelerator import TOP, Accelerator, data_ports
 from nbqnn_train.graph import NbqnnError, run
-from sim.simulate import longest_run
+from sim.runs import longest_run
 
 __all__ = ["write_testbench"]
 

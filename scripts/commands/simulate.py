@@ -5,12 +5,16 @@ from typing import Annotated
 
 import typer
 
-from scripts.commands.options import JsonOption
+from nbqnn_train.graph.errors import NbqnnError
+from scripts.commands.options import ClusterOption, JsonOption
 from scripts.images import read_images, read_inputs
 from scripts.output import console, progress, write_json
 from scripts.tables import layer_table, stall_line
 
 __all__ = ["simulate"]
+
+#: Exit code of an interrupted command.
+_INTERRUPTED = 130
 
 
 def simulate(
@@ -66,12 +70,19 @@ def simulate(
             metavar="A:B", help="Only these cycles in these files, of the run or of the layer."
         ),
     ] = None,
+    cluster: ClusterOption = None,
     json: JsonOption = None,
 ) -> None:
-    """Run the Verilated accelerator and compare every output code; exit code 1 on a difference."""
+    """Run the Verilated accelerator and compare every output code; exit code 1 on a difference.
+
+    Ctrl-C ends it with the images that have run so far.
+    """
+    from scripts.clusters import connected
     from scripts.simulation import run_simulation
 
     if program.is_dir():
+        if cluster is not None:
+            raise NbqnnError("a circuit is simulated on this machine, without --cluster")
         from scripts.spatial import spatial_lines
         from sim.spatial.simulate import simulate_spatial
 
@@ -81,7 +92,7 @@ def simulate(
         for line in spatial_lines(result):
             console.print(line, soft_wrap=True)
         raise typer.Exit(1 if result.mismatches else 0)
-    with progress("simulating") as report:
+    with connected(cluster) as workers, progress("simulating") as report:
         result = run_simulation(
             program,
             read_inputs(images),
@@ -95,6 +106,7 @@ def simulate(
             files={"fst": fst, "vcd": vcd, "saif": saif},
             layer=layer,
             cycles=cycles,
+            cluster=workers,
             progress=report,
         )
     write_json(json, result)
@@ -123,3 +135,6 @@ def simulate(
             soft_wrap=True,
         )
         raise typer.Exit(1)
+    if not result.complete:
+        console.print("it was interrupted; these are the images that ran", soft_wrap=True)
+        raise typer.Exit(_INTERRUPTED)

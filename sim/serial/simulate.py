@@ -13,9 +13,10 @@ from hw.driver import Driver, UartBus
 from hw.synth.build import ORIGIN, read_origin
 from nbqnn_train.graph.errors import NbqnnError
 from sim.results import SimulationResult
+from sim.runs import compare_images
 from sim.serial.board import VerilatedBoard
 from sim.serial.netlist import netlist_with_models
-from sim.simulate import compare_images, first_difference, summary
+from sim.simulate import first_difference, summary
 
 __all__ = ["simulate_netlist"]
 
