@@ -1,15 +1,19 @@
 """What happened in a training, drawn."""
 
 import csv
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from plotly import graph_objects as go
 from plotly.subplots import make_subplots
 
-from nbqnn_train.learn.histograms import bin_centers
+from nbqnn_train.learn.results import WHOLE, TrainingCourse
+from nbqnn_train.pages import Section, html_table
 
 __all__ = [
+    "course_sections",
     "error_figure",
     "histogram_figure",
     "learning_figure",
@@ -18,6 +22,9 @@ __all__ = [
 
 #: Rows of the learning curves, from the top, and what each of them shows.
 _CURVES = ("loss", "accuracy", "lambda", "lr")
+#: Layers and moments that are drawn on the staircase: a page has some 100 kB for them.
+_MOST_LAYERS = 8
+_MOST_MOMENTS = 40
 
 
 def read_metrics(folder: Path) -> dict[str, list[tuple[int, float]]]:
@@ -60,39 +67,69 @@ def learning_figure(metrics: Mapping[str, list[tuple[int, float]]]) -> go.Figure
     )
 
 
-def histogram_figure(moments: list[dict], bits: Mapping[str, int]) -> go.Figure:
-    """The share of each layer's weights along the staircase, epoch by epoch; a menu of layers.
+def course_sections(course: TrainingCourse) -> list[Section]:
+    """Weights on their way to the staircase, and what quantization did to each layer."""
+    sections = []
+    if course.epochs and course.layers:
+        sections.append(Section("Weights in training", [histogram_figure(course)]))
+    weights = {layer.name: layer.weight_error for layer in course.layers}
+    rows = [
+        {"layer": name, "bits": bits, "weights": _decibels(own), "activation": _decibels(error)}
+        for name, bits, own, error in (
+            (layer.name, layer.bits, layer.weight_error, layer.error) for layer in course.layers
+        )
+    ]
+    columns = {"layer": "", "bits": "d", "weights": ".1f", "activation": ".1f"}
+    text = (
+        f"<p>Signal to noise in dB, against full precision: of each layer's weights, and of its "
+        f"activation over {course.images:,} training images.</p>"
+    )
+    parts = [error_figure(course.errors, weights), text, html_table(rows, columns)]
+    return [*sections, Section("Quantization", parts)]
 
-    ``moments`` are those of :class:`~nbqnn_train.learn.histograms.WeightHistograms`, ``bits`` the
-    widths of the layers' weights.
+
+def _decibels(error: float | None) -> float | None:
+    """The signal to noise ratio of a relative error."""
+    return None if not error else -20 * math.log10(error)
+
+
+def histogram_figure(course: TrainingCourse) -> go.Figure:
+    """The share of a layer's weights along the staircase, epoch by epoch; a menu of layers.
+
+    Of many layers and moments some are shown, the first and the last among them.
     """
+    layers = _spread(course.layers, _MOST_LAYERS)
+    moments = _spread(range(len(course.epochs)), _MOST_MOMENTS)
     figure = go.Figure()
-    labels = [f"{moment['epoch']} (λ {moment['lambda']:.3f})" for moment in moments]
-    for number, (name, width) in enumerate(bits.items()):
-        centers = bin_centers(width)
-        rows = [moment["layers"][name] for moment in moments]
-        shares = [[round(count / sum(row), 6) for count in row] for row in rows]
-        columns = [list(column) for column in zip(*shares, strict=True)]
+    labels = [f"{course.epochs[moment]} (λ {course.blends[moment]:.3f})" for moment in moments]
+    for number, layer in enumerate(layers):
+        shares = layer.shares[moments].T
         figure.add_heatmap(
             x=labels,
-            y=centers,
-            z=columns,
-            name=name,
+            y=layer.positions,
+            z=np.round(WHOLE * shares).astype(np.uint16),
+            name=layer.name,
             visible=number == 0,
             colorscale="Blues",
             # Late in a training nearly all weights share a few positions: the rest would be white.
-            zmax=0.25,
+            zmax=WHOLE / 4,
             zmin=0,
-            hovertemplate="epoch %{x}<br>position %{y}<br>share %{z:.2%}",
+            colorbar={
+                "title": "share",
+                "tickvals": [share * WHOLE / 100 for share in (0, 5, 10, 15, 20, 25)],
+                "ticktext": ["0 %", "5 %", "10 %", "15 %", "20 %", "25 %"],
+            },
+            hovertemplate="after epoch %{x}<br>position %{y}<extra></extra>",
         )
-    levels = range(-_reach(bits), _reach(bits) + 1)
+    reach = max(int(layer.positions[-1]) - 1 for layer in layers)
+    levels = range(-reach, reach + 1)
     buttons = [
         {
-            "label": name,
+            "label": layer.name,
             "method": "update",
-            "args": [{"visible": [other == name for other in bits]}],
+            "args": [{"visible": [other is layer for other in layers]}],
         }
-        for name in bits
+        for layer in layers
     ]
     figure.update_yaxes(
         title_text="weight in steps",
@@ -102,13 +139,15 @@ def histogram_figure(moments: list[dict], bits: Mapping[str, int]) -> go.Figure:
     figure.update_xaxes(title_text="after epoch", type="category")
     return figure.update_layout(
         title="Weights on their way to the staircase",
-        updatemenus=[{"buttons": buttons, "x": 1, "y": 1.15}],
-        height=600,
+        updatemenus=[{"buttons": buttons, "x": 1, "y": 1.02, "yanchor": "bottom"}],
+        height=560,
     )
 
 
-def _reach(bits: Mapping[str, int]) -> int:
-    return int(max(bin_centers(width)[-1] for width in bits.values())) - 1
+def _spread(items: Sequence, most: int) -> list:
+    """At most so many of the items, evenly spread, the first and the last among them."""
+    count = min(len(items), most)
+    return [items[round(number * (len(items) - 1) / max(1, count - 1))] for number in range(count)]
 
 
 def _level(position: int) -> str:
@@ -124,9 +163,7 @@ def error_figure(
     """``|quantized - real| / |real|`` of each layer's activations and weights, by its name."""
     figure = go.Figure()
     for name, errors in (("activations", activations), ("weights", weights)):
-        # A layer's activation is a node of its own in the graph.
-        layers = [node.removesuffix(".out") for node in errors]
-        figure.add_bar(x=layers, y=list(errors.values()), name=name)
+        figure.add_bar(x=list(errors), y=list(errors.values()), name=name)
     figure.update_yaxes(title_text="relative error", tickformat=".0%", rangemode="tozero")
     figure.update_xaxes(type="category")
     return figure.update_layout(title="Error of each layer against full precision", height=500)

@@ -29,6 +29,7 @@ __all__ = [
     "BEST",
     "CHECKPOINT",
     "CONFIG",
+    "COURSE",
     "MEANING",
     "PICTURES",
     "RESULT",
@@ -49,6 +50,8 @@ BEST = "best.safetensors"
 WEIGHTS = "weights.safetensors"
 RESULT = "result.json"
 PICTURES = "pictures.html"
+#: Of weights on their way, and of errors; see :class:`nbqnn_train.learn.results.TrainingCourse`.
+COURSE = "course.json"
 #: Of inputs and outputs, see :mod:`nbqnn_train.inputs.meaning`.
 MEANING = "meaning.json"
 _PACKAGES = ("nbqnn", "torch", "lightning", "numpy", "safetensors")

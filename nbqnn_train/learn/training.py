@@ -28,23 +28,20 @@ from nbqnn_train.learn.accuracy import count_correct
 from nbqnn_train.learn.allocation import keep_freed_memory
 from nbqnn_train.learn.batch_norm import synchronize_batch_norm
 from nbqnn_train.learn.config import TrainConfig
+from nbqnn_train.learn.course import training_course
 from nbqnn_train.learn.data import TrainingData
 from nbqnn_train.learn.early_stop import EarlyStop
 from nbqnn_train.learn.histograms import WeightHistograms
 from nbqnn_train.learn.module import QuantizedTrainingModule, TrainingModule
 from nbqnn_train.learn.networks import check_images, float_network, quantized_network
 from nbqnn_train.learn.phases import Schedule
-from nbqnn_train.learn.pictures import (
-    error_figure,
-    histogram_figure,
-    learning_figure,
-    read_metrics,
-)
+from nbqnn_train.learn.pictures import course_sections, learning_figure, read_metrics
 from nbqnn_train.learn.progress import progress_callback
-from nbqnn_train.learn.results import TrainingResult
+from nbqnn_train.learn.results import TrainingCourse, TrainingResult
 from nbqnn_train.learn.runs import (
     BEST,
     CHECKPOINT,
+    COURSE,
     MEANING,
     PICTURES,
     RESULT,
@@ -57,7 +54,6 @@ from nbqnn_train.learn.sources import data_source, model_source
 from nbqnn_train.learn.weight_files import read_weights
 from nbqnn_train.pages import Section, page
 from nbqnn_train.quant.network import QuantNetwork
-from nbqnn_train.quantization_report import quantization_errors
 
 __all__ = ["train"]
 
@@ -265,21 +261,19 @@ def _finish(
     )
     assert math.isfinite(result.accuracy)
     result.write(out / RESULT)
-    write_text(out / PICTURES, _pictures(out, network, data, trainer))
+    sections = [Section("Learning", [learning_figure(read_metrics(out / "csv"))])]
+    if isinstance(network, QuantNetwork):
+        course = _course(network, data, trainer)
+        course.write(out / COURSE)
+        sections += course_sections(course)
+    write_text(out / PICTURES, page(out.name, sections))
     return result
 
 
-def _pictures(out: Path, network: nn.Module, data: DataSets, trainer: lightning.Trainer) -> str:
-    sections = [Section("Learning", [learning_figure(read_metrics(out / "csv"))])]
-    if isinstance(network, QuantNetwork):
-        moments = next(c.moments for c in trainer.callbacks if isinstance(c, WeightHistograms))
-        layers = network.weighted_layers()
-        weights_figure = histogram_figure(moments, {name: layers[name].bits for name in layers})
-        sections.append(Section("Weights", [weights_figure]))
-        count = max(1, min(len(data.train), _PICTURE_PIXELS // math.prod(data.input_shape)))
-        weights, activations = quantization_errors(network, [data.train.images(slice(count))])
-        sections.append(Section("Errors", [error_figure(activations, weights)]))
-    return page(out.name, sections)
+def _course(network: QuantNetwork, data: DataSets, trainer: lightning.Trainer) -> TrainingCourse:
+    moments = next(c.moments for c in trainer.callbacks if isinstance(c, WeightHistograms))
+    count = max(1, min(len(data.train), _PICTURE_PIXELS // math.prod(data.input_shape)))
+    return training_course(network, moments, data.train.images(slice(count)))
 
 
 @contextmanager

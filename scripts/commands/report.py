@@ -28,7 +28,7 @@ def report(
     """Show what a folder holds on a page that needs no other file.
 
     On top the network, whether it is exact, and five figures; then the network, sample images with
-    their classes, training, area, schedule, cycles and searches.
+    their classes, training, quantization, schedule, area and searches.
     """
     from scripts.report import build_report
 

@@ -23,18 +23,24 @@ from scripts.report.overview import Overview, comparison, overview
 from scripts.report.predictions_part import predictions_section
 from scripts.report.samples import find_samples
 from scripts.report.schedule_part import compile_section, simulate_section
-from scripts.report.training_part import accuracy_section, nodes_section, run_section
+from scripts.report.training_part import (
+    accuracy_section,
+    course_sections,
+    nodes_section,
+    run_section,
+)
 from sim.results import SimulationResult
 
 __all__ = ["build_report"]
 
 #: Kinds of results that share one section.
 _ACCURACIES = ("train", "evaluate")
-#: Kind -> its section, in the order of the page.
-_SECTIONS: dict[str, Callable[[str, Any], Section]] = {
+#: Kind -> its section or sections, in the order of the page.
+_SECTIONS: dict[str, Callable[[str, Any], Section | list[Section]]] = {
     "graph": nodes_section,
     "inspect": nodes_section,
     "run": run_section,
+    "course": course_sections,
     "simulate": simulate_section,
     "simulate-circuit": circuit_simulation_section,
     "compile": compile_section,
@@ -139,7 +145,8 @@ def _sections(one: Found, found: list[Found]) -> list[Section]:
             for other in found
         )
         return [compile_section(one.name, one.content, simulated)]
-    return [_SECTIONS[one.kind](one.name, one.content)]
+    made = _SECTIONS[one.kind](one.name, one.content)
+    return made if isinstance(made, list) else [made]
 
 
 def _layers(result: SimulationResult | ProgramEstimate) -> list[str]:

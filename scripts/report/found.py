@@ -15,7 +15,7 @@ from hw.synth.results import SynthResult
 from nbqnn_train.graph import Graph, NbqnnError, load
 from nbqnn_train.graph.results import Evaluation, Result, ResultError
 from nbqnn_train.graph.summary import GraphSummary
-from nbqnn_train.learn.results import TrainingResult
+from nbqnn_train.learn.results import TrainingCourse, TrainingResult
 from scripts.demo_result import DemoResult
 from sim.results import CircuitSimulationResult, SimulationResult
 
@@ -38,6 +38,7 @@ _RESULTS: dict[str, type[Result]] = {
         SimulationResult,
         CircuitSimulationResult,
         SynthResult,
+        TrainingCourse,
         TrainingResult,
     )
 }

@@ -1,20 +1,25 @@
 """Sections on training runs, accuracies and graphs."""
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 
+from plotly import graph_objects as go
 from plotly.subplots import make_subplots
 
 from nbqnn_train.graph import Graph
 from nbqnn_train.graph.results import Evaluation
-from nbqnn_train.graph.summary import GraphSummary, summarize
-from nbqnn_train.pages import Section, html_table
+from nbqnn_train.graph.summary import GraphSummary, NodeSummary, summarize
+from nbqnn_train.learn import pictures
+from nbqnn_train.learn.results import TrainingCourse
+from nbqnn_train.pages import LEGEND, Section, html_table
 
-__all__ = ["accuracy_section", "nodes_section", "run_section"]
+__all__ = ["accuracy_section", "course_sections", "nodes_section", "run_section"]
 
 #: The order of the curves of a log; all others follow.
 _FIRST = ("loss", "accuracy", "lambda", "lr")
 _MOST_CURVES = 8
+#: Of red, green and blue, the lightest and the darkest.
+_SHADES = ((225, 8), (233, 48), (242, 107))
 
 
 def run_section(name: str, curves: Mapping[str, list[tuple[int, float]]]) -> Section:
@@ -31,6 +36,11 @@ def run_section(name: str, curves: Mapping[str, list[tuple[int, float]]]) -> Sec
     figure.update_xaxes(title_text="step", row=len(names), col=1)
     figure.update_layout(showlegend=False, height=120 + 150 * len(names))
     return Section("Training", [figure], name)
+
+
+def course_sections(name: str, course: TrainingCourse) -> list[Section]:
+    """Where weights were in the training, and the errors of the layers."""
+    return [replace(section, note=name) for section in pictures.course_sections(course)]
 
 
 def accuracy_section(results: Mapping[str, Evaluation]) -> Section:
@@ -64,4 +74,37 @@ def nodes_section(name: str, content: Graph | GraphSummary) -> Section:
     }
     if any(node.below is not None for node in nodes):
         columns |= {"below": ".2%", "above": ".2%"}
-    return Section("Layers", [html_table(rows, columns)], name)
+    return Section("Layers", [html_table(rows, columns), *_codes_picture(nodes)], name)
+
+
+def _codes_picture(nodes: Sequence[NodeSummary]) -> list[go.Figure]:
+    """The share of 0, ±1, ±2 and so on among each layer's weights; empty without weights."""
+    layers = [node for node in nodes if node.weights]
+    levels = sorted({abs(weight) for node in layers for weight in node.weights})
+    figure = go.Figure()
+    for number, level in enumerate(levels):
+        shares = [
+            sum(count for weight, count in node.weights.items() if abs(weight) == level)
+            / sum(node.weights.values())
+            for node in layers
+        ]
+        # From light to dark with the magnitude.
+        shade = number / max(1, len(levels) - 1)
+        colour = [round(light + shade * (dark - light)) for light, dark in _SHADES]
+        figure.add_bar(
+            y=[node.name for node in layers],
+            x=[round(share, 4) for share in shares],
+            name=f"±{level:,}" if level else "0",
+            orientation="h",
+            marker_color=f"rgb({','.join(map(str, colour))})",
+            hovertemplate="%{y}: %{x:.1%}",
+        )
+    figure.update_yaxes(autorange="reversed", type="category")
+    figure.update_xaxes(tickformat=".0%", range=[0, 1])
+    figure.update_layout(
+        title="Which weights there are",
+        barmode="stack",
+        height=170 + 26 * len(layers),
+        legend=LEGEND | {"traceorder": "normal"},
+    )
+    return [figure] if layers else []

@@ -1,13 +1,16 @@
 """report: what it finds, what it shows of it, and that the page needs nothing else."""
 
+import base64
 import json
 import re
 
+import numpy as np
 import pytest
 
 from hw.boards.presets import PRESETS
 from hw.spatial.build import generate_spatial
 from nbqnn_train.graph import save
+from nbqnn_train.learn.results import LayerCourse, TrainingCourse, packed_shares
 from sim.results import CircuitSimulationResult
 from tests.cli.networks import small_graph
 from tests.hw.spatial.test_network import dense_graph
@@ -93,12 +96,28 @@ EXPLORE = {
     "best": "tiny",
     "candidates": [CANDIDATE, CANDIDATE | {"pareto": False}],
 }
+COURSE = TrainingCourse(
+    epochs=(1, 2),
+    blends=(0.0, 1.0),
+    layers=(
+        LayerCourse(
+            name="conv",
+            bits=3,
+            positions=(-1.0, 0.0, 1.0),
+            histograms=packed_shares([[1, 2, 1], [2, 0, 2]]),
+            weight_error=0.01,
+        ),
+    ),
+    errors={"conv": 0.1},
+    images=7,
+).to_json()
 METRICS = "epoch,step,loss,accuracy\n0,10,2.5,\n0,20,1.5,\n0,20,,0.75\n"
 RESULTS = {
     "area.json": SYNTH,
     "compiled.json": COMPILE,
     "simulated.json": SIMULATE,
     "search.json": EXPLORE,
+    "run/course.json": COURSE,
     "accuracy.json": {"kind": "evaluate", "accuracy": 0.875, "images": 80},
 }
 
@@ -137,6 +156,7 @@ def test_everything_is_found_and_shown(nbqnn, folder, tmp_path):
         "evaluate: accuracy.json",
         "graph: network.graph",
         "run: run/csv/version_0/metrics.csv",
+        "course: run/course.json",
         "simulate: simulated.json",
         "compile: compiled.json",
         "synth: area.json",
@@ -184,8 +204,9 @@ def test_the_page_needs_nothing_else(nbqnn, folder, tmp_path):
     head, body = page.split("</head>")
     assert len(body) < 1 << 20 < len(head)
     assert len(page.encode()) < 2_000_000
-    # Learning curves, tables, cycles and roofline twice, the schedule, two of the search.
-    assert body.count("Plotly.newPlot(") == 9
+    # Weights, learning curves, weights in training, errors of layers, area, cycles and roofline
+    # twice, the schedule, two of the search.
+    assert body.count("Plotly.newPlot(") == 12
     assert not re.search(r'<(script|link|img)[^>]* (src|href)="(?!data:)', body)
 
 
@@ -248,6 +269,22 @@ def test_results_of_another_build(nbqnn, refused, folder, tmp_path):
         r"build/hw\.json \(a{12} of commit abc\); remedy: .*",
         *("report", folder, "-o", "report.html"),
     )
+
+
+def test_weights_in_training_and_their_codes(nbqnn, folder, tmp_path):
+    nbqnn("report", folder, "-o", "report.html")
+    page = (tmp_path / "report.html").read_text()
+    (heat,) = (one for picture in pictures(page) for one in picture if one["type"] == "heatmap")
+    shares = np.frombuffer(base64.b64decode(heat["z"]["bdata"]), "<u2").reshape(3, 2)
+    assert (shares / 65535).round(4).tolist() == [[0.25, 0.5], [0.5, 0], [0.25, 0.5]]
+    assert "<td>conv</td><td>3</td><td>40.0</td>" in page  # dB
+    # The share of each magnitude among the weights of both layers.
+    (bars,) = (picture for picture in pictures(page) if picture[0].get("name") == "0")
+    assert [bar["name"] for bar in bars] == ["0", "±1", "±2", "±4"]
+    layers = [node.weight for node in small_graph().nodes if hasattr(node, "weight")]
+    for bar, level in zip(bars, (0, 1, 2, 4), strict=True):
+        wanted = [float(np.mean(abs(weight) == level)) for weight in layers]
+        assert bar["x"] == pytest.approx(wanted, abs=1e-4)
 
 
 def test_schedule_of_the_rtl_beside_the_model(nbqnn, folder, tmp_path):

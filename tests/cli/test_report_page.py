@@ -49,7 +49,7 @@ def test_the_page_in_a_browser(folder, tmp_path):
 
     try:
         drawn = shown(f"{url}/report.html")
-        assert drawn.count('class="plot-container') == 9
+        assert drawn.count('class="plot-container') == 12
         measured = shown(f"{url}/widths.html?{quote(json.dumps(['report.html']))}")
     finally:
         server.shutdown()

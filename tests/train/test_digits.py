@@ -49,6 +49,7 @@ def test_accuracy_and_result(trained):
 def test_run_folder(trained):
     assert sorted(p.name for p in trained.iterdir()) == [
         "config.toml",
+        "course.json",
         "csv",
         "last.ckpt",
         "meaning.json",

@@ -3,15 +3,23 @@
 import json
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from nbqnn_train.convert import QuantConfig, convert
+from nbqnn_train.graph.results import ResultError
 from nbqnn_train.learn.config import TrainConfig
 from nbqnn_train.learn.histograms import bin_centers, histogram, staircase
-from nbqnn_train.learn.pictures import histogram_figure, learning_figure, read_metrics
+from nbqnn_train.learn.pictures import (
+    course_sections,
+    histogram_figure,
+    learning_figure,
+    read_metrics,
+)
+from nbqnn_train.learn.results import LayerCourse, TrainingCourse, packed_shares
 from nbqnn_train.learn.trained import load_run
 from nbqnn_train.learn.training import train
 
@@ -63,7 +71,7 @@ def test_the_page_holds_what_the_run_found(run):
     network = load_run(run)
     formats = network.formats()
     for trace in heat:
-        shares = values(trace["z"])
+        shares = values(trace["z"]) / 65535
         np.testing.assert_allclose(shares.sum(axis=0), 1, atol=1e-3)
         step = next(s for s in network.steps if s.name == trace["name"])
         codes = network.ops[step.name].integers(formats[step.inputs[0]]).codes
@@ -115,12 +123,69 @@ def test_logs_of_a_resumed_training_are_joined(tmp_path):
     assert list(traces["accuracy"].x) == [9]
 
 
+def course(layers: int, moments: int) -> TrainingCourse:
+    """All weights of layer n are in bin n at first, and one further at each moment."""
+    positions = bin_centers(3)
+    return TrainingCourse(
+        epochs=tuple(range(1, moments + 1)),
+        blends=tuple(moment / 100 for moment in range(moments)),
+        layers=tuple(
+            LayerCourse(
+                name=f"layer {number}",
+                bits=3,
+                positions=tuple(positions),
+                histograms=packed_shares(
+                    [
+                        [
+                            4 * (place == (number + moment) % len(positions))
+                            for place, _ in enumerate(positions)
+                        ]
+                        for moment in range(moments)
+                    ]
+                ),
+                weight_error=0.1,
+            )
+            for number in range(layers)
+        ),
+        errors={},
+        images=5,
+    )
+
+
 def test_the_menu_shows_one_layer():
-    counts = [0] * len(bin_centers(3))
-    counts[0] = 4
-    moments = [{"epoch": 1, "lambda": 0.25, "layers": {"a": counts, "b": counts}}]
-    figure = histogram_figure(moments, {"a": 3, "b": 3})
+    figure = histogram_figure(course(layers=2, moments=3))
     assert [trace.visible for trace in figure.data] == [True, False]
     buttons = figure.layout.updatemenus[0].buttons
     assert [button.args[0]["visible"] for button in buttons] == [[True, False], [False, True]]
     assert list(figure.layout.yaxis.ticktext) == ["−4", "−2", "−1", "0", "1", "2", "4"]
+    whole = np.zeros((len(bin_centers(3)), 3))
+    whole[1, 0] = whole[2, 1] = whole[3, 2] = 65535
+    assert np.array_equal(figure.data[1].z, whole)
+
+
+def test_of_much_some_is_drawn():
+    """With the first and the last of both; it comes to less than 100 kB."""
+    figure = histogram_figure(course(layers=57, moments=60))
+    names = [trace.name for trace in figure.data]
+    assert names == [f"layer {number}" for number in (0, 8, 16, 24, 32, 40, 48, 56)]
+    assert len(figure.data[0].x) == 40
+    assert (figure.data[0].x[0], figure.data[0].x[-1]) == ("1 (λ 0.000)", "60 (λ 0.590)")
+    assert len(figure.to_json()) < 100_000
+
+
+def test_signal_to_noise():
+    *_, section = course_sections(course(layers=1, moments=1))
+    assert "<td>20.0</td><td></td>" in section.parts[-1]
+
+
+def test_a_training_that_ended_early_may_have_no_moments():
+    assert packed_shares([]) == ""
+    (section,) = course_sections(course(layers=2, moments=0))
+    assert section.title == "Quantization"
+
+
+def test_a_damaged_course_is_refused():
+    (layer,) = course(layers=1, moments=2).layers
+    for text in ("x", layer.histograms[:-4]):
+        with pytest.raises(ResultError, match="histograms of 'layer 0' are damaged"):
+            _ = replace(layer, histograms=text).shares
