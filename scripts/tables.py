@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # for types only: showing a table should not load what makes 
     from hw.model.estimate import ProgramEstimate
     from hw.synth.power import PowerEstimate
     from hw.synth.results import SynthResult
+    from hw.synth.timing import TimingEstimate
     from scripts.demo_result import DemoResult
     from sim.results import SimulationResult
 
@@ -26,6 +27,7 @@ __all__ = [
     "plain_table",
     "power_table",
     "stall_line",
+    "timing_table",
 ]
 
 #: Field of a result -> heading.
@@ -98,6 +100,25 @@ def power_table(power: PowerEstimate, clock_mhz: int) -> Table:
     table.add_row("fabric at rest", f"{power.static:.2f}")
     table.add_row("processors", f"{power.processors:.2f}")
     table.add_row(Text("chip", style="bold"), f"about {power.chip:.0f}")
+    return table
+
+
+def timing_table(timing: TimingEstimate) -> Table:
+    """The slowest path of each component, estimated."""
+    table = plain_table(
+        *("component and path", "ns", "in cells", "levels", "fan-out"),
+        title=f"Period, estimated: {timing.period_ns:.2f} ns ({timing.low_ns:.2f} to "
+        f"{timing.high_ns:.2f}), {timing.mhz:.0f} MHz ({timing.low_mhz:.0f} to "
+        f"{timing.high_mhz:.0f}); the slowest paths by component",
+    )
+    for path in timing.paths:
+        table.add_row(
+            Text(f"{path.component}\n  {path.start}\n  {path.end}"),
+            f"{path.period_ns:.2f}",
+            f"{path.logic_ns:.2f}",
+            f"{path.levels}",
+            f"{path.fanout:,}",
+        )
     return table
 
 

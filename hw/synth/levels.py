@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
-__all__ = ["MAX_CHAIN_BITS", "MAX_LEVELS", "ComponentLevels", "logic_levels"]
+__all__ = ["MAX_CHAIN_BITS", "MAX_LEVELS", "ComponentLevels", "logic_levels", "used_inputs"]
 
 #: Limits for every path: six levels, and 32 bits of a carry chain.
 MAX_LEVELS = 6
@@ -93,7 +93,7 @@ def logic_levels(netlist: dict, top: str, components: Mapping[str, str]) -> list
 
 
 @cache
-def _used_inputs(init: str, inputs: int) -> tuple[int, ...]:
+def used_inputs(init: str, inputs: int) -> tuple[int, ...]:
     """Inputs that a table's output depends on; ``init`` in binary, highest entry first."""
     table = init[::-1]
     return tuple(
@@ -201,7 +201,7 @@ class _Analysis:
         if type_ == "LUT6_2":
             outputs = [("O6", 6, init), ("O5", 5, init[32:])]
         for port, count, table in outputs:
-            used = [bit for i in _used_inputs(table, count) for bit in nets[f"I{i}"]]
+            used = [bit for i in used_inputs(table, count) for bit in nets[f"I{i}"]]
             self._join(used, nets.get(port, ()), _Path(1))
 
     def _add_carry(self, nets: dict) -> None:

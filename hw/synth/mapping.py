@@ -4,8 +4,10 @@ import json
 import os
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,7 +17,14 @@ from hw.tools.cache import cached_json
 from hw.tools.process import first_error, run_python
 from nbqnn_train.graph.errors import NbqnnError
 
-__all__ = ["YosysError", "map_modules", "mapped_netlist"]
+__all__ = [
+    "MappedDesign",
+    "YosysError",
+    "map_design",
+    "map_modules",
+    "mapped_netlist",
+    "slim_netlist",
+]
 
 #: Passes that dissolve all modules whose contents they know.
 _SYNTH = {
@@ -40,6 +49,20 @@ class YosysError(NbqnnError):
         self.log = log
 
 
+@dataclass(frozen=True, kw_only=True)
+class MappedDesign:
+    """A design in the cells of a family.
+
+    cells : module -> cell or module -> how many it contains directly.
+    version : Yosys's.
+    netlists : module -> its slim netlist; empty unless they were asked for.
+    """
+
+    cells: dict[str, dict[str, int]]
+    version: str
+    netlists: dict[str, dict]
+
+
 def map_modules(
     verilog: str,
     top: str,
@@ -49,16 +72,26 @@ def map_modules(
     log: Path,
     progress: Callable[[str], None] = lambda step: None,
 ) -> tuple[dict[str, dict[str, int]], str]:
+    """The cells and the version of :func:`map_design`."""
+    design = map_design(verilog, top, family, keep=keep, log=log, progress=progress)
+    return design.cells, design.version
+
+
+def map_design(
+    verilog: str,
+    top: str,
+    family: str,
+    *,
+    keep: Iterable[str],
+    log: Path,
+    progress: Callable[[str], None] = lambda step: None,
+    netlists: bool = False,
+) -> MappedDesign:
     """Maps Verilog text to the cells of a family.
 
     Each module in ``keep`` is mapped alone, in a process of its own. Other modules are mapped as
     parts of those that use them. A module that was mapped before comes from a cache. The complete
-    logs go to the file ``log``.
-
-    Returns
-    -------
-    tuple
-        Module -> cell or module -> how many it contains directly; and Yosys's version.
+    logs go to the file ``log``. ``netlists`` asks for the modules' netlists too.
 
     Raises
     ------
@@ -70,7 +103,8 @@ def map_modules(
 
     def one(unit: str) -> dict:
         text, kept = parts[unit]
-        passes = [*(f"blackbox {name}" for name in kept), *_synthesis(family, unit), _STATISTICS]
+        passes = [*(f"blackbox {name}" for name in kept), *_synthesis(family, unit)]
+        passes.append(_NETLIST if netlists else _STATISTICS)
 
         def run() -> dict:
             try:
@@ -78,8 +112,13 @@ def map_modules(
             except YosysError as error:
                 logs[unit] = error.log
                 raise
-            found = output["modules"][f"\\{unit}"]["num_cells_by_type"]
-            return {"cells": found, "version": " ".join(output["creator"].split()[:2])}
+            version = " ".join(output["creator"].split()[:2])
+            if not netlists:
+                found = output["modules"][f"\\{unit}"]["num_cells_by_type"]
+                return {"cells": found, "version": version}
+            module = output["modules"][unit]
+            found = Counter(cell["type"] for cell in module["cells"].values())
+            return {"cells": found, "version": version, "netlist": slim_netlist(module)}
 
         logs[unit] = f"Module {unit} was mapped before.\n"
         return cached_json("yosys", [version("pyosys"), text, *passes], run)
@@ -99,7 +138,39 @@ def map_modules(
         }
         for unit, result in results.items()
     }
-    return cells, results[top]["version"]
+    slim = {unit: result["netlist"] for unit, result in results.items()} if netlists else {}
+    return MappedDesign(cells=cells, version=results[top]["version"], netlists=slim)
+
+
+def slim_netlist(module: dict) -> dict:
+    """A module as ``write_json`` has it, with what timing needs: a fifth of the size.
+
+    Of the names of nets those that Yosys did not make up, and of the cells no attributes.
+    """
+    return {
+        "ports": module["ports"],
+        "netnames": {
+            name: {"bits": net["bits"], "init": "init" in net["attributes"]}
+            for name, net in module["netnames"].items()
+            if not net["hide_name"]
+        },
+        "cells": {
+            name: {
+                "type": cell["type"],
+                "connections": cell["connections"],
+                "port_directions": cell["port_directions"],
+                "parameters": {
+                    key: value
+                    for key, value in cell["parameters"].items()
+                    if (key == "INIT" and len(str(value)) <= 64)
+                    or key.endswith("REG")
+                    or key == "USE_MULT"
+                },
+            }
+            for name, cell in module["cells"].items()
+            if cell["type"] not in _NOT_HARDWARE
+        },
+    }
 
 
 def mapped_netlist(verilog: str, top: str, family: str, *, keep: Iterable[str], log: Path) -> dict:

@@ -7,6 +7,7 @@ from hw.boards.board import Board
 from hw.synth.area import Area
 from hw.synth.fit import shares
 from hw.synth.power import PowerEstimate
+from hw.synth.timing.estimate import TimingEstimate
 from nbqnn_train.graph.results import Result
 
 __all__ = ["ArrayArea", "ModuleArea", "ProjectResult", "SynthResult", "synth_result"]
@@ -71,7 +72,11 @@ class SynthResult(Result):
     estimated_power_w, estimated_power_low_w, estimated_power_high_w : what the fabric takes while
         it runs, estimated from counts, and its band; Yosys only, for devices that are known.
     estimated_power : the same by component, and what is beside it.
-    estimated_mhz, latency : only for a network that is a circuit of its own.
+    estimated_mhz, estimated_low_mhz, estimated_high_mhz : the clock that the netlist should reach,
+        by a static estimate, and its band; Yosys for UltraScale+ only. For a network that is a
+        circuit of its own, by its additions, without a band.
+    estimated_timing : the same with the slowest paths.
+    latency : only for a network that is a circuit of its own.
     build : what the build was made from (:class:`hw.contract.origin.Origin`).
     """
 
@@ -102,6 +107,9 @@ class SynthResult(Result):
     estimated_power_high_w: float | None = None
     estimated_power: PowerEstimate | None = None
     estimated_mhz: float | None = None
+    estimated_low_mhz: float | None = None
+    estimated_high_mhz: float | None = None
+    estimated_timing: TimingEstimate | None = None
     latency: int | None = None
     build: dict | None = None
 

@@ -8,11 +8,12 @@ from hw.boards.board import Board
 from hw.spatial.build import is_spatial
 from hw.synth.area import Area, ModuleAreas
 from hw.synth.build import read_build
-from hw.synth.hierarchy import direct_instances, instances, modules_of_cells
-from hw.synth.mapping import map_modules
+from hw.synth.hierarchy import direct_instances, instance_paths, instances, modules_of_cells
+from hw.synth.mapping import MappedDesign, map_design
 from hw.synth.power import power_fields
 from hw.synth.results import ModuleArea, SynthResult, synth_result
 from hw.synth.spatial import synth_spatial
+from hw.synth.timing.estimate import estimate_timing, speed_of
 
 __all__ = ["ARRAY_PREFIX", "shared_modules", "synth_yosys"]
 
@@ -27,7 +28,7 @@ _OFTEN = 4
 def synth_yosys(
     build: Path, board: Board, progress: Callable[[str], None] = lambda step: None
 ) -> SynthResult:
-    """Maps the build's Verilog to the board's cells and counts them.
+    """Maps the build's Verilog to the board's cells, counts them and estimates their clock.
 
     A module that is used often is mapped once and counted as often as it is used. So the time does
     not depend on the size of the array. Nothing is shared across the module's borders (mostly equal
@@ -49,14 +50,17 @@ def synth_yosys(
     design = read_build(build)
     design.check_as_generated()
     verilog = design.verilog_for(board.family)
-    cells, version = map_modules(
+    speed = speed_of(board.part)
+    mapped = map_design(
         verilog,
         design.top,
         board.family,
         keep=shared_modules(verilog, design.top),
         log=design.path / f"yosys-{board.name}.log",
         progress=progress,
+        netlists=speed is not None,
     )
+    cells = mapped.cells
     areas = ModuleAreas(cells, board.family)
     counts = instances(cells, design.top)
     total = areas.of(design.top)
@@ -66,7 +70,7 @@ def synth_yosys(
     )
     return synth_result(
         "yosys",
-        version,
+        mapped.version,
         board,
         total,
         array,
@@ -78,7 +82,27 @@ def synth_yosys(
         clock_mhz=design.config.clock_mhz,
         build=design.made_from.to_dict(),
         **power_fields(total, design.config.clock_mhz, board),
+        **_timing_fields(mapped, verilog, design.top, speed),
     )
+
+
+def _timing_fields(
+    mapped: MappedDesign, verilog: str, top: str, speed: float | None
+) -> dict[str, object]:
+    """The estimated clock as fields of the result; none where there is none."""
+    cells = modules_of_cells(verilog)
+    # Modules of cells are parts of the component that they are in.
+    paths = instance_paths(verilog, top).items()
+    components = {path: module for path, module in paths if module not in cells}
+    timing = speed and estimate_timing(mapped.netlists, top, components, speed)
+    if not timing:
+        return {}
+    return {
+        "estimated_mhz": timing.mhz,
+        "estimated_low_mhz": timing.low_mhz,
+        "estimated_high_mhz": timing.high_mhz,
+        "estimated_timing": timing,
+    }
 
 
 def shared_modules(verilog: str, top: str) -> set[str]:

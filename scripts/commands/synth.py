@@ -8,7 +8,7 @@ import typer
 
 from scripts.commands.options import JsonOption, complete_board
 from scripts.output import console, spinner, write_json
-from scripts.tables import area_table, power_table
+from scripts.tables import area_table, power_table, timing_table
 
 __all__ = ["synth"]
 
@@ -76,6 +76,15 @@ def synth(
     console.print(area_table([result]))
     if result.estimated_power is not None:
         console.print(power_table(result.estimated_power, result.clock_mhz))
+    if result.estimated_timing is not None:
+        console.print(timing_table(result.estimated_timing))
+        if result.clock_mhz > result.estimated_mhz:
+            console.print(
+                f"warning: the clock of {result.clock_mhz} MHz must be at most the estimated "
+                f"{result.estimated_mhz:.0f} MHz ({result.estimated_low_mhz:.0f} to "
+                f"{result.estimated_high_mhz:.0f}); lower clock_mhz or see the slowest paths",
+                soft_wrap=True,
+            )
     if result.fmax_mhz is None:
         # An estimate beyond the board is worth seeing, but no board can be built from it.
         check_fit(result.area, target)

@@ -9,7 +9,9 @@ import pytest
 from hw.boards.presets import load_config
 from hw.boards.registry import find_board
 from hw.synth.area import Area
+from hw.synth.power import power_fields
 from hw.synth.results import synth_result
+from hw.synth.timing import TimingEstimate, TimingPath
 from nbqnn_train.graph import Graph, Input, MaxPool2d, save
 from sim.results import FirstDifference, LayerResult, SimulationResult
 from tests.cli.networks import small_graph
@@ -396,6 +398,39 @@ def test_synth_of_what_does_not_fit(nbqnn, build, tmp_path, monkeypatch):
         "274,080; 912.5 BRAM36, the board has 912\n"
     )
     assert json.loads((tmp_path / "area.json").read_text()) == result.to_json()
+
+
+def test_synth_prints_estimates_and_warns_of_a_clock_above_them(nbqnn, build, monkeypatch):
+    area = Area(lut=100_000, ff=5, bram36=2.5, dsp=0)
+    path = TimingPath(
+        component="core", start="a", end="b/D", period_ns=5.0, logic_ns=1.0, levels=4, fanout=9,
+        net="a",
+    )  # fmt: skip
+    timing = TimingEstimate(
+        period_ns=5.0, low_ns=4.0, high_ns=6.25, paths=(path,), components={"core": 1}
+    )
+    board = find_board("zcu102")
+    for clock, warns in ((250, True), (150, False)):
+        result = synth_result(
+            *("yosys", "Yosys 0", board, area, area, 64),
+            clock_mhz=clock,
+            estimated_mhz=timing.mhz,
+            estimated_low_mhz=timing.low_mhz,
+            estimated_high_mhz=timing.high_mhz,
+            estimated_timing=timing,
+            **power_fields(area, clock, board),
+        )
+        monkeypatch.setattr("hw.synth.synth_yosys", lambda *arguments, result=result: result)
+        outcome = nbqnn("synth", build, "--tool", "yosys")
+        assert outcome.code == 0
+        assert "5.00 ns (4.00 to 6.25), 200 MHz (160 to 250)" in " ".join(outcome.out.split())
+        assert "b/D" in outcome.out
+        assert f"estimated from counts, at {clock} MHz" in " ".join(outcome.out.split())
+        line = (
+            "warning: the clock of 250 MHz must be at most the estimated 200 MHz (160 to 250); "
+            "lower clock_mhz or see the slowest paths"
+        )
+        assert (line in outcome.out) is warns
 
 
 def test_simulate_refuses_netlists_that_are_none(refused, program, images, tmp_path):

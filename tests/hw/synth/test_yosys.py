@@ -22,6 +22,15 @@ def test_result_counts_every_resource_and_the_array(build):
     assert "TECHMAP" in steps
     assert "SYNTH_XILINX" in (build / "yosys-zcu102.log").read_text()
 
+    # Multiplication, block memory and additions: slower than one table, faster than 100 MHz.
+    timing = result.estimated_timing
+    assert 100 < result.estimated_mhz < 700
+    assert result.estimated_low_mhz < result.estimated_mhz < result.estimated_high_mhz
+    assert (timing.loops, timing.unknown) == (0, 0)
+    assert {path.component for path in timing.paths} >= {"nbqnn", "element"}
+    assert result.clock_mhz == 200
+    assert type(result).from_json(result.to_json()) == result
+
     array, modules = result.array, result.modules
     assert modules.keys() == {"nbqnn", "nbqnn_pe_array_test", "element"}
     assert modules["element"].instances == 4
