@@ -11,8 +11,9 @@ from pathlib import Path
 from sphinx.application import Sphinx
 from sphinx.pycode import ModuleAnalyzer
 
-from . import links
+from . import links, model_cards
 from .errors import errors_page
+from .tables import table as _table
 
 __all__ = ["GENERATED", "setup"]
 
@@ -22,16 +23,6 @@ _PACKAGES = ("nbqnn_train", "hw", "sim")
 #: ``acc : what it is`` or ``low, high : what they are``, in a docstring.
 _FIELD = re.compile(r"(\*{0,2}\w+(?:, \*{0,2}\w+)*) : (\S.*)$")
 _MARK = re.compile(r"^% generated: (\w+)$", re.MULTILINE)
-
-
-def _table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    header = list(header)
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines) + "\n"
-
-
-def _cell(value: object) -> str:
-    return " ".join(str(value).split()).replace("|", "\\|")
 
 
 def _comments(cls: type) -> dict[str, str]:
@@ -273,12 +264,17 @@ def _extras() -> str:
 #: Name in a page -> Markdown.
 GENERATED: dict[str, Callable[[], str]] = {
     "boards": _boards,
+    "card_commands": model_cards.card_commands,
+    "card_cycles": model_cards.card_cycles,
+    "card_origins": model_cards.card_origins,
+    "cards": model_cards.cards,
     "commands": _commands,
     "configuration": _configuration,
     "descriptors": _descriptors,
     "error_causes": _error_causes,
     "errors": errors_page,
     "extras": _extras,
+    "network_figures": model_cards.network_figures,
     "networks": _networks,
     "float_onnx": _float_onnx,
     "nodes": _nodes,
