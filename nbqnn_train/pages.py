@@ -1,7 +1,7 @@
 """Pages of HTML with pictures and tables that need no other file."""
 
 import base64
-import re
+import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,13 +9,16 @@ from functools import cache
 from html import escape
 
 from plotly import graph_objects as go
-from plotly.io import to_html
+from plotly.io.json import to_json_plotly
 from plotly.offline import get_plotlyjs
 
 __all__ = ["LEGEND", "Section", "html_table", "page"]
 
 #: The legend of a picture: right above it, however high it is.
-LEGEND = {"orientation": "h", "y": 1.02, "yanchor": "bottom"}
+LEGEND = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}
+
+#: Of a picture that says nothing of its height, in pixels.
+_HEIGHT = 450
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1c2733; margin: 0 auto; max-width: 1100px;
@@ -32,7 +35,7 @@ th:first-child, td:first-child { text-align: left; }
 .verdict { font-weight: 600; padding: 0.5em 0.8em; border-radius: 6px; background: #e8edf2; }
 .verdict.good { background: #d9f2e1; color: #0b4d24; }
 .verdict.bad { background: #fbdcdc; color: #7a1010; }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(180px, 1fr)); gap: 0.8em;
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(160px, 1fr)); gap: 0.8em;
   margin: 1em 0; }
 .card { border: 1px solid #d5dde5; border-radius: 6px; padding: 0.6em 0.9em; }
 .card b { display: block; font-size: 1.5em; line-height: 1.3; }
@@ -43,10 +46,46 @@ th:first-child, td:first-child { text-align: left; }
 .samples .wrong { background: #fbdcdc; border-color: #c23b3b; color: #7a1010; }
 .samples img { display: block; width: 100%; aspect-ratio: 1; object-fit: contain;
   image-rendering: pixelated; background: #1c2733; margin-bottom: 0.3em; }
-@media print { nav { display: none; } .table-wrapper { max-height: none; }
-  h2 { break-after: avoid; } .card, .samples figure,
-  .js-plotly-plot { break-inside: avoid; } }
+@media print {
+  body { font-size: 9pt; max-width: none; padding: 0; print-color-adjust: exact; }
+  nav, .modebar-container { display: none; }
+  h2, .note { break-after: avoid; }
+  h2 { margin-top: 1em; }
+  .table-wrapper { max-height: none; overflow: visible; }
+  th, td { padding: 0.1em 0.4em; font-size: 8pt; white-space: normal; overflow-wrap: anywhere; }
+  .table-wrapper > svg { max-width: 100%; height: auto; }
+  .card, .samples figure, .picture, tr, .verdict { break-inside: avoid; }
+  .plotly-graph-div, .svg-container, .main-svg { width: 100% !important; height: auto !important; }
+  .svg-container > .main-svg:first-of-type { position: static !important; }
+}
 """
+#: How all pictures look. Plotly's own template takes 7 kB in each picture.
+_AXIS = {
+    "gridcolor": "#e1e7ed",
+    "linecolor": "#9aa7b4",
+    "zerolinecolor": "#c3ccd5",
+    "automargin": True,
+    "title": {"standoff": 10},
+}
+_TEMPLATE = {
+    "layout": {
+        "font": {"family": "system-ui, sans-serif", "size": 12, "color": "#1c2733"},
+        "title": {"x": 0, "xref": "paper", "font": {"size": 16}},
+        "colorway": ["#2166ac", "#b35806", "#1b7837", "#762a83", "#b2182b", "#4d4d4d", "#01665e"],
+        "paper_bgcolor": "white",
+        "plot_bgcolor": "white",
+        "margin": {"l": 60, "r": 30, "t": 80, "b": 50},
+        "xaxis": _AXIS,
+        "yaxis": _AXIS,
+        "hovermode": "closest",
+        "hoverlabel": {"align": "left"},
+    }
+}
+_CONFIG = {
+    "responsive": True,
+    "displaylogo": False,
+    "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],
+}
 #: Unpacks the library that draws, then draws. The digits are those of Python's base85, but for
 #: "<", which could begin a tag.
 _DRAW = """
@@ -67,8 +106,13 @@ _DRAW = """
   const library = await new Response(packed.pipeThrough(new DecompressionStream("deflate"))).text();
   (0, eval)(library);
   for (const picture of document.querySelectorAll("script.picture"))
-    new Function(picture.textContent)();
+    new Function("template", "config", picture.textContent)(TEMPLATE, CONFIG);
 })();
+// Paper has another width than the screen: pictures are scaled to it.
+const whole = () => document.querySelectorAll(".main-svg");
+addEventListener("beforeprint", () => whole().forEach((one) =>
+  one.setAttribute("viewBox", `0 0 ${one.getAttribute("width")} ${one.getAttribute("height")}`)));
+addEventListener("afterprint", () => whole().forEach((one) => one.removeAttribute("viewBox")));
 """
 
 
@@ -112,21 +156,7 @@ def page(title: str, sections: Iterable[Section], note: str = "", top: str = "")
             if isinstance(part, str):
                 body.append(part)
                 continue
-            # Numbered: with random names equal folders would give different pages.
-            drawn = to_html(
-                part,
-                full_html=False,
-                include_plotlyjs=False,
-                div_id=f"picture{pictures}",
-                config={"responsive": True, "displaylogo": False},
-            )
-            body.append(
-                re.sub(
-                    r'<script(?: type="text/javascript")?>',
-                    '<script type="text/plain" class="picture">',
-                    drawn,
-                )
-            )
+            body.append(_picture(part, f"picture{pictures}"))
             pictures += 1
     library, draw = _packed_library() if pictures else ("", "")
     navigation = f"<nav>{' '.join(links)}</nav>" if len(links) > 2 else ""
@@ -141,12 +171,31 @@ def page(title: str, sections: Iterable[Section], note: str = "", top: str = "")
     )
 
 
+def _picture(figure: go.Figure, name: str) -> str:
+    """The picture's place and what draws it there. Names are numbered: with random ones equal
+    folders would give different pages."""
+    described = figure.to_plotly_json()
+    layout = {key: value for key, value in described["layout"].items() if key != "template"}
+    height = layout.get("height", _HEIGHT)
+    data, layout = (
+        to_json_plotly(part).replace("<", "\\u003c") for part in (described["data"], layout)
+    )
+    return (
+        f'<div class="picture"><div id="{name}" class="plotly-graph-div" '
+        f'style="height:{height}px"></div><script type="text/plain" class="picture">'
+        f'Plotly.newPlot("{name}", {data}, Object.assign({{template}}, {layout}), config)'
+        "</script></div>"
+    )
+
+
 @cache
 def _packed_library() -> tuple[str, str]:
     """What holds the packed library, and the script that unpacks it and draws."""
     packed = zlib.compress(get_plotlyjs().encode(), 9)
     text = base64.b85encode(packed, pad=True).decode().replace("<", ".")
+    draw = _DRAW.replace("LENGTH", str(len(packed)))
+    draw = draw.replace("TEMPLATE", json.dumps(_TEMPLATE)).replace("CONFIG", json.dumps(_CONFIG))
     return (
         f'<script type="text/plain" id="library">{text}</script>',
-        f"<script>{_DRAW.replace('LENGTH', str(len(packed)))}</script>",
+        f"<script>{draw}</script>",
     )

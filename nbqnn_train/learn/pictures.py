@@ -10,7 +10,7 @@ from plotly import graph_objects as go
 from plotly.subplots import make_subplots
 
 from nbqnn_train.learn.results import WHOLE, TrainingCourse
-from nbqnn_train.pages import Section, html_table
+from nbqnn_train.pages import LEGEND, Section, html_table
 
 __all__ = [
     "course_sections",
@@ -166,4 +166,6 @@ def error_figure(
         figure.add_bar(x=list(errors), y=list(errors.values()), name=name)
     figure.update_yaxes(title_text="relative error", tickformat=".0%", rangemode="tozero")
     figure.update_xaxes(type="category")
-    return figure.update_layout(title="Error of each layer against full precision", height=500)
+    return figure.update_layout(
+        title="Error of each layer against full precision", height=450, legend=LEGEND
+    )

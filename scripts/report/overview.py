@@ -12,6 +12,7 @@ from nbqnn_train.graph.results import Evaluation
 from nbqnn_train.learn.results import TrainingResult
 from nbqnn_train.pages import Section, html_table
 from scripts.report.found import Found
+from scripts.report.origins import origin_of_result
 from sim.results import CircuitSimulationResult, SimulationResult
 
 __all__ = ["Card", "Overview", "comparison", "overview"]
@@ -56,7 +57,8 @@ class Overview:
 def overview(name: str, found: Iterable[Found]) -> Overview:
     """The overview of everything in a folder; ``name`` is used if there is no training run in it.
 
-    Of several results of a kind the first counts.
+    Of several results of a kind the first counts; of areas, the first one of the RTL that was
+    simulated.
     """
     contents = [one.content for one in found if one.content is not None]
 
@@ -66,7 +68,7 @@ def overview(name: str, found: Iterable[Found]) -> Overview:
     training, evaluation = first(TrainingResult), first(Evaluation)
     simulation, program = first(SimulationResult), first(ProgramEstimate)
     circuit = first(CircuitSimulationResult)
-    synthesis, graph = first(SynthResult), first(Graph)
+    synthesis, graph = _synthesis(contents, simulation), first(Graph)
     config = first(AcceleratorConfig)
     if training is not None:
         name = f"{training.model} on {training.data}"
@@ -78,6 +80,19 @@ def overview(name: str, found: Iterable[Found]) -> Overview:
         _bits(graph, config),
     ]
     return Overview(name, verdict, good, tuple(card for card in cards if card is not None))
+
+
+def _synthesis(contents: list[object], simulation: SimulationResult | None) -> SynthResult | None:
+    areas = [one for one in contents if isinstance(one, SynthResult)]
+    same = [
+        one
+        for one in areas
+        if simulation is not None
+        and (origin := origin_of_result(one)) is not None
+        and (simulated := origin_of_result(simulation)) is not None
+        and origin.rtl == simulated.rtl
+    ]
+    return next(iter(same or areas), None)
 
 
 def comparison(first: Overview, second: Overview, names: tuple[str, str]) -> Section:

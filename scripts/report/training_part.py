@@ -34,7 +34,7 @@ def run_section(name: str, curves: Mapping[str, list[tuple[int, float]]]) -> Sec
         figure.add_scatter(x=steps, y=values, name=curve, mode=mode, row=row, col=1)
         figure.update_yaxes(title_text=curve, row=row, col=1)
     figure.update_xaxes(title_text="step", row=len(names), col=1)
-    figure.update_layout(showlegend=False, height=120 + 150 * len(names))
+    figure.update_layout(title="Learning curves", showlegend=False, height=120 + 150 * len(names))
     return Section("Training", [figure], name)
 
 

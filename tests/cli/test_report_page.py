@@ -21,11 +21,17 @@ __all__ = ["folder"]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 WIDTHS = Path(__file__).parents[1] / "docs" / "widths.html"
 PHONE = 375
+#: A4 without its margins.
+PAPER = 718
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 def test_the_page_in_a_browser(folder, tmp_path):
     build_report(folder, tmp_path / "report.html", folder)
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("@media print") == 1
+    # The rules for paper, on a screen as wide as paper.
+    (tmp_path / "print.html").write_text(page.replace("@media print", "@media screen"))
     (tmp_path / "widths.html").write_text(WIDTHS.read_text(encoding="utf-8"))
     handler = partial(SimpleHTTPRequestHandler, directory=tmp_path)
     handler.log_message = lambda *_: None
@@ -50,11 +56,16 @@ def test_the_page_in_a_browser(folder, tmp_path):
     try:
         drawn = shown(f"{url}/report.html")
         assert drawn.count('class="plot-container') == 12
-        measured = shown(f"{url}/widths.html?{quote(json.dumps(['report.html']))}")
+        pages = ["report.html", ["print.html", PAPER]]
+        measured = shown(f"{url}/widths.html?{quote(json.dumps(pages))}")
     finally:
         server.shutdown()
         server.server_close()
-    (found,) = json.loads(unescape(re.search(r'<pre id="found">(.+?)</pre>', measured, re.S)[1]))
+    found, printed = json.loads(
+        unescape(re.search(r'<pre id="found">(.+?)</pre>', measured, re.S)[1])
+    )
     assert found["width"] <= PHONE
     assert not found["sideways"]
     assert not any(found["faint"].values()), found["faint"]
+    assert printed["width"] <= PAPER
+    assert not printed["sideways"]
