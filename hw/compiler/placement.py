@@ -171,14 +171,9 @@ class Placement:
         else:
             if set(self.resident) - self.spilled:
                 raise self._no_room()
-            words = sum(
-                self.layouts[root].groups(self.config) * count * self.layouts[root].pitch
-                for root, count in strip_rows.items()
-            )
             raise CompileError(
-                f"layer {layer.name}: {words} words of input and output for one row must fit "
-                f"act_depth = {self.config.act_depth}, which is short by "
-                f"{words - self.config.act_depth}"
+                self._too_long(layer, strip_rows),
+                *(reason for other in self.lowered.layers if (reason := self._too_long(other))),
             )
         sources = [{root: strip[root] for root in moving} for strip in strips]
         targets = (
@@ -187,6 +182,31 @@ class Placement:
             else [self.resident[self.root(layer.target)]]
         )
         return tiles, sources, targets
+
+    def _too_long(self, layer: Layer, strip_rows: dict[str, int] | None = None) -> str:
+        """Why one row of a layer's result and what it reads do not fit; empty if they do.
+
+        strip_rows : rows of each tensor that is not on the chip; without it the least that the
+            layer needs with all tensors in the host's memory.
+        """
+        if strip_rows is None:
+            target = self.root(layer.target)
+            _, height = self.rows(target, layer.image)
+            _, in_height = self.rows(self.root(layer.source), layer.image)
+            tiles = row_tiles(layer, height, in_height, 1)
+            in_rows = max(tile.in_end - tile.in_first for tile in tiles)
+            strip_rows = {self.root(name): in_rows for name in layer.sources} | {target: 1}
+        words = sum(
+            self.layouts[root].groups(self.config) * count * self.layouts[root].pitch
+            for root, count in strip_rows.items()
+        )
+        depth = self.config.act_depth
+        if words <= depth:
+            return ""
+        return (
+            f"layer {layer.name}: {words} words of input and output for one row must fit "
+            f"act_depth = {depth}, which is short by {words - depth}"
+        )
 
     def last_uses(self, arrivals: dict[str, set[int]]) -> Uses:
         """``arrivals`` are the layers before which each input comes."""
