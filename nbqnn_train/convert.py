@@ -17,6 +17,7 @@ from nbqnn_train.quant.reading.operations import Operation
 from nbqnn_train.quant.reading.program import Example, private_copy
 from nbqnn_train.quant.reading.read import read_network
 from nbqnn_train.quant.reading.refusals import NetworkRefused, Refusal
+from nbqnn_train.quant.reading.wrappers import unwrapped
 from nbqnn_train.quant.self_check import check_network, fingerprint, is_fresh
 from nbqnn_train.quant.widths import check_widths
 
@@ -46,6 +47,7 @@ def convert(module: nn.Module, config: QuantConfig, example=None) -> QuantNetwor
         raise TypeError(f"Module must be a torch.nn.Module, not {module!r}")
     if not isinstance(config, QuantConfig):
         raise TypeError(f"Configuration must be a QuantConfig, not {config!r}")
+    module = unwrapped(module)
     device = next((p.device for p in module.parameters()), None)
     private = private_copy(module).cpu()
     guessed = example is None

@@ -22,6 +22,7 @@ from nbqnn_train.export import export_graph
 from nbqnn_train.graph import Graph, NbqnnError
 from nbqnn_train.graph.report import NodeReport, describe
 from nbqnn_train.learn.networks import float_network
+from nbqnn_train.quant.reading.operations import Operation
 from nbqnn_train.user_code import told
 from scripts.check_result import (
     CheckedLayer,
@@ -103,7 +104,8 @@ def run_check(
         stage = "compile"
         program = compile_graph(graph, hardware, pack=False)
     except NbqnnError as error:
-        refusals = _refusals(stage, error)
+        operations = () if stage == "convert" else converted.reading.operations
+        refusals = _refusals(stage, error, operations)
         return replace(result, refusals=refusals, modules=_marked(result.modules, refusals))
     estimate = estimate_program(program, find_memory(_MEMORY))
     outputs = {layer.name: layer.output for layer in program.layers}
@@ -158,14 +160,36 @@ def _modules(network: nn.Module, inputs: torch.Tensor, model: str) -> tuple[Chec
     )
 
 
-def _refusals(stage: str, error: NbqnnError) -> tuple[RefusedPlace, ...]:
-    """An entry for each refusal of a conversion or layer that does not fit; else for the error."""
+def _refusals(
+    stage: str, error: NbqnnError, operations: Sequence[Operation]
+) -> tuple[RefusedPlace, ...]:
+    """An entry for each refusal of a conversion or layer that does not fit; else for the error.
+
+    operations : of the network that was converted, with their places.
+    """
     found = getattr(error, "refusals", ())
-    if not found:
-        blank = {"stage": stage} | dict.fromkeys(("path", "source", "operation", "remedy"), "")
-        reasons = getattr(error, "reasons", (str(error),))
-        return tuple(RefusedPlace(reason=one, **blank) for one in reasons)
-    return tuple(RefusedPlace(stage=stage, **asdict(refusal)) for refusal in found)
+    if found:
+        return tuple(RefusedPlace(stage=stage, **asdict(refusal)) for refusal in found)
+    places = {operation.name: operation for operation in operations}
+    return tuple(
+        _misfit(stage, reason, places) for reason in getattr(error, "reasons", (str(error),))
+    )
+
+
+def _misfit(stage: str, reason: str, places: Mapping[str, Operation]) -> RefusedPlace:
+    """The entry of a layer that the hardware does not take."""
+    layer = re.match(r"layer ([^\s:]+): ", reason)
+    name = layer[1].removesuffix(".out") if layer else ""
+    place = places.get(name, Operation("", name, [], path=name))
+    field = re.search(r"must fit (\w+) = \d+", reason)
+    return RefusedPlace(
+        stage=stage,
+        path=place.path,
+        source=place.source,
+        operation=place.operation,
+        reason=reason,
+        remedy=f"take hardware with more {field[1]}, or a smaller layer" if field else "",
+    )
 
 
 def _marked(

@@ -9,6 +9,7 @@ from torch.utils import _pytree as pytree
 from nbqnn_train.quant.network import QuantNetwork
 from nbqnn_train.quant.reading.program import BATCH, Example, program_of
 from nbqnn_train.quant.reading.refusals import NetworkRefused, Refusal
+from nbqnn_train.quant.reading.wrappers import uncompiled
 from nbqnn_train.quant.real import real_values
 
 __all__ = ["apply_final", "check_network", "fingerprint", "is_fresh", "random_inputs"]
@@ -39,12 +40,8 @@ def check_network(network: QuantNetwork, tensors: list[Tensor] | None = None) ->
         tensors = random_inputs(origin.example.shapes(), 2, torch.float64)
     twin, tensors = _in_double(origin.module, [tensor.detach().cpu() for tensor in tensors])
     example = _with(origin.example, tensors)
-    with torch.no_grad():
-        expected = [
-            leaf
-            for leaf in pytree.tree_leaves(twin(*example.args, **example.kwargs))
-            if isinstance(leaf, Tensor)
-        ]
+    with torch.no_grad(), uncompiled():
+        expected = _results(twin, example)
         found = _computed(network, example)
     noise = _ROUNDED_NOISE if network.reading.rounded else _NOISE
     if tensors[0].dtype != torch.float64:
@@ -54,6 +51,12 @@ def check_network(network: QuantNetwork, tensors: list[Tensor] | None = None) ->
             raise NetworkRefused(
                 type(origin.module).__name__, [_first_difference(network, tensors, noise)]
             )
+
+
+def _results(module: nn.Module, example: Example) -> list[Tensor]:
+    """The tensors that ``module`` returns, flat."""
+    returned = pytree.tree_leaves(module(*example.args, **example.kwargs))
+    return [leaf for leaf in returned if isinstance(leaf, Tensor)]
 
 
 def fingerprint(network: QuantNetwork) -> tuple[int, ...]:
@@ -134,7 +137,24 @@ def _first_difference(network: QuantNetwork, tensors: list[Tensor], noise: float
                 f"{shown.operation or 'the input'} is converted to something else",
                 _REMEDY,
             )
+    if _mixes_images(network, tensors, noise):
+        reason = "what is computed for an image depends on the others of its batch"
+        return Refusal("module", "", "", "", reason, "compute each image from itself alone")
     return Refusal("module", "", "", "", "it computes something else than what was read", _REMEDY)
+
+
+def _mixes_images(network: QuantNetwork, tensors: list[Tensor], noise: float) -> bool:
+    """Whether the module computes something else for a batch than for its images one by one."""
+    twin, tensors = _in_double(network.origin.module, tensors)
+    example = network.origin.example
+    with torch.no_grad(), uncompiled():
+        whole = _results(twin, _with(example, tensors))
+        single = [_results(twin, _with(example, [t[i : i + 1] for t in tensors])) for i in range(2)]
+    return any(
+        _differs(one[place], result[i : i + 1], noise)
+        for i, one in enumerate(single)
+        for place, result in enumerate(whole)
+    )
 
 
 def _node_values(module: nn.Module, example, tensors: list[Tensor]) -> dict[str, Tensor]:

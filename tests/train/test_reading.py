@@ -419,3 +419,51 @@ def test_calibration_compares_on_the_data_unless_the_network_has_learned():
     with torch.no_grad():
         network.ops["_0"].weight *= 2
     calibrate(network, [X])
+
+
+def _with_compiled_forward():
+    @torch.compile
+    def forward(m, x):
+        return m.conv(x).relu()
+
+    return Net(forward, conv=conv(3, 4))
+
+
+def _with_compiled_function():
+    doubled = torch.compile(lambda x: x.relu() * 2)
+    return Net(lambda m, x: doubled(m.conv(x)), conv=conv(3, 4))
+
+
+def _compiled_in_place():
+    module = nn.Sequential(conv(3, 4), nn.ReLU())
+    module.compile()
+    return module
+
+
+#: Of PyTorch itself, when it first compiles.
+compiling = pytest.mark.filterwarnings("ignore:.torch.jit.:DeprecationWarning")
+
+
+@compiling
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: torch.compile(nn.Sequential(conv(3, 4), nn.ReLU())),
+        lambda: nn.Sequential(torch.compile(conv(3, 4)), nn.ReLU()),
+        lambda: nn.DataParallel(torch.compile(nn.Sequential(conv(3, 4), nn.ReLU()))),
+        _compiled_in_place,
+        _with_compiled_forward,
+        _with_compiled_function,
+    ],
+)
+def test_what_is_compiled_or_parallel_is_read_as_it_was_written(make):
+    network = converted(make())
+    assert [type(op).__name__ for op in network.ops.values()][:2] == ["InputOp", "WeightedLayer"]
+    assert_exact(network, X.numpy())
+
+
+@compiling
+def test_a_wrapper_is_no_part_of_a_path():
+    module = nn.Sequential(conv(3, 4), nn.ReLU(), conv(4, 2))
+    for wrapped in (torch.compile(module), nn.DataParallel(module)):
+        assert list(converted(wrapped).ops) == list(converted(module).ops)

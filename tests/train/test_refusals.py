@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from nbqnn_train.convert import NetworkRefused, QuantConfig, convert
+from nbqnn_train.graph import NbqnnError
 from tests.train.networks.parts import Net, conv, conv_bn
 
 MAP, SERIES, VECTOR = (3, 8, 8), (2, 16), (10,)
@@ -31,6 +32,19 @@ def counting(m, x):
     return m.conv(x) * m.calls
 
 
+def part_in_place(m, x):
+    y = m.conv(x)
+    a, _ = y.chunk(2, 1)
+    a.relu_()
+    return y
+
+
+def written(m, x):
+    y = m.conv(x)
+    y[:, 0] = 0
+    return y
+
+
 def without_gradients(m, x):
     with torch.no_grad():
         return m.conv(x)
@@ -39,7 +53,7 @@ def without_gradients(m, x):
 @pytest.mark.parametrize(
     ("module", "shape", "reason", "place", "remedy"),
     [
-        (after(nn.Softmax(1)), MAP, "softmax has no integer form", "1", "the largest value stays"),
+        (after(nn.Softmax(1)), MAP, "softmax has no integer form", "1", "keep it for the end"),
         (after(nn.GroupNorm(2, 4)), MAP, "group_norm has no integer form", "1", "BatchNorm"),
         (after(nn.LayerNorm(8)), MAP, "layer_norm has no integer form", "1", "BatchNorm"),
         (after(nn.InstanceNorm2d(4)), MAP, "a norm without running statistics", "1", "BatchNorm"),
@@ -163,6 +177,55 @@ def without_gradients(m, x):
             "change it in training only",
         ),
         (
+            Net(lambda m, x: m.conv(x).softmax(2), conv=conv(3, 4)),
+            MAP,
+            "softmax along dimension 2",
+            "the module itself (parts.py:",
+            "take it along channels: dim=1",
+        ),
+        (
+            Net(lambda m, x: m.conv(x).topk(2, 1), conv=conv(3, 4)),
+            MAP,
+            "topk has no integer form",
+            "the module itself (parts.py:",
+            "nbqnn predict shows the largest values",
+        ),
+        (
+            Net(lambda m, x: torch.where(x > 0, x, 0.3 * x)),
+            MAP,
+            "where has no integer form",
+            "the module itself (parts.py:",
+            "mark a function of one element with nbqnn_train.pointwise",
+        ),
+        (
+            Net(part_in_place, conv=conv(3, 4)),
+            MAP,
+            "one of several parts of a tensor is changed in place",
+            "the module itself (test_refusals.py:",
+            "a = a.relu() in place of a.relu_()",
+        ),
+        (
+            Net(written, conv=conv(3, 4)),
+            MAP,
+            "select_scatter has no integer form",
+            "the module itself (parts.py:",
+            "concatenate parts with torch.cat",
+        ),
+        (
+            Net(lambda m, x: m.conv(x) * (1 / x.shape[0]), conv=conv(3, 4)),
+            MAP,
+            "what is computed for an image depends on the others of its batch",
+            "the module itself",
+            "compute each image from itself alone",
+        ),
+        (
+            Net(lambda m, x: m.conv(x).roll(1, 0), conv=conv(3, 4)),
+            MAP,
+            "what is computed for an image depends on the others of its batch",
+            "the module itself",
+            "compute each image from itself alone",
+        ),
+        (
             Net(without_gradients, conv=conv(3, 4)),
             MAP,
             "wrap_with_set_grad_enabled has no integer form",
@@ -228,6 +291,24 @@ def test_refused(module, shape, reason, place, remedy):
     assert remedy in message
     first = next(r for r in error.refusals if reason in r.reason)
     assert first.kind in ("operation", "shape", "weights", "input", "output", "width", "module")
+
+
+def test_only_the_refusal_is_printed(capfd):
+    refusal(Net(lambda m, x: x if x.sum() > 0 else -x), MAP)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("make", [torch.jit.script, lambda m: torch.jit.trace(m, torch.ones(1, 3))])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_torchscript(make):
+    whole, part = make(nn.Linear(3, 2)), nn.Sequential(nn.ReLU(), make(nn.Linear(3, 2)))
+    for module, name in ((whole, "Module"), (part, "1")):
+        with pytest.raises(NbqnnError) as caught:
+            convert(module, QuantConfig(), torch.zeros(1, 3))
+        assert str(caught.value) == (
+            f"{name} must be a module in Python, not TorchScript; remedy: give the module that was "
+            "scripted or traced"
+        )
 
 
 def test_each_kind_once_with_a_count_and_a_few_places():

@@ -135,8 +135,11 @@ def _is_last(node: fx.Node) -> bool:
 def _final(reader: Reader, node: fx.Node, kind: str, operand, dim) -> Value:
     value = reader.value(operand)
     rank = len(value.shape) + 1
-    if not _is_last(node) or dim is None or dim % rank != 1:
+    if not _is_last(node):
         raise unsupported_operator(kind)
+    if dim is None or dim % rank != 1:
+        along = "all dimensions" if dim is None else f"dimension {dim % rank}"
+        raise Unsupported(f"{kind} along {along}", "leave it out, or take it along channels: dim=1")
     reader.finals[node] = kind
     reader.note(node, f"{kind} at the end is left out; what comes before it is the output")
     return value

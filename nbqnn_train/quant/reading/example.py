@@ -12,6 +12,7 @@ from nbqnn_train.quant.reading.operations import Reading
 from nbqnn_train.quant.reading.program import Example, quiet
 from nbqnn_train.quant.reading.read import read_network
 from nbqnn_train.quant.reading.refusals import NetworkRefused, Refusal
+from nbqnn_train.quant.reading.wrappers import uncompiled
 
 __all__ = ["read_without_example"]
 
@@ -97,7 +98,7 @@ def _fits(module: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) -> bool
     computed = math.prod(shape[1:]) <= _COMPUTED
     mode = nullcontext() if computed else FakeTensorMode(allow_non_fake_inputs=True)
     try:
-        with quiet(), mode, torch.no_grad():
+        with quiet(), uncompiled(), mode, torch.no_grad():
             module(torch.zeros(2, *shape, dtype=dtype))
     except Exception:  # a module raises anything where the size does not fit
         return False

@@ -1,12 +1,14 @@
 """The operators that a module applies to an example, in order, by ``torch.export``."""
 
 import copy
+import io
 import logging
 import re
+import sys
 import traceback
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,8 +23,17 @@ from nbqnn_train.quant.reading.aliases import is_plain
 from nbqnn_train.quant.reading.randomness import lost_randomness
 from nbqnn_train.quant.reading.refusals import NetworkRefused, Refusal
 from nbqnn_train.quant.reading.training_only import kept_for_training, mark_functional_dropout
+from nbqnn_train.quant.reading.wrappers import uncompiled
 
-__all__ = ["BATCH", "Example", "Program", "private_copy", "program_of", "quiet", "source_of"]
+__all__ = [
+    "BATCH",
+    "Example",
+    "Program",
+    "private_copy",
+    "program_of",
+    "quiet",
+    "source_of",
+]
 
 #: Number of images of the example that is read. It is rarely a size of anything else. So it is
 #: noticed if a module takes it for a constant.
@@ -99,8 +110,15 @@ def private_copy(module: nn.Module) -> nn.Module:
     """A copy in evaluation mode that shares nothing with ``module``, in float32 or float64.
 
     Weights that are computed beforehand (pruning, weight norm) are copied as they are. Raises
-    :class:`NbqnnError` for weights that are not real and finite, or have no shape yet.
+    :class:`NbqnnError` for weights that are not real and finite, or have no shape yet, and for
+    TorchScript.
     """
+    for path, part in module.named_modules():
+        if isinstance(part, torch.jit.ScriptModule):
+            raise NbqnnError(
+                f"{path or 'Module'} must be a module in Python, not TorchScript; remedy: give the "
+                "module that was scripted or traced"
+            )
     for name, tensor in (*module.named_parameters(), *module.named_buffers()):
         if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
             raise NbqnnError(
@@ -147,8 +165,15 @@ def program_of(module: nn.Module, example: Example) -> Program:
             f"shapes {[tuple(t.shape) for t in example.leaves() if isinstance(t, Tensor)]}"
         )
     example = example.map(stretched)
+    said = io.StringIO()
     try:
-        with quiet(), reading_pointwise(), kept_for_training(module) as training:
+        with (
+            quiet(),
+            redirect_stderr(said),  # torch prints a graph where it gives up
+            uncompiled(),
+            reading_pointwise(),
+            kept_for_training(module) as training,
+        ):
             exported = torch.export.export(module, example.args, example.kwargs)
             mark_functional_dropout(exported.graph, training, module)
             exported.graph_module.recompile()
@@ -156,6 +181,7 @@ def program_of(module: nn.Module, example: Example) -> Program:
                 exported = exported.run_decompositions({})
     except Exception as error:  # torch.export raises whatever the exported code raises
         raise NetworkRefused(type(module).__name__, [_unreadable(error)]) from None
+    sys.stderr.write(said.getvalue())
     signature = exported.graph_signature
     if signature.buffers_to_mutate:
         changed = ", ".join(signature.buffers_to_mutate.values())
@@ -249,6 +275,10 @@ def _unreadable(error: Exception) -> Refusal:
     if isinstance(error, NetworkRefused):
         return error.refusals[0]
     remedy = "check that the module runs on the example, in evaluation mode"
+    if "is a view and is being modified inplace" in str(error):
+        reason = "one of several parts of a tensor is changed in place"
+        remedy = "give the part a new value, as in a = a.relu() in place of a.relu_()"
+        return Refusal("module", "", source, "", reason, remedy)
     return Refusal("module", "", source, "", f"it cannot be read: {_first_line(error)}", remedy)
 
 

@@ -15,6 +15,7 @@ from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
 from torch.overrides import TorchFunctionMode
 
 from nbqnn_train.quant.reading.refusals import Refusal
+from nbqnn_train.quant.reading.wrappers import uncompiled
 
 __all__ = ["lost_randomness"]
 
@@ -66,7 +67,13 @@ def _draws(
     recorder = _Recorder(twin, kept)
     before = random.getstate(), np.random.get_state()
     try:
-        with torch.random.fork_rng(devices=[]), fake, torch.no_grad(), recorder.following():
+        with (
+            torch.random.fork_rng(devices=[]),
+            uncompiled(),
+            fake,
+            torch.no_grad(),
+            recorder.following(),
+        ):
             twin(*example.args, **example.kwargs)
     except Exception:  # errors of training do not matter here; evaluation is read elsewhere
         pass
