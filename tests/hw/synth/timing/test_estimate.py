@@ -8,11 +8,11 @@ from hw.synth.timing import estimate_timing
 from hw.synth.timing.estimate import speed_of
 
 #: What every path has: long net, uncertainty and skew; clock to output and setup of a register.
-ALWAYS, REGISTER = 0.48 + 0.19, 0.079 - 0.03
+ALWAYS, REGISTER = 0.79 + 0.19, 0.079 - 0.03
 
 
 def net(fanout: int) -> float:
-    return 0.08 + 0.09 * log(fanout)
+    return 0.08 + 0.065 * log(fanout)
 
 
 def cell(type_: str, outputs: str = "O Q O5 O6 CO P", parameters: dict | None = None, **pins):
@@ -55,7 +55,7 @@ def test_one_table_between_registers():
     period = ALWAYS + REGISTER + net(2) + 0.062 + net(1)
     assert found.period_ns == pytest.approx(period, abs=1e-3)
     assert found.mhz == pytest.approx(1e3 / period, abs=1)
-    assert found.low_ns == pytest.approx(period / 1.45, abs=1e-3)
+    assert found.low_ns == pytest.approx(period / 1.56, abs=1e-3)
     path = found.paths[0]
     assert (path.component, path.start, path.end) == ("part", "first", "inner.last/D")
     assert (path.levels, path.fanout, path.net) == (1, 2, "first")
@@ -212,9 +212,9 @@ def test_parts_of_other_grades_are_slower():
     assert speed_of("xc7z020clg400-1") is None
 
 
-def test_a_routed_path_whose_last_net_crosses_the_chip_is_not_met():
+def test_a_routed_path_whose_last_net_crosses_the_chip_is_estimated_too_fast():
     """xczu9eg -2, Vivado 2021.2: FDRE, fan-out 10, LUT4, 5, LUT4, 88 enables; 2.744 ns of data,
-    1.835 of them in the last net. The estimate knows no places: it is 1.58 times too low."""
+    1.835 of them in the last net. The estimate knows no places: it is 1.5 times too low."""
     cells = {
         "a": register("x", 10),
         "one": cell(
@@ -228,5 +228,5 @@ def test_a_routed_path_whose_last_net_crosses_the_chip_is_not_met():
         cells |= {f"r{node}_{i}": register(node, 100 * node + i) for i in range(loads)}
     cells |= {f"e{i}": register("x", 5000 + i, enable=12) for i in range(88)}
     data = estimate(cells).period_ns - 0.19 - 0.065
-    assert data == pytest.approx(0.48 + 0.079 + net(10) + net(5) + net(88) + 2 * 0.09, abs=1e-3)
-    assert 2.744 / data == pytest.approx(1.58, abs=0.01)
+    assert data == pytest.approx(0.79 + 0.079 + net(10) + net(5) + net(88) + 2 * 0.09, abs=1e-3)
+    assert 2.744 / data == pytest.approx(1.496, abs=0.01)
