@@ -1,5 +1,6 @@
 """Finds results and writes the page of ``nbqnn report``."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from hw.contract.files import write_text
 from hw.contract.origin import Origin
 from hw.model.estimate import ProgramEstimate
 from hw.synth.build import read_origin
+from hw.synth.results import SynthResult
 from nbqnn_train.graph import Graph
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.pages import Section, page
@@ -23,6 +25,7 @@ from scripts.report.overview import Overview, comparison, overview
 from scripts.report.predictions_part import predictions_section
 from scripts.report.samples import find_samples
 from scripts.report.schedule_part import compile_section, simulate_section
+from scripts.report.timing_part import power_section, timing_section
 from scripts.report.training_part import (
     accuracy_section,
     course_sections,
@@ -35,6 +38,13 @@ __all__ = ["build_report"]
 
 #: Kinds of results that share one section.
 _ACCURACIES = ("train", "evaluate")
+
+
+def _synth_sections(name: str, result: SynthResult) -> list[Section]:
+    made = (part(name, result) for part in (synth_section, timing_section, power_section))
+    return [section for section in made if section is not None]
+
+
 #: Kind -> its section or sections, in the order of the page.
 _SECTIONS: dict[str, Callable[[str, Any], Section | list[Section]]] = {
     "graph": nodes_section,
@@ -44,7 +54,7 @@ _SECTIONS: dict[str, Callable[[str, Any], Section | list[Section]]] = {
     "simulate": simulate_section,
     "simulate-circuit": circuit_simulation_section,
     "compile": compile_section,
-    "synth": synth_section,
+    "synth": _synth_sections,
     "build": build_section,
     "circuit": circuit_section,
 }
@@ -90,6 +100,7 @@ def build_report(folder: Path, out: Path, other: Path | None = None) -> dict[str
             f"report folder {str(folder)!r} must hold complete results, but all are damaged: "
             f"{', '.join(used['skipped'])}"
         )
+    sections = _told_apart(sections)
     names = "; ".join(f"{kind}: {', '.join(files)}" for kind, files in used.items())
     if other is not None:
         sections.insert(0, _side_by_side(folder, top, other))
@@ -124,6 +135,17 @@ def _parts(one: Found) -> list[Found]:
 
 def _origin(folder: Path, one: Found) -> Origin | None:
     return read_origin(folder / one.name) if one.kind == "build" else origin_of_result(one.content)
+
+
+def _told_apart(sections: list[Section]) -> list[Section]:
+    """Titles that occur more than once, with what the section is about behind them."""
+    count = Counter(section.title for section in sections)
+    return [
+        replace(one, title=f"{one.title}: {one.note.rpartition(', RTL ')[0] or one.note}")
+        if count[one.title] > 1 and one.note
+        else one
+        for one in sections
+    ]
 
 
 def _with_origin(sections: list[Section], origin: Origin | None) -> list[Section]:

@@ -7,6 +7,7 @@ from plotly import graph_objects as go
 from hw.contract.config import AcceleratorConfig
 from hw.synth.results import SynthResult
 from nbqnn_train.pages import Section, html_table
+from scripts.report.names import readable
 
 __all__ = ["build_section", "synth_section"]
 
@@ -58,7 +59,7 @@ def _tables_picture(result: SynthResult) -> go.Figure:
         parts = {"array": result.array.lut}
         rest = result.lut - result.array.lut
     parts["rest"] = rest
-    names = [_readable(name) for name in parts]
+    names = [readable(name) for name in parts]
     figure = go.Figure(
         go.Treemap(
             labels=names,
@@ -70,17 +71,3 @@ def _tables_picture(result: SynthResult) -> go.Figure:
         )
     )
     return figure.update_layout(title="Where the LUTs go", height=420, margin={"t": 60, "b": 20})
-
-
-def _readable(name: str) -> str:
-    """A module's name without its parameters: "requantizer × 16"."""
-    module, times, count = name.removeprefix("nbqnn_").partition(" × ")
-    words = []
-    for word in module.split("_"):
-        if any(letter.isdigit() for letter in word) or word in ("shift", "multiply", "scale"):
-            break
-        words.append(word)
-    # The text before a number is the name of a parameter.
-    if len(words) > 1 and len(words) < len(module.split("_")) and words[-1] in ("bits", "width"):
-        words = words[:-2]
-    return " ".join(words) + times + count

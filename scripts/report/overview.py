@@ -141,6 +141,8 @@ def _speed(
     clock, kind = float(result.clock_mhz), "asked for"
     if synthesis is not None and synthesis.fmax_mhz is not None:
         clock, kind = min(clock, synthesis.fmax_mhz), f"routed by {synthesis.tool}"
+    elif synthesis is not None and synthesis.estimated_mhz is not None:
+        kind += f" ({synthesis.estimated_mhz:,.0f} estimated)"
     cycles = result.cycles_per_image
     text = f"{source}, {clock:g} MHz {kind}"
     cards = [Card("images a second", f"{1e6 * clock / cycles:,.0f}", text)]

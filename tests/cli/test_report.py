@@ -287,6 +287,64 @@ def test_weights_in_training_and_their_codes(nbqnn, folder, tmp_path):
         assert bar["x"] == pytest.approx(wanted, abs=1e-4)
 
 
+TIMING = {
+    "estimated_mhz": 300.0,
+    "estimated_timing": {
+        "period_ns": 3.333,
+        "low_ns": 2.857,
+        "high_ns": 4.0,
+        "paths": [
+            {"component": "nbqnn_drain_x8", "start": "a<b>", "end": "c/d", "period_ns": 3.333,
+             "logic_ns": 1.0, "levels": 5, "fanout": 60, "net": "e"},
+            {"component": "nbqnn_fetch", "start": "f", "end": "g", "period_ns": 2.5,
+             "logic_ns": 0.75, "levels": 4, "fanout": 2, "net": "h"},
+        ],
+        "components": {"nbqnn_drain_x8": 1000},
+    },
+    "clock_mhz": 250,
+    "estimated_power": {"parts": {"logic": 0.5, "dsp": 0.25}, "static": 0.6, "processors": 2.8},
+}  # fmt: skip
+
+
+def test_timing_paths_and_power(nbqnn, folder, tmp_path):
+    (folder / "area.json").write_text(json.dumps(SYNTH | TIMING))
+    nbqnn("report", folder, "-o", "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "250 MHz asked for (300 estimated)" in page  # beside the speed
+    assert "300 MHz, between 250 and 350; 250 MHz are asked for. Nothing was placed" in page
+    (bars,) = (one for one in pictures(page) if one[0].get("name") == "logic")
+    assert [bar["x"] for bar in bars] == [[1.0, 0.75], [2.333, 1.75]]
+    assert bars[0]["y"] == ["1. drain", "2. fetch"]
+    assert "<td>a&lt;b&gt;</td><td>c/d</td>" in page
+    assert "The fabric takes 0.75 W, between 0.55 and 1.03" in page
+    assert "<td>chip, about</td><td>4.15</td>" in page
+
+
+def test_routed_timing_and_reported_power(nbqnn, folder, tmp_path):
+    routed = {
+        "fmax_mhz": 61.5,
+        "clock_mhz": 50,
+        "critical_path": {"from": "core.a", "to": "core.b", "delay_ns": 16.2, "logic_ns": 6.0,
+                          "routing_ns": 10.2},
+        "power": {"total_w": 4.5, "dynamic_w": 3.5, "static_w": 1.0, "confidence": "High",
+                  "activity": True},
+    }  # fmt: skip
+    (folder / "area.json").write_text(json.dumps(SYNTH | routed))
+    nbqnn("report", folder, "-o", "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "Routed by yosys: 61.5 MHz; 50 MHz are asked for." in page
+    assert "<td>core.a</td><td>core.b</td><td>16.20</td>" in page
+    assert "4.50 W by yosys, with switching activity of a simulation: 3.50 W while it runs" in page
+
+
+def test_titles_tell_two_areas_apart(nbqnn, folder, tmp_path):
+    (folder / "other.json").write_text(json.dumps(SYNTH))
+    nbqnn("report", folder, "-o", "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert ">Area of a zcu102, by yosys: area.json</h2>" in page
+    assert ">Area of a zcu102, by yosys: other.json</h2>" in page
+
+
 def test_schedule_of_the_rtl_beside_the_model(nbqnn, folder, tmp_path):
     """The pictures are there once for a program that was simulated: with both, named."""
     windows = {
