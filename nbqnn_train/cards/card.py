@@ -87,12 +87,12 @@ class Card(Result):
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
         except OSError as error:
             raise NbqnnError(
-                f"Model {self.name!r} has no graph: {str(path)!r} cannot be read: "
+                f"Trained network {self.name!r} has no graph: {str(path)!r} cannot be read: "
                 f"{error.strerror}; remedy: install nbqnn again"
             ) from None
         if digest != self.sha256:
             raise NbqnnError(
-                f"Model {self.name!r} is damaged: the SHA-256 of {str(path)!r} must be "
+                f"Trained network {self.name!r} is damaged: the SHA-256 of {str(path)!r} must be "
                 f"{self.sha256[:12]}…, not {digest[:12]}…; remedy: install nbqnn again"
             )
         return path
@@ -107,7 +107,7 @@ def card_names() -> list[str]:
 def read_card(name: str) -> Card:
     """The card called ``name``. Raises :class:`NbqnnError` if there is none."""
     if name not in card_names():
-        raise NbqnnError(f"Model must be {_offered(name, card_names())}, not {name!r}")
+        raise NbqnnError(f"Trained network must be {_offered(name, card_names())}, not {name!r}")
     return Card.read(CARDS / _CARD.format(name))
 
 
@@ -131,4 +131,4 @@ def _offered(name: str, names: list[str]) -> str:
     nearest = get_close_matches(name.lower(), names, n=3)
     if not nearest:
         return f"one of {', '.join(names)}"
-    return f"a model such as {', '.join(nearest)} (nbqnn models lists all)"
+    return f"a trained one such as {', '.join(nearest)} (nbqnn models lists all)"

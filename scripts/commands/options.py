@@ -24,6 +24,7 @@ __all__ = [
     "complete_preset",
     "graph_file",
     "output_file",
+    "program_file",
 ]
 
 
@@ -58,6 +59,18 @@ def graph_file(path: Path | None) -> Path | None:
     from nbqnn_train.cards import named_graph
 
     return None if path is None else named_graph(path)
+
+
+def program_file(path: Path) -> Path:
+    """``path``; the name of a trained network is refused with the way to its program."""
+    from nbqnn_train.cards import card_names
+
+    if not path.exists() and str(path) in card_names():
+        raise NbqnnError(
+            f"Program must be a file, not the name {str(path)!r} of a graph; "
+            f"remedy: nbqnn compile {path} --hw BUILD -o PROGRAM"
+        )
+    return path
 
 
 GraphArgument = Annotated[

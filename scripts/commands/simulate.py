@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from nbqnn_train.graph.errors import NbqnnError
-from scripts.commands.options import ClusterOption, JsonOption
+from scripts.commands.options import ClusterOption, JsonOption, program_file
 from scripts.images import read_images, read_inputs
 from scripts.output import console, progress, write_json
 from scripts.tables import layer_table, stall_line
@@ -19,7 +19,10 @@ _INTERRUPTED = 130
 
 def simulate(
     program: Annotated[
-        Path, typer.Argument(metavar="PROGRAM", help="Program file, or build of a circuit.")
+        Path,
+        typer.Argument(
+            callback=program_file, metavar="PROGRAM", help="Program file, or build of a circuit."
+        ),
     ],
     images: Annotated[
         Path,

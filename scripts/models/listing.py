@@ -39,5 +39,5 @@ def list_models(name: str | None = None) -> ModelsResult:
     if not networks and not cards:
         names = [*card_names(), *(one.name for one in known.networks)]
         near = get_close_matches(name.lower(), names, n=3) or names
-        raise NbqnnError(f"Model must be one of {', '.join(near)}, not {name!r}")
+        raise NbqnnError(f"Name must be one of {', '.join(near)}, not {name!r}")
     return ModelsResult(date=known.date, networks=networks, trained=cards)

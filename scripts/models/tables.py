@@ -35,7 +35,7 @@ def networks_table(result: ModelsResult, preset: str) -> Table:
 def trained_table(result: ModelsResult, preset: str) -> Table:
     """A row for each trained network."""
     table = plain_table(
-        *("model", "data", "bits", "error", "float", "measured", "cycles"),
+        *("name", "data", "bits", "error", "float", "measured", "cycles"),
         title="Trained, wherever a graph is asked for: share of wrong test images, cycles on "
         f"{preset} by the cycle model",
     )

@@ -65,8 +65,8 @@ def test_a_card_is_told(nbqnn, tmp_path):
 @pytest.mark.parametrize(
     ("pattern", "arguments"),
     [
-        ("Model must be one of resnet20-3bit, .*, not 'resnet20-3bti'", ["resnet20-3bti"]),
-        ("Model must be one of .*resnet20, .*, not 'xyz'", ["xyz"]),
+        ("Name must be one of resnet20-3bit, .*, not 'resnet20-3bti'", ["resnet20-3bti"]),
+        ("Name must be one of .*resnet20, .*, not 'xyz'", ["xyz"]),
         ("preset must be one of .*, not 'huge'", ["--preset", "huge"]),
     ],
 )
@@ -117,7 +117,17 @@ def test_a_file_of_that_name_goes_first(nbqnn, tmp_path):
     ids=lambda arguments: arguments[0],
 )
 def test_an_unknown_name_is_refused_with_the_nearest(refused, arguments):
-    refused("Network must be a file or folder, or a model such as lenet5-mnist-3bit.*", *arguments)
+    refused(
+        "Network must be a file or folder, or a trained one such as lenet5-mnist-3bit.*", *arguments
+    )
+
+
+def test_a_program_must_be_compiled_first(refused, images):
+    refused(
+        f"Program must be a file, not the name '{NAME}' of a graph; remedy: nbqnn compile {NAME} "
+        "--hw BUILD -o PROGRAM",
+        *("simulate", NAME, "--input", "x.npy"),
+    )
 
 
 @pytest.mark.parametrize("preset", ["tiny", "zcu102-8bit", "zcu102-vpe16"])

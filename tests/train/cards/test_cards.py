@@ -112,15 +112,15 @@ def test_a_path_is_no_name(copies, path):
 @pytest.mark.parametrize(
     ("name", "offered"),
     [
-        ("resnet20-3bits", "a model such as resnet20-3bit, resnet20-4bit, resnet20-2bit "),
-        ("ResNet20-3bit", "a model such as resnet20-3bit, .*"),
+        ("resnet20-3bits", "a trained one such as resnet20-3bit, resnet20-4bit, resnet20-2bit "),
+        ("ResNet20-3bit", "a trained one such as resnet20-3bit, .*"),
         ("xyz", f"one of {', '.join(NAMES)},"),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_nearest(copies, name, offered):
     with pytest.raises(NbqnnError, match=f"^Network must be a file or folder, or {offered}"):
         named_graph(Path(name))
-    with pytest.raises(NbqnnError, match=f"^Model must be {offered}.*not '{name}'$"):
+    with pytest.raises(NbqnnError, match=f"^Trained network must be {offered}.*not '{name}'$"):
         read_card(name)
 
 
