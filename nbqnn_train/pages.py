@@ -23,6 +23,7 @@ _HEIGHT = 450
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1c2733; margin: 0 auto; max-width: 1100px;
   padding: 1em; }
+h1, h2, nav, .verdict { overflow-wrap: anywhere; }
 h1 { margin-bottom: 0.2em; } h2 { margin-top: 2em; border-bottom: 2px solid #d5dde5; }
 nav { display: flex; flex-wrap: wrap; gap: 0.3em 1.2em; margin: 1em 0; }
 a { color: #0b5cad; }
@@ -125,9 +126,17 @@ class Section:
     note: str = ""
 
 
-def html_table(rows: Iterable[Mapping[str, object]], columns: Mapping[str, str]) -> str:
-    """Rows as a table: ``columns`` is field -> format, for example ``{"cycles": ",.0f"}``."""
-    head = "".join(f"<th>{escape(name.replace('_', ' '))}</th>" for name in columns)
+def html_table(
+    rows: Iterable[Mapping[str, object]],
+    columns: Mapping[str, str],
+    heads: Sequence[str] | None = None,
+) -> str:
+    """Rows as a table: ``columns`` is field -> format, for example ``{"cycles": ",.0f"}``.
+
+    ``heads`` are the columns' heads; None for the names of the fields."""
+    if heads is None:
+        heads = [name.replace("_", " ") for name in columns]
+    head = "".join(f"<th>{escape(name)}</th>" for name in heads)
     body = "".join(
         "<tr>" + "".join(f"<td>{_cell(row.get(k), form)}</td>" for k, form in columns.items())
         for row in rows

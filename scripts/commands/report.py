@@ -17,7 +17,9 @@ def report(
     ],
     other: Annotated[
         Path | None,
-        typer.Argument(metavar="[OTHER]", help="Folder whose figures stand beside DIR's."),
+        typer.Argument(
+            metavar="[OTHER]", help="Folder to compare with: what is different there comes first."
+        ),
     ] = None,
     *,
     out: Annotated[

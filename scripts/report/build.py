@@ -16,12 +16,13 @@ from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.pages import Section, page
 from scripts.demo_result import DemoResult
 from scripts.explore_pictures import explore_sections
+from scripts.report.changes_part import comparison
 from scripts.report.circuit_part import circuit_section, circuit_simulation_section
 from scripts.report.found import Found, find_results
 from scripts.report.hardware_part import build_section, synth_section
 from scripts.report.network_picture import network_section
 from scripts.report.origins import check_origins, origin_of_result
-from scripts.report.overview import Overview, comparison, overview
+from scripts.report.overview import overview
 from scripts.report.predictions_part import predictions_section
 from scripts.report.samples import find_samples
 from scripts.report.schedule_part import compile_section, simulate_section
@@ -65,7 +66,7 @@ def build_report(folder: Path, out: Path, other: Path | None = None) -> dict[str
     ``skipped``.
 
     A result that lacks fields of its section is skipped: another version may have written it. With
-    ``other`` the page begins with the figures of both folders side by side.
+    ``other`` the page begins with what is different there.
 
     Raises
     ------
@@ -103,7 +104,7 @@ def build_report(folder: Path, out: Path, other: Path | None = None) -> dict[str
     sections = _told_apart(sections)
     names = "; ".join(f"{kind}: {', '.join(files)}" for kind, files in used.items())
     if other is not None:
-        sections.insert(0, _side_by_side(folder, top, other))
+        sections.insert(0, _side_by_side(folder, found, other))
     write_text(out, page(top.name, sections, f"Made from {names}.", top.html()))
     return used
 
@@ -116,11 +117,11 @@ def _found(folder: Path) -> list[Found]:
     return sorted(found, key=lambda one: order.index(one.kind))
 
 
-def _side_by_side(folder: Path, top: Overview, other: Path) -> Section:
+def _side_by_side(folder: Path, found: list[Found], other: Path) -> Section:
     names = (folder.resolve().name, other.resolve().name)
     if names[0] == names[1]:
         names = (str(folder), str(other))
-    return comparison(top, overview(names[1], _found(other)), names)
+    return comparison(names, found, _found(other))
 
 
 def _parts(one: Found) -> list[Found]:

@@ -10,12 +10,11 @@ from hw.synth.results import SynthResult
 from nbqnn_train.graph import Conv2d, Graph, Linear, Requantize
 from nbqnn_train.graph.results import Evaluation
 from nbqnn_train.learn.results import TrainingResult
-from nbqnn_train.pages import Section, html_table
 from scripts.report.found import Found
 from scripts.report.origins import origin_of_result
 from sim.results import CircuitSimulationResult, SimulationResult
 
-__all__ = ["Card", "Overview", "comparison", "overview"]
+__all__ = ["Card", "Overview", "overview", "synthesis_of"]
 
 _RESOURCES = {"lut": "LUT", "bram36": "BRAM", "dsp": "DSP"}
 
@@ -68,7 +67,7 @@ def overview(name: str, found: Iterable[Found]) -> Overview:
     training, evaluation = first(TrainingResult), first(Evaluation)
     simulation, program = first(SimulationResult), first(ProgramEstimate)
     circuit = first(CircuitSimulationResult)
-    synthesis, graph = _synthesis(contents, simulation), first(Graph)
+    synthesis, graph = synthesis_of(contents, simulation), first(Graph)
     config = first(AcceleratorConfig)
     if training is not None:
         name = f"{training.model} on {training.data}"
@@ -82,7 +81,10 @@ def overview(name: str, found: Iterable[Found]) -> Overview:
     return Overview(name, verdict, good, tuple(card for card in cards if card is not None))
 
 
-def _synthesis(contents: list[object], simulation: SimulationResult | None) -> SynthResult | None:
+def synthesis_of(
+    contents: Iterable[object], simulation: SimulationResult | None
+) -> SynthResult | None:
+    """The area that belongs to a simulation: the first one of its RTL, or else the first one."""
     areas = [one for one in contents if isinstance(one, SynthResult)]
     same = [
         one
@@ -93,18 +95,6 @@ def _synthesis(contents: list[object], simulation: SimulationResult | None) -> S
         and origin.rtl == simulated.rtl
     ]
     return next(iter(same or areas), None)
-
-
-def comparison(first: Overview, second: Overview, names: tuple[str, str]) -> Section:
-    """The figures of two reports side by side."""
-    values = [{card.label: card.value for card in one.cards} for one in (first, second)]
-    labels = list(dict.fromkeys([*values[0], *values[1]]))
-    rows = [{"figure": "verdict", names[0]: first.verdict, names[1]: second.verdict}]
-    rows += [
-        {"figure": label, names[0]: values[0].get(label), names[1]: values[1].get(label)}
-        for label in labels
-    ]
-    return Section("Side by side", [html_table(rows, {"figure": "", **dict.fromkeys(names, "")})])
 
 
 def _verdict(

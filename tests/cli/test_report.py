@@ -3,6 +3,8 @@
 import base64
 import json
 import re
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -371,3 +373,41 @@ def test_schedule_of_the_rtl_beside_the_model(nbqnn, folder, tmp_path):
     assert bars["compute (model)"] == ([255, 255], [736, 736])
     assert bars["store (RTL)"] == bars["store (model)"] == ([], [])
     assert "The array stands still in 20.0% of them: load 20.0%." in page
+
+
+def test_two_folders_side_by_side(nbqnn, folder, tmp_path):
+    """What is different in the second one, as a share or in points; what is equal is not listed."""
+    other = tmp_path / "<after>"
+    shutil.copytree(folder, other)
+    layers = [SIMULATE["layers"][0] | {"cycles": 900.0}, SIMULATE["layers"][1]]
+    changed = {
+        "simulated.json": SIMULATE | {"cycles_per_image": 1400.0, "layers": layers},
+        "area.json": SYNTH | {"lut": 1100, "dsp": 7},
+        "accuracy.json": RESULTS["accuracy.json"] | {"accuracy": 0.9},
+    }
+    for name, content in changed.items():
+        (other / name).write_text(json.dumps(content))
+    (other / "build" / "hw.json").write_text(replace(PRESETS["tiny"], act_depth=256).to_json())
+    nbqnn("report", folder, other, "-o", "report.html")
+    page = (tmp_path / "report.html").read_text()
+    section = page[page.index(">results beside &lt;after&gt;</h2>") :]
+    section = section[: section.index("<h2")]
+    cells = [tuple(re.findall(r"<t[dh]>(.*?)</t[dh]>", row)) for row in section.split("<tr>")]
+    for row in (
+        ("figure", "results", "&lt;after&gt;", "change"),
+        ("on the RTL", "exact", "exact", ""),
+        ("accuracy", "87.50%", "90.00%", "+2.50 points"),
+        ("cycles an image", "1,500", "1,400", "-6.7%"),
+        ("LUT", "1,000", "1,100", "+10.0%"),
+        ("DSP", "0", "7", "new"),
+        ("FF", "2,000", "2,000", ""),
+        ("field of the configuration", "results", "&lt;after&gt;", "change"),
+        ("act_depth", str(PRESETS["tiny"].act_depth), "256", ""),
+        ("layer, cycles", "results", "&lt;after&gt;", "change"),
+        ("first_layer", "1,000", "900", "-10.0%"),
+    ):
+        assert row in cells
+    assert "pool" not in section
+    assert "act_bits" not in section
+    nbqnn("report", folder, folder, "-o", "same.html")
+    assert "layer, cycles" not in (tmp_path / "same.html").read_text()
