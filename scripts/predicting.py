@@ -188,6 +188,10 @@ def _inputs(
         if file.suffix.lower() == ".npy":
             x = _array(file, shape)
             labels += [f"{file}[{index}]" for index in range(len(x))]
+        elif file.suffix.lower() in (".npz", ".pt", ".pth", ".csv", ".safetensors"):
+            raise NbqnnError(
+                f"Images {str(file)!r} must be a picture or a .npy file; remedy: np.save"
+            )
         else:
             from nbqnn_train.inputs.decoding import read_picture
 

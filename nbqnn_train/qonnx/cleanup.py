@@ -296,9 +296,12 @@ class _Cleaner:
         largest = MAX_FEATURES if len(sizes) == 1 else MAX_DIMENSION
         fits = len(sizes) in (1, 2, 3) and all(0 < size <= largest for size in sizes)
         if not fits or np.prod(sizes, dtype=np.float64) > MAX_ELEMENTS:
+            behind = (str(d.dim_value or d.dim_param or "?") for d in kind.shape.dim[1:])
+            given = ", ".join(("N", *behind))
             raise self._refuse(
                 f"input {info.name!r} must have the shape (N, C, H, W), (N, C, L) or (N, F), "
-                f"each size behind N given and in 1..{MAX_DIMENSION}"
+                f"each size behind N given and in 1..{MAX_DIMENSION}, not ({given}); remedy: export "
+                "the model with the sizes of its inputs fixed"
             )
         shape = (sizes[0], 1, sizes[1]) if len(sizes) == 2 else sizes
         readers = [op for op in operators if info.name in op.inputs]

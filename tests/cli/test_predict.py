@@ -110,6 +110,7 @@ def test_what_belongs_to_another_graph_is_not_used(refused, graph, tmp_path):
         ("text.png must be an image: .*", ["graph", "text.png"]),
         ("images 'flat.npy' must have shape .*, not .*", ["graph", "flat.npy"]),
         ("images 'bytes.npy' must be float32 .*, not uint8 .*", ["graph", "bytes.npy"]),
+        ("Images 'x.npz' must be a picture or a .npy file; .*", ["graph", "x.npz"]),
         (
             "Classes 'short.txt' must have 10 lines, .*, not 2",
             ["graph", "x.npy", "--classes", "short.txt"],

@@ -275,3 +275,14 @@ def test_no_model(content, tmp_path):
     path.write_bytes(content)
     with pytest.raises(NbqnnError, match=f"Model '{path}'"):
         build_model(str(path), None, 3)
+
+
+def test_a_free_height_is_refused_with_what_helps(tmp_path):
+    shape = [None, 3, "H", "W"]
+    node = helper.make_node("Relu", ["x"], ["y"])
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in "xy"]
+    model = helper.make_model(helper.make_graph([node], "g", values[:1], values[1:]))
+    onnx.save(model, tmp_path / "free.onnx")
+    message = r"not \(N, 3, H, W\); remedy: export the model with the sizes of its inputs fixed"
+    with pytest.raises(NbqnnError, match=message):
+        onnx_network(tmp_path / "free.onnx")
