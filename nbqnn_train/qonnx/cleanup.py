@@ -300,8 +300,8 @@ class _Cleaner:
             given = ", ".join(("N", *behind))
             raise self._refuse(
                 f"input {info.name!r} must have the shape (N, C, H, W), (N, C, L) or (N, F), "
-                f"each size behind N given and in 1..{MAX_DIMENSION}, not ({given}); remedy: export "
-                "the model with the sizes of its inputs fixed"
+                f"each size behind N given and in 1..{MAX_DIMENSION}, not ({given}); remedy: "
+                "export the model with the sizes of its inputs fixed"
             )
         shape = (sizes[0], 1, sizes[1]) if len(sizes) == 2 else sizes
         readers = [op for op in operators if info.name in op.inputs]
