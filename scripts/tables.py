@@ -119,6 +119,11 @@ def timing_table(timing: TimingEstimate) -> Table:
             f"{path.levels}",
             f"{path.fanout:,}",
         )
+    if timing.loops or timing.unknown:
+        table.caption = (
+            f"left out: {timing.loops} nets in or behind loops without a register, paths through "
+            f"{timing.unknown} cells of unknown delay"
+        )
     return table
 
 

@@ -69,7 +69,8 @@ class _Reader:
             wide = len(net["bits"]) > 1
             for position, bit in enumerate(net["bits"]):
                 if isinstance(bit, int):
-                    text = f"{name}[{position}]" if wide else name
+                    plain = name.removeprefix("\\")
+                    text = f"{plain}[{position}]" if wide else plain
                     self.unit.names.setdefault(self._node(bit), text)
         cells = module["cells"].items()
         for _, cell in cells:

@@ -76,9 +76,14 @@ def test_an_input_that_a_table_ignores_is_no_path():
 def test_enables_with_many_loads_are_slow():
     cells = {"a": register("x", 10)}
     cells |= {f"r{i}": register("x", 100 + i, enable=10) for i in range(400)}
-    found = estimate(cells, {"drained": 10})
+    found = estimate(cells, {"\\$signal": 10, "deep.in.it": 10, "drained": 10})
     assert found.period_ns == pytest.approx(ALWAYS + 0.079 + net(400) + 0.065, abs=1e-3)
     assert (found.paths[0].net, found.paths[0].fanout) == ("drained", 400)
+
+
+def test_a_name_that_was_made_up_is_readable():
+    found = estimate({"a": register("x", 10), "b": register(10, 11)}, {"\\$signal$3": 10})
+    assert found.paths[0].start == "$signal$3"
 
 
 def test_a_carry_chain():
