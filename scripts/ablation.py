@@ -19,6 +19,8 @@ from typer.exceptions import TyperException
 from hw.contract.files import write_text
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.graph.results import Result
+from scripts.clusters import connected
+from scripts.commands.options import ClusterOption
 from scripts.output import console, write_json
 
 __all__ = ["AblationResult", "Cell", "ablation", "cells", "main", "table"]
@@ -61,14 +63,20 @@ def ablation(
     estimators: Annotated[str, typer.Option(help="Names, with commas.")] = ESTIMATORS,
     seeds: Annotated[int, typer.Option(help="Seeds 0, 1, ... of each.")] = 3,
     dry: Annotated[bool, typer.Option("--dry", help="Only say what it will cost.")] = False,
+    cluster: ClusterOption = None,
 ) -> None:
-    """Train with each gradient estimator, with and without the teacher, and write the table."""
+    """Train with each gradient estimator, with and without the teacher, and write the table.
+
+    On a cluster each training is a piece. Its folder must be one that all workers see.
+    """
     from nbqnn_train.learn.config import merge_config
     from nbqnn_train.learn.results import TrainingResult
     from nbqnn_train.learn.runs import CONFIG, RESULT
     from nbqnn_train.learn.training import train
+    from scripts.trainings import check_result, found_anywhere, train_run
 
-    base = merge_config(config, {})
+    base = found_anywhere(merge_config(config, {}))
+    out = out.absolute()
     if base.teacher is None:
         raise NbqnnError(f"{config} must name a teacher")
     if seeds < 1:
@@ -93,9 +101,18 @@ def ablation(
         )
     if dry:
         return
-    for number, folder in enumerate(open_runs, 1):
-        print(f"{number}/{len(open_runs)} {folder.name}", file=sys.stderr, flush=True)
-        train(grid[folder], folder, resume=(folder / CONFIG).is_file())
+    with connected(cluster if open_runs else None) as workers:
+        if workers is None:
+            for number, folder in enumerate(open_runs, 1):
+                print(f"{number}/{len(open_runs)} {folder.name}", file=sys.stderr, flush=True)
+                train(grid[folder], folder, resume=(folder / CONFIG).is_file())
+        else:
+            with workers.work(train_run, None) as work:
+                runs = [(grid[folder], folder) for folder in open_runs]
+                for number, (_, name) in enumerate(work.as_they_come(runs), 1):
+                    print(f"{number}/{len(open_runs)} {name} is done", file=sys.stderr, flush=True)
+    for folder in open_runs:
+        check_result(folder)
     found = cells([(grid[run], TrainingResult.read(run / RESULT).accuracy) for run in grid])
     text = table(found, seeds)
     write_json(out / "table.json", AblationResult(config=str(config), cells=found))

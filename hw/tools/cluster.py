@@ -189,7 +189,12 @@ class _ClusterWork(Work[Piece, Result]):
 
     def _room(self, sent: int) -> int:
         """Number of pieces that can be sent while ``sent`` are under way."""
-        threads = sum(self._client.nthreads().values())
+        try:
+            threads = sum(self._client.nthreads().values())
+        except OSError:
+            raise NbqnnError(
+                "cluster must go on until the end, but its scheduler is gone"
+            ) from None
         return max(0, max(_LEAST_AT_HAND, _AT_HAND * threads) - sent)
 
     def _failure(self, number: int, future) -> BaseException:
@@ -202,9 +207,9 @@ class _ClusterWork(Work[Piece, Result]):
                 f"piece {number} has ended {error.allowed_failures + 1} workers, the last of them "
                 f"{error.last_worker.address}, maybe for want of memory; their logs tell"
             )
-        if isinstance(error, CancelledError | OSError):
+        if isinstance(error, CancelledError):
             return NbqnnError(
-                f"cluster must go on until the end, but piece {number} is lost: "
+                f"cluster must go on until the end, but has lost piece {number}: "
                 f"{_first_line(error)}"
             )
         if isinstance(error, ImportError):

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from distributed import LocalCluster
 
 from hw.boards.presets import PRESETS
 from hw.compiler import compile_graph
@@ -14,6 +13,7 @@ from sim import runs
 from sim.design import generated_design
 from sim.simulate import simulate_program
 from tests.cli.networks import small_graph
+from tests.hw.tools.pieces import small_cluster
 
 #: What was before moves the pauses of this memory: only a fresh one gives the same cycles.
 TIMING = MemoryTiming(bytes_per_cycle=3.0, refresh_every=377, refresh_cycles=31, stall_rate=0.1)
@@ -53,9 +53,7 @@ def test_any_number_of_workers_gives_the_result_of_none(program, images, design)
     assert (alone[1].images, alone[1].mismatches, alone[1].first_mismatch.image) == (16, 1, 15)
     for workers in (1, 2):
         with (
-            LocalCluster(
-                n_workers=workers, threads_per_worker=1, memory_limit=0, dashboard_address=None
-            ) as own,
+            small_cluster(workers) as own,
             Cluster(own.scheduler_address) as cluster,
         ):
             done = []

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 from nbqnn_train.models import build_model
 from scripts.ablation import Cell, main, table
+from tests.hw.tools.pieces import small_cluster
 
 
 @pytest.fixture
@@ -47,6 +48,27 @@ def test_every_cell_is_trained_once(configuration, tmp_path, capfd):
     before = {path: path.stat().st_mtime_ns for path in out.rglob("result.json")}
     assert main(arguments) == 0
     assert {path: path.stat().st_mtime_ns for path in out.rglob("result.json")} == before
+
+
+def test_on_a_cluster_the_same_is_trained(configuration, tmp_path, capfd):
+    """Estimators with one seed, here and by a worker, which goes on where a training was begun."""
+    common = ["--config", str(configuration), "--seeds", "1", "--estimators", "ste"]
+    assert main([*common, "--out", str(tmp_path / "here")]) == 0
+    with small_cluster(1, 2) as own:
+        capfd.readouterr()
+        arguments = ["--out", str(tmp_path / "there"), "--cluster", own.scheduler_address]
+        assert main([*common, *arguments]) == 0
+    assert "2/2 ste-" in capfd.readouterr().err
+    here, there = (
+        json.loads((tmp_path / folder / "table.json").read_text()) for folder in ("here", "there")
+    )
+    assert here == there
+    for run in ("ste-alone-seed0", "ste-taught-seed0"):
+        weights = [
+            (tmp_path / folder / run / "weights.safetensors").read_bytes()
+            for folder in ("here", "there")
+        ]
+        assert weights[0] == weights[1]
 
 
 def test_table():

@@ -1,11 +1,23 @@
-"""Functions whose pieces tests send to other processes."""
+"""Small clusters, and functions whose pieces tests send to other processes."""
 
 import os
 import time
 
+from distributed import LocalCluster
+
 from nbqnn_train.graph.errors import NbqnnError
 
-__all__ = ["end_worker", "refuse", "scaled", "slowly"]
+__all__ = ["end_worker", "refuse", "scaled", "slowly", "small_cluster"]
+
+
+def small_cluster(workers: int, threads: int = 1) -> LocalCluster:
+    """A scheduler and so many worker processes, with a dashboard on any free port."""
+    return LocalCluster(
+        n_workers=workers,
+        threads_per_worker=threads,
+        memory_limit=0,
+        dashboard_address="127.0.0.1:0",
+    )
 
 
 def scaled(factor, piece):

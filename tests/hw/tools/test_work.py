@@ -8,24 +8,21 @@ import sys
 
 import dask
 import pytest
-from distributed import LocalCluster
 
 from hw.tools import cluster as cluster_module
 from hw.tools.cluster import Cluster, sources_digest
 from hw.tools.process import ToolError
 from hw.tools.work import HereWork, ProcessWork
 from nbqnn_train.graph.errors import NbqnnError
-from tests.hw.tools.pieces import end_worker, refuse, scaled, slowly
+from tests.hw.tools.pieces import end_worker, refuse, scaled, slowly, small_cluster
 
 
 @pytest.fixture(scope="module")
 def scheduler():
     """The address of a scheduler with two workers, each a process."""
     with (
-        dask.config.set({"distributed.scheduler.allowed-failures": 1}),
-        LocalCluster(
-            n_workers=2, threads_per_worker=1, memory_limit=0, dashboard_address=None
-        ) as own,
+        dask.config.set({"distributed.scheduler.allowed-failures": 2}),
+        small_cluster(2) as own,
     ):
         yield own.scheduler_address
 
@@ -80,7 +77,7 @@ def test_pieces_of_lost_workers_run_elsewhere(cluster):
 def test_a_piece_that_ends_every_worker_is_named(cluster):
     with (
         cluster.work(end_worker, 1) as work,
-        pytest.raises(NbqnnError, match=r"^piece 1 has ended 2 workers, .*; their logs tell$"),
+        pytest.raises(NbqnnError, match=r"^piece 1 has ended 3 workers, .*; their logs tell$"),
     ):
         list(work.results([0, 1]))
     with (
@@ -96,6 +93,24 @@ def test_errors_of_pieces_are_the_callers(cluster):
             list(work.results([0, 1, 2, 3]))
     with cluster.work(scaled, 2) as work, pytest.raises(TypeError, match="unsupported operand"):
         list(work.results([None]))
+
+
+def test_a_scheduler_that_ends_is_told():
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "1s"}),
+        small_cluster(1) as own,
+    ):
+
+        def end(number, result):
+            if number == 2:
+                own.close()
+
+        with (
+            Cluster(own.scheduler_address) as cluster,
+            cluster.work(slowly, 0.02) as work,
+            pytest.raises(NbqnnError, match=r"^cluster must go on until the end, but "),
+        ):
+            list(work.results(range(200), end))
 
 
 @pytest.mark.parametrize(
