@@ -1,6 +1,5 @@
 """Pages of HTML with pictures and tables that need no other file."""
 
-import base64
 import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from html import escape
 
+import numpy as np
 from plotly import graph_objects as go
 from plotly.io.json import to_json_plotly
 from plotly.offline import get_plotlyjs
@@ -15,7 +15,7 @@ from plotly.offline import get_plotlyjs
 __all__ = ["LEGEND", "Section", "html_table", "page"]
 
 #: The legend of a picture: right above it, however high it is.
-LEGEND = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}
+LEGEND = {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom"}
 
 #: Of a picture that says nothing of its height, in pixels.
 _HEIGHT = 450
@@ -24,6 +24,7 @@ _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1c2733; margin: 0 auto; max-width: 1100px;
   padding: 1em; }
 h1, h2, nav, .verdict { overflow-wrap: anywhere; }
+h3 { font-size: 1em; margin: 1.5em 0 0; }
 h1 { margin-bottom: 0.2em; } h2 { margin-top: 2em; border-bottom: 2px solid #d5dde5; }
 nav { display: flex; flex-wrap: wrap; gap: 0.3em 1.2em; margin: 1em 0; }
 a { color: #0b5cad; }
@@ -47,10 +48,15 @@ th:first-child, td:first-child { text-align: left; }
 .samples .wrong { background: #fbdcdc; border-color: #c23b3b; color: #7a1010; }
 .samples img { display: block; width: 100%; aspect-ratio: 1; object-fit: contain;
   image-rendering: pixelated; background: #1c2733; margin-bottom: 0.3em; }
+@media (max-width: 700px) {
+  .modebar-container { display: none; }
+  td:first-child { white-space: normal; min-width: 6em; overflow-wrap: anywhere; }
+  th, td { padding: 0.2em 0.4em; }
+}
 @media print {
   body { font-size: 9pt; max-width: none; padding: 0; print-color-adjust: exact; }
   nav, .modebar-container { display: none; }
-  h2, .note { break-after: avoid; }
+  h2, h3, .note { break-after: avoid; }
   h2 { margin-top: 1em; }
   .table-wrapper { max-height: none; overflow: visible; }
   th, td { padding: 0.1em 0.4em; font-size: 8pt; white-space: normal; overflow-wrap: anywhere; }
@@ -71,11 +77,10 @@ _AXIS = {
 _TEMPLATE = {
     "layout": {
         "font": {"family": "system-ui, sans-serif", "size": 12, "color": "#1c2733"},
-        "title": {"x": 0, "xref": "paper", "font": {"size": 16}},
         "colorway": ["#2166ac", "#b35806", "#1b7837", "#762a83", "#b2182b", "#4d4d4d", "#01665e"],
         "paper_bgcolor": "white",
         "plot_bgcolor": "white",
-        "margin": {"l": 60, "r": 30, "t": 80, "b": 50},
+        "margin": {"l": 60, "r": 30, "t": 40, "b": 50},
         "xaxis": _AXIS,
         "yaxis": _AXIS,
         "hovermode": "closest",
@@ -87,23 +92,22 @@ _CONFIG = {
     "displaylogo": False,
     "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],
 }
-#: Unpacks the library that draws, then draws. The digits are those of Python's base85, but for
-#: "<", which could begin a tag.
+#: Two digits hold 13 bits. "<" is none of them: it could begin a tag.
+_DIGITS = "".join(chr(code) for code in range(33, 126) if chr(code) not in "<\\")
+#: Unpacks the library that draws, then draws.
 _DRAW = """
 (async () => {
-  const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-    + "!#$%&()*+-;.=>?@^_`{|}~";
   const value = new Uint8Array(128);
-  for (let i = 0; i < 85; i++) value[digits.charCodeAt(i)] = i;
+  [...DIGITS].forEach((digit, number) => { value[digit.charCodeAt(0)] = number; });
   const text = document.getElementById("library").textContent;
-  const bytes = new Uint8Array(text.length / 5 * 4);
-  const view = new DataView(bytes.buffer);
-  for (let i = 0, at = 0; i < text.length; i += 5, at += 4) {
-    let word = 0;
-    for (let k = 0; k < 5; k++) word = word * 85 + value[text.charCodeAt(i + k)];
-    view.setUint32(at, word);
+  const bytes = new Uint8Array(LENGTH);
+  let bits = 0, count = 0, at = 0;
+  for (let i = 0; i < text.length; i += 2) {
+    bits = bits << 13 | value[text.charCodeAt(i)] * 91 + value[text.charCodeAt(i + 1)];
+    for (count += 13; count >= 8; bytes[at++] = bits >> count) count -= 8;
+    bits &= (1 << count) - 1;
   }
-  const packed = new Blob([bytes.subarray(0, LENGTH)]).stream();
+  const packed = new Blob([bytes]).stream();
   const library = await new Response(packed.pipeThrough(new DecompressionStream("deflate"))).text();
   (0, eval)(library);
   for (const picture of document.querySelectorAll("script.picture"))
@@ -184,13 +188,18 @@ def _picture(figure: go.Figure, name: str) -> str:
     """The picture's place and what draws it there. Names are numbered: with random ones equal
     folders would give different pages."""
     described = figure.to_plotly_json()
-    layout = {key: value for key, value in described["layout"].items() if key != "template"}
+    title = figure.layout.title.text
+    layout = {
+        key: value for key, value in described["layout"].items() if key not in ("template", "title")
+    }
+    # As text of the page a title is broken into lines where it is narrow.
+    head = "" if title is None else f"<h3>{escape(title)}</h3>"
     height = layout.get("height", _HEIGHT)
     data, layout = (
         to_json_plotly(part).replace("<", "\\u003c") for part in (described["data"], layout)
     )
     return (
-        f'<div class="picture"><div id="{name}" class="plotly-graph-div" '
+        f'<div class="picture">{head}<div id="{name}" class="plotly-graph-div" '
         f'style="height:{height}px"></div><script type="text/plain" class="picture">'
         f'Plotly.newPlot("{name}", {data}, Object.assign({{template}}, {layout}), config)'
         "</script></div>"
@@ -201,10 +210,18 @@ def _picture(figure: go.Figure, name: str) -> str:
 def _packed_library() -> tuple[str, str]:
     """What holds the packed library, and the script that unpacks it and draws."""
     packed = zlib.compress(get_plotlyjs().encode(), 9)
-    text = base64.b85encode(packed, pad=True).decode().replace("<", ".")
-    draw = _DRAW.replace("LENGTH", str(len(packed)))
+    draw = _DRAW.replace("LENGTH", str(len(packed))).replace("DIGITS", json.dumps(_DIGITS))
     draw = draw.replace("TEMPLATE", json.dumps(_TEMPLATE)).replace("CONFIG", json.dumps(_CONFIG))
     return (
-        f'<script type="text/plain" id="library">{text}</script>',
+        f'<script type="text/plain" id="library">{_digits(packed)}</script>',
         f"<script>{draw}</script>",
     )
+
+
+def _digits(content: bytes) -> str:
+    """Bytes as text of :data:`_DIGITS`, 13 bits in two of them; the last ones may be padded."""
+    bits = np.unpackbits(np.frombuffer(content, np.uint8))
+    groups = np.pad(bits, (0, -len(bits) % 13)).reshape(-1, 13)
+    numbers = groups @ (1 << np.arange(13)[::-1])
+    codes = np.frombuffer(_DIGITS.encode(), np.uint8)
+    return codes[np.stack(np.divmod(numbers, len(codes)), axis=1)].tobytes().decode()

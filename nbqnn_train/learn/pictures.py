@@ -22,9 +22,9 @@ __all__ = [
 
 #: Rows of the learning curves, from the top, and what each of them shows.
 _CURVES = ("loss", "accuracy", "lambda", "lr")
-#: Layers and moments that are drawn on the staircase: a page has some 100 kB for them.
+#: Layers and moments that are drawn on the staircase: a page has some 50 kB for them.
 _MOST_LAYERS = 8
-_MOST_MOMENTS = 40
+_MOST_MOMENTS = 30
 
 
 def read_metrics(folder: Path) -> dict[str, list[tuple[int, float]]]:
@@ -139,7 +139,7 @@ def histogram_figure(course: TrainingCourse) -> go.Figure:
     figure.update_xaxes(title_text="after epoch", type="category")
     return figure.update_layout(
         title="Weights on their way to the staircase",
-        updatemenus=[{"buttons": buttons, "x": 1, "y": 1.02, "yanchor": "bottom"}],
+        updatemenus=[{"buttons": buttons, "x": 1, "y": 1.01, "yanchor": "bottom"}],
         height=560,
     )
 

@@ -52,7 +52,7 @@ def _images_a_second(side: _Side) -> float | None:
 _FIGURES = (
     _Figure("accuracy", ".2%", lambda side: getattr(side.evaluation, "accuracy", None), True),
     _Figure("cycles an image", ",.0f", _cycles("cycles_per_image")),
-    _Figure("images a second, at the clock asked for", ",.0f", _images_a_second),
+    _Figure("images a second, clock asked for", ",.0f", _images_a_second),
     _Figure("utilization", ".1%", _cycles("utilization"), True),
     _Figure("LUT", ",d", _area("lut")),
     _Figure("FF", ",d", _area("ff")),

@@ -70,4 +70,6 @@ def _tables_picture(result: SynthResult) -> go.Figure:
             hovertemplate="%{text}<br>%{value:,} LUT<extra></extra>",
         )
     )
-    return figure.update_layout(title="Where the LUTs go", height=420, margin={"t": 60, "b": 20})
+    return figure.update_layout(
+        title="Where the LUTs go", height=360, margin={"t": 30, "b": 20, "l": 0, "r": 0}
+    )

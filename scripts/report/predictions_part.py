@@ -9,8 +9,9 @@ from scripts.report.samples import Sample, Samples
 
 __all__ = ["predictions_section"]
 
-#: Longest side of an image on the page, in pixels. Smaller ones are kept as they are.
+#: Longest side of an image on the page, in pixels. Up to the smaller size it is kept as it is.
 _SIDE = 64
+_EXACT_SIDE = 16
 
 
 def predictions_section(samples: Samples) -> Section:
@@ -51,8 +52,8 @@ def _webp(sample: Sample) -> str:
 
     pixels = sample.pixels
     picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-    small = max(picture.size) <= _SIDE // 2
+    exact = max(picture.size) <= _EXACT_SIDE
     picture.thumbnail((_SIDE, _SIDE))
     content = io.BytesIO()
-    picture.save(content, "WEBP", lossless=small, quality=80)
+    picture.save(content, "WEBP", lossless=exact, quality=80)
     return base64.b64encode(content.getvalue()).decode()

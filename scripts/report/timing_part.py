@@ -84,7 +84,7 @@ def _paths(timing: TimingEstimate, clock_mhz: int | None) -> list[go.Figure | st
         title="The slowest path of each component",
         barmode="stack",
         height=190 + 26 * len(rows),
-        legend=LEGEND,
+        legend=LEGEND | {"traceorder": "normal"},
     )
     form = {"component": "", "period_ns": ".2f", "logic_ns": ".2f", "levels": "d", "fanout": "d"}
     return [figure, html_table(rows, form | {"from": "", "to": ""})]

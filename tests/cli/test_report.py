@@ -360,7 +360,7 @@ def test_schedule_of_the_rtl_beside_the_model(nbqnn, folder, tmp_path):
     nbqnn("report", folder, "-o", "report.html")
     page = (tmp_path / "report.html").read_text()
     assert page.count("When the engines work") == 1
-    assert page.count('"Cycles of each layer"') == page.count('"Roofline"') == 1
+    assert page.count(">Cycles of each layer</h3>") == page.count(">Roofline</h3>") == 1
     bars = {
         trace["name"]: (trace["base"], trace["x"])
         for picture in pictures(page)
