@@ -42,13 +42,15 @@ def run_import(
     result = ImportResult(nodes=len(imported.graph.nodes), notes=tuple(imported.notes))
     if x is not None:
         found = verify(model, imported, x)
+        given = {"--approximate": approximate, "--round-weights": round_weights is not None}
+        changed = [option for option, taken in given.items() if taken]
         result = replace(
             result,
             images=found.images,
             values=found.values,
             mismatches=found.mismatches,
             first_mismatch=found.first,
-            verified=_sentence(found),
+            verified=_sentence(found, changed),
         )
     save(imported.graph, out)
     return result
@@ -70,13 +72,16 @@ def _format(text: str | None) -> tuple[bool, int, int] | None:
     )
 
 
-def _sentence(found: Verification) -> str:
+def _sentence(found: Verification, changed: list[str]) -> str:
+    """The result in one sentence; ``changed`` are the options that change what is computed."""
     text = (
         f"{found.images} images, {found.values} values compared with the model, "
         f"{found.mismatches} mismatches"
     )
     if found.rounded:
         text += f"; within one step, as the model does not quantize {', '.join(found.rounded)}"
+    if found.mismatches and changed:
+        text += f"; {' and '.join(changed)} may change what the model computes"
     if found.first is not None:
         first = found.first
         text += (
