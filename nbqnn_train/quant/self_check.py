@@ -4,6 +4,7 @@ import copy
 
 import torch
 from torch import Tensor, fx, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from nbqnn_train.quant.network import QuantNetwork
@@ -11,6 +12,7 @@ from nbqnn_train.quant.reading.program import BATCH, Example, program_of
 from nbqnn_train.quant.reading.refusals import NetworkRefused, Refusal
 from nbqnn_train.quant.reading.wrappers import uncompiled
 from nbqnn_train.quant.real import real_values
+from nbqnn_train.user_code import told
 
 __all__ = ["apply_final", "check_network", "fingerprint", "is_fresh", "random_inputs"]
 
@@ -54,9 +56,34 @@ def check_network(network: QuantNetwork, tensors: list[Tensor] | None = None) ->
 
 
 def _results(module: nn.Module, example: Example) -> list[Tensor]:
-    """The tensors that ``module`` returns, flat."""
-    returned = pytree.tree_leaves(module(*example.args, **example.kwargs))
+    """The tensors that ``module``, which is in float64, returns, flat."""
+    try:
+        with _Doubled():
+            returned = pytree.tree_leaves(module(*example.args, **example.kwargs))
+    except Exception as error:  # a user's module can raise anything
+        images = len(next(leaf for leaf in example.leaves() if isinstance(leaf, Tensor)))
+        refusal = Refusal(
+            "module",
+            "",
+            "",
+            "",
+            f"it cannot be run on {images} image{'s' * (images != 1)}: {told(error)}",
+            "let it compute the same for batches of any size",
+        )
+        raise NetworkRefused(type(module).__name__, [refusal]) from None
     return [leaf for leaf in returned if isinstance(leaf, Tensor)]
+
+
+class _Doubled(TorchFunctionMode):
+    """What a module makes float32 is float64."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func is Tensor.float:
+            func = Tensor.double
+        args, kwargs = pytree.tree_map(
+            lambda value: torch.float64 if value is torch.float32 else value, (args, kwargs or {})
+        )
+        return func(*args, **kwargs)
 
 
 def fingerprint(network: QuantNetwork) -> tuple[int, ...]:

@@ -467,3 +467,29 @@ def test_a_wrapper_is_no_part_of_a_path():
     module = nn.Sequential(conv(3, 4), nn.ReLU(), conv(4, 2))
     for wrapped in (torch.compile(module), nn.DataParallel(module)):
         assert list(converted(wrapped).ops) == list(converted(module).ops)
+
+
+def test_a_parameter_expanded_over_the_batch_is_one():
+    def forward(m, x):
+        return m.conv(x) + m.p.expand(x.shape[0], -1, -1, -1)
+
+    module = Net(forward, conv=conv(3, 4), p=nn.Parameter(torch.randn(1, 4, 1, 1)))
+    network = converted(module)
+    assert sum(p.numel() for p in network.parameters()) == 3 * 4 * 9 + 4 + 4
+    assert_exact(network, X.numpy())
+
+
+def test_a_module_that_makes_its_input_float32():
+    network = converted(Net(lambda m, x: m.conv(x.float().to(torch.float32)), conv=conv(3, 4)))
+    assert_exact(network, X.numpy())
+
+
+def test_a_module_for_one_size_of_batch_is_refused_with_what_it_says():
+    module = Net(lambda m, x: m.conv(x) + m.p, conv=conv(3, 4), p=torch.ones(7, 4, 1, 1).clone())
+    with pytest.raises(NetworkRefused, match="a constant of shape"):
+        convert(module, QuantConfig(), X)
+    module = Net(lambda m, x: m.conv(x).view(7, 4, -1), conv=conv(3, 4))
+    with pytest.raises(
+        NetworkRefused, match=r"it cannot be run on 2 images: .*batches of any size"
+    ):
+        convert(module, QuantConfig(), X)

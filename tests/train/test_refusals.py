@@ -226,6 +226,20 @@ def without_gradients(m, x):
             "compute each image from itself alone",
         ),
         (
+            Net(lambda m, x: m.conv(x) + x.mean((1, 2, 3)).view(2, 1, 1, 1), conv=conv(3, 4)),
+            MAP,
+            "it cannot be read: shape '[2, 1, 1, 1]' is invalid",
+            "the module itself",
+            "check that the module runs",
+        ),
+        (
+            Net(lambda m, x: torch.minimum(m.conv(x), torch.ones(1)), conv=conv(3, 4)),
+            MAP,
+            "the minimum of a value and a constant tensor",
+            "the module itself (parts.py:",
+            "x.clamp",
+        ),
+        (
             Net(without_gradients, conv=conv(3, 4)),
             MAP,
             "wrap_with_set_grad_enabled has no integer form",

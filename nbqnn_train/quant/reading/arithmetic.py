@@ -118,6 +118,10 @@ def _mul(reader: Reader, node: fx.Node, operand, other) -> Value:
 def _extreme(reader: Reader, node: fx.Node, operand, other) -> Value:
     target = node.target.overloadpacket
     one = as_one_table(reader, node, _call(target), operand, other, product=True)
+    if one is None and not (reader.is_value(operand) and reader.is_value(other)):
+        raise Unsupported(
+            f"the {target.__name__} of a value and a constant tensor", "clip to a number: x.clamp"
+        )
     if one is None:
         raise Unsupported(
             f"the {target.__name__} of two values", "use their sum, or concatenate them"

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, fx
 
 from nbqnn_train.quant.reading.aliases import is_in_place
+from nbqnn_train.quant.reading.program import BATCH
 from nbqnn_train.quant.reading.refusals import Unsupported
 from nbqnn_train.quant.reading.values import Constant
 
@@ -37,7 +38,19 @@ def computed(node: fx.Node, values: dict[fx.Node, object], source: str) -> Const
     except Exception as error:  # an operator can raise anything
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise Unsupported(f"a constant that cannot be computed: {reason[0]}") from None
-    return _masked(node, operands, result)
+    return _masked(node, operands, _for_one_image(result, operands))
+
+
+def _for_one_image(result: Constant, operands: list) -> Constant:
+    """``result``; where it was expanded over the batch, what each image has of it."""
+    tensor = result.tensor
+    if tensor.dim() == 0 or tensor.shape[0] != BATCH or tensor.stride(0) != 0:
+        return result
+    single = tensor[:1]
+    for operand in operands:
+        if operand.tensor.shape == single.shape and torch.equal(operand.tensor, single):
+            return operand  # a parameter stays one
+    return replace(result, tensor=single)
 
 
 def _masked(node: fx.Node, operands: list, result: Constant) -> Constant:
