@@ -18,6 +18,7 @@ release = version_of("nbqnn")
 extensions = [
     "myst_nb",  # pages in Markdown; those that are notebooks are executed
     "sphinx.ext.autodoc",
+    "extensions.notebooks",  # tutorials to download
     "extensions.reference",  # tables and pages that are made from the code
 ]
 exclude_patterns = ["_build", "extensions"]

@@ -19,6 +19,8 @@ import pytest
 from scripts.cli import main
 
 pytest.importorskip("sphinx", reason="the extra docs is not installed")
+nbformat = pytest.importorskip("nbformat", reason="the extra docs is not installed")
+nbclient = pytest.importorskip("nbclient", reason="the extra docs is not installed")
 
 #: Seconds. Pages are executed, also on a machine that other tests keep busy.
 pytestmark = pytest.mark.timeout(900)
@@ -115,6 +117,66 @@ def test_own_network_runs_through_the_accelerator(site):
     page = (site / "guide" / "your-own-network.html").read_text(encoding="utf-8")
     text = re.sub(r"<[^>]+>", "", page)
     assert re.search(r"8 images, 0 mismatches, \d{4} cycles an image", text)
+
+
+#: Tutorials in the order in which they are numbered.
+TUTORIALS = [
+    *("getting-started", "your-own-network", "five-minutes", "paper-figures", "hardware-report"),
+    *("from-brevitas", "waveform", "zcu102", "ulx3s"),
+]
+
+
+def test_every_tutorial_is_numbered_listed_and_can_be_downloaded(site):
+    listed = re.findall(
+        r'<td><p>(\d)</p></td>\s*<td><p><a [^>]*href="guide/([\w-]+)\.html',
+        (site / "tutorials.html").read_text(encoding="utf-8"),
+    )
+    assert listed == [(str(number), name) for number, name in enumerate(TUTORIALS, 1)]
+    for number, name in enumerate(TUTORIALS, 1):
+        page = (site / "guide" / f"{name}.html").read_text(encoding="utf-8")
+        assert f"Tutorial {number} of 9 · " in page, name
+        assert f'href="{name}.ipynb"' in page, name
+        notebook = nbformat.read(site / "guide" / f"{name}.ipynb", 4)
+        nbformat.validate(notebook)
+        text = "".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+        assert not re.search(r"\]\((?!https?:)|\{\w+\}`|```\{", text), name
+        assert bool([cell for cell in notebook.cells if cell.cell_type == "code"]) == (
+            "cell_output" in page
+        ), name
+
+
+def test_a_downloaded_notebook_runs_as_it_is(site, tmp_path):
+    """In a folder of its own; its outputs are those of the page."""
+    notebook = nbformat.read(site / "guide" / "five-minutes.ipynb", 4)
+    nbclient.NotebookClient(
+        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
+    ).execute()
+    printed = [
+        output.text.strip()
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if output.output_type == "stream" and output.name == "stdout"
+    ]
+    page = (site / "guide" / "five-minutes.html").read_text(encoding="utf-8")
+    shown = unescape(re.sub(r"<[^>]+>", "", page))
+    assert len(printed) == 3
+    assert all(text in shown for text in printed)
+
+
+def test_the_waveform_has_the_steps_that_the_compiler_expects(site):
+    """The page reads them from the signals; 128 positions and taps are known by hand."""
+    page = (site / "guide" / "waveform.html").read_text(encoding="utf-8")
+    text = unescape(re.sub(r"<[^>]+>", "", page))
+    # 64 positions, 9 taps of one channel: 2 steps of 8 lanes each.
+    assert "\n128 steps of the array\n" in f"\n{text}"
+    assert "<svg" in page
+
+
+def test_a_network_of_brevitas_is_exact(site):
+    page = (site / "guide" / "from-brevitas.html").read_text(encoding="utf-8")
+    text = unescape(re.sub(r"<[^>]+>", "", page))
+    assert "0 of 2970 outputs differ from Brevitas'" in text
+    assert "16 images, 0 mismatches" in text
 
 
 def test_pages_name_what_exists():
