@@ -149,7 +149,11 @@ def test_a_downloaded_notebook_runs_as_it_is(site, tmp_path):
     """In a folder of its own; its outputs are those of the page."""
     notebook = nbformat.read(site / "guide" / "five-minutes.ipynb", 4)
     nbclient.NotebookClient(
-        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
+        notebook,
+        timeout=600,
+        kernel_name="python3",
+        coalesce_streams=True,
+        resources={"metadata": {"path": tmp_path}},
     ).execute()
     printed = [
         output.text.strip()
@@ -168,7 +172,7 @@ def test_the_waveform_has_the_steps_that_the_compiler_expects(site):
     page = (site / "guide" / "waveform.html").read_text(encoding="utf-8")
     text = unescape(re.sub(r"<[^>]+>", "", page))
     # 64 positions, 9 taps of one channel: 2 steps of 8 lanes each.
-    assert "\n128 steps of the array\n" in f"\n{text}"
+    assert re.search(r"(?<!\d)128 steps of the array\n", text)
     assert "<svg" in page
 
 
