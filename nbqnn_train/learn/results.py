@@ -23,6 +23,7 @@ class TrainingResult(Evaluation):
     seconds : of the call that ended the training.
     best_epoch, validation_accuracy : where a training may stop early: the epoch whose weights are
         kept, and its accuracy (0...1) on the images for validation.
+    full_precision : True if nothing was quantized, else None.
     notes : of the conversion.
     """
 
@@ -35,6 +36,7 @@ class TrainingResult(Evaluation):
     seconds: float
     best_epoch: int | None = None
     validation_accuracy: float | None = None
+    full_precision: bool | None = None
     notes: tuple[str, ...] = ()
 
 

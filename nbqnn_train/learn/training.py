@@ -256,6 +256,7 @@ def _finish(
         epochs=trainer.current_epoch,
         seed=config.seed,
         seconds=round(time.monotonic() - started, 3),
+        full_precision=config.full_precision or None,
         notes=tuple(notes),
         **best,
     )

@@ -19,7 +19,7 @@ from scripts.explore_pictures import explore_sections
 from scripts.report.changes_part import comparison
 from scripts.report.circuit_part import circuit_section, circuit_simulation_section
 from scripts.report.found import Found, find_results
-from scripts.report.hardware_part import build_section, synth_section
+from scripts.report.hardware_part import areas_section, build_section, synth_section
 from scripts.report.network_picture import network_section
 from scripts.report.origins import check_origins, origin_of_result
 from scripts.report.overview import overview
@@ -93,6 +93,10 @@ def build_report(folder: Path, out: Path, other: Path | None = None) -> dict[str
     if (samples := find_samples(folder, found)) is not None:
         after = [section.title == "Network" for section in sections].index(True)
         sections.insert(after + 1, predictions_section(samples))
+    areas = {one.name: one.content for one in found if one.name in used.get("synth", ())}
+    if len(areas) > 1:
+        place = next(n for n, one in enumerate(sections) if one.title.startswith("Area of"))
+        sections.insert(place, areas_section(areas))
     accuracies = {one.name: one.content for one in found if one.kind in _ACCURACIES and one.content}
     if accuracies:
         sections.append(accuracy_section(accuracies))

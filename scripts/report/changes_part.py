@@ -9,7 +9,7 @@ from hw.synth.results import SynthResult
 from nbqnn_train.graph.results import Evaluation
 from nbqnn_train.pages import Section, html_table
 from scripts.report.found import Found
-from scripts.report.overview import overview, synthesis_of
+from scripts.report.overview import accuracy_of, overview, synthesis_of
 from sim.results import SimulationResult
 
 __all__ = ["comparison"]
@@ -100,7 +100,7 @@ def _side(found: list[Found]) -> _Side:
     simulation = first(SimulationResult)
     ran = simulation if simulation is not None and simulation.layers else None
     return _Side(
-        evaluation=first(Evaluation),
+        evaluation=accuracy_of(contents),
         cycles=ran or first(ProgramEstimate),
         synthesis=synthesis_of(contents, simulation),
         config=first(AcceleratorConfig),

@@ -1,15 +1,16 @@
 """Sections on configurations and areas."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 
 from plotly import graph_objects as go
 
 from hw.contract.config import AcceleratorConfig
 from hw.synth.results import SynthResult
-from nbqnn_train.pages import Section, html_table
+from nbqnn_train.pages import LEGEND, Section, html_table
 from scripts.report.names import readable
 
-__all__ = ["build_section", "synth_section"]
+__all__ = ["areas_section", "build_section", "synth_section"]
 
 _RESOURCES = ("lut", "ff", "bram36", "dsp")
 _TOP = "nbqnn"
@@ -44,6 +45,31 @@ def synth_section(name: str, result: SynthResult) -> Section:
     columns = {"resource": "", "in all": ",.10g", "share": ".1%", "array": ",.10g"}
     title = f"Area of a {result.board}, by {result.tool}"
     return Section(title, [html_table(rows, columns), _tables_picture(result)], name)
+
+
+def areas_section(results: Mapping[str, SynthResult]) -> Section:
+    """Several areas side by side, by their names: shares of the board and cells for each lane."""
+    figure = go.Figure()
+    for name, result in results.items():
+        figure.add_bar(
+            x=[resource.upper() for resource in _RESOURCES],
+            y=[result.share[resource] / 100 for resource in _RESOURCES],
+            name=name,
+        )
+    figure.update_yaxes(tickformat=".0%", title_text="of the board")
+    figure.update_layout(title="Shares of the board", height=360, legend=LEGEND)
+    rows = [
+        {
+            "name": name,
+            **{resource.upper(): getattr(result, resource) for resource in _RESOURCES},
+            "LUT per lane": result.array.lut_per_lane,
+            "DSP per lane": result.array.dsp_per_lane,
+        }
+        for name, result in results.items()
+    ]
+    counts = dict.fromkeys((resource.upper() for resource in _RESOURCES), ",.10g")
+    columns = {"name": "", **counts, "LUT per lane": ".1f", "DSP per lane": ".2f"}
+    return Section("Areas side by side", [figure, html_table(rows, columns)])
 
 
 def _tables_picture(result: SynthResult) -> go.Figure:

@@ -14,7 +14,7 @@ from scripts.report.found import Found
 from scripts.report.origins import origin_of_result
 from sim.results import CircuitSimulationResult, SimulationResult
 
-__all__ = ["Card", "Overview", "overview", "synthesis_of"]
+__all__ = ["Card", "Overview", "accuracy_of", "overview", "synthesis_of"]
 
 _RESOURCES = {"lut": "LUT", "bram36": "BRAM", "dsp": "DSP"}
 
@@ -64,7 +64,9 @@ def overview(name: str, found: Iterable[Found]) -> Overview:
     def first(kind: type) -> object | None:
         return next((one for one in contents if isinstance(one, kind)), None)
 
-    training, evaluation = first(TrainingResult), first(Evaluation)
+    trained = [one for one in contents if isinstance(one, TrainingResult)]
+    twin = next((one for one in trained if one.full_precision), None)
+    training = next((one for one in trained if one is not twin), twin)
     simulation, program = first(SimulationResult), first(ProgramEstimate)
     circuit = first(CircuitSimulationResult)
     synthesis, graph = synthesis_of(contents, simulation), first(Graph)
@@ -73,7 +75,7 @@ def overview(name: str, found: Iterable[Found]) -> Overview:
         name = f"{training.model} on {training.data}"
     verdict, good = _verdict(simulation or circuit)
     cards = [
-        _accuracy(evaluation),
+        _accuracy(accuracy_of(contents), twin),
         *(_speed(simulation, program, synthesis) or _circuit_speed(circuit)),
         _area(synthesis),
         _bits(graph, config),
@@ -110,10 +112,23 @@ def _verdict(
     return f"Exact: {images} on the RTL, every code is the interpreter's.", True
 
 
-def _accuracy(evaluation: Evaluation | None) -> Card | None:
+def accuracy_of(contents: Iterable[object]) -> Evaluation | None:
+    """The first accuracy of a quantized network; without one, the first accuracy."""
+    found = [one for one in contents if isinstance(one, Evaluation)]
+    quantized = [one for one in found if not getattr(one, "full_precision", None)]
+    return next(iter(quantized or found), None)
+
+
+def _accuracy(evaluation: Evaluation | None, twin: TrainingResult | None) -> Card | None:
+    """The accuracy, beside that of a twin in full precision if there is one."""
     if evaluation is None:
         return None
-    return Card("accuracy", f"{evaluation.accuracy:.2%}", f"of {evaluation.images:,} images")
+    source = f"of {evaluation.images:,} images"
+    if twin is evaluation:
+        source += ", in full precision"
+    elif twin is not None:
+        source += f"; {twin.accuracy:.2%} in full precision"
+    return Card("accuracy", f"{evaluation.accuracy:.2%}", source)
 
 
 def _speed(

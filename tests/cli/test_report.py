@@ -347,6 +347,36 @@ def test_titles_tell_two_areas_apart(nbqnn, folder, tmp_path):
     assert ">Area of a zcu102, by yosys: other.json</h2>" in page
 
 
+def test_areas_side_by_side(nbqnn, folder, tmp_path):
+    """Those of shifts and multiplications, for example."""
+    nbqnn("report", folder, "-o", "report.html")
+    assert "Areas side by side" not in (tmp_path / "report.html").read_text()
+    array = SYNTH["array"] | {"lut": 128, "dsp": 64}
+    other = SYNTH | {"share": SYNTH["share"] | {"lut": 0.2, "dsp": 2.5}, "array": array, "dsp": 70}
+    (folder / "multiply.json").write_text(json.dumps(other))
+    nbqnn("report", folder, "-o", "report.html")
+    page = (tmp_path / "report.html").read_text()
+    (bars,) = (one for one in pictures(page) if one[0].get("name") == "area.json")
+    assert [bar["y"] for bar in bars] == [[0.004, 0.004, 0.004, 0.0], [0.002, 0.004, 0.004, 0.025]]
+    assert "<td>multiply.json</td><td>1,000</td><td>2,000</td><td>3.5</td><td>70</td>" in page
+    assert "<td>9.4</td><td>0.00</td>" in page  # of lanes
+    assert "<td>2.0</td><td>1.00</td>" in page
+
+
+def test_accuracy_beside_full_precision(nbqnn, folder, tmp_path):
+    """Whatever comes first in the folder, the quantized network counts."""
+    twin = {"kind": "train", "accuracy": 0.9, "images": 80, "model": "m", "data": "d", "epochs": 1,
+            "seed": 0, "seconds": 1.0, "full_precision": True}  # fmt: skip
+    (folder / "a.json").write_text(json.dumps(twin))
+    nbqnn("report", folder, "-o", "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "<b>87.50%</b><span>of 80 images; 90.00% in full precision</span>" in page
+    (folder / "accuracy.json").unlink()
+    nbqnn("report", folder, "-o", "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "<b>90.00%</b><span>of 80 images, in full precision</span>" in page
+
+
 def test_schedule_of_the_rtl_beside_the_model(nbqnn, folder, tmp_path):
     """The pictures are there once for a program that was simulated: with both, named."""
     windows = {
