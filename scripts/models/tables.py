@@ -93,7 +93,7 @@ def _least_error(network: str, cards: tuple[Card, ...]) -> str:
 def _short(number: int) -> str:
     """Three digits of it, in thousands, millions or thousands of millions."""
     for letter, unit in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
-        if number >= unit:
+        if number >= 0.9995 * unit:  # what rounds to it
             return f"{number / unit:#.3g}".rstrip(".") + f" {letter}"
     return f"{number}"
 

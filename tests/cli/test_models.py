@@ -41,6 +41,8 @@ def test_all_are_listed(nbqnn, tmp_path):
         assert one["name"] in outcome.out
     error = read_card(NAME).error
     assert f"{error:.2%}" in outcome.out
+    assert "270 k" in outcome.out  # parameters of ResNet-20
+    assert "40.8 M" in outcome.out  # its MACs
 
 
 def test_a_network_is_listed_with_what_was_trained_of_it(nbqnn, tmp_path):
