@@ -18,9 +18,11 @@ from hw.explore.candidates import beaten, front
 from hw.explore.requirements import base_config
 from hw.explore.space import grid, neighbours
 from hw.model.cycles import estimate_cycles
+from hw.tools.cluster import Cluster
 from nbqnn_train.graph import Input, save
 from nbqnn_train.graph.operators import Multiply, Table
 from tests.hw.networks import Network, random_table, small_network
+from tests.hw.tools.pieces import small_cluster
 
 MEMORY = BoardMemory(bytes_per_s=10e9, read_ns=100, write_ns=50)
 
@@ -104,6 +106,11 @@ def test_results_do_not_depend_on_the_number_of_processes(file, found):
     again = search(file, most=60, processes=2, progress=lambda done, of: reports.append((done, of)))
     assert again == found
     assert reports == [(done, 60) for done in range(1, found.compiled + 1)]
+
+
+def test_workers_of_a_cluster_find_the_same(file, found):
+    with small_cluster(2) as own, Cluster(own.scheduler_address) as cluster:
+        assert search(file, most=60, cluster=cluster) == found
 
 
 def test_an_interrupted_search_has_what_it_found_and_goes_on(file, found, tmp_path, monkeypatch):
