@@ -15,7 +15,7 @@ __all__ = ["card_lines", "cycles_table", "networks_table", "trained_table"]
 def networks_table(result: ModelsResult, preset: str) -> Table:
     """A row for each network that can be trained."""
     table = plain_table(
-        *("network", "input", "parameters", "MACs", "cycles", "least error here"),
+        *("network", "input", "para-\nmeters", "MACs", "cycles", "least error here"),
         title="Networks for nbqnn train --model; cycles with 3-bit weights and 8-bit activations "
         f"on {preset}, by the cycle model, {result.date}",
     )
@@ -28,8 +28,7 @@ def networks_table(result: ModelsResult, preset: str) -> Table:
             _count(one.cycles.get(preset)),
             _least_error(one.name, result.trained),
         )
-    table.columns[0].no_wrap = True
-    return table
+    return _breaking(table, -1)
 
 
 def trained_table(result: ModelsResult, preset: str) -> Table:
@@ -49,9 +48,7 @@ def trained_table(result: ModelsResult, preset: str) -> Table:
             card.measured,
             _count(card.cycles.get(preset)),
         )
-    table.columns[0].no_wrap, table.columns[1].no_wrap = True, False
-    table.columns[1].overflow = "fold"
-    return table
+    return _breaking(table, 1)
 
 
 def cycles_table(cycles: Mapping[str, int]) -> Table:
@@ -79,6 +76,14 @@ def card_lines(card: Card) -> list[str]:
         *origins,
         f"graph {card.graph}, SHA-256 {card.sha256}",
     ]
+
+
+def _breaking(table: Table, column: int) -> Table:
+    """Where the screen is narrow, data sets are broken: neither numbers nor names to be typed."""
+    table.columns[0].no_wrap = True
+    table.columns[column].no_wrap = False
+    table.columns[column].overflow = "fold"
+    return table
 
 
 def _least_error(network: str, cards: tuple[Card, ...]) -> str:
