@@ -33,6 +33,7 @@ th, td { border-bottom: 1px solid #d5dde5; padding: 0.2em 0.8em; text-align: rig
   white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
 .table-wrapper { max-height: 40em; overflow: auto; }
+.network svg { display: block; }
 .note { color: #52606d; overflow-wrap: anywhere; }
 .verdict { font-weight: 600; padding: 0.5em 0.8em; border-radius: 6px; background: #e8edf2; }
 .verdict.good { background: #d9f2e1; color: #0b4d24; }
@@ -60,7 +61,7 @@ th:first-child, td:first-child { text-align: left; }
   h2 { margin-top: 1em; }
   .table-wrapper { max-height: none; overflow: visible; }
   th, td { padding: 0.1em 0.4em; font-size: 8pt; white-space: normal; overflow-wrap: anywhere; }
-  .table-wrapper > svg { max-width: 100%; height: auto; }
+  .network svg { max-width: 100%; height: auto; break-inside: avoid; }
   .card, .samples figure, .picture, tr, .verdict { break-inside: avoid; }
   .plotly-graph-div, .svg-container, .main-svg { width: 100% !important; height: auto !important; }
   .svg-container > .main-svg:first-of-type { position: static !important; }

@@ -1,5 +1,6 @@
 """A picture of the network: a box for each node, and lines for values."""
 
+import zlib
 from html import escape
 
 from nbqnn_train.graph import Graph, Requantize, tensor_types
@@ -10,6 +11,8 @@ __all__ = ["network_section"]
 _WIDTH, _HEIGHT, _GAP = 330, 26, 12
 #: Distance between two lines beside the boxes.
 _LANE = 12
+#: Rows of a slice.
+_SLICE = 8
 _STYLE = "font: 12px system-ui, sans-serif"
 
 
@@ -56,14 +59,28 @@ def _drawn(boxes: dict[str, str], sources: dict[str, list[str]]) -> str:
             f'<rect y="{top}" width="{_WIDTH}" height="{_HEIGHT}" rx="4"/>'
             f'<text x="8" y="{top + 17}">{escape(boxes[name])}</text>'
         )
-    height = len(rows) * (_HEIGHT + _GAP)
-    width = _WIDTH + _LANE * (len(busy) + 2)
-    return (
-        f'<div class="table-wrapper"><svg role="img" aria-label="the network, node by node" '
-        f'width="{width}" height="{height}" style="{_STYLE}">'
-        '<g fill="#eef3f8" stroke="#5b7690">'
-        + "".join(part for part in parts)
+    drawing = (
+        "".join(parts)
         .replace("<path", '<path fill="none"')
         .replace("<text", '<text fill="#1c2733" stroke="none"')
-        + "</g></svg></div>"
+    )
+    return _sliced(drawing, len(rows), _WIDTH + _LANE * (len(busy) + 2))
+
+
+def _sliced(drawing: str, rows: int, width: int) -> str:
+    """The drawing in slices of some rows, one below the other: pages of paper end between two."""
+    step = _HEIGHT + _GAP
+    name = f"network{zlib.crc32(drawing.encode()):08x}"
+    slices = []
+    for first in range(0, rows, _SLICE):
+        top = first * step - _GAP // 2
+        height = min(_SLICE, rows - first) * step
+        content = f'<use href="#{name}"/>' if first else f'<g id="{name}">{drawing}</g>'
+        slices.append(
+            f'<svg viewBox="-1 {top} {width} {height}" width="{width}" height="{height}" '
+            f'style="{_STYLE}" fill="#eef3f8" stroke="#5b7690">{content}</svg>'
+        )
+    return (
+        '<div class="table-wrapper network" role="img" aria-label="the network, node by node">'
+        f"{''.join(slices)}</div>"
     )

@@ -179,7 +179,7 @@ def _area(synthesis: SynthResult | None) -> Card | None:
     if synthesis is None:
         return None
     shares = ", ".join(
-        f"{synthesis.share[field]:.3g} % {name}" for field, name in _RESOURCES.items()
+        f"{synthesis.share[field]:.3g}\u00a0%\u00a0{name}" for field, name in _RESOURCES.items()
     )
     return Card(f"of a {synthesis.board}", shares, f"by {synthesis.tool}, {synthesis.lut:,} LUT")
 
