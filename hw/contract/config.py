@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
 
+from hw.contract.cascade import FACTOR_PORT_BITS, Cascades, cascades
 from nbqnn_train.graph.errors import NbqnnError
 
 __all__ = [
@@ -69,6 +70,9 @@ class AcceleratorConfig:
     tables: bool = False
     #: Channel-wise sums may take their factors from activations: products of two tensors.
     products: bool = False
+    #: Positions, of ``pixels``, whose lanes are in DSP blocks and not in look-up tables. A block
+    #: holds two lanes. Less than ``pixels``; needs ``pe = "shift"`` and an even number of filters.
+    dsp_pixels: int = 0
     #: Clock that the board project asks for.
     clock_mhz: int = 250
 
@@ -82,6 +86,7 @@ class AcceleratorConfig:
         self._check_range("lanes", 2, 256)
         self._check_range("filters", 1, 256)
         self._check_range("pixels", 1, 16)
+        self._check_range("dsp_pixels", 0, self.pixels - 1)
         self._check_range("post_lanes", 1, 64)
         self._check_range("post_positions", 1, self.pixels)
         self._check_range("act_bits", 2, 16)
@@ -126,6 +131,8 @@ class AcceleratorConfig:
             raise ConfigError(
                 f"acc_bits must hold one product of {self.product_bits} bits, not {self.acc_bits}"
             )
+        if self.dsp_pixels:
+            self._check_cascades()
         results = self.pixels * ((self.filters + self.lanes) * self.acc_bits + self.act_word_bits)
         if results > _MOST_BITS:
             raise ConfigError(
@@ -140,6 +147,23 @@ class AcceleratorConfig:
             )
         if not self.name.replace("-", "").replace("_", "").isalnum():
             raise ConfigError(f"name must be of letters, digits, '-' and '_', not {self.name!r}")
+
+    def _check_cascades(self):
+        found = f"not {self.dsp_pixels}"
+        if self.pe != "shift":
+            raise ConfigError(f'dsp_pixels must be 0 for pe = "{self.pe}", {found}')
+        if self.filters % 2:
+            raise ConfigError(
+                f"dsp_pixels must be 0 for an odd number of filters, {found} with filters = "
+                f"{self.filters}: two filters share a DSP block"
+            )
+        bits = self.cascades.port_bits
+        if bits > FACTOR_PORT_BITS:
+            raise ConfigError(
+                f"dsp_pixels must be 0 for act_bits = {self.act_bits}, weight_bits = "
+                f"{self.weight_bits} and lanes = {self.lanes}, {found}: two weights with a sum "
+                f"between them take {bits} bits, a DSP block has {FACTOR_PORT_BITS}"
+            )
 
     def _check_range(self, field: str, low: int, high: int):
         value = getattr(self, field)
@@ -173,6 +197,11 @@ class AcceleratorConfig:
         if self.pe == "shift":
             return self.act_bits + self.weight_magnitude_bits - 1
         return self.act_bits + self.stored_weight_bits
+
+    @property
+    def cascades(self) -> Cascades:
+        """How the lanes of two filters are put into DSP blocks, where there are ``dsp_pixels``."""
+        return cascades(self.lanes, self.act_bits, self.weight_bits)
 
     @property
     def radix_bits(self) -> int:
@@ -247,4 +276,4 @@ class AcceleratorConfig:
 #: Fields that change neither the hardware's behaviour nor the programs for it.
 _COSMETIC = ("name", "clock_mhz")
 #: Fields that were added later, with the value that stands for how it was before.
-_AS_BEFORE = (("post_positions", 1), ("tables", False), ("products", False))
+_AS_BEFORE = (("post_positions", 1), ("tables", False), ("products", False), ("dsp_pixels", 0))

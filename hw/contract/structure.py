@@ -13,6 +13,7 @@ __all__ = [
     "UnitRegisters",
     "activation_address_bits",
     "drain_registers",
+    "pixels_in_tables",
 ]
 
 #: Numbers whose OR a table of the requantizer's addition takes beside the addend.
@@ -28,6 +29,20 @@ DRAIN_CHOICE = 4
 def activation_address_bits(config: AcceleratorConfig) -> int:
     """Bits of the address of a word of the activation memory: its bank and its row there."""
     return (config.act_depth - 1).bit_length()
+
+
+def pixels_in_tables(config: AcceleratorConfig) -> AcceleratorConfig:
+    """The array of the pixels that are not in DSP blocks, as a configuration of its own."""
+    return AcceleratorConfig(
+        name="tables",
+        lanes=config.lanes,
+        filters=config.filters,
+        pixels=config.pixels - config.dsp_pixels,
+        post_lanes=1,
+        act_bits=config.act_bits,
+        weight_bits=config.weight_bits,
+        acc_bits=config.acc_bits,
+    )
 
 
 class UnitRegisters(NamedTuple):

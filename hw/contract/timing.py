@@ -25,17 +25,20 @@ __all__ = [
     "READ_PATH_CYCLES",
     "REQUEST_INTERVAL",
     "SECTION_FILTERS",
+    "SHIFT_CYCLES",
     "START_CYCLES",
     "STEP_CYCLES",
     "STORE_AHEAD",
     "STORE_END_CYCLES",
     "STORE_READ_CYCLES",
     "array_latency",
+    "cascade_delays",
     "check_cycles",
     "drain_latency",
     "pe_latency",
     "requantizer_latency",
     "result_latency",
+    "section_latency",
     "sum_stages",
     "tree_levels",
     "unit_latency",
@@ -60,6 +63,9 @@ OUTSTANDING_BURSTS = 8
 BURST_BEATS = 16
 #: Filters that share a copy of the activation registers in front of the array.
 SECTION_FILTERS = 8
+
+#: Cycles that a shift register in a look-up table delays by.
+SHIFT_CYCLES = 32
 
 # Paths
 
@@ -104,8 +110,29 @@ def pe_latency(lanes: int) -> int:
 
 
 def array_latency(config: AcceleratorConfig) -> int:
-    """Cycles from a step with ``last`` to ``acc``, through the tile's registers and the element."""
+    """Cycles from a step with ``last`` to ``acc``.
+
+    Where pixels are in DSP blocks, the others wait for them.
+    """
+    waiting = SHIFT_CYCLES if config.dsp_pixels else 0
+    return waiting + section_latency(config)
+
+
+def section_latency(config: AcceleratorConfig) -> int:
+    """Cycles from a step with ``last`` to ``acc``, through a section's registers and an element."""
     return pe_latency(config.lanes) + 1
+
+
+def cascade_delays(config: AcceleratorConfig) -> tuple[int, int]:
+    """For pixels in DSP blocks: delay of a cascade's first lane, registers behind the cascade.
+
+    Every lane comes a cycle later than the one before. So that the sums come with those of the
+    other pixels, a section's register, four of a block and the accumulator's are counted.
+    """
+    plan = config.cascades
+    left = array_latency(config) - 6 - tree_levels(plan.count)
+    last = min(SHIFT_CYCLES, left)
+    return last - plan.lanes + 1, left - last
 
 
 def unit_latency(config: AcceleratorConfig, unit: Unit) -> int:

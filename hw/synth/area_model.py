@@ -16,7 +16,15 @@ from pathlib import Path
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Memory
 from hw.contract.reduction import Reduction, reduction
-from hw.contract.timing import BURST_BEATS, OUTSTANDING_BURSTS, SECTION_FILTERS
+from hw.contract.structure import pixels_in_tables
+from hw.contract.timing import (
+    BURST_BEATS,
+    OUTSTANDING_BURSTS,
+    SECTION_FILTERS,
+    SHIFT_CYCLES,
+    cascade_delays,
+    pe_latency,
+)
 from hw.contract.words import word_bits
 from hw.synth.area import Area
 from hw.synth.area_counts import memory_logic, post_logic, transfer_logic
@@ -107,6 +115,8 @@ def _sum_tables(plan: Reduction, lanes: int, product_bits: int) -> int:
 def array_area(config: AcceleratorConfig) -> Area:
     """The array with its registers for activations and weights."""
     c = config
+    if c.dsp_pixels:
+        return array_area(pixels_in_tables(c)) + _cascade_area(c)
     element = _element(c.pe, c.lanes, c.act_bits, c.weight_bits, c.acc_bits)
     elements = c.filters * c.pixels
     tiles = ceil(c.filters / SECTION_FILTERS)
@@ -117,6 +127,28 @@ def array_area(config: AcceleratorConfig) -> Area:
         ff=element.ff * elements + registers,
         dsp=element.dsp * elements,
     )
+
+
+def _cascade_area(config: AcceleratorConfig) -> Area:
+    """The pixels in DSP blocks, and the delays of all pixels (:mod:`hw.rtl.array.hybrid`)."""
+    c = config
+    plan, elements = c.cascades, c.filters * c.dsp_pixels
+    reduced = reduction(plan.count, plan.field_bits, c.acc_bits)
+    lut = elements * (_sum_tables(reduced, plan.count, plan.field_bits) + c.acc_bits)
+    # Shift registers in tables, one for each bit of a word. The flags but ``valid`` have them too.
+    lut += c.pixels * c.act_word_bits + c.weight_word_bits + 2
+    # Two bits of a factor share a table, and all pixels share a factor.
+    codes = c.lanes * c.filters
+    lut += codes * plan.factor_bits // 2
+    _, wait = cascade_delays(c)
+    flags, sums = 3 * (pe_latency(c.lanes) - 1), sum(map(sum, reduced.widths))
+    ff = elements * (plan.count * plan.field_bits * wait + sums + flags + 2 * c.acc_bits)
+    tiles = ceil(c.filters / SECTION_FILTERS)
+    copies = tiles if tiles >= _OFTEN else 1
+    ff += copies * (c.dsp_pixels * c.act_word_bits + 3) + c.weight_word_bits
+    # Two registers for the sign of each weight, in front of the blocks.
+    ff += 2 * codes + SHIFT_CYCLES
+    return Area(lut=lut, ff=ff, dsp=elements // 2 * c.lanes)
 
 
 def counted_area(config: AcceleratorConfig) -> Area:

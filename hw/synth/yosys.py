@@ -17,7 +17,7 @@ from hw.synth.timing.estimate import estimate_timing, speed_of
 
 __all__ = ["ARRAY_PREFIX", "shared_modules", "synth_yosys"]
 
-#: How the name of the array's module begins. Everything inside it is the array's share.
+#: How the names of arrays' modules begin. Everything inside them is the array's share.
 ARRAY_PREFIX = "nbqnn_pe_array_"
 
 #: Modules used at least so often are mapped once, alone. With fewer uses that would save little
@@ -64,10 +64,10 @@ def synth_yosys(
     areas = ModuleAreas(cells, board.family)
     counts = instances(cells, design.top)
     total = areas.of(design.top)
-    array = sum(
-        (areas.of(name) * counts[name] for name in counts if name.startswith(ARRAY_PREFIX)),
-        Area(),
-    )
+    arrays = [name for name in counts if name.startswith(ARRAY_PREFIX)]
+    # An array may be a part of another one.
+    within = {used for name in arrays for used in instances(cells, name) if used != name}
+    array = sum((areas.of(name) * counts[name] for name in arrays if name not in within), Area())
     return synth_result(
         "yosys",
         mapped.version,

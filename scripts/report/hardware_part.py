@@ -20,6 +20,7 @@ _INSIDE_ARRAY = tuple(
     for part in (
         *("pe_array", "array_section", "svpe", "vpe"),
         *("lane_product", "sum", "accumulation"),
+        *("cascade_section", "dsp_cascade", "cascade_sum", "negated_factor", "shift_lines"),
     )
 )
 

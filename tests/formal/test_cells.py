@@ -5,6 +5,7 @@ import pytest
 from amaranth.hdl import Value
 from amaranth.lib.wiring import In
 
+from hw.rtl.array.cascade import NegatedFactor
 from hw.rtl.cells.addition import Addition
 from hw.rtl.cells.advance import Advance
 from hw.rtl.cells.choice import Choice
@@ -25,6 +26,7 @@ from hw.rtl.ultrascale.cells import (
     UltrascaleTotal,
     UltrascaleUnion,
 )
+from hw.rtl.ultrascale.dsp import UltrascaleNegatedFactor
 from hw.rtl.ultrascale.spatial_cells import UltrascaleSaturation, UltrascaleSignedTotal
 from hw.rtl.ultrascale.twins import ultrascale_twin
 from hw.rtl.verilog import emit
@@ -52,6 +54,9 @@ CELLS = [
     (Saturation, UltrascaleSaturation, {"width": 9, "bits": 6, "signed": False}),
     (Saturation, UltrascaleSaturation, {"width": 6, "bits": 5, "signed": False}),
     (Choice, UltrascaleChoice, {"ways": 4, "width": 2}),
+    (NegatedFactor, UltrascaleNegatedFactor, {"weight_bits": 2}),
+    (NegatedFactor, UltrascaleNegatedFactor, {"weight_bits": 3}),
+    (NegatedFactor, UltrascaleNegatedFactor, {"weight_bits": 4}),
 ]
 
 

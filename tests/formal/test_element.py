@@ -2,8 +2,9 @@
 
 import pytest
 
+from hw.rtl.array.cascade import CascadeSum
 from hw.rtl.array.svpe import Svpe, Vpe
-from hw.rtl.ultrascale.elements import UltrascaleSvpe, UltrascaleVpe
+from hw.rtl.ultrascale.elements import UltrascaleCascadeSum, UltrascaleSvpe, UltrascaleVpe
 from hw.rtl.verilog import emit
 from tests.formal.proofs import equivalent, inverted_tables, proven
 from tests.nightly import NIGHTLY
@@ -30,6 +31,21 @@ ELEMENTS = {
     "l5_a4_w4": (Svpe, UltrascaleSvpe, options(5, 4, 4, 16)),
     "l9_a4_w2": (Svpe, UltrascaleSvpe, options(9, 4, 2, 12)),
     "l1_a8_w3": (Svpe, UltrascaleSvpe, options(1, 8, 3, 16)),
+    "one_cascade": (
+        CascadeSum,
+        UltrascaleCascadeSum,
+        {"count": 1, "field_bits": 13, "acc_bits": 20, "latency": 4},
+    ),
+    "two_cascades": (
+        CascadeSum,
+        UltrascaleCascadeSum,
+        {"count": 2, "field_bits": 15, "acc_bits": 24, "latency": 6},
+    ),
+    "four_cascades": (
+        CascadeSum,
+        UltrascaleCascadeSum,
+        {"count": 4, "field_bits": 11, "acc_bits": 14, "latency": 6},
+    ),
     "v_l4_a4": (Vpe, UltrascaleVpe, options(4, 4, 2, 12, stored_bits=4)),
 }
 

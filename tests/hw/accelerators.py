@@ -97,6 +97,22 @@ VERILATED = {
             "axi_address_width": 64,
         }
     ),
+    # Two of three pixels in DSP blocks: results come forty cycles after their steps.
+    "hybrid_64": AcceleratorConfig(
+        **_SMALL
+        | {
+            "name": "hybrid_64",
+            "lanes": 8,
+            "filters": 6,
+            "pixels": 3,
+            "post_lanes": 2,
+            "post_positions": 2,
+            "dsp_pixels": 2,
+            "axi_data_width": 64,
+            "tables": True,
+            "products": True,
+        }
+    ),
     # As little of everything as there can be.
     "least_32": AcceleratorConfig(
         name="least_32",

@@ -5,7 +5,7 @@ from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import AcceleratorConfig
-from hw.contract.timing import SECTION_FILTERS, array_latency
+from hw.contract.timing import SECTION_FILTERS, section_latency
 from hw.rtl.array.svpe import Svpe, Vpe
 from hw.rtl.component import Component
 from hw.rtl.memory.ports import word_layout
@@ -64,7 +64,7 @@ class ArraySection(Component):
     def __init__(self, config: AcceleratorConfig, filters: int):
         self.config = config
         self.filters = filters
-        self.latency = array_latency(config)
+        self.latency = section_latency(config)
         super().__init__(_ports(config, filters))
 
     def build(self) -> Module:
@@ -114,7 +114,7 @@ class PeArray(Component):
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
-        self.latency = array_latency(config)
+        self.latency = section_latency(config)
         super().__init__(_ports(config, config.filters))
 
     def build(self) -> Module:

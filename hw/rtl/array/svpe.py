@@ -1,27 +1,17 @@
 """Processing elements: a dot product, step by step, by shifting or by multiplying."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed
+from amaranth.hdl import Module, Mux, Shape, Signal, Value, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
-from hw.contract.reduction import Reduction, reduction
+from hw.contract.reduction import reduction
 from hw.contract.timing import pe_latency
-from hw.rtl.component import Component
+from hw.rtl.array.accumulation import Accumulating, offset_bits
 
-__all__ = [
-    "ProcessingElement",
-    "Svpe",
-    "Vpe",
-    "offset_bits",
-]
+__all__ = ["ProcessingElement", "Svpe", "Vpe"]
 
 
-def offset_bits(term: Value) -> Value:
-    """A signed term plus half its range, which is unsigned. An unsigned term stays as it is."""
-    return Cat(term[:-1], ~term[-1]) if term.shape().signed else term
-
-
-class ProcessingElement(Component):
+class ProcessingElement(Accumulating):
     """Multiplies lane by lane, sums the lanes in a tree and accumulates the steps of an output.
 
     One step per cycle, no backpressure. ``acc`` is valid ``self.latency`` cycles after a step with
@@ -29,8 +19,8 @@ class ProcessingElement(Component):
     accumulates. The accumulator wraps modulo ``2**acc_bits``; the result is exact if the final sum
     fits.
 
-    The logic between the registers is in the methods ``_product``, ``_sum`` and ``_accumulate``.
-    :mod:`hw.rtl.ultrascale.elements` replaces them by explicit cells.
+    The products are in the method ``_product``. :mod:`hw.rtl.ultrascale.elements` replaces it, as
+    well as the additions, by explicit cells.
 
     Parameters
     ----------
@@ -103,96 +93,18 @@ class ProcessingElement(Component):
         """The product of one lane in ``product_shape``."""
         raise NotImplementedError
 
-    def _sum(self, m: Module, name: str, terms: list[Value], width: int) -> Value:
-        """The sum of two or three terms; to signed ones half their range is added."""
-        return sum(map(offset_bits, terms))[:width]
-
-    def _accumulate(
-        self,
-        m: Module,
-        running: Value,
-        first: Value,
-        terms: list[Value],
-        exponent: int,
-    ) -> Value:
-        """``running`` (0 at the first step) plus the last terms: one signed term, or two.
-
-        If there are two, half their range is added to signed ones and ``2**exponent`` is subtracted
-        from the sum. The second term has at most ``exponent`` bits, so the subtraction is a sign
-        bit above it.
-        """
-        if len(terms) == 2:
-            wide, narrow = map(offset_bits, terms)
-            above = Const(1 << (exponent - len(narrow)), exponent - len(narrow) + 1)
-            terms = [wide, Cat(narrow, above).as_signed()]
-        return Mux(first, 0, running) + sum(terms)
-
     def build(self) -> Module:
         m = Module()
         plan = reduction(self.lanes, self.product_shape.width, self.acc_bits)
-        terms = self._reduced(m, plan)
-        # The step's flags travel along with its sum. The reset keeps tools from making them shift
-        # registers in tables: that would take three tables for each element.
-        stages = len(plan.levels) + 1
-        valid = Signal(stages, name="valid_stages")
-        first = Signal(stages, name="first_stages")
-        last = Signal(stages, name="last_stages")
-        m.d.sync += [
-            valid.eq(Cat(self.valid, valid)),
-            first.eq(Cat(self.first, first)),
-            last.eq(Cat(self.last, last)),
-        ]
-
-        running = Signal(signed(self.acc_bits))
-        before = running
-        if self.radix_bits:
-            grow = Signal(stages, name="grow_stages")
-            m.d.sync += grow.eq(Cat(self.grow, grow))
-            grown = (running << self.radix_bits)[: self.acc_bits].as_signed()
-            before = Mux(grow[-1], grown, running)
-        total = Signal(signed(self.acc_bits))
-        terms = sorted(terms, key=len, reverse=True)
-        if self.exact:
-            # In a bit below all others, so that one addition takes it.
-            inverted, whole = Signal(), Signal()
-            m.d.data += [inverted.eq(self.weight[0][-1]), whole.eq(self.whole)]
-            before = Cat(1, before).as_signed()
-            terms = [Cat(inverted & whole, *terms).as_signed()]
-        summed = self._accumulate(m, before, first[-1], terms, plan.exponent)
-        m.d.comb += total.eq(summed[1:] if self.exact else summed)
-        with m.If(valid[-1]):
-            m.d.data += running.eq(total)
-        with m.If(last[-1]):
-            m.d.data += self.acc.eq(total)
-        return m
-
-    def _reduced(self, m: Module, plan: Reduction) -> list[Value]:
-        """The lanes' products, added level by level until the accumulator's terms are left."""
-        terms = []
+        products = []
         for lane in range(self.lanes):
             register = Signal(self.product_shape, name=f"product_{lane}")
             act, weight = self.act[lane], self.weight[lane]
             m.d.data += register.eq(self._product(m, lane, act, weight))
-            terms.append(register)
-        if plan.constant:
-            terms.append(Const(plan.constant))
-        for level, (groups, widths) in enumerate(zip(plan.levels, plan.widths, strict=True)):
-            sums = []
-            for index, (group, width) in enumerate(zip(groups, widths, strict=True)):
-                added = [terms[term] for term in group]
-                if len(added) == 1 and isinstance(added[0], Const):
-                    sums += added
-                    continue
-                name = f"sum_{level}_{index}"
-                shape = added[0].shape() if len(added) == 1 else width
-                register = Signal(shape, name=name)
-                total = added[0]
-                if len(added) > 1:
-                    total = self._sum(m, name, added, width)
-                m.d.data += register.eq(total)
-                sums.append(register)
-            terms = sums
-        return terms
+            products.append(register)
+        terms = self._added(m, plan, products)
+        self._accumulated(m, terms, plan.exponent, len(plan.levels) + 1)
+        return m
 
 
 class Svpe(ProcessingElement):

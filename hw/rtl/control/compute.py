@@ -8,6 +8,7 @@ from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Opcode, Unit
 from hw.contract.words import table_word_bits
 from hw.rtl.array.array import PeArray
+from hw.rtl.array.hybrid import HybridArray
 from hw.rtl.array.vector_max import VectorMax
 from hw.rtl.array.vector_sum import VectorSum
 from hw.rtl.cells.counting import stepped
@@ -32,10 +33,11 @@ from hw.rtl.stream.fifo import StreamFifo
 
 __all__ = ["ComputeEngine"]
 
-#: Groups that may be between sequencer and drain. The array's latency never holds so many.
-_GROUPS_UNDER_WAY = 32
+#: Groups that may be between sequencer and drain. The array's latency never holds so many, be it
+#: without or with pixels in DSP blocks.
+_GROUPS_UNDER_WAY = (32, 64)
 #: Commands that may be between sequencer and drain. More than one needs commands of few steps.
-_COMMANDS_WAITING = 4
+_COMMANDS_WAITING = (4, 16)
 
 
 class ComputeEngine(Component):
@@ -61,12 +63,13 @@ class ComputeEngine(Component):
     table : ``In(WideWriteSignature(...))``, words of the table, where the configuration has tables
     """
 
-    #: More commands than can be between acceptance and ``done``. One is walked over, one takes
-    #: steps, some wait for the drain, one is drained, and some are on their way to the memory.
-    commands_under_way = 15
-
     def __init__(self, config: AcceleratorConfig):
         self.config = config
+        slow = config.dsp_pixels > 0
+        self._groups, self._waiting = _GROUPS_UNDER_WAY[slow], _COMMANDS_WAITING[slow]
+        #: More commands than can be between acceptance and ``done``. One is walked over, one takes
+        #: steps, some wait for the drain, one is drained, and some are on their way to the memory.
+        self.commands_under_way = self._waiting + 11
         super().__init__({
             "command": In(stream.Signature(body_layout(Opcode.COMPUTE))),
             "done": Out(1),
@@ -92,8 +95,8 @@ class ComputeEngine(Component):
         c = self.config
         walker = PositionWalker(c) if c.post_positions == 1 else GroupWalker(c)
         sequencer, drain = StepSequencer(c), Drain(c)
-        groups = StreamFifo(drain_layout(c), _GROUPS_UNDER_WAY)
-        commands = StreamFifo(drain_command_layout(), _COMMANDS_WAITING)
+        groups = StreamFifo(drain_layout(c), self._groups)
+        commands = StreamFifo(drain_command_layout(), self._waiting)
         for name, component in (
             ("walker", walker),
             ("sequencer", sequencer),
@@ -119,7 +122,7 @@ class ComputeEngine(Component):
         ]
         self._accept(m, walker, sequencer)
         # Groups whose steps are done and that are not yet written.
-        pending = Signal(range(_GROUPS_UNDER_WAY * 2))
+        pending = Signal(range(self._groups * 2))
         m.d.sync += pending.eq(stepped(pending, groups.i.valid & groups.i.ready, drain.group_done))
         m.d.comb += sequencer.pending.eq(pending != 0)
         self._compute(m, sequencer, drain)
@@ -155,7 +158,8 @@ class ComputeEngine(Component):
 
         Weights and flags are delayed, because the activation memory takes longer.
         """
-        m.submodules.array = array = PeArray(self.config)
+        array = HybridArray(self.config) if self.config.dsp_pixels else PeArray(self.config)
+        m.submodules.array = array
         m.submodules.maximum = maximum = VectorMax(self.config)
         m.submodules.sums = sums = VectorSum(self.config)
         wait = ActivationMemory.latency

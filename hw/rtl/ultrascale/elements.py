@@ -9,7 +9,9 @@ Verilog is written for UltraScale+; simulators and other families read the origi
 from amaranth.hdl import Cat, Const, Module, Shape, Signal, Value
 from amaranth.lib.wiring import In, Out
 
-from hw.rtl.array.svpe import ProcessingElement, Svpe, Vpe
+from hw.rtl.array.accumulation import Accumulating
+from hw.rtl.array.cascade import CascadeSum
+from hw.rtl.array.svpe import Svpe, Vpe
 from hw.rtl.component import Component
 from hw.rtl.ultrascale.tables import BitFunction, carry_chain, dual_table, place_tables
 
@@ -17,6 +19,7 @@ __all__ = [
     "Accumulation",
     "LaneProduct",
     "Sum",
+    "UltrascaleCascadeSum",
     "UltrascaleSvpe",
     "UltrascaleVpe",
 ]
@@ -287,8 +290,8 @@ def _shapes(terms: list[Value]) -> tuple[Shape, ...]:
     return tuple(term.shape() for term in terms)
 
 
-class _UltrascaleElement(ProcessingElement):
-    """Sums and accumulator of a processing element as explicit cells."""
+class _UltrascaleElement(Accumulating):
+    """Sums and accumulator as explicit cells."""
 
     def _sum(self, m, name, terms, width):
         terms = sorted(terms, key=len, reverse=True)
@@ -320,6 +323,10 @@ class UltrascaleSvpe(_UltrascaleElement, Svpe, replaces=Svpe):
         m.submodules[f"lane_{lane}"] = cell
         m.d.comb += [cell.act.eq(act), cell.weight.eq(weight)]
         return cell.product.as_signed() if self.product_shape.signed else cell.product
+
+
+class UltrascaleCascadeSum(_UltrascaleElement, CascadeSum, replaces=CascadeSum):
+    """:class:`CascadeSum` with its additions in explicit cells."""
 
 
 class UltrascaleVpe(_UltrascaleElement, Vpe, replaces=Vpe):

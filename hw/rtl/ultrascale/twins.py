@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable
 
+from hw.rtl.array.cascade import CascadeSum, DspCascade, NegatedFactor
+from hw.rtl.array.shift_lines import ShiftLines
 from hw.rtl.array.svpe import Svpe, Vpe
 from hw.rtl.cells.addition import Addition
 from hw.rtl.cells.advance import Advance
@@ -24,7 +26,12 @@ from hw.rtl.ultrascale.cells import (
     UltrascaleTotal,
     UltrascaleUnion,
 )
-from hw.rtl.ultrascale.elements import UltrascaleSvpe, UltrascaleVpe
+from hw.rtl.ultrascale.dsp import (
+    UltrascaleDspCascade,
+    UltrascaleNegatedFactor,
+    UltrascaleShiftLines,
+)
+from hw.rtl.ultrascale.elements import UltrascaleCascadeSum, UltrascaleSvpe, UltrascaleVpe
 from hw.rtl.ultrascale.spatial_cells import UltrascaleSaturation, UltrascaleSignedTotal
 from hw.rtl.verilog import VerilogLibrary
 from nbqnn_train.graph.errors import NbqnnError
@@ -39,16 +46,22 @@ _MODULE = re.compile(r"^module (\w+)\(.*?^endmodule\n", flags=re.MULTILINE | re.
 _TWINS: dict[type[Component], type[Component]] = {
     Addition: UltrascaleAddition,
     Advance: UltrascaleAdvance,
+    CascadeSum: UltrascaleCascadeSum,
     Choice: UltrascaleChoice,
     Comparison: UltrascaleComparison,
+    DspCascade: UltrascaleDspCascade,
     Halving: UltrascaleHalving,
+    NegatedFactor: UltrascaleNegatedFactor,
     Saturation: UltrascaleSaturation,
+    ShiftLines: UltrascaleShiftLines,
     SignedTotal: UltrascaleSignedTotal,
     Svpe: UltrascaleSvpe,
     Total: UltrascaleTotal,
     Union: UltrascaleUnion,
     Vpe: UltrascaleVpe,
 }
+#: Components whose twins have cells that the 7 series lacks.
+_ULTRASCALE_ONLY = (DspCascade,)
 
 
 def ultrascale_twin(component: Component) -> Component | None:
@@ -66,7 +79,8 @@ def ultrascale_twin(component: Component) -> Component | None:
 def explicit_verilog(verilog: str, components: Iterable[Component], family: str) -> str:
     """``verilog`` with explicit cells in the modules of those ``components`` that have a twin.
 
-    family : one of :data:`FAMILIES`. The two differ in their carry chains alone.
+    family : one of :data:`FAMILIES`. They differ in their carry chains. DSP blocks of the 7
+        series are left to synthesis.
 
     A text of one module has no parts, and stays as it is.
 
@@ -76,6 +90,8 @@ def explicit_verilog(verilog: str, components: Iterable[Component], family: str)
     explicit = VerilogLibrary()
     wanted = set()
     for component in components:
+        if family == "xc7" and isinstance(component, _ULTRASCALE_ONLY):
+            continue
         if twin := ultrascale_twin(component):
             explicit.add(twin)
             wanted.add(component.module_name)

@@ -47,6 +47,22 @@ LEAST = {"name": "x", "lanes": 4, "filters": 4, "pixels": 1, "post_lanes": 4}
             {"axi_ports": 4, "axi_data_width": 512},
             r"axi_ports \* axi_data_width must be at most 1024, a descriptor, not 4 \* 512",
         ),
+        ({"dsp_pixels": 1}, r"dsp_pixels must be 0\.\.\.0, not 1"),
+        ({"pixels": 3, "dsp_pixels": -1}, r"dsp_pixels must be 0\.\.\.2, not -1"),
+        (
+            {"pixels": 2, "dsp_pixels": 1, "pe": "multiply"},
+            'dsp_pixels must be 0 for pe = "multiply", not 1',
+        ),
+        (
+            {"pixels": 3, "dsp_pixels": 2, "filters": 7, "post_lanes": 1},
+            "dsp_pixels must be 0 for an odd number of filters, not 2 with filters = 7: two "
+            "filters share a DSP block",
+        ),
+        (
+            {"pixels": 2, "dsp_pixels": 1, "act_bits": 16, "weight_bits": 4, "acc_bits": 32},
+            "dsp_pixels must be 0 for act_bits = 16, weight_bits = 4 and lanes = 8, not 1: two "
+            "weights with a sum between them take 33 bits, a DSP block has 27",
+        ),
         ({"clock_mhz": 0}, r"clock_mhz must be 1\.\.\.1000, not 0"),
         ({"pe": "divide"}, "pe must be one of shift, multiply, not divide"),
         ({"pe": None}, "pe must be of type str, not None"),
@@ -163,6 +179,7 @@ OTHERS = {
     "requant": "scale",
     "tables": True,
     "products": True,
+    "dsp_pixels": 1,
     "clock_mhz": 100,
 }
 

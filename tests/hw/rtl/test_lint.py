@@ -16,10 +16,14 @@ from hw.boards.presets import PRESETS
 from hw.rtl.accelerator import TOP
 from hw.synth import yosys
 from sim.verilator import lint
-from tests.hw.accelerators import BENCHED, verilog_of
+from tests.hw.accelerators import BENCHED, VERILATED, verilog_of
 
-# The smallest preset; two and three pixels, with multipliers in either place.
-CONFIGS = {"tiny": PRESETS["tiny"], **{n: BENCHED[n] for n in ("scale_64", "multiply_128")}}
+# The smallest preset; two and three pixels, with multipliers in either place; with DSP blocks.
+CONFIGS = {
+    "tiny": PRESETS["tiny"],
+    **{name: BENCHED[name] for name in ("scale_64", "multiply_128")},
+    "hybrid_64": VERILATED["hybrid_64"],
+}
 
 
 @pytest.fixture(scope="module", params=CONFIGS)
