@@ -54,6 +54,26 @@ BOARD = Board(
             acc_bits=32,
             **_COMMON | {"filters": 64, "pixels": 3},
         ),
+        # Two pixels are in 2,048 DSP blocks. So there is room for one more in the tables.
+        AcceleratorConfig(
+            name="zcu102-8bit-hybrid",
+            lanes=64,
+            pixels=6,
+            dsp_pixels=2,
+            post_positions=4,
+            acc_bits=24,
+            tables=True,
+            products=True,
+            **_COMMON,
+        ),
+        AcceleratorConfig(
+            name="zcu102-16bit-hybrid",
+            lanes=32,
+            act_bits=16,
+            acc_bits=32,
+            dsp_pixels=2,
+            **_COMMON | {"filters": 64, "pixels": 4},
+        ),
         # Weights of -1, 0 and 1: two bits of a product share a table.
         AcceleratorConfig(
             name="zcu102-2bit",

@@ -14,6 +14,7 @@ _FILTERS = (8, 16, 24, 32, 40, 48, 64, 80, 96, 128)
 _PIXELS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16)
 _POST_LANES = (1, 2, 4, 8, 16, 32, 64)
 _POST_POSITIONS = (1, 2, 3, 4, 5, 6)
+_DSP_PIXELS = (0, 1, 2, 3, 4, 5, 6)
 #: Smaller memories are made of tables anyway.
 _LEAST_PARAM_DEPTH = 64
 _DEPTHS = tuple(1 << bits for bits in range(8, 17))
@@ -26,6 +27,7 @@ _STEPS = {
     "pixels": _PIXELS,
     "post_lanes": _POST_LANES,
     "post_positions": _POST_POSITIONS,
+    "dsp_pixels": _DSP_PIXELS,
     "act_depth": _DEPTHS,
     "weight_depth": _DEPTHS,
     "axi_ports": _PORTS,
@@ -81,6 +83,8 @@ def neighbours(config: AcceleratorConfig, board: str) -> Iterator[AcceleratorCon
     moves = [{field: step} for field in _STEPS for step in (-1, 1)]
     sizes = ("lanes", "filters", "pixels")
     moves += [{up: 1, down: -1} for up in sizes for down in sizes if up != down]
+    # A pixel in DSP blocks comes and goes with the pixels.
+    moves += [{"pixels": step, "dsp_pixels": step} for step in (-1, 1)]
     for move in moves:
         values = {}
         for field, step in move.items():
@@ -107,6 +111,8 @@ def neighbours(config: AcceleratorConfig, board: str) -> Iterator[AcceleratorCon
 def _with(config: AcceleratorConfig, board: str, sizes: dict[str, int]) -> AcceleratorConfig | None:
     """The configuration with these sizes, named after them; None if there can be none."""
     array = "x".join(str(sizes.get(n, getattr(config, n))) for n in ("lanes", "filters", "pixels"))
+    if in_blocks := sizes.get("dsp_pixels", config.dsp_pixels):
+        array += f"-{in_blocks}dsp"
     try:
         return replace(config, name=f"{board}-{array}", **sizes)
     except ConfigError:

@@ -135,6 +135,8 @@ def _cascade_area(config: AcceleratorConfig) -> Area:
     plan, elements = c.cascades, c.filters * c.dsp_pixels
     reduced = reduction(plan.count, plan.field_bits, c.acc_bits)
     lut = elements * (_sum_tables(reduced, plan.count, plan.field_bits) + c.acc_bits)
+    # Synthesis inverts the top bit of a single field by itself.
+    lut += elements * (plan.count == 1)
     # Shift registers in tables, one for each bit of a word. The flags but ``valid`` have them too.
     lut += c.pixels * c.act_word_bits + c.weight_word_bits + 2
     # Two bits of a factor share a table, and all pixels share a factor.

@@ -1,4 +1,4 @@
-"""Presets of narrow weights and activations: what they take, and that they compute exactly."""
+"""Presets of narrow weights and activations, and with DSP blocks: what they take, and exactness."""
 
 from dataclasses import replace
 
@@ -15,6 +15,8 @@ from tests.hw.runs import compare
 
 #: Preset -> most look-up tables of the array for a lane.
 NARROW = {"zcu102-2bit": 10.5, "zcu102-4bit": 8.5, "zcu102-w4": 26}
+#: Presets with pixels in DSP blocks.
+HYBRID = ("zcu102-8bit-hybrid", "zcu102-16bit-hybrid")
 #: The sizes of the small version, which is simulated.
 SMALL = {
     "lanes": 8,
@@ -30,16 +32,22 @@ SMALL = {
 }
 
 
-@pytest.mark.parametrize("name", NARROW)
+@pytest.mark.parametrize("name", [*NARROW, *HYBRID])
 def test_fits_the_board(name):
-    config = PRESETS[name]
-    area, budget = estimate_area(config), Budget.of(find_board("zcu102"))
+    board = find_board("zcu102")
+    area, budget = estimate_area(PRESETS[name]), Budget.of(board)
     assert area.lut <= budget.lut
     assert area.bram36 <= budget.bram36
+    assert area.dsp <= 0.9 * board.dsp
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_tables_of_a_lane(name):
+    config = PRESETS[name]
     assert array_area(config).lut <= NARROW[name] * config.multiplies_per_cycle
 
 
-@pytest.mark.parametrize("name", NARROW)
+@pytest.mark.parametrize("name", [*NARROW, *HYBRID])
 def test_one_pixel_more_does_not_fit(name):
     config = PRESETS[name]
     larger = replace(config, pixels=config.pixels + 1)

@@ -249,8 +249,12 @@ def test_neighbours_differ_in_a_step_and_are_possible():
     assert replace(few, name="board-64x32x2", pixels=2, post_positions=2) in list(
         neighbours(few, "board")
     )
+    more = {"pixels": 5, "dsp_pixels": 1}
+    assert replace(config, name="board-64x32x5-1dsp", **more) in near
+    assert replace(config, name="board-64x32x4-1dsp", dsp_pixels=1) in near
     for one in near:
-        assert one.name == f"board-{one.lanes}x{one.filters}x{one.pixels}"
+        in_blocks = f"-{one.dsp_pixels}dsp" if one.dsp_pixels else ""
+        assert one.name == f"board-{one.lanes}x{one.filters}x{one.pixels}{in_blocks}"
 
 
 def test_budget_of_a_board():
