@@ -272,10 +272,13 @@ class Placement:
         padded = frozenset(root for root in competing if layouts[root].pitch > layouts[root].width)
         return Crowded(padded) if padded else Spill(self._victim(sorted(competing)))
 
+    def is_stored_input(self, root: str) -> bool:
+        """Whether it is an input that is also an output: it is stored from the chip."""
+        return root in self.sources and len(self.host_places[root]) > 1
+
     def _victim(self, candidates: list[str]) -> str:
         """The largest of the tensors that compete for the memory."""
-        # An input that is also an output is stored from the chip.
-        stored = [name for name in self.sources if len(self.host_places[name]) > 1]
+        stored = [name for name in self.sources if self.is_stored_input(name)]
         candidates = [root for root in candidates if root not in stored]
         if not candidates:
             words = sum(self._words(name) for name in stored)

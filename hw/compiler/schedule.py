@@ -163,7 +163,13 @@ class Schedule:
             self._check_factor(layer, moving)
         elif moving and len(moving) < len(set(roots)):
             # Both operands of a sum or product are read with the same strides.
-            raise Spill(next(root for root in roots if root not in placement.spilled))
+            root = next(root for root in roots if root not in placement.spilled)
+            if placement.is_stored_input(root):
+                raise CompileError(
+                    f"layer {layer.name}: both operands must fit act_depth = "
+                    f"{self.config.act_depth}, because {root} is an input that is also an output"
+                )
+            raise Spill(root)
         held = {root: placement.resident[root] for root in roots if root in placement.resident}
         placement.make_target(index, layer, uses)
         writes = target in placement.spilled

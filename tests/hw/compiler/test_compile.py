@@ -12,6 +12,7 @@ from hw.boards.presets import PRESETS
 from hw.compiler import CompileError, compile_graph, save_program
 from hw.contract.isa import Compute, Opcode, read_commands
 from nbqnn_train.graph import (
+    Add,
     ArgMax,
     Clip,
     Conv2d,
@@ -22,6 +23,7 @@ from nbqnn_train.graph import (
     Linear,
 )
 from tests.hw.accelerators import VERILATED
+from tests.hw.machine import run_program
 from tests.hw.networks import Network, small_network
 
 TINY = PRESETS["tiny"]
@@ -203,6 +205,26 @@ def test_commands_of_a_program(name):
     nodes = {node.name for node in graph.nodes}
     assert {port.name for port in program.traced} == nodes & {x.output for x in program.layers}
     assert counts[Opcode.STORE] == len(program.traced) + len(program.outputs)
+
+
+def test_an_input_that_is_also_an_output_stays_on_the_chip():
+    """It was stored from there; where another operand does not fit, nothing would have been."""
+    net = Network(seed=1)
+    net.add(Input, "image", shape=(9, 3, 6), bits=2, signed=False, exponent=0)
+    net.add(Flatten, "flat", input="image").add(Clip, "zero", input="image", low=0, high=0)
+    net.add(Add, "sum", operands=("zero", "image"), shifts=(0, 0), acc_bits=3)
+    net.requantize("out", 2, False)
+    graph = net.graph("flat", "out")
+    config = VERILATED["scale_32"]
+    codes = {"image": np.random.default_rng(1).integers(0, 4, (1, 9, 3, 6))}
+    given = run_program(compile_graph(graph, config), codes)["flat"]
+    assert np.array_equal(given.reshape(-1), codes["image"].reshape(-1))
+    with pytest.raises(
+        CompileError,
+        match=r"^layer sum: both operands must fit act_depth = 64, because image is an input that "
+        r"is also an output$",
+    ):
+        compile_graph(graph, replace(config, act_depth=64))
 
 
 _COMPILE = """
