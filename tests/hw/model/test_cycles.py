@@ -73,6 +73,15 @@ def test_every_layer(accelerator_model, network, timing):
         assert layer.cycles == pytest.approx(expected, rel=0.01, abs=32), layer
 
 
+@pytest.mark.parametrize("network", [streamed, chain, tiled, gated])
+def test_pixels_in_blocks(accelerator_model, network):
+    """Results come 32 cycles later. Stores wait for banks a little longer than the model says."""
+    graph, config = network(), VERILATED["hybrid_64"]
+    program = compile_graph(graph, config)
+    result = measured(accelerator_model, program, graph, {})
+    assert estimate_cycles(program).cycles == pytest.approx(result.cycles, rel=0.012)
+
+
 def test_loads_wait_for_banks(accelerator_model, monkeypatch):
     """Without that the model would be wrong."""
     graph = streamed()
