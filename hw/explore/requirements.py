@@ -14,7 +14,9 @@ __all__ = ["base_config"]
 _MOST_ACC_BITS, _LEAST_ACC_BITS = 48, 8
 
 
-def base_config(graph: Graph, pe: str, clock_mhz: int) -> AcceleratorConfig:
+def base_config(
+    graph: Graph, pe: str, clock_mhz: int, *, data_width: int = 128, address_width: int = 40
+) -> AcceleratorConfig:
     """A configuration with the narrowest widths for ``graph``; its sizes are placeholders.
 
     It has multipliers behind the array, tables and products only where the graph needs them.
@@ -33,7 +35,8 @@ def base_config(graph: Graph, pe: str, clock_mhz: int) -> AcceleratorConfig:
         act_bits=max(2, *(type_.bits for type_ in types if not type_.is_accumulator)),
         weight_bits=max((node.weight_bits for node in weighted), default=3),
         acc_bits=_MOST_ACC_BITS,
-        axi_data_width=128,
+        axi_data_width=data_width,
+        axi_address_width=address_width,
         pe=pe,
         clock_mhz=clock_mhz,
     )

@@ -65,6 +65,8 @@ def explore(
     *,
     pe: str = "shift",
     clock_mhz: int = 250,
+    data_width: int = 128,
+    address_width: int = 40,
     most: int = 300,
     processes: int | None = None,
     cluster: "Cluster | None" = None,
@@ -87,6 +89,8 @@ def explore(
         Configuration -> object with ``lut``, ``ff``, ``bram36``, ``dsp``.
     pe, clock_mhz
         Fields of all configurations.
+    data_width, address_width : int
+        Bits of the board's AXI ports.
     most : int
         Most configurations to compile.
     processes : int, optional
@@ -105,7 +109,7 @@ def explore(
     """
     graph = load(path)
     validate(graph)
-    base = base_config(graph, pe, clock_mhz)
+    base = base_config(graph, pe, clock_mhz, data_width=data_width, address_width=address_width)
     kept = Journal(journal, (graph_digest(graph), repr(memory)))
     complete = False
     with Evaluator(graph, memory, kept, processes, cluster) as evaluator:

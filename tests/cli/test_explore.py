@@ -75,7 +75,7 @@ def test_the_best_is_written_and_all_are_in_the_json(nbqnn, graph, area, tmp_pat
             ["--board", "zcu999"],
         ),
         (
-            "board for explore must be one of kv260, ultra96, zcu102, zcu104, not 'ulx3s'",
+            "board for explore must be one of kv260, pynq-z2, ultra96, zcu102, zcu104, not 'ulx3s'",
             ["--board", "ulx3s"],
         ),
         (
