@@ -166,10 +166,12 @@ class ComputeEngine(Component):
         ahead = wait - WideMemory.latency
         names, values = ("weight_address",), (sequencer.weight_address,)
         (address,) = delayed(m, names, values, ahead, domain="data")
-        (valid,) = delayed(m, ("valid",), (sequencer.valid,), wait)
-        names = ("first", "last", "grow", "unit")
+        # Whose step it is is found a cycle before: it enables every register of a unit.
+        (soon_valid,) = delayed(m, ("valid",), (sequencer.valid,), wait - 1)
+        (soon_unit,) = delayed(m, ("unit",), (sequencer.unit,), wait - 1, domain="data")
+        names = ("first", "last", "grow")
         flags = [getattr(sequencer, name) for name in names]
-        first, last, grow, of_unit = delayed(m, names, flags, wait, domain="data")
+        first, last, grow = delayed(m, names, flags, wait, domain="data")
         factor = []
         if self.config.products:
             flags = (Value.cast(sequencer.factor),)
@@ -179,8 +181,10 @@ class ComputeEngine(Component):
             ]
         soon = []
         for unit, code in ((array, Unit.ARRAY), (maximum, Unit.MAX), (sums, Unit.SUM)):
+            valid = Signal(name=f"{code.name.lower()}_valid")
+            m.d.sync += valid.eq(soon_valid & (soon_unit == code))
             m.d.comb += [
-                unit.valid.eq(valid & (of_unit == code)),
+                unit.valid.eq(valid),
                 unit.first.eq(first),
                 unit.last.eq(last),
                 unit.act.eq(self.act),

@@ -52,7 +52,8 @@ MUX = 0.071
 #: Carry chain: table to carry and to sum, carry in to carry and to sum.
 SUM_IN_TO_CARRY, SUM_IN_TO_SUM = 0.165, 0.231
 CARRY_IN_TO_OUT, CARRY_IN_TO_SUM = 0.060, 0.076
-#: Memory in tables: address to output, clock to output.
+#: Memory and shift register in tables: address to output; clock to output, which no report shows:
+#: it is assumed.
 TABLE_MEMORY, TABLE_MEMORY_CLOCK_TO_OUT = 0.10, 0.45
 #: Block memory: clock to output without and with its output register; setup of address and data,
 #: and of enables.
