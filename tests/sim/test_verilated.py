@@ -76,6 +76,26 @@ def test_widths(data_width):
             assert accelerator.read(OFFSET["status"]) == DONE
 
 
+def test_bursts_are_kept_when_asked_for(copier):
+    copy(copier, 0, HALF, 5)
+    assert len(copier.bursts) == 0
+    copier.keep_bursts()
+    begin = copier.cycles
+    copy(copier, 4096 - 64, HALF, 40)  # 8 of 64 bits up to the page's end
+    bursts = copier.bursts
+    for writes, base in ((0, BASE + 4096 - 64), (1, BASE + HALF)):
+        own = bursts[bursts["writes"] == writes]
+        assert own["beats"].sum() == 40
+        assert (own["address"] == base + 8 * (own["beats"].cumsum() - own["beats"])).all()
+        assert begin <= own["begin"][0]
+        assert (own["end"] - own["begin"] >= own["beats"]).all()
+        assert (np.diff(own["end"]) > 0).all()
+        assert own["end"][-1] <= copier.cycles
+    copier.reset()
+    copy(copier, 0, HALF, 5)
+    assert len(copier.bursts) == len(bursts)
+
+
 @pytest.mark.parametrize(
     "timing",
     [
