@@ -7,6 +7,7 @@ can answer with anything. So connect only to a cluster that is yours; Dask's set
 
 import asyncio
 import hashlib
+import logging
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -73,6 +74,8 @@ class Cluster:
                 memory_limit=0,
                 dashboard_address="127.0.0.1:0",
                 preload=[__name__],
+                # A lost worker is no news: its pieces run elsewhere.
+                silence_logs=logging.ERROR,
             )
         else:
             _check_answer(where)

@@ -123,8 +123,11 @@ def test_synth_vivado_says_what_to_run_elsewhere(nbqnn, build, tmp_path, monkeyp
 def test_compile_refuses_what_is_no_graph(refused, build, tmp_path):
     (tmp_path / "text").write_text("not a graph")
     (tmp_path / "program").write_bytes(b"precious")
-    for name in ("text", "gone"):
-        refused(f"Graph file '{name}'.*", "compile", name, "--hw", build, "-o", "program")
+    for name, message in (
+        ("text", "Graph file 'text'.*"),
+        ("gone", "Network must be a file or folder, or one of .*, not 'gone'"),
+    ):
+        refused(message, "compile", name, "--hw", build, "-o", "program")
 
 
 def test_compile_refuses_a_memory_that_is_none(refused, build, graph):
