@@ -45,7 +45,7 @@ autodoc_preserve_defaults = True
 # Other libraries' names are not looked up: the build needs no network.
 _OTHERS = (
     *("amaranth", "cocotb", "collections", "fractions", "lightning", "mmap", "numpy", "onnx"),
-    *("Image", "PIL", "os", "pathlib", "plotly", "pynq", "torch", "types", "typing"),
+    *("Image", "PIL", "contextlib", "os", "pathlib", "plotly", "pynq", "torch", "types", "typing"),
 )
 nitpicky = True
 nitpick_ignore_regex = [

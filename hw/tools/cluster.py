@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from uuid import uuid4
 
 import dask
@@ -30,7 +30,7 @@ from distributed import (
 )
 
 import hw
-from hw.tools.work import Piece, Result, Work
+from hw.tools.work import Work
 from nbqnn_train.graph.errors import NbqnnError
 
 __all__ = ["LOCAL", "Cluster", "dask_setup", "sources_digest"]
@@ -47,6 +47,10 @@ _LEAST_AT_HAND = 64
 _LARGE = "4GB"
 #: All packages of this program; they lie side by side.
 _PACKAGES = ("nbqnn_train", "hw", "sim", "scripts")
+
+
+_Piece = TypeVar("_Piece")
+_Result = TypeVar("_Result")
 
 
 class Cluster:
@@ -103,7 +107,9 @@ class Cluster:
         count = f"{workers} worker{'s' * (workers != 1)}"
         return f"{count}, dashboard at {self._client.dashboard_link}"
 
-    def work(self, function: Callable[[Any, Piece], Result], shared: Any) -> Work[Piece, Result]:
+    def work(
+        self, function: Callable[[Any, _Piece], _Result], shared: Any
+    ) -> Work[_Piece, _Result]:
         """Work for these workers; ``shared`` is sent once."""
         return _ClusterWork(self._client, _Task(sources_digest(), function, shared))
 
@@ -145,7 +151,7 @@ def _check_answer(address: str) -> None:
         )
 
 
-class _ClusterWork(Work[Piece, Result]):
+class _ClusterWork(Work[_Piece, _Result]):
     def __init__(self, client: Client, task: "_Task"):
         self._client = client
         self._name = f"{task.function.__name__.strip('_')}-{uuid4().hex}"
@@ -158,7 +164,7 @@ class _ClusterWork(Work[Piece, Result]):
         with suppress(OSError):  # a scheduler that is gone has forgotten it
             self._task.cancel(force=True)
 
-    def as_they_come(self, pieces: Iterable[Piece]) -> Iterator[tuple[int, Result]]:
+    def as_they_come(self, pieces: Iterable[_Piece]) -> Iterator[tuple[int, _Result]]:
         left = enumerate(pieces)
         numbers = {}
         # A name for each call: the same numbers come again.

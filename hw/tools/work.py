@@ -14,11 +14,11 @@ from hw.tools.process import ToolError
 
 __all__ = ["HereWork", "ProcessWork", "Work"]
 
-Piece = TypeVar("Piece")
-Result = TypeVar("Result")
+_Piece = TypeVar("_Piece")
+_Result = TypeVar("_Result")
 
 
-class Work(ABC, Generic[Piece, Result]):
+class Work(ABC, Generic[_Piece, _Result]):
     """A function that is computed for many pieces. Use it in a ``with`` statement.
 
     The function gets what all pieces share, and a piece. Its result depends on nothing else: not on
@@ -37,20 +37,20 @@ class Work(ABC, Generic[Piece, Result]):
         """Ends the work. Pieces that have not begun are not computed."""
 
     @abstractmethod
-    def as_they_come(self, pieces: Iterable[Piece]) -> Iterator[tuple[int, Result]]:
+    def as_they_come(self, pieces: Iterable[_Piece]) -> Iterator[tuple[int, _Result]]:
         """Numbers of the pieces with their results, in the order in which they are done.
 
         Raises what the function raises, and :exc:`NbqnnError` where a piece cannot be computed.
         """
 
     def results(
-        self, pieces: Iterable[Piece], arrived: Callable[[int, Result], None] | None = None
-    ) -> Iterator[Result]:
+        self, pieces: Iterable[_Piece], arrived: Callable[[int, _Result], None] | None = None
+    ) -> Iterator[_Result]:
         """The results in the order of the pieces.
 
         ``arrived`` is called with each number and result at once, in the caller's thread.
         """
-        early: dict[int, Result] = {}
+        early: dict[int, _Result] = {}
         following = 0
         for number, result in self.as_they_come(pieces):
             if arrived is not None:
@@ -61,19 +61,19 @@ class Work(ABC, Generic[Piece, Result]):
                 following += 1
 
 
-class HereWork(Work[Piece, Result]):
+class HereWork(Work[_Piece, _Result]):
     """One piece after the other, in this process."""
 
-    def __init__(self, function: Callable[[Any, Piece], Result], shared: Any):
+    def __init__(self, function: Callable[[Any, _Piece], _Result], shared: Any):
         self._function = function
         self._shared = shared
 
-    def as_they_come(self, pieces: Iterable[Piece]) -> Iterator[tuple[int, Result]]:
+    def as_they_come(self, pieces: Iterable[_Piece]) -> Iterator[tuple[int, _Result]]:
         for number, piece in enumerate(pieces):
             yield number, self._function(self._shared, piece)
 
 
-class ProcessWork(Work[Piece, Result]):
+class ProcessWork(Work[_Piece, _Result]):
     """As many pieces at a time as this machine has cores, each in a process of its own.
 
     Parameters
@@ -87,7 +87,7 @@ class ProcessWork(Work[Piece, Result]):
 
     def __init__(
         self,
-        function: Callable[[Any, Piece], Result],
+        function: Callable[[Any, _Piece], _Result],
         shared: Any,
         processes: int | None = None,
     ):
@@ -102,7 +102,7 @@ class ProcessWork(Work[Piece, Result]):
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
 
-    def as_they_come(self, pieces: Iterable[Piece]) -> Iterator[tuple[int, Result]]:
+    def as_they_come(self, pieces: Iterable[_Piece]) -> Iterator[tuple[int, _Result]]:
         numbers = {
             self._pool.submit(_compute, piece): number for number, piece in enumerate(pieces)
         }
