@@ -94,5 +94,5 @@ def test_explore_refuses(refused, graph, area, pattern, arguments):
 
 def test_explore_refuses_what_is_no_graph(refused, area, tmp_path):
     (tmp_path / "text").write_text("not a graph")
-    for name in ("text", "gone"):
+    for name in ("text", "gone.graph"):
         refused(f"Graph file '{name}'.*", "explore", name, "--board", "zcu102")
