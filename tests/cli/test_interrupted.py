@@ -35,7 +35,7 @@ def place(tmp_path, monkeypatch):
     Path("out").mkdir()
     for name, content in RESULTS.items():
         folder = Path("results" if "explore" not in str(content.get("kind")) else "more")
-        folder.mkdir(exist_ok=True)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(json.dumps(content))
     return tmp_path
 
