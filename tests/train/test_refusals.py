@@ -45,6 +45,10 @@ def written(m, x):
     return y
 
 
+def chosen(m, x):
+    return torch.where(torch.arange(8) > 3, m.conv(x), 0.0)
+
+
 def without_gradients(m, x):
     with torch.no_grad():
         return m.conv(x)
@@ -112,13 +116,6 @@ def without_gradients(m, x):
             "a division by a value of the network",
             "the module itself (parts.py:",
             "divide by constants only",
-        ),
-        (
-            Net(lambda m, x: torch.maximum(m.a(x), m.b(x)), a=conv(3, 4), b=conv(3, 4)),
-            MAP,
-            "the maximum of two values",
-            "the module itself (parts.py:",
-            "use their sum",
         ),
         (
             Net(attention, conv=conv(3, 4)),
@@ -191,11 +188,25 @@ def without_gradients(m, x):
             "nbqnn predict shows the largest values",
         ),
         (
-            Net(lambda m, x: torch.where(x > 0, x, 0.3 * x)),
+            Net(chosen, conv=conv(3, 4)),
             MAP,
-            "where has no integer form",
+            "a choice by a constant tensor",
             "the module itself (parts.py:",
-            "mark a function of one element with nbqnn_train.pointwise",
+            "multiply by a constant of 0 and 1",
+        ),
+        (
+            Net(lambda m, x: m.conv(x) > torch.rand(4, 1, 1), conv=conv(3, 4)),
+            MAP,
+            "a comparison (gt) with a constant tensor",
+            "the module itself (parts.py:",
+            "compare with numbers",
+        ),
+        (
+            Net(lambda m, x: m.conv(x) * ((x[:, :1] > 0) | (x[:, 1:2] > 0)), conv=conv(3, 4)),
+            MAP,
+            "a condition of several values that are not joined by 'and'",
+            "the module itself (parts.py:",
+            "compare with numbers",
         ),
         (
             Net(part_in_place, conv=conv(3, 4)),

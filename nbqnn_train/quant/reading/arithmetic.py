@@ -10,10 +10,11 @@ from nbqnn_train.quant.reading.arranging import repeated
 from nbqnn_train.quant.reading.pointwise import as_one_table, scaled_table, table
 from nbqnn_train.quant.reading.reader import Reader
 from nbqnn_train.quant.reading.refusals import Unsupported
+from nbqnn_train.quant.reading.remedies import unsupported_operator
 from nbqnn_train.quant.reading.rules import rule
 from nbqnn_train.quant.reading.values import Constant, Value, canonical
 
-__all__ = []
+__all__ = ["product_of", "sum_of"]
 
 aten = torch.ops.aten
 
@@ -59,7 +60,11 @@ def _sum(reader: Reader, node: fx.Node, a, b, alpha: float) -> Value:
     one = as_one_table(reader, node, plus, a, b, product=False)
     if one is not None:
         return one
-    left, right = reader.value(a), reader.value(b)
+    return sum_of(reader, node, reader.value(a), reader.value(b), alpha)
+
+
+def sum_of(reader: Reader, node: fx.Node, left: Value, right: Value, alpha: float = 1) -> Value:
+    """``left + alpha * right``"""
     power = abs(alpha) != 0 and math.frexp(abs(alpha))[0] == 0.5
     if not power:
         right = _affine(reader, node, right, Constant(torch.tensor(float(alpha))), None)
@@ -114,23 +119,43 @@ def _mul(reader: Reader, node: fx.Node, operand, other) -> Value:
     return _affine(reader, node, reader.value(value), reader.constant(constant), None)
 
 
+@rule("max", "min")
+def _extreme_overloaded(reader: Reader, node: fx.Node, operand, other=None, **_) -> Value:
+    if other is None:
+        raise unsupported_operator(node.target.overloadpacket.__name__)
+    return _extreme(reader, node, operand, other)
+
+
 @rule("maximum", "minimum")
 def _extreme(reader: Reader, node: fx.Node, operand, other) -> Value:
     target = node.target.overloadpacket
+    target = {aten.max: aten.maximum, aten.min: aten.minimum}.get(target, target)
     one = as_one_table(reader, node, _call(target), operand, other, product=True)
-    if one is None and not (reader.is_value(operand) and reader.is_value(other)):
+    if one is not None:
+        return one
+    if not (reader.is_value(operand) and reader.is_value(other)):
         raise Unsupported(
             f"the {target.__name__} of a value and a constant tensor", "clip to a number: x.clamp"
         )
-    if one is None:
-        raise Unsupported(
-            f"the {target.__name__} of two values", "use their sum, or concatenate them"
-        )
-    return one
+    # max(a, b) = b + max(a - b, 0), and min(a, b) = a - max(a - b, 0).
+    left, right = reader.value(operand), reader.value(other)
+    over = sum_of(reader, node, left, right, -1)
+    shape = reader.shape(over)
+    limits = (0.0, math.inf)
+    out = reader.emit(node, "relu", (over.name,), shape, plain=False, limits=limits)
+    over = over.named(out.name)
+    if target is aten.minimum:
+        return sum_of(reader, node, left, over, -1)
+    return sum_of(reader, node, right, over)
 
 
 def _product(reader: Reader, node: fx.Node, a, b) -> Value:
-    left, right = (_single(reader, reader.value(operand)) for operand in (a, b))
+    return product_of(reader, node, reader.value(a), reader.value(b))
+
+
+def product_of(reader: Reader, node: fx.Node, left: Value, right: Value) -> Value:
+    """``left * right``"""
+    left, right = (_single(reader, value) for value in (left, right))
     if left.size < right.size:
         left, right = right, left
     if left.shape == right.shape:

@@ -3,7 +3,10 @@
 import torch
 from torch import Tensor, fx
 
+from nbqnn_train.quant.pointwise import ELEMENT, called
+from nbqnn_train.quant.reading.arithmetic import product_of
 from nbqnn_train.quant.reading.arranging import gathered, indices, repeated
+from nbqnn_train.quant.reading.pointwise import table
 from nbqnn_train.quant.reading.reader import Reader
 from nbqnn_train.quant.reading.refusals import Unsupported
 from nbqnn_train.quant.reading.rules import rule
@@ -73,6 +76,16 @@ def _moved(reader: Reader, node: fx.Node, operand, **_) -> Value:
 def _parts(reader: Reader, node: fx.Node, operand, **_) -> tuple[Value, ...]:
     value = reader.value(operand)
     return tuple(gathered(reader, value, part) for part in _rearranged(reader, node, value))
+
+
+@rule("glu")
+def _gated(reader: Reader, node: fx.Node, operand, dim=-1) -> Value:
+    value = reader.value(operand)
+    if dim % (len(value.shape) + 1) != 1:
+        raise Unsupported(f"glu along dimension {dim}", "take it along channels: dim=1")
+    taken, gate = (gathered(reader, value, part) for part in indices(value).chunk(2, 0))
+    gate = table(reader, node, gate, called(torch.ops.aten.sigmoid, (ELEMENT,), {}))
+    return product_of(reader, node, taken, gate)
 
 
 @rule("expand", "expand_as", "repeat")

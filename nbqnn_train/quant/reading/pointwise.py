@@ -11,15 +11,15 @@ from nbqnn_train.quant.reading.refusals import Unsupported
 from nbqnn_train.quant.reading.rules import RULES, rule
 from nbqnn_train.quant.reading.values import Constant, Value
 
-__all__ = ["as_one_table", "scaled_table", "table"]
+__all__ = ["as_one_table", "functions_of_one", "scaled_table", "table"]
 
 aten = torch.ops.aten
 
 #: Operators that are functions of one element; their further arguments are numbers.
 _NAMES = """
-    abs absolute atan celu cos elu erf exp exp2 expm1 gelu hardshrink hardsigmoid hardswish
-    log log10 log1p log2 log_sigmoid logit mish reciprocal rsqrt selu sign silu sin softplus
-    softshrink sqrt square tan tanh
+    abs absolute acos acosh asin asinh atan atanh ceil celu cos cosh elu erf erfc exp exp2 expm1
+    floor frac gelu hardshrink hardsigmoid hardswish log log10 log1p log2 log_sigmoid logit mish
+    reciprocal round rsqrt selu sign silu sin sinh softplus softshrink sqrt square tan tanh trunc
 """
 #: Those of them that also have an in-place form.
 _IN_PLACE = """
@@ -115,17 +115,25 @@ def as_one_table(reader: Reader, node: fx.Node, combine, a, b, *, product: bool)
     """
     if not (reader.is_value(a) and reader.is_value(b)):
         return None
-    left, right = reader.value(a), reader.value(b)
-    if left.shape != right.shape or left.arrangement() != right.arrangement():
+    values = [reader.value(operand) for operand in (a, b)]
+    found = functions_of_one(reader, values)
+    if found is None or not (product or any(_is_table(reader, value) for value in values)):
         return None
-    mine, others = _ways(reader, left), dict(_ways(reader, right))
-    for name, first in mine:
-        if name not in others:
-            continue
-        second = others[name]
-        if not product and not (_is_table(reader, left) or _is_table(reader, right)):
+    source, expressions = found
+    return table(reader, node, source, combine(*expressions))
+
+
+def functions_of_one(reader: Reader, values: list[Value]) -> tuple[Value, list] | None:
+    """The nearest value of which all ``values`` are functions of one element, and the functions;
+    None where there is none."""
+    first = values[0]
+    for other in values[1:]:
+        if first.shape != other.shape or first.arrangement() != other.arrangement():
             return None
-        return table(reader, node, left.named(name), combine(first, second))
+    ways = [dict(_ways(reader, value)) for value in values]
+    for name in ways[0]:
+        if all(name in way for way in ways):
+            return first.named(name), [way[name] for way in ways]
     return None
 
 

@@ -5,6 +5,7 @@ from torch import nn
 # Importing the files of rules fills the reader's table.
 from nbqnn_train.quant.reading import (  # noqa: F401
     arithmetic,
+    conditions,
     elementwise,
     layers,
     order,

@@ -6,11 +6,7 @@ __all__ = ["unsupported_operator"]
 
 _CLASS = "keep it for the end of the network, along channels; within it use a sigmoid"
 _LARGEST = "leave it out: nbqnn predict shows the largest values with their classes"
-_FUNCTION = (
-    "mark a function of one element with nbqnn_train.pointwise, or use clamp, ReLU or max pooling"
-)
 _PARTS = "concatenate parts with torch.cat in place of writing into a tensor"
-_MADE = "make it once, as a buffer of the module"
 _NORM = "train with BatchNorm in its place"
 _RESIZE = "enlarge with nearest by an integer, or bilinear by 2, 4 or 8"
 _MAPS = "use maps (C, H, W) and two-dimensional layers"
@@ -21,13 +17,12 @@ _REMEDIES = {
     "log_softmax": _CLASS,
     "argmax": _LARGEST,
     "max": _LARGEST,
+    "min": _LARGEST,
     "topk": _LARGEST,
     "sort": _LARGEST,
-    **dict.fromkeys(("gt", "ge", "lt", "le", "eq", "ne", "where", "masked_fill"), _FUNCTION),
     **dict.fromkeys(
         ("copy", "fill", "select_scatter", "slice_scatter", "index_put", "scatter"), _PARTS
     ),
-    **dict.fromkeys(("zeros_like", "ones_like", "full_like"), _MADE),
     "layer_norm": _NORM,
     "native_layer_norm": _NORM,
     "group_norm": _NORM,

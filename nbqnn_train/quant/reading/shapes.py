@@ -72,6 +72,8 @@ def _same(reader: Reader, node: fx.Node, operand, **_) -> Value:
 def _cast(reader: Reader, node: fx.Node, operand, **_) -> Value:
     before = node.args[0].meta["val"].dtype
     after = node.meta["val"].dtype
+    if before == torch.bool and after.is_floating_point:
+        return reader.value(operand)  # a condition is 0 or 1 already
     if before != after:
         shown = str(after).removeprefix("torch.")
         raise Unsupported(

@@ -60,6 +60,38 @@ between("somebody's own functions", lambda m, x: torch.exp(-(x**2)) - x / (1 + x
 between("marked function", lambda m, x: bump(x) + x)
 between("squared ReLU", lambda m, x: F.relu(x) ** 2)
 between("largest of two lines", lambda m, x: torch.maximum(x, 0.1 * x))
+layer("gated by half of the channels", lambda: nn.Sequential(conv(4, 8), nn.GLU(1)))
+between("floor, ceiling and rounding", lambda m, x: x.floor() + (2 * x).ceil() + (x * 4).round())
+
+# Comparisons and choices.
+
+
+def clipped_by_assignment(m, x):
+    x = m.layer(x)
+    x[x < -0.5] = -0.25
+    return x.masked_fill_(x > 1, 1)
+
+
+def inside(m, x):
+    return x * ((x > -0.5) & ~(x >= 0.5)) + ((x < -1) | (x == 0)).float()
+
+
+def first_that_is_larger(m, x):
+    other = m.layer(x)
+    return torch.where(x > other, x, other) - torch.where(x[:, :1] > 0, other, 0.5)
+
+
+between("leaky ReLU by choice", lambda m, x: torch.where(x > 0, x, 0.1 * x))
+between("a choice of numbers", lambda m, x: torch.where(x.gt(0.2), torch.ones_like(x), x * 0 - 1))
+between("values in a range", inside)
+between("assigned by a mask", clipped_by_assignment, layer=lambda: conv(4, 4))
+between("masked by the input", lambda m, x: m.layer(x) * (x > 0), layer=lambda: conv(4, 4))
+between("chosen by another map", first_that_is_larger, layer=lambda: conv(4, 4))
+between(
+    "largest and smallest of two maps",
+    lambda m, x: torch.maximum(x, m.a(x)) - torch.min(x, m.a(x).mean((2, 3), keepdim=True)),
+    a=lambda: conv(4, 4),
+)
 
 # Products and sums.
 
