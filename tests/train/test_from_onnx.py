@@ -286,3 +286,26 @@ def test_a_free_height_is_refused_with_what_helps(tmp_path):
     message = r"not \(N, 3, H, W\); remedy: export the model with the sizes of its inputs fixed"
     with pytest.raises(NbqnnError, match=message):
         onnx_network(tmp_path / "free.onnx")
+
+
+def test_comparisons_and_choices(tmp_path):
+    number = numpy_helper.from_array(np.array(0.25, np.float32), "number")
+    nodes = [
+        helper.make_node("Greater", ["x", "number"], ["above"]),
+        helper.make_node("LessOrEqual", ["x", "w"], ["below"]),
+        helper.make_node("And", ["above", "below"], ["both"]),
+        helper.make_node("Not", ["both"], ["outside"]),
+        helper.make_node("Where", ["outside", "w", "x"], ["y"]),
+    ]
+    values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 3, 4, 4]) for n in "xwy"]
+    graph = helper.make_graph(nodes, "g", values[:2], values[2:], [number])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    model.ir_version = 10
+    onnx.save(model, tmp_path / "choices.onnx")
+    network = onnx_network(tmp_path / "choices.onnx")
+    x, w = torch.randn(2, 4, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    expected = torch.where((x > 0.25) & (x <= w), x, w)
+    assert torch.equal(network(x, w), expected)
+    converted = convert(network, QuantConfig(), (x, w))
+    calibrate(converted, [(x, w)])
+    assert_exact(converted, x.numpy(), w.numpy())

@@ -13,16 +13,23 @@ __all__ = []
 _PLAIN = {
     "Abs": torch.abs,
     "Add": torch.add,
+    "And": torch.logical_and,
     "Ceil": torch.ceil,
     "Cos": torch.cos,
     "Div": torch.div,
+    "Equal": torch.eq,
     "Erf": torch.erf,
     "Exp": torch.exp,
     "Floor": torch.floor,
+    "Greater": torch.gt,
+    "GreaterOrEqual": torch.ge,
+    "Less": torch.lt,
+    "LessOrEqual": torch.le,
     "Log": torch.log,
     "Mul": torch.mul,
     "Neg": torch.neg,
     "Not": torch.logical_not,
+    "Or": torch.logical_or,
     "Pow": torch.pow,
     "Reciprocal": torch.reciprocal,
     "Relu": torch.relu,
@@ -35,6 +42,8 @@ _PLAIN = {
     "Sqrt": torch.sqrt,
     "Sub": torch.sub,
     "Tanh": torch.tanh,
+    "Where": torch.where,
+    "Xor": torch.logical_xor,
 }
 for _kind, _function in _PLAIN.items():
     builder(_kind)(lambda part, function=_function: part.applied(function))
