@@ -146,13 +146,6 @@ def without_gradients(m, x):
             "flatten with x.flatten(1): the batch stays in front",
         ),
         (
-            Net(lambda m, x: m.conv(x).sum((2, 3)), conv=conv(3, 4)),
-            MAP,
-            "sum has no integer form",
-            "the module itself (parts.py:",
-            "use the mean in its place",
-        ),
-        (
             Net(lambda m, x: F.dropout(m.conv(x), 0.5), conv=conv(3, 4)),
             MAP,
             "dropout has no integer form",
@@ -207,6 +200,13 @@ def without_gradients(m, x):
             "a condition of several values that are not joined by 'and'",
             "the module itself (parts.py:",
             "compare with numbers",
+        ),
+        (
+            Net(lambda m, x: m.conv(x).sum(1), conv=conv(3, 4)),
+            MAP,
+            "the sum over dimensions [1] of (4, 8, 8)",
+            "the module itself (parts.py:",
+            "only positions can be pooled",
         ),
         (
             Net(part_in_place, conv=conv(3, 4)),

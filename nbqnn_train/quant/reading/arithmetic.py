@@ -14,7 +14,7 @@ from nbqnn_train.quant.reading.remedies import unsupported_operator
 from nbqnn_train.quant.reading.rules import rule
 from nbqnn_train.quant.reading.values import Constant, Value, canonical
 
-__all__ = ["product_of", "sum_of"]
+__all__ = ["product_of", "scaled_by", "sum_of"]
 
 aten = torch.ops.aten
 
@@ -212,6 +212,11 @@ def _div(reader: Reader, node: fx.Node, operand, other, rounding_mode=None) -> V
 @rule("neg", "neg_", "negative")
 def _neg(reader: Reader, node: fx.Node, operand) -> Value:
     return _affine(reader, node, reader.value(operand), Constant(torch.tensor(-1.0)), None)
+
+
+def scaled_by(reader: Reader, node: fx.Node, value: Value, number: float) -> Value:
+    """``number * value``"""
+    return _affine(reader, node, value, Constant(torch.tensor(float(number))), None)
 
 
 def _affine(

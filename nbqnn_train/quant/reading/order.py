@@ -98,7 +98,8 @@ def _expanded(reader: Reader, node: fx.Node, operand, **_) -> Value:
         return value.viewed(shape, reader.base_name(node))
     own = (1,) * (len(shape) - len(value.shape)) + value.shape
     if any(a not in (1, b) for a, b in zip(own, shape, strict=True)):
-        raise Unsupported("a value that is repeated", "concatenate: torch.cat((x, x), 1)")
+        (places,) = _rearranged(reader, node, value)
+        return gathered(reader, value, places)
     return repeated(reader, value, shape)
 
 

@@ -49,7 +49,6 @@ _REMEDIES = {
     "wrap_with_set_grad_enabled": "leave torch.no_grad out of the forward; what is not to learn "
     "has requires_grad_(False)",
     "wrap_with_autocast": "leave torch.autocast out of the forward",
-    "sum": "use the mean in its place",
     "einsum": "use convolutions or linear layers in its place",
 }
 

@@ -4,6 +4,7 @@ import math
 
 from torch import fx
 
+from nbqnn_train.quant.reading.arithmetic import scaled_by
 from nbqnn_train.quant.reading.reader import Reader
 from nbqnn_train.quant.reading.refusals import Unsupported
 from nbqnn_train.quant.reading.rules import rule
@@ -113,6 +114,13 @@ def _adaptive(reader: Reader, node: fx.Node, operand, kind: str, output_size) ->
 @rule("mean")
 def _mean(reader: Reader, node: fx.Node, operand, dim=None, keepdim=False, **_) -> Value:
     return _over_positions(reader, node, operand, "avg_pool", dim, "mean")
+
+
+@rule("sum")
+def _sum(reader: Reader, node: fx.Node, operand, dim=None, keepdim=False, **_) -> Value:
+    mean = _over_positions(reader, node, operand, "avg_pool", dim, "sum")
+    count = reader.value(operand).size // mean.size
+    return scaled_by(reader, node, mean, count)
 
 
 @rule("amax")

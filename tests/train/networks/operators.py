@@ -62,6 +62,8 @@ between("squared ReLU", lambda m, x: F.relu(x) ** 2)
 between("largest of two lines", lambda m, x: torch.maximum(x, 0.1 * x))
 layer("gated by half of the channels", lambda: nn.Sequential(conv(4, 8), nn.GLU(1)))
 between("floor, ceiling and rounding", lambda m, x: x.floor() + (2 * x).ceil() + (x * 4).round())
+between("sums over positions", lambda m, x: x + x.sum((2, 3), keepdim=True) - x.sum(2, True))
+between("repeated channels", lambda m, x: m.layer(x.repeat(1, 2, 1, 1)), layer=lambda: conv(8, 4))
 
 # Comparisons and choices.
 
