@@ -212,8 +212,9 @@ class _ClusterWork(Work[_Piece, _Result]):
         except CancelledError as cancelled:
             error = cancelled
         if isinstance(error, KilledWorker):
+            # Dask counts all pieces that a worker had at hand when it ended.
             return NbqnnError(
-                f"piece {number} has ended {error.allowed_failures + 1} workers, the last of them "
+                f"piece {number}, or one at hand with it, has ended {error.allowed_failures + 1} workers, the last of them "
                 f"{error.last_worker.address}, maybe for want of memory; their logs tell"
             )
         if isinstance(error, CancelledError):
