@@ -213,9 +213,10 @@ class _ClusterWork(Work[_Piece, _Result]):
             error = cancelled
         if isinstance(error, KilledWorker):
             # Dask counts all pieces that a worker had at hand when it ended.
+            workers = error.allowed_failures + 1
             return NbqnnError(
-                f"piece {number}, or one at hand with it, has ended {error.allowed_failures + 1} workers, the last of them "
-                f"{error.last_worker.address}, maybe for want of memory; their logs tell"
+                f"piece {number}, or one at hand with it, has ended {workers} workers, the last of "
+                f"them {error.last_worker.address}, maybe for want of memory; their logs tell"
             )
         if isinstance(error, CancelledError):
             return NbqnnError(
