@@ -75,14 +75,14 @@ FUZZED = ("graph", "program", "configuration", "images", "idx", "pickle", "weigh
 PARTS = (
     Part(
         "mutants",
-        ("-m", "scripts.mutation", "500", "--hours", "1.6"),
-        100,
+        ("-m", "scripts.mutation", "500", "--hours", "1.5"),
+        95,
         r"\d+ of \d+ mutants.*",
     ),
     _tests("large networks", 30, "tests/train/test_models.py", "tests/train/test_timm.py"),
     _tests("proofs", 25, "tests/formal"),
     _tests("place, route, area", 25, "tests/hw/synth/test_nextpnr.py",
-           "tests/hw/synth/test_area_model.py"),
+           "tests/hw/synth/test_area_model.py", "tests/hw/synth/test_levels.py"),
     _tests("coverage of the RTL", 18, "tests/hw/test_coverage.py"),
     _tests("random networks in PyTorch", 15, "tests/train/test_exactness.py"),
     _tests("faults", 12, "tests/hw/test_faults.py"),
@@ -90,6 +90,7 @@ PARTS = (
     # The pattern finds the runs of each kind, and how much the process has grown.
     Part("endurance", (*_PYTEST, "-s", "tests/hw/test_endurance.py"), 8, r"\d+ runs: .*"),
     _tests("restarts", 5, "tests/hw/test_restarts.py"),
+    _tests("compilers", 5, "tests/sim/test_runner.py"),
     *map(_fuzzer, FUZZED),
 )  # fmt: skip
 

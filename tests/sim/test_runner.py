@@ -87,6 +87,7 @@ def bare(monkeypatch, tmp_path):
         cached.cache_clear()
 
 
+@pytest.mark.skipif(not NIGHTLY, reason="compiles its own library for a minute")
 @pytest.mark.usefixtures("bare")
 def test_the_compiler_of_a_package(tmp_path):
     assert "ziglang" in _compiler()

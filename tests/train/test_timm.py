@@ -62,7 +62,7 @@ REFUSED = {
     "edgenext_xx_small": "layer_norm has no integer form",
     "efficientvit_b0": "wrap_with_autocast has no integer form",
     "mobilevit_xxs": "layer_norm has no integer form",
-    "skresnet18": "sum has no integer form",
+    "skresnet18": "softmax has no integer form",
     "vit_tiny_patch16_224": "layer_norm has no integer form",
 }
 #: Quick ones of either kind; the nightly run takes all.

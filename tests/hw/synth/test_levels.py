@@ -10,6 +10,7 @@ from hw.rtl.verilog import emit
 from hw.synth.levels import MAX_CHAIN_BITS, MAX_LEVELS, logic_levels
 from hw.synth.mapping import mapped_netlist
 from scripts.levels import accelerator_levels
+from tests.nightly import NIGHTLY
 
 COMPONENTS = {"": "top", "part": "adder"}
 
@@ -144,6 +145,7 @@ SMALL = AcceleratorConfig(
 )
 
 
+@pytest.mark.skipif(not NIGHTLY, reason="maps every component for a minute")
 @pytest.mark.timeout(300)
 def test_levels_of_all_components():
     results = accelerator_levels(SMALL)
