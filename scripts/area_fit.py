@@ -22,7 +22,7 @@ from hw.rtl.generate import accelerator_verilog
 from hw.synth.area import Area, ModuleAreas
 from hw.synth.area_model import FIT_FILE, counted_area, fitted_terms
 from hw.synth.build import family_verilog
-from hw.synth.mapping import map_modules
+from hw.synth.mapping import map_design
 from hw.synth.yosys import shared_modules
 
 __all__ = ["SAMPLES", "fit", "main", "measured_area"]
@@ -57,14 +57,14 @@ def measured_area(config: AcceleratorConfig) -> Area:
     """The accelerator mapped by Yosys."""
     verilog = family_verilog(accelerator_verilog(config), config, "xcup")
     with tempfile.TemporaryDirectory() as folder:
-        cells, _ = map_modules(
+        mapped = map_design(
             verilog,
             TOP,
             "xcup",
             keep=shared_modules(verilog, TOP),
             log=Path(folder) / "log",
         )
-    return ModuleAreas(cells, "xcup").of(TOP)
+    return ModuleAreas(mapped.cells, "xcup").of(TOP)
 
 
 def fit(samples: list[tuple[AcceleratorConfig, Area]]) -> dict[str, dict[str, float]]:

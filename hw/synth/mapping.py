@@ -21,7 +21,6 @@ __all__ = [
     "MappedDesign",
     "YosysError",
     "map_design",
-    "map_modules",
     "mapped_netlist",
     "slim_netlist",
 ]
@@ -61,20 +60,6 @@ class MappedDesign:
     cells: dict[str, dict[str, int]]
     version: str
     netlists: dict[str, dict]
-
-
-def map_modules(
-    verilog: str,
-    top: str,
-    family: str,
-    *,
-    keep: Iterable[str],
-    log: Path,
-    progress: Callable[[str], None] = lambda step: None,
-) -> tuple[dict[str, dict[str, int]], str]:
-    """The cells and the version of :func:`map_design`."""
-    design = map_design(verilog, top, family, keep=keep, log=log, progress=progress)
-    return design.cells, design.version
 
 
 def map_design(

@@ -17,7 +17,7 @@ from hw.synth.area import Area, ModuleAreas
 from hw.synth.build import ORIGIN, Build, origin_json, read_build
 from hw.synth.fit import check_fit
 from hw.synth.hierarchy import direct_instances
-from hw.synth.mapping import map_modules
+from hw.synth.mapping import map_design
 from hw.synth.nextpnr_report import read_nextpnr_report
 from hw.synth.results import SynthResult, synth_result
 from hw.synth.yosys import ARRAY_PREFIX
@@ -126,7 +126,7 @@ def array_area(design: Build, board: Board, log: Path) -> Area:
     tops = [name for name in inside if name.startswith(ARRAY_PREFIX) and name not in within]
     total = Area()
     for name in tops:
-        cells, _ = map_modules(design.verilog, name, board.family, keep=(), log=log)
+        cells = map_design(design.verilog, name, board.family, keep=(), log=log).cells
         total += ModuleAreas(cells, board.family).of(name)
     return total
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from hw.boards.board import Board
 from hw.spatial.build import read_spatial, spatial_verilog
 from hw.synth.area import ModuleAreas
-from hw.synth.mapping import map_modules
+from hw.synth.mapping import map_design
 from hw.synth.power import power_fields
 from hw.synth.results import SynthResult, synth_result
 
@@ -24,11 +24,11 @@ def synth_spatial(
     described, _ = read_spatial(build)
     verilog, top = spatial_verilog(build, board.family)
     log = Path(build) / f"yosys-{board.name}.log"
-    cells, version = map_modules(verilog, top, board.family, keep=set(), log=log, progress=progress)
-    total = ModuleAreas(cells, board.family).of(top)
+    mapped = map_design(verilog, top, board.family, keep=set(), log=log, progress=progress)
+    total = ModuleAreas(mapped.cells, board.family).of(top)
     return synth_result(
         "yosys",
-        version,
+        mapped.version,
         board,
         total,
         total,

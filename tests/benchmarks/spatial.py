@@ -19,7 +19,7 @@ from hw.rtl.verilog import VerilogLibrary
 from hw.spatial.lowering import plan_network
 from hw.spatial.network import Network
 from hw.synth.area import ModuleAreas
-from hw.synth.mapping import map_modules
+from hw.synth.mapping import map_design
 from nbqnn_train.graph import Graph, Input, Linear, Requantize, load, narrowed
 
 #: Additions between registers: five stages of the jet network, as da4ml's.
@@ -82,7 +82,7 @@ def measure(graph: Graph, interval: int = 1) -> dict:
     verilog = explicit_verilog(library.verilog(), library.components, "xcup")
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "yosys.log"
-        cells, _ = map_modules(verilog, top.module_name, "xcup", keep=set(), log=log)
+        cells = map_design(verilog, top.module_name, "xcup", keep=set(), log=log).cells
     area = ModuleAreas(cells, "xcup").of(top.module_name)
     times = {"latency": plan.latency, "cycles": plan.cycles_per_image}
     return asdict(area) | times | {"estimated tables": plan.tables}

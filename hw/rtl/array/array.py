@@ -10,7 +10,14 @@ from hw.rtl.array.svpe import Svpe, Vpe
 from hw.rtl.component import Component
 from hw.rtl.memory.ports import word_layout
 
-__all__ = ["ArraySection", "PeArray", "processing_element", "sums_layout", "weights_layout"]
+__all__ = [
+    "ArraySection",
+    "PeArray",
+    "processing_element",
+    "registered_step",
+    "sums_layout",
+    "weights_layout",
+]
 
 
 def processing_element(
@@ -53,6 +60,21 @@ def _ports(config: AcceleratorConfig, filters: int) -> dict:
     }
 
 
+def registered_step(m: Module, section: Component) -> tuple[Signal, Signal, Signal, Signal, Signal]:
+    """Registers of a section: ``valid``, ``first``, ``last``, activations and weights of a step."""
+    valid, first, last = Signal(), Signal(), Signal()
+    act, weight = Signal.like(section.act), Signal.like(section.weight)
+    m.d.data += [
+        valid.eq(section.valid),
+        first.eq(section.first),
+        # Without a step ``last`` means nothing. It is masked here once, not in every element.
+        last.eq(section.valid & section.last),
+        act.eq(section.act),
+        weight.eq(section.weight),
+    ]
+    return valid, first, last, act, weight
+
+
 class ArraySection(Component):
     """Up to eight filters x all pixels, behind one register level of its own.
 
@@ -70,16 +92,7 @@ class ArraySection(Component):
     def build(self) -> Module:
         m = Module()
         c = self.config
-        valid, first, last = Signal(), Signal(), Signal()
-        act, weight = Signal.like(self.act), Signal.like(self.weight)
-        m.d.data += [
-            valid.eq(self.valid),
-            first.eq(self.first),
-            # Without a step ``last`` means nothing. It is masked here once, not in every element.
-            last.eq(self.valid & self.last),
-            act.eq(self.act),
-            weight.eq(self.weight),
-        ]
+        valid, first, last, act, weight = registered_step(m, self)
         for filter_ in range(self.filters):
             for pixel in range(c.pixels):
                 element = processing_element(c)

@@ -13,7 +13,7 @@ from hw.contract.timing import (
     cascade_delays,
     pe_latency,
 )
-from hw.rtl.array.array import PeArray, sums_layout, weights_layout
+from hw.rtl.array.array import PeArray, registered_step, sums_layout, weights_layout
 from hw.rtl.array.cascade import CascadeSum, DspCascade, NegatedFactor
 from hw.rtl.array.shift_lines import ShiftLines
 from hw.rtl.cells.delay import delayed
@@ -56,15 +56,7 @@ class CascadeSection(Component):
     def build(self) -> Module:
         m = Module()
         c = self.config
-        self._flags = valid, first, last = Signal(), Signal(), Signal()
-        act, weight = Signal.like(self.act), Signal.like(self.weight)
-        m.d.data += [
-            valid.eq(self.valid),
-            first.eq(self.first),
-            last.eq(self.valid & self.last),
-            act.eq(self.act),
-            weight.eq(self.weight),
-        ]
+        *self._flags, act, weight = registered_step(m, self)
         factors, lacking = zip(
             *(self._weights(m, filter_, weight[filter_]) for filter_ in range(self.filters)),
             strict=True,

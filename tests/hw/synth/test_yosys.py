@@ -5,7 +5,7 @@ import pytest
 from hw.boards.registry import find_board
 from hw.rtl.verilog import emit
 from hw.synth.area import ModuleAreas
-from hw.synth.mapping import map_modules
+from hw.synth.mapping import map_design
 from hw.synth.yosys import shared_modules, synth_yosys
 from nbqnn_train.graph.errors import NbqnnError
 from tests.hw.synth.designs import Top
@@ -47,7 +47,7 @@ def test_sum_over_modules_agrees_with_a_flat_run(tmp_path):
     """Independent of our summing: Yosys maps and counts the whole design as one module."""
     verilog, areas = emit(Top()), []
     for keep in (shared_modules(verilog, "nbqnn"), ()):
-        cells, _ = map_modules(verilog, "nbqnn", "xcup", keep=keep, log=tmp_path / "log")
+        cells = map_design(verilog, "nbqnn", "xcup", keep=keep, log=tmp_path / "log").cells
         assert cells.keys() == {"nbqnn", *keep}
         areas.append(ModuleAreas(cells, "xcup").of("nbqnn"))
     summed, flat = areas
