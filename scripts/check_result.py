@@ -54,6 +54,7 @@ class CheckedLayer:
     weight_bytes : bytes of weights and requantizer in the graph's file.
     map_bytes : bytes of its output.
     cycles, utilization : those of one image, where the graph compiles.
+    lut : look-up tables, estimated, where the network becomes a circuit.
     """
 
     name: str
@@ -67,17 +68,22 @@ class CheckedLayer:
     map_bytes: int | None
     cycles: int | None
     utilization: float | None
+    lut: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class HardwareCost:
-    """A configuration and, where the graph compiles, what one image costs on it."""
+    """A configuration and, where the graph compiles, what one image costs on it.
+
+    lut : look-up tables, estimated, of a network that becomes a circuit.
+    """
 
     name: str
     cycles_per_image: float | None = None
     images_per_second: float | None = None
     clock_mhz: int | None = None
     utilization: float | None = None
+    lut: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ __all__ = ["layer_costs_table", "modules_table", "refusals_table"]
 #: Explains the columns of the layers' table.
 _CAPTION = (
     "bits: of weights, values and sums. memory: bytes of weights, of what requantizes, and of the "
-    "output. cycles: for one image, by the cycle model."
+    "output. cycles: for one image, by the cycle model. LUT: of a circuit, estimated."
 )
 
 
@@ -29,8 +29,9 @@ _PLACES = 4
 def layer_costs_table(result: CheckResult) -> Table:
     """The layers of the integer graph: widths, memory, work."""
     hardware = result.hardware
+    circuit = hardware.lut is not None
     table = plain_table(
-        *("layer", "becomes", "shape", "bits", "memory", "MACs", "cycles"),
+        *("layer", "becomes", "shape", "bits", "memory", "MACs", "LUT" if circuit else "cycles"),
         title=f"What {result.model} becomes on {hardware.name}",
     )
     table.caption, table.caption_justify = _CAPTION, "left"
@@ -43,13 +44,13 @@ def layer_costs_table(result: CheckResult) -> Table:
             "/".join("-" if width is None else str(width) for width in widths),
             _short((layer.weight_bytes or 0) + (layer.map_bytes or 0)),
             _short(layer.macs),
-            _short(layer.cycles),
+            _short(layer.lut if circuit else layer.cycles),
         )
     table.add_section()
     macs = sum(layer.macs or 0 for layer in result.layers)
     weights = sum(layer.weight_bytes or 0 for layer in result.layers)
-    cycles = _short(hardware.cycles_per_image)
-    table.add_row("in all", "", "", "", f"weights {_short(weights)}", _short(macs), cycles)
+    total = _short(hardware.lut if circuit else hardware.cycles_per_image)
+    table.add_row("in all", "", "", "", f"weights {_short(weights)}", _short(macs), total)
     return table
 
 

@@ -14,7 +14,7 @@ from hw.boards.registry import find_memory
 from hw.compiler import compile_graph
 from hw.contract.config import AcceleratorConfig
 from hw.model.estimate import LayerCost, estimate_program
-from hw.spatial.build import is_spatial
+from hw.spatial.build import SpatialBuild, is_spatial, read_spatial
 from hw.synth.build import read_build
 from nbqnn_train.convert import QuantConfig, calibrate, convert
 from nbqnn_train.data import load_data
@@ -31,6 +31,7 @@ from scripts.check_result import (
     HardwareCost,
     RefusedPlace,
 )
+from scripts.circuit_cost import circuit_cost, circuit_hardware
 
 __all__ = ["hardware_of", "input_of", "parsed_shape", "run_check"]
 
@@ -58,16 +59,18 @@ def input_of(
     return sets.input_shape, sets.classes
 
 
-def hardware_of(build: Path | None, preset: str | None, act_bits: int) -> AcceleratorConfig:
-    """The configuration of a build or a preset, or else the ZCU102's for this activation width."""
+def hardware_of(
+    build: Path | None, preset: str | None, act_bits: int
+) -> AcceleratorConfig | SpatialBuild:
+    """The configuration of a build or a preset, or else the ZCU102's for this activation width.
+
+    The build of a circuit stands for any circuit with its clock and interval.
+    """
     if build is not None and preset is not None:
         raise NbqnnError("Hardware must be given by one of --hw and --preset, not both")
     if build is not None:
         if is_spatial(build):
-            raise NbqnnError(
-                f"Build {str(build)!r} is a circuit of one network and runs no other; remedy: "
-                "--preset, or a build of an accelerator"
-            )
+            return read_spatial(build)[0]
         return read_build(build).config
     return load_config(preset=preset or ("zcu102-8bit" if act_bits <= 8 else "zcu102-16bit"))
 
@@ -77,13 +80,20 @@ def run_check(
     shape: tuple[int, ...],
     classes: int | None,
     quantization: QuantConfig,
-    hardware: AcceleratorConfig,
+    hardware: AcceleratorConfig | SpatialBuild,
     pretrained: Path | None = None,
 ) -> CheckResult:
-    """Reads, converts and compiles a network as it is, with random inputs."""
+    """Reads, converts and compiles a network as it is, with random inputs.
+
+    For the build of a circuit the network is planned as a circuit like it.
+    """
     torch.manual_seed(0)
     network = float_network(model, classes, shape[0], pretrained).eval()
     inputs = torch.randn(_IMAGES, *shape, generator=torch.Generator().manual_seed(0))
+    if isinstance(hardware, SpatialBuild):
+        before = circuit_hardware(hardware)
+    else:
+        before = HardwareCost(name=hardware.name)
     result = CheckResult(
         model=model,
         input_shape=shape,
@@ -91,7 +101,7 @@ def run_check(
         refusals=(),
         modules=_modules(network, inputs, model),
         layers=(),
-        hardware=HardwareCost(name=hardware.name),
+        hardware=before,
     )
     stage = "convert"
     try:
@@ -102,25 +112,32 @@ def run_check(
         graph = export_graph(converted.eval(), shape)
         result = replace(result, layers=_layers(graph))
         stage = "compile"
-        program = compile_graph(graph, hardware, pack=False)
+        if isinstance(hardware, SpatialBuild):
+            cost, layers = circuit_cost(graph, hardware, result.layers)
+        else:
+            cost, layers = _compiled(graph, hardware, result.layers)
     except NbqnnError as error:
         operations = () if stage == "convert" else converted.reading.operations
         refusals = _refusals(stage, error, operations)
         return replace(result, refusals=refusals, modules=_marked(result.modules, refusals))
+    return replace(result, accepted=True, layers=layers, hardware=cost)
+
+
+def _compiled(
+    graph: Graph, hardware: AcceleratorConfig, layers: Sequence[CheckedLayer]
+) -> tuple[HardwareCost, tuple[CheckedLayer, ...]]:
+    """What an image costs on an accelerator, in all and layer by layer."""
+    program = compile_graph(graph, hardware, pack=False)
     estimate = estimate_program(program, find_memory(_MEMORY))
     outputs = {layer.name: layer.output for layer in program.layers}
-    return replace(
-        result,
-        accepted=True,
-        layers=_with_cycles(result.layers, estimate.layers, outputs),
-        hardware=HardwareCost(
-            name=hardware.name,
-            cycles_per_image=estimate.cycles_per_image,
-            images_per_second=estimate.images_per_second,
-            clock_mhz=estimate.clock_mhz,
-            utilization=estimate.utilization,
-        ),
+    cost = HardwareCost(
+        name=hardware.name,
+        cycles_per_image=estimate.cycles_per_image,
+        images_per_second=estimate.images_per_second,
+        clock_mhz=estimate.clock_mhz,
+        utilization=estimate.utilization,
     )
+    return cost, _with_cycles(layers, estimate.layers, outputs)
 
 
 def _modules(network: nn.Module, inputs: torch.Tensor, model: str) -> tuple[CheckedModule, ...]:

@@ -1,4 +1,4 @@
-"""``nbqnn predict``: classes of pictures and arrays, by a graph or a simulated accelerator."""
+"""``nbqnn predict``: classes of pictures and arrays, by a graph or by simulated hardware."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +9,8 @@ import numpy as np
 from hw.boards.registry import find_memory
 from hw.contract.program import Program, load_program
 from hw.model.estimate import estimate_program
-from nbqnn_train.graph import Graph, NbqnnError, load, run, tensor_types
+from hw.spatial.build import GRAPH, SpatialBuild, read_spatial
+from nbqnn_train.graph import Graph, NbqnnError, load, quantize_input, run, tensor_types
 from nbqnn_train.graph.shapes import same_order
 from nbqnn_train.inputs.meaning import Meaning, meaning_file, read_meaning
 from nbqnn_train.inputs.preparation import Preparation
@@ -49,25 +50,31 @@ def predict(
 ) -> PredictionResult:
     """The ``top`` classes of all images in ``files``.
 
-    ``path`` is a graph, computed by the interpreter, or a program, which runs on the Verilated
-    accelerator and is compared with the interpreter. Files are pictures, or ``.npy`` arrays of
-    float32 inputs, with or without the axis of images.
+    ``path`` is a graph, computed by the interpreter; or a program, which runs on the Verilated
+    accelerator; or the build of a circuit, which is Verilated, too. Both are compared with the
+    interpreter. Files are pictures, or ``.npy`` arrays of float32 inputs, with or without the axis
+    of images.
     """
-    program = None if _is_graph(path) else load_program(path)
-    graph = load(path) if program is None else program.graph
+    program = circuit = None
+    if path.is_dir():
+        circuit, graph = read_spatial(path)
+    elif _is_graph(path):
+        graph = load(path)
+    else:
+        program = load_program(path)
+        graph = program.graph
     shape, outputs, exponent = network_ends(graph)
-    meaning = read_meaning(meaning_file(path), graph)
+    meaning = read_meaning(meaning_file(path / GRAPH if circuit else path), graph)
     names = _names(given.classes, outputs) or meaning.classes
     if names is not None and len(names) != outputs:
         raise NbqnnError(f"Classes must be {outputs}, as the network's outputs, not {len(names)}")
     labels, x = _inputs(files, shape, _preparation(path, meaning, given, shape))
-    if program is None:
-        codes = np.concatenate(
-            [_vectors(run(graph, x[at : at + _BATCH])) for at in range(0, len(x), _BATCH)]
-        )
-        found = {"by": "interpreter"}
-    else:
+    if program is not None:
         codes, found = _on_accelerator(program, x, progress)
+    elif circuit is not None:
+        codes, found = _in_circuit(path, circuit, graph, x)
+    else:
+        codes, found = _interpreted(graph, x), {"by": "interpreter"}
     values = codes.astype(np.float64) * 2.0**exponent
     scores, kind = class_scores(graph, values)
     return PredictionResult(
@@ -77,6 +84,12 @@ def predict(
             for label, value, score in zip(labels, values, scores, strict=False)
         ),
         **found,
+    )
+
+
+def _interpreted(graph: Graph, x: np.ndarray) -> np.ndarray:
+    return np.concatenate(
+        [_vectors(run(graph, x[at : at + _BATCH])) for at in range(0, len(x), _BATCH)]
     )
 
 
@@ -239,6 +252,22 @@ def _on_accelerator(
         "microseconds_per_image": cycles / program.config.clock_mhz,
         "clock_mhz": program.config.clock_mhz,
         "mismatches": len(wrong),
+    }
+
+
+def _in_circuit(
+    path: Path, circuit: SpatialBuild, graph: Graph, x: np.ndarray
+) -> tuple[np.ndarray, dict]:
+    """Outputs of the circuit's RTL at full rate."""
+    from sim.spatial.stream import run_stream
+
+    codes = run_stream(path, circuit, quantize_input(graph.input_nodes[0], x)).codes
+    return codes, {
+        "by": "circuit",
+        "cycles_per_image": float(circuit.cycles_per_image),
+        "microseconds_per_image": circuit.cycles_per_image / circuit.clock_mhz,
+        "clock_mhz": circuit.clock_mhz,
+        "mismatches": int((codes != _interpreted(graph, x)).any(axis=1).sum()),
     }
 
 

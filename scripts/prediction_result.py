@@ -39,11 +39,11 @@ class ImageClasses:
 class PredictionResult(Result):
     """Classes of images.
 
-    by : "interpreter" or "accelerator".
+    by : "interpreter", "accelerator" or "circuit".
     score : how scores come from outputs: "softmax" or "sigmoid".
     cycles_per_image, microseconds_per_image, clock_mhz : those of the accelerator, by the cycle
-        model.
-    mismatches : images with an output of the accelerator that differs from the interpreter's.
+        model, or from one image to the next in the circuit.
+    mismatches : images with an output of the hardware that differs from the interpreter's.
     """
 
     kind: ClassVar[str] = "predict"

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hw.boards.registry import find_board
-from hw.spatial.build import SpatialBuild, generate_spatial
+from hw.spatial.build import GRAPH, SpatialBuild, generate_spatial
 from nbqnn_train.graph import load
+from nbqnn_train.inputs.meaning import meaning_file, read_meaning, write_meaning
 from sim.results import CircuitSimulationResult
 
 __all__ = ["describe_build", "generate_circuit", "spatial_lines"]
@@ -19,15 +20,22 @@ def generate_circuit(
     board: str,
     progress: Callable[[str], None],
 ) -> SpatialBuild:
-    """Builds the circuit of the graph in the file ``graph``, if it fits the board."""
-    return generate_spatial(
-        load(graph),
+    """Builds the circuit of the graph in the file ``graph``, if it fits the board.
+
+    What inputs and outputs mean is kept beside the build's graph, if it is known.
+    """
+    network = load(graph)
+    meaning = read_meaning(meaning_file(graph), network)
+    described = generate_spatial(
+        network,
         out,
         clock_mhz,
         interval,
         find_board(board).lut,
         lambda layer: progress(f"layer {layer}"),
     )
+    write_meaning(meaning_file(out / GRAPH), meaning, network)
+    return described
 
 
 def describe_build(described: SpatialBuild, out: Path) -> str:

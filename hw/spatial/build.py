@@ -17,6 +17,7 @@ from nbqnn_train.graph import Conv2d, Graph, Linear, NbqnnError, graph_digest, l
 from nbqnn_train.graph.storage import encode
 
 __all__ = [
+    "GRAPH",
     "KIND",
     "SpatialBuild",
     "described_circuit",
@@ -27,7 +28,8 @@ __all__ = [
 ]
 
 KIND = "spatial"
-_GRAPH = "network.graph"
+#: The file with the graph in the folder of a build.
+GRAPH = "network.graph"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +118,7 @@ def generate_spatial(
         {
             "rtl/nbqnn.v": verilog,
             "rtl/nbqnn_xcup.v": explicit_verilog(verilog, library.components, "xcup"),
-            _GRAPH: encode(graph),
+            GRAPH: encode(graph),
             "hw.json": json.dumps(asdict(described), indent=2) + "\n",
         },
     )
@@ -148,9 +150,9 @@ def read_spatial(path: Path) -> tuple[SpatialBuild, Graph]:
             f"build {str(path)!r} must be a folder that generate --spatial wrote: hw.json cannot "
             "be read, or is not that of a circuit"
         )
-    graph = load(path / _GRAPH)
+    graph = load(path / GRAPH)
     if graph_digest(graph) != described.graph:
-        raise NbqnnError(f"build {str(path)!r}: {_GRAPH} is another graph than hw.json says")
+        raise NbqnnError(f"build {str(path)!r}: {GRAPH} is another graph than hw.json says")
     return described, graph
 
 

@@ -37,7 +37,12 @@ def check(
         str, typer.Option(help="shift, or scale (with 16-bit multipliers).")
     ] = "shift",
     hw: Annotated[
-        Path | None, typer.Option("--hw", metavar="BUILD", help="Folder of generate.")
+        Path | None,
+        typer.Option(
+            "--hw",
+            metavar="BUILD",
+            help="Folder of generate. With a circuit's: as a circuit of its clock and interval.",
+        ),
     ] = None,
     preset: Annotated[
         str | None,
@@ -70,6 +75,14 @@ def check(
         console.print(refusals_table(result.refusals))
         raise typer.Exit(1)
     cost = result.hardware
+    if cost.lut is not None:
+        console.print(
+            f"all of it maps: {cost.cycles_per_image:,.0f} cycles per image, "
+            f"{cost.images_per_second:,.0f} images/s, about {cost.lut:,} look-up tables, as "
+            f"{cost.name}",
+            soft_wrap=True,
+        )
+        return
     console.print(
         f"all of it maps: {cost.cycles_per_image:,.0f} cycles per image by the cycle model, "
         f"{cost.images_per_second:,.1f} images/s on {cost.name} at {cost.clock_mhz} MHz",

@@ -86,6 +86,23 @@ def simulate(
     if program.is_dir():
         if cluster is not None:
             raise NbqnnError("a circuit is simulated on this machine, without --cluster")
+        others = {
+            "--hw": hw,
+            "--netlist": netlist,
+            "--bandwidth": bandwidth,
+            "--read-ns": read_ns,
+            "--write-ns": write_ns,
+            "--refresh": refresh or None,
+            "--fst": fst,
+            "--vcd": vcd,
+            "--saif": saif,
+            "--layer": layer,
+            "--cycles": cycles,
+        }
+        if given := [option for option, value in others.items() if value is not None]:
+            raise NbqnnError(
+                f"the simulation of a circuit takes --input and --json, not {', '.join(given)}"
+            )
         from scripts.spatial import spatial_lines
         from sim.spatial.simulate import simulate_spatial
 

@@ -4,6 +4,9 @@ import json
 
 import pytest
 
+from hw.spatial.build import generate_spatial
+from tests.hw.spatial.test_network import dense_graph
+
 NETWORKS = """
 from torch import nn
 
@@ -101,8 +104,30 @@ def test_check_refuses(refused, pattern, arguments):
     refused(pattern, "check", "--model", "digits", *arguments)
 
 
-def test_a_circuit_runs_no_other_network(refused, tmp_path):
-    (tmp_path / "circuit").mkdir()
-    (tmp_path / "circuit" / "hw.json").write_text('{"kind": "spatial"}')
-    arguments = ["--shape", "1,8,8", "--hw", tmp_path / "circuit"]
-    refused(r"Build '.*' is a circuit of one network .*", "check", "--model", "digits", *arguments)
+def test_a_circuits_build_stands_for_circuits_like_it(nbqnn, networks, tmp_path):
+    """Any network as a circuit with the clock and the interval of the build."""
+    generate_spatial(dense_graph(), tmp_path / "circuit", 200, 2)
+    arguments = ["--model", "nets.py:small", "--shape", "1,8,8", "--hw", "circuit"]
+    outcome = nbqnn("check", *arguments, "--json", "check.json")
+    assert outcome.code == 0, outcome
+    result = json.loads((tmp_path / "check.json").read_text())
+    cost = result["hardware"]
+    assert (cost["cycles_per_image"], cost["clock_mhz"]) == (2 * 64, 200)
+    assert cost["images_per_second"] == pytest.approx(200e6 / 128)
+    assert cost["lut"] == sum(layer["lut"] for layer in result["layers"]) > 100
+    layers = {layer["becomes"][0]: layer["lut"] for layer in result["layers"]}
+    assert min(layers[kind] for kind in ("Conv2d", "MaxPool2d", "Linear")) > 0
+    assert f"about {cost['lut']:,} look-up tables" in outcome.out
+    assert "a position every 2 cycles at 200 MHz" in outcome.out
+
+
+def test_what_is_no_circuit_is_said(nbqnn, networks, tmp_path):
+    generate_spatial(dense_graph(), tmp_path / "circuit", 200)
+    (tmp_path / "own.py").write_text(
+        "from torch import nn\n\ndef wide():\n    return nn.Sequential(nn.Flatten())\n"
+    )
+    arguments = ["--model", "own.py:wide", "--shape", "2,4,4", "--hw", "circuit"]
+    outcome = nbqnn("check", *arguments, "--json", "check.json")
+    assert outcome.code == 1, outcome
+    (refusal,) = json.loads((tmp_path / "check.json").read_text())["refusals"]
+    assert "a flattened map must be read by Linear in a circuit" in refusal["reason"]

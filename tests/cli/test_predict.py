@@ -11,6 +11,7 @@ from nbqnn_train.graph import run, save
 from nbqnn_train.inputs.meaning import Meaning, meaning_file, write_meaning
 from nbqnn_train.inputs.preparation import Preparation
 from tests.cli.networks import small_graph
+from tests.hw.spatial.maps import Maps
 
 NAMES = tuple(f"class {letter}" for letter in "abcdefghij")
 
@@ -29,6 +30,13 @@ def graph(tmp_path):
     x = pixels[:, None].astype(np.float32) / 64
     np.save(tmp_path / "x.npy", x)
     return x
+
+
+def circuit_graph():
+    """A graph that takes little time to compile as a circuit."""
+    maps = Maps(3, (1, 8, 8), signed=False)
+    maps.linear(maps.average("x", (4, 4), (4, 4)), 3)
+    return maps.graph()
 
 
 def expected(x) -> np.ndarray:
@@ -96,6 +104,27 @@ def test_the_accelerator_says_the_same_and_how_long(nbqnn, graph, tmp_path):
     assert (result["by"], result["mismatches"]) == ("accelerator", 0)
     microseconds = result["cycles_per_image"] / result["clock_mhz"]
     assert result["microseconds_per_image"] == pytest.approx(microseconds)
+
+
+def test_a_circuit_gives_the_same(nbqnn, refused, graph, tmp_path):
+    """With the names and the pictures' way to its input that the graph has."""
+    save(circuit_graph(), tmp_path / "graph")
+    names = Meaning(preparation=Preparation(mean=(0.0,), scale=(1.0,)), classes=("a", "b", "c"))
+    write_meaning(meaning_file(tmp_path / "graph"), names, circuit_graph())
+    assert nbqnn("generate", "--spatial", "graph", "-o", "build", "--clock-mhz", "200").code == 0
+    by_circuit = nbqnn("predict", "build", "0.png", "x.npy", "--json", "result.json")
+    assert by_circuit.code == 0, by_circuit
+    found = json.loads((tmp_path / "result.json").read_text())
+    assert (found["by"], found["mismatches"], found["cycles_per_image"]) == ("circuit", 0, 64)
+    assert found["microseconds_per_image"] == pytest.approx(64 / 200)
+    assert nbqnn("predict", "graph", "0.png", "x.npy", "--json", "result.json").code == 0
+    by_graph = json.loads((tmp_path / "result.json").read_text())
+    assert found["predictions"] == by_graph["predictions"]
+    assert {one["name"] for one in found["predictions"][0]["classes"]} == {"a", "b", "c"}
+    np.save(tmp_path / "flat.npy", np.zeros((4, 64), np.float32))
+    refused("images 'flat.npy' must have shape .*, not .*", "predict", "build", "flat.npy")
+    pattern = "the simulation of a circuit takes --input and --json, not --vcd"
+    refused(pattern, "simulate", "build", "--input", "x.npy", "--vcd", "waves.vcd")
 
 
 def test_what_belongs_to_another_graph_is_not_used(refused, graph, tmp_path):
