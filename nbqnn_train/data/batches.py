@@ -78,20 +78,45 @@ class _EpochSampler(Sampler):
         self.seed, self.margin = seed, margin
         self.rank, self.world = rank, world
         self.epoch = 0
+        #: Epoch, and number of the batch that comes next.
+        self.next = (0, 0)
+        self._resumed = False
 
     def set_epoch(self, epoch: int) -> None:
         """Called by the training loop."""
         self.epoch = epoch
 
+    def resume(self, epoch: int, batch: int) -> None:
+        """The next pass begins with that batch, if it is one over that epoch."""
+        self.next, self._resumed = (epoch, batch), True
+
     def __len__(self) -> int:
         return self.count // self.batch_size
 
     def __iter__(self) -> Iterator[_Batch]:
+        epoch, first = self.next
+        if not self._resumed or epoch != self.epoch:
+            first = 0
+        self._resumed = False
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.count)
-        for number in range(len(self)):
+        for number in range(first, len(self)):
+            self.next = (self.epoch, number + 1)
             indices = order[number * self.batch_size : (number + 1) * self.batch_size]
             seed = (self.seed, self.epoch, number)
             yield _Batch(indices, self.rank, self.world, seed, self.margin)
+
+
+class _ResumableLoader(DataLoader):
+    """Goes on with the batch that came next when its state was taken, also within an epoch."""
+
+    sampler: _EpochSampler
+
+    def state_dict(self) -> dict:
+        epoch, batch = self.sampler.next
+        return {"epoch": epoch, "batch": batch}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.sampler.resume(state["epoch"], state["batch"])
 
 
 class _InOrder(Sampler):
@@ -119,7 +144,7 @@ def train_loader(
 ) -> DataLoader:
     """Shuffled batches of ``batch_size`` over all ``world`` processes together."""
     sampler = _EpochSampler(len(images), batch_size, seed, margin, rank, world)
-    return DataLoader(_Batches(images), batch_size=None, sampler=sampler)
+    return _ResumableLoader(_Batches(images), batch_size=None, sampler=sampler)
 
 
 def ordered_loader(

@@ -84,21 +84,30 @@ class TrainingModule(lightning.LightningModule):
         torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1)[0]))
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        images, labels = batch
-        logits = self.network(images)
-        loss = F.cross_entropy(logits, labels)
-        if self._teacher:
-            loss = self._distilled(loss, logits, images)
+        loss = self._loss(*batch)
         if not torch.isfinite(loss):
-            raise NbqnnError(
-                f"Training must not diverge: the loss is {loss.item()} in epoch "
-                f"{self.current_epoch}, step {self.global_step}; "
-                f"{'the last checkpoint is kept, ' if self.current_epoch else ''}"
-                "a smaller learning rate helps"
-            )
+            raise NbqnnError(self._not_finite(loss.item()))
         self.log("loss", loss, prog_bar=True)
         self.log("lr", self.optimizers().param_groups[0]["lr"])
         return loss
+
+    def _loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        logits = self.network(images)
+        loss = F.cross_entropy(logits, labels)
+        return self._distilled(loss, logits, images) if self._teacher else loss
+
+    def _not_finite(self, loss: float) -> str:
+        """What to say of such a loss."""
+        if self.global_step == 0:
+            return (
+                f"Loss must be finite before the first step, not {loss}: nothing was learned yet, "
+                "so the weights that training begins with, the images or the precision give it"
+            )
+        kept = "the last checkpoint is kept, " if self.current_epoch else ""
+        return (
+            f"Training must not diverge: the loss is {loss} in epoch {self.current_epoch}, after "
+            f"step {self.global_step}; {kept}a smaller learning rate helps"
+        )
 
     def _distilled(self, loss: Tensor, logits: Tensor, images: Tensor) -> Tensor:
         teacher = self._teacher[0].to(self.device)

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import nn
@@ -27,6 +26,7 @@ from nbqnn_train.inputs.meaning import Meaning, write_meaning
 from nbqnn_train.learn.accuracy import count_correct
 from nbqnn_train.learn.allocation import keep_freed_memory
 from nbqnn_train.learn.batch_norm import synchronize_batch_norm
+from nbqnn_train.learn.checkpoints import Checkpoints
 from nbqnn_train.learn.config import TrainConfig
 from nbqnn_train.learn.course import training_course
 from nbqnn_train.learn.data import TrainingData
@@ -65,11 +65,11 @@ _PICTURE_PIXELS = 64 * 3 * 32 * 32
 def train(config: TrainConfig, out: Path, resume: bool = False) -> TrainingResult | None:
     """Trains as ``config`` says, into the folder ``out``; returns what ``out/result.json`` holds.
 
-    The folder gets the configuration, the Lightning checkpoint of the last epoch, logs for
-    TensorBoard and as CSV, the final weights, pictures as HTML, and the result.
+    The folder gets the configuration, the latest Lightning checkpoint, logs for TensorBoard and as
+    CSV, the final weights, pictures as HTML, and the result.
 
-    With ``resume`` an interrupted run goes on after its last complete epoch. It ends with the
-    weights that it would have had without the interruption.
+    With ``resume`` an interrupted run goes on after the step of its latest checkpoint, wherever in
+    an epoch that is. It ends with the weights that it would have had without the interruption.
 
     Of several processes that train together the first one writes and returns the result. The others
     return None.
@@ -170,14 +170,7 @@ def _training_module(config: TrainConfig, data: DataSets) -> TrainingModule:
 
 
 def _trainer(config: TrainConfig, out: Path) -> lightning.Trainer:
-    checkpoints = ModelCheckpoint(
-        dirpath=out,
-        filename=CHECKPOINT.removesuffix(".ckpt"),
-        every_n_epochs=1,
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
-    )
-    callbacks = [checkpoints, progress_callback()]
+    callbacks = [Checkpoints(out / CHECKPOINT), progress_callback()]
     if not config.full_precision:
         callbacks.append(WeightHistograms())
     if config.patience is not None:
@@ -220,9 +213,7 @@ def _interrupts(trainer: lightning.Trainer, out: Path) -> Iterator[None]:
             raise
         signal.signal(signal.SIGINT, handler)
         where = (
-            "after its last complete epoch"
-            if (out / CHECKPOINT).is_file()
-            else "from its beginning"
+            "after its last checkpoint" if (out / CHECKPOINT).is_file() else "from its beginning"
         )
         raise KeyboardInterrupt(
             f"interrupted; nbqnn train --out {shlex.quote(str(out))} --resume goes on {where}"

@@ -180,9 +180,7 @@ def test_an_interrupted_training_can_be_resumed(nbqnn, monkeypatch, tmp_path):
         outcome = nbqnn(*arguments)
     assert outcome.code == 130
     assert "Traceback" not in outcome.err
-    line = (
-        "nbqnn: interrupted; nbqnn train --out run --resume goes on after its last complete epoch"
-    )
+    line = "nbqnn: interrupted; nbqnn train --out run --resume goes on after its last checkpoint"
     assert outcome.err.splitlines()[-1] == line
     assert signal.getsignal(signal.SIGINT) is handler
     assert not (tmp_path / "run" / "result.json").exists()

@@ -16,6 +16,7 @@ from nbqnn_train.data import load_data, split
 from nbqnn_train.evaluation import evaluate
 from nbqnn_train.graph import save
 from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.learn import checkpoints
 from nbqnn_train.learn.accuracy import count_correct
 from nbqnn_train.learn.config import TrainConfig, merge_config, read_config
 from nbqnn_train.learn.module import QuantizedTrainingModule, TrainingModule
@@ -85,6 +86,40 @@ def test_killed_and_resumed_is_as_if_never_interrupted(finished, tmp_path):
     result = train(TrainConfig(**OPTIONS), out, resume=True)
     assert result["epochs"] == EPOCHS
     assert_same_weights(finished, out)
+
+
+@pytest.mark.parametrize("batch", [13, 62])
+def test_interrupted_before_any_batch_and_resumed(batch, finished, tmp_path, monkeypatch):
+    """In the middle of the second epoch, and of the last, where batch norm is frozen."""
+    out = tmp_path / "parts"
+    interrupted_before(batch, TrainConfig(**OPTIONS), out, monkeypatch)
+    train(TrainConfig(**OPTIONS), out, resume=True)
+    assert_same_weights(finished, out)
+
+
+def interrupted_before(number, config, out, monkeypatch) -> None:
+    """A training that writes checkpoints as often as it can and stops before that batch."""
+    monkeypatch.setattr(checkpoints, "_SECONDS", 0.0)
+    start = QuantizedTrainingModule.on_train_batch_start
+
+    def interrupt(module, batch, batch_idx):
+        if module.current_epoch * module.trainer.num_training_batches + batch_idx == number:
+            raise KeyboardInterrupt
+        start(module, batch, batch_idx)
+
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(QuantizedTrainingModule, "on_train_batch_start", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, out)
+
+
+def test_a_checkpoint_is_not_written_within_a_step(tmp_path, monkeypatch):
+    """Gradients of a part of a step would be lost: batches 4 to 7 are one."""
+    config = TrainConfig(**OPTIONS | {"epochs": 2, "accumulate": 4})
+    train(config, tmp_path / "whole")
+    interrupted_before(6, config, tmp_path / "parts", monkeypatch)
+    train(config, tmp_path / "parts", resume=True)
+    assert_same_weights(tmp_path / "whole", tmp_path / "parts")
 
 
 class WithDropout(nn.Sequential):
@@ -277,9 +312,24 @@ def test_resuming_with_other_options(finished):
 
 def test_divergence(tmp_path):
     config = TrainConfig(**OPTIONS | {"lr": 1e30, "optimizer": "sgd"})
-    with pytest.raises(NbqnnError, match=r"^Training must not diverge: the loss is (nan|inf) "):
+    message = (
+        r"^Training must not diverge: the loss is (nan|inf) in epoch 0, after step 1; a smaller"
+    )
+    with pytest.raises(NbqnnError, match=message):
         train(config, tmp_path / "run")
     assert not (tmp_path / "run" / "result.json").exists()
+
+
+def test_a_loss_that_is_not_finite_before_the_first_step(tmp_path, monkeypatch):
+    """No learning rate is at fault then."""
+    loss = QuantizedTrainingModule._loss
+    monkeypatch.setattr(QuantizedTrainingModule, "_loss", lambda *args: loss(*args) * float("inf"))
+    with pytest.raises(NbqnnError) as caught:
+        train(TrainConfig(**OPTIONS), tmp_path / "run")
+    assert str(caught.value) == (
+        "Loss must be finite before the first step, not inf: nothing was learned yet, so the "
+        "weights that training begins with, the images or the precision give it"
+    )
 
 
 def test_evaluating_nothing(tmp_path):
