@@ -4,6 +4,7 @@ Files and modules are found from the working folder. They are Python and are run
 code from somebody else safe.
 """
 
+import contextlib
 import hashlib
 import importlib
 import importlib.util
@@ -130,18 +131,30 @@ def _file_module(path: Path) -> ModuleType:
     search(path.parent)
     sys.modules[key] = module
     try:
-        spec.loader.exec_module(module)
+        with _no_bytecode():
+            spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[key]
         raise
     return module
 
 
+@contextlib.contextmanager
+def _no_bytecode():
+    """A command writes nothing beside a user's files, not even what Python keeps of them."""
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
+
+
 def _named_module(name: str) -> ModuleType:
     search(Path.cwd())
     importlib.invalidate_caches()
     try:
-        return importlib.import_module(name)
+        with _no_bytecode():
+            return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and f"{name}.".startswith(f"{error.name}."):
             raise NbqnnError(

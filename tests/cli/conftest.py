@@ -1,6 +1,7 @@
 """The command line in this process, and a check for input that it must refuse."""
 
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,8 +33,10 @@ def nbqnn(capfd, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def refused(nbqnn, tmp_path):
+def refused(nbqnn, tmp_path, monkeypatch):
     """Runs a command that must be refused: code 2, one line that matches, every file as it was."""
+    # What Python keeps of a module would be a file too.
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
 
     def run(pattern: str, *arguments) -> None:
         before = contents(tmp_path)

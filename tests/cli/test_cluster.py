@@ -89,7 +89,8 @@ def test_an_interrupt_ends_all_processes_and_keeps_what_there_is(exploring, tmp_
     result = json.loads((tmp_path / "json").read_text())
     assert not result["complete"]
     assert result["candidates"]
-    assert result["compiled"] >= 20
+    # Results are kept as they come, and counted in the order of the configurations.
+    assert 0 < result["compiled"] <= exploring.counted()
     until(lambda: not exploring.is_left())
 
 

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tarfile
 import zipfile
 from pathlib import Path
 
@@ -59,8 +58,7 @@ def built(tmp_path_factory) -> dict:
     _run(sys.executable, "-c", build.format("sdist", str(folder)), cwd=checkout)
     _run(sys.executable, "-c", build.format("wheel", str(folder / "direct")), cwd=checkout)
     archive = next(folder.glob("*.tar.gz"))
-    with tarfile.open(archive) as file:
-        file.extractall(folder / "unpacked", filter="data")
+    shutil.unpack_archive(archive, folder / "unpacked")
     unpacked = next((folder / "unpacked").iterdir())
     _run(sys.executable, "-c", build.format("wheel", str(folder / "indirect")), cwd=unpacked)
     return {
