@@ -1,21 +1,26 @@
 """``nbqnn predict``: classes of pictures and arrays, by a graph or by simulated hardware."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hw.boards.registry import find_memory
 from hw.contract.program import Program, load_program
 from hw.model.estimate import estimate_program
-from hw.spatial.build import GRAPH, SpatialBuild, read_spatial
 from nbqnn_train.graph import Graph, NbqnnError, load, quantize_input, run, tensor_types
 from nbqnn_train.graph.shapes import same_order
 from nbqnn_train.inputs.meaning import Meaning, meaning_file, read_meaning
 from nbqnn_train.inputs.preparation import Preparation
 from scripts.images import read_images
 from scripts.prediction_result import ImageClasses, PredictedClass, PredictionResult
+
+if TYPE_CHECKING:  # a graph needs no hardware description
+    from hw.spatial.build import SpatialBuild
 
 __all__ = ["Given", "class_scores", "network_ends", "predict"]
 
@@ -56,15 +61,20 @@ def predict(
     of images.
     """
     program = circuit = None
+    known = path
     if path.is_dir():
+        # Imported here: a graph needs no hardware description and no simulator.
+        from hw.spatial.build import GRAPH, read_spatial
+
         circuit, graph = read_spatial(path)
+        known = path / GRAPH
     elif _is_graph(path):
         graph = load(path)
     else:
         program = load_program(path)
         graph = program.graph
     shape, outputs, exponent = network_ends(graph)
-    meaning = read_meaning(meaning_file(path / GRAPH if circuit else path), graph)
+    meaning = read_meaning(meaning_file(known), graph)
     names = _names(given.classes, outputs) or meaning.classes
     if names is not None and len(names) != outputs:
         raise NbqnnError(f"Classes must be {outputs}, as the network's outputs, not {len(names)}")
@@ -234,7 +244,6 @@ def _on_accelerator(
     program: Program, x: np.ndarray, progress: Callable[[int, int], None]
 ) -> tuple[np.ndarray, dict]:
     """Outputs of the RTL, up to the first image with codes that differ from the interpreter's."""
-    # Imported here: a graph needs no hardware description and no simulator.
     from sim.design import generated_design
     from sim.runs import compare_images, open_driver
 

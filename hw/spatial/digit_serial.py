@@ -12,7 +12,7 @@ from hw.spatial.flow import flow
 from hw.spatial.rounding import Rounding, rounded, rounded_constant
 from hw.spatial.stages import AdderStages
 
-__all__ = ["DigitSerialLayer", "DigitSerialPlan"]
+__all__ = ["DigitSerialLayer", "DigitSerialPlan", "chosen_digits"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +93,26 @@ class DigitSerialPlan:
         return self.graph.tables + rows + choice
 
 
+def chosen_digits(
+    m: Module, data: Value, place: Value, words: int, bits: int, signed: bool, digit_bits: int
+) -> list[Value]:
+    """The digit number ``place`` of each of ``words`` words in ``data``, from registers.
+
+    A signed word is read as an unsigned one, larger by half its range.
+    """
+    digits, found = -(-bits // digit_bits), []
+    for number in range(words):
+        word = data.word_select(number, bits)
+        if signed:
+            word = Cat(word[:-1], ~word[-1])
+        word = Cat(word, Const(0, digits * digit_bits - bits))
+        choices = [word.word_select(i, digit_bits) for i in range(digits)]
+        digit = Signal(digit_bits, name=f"digit_{number}", reset_less=True)
+        m.d.sync += digit.eq(Array(choices)[place])
+        found.append(digit)
+    return found
+
+
 class DigitSerialLayer(Component):
     """Computes as :class:`hw.spatial.layer.DenseLayer` does, in ``plan.digits`` cycles.
 
@@ -163,17 +183,7 @@ class DigitSerialLayer(Component):
             m.d.sync += place.eq(1)
         with m.Elif(place != 0):
             m.d.sync += place.eq(Mux(place == plan.digits - 1, 0, place + 1))
-        found = []
-        for number in range(plan.words):
-            word = data.word_select(number, plan.bits)
-            if plan.signed:
-                word = Cat(word[:-1], ~word[-1])
-            word = Cat(word, Const(0, plan.digits * plan.digit_bits - plan.bits))
-            choices = [word.word_select(i, plan.digit_bits) for i in range(plan.digits)]
-            digit = Signal(plan.digit_bits, name=f"digit_{number}", reset_less=True)
-            m.d.sync += digit.eq(Array(choices)[place])
-            found.append(digit)
-        return found
+        return chosen_digits(m, data, place, plan.words, plan.bits, plan.signed, plan.digit_bits)
 
     def _code(self, m: Module, stages: AdderStages, row: int, begins: Value) -> Value:
         """The row's code, valid when its last digit has been accumulated."""

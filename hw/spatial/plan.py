@@ -12,6 +12,7 @@ from hw.spatial import area
 from hw.spatial.digit_serial import DigitSerialLayer, DigitSerialPlan
 from hw.spatial.errors import SpatialError
 from hw.spatial.flow import Grid
+from hw.spatial.folded import FoldedLayer, FoldedPlan
 from hw.spatial.frame import Pace, Timing, waiting_slots
 from hw.spatial.join import Join
 from hw.spatial.layer import DenseLayer, DensePlan
@@ -27,6 +28,8 @@ __all__ = ["NetworkPlan", "Part", "Parts", "Word"]
 _DIGIT_SERIAL = 48
 #: Layers with fewer weights are planned both ways, digit-serial and not; the smaller plan is taken.
 _BOTH = 2000
+#: Numbers of rows that take turns in one lane.
+_TURNS = (2, 4, 8, 16, 32)
 #: At best so many weights share one look-up table, where inputs come a bit at a time.
 _SHARED = 4
 
@@ -221,37 +224,51 @@ class Parts:
 
     def sums(self, layer: str, source: int, rows: Rows, out: Word) -> int:
         """Adds sums with weights, and rounding; over several cycles where slots leave the time."""
-        words = self[source].words
         cycles = self[source].pace.spacing(self[source].timing)
         # The search would take long, and sharing is not known to save more than this.
-        self._check_room(layer, np.count_nonzero(rows.weight) // _SHARED)
-        name = self.name(layer)
-        bits, weights = {word.bits for word in words}, np.count_nonzero(rows.weight)
-        plans: list[DensePlan | DigitSerialPlan] = []
-        if cycles > 1 and len(bits) == 1 and weights >= _DIGIT_SERIAL:
-            signed = any(word.low < 0 for word in words)
-            held = self[source].held
-            width = bits.pop()
-            plans.append(
-                rows.digit_serial(name, width, signed, cycles, out.bits, self.levels, held)
-            )
-        if not plans or weights < _BOTH:
-            in_bits = [word.bits for word in words]
-            ranges = [(word.low, word.high) for word in words]
-            plans.append(rows.plan(name, in_bits, ranges, out.bits, self.levels))
-        plan = min(plans, key=lambda one: one.tables)
-        serial = isinstance(plan, DigitSerialPlan)
-        build = partial(DigitSerialLayer if serial else DenseLayer, plan)
+        shared = _SHARED * max(1, cycles // max(word.bits for word in self[source].words))
+        self._check_room(layer, np.count_nonzero(rows.weight) // shared)
+        plan = self._cheapest(self.name(layer), source, rows, out.bits, cycles)
+        built: dict[type, type[Component]] = {
+            DensePlan: DenseLayer,
+            DigitSerialPlan: DigitSerialLayer,
+            FoldedPlan: FoldedLayer,
+        }
+        roundings = plan.built_roundings if isinstance(plan, FoldedPlan) else plan.roundings
         return self.one(
             layer,
             source,
-            build,
+            partial(built[type(plan)], plan),
             plan.latency,
             (out,) * len(plan.roundings),
             additions=len(plan.graph.additions),
-            tables=plan.tables + area.rounding(plan.roundings, out.bits),
-            held=serial,
+            tables=plan.tables + area.rounding(roundings, out.bits),
+            held=isinstance(plan, DigitSerialPlan),
         )
+
+    def _cheapest(
+        self, name: str, source: int, rows: Rows, out_bits: int, cycles: int
+    ) -> DensePlan | DigitSerialPlan | FoldedPlan:
+        """The smallest circuit for rows whose inputs come ``cycles`` cycles apart."""
+        words, held = self[source].words, self[source].held
+        in_bits, weights = [word.bits for word in words], np.count_nonzero(rows.weight)
+        ranges = [(word.low, word.high) for word in words]
+        signed, bits = any(low < 0 for low, _ in ranges), in_bits[0]
+        plans: list[DensePlan | DigitSerialPlan | FoldedPlan] = []
+        serial = cycles > 1 and len(set(in_bits)) == 1 and weights >= _DIGIT_SERIAL
+        if serial and bits > 1:
+            for turns in _TURNS:
+                if turns * bits <= cycles and turns < 2 * len(rows.weight):
+                    plan = rows.folded(name, bits, signed, turns, out_bits, self.levels, held)
+                    plans += [] if plan is None else [plan]
+        # The search for shared sums takes long, and its result is hardly ever smaller than this.
+        if plans and min(plan.tables for plan in plans) < weights:
+            return min(plans, key=lambda one: one.tables)
+        if serial:
+            plans.append(rows.digit_serial(name, bits, signed, cycles, out_bits, self.levels, held))
+        if not plans or weights < _BOTH:
+            plans.append(rows.plan(name, in_bits, ranges, out_bits, self.levels))
+        return min(plans, key=lambda one: one.tables)
 
     def evened(self, source: int) -> int:
         """Adds a pacer where a part's slots come in bursts."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hw.spatial.digit_serial import DigitSerialPlan
+from hw.spatial.folded import FoldedPlan
 from hw.spatial.layer import DensePlan
 from hw.spatial.rounding import Rounding
 from hw.spatial.sharing import adder_graph
@@ -79,6 +80,36 @@ class Rows:
             digits=-(-bits // digit),
             digit_bits=digit,
             roundings=self.roundings,
+            out_bits=out_bits,
+            levels=levels,
+            held=held,
+        )
+
+    def folded(
+        self,
+        name: str,
+        bits: int,
+        signed: bool,
+        turns: int,
+        out_bits: int,
+        levels: int,
+        held: bool,
+    ) -> FoldedPlan | None:
+        """The circuit for inputs of ``bits`` bits that come ``turns * bits`` cycles apart or more.
+
+        None where multipliers are no powers of two: there is nothing to multiply with.
+        """
+        weight, odd = self._odd()
+        if any(multiplier != 1 for multiplier in odd):
+            return None
+        return FoldedPlan(
+            name=name,
+            weight=weight,
+            constants=self.constants,
+            roundings=self.roundings,
+            bits=bits,
+            signed=signed,
+            turns=turns,
             out_bits=out_bits,
             levels=levels,
             held=held,

@@ -18,7 +18,7 @@ import numpy as np
 from hw.spatial.adders import AdderGraph, Addition, Term, interval_bits, row_tables
 from hw.spatial.multiples import signed_digits
 
-__all__ = ["adder_graph"]
+__all__ = ["adder_graph", "plain_sums"]
 
 #: Settings of a search: tables that a term of a row costs, and tables that every row pays for each
 #: bit by which a shared sum is wider than its terms. No setting is best for all matrices.
@@ -62,6 +62,28 @@ def adder_graph(
     settings = _SETTINGS if np.count_nonzero(weight) < _MANY else _SETTINGS[:1]
     graphs = [_search(weight, ranges, constants, multipliers, *one) for one in settings]
     return min(graphs, key=lambda graph: graph.tables)
+
+
+def plain_sums(most: Sequence[Sequence[int]]) -> AdderGraph:
+    """Additions of numbers that no two sums have in common.
+
+    most : for each sum the largest value of each of its numbers; the smallest is 0.
+    """
+    largest = [high for row in most for high in row]
+    none = [0] * len(largest)
+    graph = AdderGraph(
+        inputs=len(largest),
+        ranges=[(0, high) for high in largest],
+        depths=none.copy(),
+        offsets=none.copy(),
+    )
+    first = 0
+    for row in most:
+        values = np.arange(first, first + len(row))
+        zero = np.zeros(len(row), np.int64)
+        graph.outputs.append(_total(graph, _Row(values, zero, zero + 1), 0))
+        first += len(row)
+    return graph
 
 
 def _search(

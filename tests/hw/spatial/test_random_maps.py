@@ -6,6 +6,7 @@ import pytest
 from amaranth.sim import Simulator
 
 from hw.spatial.lowering import plan_network
+from hw.spatial.plan import NetworkPlan
 from hw.spatial.stream import CircuitStream
 from nbqnn_train.graph import Graph, GraphError, run_codes, tensor_types
 from tests.hw.spatial.maps import random_maps
@@ -59,30 +60,33 @@ def _graphs(first: int):
             continue
 
 
-def _check(seed: int, graph: Graph) -> None:
+def check(seed: int, graph: Graph, interval: int | None = None) -> NetworkPlan:
+    """Compares outputs and latency of a graph's circuit with the interpreter's and the plan's."""
     random = np.random.default_rng(seed)
-    interval, levels = int(random.integers(1, 5)), int(random.integers(1, 5))
+    some, levels = int(random.integers(1, 5)), int(random.integers(1, 5))
     stall = float(random.choice([0.0, 0.3]))
     types = tensor_types(graph)
     source, result = types["x"], types[graph.outputs[0]]
     codes = random.integers(source.low, source.high + 1, (_IMAGES, *source.shape))
     codes[1] = random.choice([source.low, source.high], source.shape)
     expected = _beats(run_codes(graph, {"x": codes}), result.shape[0], result.bits)
-    top = CircuitStream(plan_network(graph, levels, interval))
+    plan = plan_network(graph, levels, interval or some)
+    top = CircuitStream(plan)
     beats = _beats(codes, source.shape[0], source.bits)
     found, latency = _streamed(top, beats, len(expected), stall, random)
     assert found == expected, f"seed {seed}"
     if not stall:
         assert latency == top.latency, f"seed {seed}"
+    return plan
 
 
 @pytest.mark.parametrize("part", range(20 if NIGHTLY else 3))
 def test_random_graphs_are_the_interpreters(part):
     graphs = _graphs(1000 * part)
     for _ in range(10 if NIGHTLY else 2):
-        _check(*next(graphs))
+        check(*next(graphs))
 
 
 def test_sums_of_what_is_always_zero():
     """Fewer bits are left of such a sum than one of its terms has alone."""
-    _check(52, random_maps(52))
+    check(52, random_maps(52))
