@@ -12,7 +12,15 @@ import numpy as np
 from hw.boards.registry import find_memory
 from hw.contract.program import Program, load_program
 from hw.model.estimate import estimate_program
-from nbqnn_train.graph import Graph, NbqnnError, load, quantize_input, run, tensor_types
+from nbqnn_train.graph import (
+    ArgMax,
+    Graph,
+    NbqnnError,
+    load,
+    quantize_input,
+    run,
+    tensor_types,
+)
 from nbqnn_train.graph.shapes import same_order
 from nbqnn_train.inputs.meaning import Meaning, meaning_file, read_meaning
 from nbqnn_train.inputs.preparation import Preparation
@@ -122,6 +130,11 @@ def network_ends(graph: Graph) -> tuple[tuple[int, ...], int, int]:
         raise NbqnnError(
             f"Network must have one input and one output to name classes, not "
             f"{len(graph.input_nodes)} and {len(graph.outputs)}"
+        )
+    if isinstance(graph[graph.outputs[0]], ArgMax):
+        raise NbqnnError(
+            "Network must give one number for each class, not only the number of the largest; "
+            "remedy: compile it without --arg-max"
         )
     types = tensor_types(graph)
     last = types[graph.outputs[0]]

@@ -1,5 +1,6 @@
 """The integer graph, the contract of training and hardware. Standard library and NumPy only."""
 
+from .arg_max import with_arg_max
 from .bounds import accumulator_bounds, narrowed, required_bits, value_bounds
 from .errors import GraphError, NbqnnError
 from .infer import tensor_types
@@ -87,4 +88,5 @@ __all__ = [
     "tensor_types",
     "validate",
     "value_bounds",
+    "with_arg_max",
 ]

@@ -23,6 +23,10 @@ def compile_(
     batch: Annotated[
         int, typer.Option(metavar="N", help="Images of a run; linear layers share their weights.")
     ] = 1,
+    arg_max: Annotated[
+        bool,
+        typer.Option("--arg-max", help="Outputs are the numbers of the largest channels."),
+    ] = False,
     memory: Annotated[
         str, typer.Option(help="Board whose memory is behind the AXI ports, for the cycles.")
     ] = "zcu102",
@@ -36,16 +40,18 @@ def compile_(
     from hw.compiler import compile_graph, save_program
     from hw.model.estimate import estimate_program
     from hw.synth.build import read_build
-    from nbqnn_train.graph import load
+    from nbqnn_train.graph import load, with_arg_max
     from nbqnn_train.inputs.meaning import meaning_file, read_meaning, write_meaning
 
     behind = find_memory(memory)
     build = read_build(hw)
     config = build.config
-    program = replace(compile_graph(load(graph), config, batch=batch), build=build.origin)
+    whole = load(graph)
+    compiled = with_arg_max(whole) if arg_max else whole
+    program = replace(compile_graph(compiled, config, batch=batch), build=build.origin)
     save_program(program, out)
     if meaning_file(graph).is_file():
-        meaning = read_meaning(meaning_file(graph), program.graph)
+        meaning = read_meaning(meaning_file(graph), whole)
         write_meaning(meaning_file(out), meaning, program.graph)
     result = estimate_program(program, behind)
     if build.origin is not None:

@@ -8,11 +8,12 @@ import pytest
 
 from hw.boards.presets import load_config
 from hw.boards.registry import find_board
+from hw.contract.program import load_program
 from hw.synth.area import Area
 from hw.synth.power import power_fields
 from hw.synth.results import synth_result
 from hw.synth.timing import TimingEstimate, TimingPath
-from nbqnn_train.graph import Graph, Input, MaxPool2d, save
+from nbqnn_train.graph import Graph, Input, MaxPool2d, run, save
 from sim.results import FirstDifference, LayerResult, SimulationResult
 from tests.cli.networks import small_graph
 from tests.hw.synth.reports import HIERARCHY, MET, MISSED, POWER, UTILIZATION, header
@@ -203,6 +204,16 @@ def program(nbqnn, build, graph, tmp_path):
     outcome = nbqnn("compile", graph, "--hw", build, "-o", "program")
     assert outcome.code == 0, outcome
     return tmp_path / "program"
+
+
+def test_a_program_that_ends_in_arg_max(nbqnn, refused, build, graph, tmp_path):
+    assert nbqnn("compile", graph, "--hw", build, "-o", "program", "--arg-max").code == 0
+    found = load_program(tmp_path / "program")
+    assert found.graph.outputs == ("logits.argmax",)
+    x = np.random.default_rng(1).normal(0, 2, (4, 1, 8, 8)).astype(np.float32)
+    assert np.array_equal(run(found.graph, x)[:, 0], run(small_graph(), x).argmax(axis=1))
+    np.save(tmp_path / "x.npy", x)
+    refused(r".*only the number of the largest; remedy: .*--arg-max", "predict", "program", "x.npy")
 
 
 def test_compile_refuses_a_graph_that_does_not_fit(refused, build, tmp_path):

@@ -32,6 +32,8 @@ from nbqnn_train.graph import (
     operators,
     run_codes,
     tensor_types,
+    validate,
+    with_arg_max,
 )
 from nbqnn_train.graph.operators import OPERATORS
 
@@ -228,6 +230,20 @@ def test_first_of_equal_channels_is_the_largest():
     x = Input(name="x", shape=(3,), bits=4, signed=True, exponent=0)
     graph = Graph(nodes=(x, ArgMax(name="best", input="x")), outputs=("best",))
     assert run_codes(graph, {"x": np.array([[1, 5, 5], [-8, -8, -8]])}).tolist() == [[1], [0]]
+
+
+def test_outputs_become_numbers_of_channels():
+    x = Input(name="x", shape=(3, 1, 2), bits=4, signed=True, exponent=0)
+    taken = Input(name="x.argmax", shape=(2,), bits=4, signed=True, exponent=0)
+    best = ArgMax(name="best", input="x.argmax")
+    graph = Graph(nodes=(x, taken, best), outputs=("x", "best"), final=("argmax", "none"))
+    found = with_arg_max(graph)
+    validate(found)
+    assert found.final == ()
+    codes = {"x": np.array([[[[1, -3]], [[2, -2]], [[2, -7]]]]), "x.argmax": np.array([[0, 0]])}
+    numbers = [codes.tolist() for codes in run_codes(found, codes)]
+    assert numbers == [[[[[1, 1]]]], [[0]]]
+    assert with_arg_max(found) == found
 
 
 def test_a_vector_times_a_map_is_refused():

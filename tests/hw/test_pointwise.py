@@ -8,11 +8,11 @@ import pytest
 from hw.compiler import CompileError, compile_graph
 from hw.contract.isa import Compute, Load, Memory, Product, read_commands
 from hw.contract.memory_timing import MemoryTiming
-from nbqnn_train.graph import Clip, Input
+from nbqnn_train.graph import ArgMax, AvgPool2d, Clip, Flatten, Input
 from nbqnn_train.graph.operators import Constant, Multiply, Sum, Table
 from tests.hw.accelerators import VERILATED
 from tests.hw.networks import Network, gated_network, images, random_table, traced_codes
-from tests.hw.runs import compare
+from tests.hw.runs import compare, compare_groups
 
 
 def sums_network(*, act_bits: int, scale: bool):
@@ -78,6 +78,29 @@ def test_gates_and_products(accelerator_model, name):
     driver, _ = model.driver(program, timing=MemoryTiming(stall_rate=0.3, seed=7))
     for image, expected in zip(x, traced_codes(graph, x), strict=True):
         compare(driver, image, expected)
+
+
+@pytest.mark.parametrize("depth", [1024, 128])
+def test_arg_max(accelerator_model, depth):
+    """Of a map, which with little memory goes through the host's, of its mean and of features."""
+    config = VERILATED["shift_64"]
+    net = Network(seed=2).add(Input, "image", shape=(3, 9, 6), bits=8, signed=True, exponent=0)
+    net.conv("conv", (9, 3, 1, 1), 3).requantize("map", 3, True)
+    net.add(ArgMax, "classes").add(AvgPool2d, "mean", input="map", kernel=(3, 6), stride=(3, 6),
+            multiplier=1, shift=3, acc_bits=48)  # fmt: skip
+    net.requantize("squeezed", 4, True).add(ArgMax, "of_mean")
+    net.add(Flatten, "flat", input="squeezed").linear("linear", 6, 2).requantize("logits", 2, False)
+    net.add(ArgMax, "of_features")
+    graph = net.graph("classes", "of_mean", "of_features")
+    x = images(graph, 6)
+    expected = traced_codes(graph, x)
+    program = compile_graph(graph, replace(config, act_depth=depth), batch=2)
+    assert bool(program.scratch_bytes) == (depth < 1024)
+    program = replace(program, config=config)
+    model = accelerator_model(config)
+    driver, _ = model.driver(program, timing=MemoryTiming(stall_rate=0.3, seed=3))
+    compare_groups(driver, x, expected)
+    assert len(np.unique([codes["classes"] for codes in expected])) > 3
 
 
 def test_extremes(accelerator_model):

@@ -12,7 +12,7 @@ from torch.nn.utils import prune
 
 from nbqnn_train.convert import NetworkRefused, QuantConfig, calibrate, convert
 from nbqnn_train.export import export_graph
-from nbqnn_train.graph import run, tensor_types
+from nbqnn_train.graph import run, tensor_types, with_arg_max
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.quant.calibration import estimate_means
 from nbqnn_train.quant.ops import TrainingOp
@@ -158,6 +158,19 @@ def test_the_end_is_left_out_with_a_note(last, final, apply):
     assert export_graph(network).final == (final,)
     real = real_values(network, X)[network.output]
     torch.testing.assert_close(apply(real), module(X))
+
+
+@pytest.mark.parametrize("act_bits", [2, 8])
+def test_arg_max_of_maps_in_the_graph(act_bits):
+    """With 2 bits most positions have several largest channels: PyTorch takes the first, too."""
+    module = Net(lambda m, x: m.conv(x).argmax(1), conv=conv(3, 7))
+    network = convert(module, QuantConfig(act_bits=act_bits), X)
+    calibrate(network, [X])
+    network.double().eval()
+    graph = with_arg_max(export_graph(network))
+    scores = network(X.double())
+    assert (scores == scores.amax(1, keepdim=True)).sum(1).max() > (act_bits == 2)
+    assert np.array_equal(run(graph, X.numpy())[:, 0], scores.argmax(1).numpy())
 
 
 def skipped(m, x):

@@ -50,6 +50,12 @@ class Context:
         self.shapes[name] = as_map(type_.shape)
         self.offsets[name] = stored_offset(self.config, type_)
 
+    def new_name(self, name: str) -> str:
+        """``name``, or what it becomes so that no other tensor has it."""
+        while name in self.types:
+            name += "'"
+        return name
+
     def offset_of(self, name: str) -> int:
         """What is subtracted from the codes of a node before they are stored."""
         return stored_offset(self.config, self.types[name])

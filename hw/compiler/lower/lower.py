@@ -8,6 +8,7 @@ from hw.compiler.lower.channelwise import addition, average, depthwise, scaling
 from hw.compiler.lower.context import Context, as_map
 from hw.compiler.lower.dot import concatenation, dot_products
 from hw.compiler.lower.gather import channels, depth_to_space, space_to_depth, unflatten
+from hw.compiler.lower.largest import arg_max
 from hw.compiler.lower.maximum import maximum
 from hw.compiler.lower.moves import flip, pad, region_maximum, slice_, upsample
 from hw.compiler.lower.phases import bilinear, region_average, transposed
@@ -43,7 +44,7 @@ from nbqnn_train.graph import (
     Unflatten,
     Upsample2d,
 )
-from nbqnn_train.graph.operators import OPERATORS, Constant, Multiply, Sum, Table
+from nbqnn_train.graph.operators import OPERATORS, ArgMax, Constant, Multiply, Sum, Table
 
 __all__ = ["lower", "support"]
 
@@ -88,6 +89,7 @@ _DIRECT: dict[type[Node], Callable[[Context, Node], Layer]] = {
     Pad2d: pad,
     Upsample2d: upsample,
     RegionMax2d: region_maximum,
+    ArgMax: arg_max,
 }
 #: What becomes a part of layers.
 _PARTS = (Constant, Table)
@@ -205,13 +207,21 @@ def _check_support(context: Context) -> None:
         raise CompileError(f"the accelerator does not support: {', '.join(refused)}")
     wide = [
         f"tensor {name}: {type_.bits} bits must be at most act_bits = {context.config.act_bits} of "
-        "the configuration"
+        f"the configuration{_reason(context, name)}"
         for name, type_ in context.types.items()
         if not (type_.is_accumulator or isinstance(context.graph[name], Constant))
         and type_.bits > context.config.act_bits
     ]
     if wide:
         raise CompileError(*wide)
+
+
+def _reason(context: Context, name: str) -> str:
+    node = context.graph[name]
+    if not isinstance(node, ArgMax):
+        return ""
+    count = context.types[node.input].shape[0]
+    return f"; ArgMax of {count} channels needs so many; remedy: leave the arg-max to the host"
 
 
 def _layer(context: Context, node: Node) -> Layer:

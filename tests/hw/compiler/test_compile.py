@@ -13,7 +13,6 @@ from hw.compiler import CompileError, compile_graph, save_program
 from hw.contract.isa import Compute, Opcode, read_commands
 from nbqnn_train.graph import (
     Add,
-    ArgMax,
     Clip,
     Conv2d,
     Flatten,
@@ -21,6 +20,7 @@ from nbqnn_train.graph import (
     GraphError,
     Input,
     Linear,
+    Table,
 )
 from tests.hw.accelerators import VERILATED
 from tests.hw.machine import run_program
@@ -131,12 +131,13 @@ def test_multipliers_in_shift_mode():
 def test_all_that_is_unsupported_at_once():
     net = one_layer()
     net.nodes.append(replace(net.nodes[2], name="again"))
-    net.add(ArgMax, "largest")
+    net.add(Table, "table", table=np.arange(256), bits=8, signed=False, exponent=0)
     message = (
-        r"^the accelerator does not support: conv \(Conv2d with 2 readers\), largest \(ArgMax\)$"
+        r"^the accelerator does not support: conv \(Conv2d with 2 readers\), "
+        r"table \(Table, which needs tables in the configuration\)$"
     )
     with pytest.raises(CompileError, match=message):
-        compile_graph(net.graph("out", "largest"), TINY)
+        compile_graph(net.graph("out", "table"), TINY)
 
 
 def test_channelwise_layers_after_flattening():

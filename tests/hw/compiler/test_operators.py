@@ -26,6 +26,7 @@ from nbqnn_train.graph import (
     Pad2d,
     Upsample2d,
     run_codes,
+    tensor_types,
     validate,
 )
 from nbqnn_train.graph.operators import ArgMax, Multiply, Table
@@ -65,7 +66,7 @@ def test_random_networks(config):
     """With memories of all sizes, so that maps come in strips and weights in parts."""
     counts = Counter()
     # Those of the space, with sums, products and tables as the configuration has them.
-    kinds = (*space(config).kinds, *2 * ADDRESSED)
+    kinds = (*space(config).kinds, *2 * ADDRESSED, ArgMax)
     depths = [1 << bits for bits in range(5, 11) if 2 * config.banks <= 1 << bits]
 
     @settings(max_examples=15, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -203,11 +204,51 @@ def test_in_strips(depth):
     assert program.command_count > 100 or depth == 1024
 
 
+@pytest.mark.parametrize("name", ["shift_64", "least_32", "multiply_256"])
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize(("channels", "size"), [(1, 2), (2, 3), (7, 2), (13, None)])
+def test_the_first_of_the_largest_channels(name, signed, channels, size):
+    """Few different codes, so that many are equal; the ends of the range; maps and vectors."""
+    config = VERILATED[name]
+    shape = (channels,) if size is None else (channels, size, 3)
+    net = Network(seed=1)
+    net.add(Input, "image", shape=shape, bits=config.act_bits, signed=signed, exponent=0)
+    graph = net.add(ArgMax, "image.above1").graph()
+    type_ = tensor_types(graph)["image"]
+    ends = np.array([type_.low, type_.low + 1, type_.high - 1, type_.high])
+    rng = np.random.default_rng(2)
+    codes = np.stack(
+        [
+            rng.choice(ends, shape),
+            rng.choice(ends[:2], shape),
+            np.full(shape, type_.low),
+            rng.integers(type_.low, type_.high + 1, shape),
+        ]
+    )
+    program = compile_graph(graph, config, batch=4)
+    (found,) = run_program(program, {"image": codes}).values()
+    largest = codes.max(axis=1)
+    first = np.full(largest.shape, channels)
+    for number in reversed(range(channels)):
+        first = np.where(codes[:, number] == largest, number, first)
+    assert np.array_equal(found.reshape(first.shape), first)
+
+
+def test_more_channels_than_codes():
+    message = (
+        r"^tensor best: 9 bits must be at most act_bits = 8 of the configuration; ArgMax of 257 "
+        r"channels needs so many; remedy: leave the arg-max to the host$"
+    )
+    with pytest.raises(CompileError, match=message):
+        compile_graph(image(257).add(ArgMax, "best").graph(), CONFIG)
+    compile_graph(image(256, 1, 1).add(ArgMax, "best").graph(), CONFIG)
+
+
 def test_what_is_said_of_each_operator():
     said = {kind: support(kind) for kind in (Add, ArgMax, Conv2d, Flatten, Multiply, Table)}
     assert said == {
         Add: "yes",
-        ArgMax: "refused",
+        ArgMax: "yes",
         Conv2d: "yes",
         Flatten: "yes",
         Multiply: "with products",
