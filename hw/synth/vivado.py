@@ -48,6 +48,15 @@ _HERE = Path(__file__).parent
 _PATH = ("system_wrapper", "system_i", "accelerator", "inst", "accelerator")
 #: Steps of a project that run at once; a fixed number, so that every machine writes the same.
 _JOBS = 4
+#: Vivado's strategies, tried in this order until the clock is met.
+_STRATEGIES = (
+    "Performance_ExplorePostRoutePhysOpt",
+    "Performance_ExtraTimingOpt",
+    "Performance_NetDelay_high",
+    "Congestion_SpreadLogic_high",
+)
+#: Clocks that the sweep asks for, in MHz.
+_SWEEP_MHZ = (200, 225, 250, 275, 300, 325, 350)
 
 
 def vivado_folder(build: Path, board: Board, *, quick: bool = False) -> Path:
@@ -89,8 +98,11 @@ def write_vivado(
         "summary.tcl": _script("vivado_summary.tcl"),
     }
     if quick:
-        period = 1000 / design.config.clock_mhz
-        contents["quick.xdc"] = f"create_clock -name clk -period {period:.3f} [get_ports clk]\n"
+        for name, mhz in (("quick", design.config.clock_mhz), ("sweep", _SWEEP_MHZ[-1])):
+            clock = f"create_clock -name clk -period {1000 / mhz:.3f} [get_ports clk]\n"
+            contents[f"{name}.xdc"] = clock
+        contents["implement.tcl"] = _script("vivado_implement.tcl")
+        contents["sweep.tcl"] = _script("vivado_sweep.tcl")
         contents["build.tcl"] = _script("vivado_quick.tcl")
     else:
         contents["rtl/nbqnn_axi.v"] = wrapper_verilog(top, design.config)
@@ -201,6 +213,8 @@ def _settings(design: Build, board: Board, processors: Processors, top: VivadoTo
         "control_address": f"{processors.control_address:#010x}",
         "clock_mhz": config.clock_mhz,
         "jobs": _JOBS,
+        "strategies": "{" + " ".join(_STRATEGIES) + "}",
+        "sweep_mhz": "{" + " ".join(map(str, _SWEEP_MHZ)) + "}",
     }
     return "".join(f"set {name} {value}\n" for name, value in values.items())
 

@@ -30,10 +30,8 @@ synth_design -top $accelerator_top -part $part -mode out_of_context
 write_checkpoint -force [file join $checkpoints synth.dcp]
 report_stage synth
 
-opt_design
-place_design
-phys_opt_design
-route_design
+source [file join $here implement.tcl]
+implement
 write_checkpoint -force [file join $checkpoints route.dcp]
 report_stage route
 set activity [file join $here activity.saif]

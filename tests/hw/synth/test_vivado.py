@@ -31,8 +31,8 @@ proc unknown {args} {
         get_timing_paths - get_runs - get_bd_* - create_bd_cell - get_files { return $last }
         make_wrapper { return system_wrapper.v }
         launch_runs {
-            if {[lindex $args 1] eq "impl_1"} {
-                set folder [file join $::here project nbqnn.runs impl_1]
+            if {"write_bitstream" in $args} {
+                set folder [file join $::here project nbqnn.runs [lindex $args 1]]
                 file mkdir $folder
                 close [open [file join $folder system_wrapper.bit] w]
             }
@@ -40,6 +40,7 @@ proc unknown {args} {
         get_property {
             switch -- [lindex $args 1] {
                 SLACK { return [expr {[lindex $args 2] eq "-setup" ? $::env(SETUP) : 0.021}] }
+                STATS.WNS { return [dict get $::env(WNS) $last] }
                 PROGRESS { return $::env(PROGRESS) }
                 STATUS { return "place_design ERROR" }
             }
@@ -58,16 +59,24 @@ def vivado(tmp_path):
     if shutil.which("tclsh") is None:
         pytest.skip("tclsh is not installed")
 
-    def run(folder, setup=0.3, progress="100%", board_parts="xilinx.com:zcu102:part0:3.4"):
+    def run(
+        folder,
+        setup=0.3,
+        progress="100%",
+        board_parts="xilinx.com:zcu102:part0:3.4",
+        slacks="impl_1 0.3",
+        script="build.tcl",
+    ):
         recorder, record = tmp_path / "recorder.tcl", tmp_path / "record"
         recorder.write_text(RECORDER)
         record.unlink(missing_ok=True)
         done = subprocess.run(
-            ["tclsh", recorder, folder / "build.tcl"],
+            ["tclsh", recorder, folder / script],
             env={
                 "RECORD": str(record),
                 "SETUP": str(setup),
                 "PROGRESS": progress,
+                "WNS": slacks,
                 "BOARD_PARTS": board_parts,
                 "PATH": "/usr/bin:/bin",
             },
@@ -204,8 +213,8 @@ def test_project_commands(vivado, build, ports):
         ),
     }  # fmt: skip
 
-    assert [c[1] for c in of(commands, "launch_runs")] == ["synth_1", "impl_1"]
-    assert "write_bitstream" in of(commands, "launch_runs")[1]
+    assert [c[1] for c in of(commands, "launch_runs")] == ["synth_1", "impl_1", "impl_1"]
+    assert ["write_bitstream" in c for c in of(commands, "launch_runs")] == [False, False, True]
     reports = {c[-1].removeprefix(f"{folder}/reports/") for c in commands if "report" in c[0]}
     assert reports == {
         *("route_utilization.rpt", "route_hierarchy.rpt", "route_timing.rpt", "route_power.rpt"),
@@ -288,6 +297,35 @@ def test_project_reads_switching_activity(vivado, build):
     assert names.index("read_saif") < names.index("report_power")
 
 
+def test_strategies_until_the_clock_is_met(vivado, build):
+    """Each in a run of its own, with physical optimization after routing; the best one counts."""
+    path = build()
+    write_vivado(path, BOARD)
+    folder = path / "vivado-zcu102"
+    first, second, third, fourth = (
+        *("Performance_ExplorePostRoutePhysOpt", "Performance_ExtraTimingOpt"),
+        *("Performance_NetDelay_high", "Congestion_SpreadLogic_high"),
+    )
+    slacks = f"impl_1 -0.3 impl_{second} 0.02"
+    _, _, commands = vivado(folder, slacks=slacks)
+    runs = ["impl_1", f"impl_{second}"]
+    assert [c[1] for c in of(commands, "launch_runs")] == ["synth_1", *runs, runs[1]]
+    assert ["copy_run", "-name", runs[1], "impl_1"] in commands
+    for run, strategy in zip(runs, (first, second), strict=True):
+        assert ["set_property", "strategy", strategy, run] in commands
+        enabled = "STEPS.POST_ROUTE_PHYS_OPT_DESIGN.IS_ENABLED"
+        assert ["set_property", enabled, "true", run] in commands
+    assert of(commands, "open_run") == [["open_run", runs[1]]]
+    tried = (folder / "reports" / "strategies.txt").read_text()
+    assert tried == f"{first} -0.3\n{second} 0.02\n"
+
+    slacks = f"impl_1 -0.3 impl_{second} -0.1 impl_{third} -0.2 impl_{fourth} -0.4"
+    code, output, commands = vivado(folder, setup=-0.1, slacks=slacks)
+    assert (code, "timing not met" in output) == (1, True)
+    assert len(of(commands, "copy_run")) == 3
+    assert of(commands, "open_run") == [["open_run", runs[1]]]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -346,7 +384,7 @@ def test_quick_commands(vivado, build):
     code, output, commands = vivado(folder)
     assert code == 0, output
     flow = ["create_project", "read_verilog", "read_xdc", "synth_design", "opt_design"]
-    flow += ["place_design", "phys_opt_design", "route_design"]
+    flow += ["place_design", "phys_opt_design", "route_design", "phys_opt_design"]
     assert [c[0] for c in of(commands, *flow)] == flow
     assert ["synth_design", "-top", "nbqnn", "-part", PART, "-mode", "out_of_context"] in commands
     for stage in ("synth", "route"):
@@ -358,6 +396,28 @@ def test_quick_commands(vivado, build):
     code, output, _ = vivado(folder, setup=-0.1)
     assert code == 1
     assert "timing not met" in output
+
+
+def test_sweep_commands(vivado, build):
+    """One synthesis for the fastest clock; then clock by clock until one is not met."""
+    path = build()
+    write_vivado(path, BOARD, quick=True)
+    folder = path / "vivado-zcu102-quick"
+    # 350 MHz are 2.857 ns.
+    constraint = "create_clock -name clk -period 2.857 [get_ports clk]\n"
+    assert (folder / "sweep.xdc").read_text() == constraint
+    code, output, commands = vivado(folder, setup=0.1, script="sweep.tcl")
+    assert code == 0, output
+    assert len(of(commands, "synth_design")) == 1
+    assert len(of(commands, "place_design")) == len(of(commands, "open_checkpoint")) == 7
+    periods = [c[c.index("-period") + 1] for c in of(commands, "create_clock")]
+    assert periods == ["5.000", "4.444", "4.000", "3.636", "3.333", "3.077", "2.857"]
+    lines = (folder / "reports" / "sweep.txt").read_text().splitlines()
+    # 300 MHz with 0.1 ns to spare: 3.233 ns.
+    assert lines[4] == "300 0.1 309.3"
+    _, output, commands = vivado(folder, setup=-0.1, script="sweep.tcl")
+    assert len(of(commands, "place_design")) == 1
+    assert (folder / "reports" / "sweep.txt").read_text() == "200 -0.1 196.1\n"
 
 
 # What is refused --------------------------------------------------------------------------------
