@@ -153,7 +153,8 @@ class Accelerator(Component):
             core.length.eq(self.registers.program_length),
             *(base.eq(value) for base, value in zip(core.bases, bases, strict=True)),
             core.start.eq(run.start),
-            *(part.cancel.eq(run.abort) for part in (self.reader, writer, arbiter)),
+            self.reader.cancel.eq(~run.reads),
+            *(part.cancel.eq(run.abort) for part in (writer, arbiter)),
         ]
 
     def _address(self, name: str) -> Value:
@@ -166,34 +167,35 @@ class Accelerator(Component):
         return self._address(name)[width - page_bits(width) :]
 
     def _find_failures(self, m: Module, run: "_Run") -> None:
-        """Finds out why a run has to end. If there are several reasons, that of the bus counts."""
+        """Finds out why a run has to end. If there are several reasons, that of the bus counts.
+
+        The reason is known one cycle late: addresses come from far away.
+        """
         reader, writer, core = self.reader, self.writer, self.core
         # One cycle late is early enough: a start takes effect later than a length written before.
         no_program = Signal()
         m.d.sync += no_program.eq(self.registers.program_length == 0)
-        with m.If(run.running):
-            with m.If(reader.error):
-                m.d.comb += [
-                    run.failure.eq(ErrorCause.READ),
-                    run.failure_address.eq(reader.error_address),
-                ]
-            with m.Elif(writer.error):
-                m.d.comb += [
-                    run.failure.eq(ErrorCause.WRITE),
-                    run.failure_address.eq(writer.error_address),
-                ]
-            with m.Elif(reader.outside | writer.outside):
-                m.d.comb += [
-                    run.failure.eq(ErrorCause.WINDOW),
-                    run.failure_address.eq(
-                        Mux(reader.outside, reader.outside_address, writer.outside_address)
-                    ),
-                ]
-            with m.Elif(core.fault != CommandFault.NONE):
-                m.d.comb += run.failure.eq(core.fault)
-            # No descriptor would be fetched, so the run would never end.
-            with m.Elif(no_program):
-                m.d.comb += run.failure.eq(ErrorCause.LENGTH)
+        found = run.found
+        address = Signal.like(run.failure_address)
+        with m.If(reader.error):
+            m.d.comb += [found.eq(ErrorCause.READ), address.eq(reader.error_address)]
+        with m.Elif(writer.error):
+            m.d.comb += [found.eq(ErrorCause.WRITE), address.eq(writer.error_address)]
+        with m.Elif(reader.outside | writer.outside):
+            m.d.comb += [
+                found.eq(ErrorCause.WINDOW),
+                address.eq(Mux(reader.outside, reader.outside_address, writer.outside_address)),
+            ]
+        with m.Elif(core.fault != CommandFault.NONE):
+            m.d.comb += found.eq(core.fault)
+        # No descriptor would be fetched, so the run would never end.
+        with m.Elif(no_program):
+            m.d.comb += found.eq(ErrorCause.LENGTH)
+        # The first one counts. In the next cycle it has ended the run.
+        some = found != ErrorCause.NONE
+        first = run.running & ~run.failed
+        m.d.sync += [run.failed.eq(first & some), run.failure.eq(found)]
+        m.d.data += run.failure_address.eq(address)
 
     def _show_state(self, m: Module, run: "_Run") -> None:
         registers = self.registers
@@ -218,12 +220,14 @@ class Accelerator(Component):
         """
         strobe, control = self.registers.control_strobe, self.registers.control_data
         event, index = self.registers.irq_status_set, self.core.index
-        asked, reset = Signal(), Signal()
+        asked = Signal()
+        reset = Signal()
         m.d.comb += [
             asked.eq(strobe & control.start),
             reset.eq(strobe & control.reset),
-            run.start.eq(asked & ~run.running & ~run.settling),
         ]
+        # A register: a start clears counters all over the chip.
+        m.d.sync += run.start.eq(asked & ~reset & ~run.running & ~run.settling)
         with m.If(asked & (run.running | run.settling)):
             m.d.comb += event.error.eq(1)
             # While aborting, the cause that led to it stays.
@@ -231,16 +235,23 @@ class Accelerator(Component):
                 m.d.sync += [run.cause.eq(ErrorCause.BUSY), run.index.eq(index)]
         # A register, so that it is true only after reader and writer have seen the cancellation.
         quiet = Signal()
-        m.d.sync += quiet.eq(run.abort & ~self.reader.busy & ~self.writer.busy)
+        reader, writer = self.reader, self.writer
+        loud = reader.busy | writer.busy | reader.error | writer.error
+        m.d.sync += quiet.eq(run.abort & ~loud)
+        m.d.comb += run.aborts.eq(run.abort)
+        m.d.sync += [run.abort.eq(run.aborts), run.reads.eq(~run.aborts)]
         with m.If(run.abort & quiet):
             with m.If(run.still):
-                m.d.sync += [run.abort.eq(0), quiet.eq(0)]
+                m.d.comb += run.aborts.eq(0)
+                m.d.sync += quiet.eq(0)
             with m.If(run.ending):
                 m.d.sync += [run.ending.eq(0), run.running.eq(0), run.done.eq(1)]
                 m.d.comb += event.done.eq(1)
         with m.If(run.running & self.core.done):
-            m.d.sync += [run.abort.eq(1), run.ending.eq(1)]
-        with m.If(run.failure != ErrorCause.NONE):
+            m.d.comb += run.aborts.eq(1)
+            m.d.sync += run.ending.eq(1)
+        with m.If(run.failed):
+            m.d.comb += run.aborts.eq(1)
             m.d.sync += [*run.stopped(), run.error.eq(1), run.cause.eq(run.failure)]
             m.d.sync += [run.error_address.eq(run.failure_address), run.index.eq(index)]
             m.d.comb += event.error.eq(1)
@@ -248,8 +259,9 @@ class Accelerator(Component):
             m.d.sync += [run.running.eq(1), run.done.eq(0), run.error.eq(0)]
             m.d.sync += run.cause.eq(ErrorCause.NONE)
         with m.If(reset):
+            m.d.comb += run.aborts.eq(1)
             m.d.sync += [*run.stopped(), run.done.eq(0), run.error.eq(0)]
-            m.d.sync += run.cause.eq(ErrorCause.NONE)
+            m.d.sync += [run.cause.eq(ErrorCause.NONE), run.failed.eq(0)]
 
     def _identify(self, m: Module) -> None:
         """Puts the accelerator's identity and shape into its registers."""
@@ -301,17 +313,32 @@ class _Run:
 
     def __init__(self, config: AcceleratorConfig):
         width = config.axi_address_width
-        self.running, self.done, self.error = Signal(), Signal(), Signal()
+        self.running = Signal()
+        self.done = Signal()
+        self.error = Signal()
         #: Reader and writer are cancelled, the core is reset; ``ending``: the run reached its end.
-        self.abort, self.ending = Signal(), Signal()
-        self.cause, self.index = Signal(ErrorCause), Signal(16)
+        self.abort = Signal()
+        self.ending = Signal()
+        self.cause = Signal(ErrorCause)
+        self.index = Signal(16)
         self.error_address = Signal(width)
         #: All parts of the core have been in reset for a cycle.
         self.still = Signal()
+        #: The run has to end; why and where.
+        self.failed = Signal()
+        self.failure = Signal(ErrorCause)
+        self.failure_address = Signal(width)
+        #: A run starts.
+        self.start = Signal()
+        #: The opposite of ``abort``, for the reader: a second register has fewer loads. Tools would
+        #: make one of two that are equal.
+        self.reads = Signal(init=1)
         # These are no registers.
-        self.start, self.settling = Signal(), Signal()
-        self.failure, self.failure_address = Signal(ErrorCause), Signal(width)
+        #: ``abort`` in the next cycle.
+        self.aborts = Signal()
+        self.settling = Signal()
+        self.found = Signal(ErrorCause)
 
     def stopped(self) -> list:
         """Assignments that end a run early."""
-        return [self.running.eq(0), self.ending.eq(0), self.abort.eq(1)]
+        return [self.running.eq(0), self.ending.eq(0)]

@@ -1,5 +1,6 @@
 """Area with Yosys: each module is mapped once, then areas are added over the hierarchy."""
 
+import re
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -8,7 +9,13 @@ from hw.boards.board import Board
 from hw.spatial.build import is_spatial
 from hw.synth.area import Area, ModuleAreas
 from hw.synth.build import read_build
-from hw.synth.hierarchy import direct_instances, instance_paths, instances, modules_of_cells
+from hw.synth.hierarchy import (
+    direct_instances,
+    instance_paths,
+    instances,
+    module_texts,
+    modules_of_cells,
+)
 from hw.synth.mapping import MappedDesign, map_design
 from hw.synth.power import power_fields
 from hw.synth.results import ModuleArea, SynthResult, synth_result
@@ -23,6 +30,7 @@ ARRAY_PREFIX = "nbqnn_pe_array_"
 #: Modules used at least so often are mapped once, alone. With fewer uses that would save little
 #: time, and optimization across a module's borders is worth more.
 _OFTEN = 4
+_READY = re.compile(r"^ +(?:input|output) .*ready;$", flags=re.MULTILINE)
 
 
 def synth_yosys(
@@ -106,10 +114,16 @@ def _timing_fields(
 
 
 def shared_modules(verilog: str, top: str) -> set[str]:
-    """The modules to map on their own: the array, and those that ``top`` contains often."""
+    """The modules to map on their own: the array, and those that ``top`` contains often.
+
+    Not those with a stream whose ``ready`` they answer or hear: paths lead through them, and would
+    be mapped piece by piece.
+    """
     counts = instances(direct_instances(verilog), top)
+    texts = module_texts(verilog)
     return {
         name
         for name, count in counts.items()
-        if name != top and (count >= _OFTEN or name.startswith(ARRAY_PREFIX))
+        if name != top
+        and (name.startswith(ARRAY_PREFIX) or (count >= _OFTEN and not _READY.search(texts[name])))
     } - modules_of_cells(verilog)

@@ -75,7 +75,8 @@ class Accumulating(Component):
         terms = sorted(terms, key=len, reverse=True)
         if self.exact:
             # In a bit below all others, so that one addition takes it.
-            inverted, whole = Signal(), Signal()
+            inverted = Signal()
+            whole = Signal()
             m.d.data += [inverted.eq(self.weight[0][-1]), whole.eq(self.whole)]
             before = Cat(1, before).as_signed()
             terms = [Cat(inverted & whole, *terms).as_signed()]

@@ -62,8 +62,11 @@ def _ports(config: AcceleratorConfig, filters: int) -> dict:
 
 def registered_step(m: Module, section: Component) -> tuple[Signal, Signal, Signal, Signal, Signal]:
     """Registers of a section: ``valid``, ``first``, ``last``, activations and weights of a step."""
-    valid, first, last = Signal(), Signal(), Signal()
-    act, weight = Signal.like(section.act), Signal.like(section.weight)
+    valid = Signal()
+    first = Signal()
+    last = Signal()
+    act = Signal.like(section.act)
+    weight = Signal.like(section.weight)
     m.d.data += [
         valid.eq(section.valid),
         first.eq(section.first),

@@ -85,7 +85,8 @@ class ReadArbiter(Component):
             for index, candidate in enumerate(self.requests):
                 with m.Case(index):
                     m.d.comb += request.eq(candidate.payload)
-        passed, entered = Signal(), Signal()
+        passed = Signal()
+        entered = Signal()
         m.d.comb += [
             Cat(candidate.ready for candidate in self.requests).eq(granted),
             # There was room when it was chosen.

@@ -143,7 +143,8 @@ class BurstSplitter(Component):
         beat, page, left = s.beat, s.page, s.left
         choice = Choice(ways=2, width=len(beat) + len(page) + len(left))
         m.submodules.choice = choice
-        beat_after, left_after = Signal.like(beat), Signal.like(left)
+        beat_after = Signal.like(beat)
+        left_after = Signal.like(left)
         m.d.comb += [
             beat_after.eq(beat + s.burst_beats),
             left_after.eq(left - s.burst_beats),

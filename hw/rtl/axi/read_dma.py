@@ -45,7 +45,8 @@ class AxiReader(AxiMaster):
         m = Module()
         splitter = self._split(m)
         # A burst counts until its last beat has left the buffer.
-        issue, retire = Signal(), Signal()
+        issue = Signal()
+        retire = Signal()
         bursts, may_issue = self._count(m, issue, retire)
         announced = self._announce(m, "ar", splitter, issue, may_issue)
         m.d.comb += self.busy.eq(splitter.busy | (bursts != 0))

@@ -33,7 +33,7 @@ class AxiLiteRegisters(Component):
     """An AXI4-Lite slave with the registers of a map.
 
     Outputs are registered. A write takes effect, and is answered, three cycles after its address
-    and two after its data; a read is answered after four. Each side has one transfer at a time.
+    and two after its data; a read is answered after six. Each side has one transfer at a time.
     Byte strobes are honoured; address bits 0 and 1 are ignored. A read of an address without a
     register, or a write to one without a writable register, is answered with SLVERR and changes
     nothing.
@@ -107,7 +107,8 @@ class AxiLiteRegisters(Component):
         data = Signal(32)
         strobe = Signal(4)
         mask = Signal(32)
-        have_address, decoded = Signal(), Signal()
+        have_address = Signal()
+        decoded = Signal()
         have_data = Signal()
         write = Signal()
         writable = [r for r in self.register_map.registers if r.access is not Access.RO]
@@ -177,16 +178,20 @@ class AxiLiteRegisters(Component):
                 found.append(word == first)
                 value = Const(0) if item.access is Access.PULSE else self._bits(item.name)
             values.append(Cat(value, Const(0, 32 - len(value))))
-        number, known = Signal(range(max(2, len(values)))), Signal()
-        choices = []
+        matches = Signal(len(found))
+        number = Signal(range(max(2, len(values))))
+        known = Signal()
+        chosen = []
         for first in range(0, len(values), _CHOICE):
             words = values[first : first + _CHOICE]
             choice = Choice(ways=_CHOICE, width=32)
             m.submodules[f"choice_{first}"] = choice
             m.d.comb += [to.eq(word) for to, word in zip(choice.words, words, strict=False)]
             m.d.comb += choice.select.eq(number)
-            choices.append(choice.chosen)
-        data = Array(choices)[number // _CHOICE]
+            kept = Signal(32, name=f"chosen_{first}")
+            m.d.data += kept.eq(choice.chosen)
+            chosen.append(kept)
+        data = Array(chosen)[number // _CHOICE]
         with m.FSM(name="read"):
             with m.State("IDLE"):
                 m.d.comb += axi.arready.eq(1)
@@ -194,10 +199,12 @@ class AxiLiteRegisters(Component):
                 with m.If(axi.arvalid):
                     m.next = "ADDRESS"
             with m.State("ADDRESS"):
-                m.d.sync += [
-                    known.eq(Cat(found).any()),
-                    number.eq(number_of(found)),
-                ]
+                m.d.sync += matches.eq(Cat(found))
+                m.next = "NUMBER"
+            with m.State("NUMBER"):
+                m.d.sync += [known.eq(matches.any()), number.eq(number_of(list(matches)))]
+                m.next = "CHOICE"
+            with m.State("CHOICE"):
                 m.next = "DATA"
             with m.State("DATA"):
                 m.d.sync += [

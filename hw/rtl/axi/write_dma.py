@@ -56,7 +56,9 @@ class AxiWriter(AxiMaster):
         )
         m.submodules.buffer, m.submodules.lengths = buffer, lengths
         # A burst counts until its response has come.
-        issue, answered, dropped = Signal(), Signal(), Signal()
+        issue = Signal()
+        answered = Signal()
+        dropped = Signal()
         bursts, may_issue = self._count(m, issue, answered)
         unclaimed, enough = self._claim(m, splitter, buffer, issue, dropped)
         announced = self._announce(m, "aw", splitter, issue, may_issue, enough)
@@ -86,7 +88,8 @@ class AxiWriter(AxiMaster):
         data is accepted and dropped.
         """
         unclaimed = Signal(range(buffer.depth + 1))
-        enough, accepted = Signal(), Signal()
+        enough = Signal()
+        accepted = Signal()
         removed = Signal(len(unclaimed))
         length = Signal(max(8, len(unclaimed)))
         m.d.comb += [
@@ -110,9 +113,11 @@ class AxiWriter(AxiMaster):
         axi = self.axi
         skid = SkidBuffer(data.StructLayout({"data": self.data_width, "last": 1}))
         m.submodules.skid = skid
-        sent, following = Signal(8), Signal(8)
+        sent = Signal(8)
+        following = Signal(8)
         # Whether the next beat is a burst's first; if it is not, whether it is the last.
-        first, ends_burst = Signal(init=1), Signal()
+        first = Signal(init=1)
+        ends_burst = Signal()
         last = Signal()
         m.d.comb += [
             following.eq(incremented(sent)),

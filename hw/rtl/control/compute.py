@@ -133,7 +133,10 @@ class ComputeEngine(Component):
     ) -> None:
         """Takes a command when the one before has been walked over."""
         command = Signal(body_layout(Opcode.COMPUTE))
-        start, walking, walked, accepted = Signal(), Signal(), Signal(), Signal()
+        start = Signal()
+        walking = Signal()
+        walked = Signal()
+        accepted = Signal()
         m.d.comb += [
             walked.eq(walker.groups.valid & walker.groups.ready & walker.groups.p.end),
             self.command.ready.eq(~walking),
@@ -171,13 +174,13 @@ class ComputeEngine(Component):
         (soon_unit,) = delayed(m, ("unit",), (sequencer.unit,), wait - 1, domain="data")
         names = ("first", "last", "grow")
         flags = [getattr(sequencer, name) for name in names]
-        first, last, grow = delayed(m, names, flags, wait, domain="data")
+        first, last, grow = delayed(m, names, flags, wait, domain="data", far=True)
         factor = []
         if self.config.products:
             flags = (Value.cast(sequencer.factor),)
             factor = [
                 Value.cast(sums.factor).eq(late)
-                for late in delayed(m, ("factor",), flags, wait, domain="data")
+                for late in delayed(m, ("factor",), flags, wait, domain="data", far=True)
             ]
         soon = []
         for unit, code in ((array, Unit.ARRAY), (maximum, Unit.MAX), (sums, Unit.SUM)):

@@ -117,7 +117,8 @@ class CommandFetch(Component):
         """
         half = self.config.axi_address_width // 2
         address = self.request.p.address
-        asked, carry = Signal(), Signal()
+        asked = Signal()
+        carry = Signal()
         m.d.comb += [
             self.request.p.beats.eq(beats),
             asked.eq(self.request.valid & self.request.ready),
@@ -182,48 +183,53 @@ class CommandFetch(Component):
                 with m.State(name):
                     m.next = following
             with m.State("CHECK"):
+                right = s.total == CHECKSUM
                 m.next = "HAND ON"
-                m.d.data += [
-                    s.is_opcode.eq(Cat(head.opcode == opcode for opcode in Opcode)),
-                    s.last.eq(s.unhanded == 1),
-                ]
-                with m.If(s.total != CHECKSUM):
+                is_opcode = [head.opcode == opcode for opcode in Opcode]
+                m.d.sync += s.offers.eq(Cat(right & matches for matches in is_opcode))
+                m.d.data += s.last.eq(s.unhanded == 1)
+                with m.If(~right):
                     m.d.sync += self.fault.eq(CommandFault.CHECKSUM)
                     m.next = "STOP"
             with m.State("HAND ON"):
                 self._offer(m, s)
-                m.d.comb += descriptor.ready.eq(s.taken)
             with m.State("STOP"):
                 # Descriptors that were requested beyond the end arrive and are dropped. A request
                 # that is offered stays until it is taken.
                 m.d.sync += self.fault.eq(CommandFault.NONE)
                 with m.If(~self.request.valid | self.request.ready):
                     m.d.sync += [s.fetching.eq(0), self.request.valid.eq(0)]
-                m.d.comb += [descriptor.ready.eq(1), s.taken.eq(descriptor.valid)]
+                m.d.sync += s.drops.eq(1)
                 with m.If(~s.fetching & (s.ahead == 0)):
+                    m.d.sync += s.drops.eq(0)
                     m.next = "WAIT"
+        # What is behind is found from few registers: it moves descriptors and beats.
+        queues = self._queues()
+        handed = [queue.valid & queue.ready for queue in queues.values()]
+        m.d.comb += [
+            *(queue.valid.eq(s.offer(opcode)) for opcode, queue in queues.items()),
+            s.handed_on.eq(Cat(*handed).any()),
+            s.taken.eq(s.handed_on | s.offer(Opcode.END) | (s.drops & descriptor.valid)),
+            descriptor.ready.eq(s.taken),
+        ]
+        with m.If(s.handed_on | s.offer(Opcode.END)):
+            m.d.sync += s.offers.eq(0)
 
     def _queues(self) -> dict[Opcode, wiring.PureInterface]:
         return {Opcode.LOAD: self.load, Opcode.COMPUTE: self.compute, Opcode.STORE: self.store}
 
     def _offer(self, m: Module, s: "_State") -> None:
         """Handles a descriptor whose sum is right: a command, an END, or an unknown opcode."""
-        queues = self._queues()
-        for opcode, matches in zip(Opcode, s.is_opcode, strict=True):
-            with m.If(matches):
-                if opcode is Opcode.END:
-                    m.d.comb += [self.end.eq(1), s.taken.eq(1)]
-                    m.next = "STOP"
-                else:
-                    queue = queues[opcode]
-                    m.d.comb += [queue.valid.eq(1), s.taken.eq(queue.ready)]
-                    with m.If(queue.ready):
-                        m.next = "WAIT"
-                        m.d.sync += [s.handed.eq(s.handed + 1), s.unhanded.eq(s.unhanded - 1)]
-                        with m.If(s.last):
-                            m.d.sync += self.fault.eq(CommandFault.LENGTH)
-                            m.next = "STOP"
-        with m.If(~s.is_opcode.any()):
+        with m.If(s.handed_on):
+            m.next = "WAIT"
+            m.d.sync += [s.handed.eq(s.handed + 1), s.unhanded.eq(s.unhanded - 1)]
+            with m.If(s.last):
+                m.d.sync += self.fault.eq(CommandFault.LENGTH)
+                m.next = "STOP"
+        with m.If(s.offer(Opcode.END)):
+            m.d.comb += self.end.eq(1)
+            m.next = "STOP"
+        with m.If(~s.offers.any()):
             m.d.sync += self.fault.eq(CommandFault.OPCODE)
             m.next = "STOP"
 
@@ -240,10 +246,19 @@ class _State:
         #: The sum of the words so far.
         self.total = Signal(32)
         #: Descriptors that were handed on, and those that were not.
-        self.handed, self.unhanded = Signal(16), Signal(16)
+        self.handed = Signal(16)
+        self.unhanded = Signal(16)
         #: The descriptor in hand is the program's last one.
         self.last = Signal()
-        #: The descriptor's opcode, decoded while its sum is compared.
-        self.is_opcode = Signal(len(Opcode))
-        #: The descriptor in hand leaves in this cycle. No register.
+        #: The descriptor in hand is right and has this opcode.
+        self.offers = Signal(len(Opcode))
+        #: Descriptors are dropped.
+        self.drops = Signal()
+        # These are no registers.
+        #: The descriptor in hand goes to its queue, or leaves in any way.
+        self.handed_on = Signal()
         self.taken = Signal()
+
+    def offer(self, opcode: Opcode) -> Value:
+        """Whether the descriptor in hand has this opcode."""
+        return self.offers[list(Opcode).index(opcode)]

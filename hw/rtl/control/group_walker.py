@@ -52,7 +52,8 @@ class GroupWalker(Component):
     def build(self) -> Module:
         m = Module()
         state = _State(self.config)
-        complete, advance = Signal(), Signal()
+        complete = Signal()
+        advance = Signal()
         self._gather(m, state, complete)
         self._measure(m, state, complete)
         self._offer(m, state, complete, advance)
@@ -109,8 +110,11 @@ class GroupWalker(Component):
         """
         command, at = self.command, s.at
         bits = activation_address_bits(self.config)
-        origin_past, out_past = Signal(bits), Signal(bits)
-        row_before, origin_before, out_before = Signal(16), Signal(bits), Signal(bits)
+        origin_past = Signal(bits)
+        out_past = Signal(bits)
+        row_before = Signal(16)
+        origin_before = Signal(bits)
+        out_before = Signal(bits)
         m.d.sync += s.measuring.eq(complete)
         m.d.data += [
             origin_past.eq(command.origin_wrap - command.column_step),
@@ -225,7 +229,9 @@ class _State:
         position = group_layout(config)["positions"].shape.elem_shape
         slots = range(config.pixels)
         #: The walker gathers the first group; it measures the move; it offers further groups.
-        self.gathering, self.measuring, self.walking = Signal(), Signal(), Signal()
+        self.gathering = Signal()
+        self.measuring = Signal()
+        self.walking = Signal()
         #: Positions of the current filter group's first group.
         self.first = Signal(data.ArrayLayout(position, config.pixels))
         #: Columns that are left in the row after a position has moved to the next group. Negative
@@ -244,12 +250,15 @@ class _State:
         self.last_slot = Signal()
         #: How far every position moves to the next group: within a row, and past its end. Columns
         #: past the end count from the row's beginning.
-        self.step, self.past = Signal(position), Signal(position)
-        self.left_step, self.left_past = Signal(_difference), Signal(_difference)
+        self.step = Signal(position)
+        self.past = Signal(position)
+        self.left_step = Signal(_difference)
+        self.left_past = Signal(_difference)
         #: Positions of the filter group that are not offered yet. ``beyond`` is the number of those
         #: behind the next group, less one, and ``all_beyond`` what it is for the first group.
         self.positions_left = Signal(16)
-        self.beyond, self.all_beyond = Signal(_difference), Signal(_difference)
+        self.beyond = Signal(_difference)
+        self.all_beyond = Signal(_difference)
         self.filters_left = Signal(16)
 
 

@@ -83,7 +83,9 @@ class StepSequencer(Component):
     def build(self) -> Module:
         m = Module()
         state = _State(self.config)
-        step, group_done, taken = Signal(), Signal(), Signal()
+        step = Signal()
+        group_done = Signal()
+        taken = Signal()
         self._offered(m, state)
         self._steps(m, state, step)
         self._next_tap(m, state, step)
@@ -97,10 +99,15 @@ class StepSequencer(Component):
 
     def _offered(self, m: Module, s: "_State") -> None:
         """Prepares what the offered command's first group needs when it comes."""
+        one_column = self.command.kernel_w == 1
+        one_row = self.command.kernel_h == 1
+        one_channel_group = self.command.channel_groups == 1
         m.d.data += [
-            s.offers_one_column.eq(self.command.kernel_w == 1),
-            s.offers_one_row.eq(self.command.kernel_h == 1),
-            s.offers_one_channel_group.eq(self.command.channel_groups == 1),
+            s.offers_one_column.eq(one_column),
+            s.offers_one_row.eq(one_row),
+            s.offers_one_channel_group.eq(one_channel_group),
+            s.offers_one_tap.eq(one_column & one_row & one_channel_group),
+            s.offers_one_drain_cycle.eq(self.command.drain_cycles == 1),
         ]
         m.d.sync += [
             s.other_unit.eq(self.command.unit != s.command.unit),
@@ -109,7 +116,7 @@ class StepSequencer(Component):
 
     def _steps(self, m: Module, s: "_State", step: Signal) -> None:
         """Decides whether there is a step; a group's last one waits for the drain before it."""
-        m.d.comb += step.eq(s.active & (~s.end_taps | (s.drained & self.drains.ready)))
+        m.d.comb += step.eq(s.active & (~s.end_taps | (s.may_end & self.drains.ready)))
         with m.If(~s.drained):
             m.d.sync += [
                 s.until_drained.eq(s.until_drained - 1),
@@ -119,13 +126,16 @@ class StepSequencer(Component):
     def _next_tap(self, m: Module, s: "_State", step: Signal) -> None:
         """Goes to the next tap: columns first, then rows, then channel groups."""
         command = s.command
-        end_column, end_row, end_channel_group = Signal(), Signal(), Signal()
+        end_column = Signal()
+        end_row = Signal()
+        end_channel_group = Signal()
         m.d.comb += [
             end_column.eq(Mux(s.end_column, s.one_column, s.columns == 2)),
             end_row.eq(Mux(s.end_column, Mux(s.end_row, s.one_row, s.rows == 2), s.end_row)),
             end_channel_group.eq(
                 Mux(s.end_column & s.end_row, s.channel_groups == 2, s.end_channel_group)
             ),
+            s.next_end_taps.eq(end_column & end_row & end_channel_group),
         ]
         with m.If(step):
             m.d.data += [
@@ -134,7 +144,7 @@ class StepSequencer(Component):
                 s.end_column.eq(end_column),
                 s.end_row.eq(end_row),
                 s.end_channel_group.eq(end_channel_group),
-                s.end_taps.eq(end_column & end_row & end_channel_group),
+                s.end_taps.eq(s.next_end_taps),
             ]
             with m.If(~s.end_column):
                 m.d.data += [
@@ -168,12 +178,12 @@ class StepSequencer(Component):
         """Takes groups, and hands commands and groups to the drain."""
         starts = self.groups.p.start
         m.d.comb += [
-            group_done.eq(s.active & s.end_taps & s.drained & self.drains.ready),
+            group_done.eq(s.may_end & self.drains.ready),
             # Where the unit changes, `blocked` falls only after the last group has left.
             self.groups.ready.eq((~s.active | group_done) & ~(starts & s.blocked)),
             taken.eq(self.groups.valid & self.groups.ready),
             self.drain_commands.valid.eq(taken & starts),
-            self.drains.valid.eq(s.active & s.end_taps & s.drained),
+            self.drains.valid.eq(s.may_end),
             self.drains.p.count.eq(s.group.count),
             self.drains.p.filter_end.eq(s.group.filter_end),
             self.drains.p.end.eq(s.group.end),
@@ -186,10 +196,15 @@ class StepSequencer(Component):
             m.d.sync += [
                 s.active.eq(0),
                 s.until_drained.eq(s.command.drain_cycles),
-                s.drained.eq(s.command.drain_cycles == 1),
+                s.drained.eq(s.one_drain_cycle),
             ]
         with m.If(taken):
             m.d.sync += s.active.eq(1)
+        # The same as the next cycle's `active`, `end_taps` and `drained` together.
+        drained = s.drained | (s.until_drained == 2)
+        stays = s.active & ~group_done & (s.end_taps | s.next_end_taps) & drained
+        begins = s.offers_one_tap & Mux(group_done, s.one_drain_cycle, drained)
+        m.d.sync += s.may_end.eq(Mux(taken, begins, stays))
 
     def _begin(self, m: Module, s: "_State") -> None:
         """Begins a group at its first tap; a command's first group brings the command's fields."""
@@ -204,7 +219,7 @@ class StepSequencer(Component):
             s.end_row.eq(s.offers_one_row),
             s.channel_groups.eq(self.command.channel_groups),
             s.end_channel_group.eq(s.offers_one_channel_group),
-            s.end_taps.eq(s.offers_one_column & s.offers_one_row & s.offers_one_channel_group),
+            s.end_taps.eq(s.offers_one_tap),
             s.tap_origin.eq(self.command.factor if self.config.products else 0),
             s.tap_row.eq(0),
             s.tap_column.eq(0),
@@ -214,6 +229,7 @@ class StepSequencer(Component):
                 s.command.eq(self.command),
                 s.one_column.eq(s.offers_one_column),
                 s.one_row.eq(s.offers_one_row),
+                s.one_drain_cycle.eq(s.offers_one_drain_cycle),
             ]
 
     def _weights(
@@ -269,7 +285,8 @@ class StepSequencer(Component):
 
         The command's sizes are kept for that cycle, because the command may be another by then.
         """
-        height, width = Signal(16), Signal(16)
+        height = Signal(16)
+        width = Signal(16)
         m.d.data += [height.eq(s.command.in_height), width.eq(s.command.in_width)]
         for p in range(self.config.pixels):
             position = s.group.positions[p]
@@ -299,22 +316,42 @@ class _State:
         self.command = Signal(body_layout(Opcode.COMPUTE))
         # Offsets of the tap from the window's corner.
         self.tap_origin = Signal(activation_address_bits(config))
-        self.tap_row, self.tap_column = Signal(16), Signal(16)
+        self.tap_row = Signal(16)
+        self.tap_column = Signal(16)
         # Taps that are left of each kind, this one included; whether it is the last one of its kind
         # or of all. They are computed one step ahead, so that no comparison is in a step's path.
-        self.columns, self.rows, self.channel_groups = Signal(8), Signal(8), Signal(16)
-        self.end_column, self.end_row, self.end_channel_group = Signal(), Signal(), Signal()
+        self.columns = Signal(8)
+        self.rows = Signal(8)
+        self.channel_groups = Signal(16)
+        self.end_column = Signal()
+        self.end_row = Signal()
+        self.end_channel_group = Signal()
         self.end_taps = Signal()
+        #: Whether the step after this one is the last of all. No register.
+        self.next_end_taps = Signal()
         #: The step is its group's first one, and adds to nothing.
         self.first = Signal()
-        self.first_tap, self.first_channel_group = Signal(), Signal()
-        self.weight_base, self.weight = Signal(16), Signal(16)
+        self.first_tap = Signal()
+        self.first_channel_group = Signal()
+        self.weight_base = Signal(16)
+        self.weight = Signal(16)
         #: Cycles until the group before is drained; whether it is.
-        self.until_drained, self.drained = Signal(16), Signal(init=1)
-        # Whether the offered command, or the current one, has only one tap of a kind.
-        self.offers_one_column, self.offers_one_row = Signal(), Signal()
+        self.until_drained = Signal(16)
+        self.drained = Signal(init=1)
+        #: The last step is due and need not wait for the drain: ``active``, ``end_taps`` and
+        #: ``drained``. A register of its own, because it moves on everything in front of the array.
+        self.may_end = Signal()
+        # Whether the offered command, or the current one, has only one tap of a kind or of all, and
+        # one cycle to drain.
+        self.offers_one_column = Signal()
+        self.offers_one_row = Signal()
         self.offers_one_channel_group = Signal()
-        self.one_column, self.one_row = Signal(), Signal()
+        self.offers_one_tap = Signal()
+        self.offers_one_drain_cycle = Signal()
+        self.one_column = Signal()
+        self.one_row = Signal()
+        self.one_drain_cycle = Signal()
         #: The offered command must wait: results of another unit are under way, or the drain has no
         #: room for the command. Computed before its first group is offered.
-        self.other_unit, self.blocked = Signal(), Signal()
+        self.other_unit = Signal()
+        self.blocked = Signal()

@@ -14,7 +14,12 @@ from hw.rtl.cells.counting import stepped
 from hw.rtl.command_layouts import body_layout
 from hw.rtl.component import Component
 from hw.rtl.memory.activations import ActivationMemory
-from hw.rtl.memory.ports import ActLoadSignature, ActStoreSignature, WideWriteSignature
+from hw.rtl.memory.ports import (
+    ActLoadSignature,
+    ActStoreSignature,
+    WideWriteSignature,
+    bank_number,
+)
 from hw.rtl.post.requantizer import param_layout
 from hw.rtl.stream.fifo import StreamFifo
 from hw.rtl.stream.gearbox import Packer, Unpacker
@@ -68,9 +73,12 @@ class RowRequester(Component):
         # One cycle adds the lower half of an address, the next one the upper half and the carry.
         half = width // 2
         low, high = self.request.p.address[:half], self.request.p.address[half:]
-        addend, carry = Signal(width), Signal()
-        rows, last = Signal(16), Signal()
-        starting, carrying = Signal(), Signal()
+        addend = Signal(width)
+        carry = Signal()
+        rows = Signal(16)
+        last = Signal()
+        starting = Signal()
+        carrying = Signal()
         taken = Signal()
         bases = Array(self.bases[region] for region in Region)
         m.d.comb += [
@@ -113,7 +121,8 @@ class _TransferEngine(Component):
         m.submodules.requester = requester
         wiring.connect(m, requester.request, wiring.flipped(self.request))
         command = Signal(body_layout(Opcode.LOAD))
-        running, start = Signal(), Signal()
+        running = Signal()
+        start = Signal()
         m.d.comb += [
             self.command.ready.eq(~running),
             self.busy.eq(running),
@@ -127,26 +136,36 @@ class _TransferEngine(Component):
             m.d.data += command.eq(self.command.payload)
         return command, running, start
 
-    def _walk(self, m: Module, command, start, step) -> tuple[Signal, Signal, Value]:
+    def _walk(self, m: Module, command, start, step) -> tuple[Signal, Signal, Signal, Value]:
         """Walks over the words of a command's rows, one for each ``step``.
 
-        Returns the next word's address, whether there is one, and whether it is the last one.
+        Returns the next word's address, its bank in the activation memory, whether there is one,
+        and whether it is the last one.
         """
-        address, row_address = Signal(16), Signal(16)
-        words, rows = Signal(16), Signal(16)
+        address = Signal(16)
+        bank = Signal(range(max(2, self.config.banks)))
+        row_address = Signal(16)
+        words = Signal(16)
+        rows = Signal(16)
         # They are computed one word ahead, so that no comparison is in the path of ``step``.
-        last_word, last_row, more = Signal(), Signal(), Signal()
+        last_word = Signal()
+        last_row = Signal()
+        more = Signal()
         next_row = Signal(16)
         m.d.comb += next_row.eq(row_address + command.base_stride)
+
+        def goes_to(word: Value) -> list:
+            return [address.eq(word), bank.eq(bank_number(self.config, word))]
+
         with m.If(step):
             m.d.data += [
-                address.eq(address + 1),
+                *goes_to(address + 1),
                 words.eq(words - 1),
                 last_word.eq(words == 2),
             ]
             with m.If(last_word):
                 m.d.data += [
-                    address.eq(next_row),
+                    *goes_to(next_row),
                     row_address.eq(next_row),
                     words.eq(command.words),
                     last_word.eq(command.words == 1),
@@ -157,14 +176,14 @@ class _TransferEngine(Component):
         with m.If(start):
             m.d.sync += more.eq(1)
             m.d.data += [
-                address.eq(command.base),
+                *goes_to(command.base),
                 row_address.eq(command.base),
                 words.eq(command.words),
                 last_word.eq(command.words == 1),
                 rows.eq(command.rows),
                 last_row.eq(command.rows == 1),
             ]
-        return address, more, last_word & last_row
+        return address, bank, more, last_word & last_row
 
 
 class LoadEngine(_TransferEngine):
@@ -205,7 +224,8 @@ class LoadEngine(_TransferEngine):
         c = self.config
         command, running, start = self._accept(m)
         written = Signal()
-        address, _, last = self._walk(m, command, start, written)
+        address, bank, _, last = self._walk(m, command, start, written)
+        m.d.comb += self.act.bank.eq(bank)
         m.d.sync += self.done.eq(written & last)
         with m.If(self.done):
             m.d.sync += running.eq(0)
@@ -288,9 +308,11 @@ class StoreEngine(_TransferEngine):
         ]
         wiring.connect(m, unpacker.o, wiring.flipped(self.data))
 
-        room, has_room = Signal(range(STORE_AHEAD + 1), init=STORE_AHEAD), Signal(init=1)
-        read, left = Signal(), Signal()
-        address, more, _ = self._walk(m, command, start, read)
+        room = Signal(range(STORE_AHEAD + 1), init=STORE_AHEAD)
+        has_room = Signal(init=1)
+        read = Signal()
+        left = Signal()
+        address, _, more, _ = self._walk(m, command, start, read)
         m.d.comb += [
             self.act.address.eq(address),
             self.act.valid.eq(more & has_room),
@@ -305,7 +327,8 @@ class StoreEngine(_TransferEngine):
         arriving = Signal(ActivationMemory.latency)
         m.d.sync += arriving.eq((arriving << 1) | read)
         m.d.comb += [buffer.i.payload.eq(self.act.data), buffer.i.valid.eq(arriving[-1])]
-        responses, last_response = Signal(16), Signal()
+        responses = Signal(16)
+        last_response = Signal()
         with m.If(self.request_done):
             m.d.data += [responses.eq(responses - 1), last_response.eq(responses == 2)]
         with m.If(start):

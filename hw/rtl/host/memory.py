@@ -68,14 +68,19 @@ class AxiMemory(Component):
         queue = StreamFifo(data.StructLayout({"data": 32, "last": 1}), _QUEUE)
         m.submodules.queue = queue
         # `busy` lasts from the address until the last beat has left, `issuing` until it is read.
-        busy, issuing = Signal(), Signal()
-        word, left, beyond = Signal(range(self.words)), Signal(8), Signal()
+        busy = Signal()
+        issuing = Signal()
+        word = Signal(range(self.words))
+        left = Signal(8)
+        beyond = Signal()
         # Beats in the queue or on their way to it.
         pending = Signal(range(_QUEUE + 1))
-        issue, leave = Signal(), Signal()
+        issue = Signal()
+        leave = Signal()
         # Two stages: the memory's own register, then one because the way from there is long.
         host = Signal()
-        valid, last = Signal(2), Signal(2)
+        valid = Signal(2)
+        last = Signal(2)
         m.d.comb += [
             issue.eq(issuing & (pending != _QUEUE) & ~self.host_read),
             leave.eq(axi.rvalid & axi.rready),
@@ -112,7 +117,9 @@ class AxiMemory(Component):
 
     def _elaborate_writes(self, m: Module, port: WritePort) -> None:
         axi = self.write
-        busy, word, beyond = Signal(), Signal(range(self.words)), Signal()
+        busy = Signal()
+        word = Signal(range(self.words))
+        beyond = Signal()
         taken = Signal()
         m.d.comb += [
             axi.awready.eq(~busy & ~axi.bvalid),

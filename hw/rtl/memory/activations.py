@@ -18,6 +18,7 @@ from hw.rtl.memory.ports import (
     ActLoadSignature,
     ActReadSignature,
     ActStoreSignature,
+    bank_number,
     word_layout,
 )
 
@@ -111,9 +112,7 @@ class ActivationMemory(Component):
         return m
 
     def _bank_of(self, address: Value) -> Value:
-        """As :func:`hw.contract.banks.bank_of`."""
-        bits = (self.config.banks - 1).bit_length()
-        return Cat(address[0] ^ address[bits], address[1:bits])
+        return bank_number(self.config, address)
 
     def _row_of(self, address: Value) -> Value:
         return address[(self.config.banks - 1).bit_length() :]
@@ -152,7 +151,7 @@ class ActivationMemory(Component):
                     for pixel, address in enumerate(self._read_addresses())
                 ).any()
             ),
-            self.load.ready.eq(~drained.bit_select(self._bank_of(self.load.address), 1)),
+            self.load.ready.eq(~drained.bit_select(self.load.bank, 1)),
         ]
 
     def _banks(self, m: Module, writes: list[tuple[Value, Value, Value]]) -> list[Value]:
@@ -243,7 +242,7 @@ class ActivationMemory(Component):
         writes = []
         for number in range(c.banks):
             here = [valid[i] & (bank == number) for i, bank in enumerate(banks)]
-            loaded = self.load.valid & (self._bank_of(self.load.address) == number)
+            loaded = self.load.valid & (self.load.bank == number)
             loaded = loaded & ~drained[number]
             enables = Mux(drained[number], drain_enable, loaded.replicate(chunks))
             names = (f"enable_{number}", f"loads_{number}")

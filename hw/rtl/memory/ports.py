@@ -1,6 +1,6 @@
 """Ports of the on-chip memories, seen from the engine that uses them."""
 
-from amaranth.hdl import ShapeLike
+from amaranth.hdl import Cat, ShapeLike, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -14,6 +14,7 @@ __all__ = [
     "ActStoreSignature",
     "WideReadSignature",
     "WideWriteSignature",
+    "bank_number",
     "word_layout",
 ]
 
@@ -24,6 +25,12 @@ _WIDE_ADDRESS_BITS = 16
 def word_layout(config: AcceleratorConfig) -> data.ArrayLayout:
     """A word of the activation memory: a stored code for each lane."""
     return data.ArrayLayout(config.act_bits, config.lanes)
+
+
+def bank_number(config: AcceleratorConfig, address: Value) -> Value:
+    """The bank of a word of the activation memory, as :func:`hw.contract.banks.bank_of`."""
+    bits = (config.banks - 1).bit_length()
+    return Cat(address[0] ^ address[bits], address[1:bits])
 
 
 class ActReadSignature(wiring.Signature):
@@ -75,13 +82,15 @@ class ActLoadSignature(wiring.Signature):
     Members
     -------
     valid : ``Out(1)``, address : ``Out``, data : ``Out(word_layout(config))``
-    ready : ``In(1)``
+    bank : ``Out(range(banks))``, that of the address
+    ready : ``In(1)``, found from ``bank`` alone
     """
 
     def __init__(self, config: AcceleratorConfig):
         super().__init__({
             "valid": Out(1),
             "address": Out(activation_address_bits(config)),
+            "bank": Out(range(max(2, config.banks))),
             "data": Out(word_layout(config)),
             "ready": In(1),
         })  # fmt: skip

@@ -112,8 +112,11 @@ class Drain(Component):
         filter group's channels follow. The next values do not depend on ``active``, which is late.
         """
         next_word = Signal()
-        next_sub, next_plane, next_param = Signal.like(s.sub), Signal.like(s.plane), Signal(16)
-        filter_last, restart = Signal(), Signal()
+        next_sub = Signal.like(s.sub)
+        next_plane = Signal.like(s.plane)
+        next_param = Signal(16)
+        filter_last = Signal()
+        restart = Signal()
         m.d.comb += [
             s.last.eq(s.active & s.last_chunk & s.last_turn),
             self.drains.ready.eq(s.last),
@@ -326,15 +329,20 @@ class _State:
         self.chunk = Signal(range(max(2, chunks)))
         # Chunks that are left, this one included; whether it is the last one. Both are computed one
         # chunk ahead.
-        self.chunks_left, self.last_chunk = Signal(8), Signal()
+        self.chunks_left = Signal(8)
+        self.last_chunk = Signal()
         # Where the chunk goes: part of the output word; words from the filter group's first plane;
         # address of its params. `first_…` are those of the filter group's first chunk.
-        self.sub, self.first_sub = Signal(range(max(2, subs))), Signal(range(max(2, subs)))
-        self.plane, self.first_plane = Signal(bits), Signal(bits)
-        self.param, self.first_param = Signal(16), Signal(16)
+        self.sub = Signal(range(max(2, subs)))
+        self.first_sub = Signal(range(max(2, subs)))
+        self.plane = Signal(bits)
+        self.first_plane = Signal(bits)
+        self.param = Signal(16)
+        self.first_param = Signal(16)
         # These are no registers.
         self.last_turn = Signal(init=1)
-        self.last, self.command_end = Signal(), Signal()
+        self.last = Signal()
+        self.command_end = Signal()
 
 
 def _numbered(name: str, number: int) -> str:

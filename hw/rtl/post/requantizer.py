@@ -74,7 +74,8 @@ class Requantizer(Component):
     def build(self) -> Module:
         m = Module()
         addend, stages = self._prepared(m)
-        low, high = Signal.like(self.low), Signal.like(self.high)
+        low = Signal.like(self.low)
+        high = Signal.like(self.high)
         m.d.data += [low.eq(self.low), high.eq(self.high)]
         for position in range(self.positions):
             total = self._total(m, addend, position)

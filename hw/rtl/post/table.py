@@ -50,7 +50,8 @@ class Table(Component):
         shape, bits = table_shape(self.config), self.config.act_bits
         row_bits = (shape.words - 1).bit_length()
         # Near the memories, of which there are many on the chip.
-        enable, row = Signal(), Signal(row_bits)
+        enable = Signal()
+        row = Signal(row_bits)
         word = Signal(shape.codes * bits)
         m.d.sync += enable.eq(self.write.enable)
         m.d.data += [row.eq(self.write.address), word.eq(self.write.data)]

@@ -55,8 +55,10 @@ class StreamFifo(Component):
         # Words in the memory, without the output register; whether there is room; whether there is
         # a word.
         count = Signal(range(words + 1))
-        room, some = Signal(init=1), Signal()
-        write, read = Signal(), Signal()
+        room = Signal(init=1)
+        some = Signal()
+        write = Signal()
+        read = Signal()
         m.d.comb += [
             write.eq(self.i.valid & room),
             read.eq(some & (self.o.ready | ~self.o.valid)),

@@ -1,5 +1,11 @@
 """Counting instances, in tables and in Verilog."""
 
+from amaranth.hdl import Module
+from amaranth.lib import stream
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from hw.rtl.component import Component
+from hw.rtl.stream.fifo import StreamFifo
 from hw.rtl.verilog import emit
 from hw.synth.hierarchy import direct_instances, instances
 from hw.synth.yosys import shared_modules
@@ -27,3 +33,31 @@ def test_instances_are_found_in_our_verilog():
 def test_modules_are_mapped_on_their_own_where_that_saves_time():
     """The array for its share, the element because there are four; nothing else occurs as often."""
     assert shared_modules(emit(Top()), "nbqnn") == {"nbqnn_pe_array_test", "element"}
+
+
+class Queues(Component):
+    """Four queues of streams, one behind the other."""
+
+    module_name = "queues"
+
+    def __init__(self):
+        signature = stream.Signature(8)
+        super().__init__({"i": In(signature), "o": Out(signature)})
+
+    def build(self):
+        m = Module()
+        before = flipped(self.i)
+        for number in range(4):
+            queue = StreamFifo(8, 4)
+            m.submodules[f"queue_{number}"] = queue
+            connect(m, before, queue.i)
+            before = queue.o
+        connect(m, before, flipped(self.o))
+        return m
+
+
+def test_streams_are_mapped_with_what_is_around_them():
+    """A path goes through ``ready``, however often the module is used."""
+    verilog = emit(Queues())
+    assert instances(direct_instances(verilog), "queues")["nbqnn_stream_fifo_u8_depth4"] == 4
+    assert shared_modules(verilog, "queues") == set()

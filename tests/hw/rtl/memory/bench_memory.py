@@ -17,7 +17,7 @@ PORTS = {
     "read": "valid address padded pad_lowest",
     "store": "valid address ready data",
     "drain": "valid address sub data",
-    "load": "valid address data ready",
+    "load": "valid address bank data ready",
 }
 
 
@@ -102,6 +102,7 @@ async def activations(dut, name, busy):
         ports["load_valid"].value = load is not None
         if load is not None:
             ports["load_address"].value, ports["load_data"].value = load
+            ports["load_bank"].value = bank(c, load[0])
         ports["store_valid"].value = store is not None
         ports["store_address"].value = random.randrange(c.act_depth) if store is None else store
         ports["drain_valid"].value = sum((a is not None) << p for p, a in enumerate(upcoming))
