@@ -1,62 +1,36 @@
 """``scripts/nightly``: tests that take too long for every change, in three hours on two cores."""
 
 import argparse
-import os
-import re
-import signal
-import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
 from queue import Empty, Queue
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from hw.contract.files import write_text
 from hw.contract.origin import source_commit
+from nbqnn_train.graph.errors import NbqnnError
+from scripts.clusters import connected
 from scripts.lines import append_line, read_lines
+from scripts.night_part import Ended, Part, run_here, run_on_worker, tests_digest
 from scripts.output import console
 
-__all__ = ["PARTS", "Ended", "Part", "ended_table", "run_parts"]
+if TYPE_CHECKING:
+    from hw.tools.cluster import Cluster
+
+__all__ = ["PARTS", "ended_table", "run_parts"]
 
 _ROOT = Path(__file__).parents[1]
 _FOLDER = _ROOT / "build" / "nightly"
 #: Number of parts that run at the same time. Each keeps one core busy.
 _AT_ONCE = 2
-#: Seconds that a part has to end after it was interrupted at the end of its budget. Then it is
-#: killed.
-_GRACE_S = 20
 #: Seconds of each fuzzer.
 _FUZZ_S = 600
 _PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
-
-
-@dataclass(frozen=True)
-class Part:
-    """A command with a budget. The last match of ``said`` in its output says what it did."""
-
-    name: str
-    command: tuple[str, ...]
-    minutes: float
-    said: str = r"\d+ passed.*(?= in )"
-
-
-@dataclass(frozen=True)
-class Ended:
-    """The outcome of a part: ``outcome`` is "passed", "failed" or "stopped" (its budget was over).
-
-    ``cpu_minutes`` is processor time; other work on the machine does not lengthen it.
-    """
-
-    name: str
-    outcome: str
-    minutes: float
-    cpu_minutes: float
-    did: str
-    log: str
 
 
 def _tests(name: str, minutes: float, *paths: str) -> Part:
@@ -100,20 +74,42 @@ def run_parts(
     folder: Path,
     *,
     at_once: int = _AT_ONCE,
+    cluster: "Cluster | None" = None,
     progress: Callable[[Ended], None] = lambda ended: None,
 ) -> list[Ended]:
     """Runs the parts without a result in ``folder``, and writes each result there at once.
 
     Output goes to ``NAME.log``. A part that was under way when this process was stopped begins
-    again the next time.
+    again the next time. On a cluster a part is a piece, in the checkout of its worker; ``at_once``
+    is for this machine.
     """
     folder.mkdir(parents=True, exist_ok=True)
     state = folder / "state.jsonl"
     done = {one["name"]: Ended(**one) for one in read_lines(state)}
+    left = [part for part in parts if part.name not in done]
+
+    def keep(ended: Ended) -> None:
+        append_line(state, asdict(ended))
+        done[ended.name] = ended
+        progress(ended)
+
+    if cluster is None:
+        _run_here(left, folder, at_once, keep)
+    else:
+        with cluster.work(run_on_worker, tests_digest()) as work:
+            for number, (ended, text) in work.as_they_come(left):
+                log = folder / left[number].log_name
+                write_text(log, text)
+                keep(replace(ended, log=str(log)))
+    return [done[part.name] for part in parts if part.name in done]
+
+
+def _run_here(
+    parts: Sequence[Part], folder: Path, at_once: int, keep: Callable[[Ended], None]
+) -> None:
     left: Queue[Part] = Queue()
     for part in parts:
-        if part.name not in done:
-            left.put(part)
+        left.put(part)
     lock = threading.Lock()
     stopping = threading.Event()
 
@@ -123,13 +119,11 @@ def run_parts(
                 part = left.get_nowait()
             except Empty:
                 return
-            ended = _run(part, folder, stopping)
+            ended = run_here(part, folder, stopping)
             if ended is None:
                 return
             with lock:
-                append_line(state, asdict(ended))
-                done[part.name] = ended
-                progress(ended)
+                keep(ended)
 
     workers = [threading.Thread(target=work) for _ in range(at_once)]
     for worker in workers:
@@ -142,49 +136,6 @@ def run_parts(
         for worker in workers:
             worker.join()
         raise
-    return [done[part.name] for part in parts if part.name in done]
-
-
-def _run(part: Part, folder: Path, stopping: threading.Event) -> Ended | None:
-    """Runs one part. None if everything is to stop."""
-    log = folder / f"{re.sub(r'[^a-z0-9]+', '-', part.name.lower())}.log"
-    began = time.monotonic()
-    with log.open("w", encoding="utf-8") as output:
-        process = subprocess.Popen(
-            [sys.executable, *part.command],
-            cwd=_ROOT,
-            env=os.environ | {"NBQNN_NIGHTLY": "1", "OMP_NUM_THREADS": "1"},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            # The process and its children are a group of their own, which can be ended as a whole.
-            start_new_session=True,
-        )
-        stopped, cpu_s = _wait(process, began + 60 * part.minutes, stopping)
-    if stopping.is_set():
-        return None
-    found = re.findall(part.said, log.read_text(encoding="utf-8", errors="replace"))
-    outcome = "stopped" if stopped else "failed" if process.returncode else "passed"
-    minutes = round((time.monotonic() - began) / 60, 1)
-    said = found[-1] if found else ""
-    return Ended(part.name, outcome, minutes, round(cpu_s / 60, 1), said, str(log))
-
-
-def _wait(
-    process: subprocess.Popen, deadline: float, stopping: threading.Event
-) -> tuple[bool, float]:
-    """Waits for the process. Returns whether it was stopped, and its seconds of processor time."""
-    # The signals that end it, the hardest last.
-    left = [signal.SIGINT, signal.SIGKILL]
-    while True:
-        ended, status, usage = os.wait4(process.pid, os.WNOHANG)
-        if ended:
-            process.returncode = os.waitstatus_to_exitcode(status)
-            return len(left) < 2, usage.ru_utime + usage.ru_stime
-        if left and (time.monotonic() > deadline or (stopping.is_set() and len(left) == 2)):
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, left.pop(0))
-            deadline = time.monotonic() + _GRACE_S
-        time.sleep(0.2)
 
 
 def ended_table(parts: Sequence[Part], ended: Sequence[Ended]) -> Table:
@@ -209,14 +160,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/nightly", description=__doc__)
     parser.add_argument("--afresh", action="store_true", help="forget what is done already")
     parser.add_argument("--only", default="", help="parts whose names contain this")
+    parser.add_argument(
+        "--cluster", metavar="URL|local", help="parts are pieces of work on a cluster of Dask"
+    )
     options = parser.parse_args()
     parts = [part for part in PARTS if options.only in part.name]
     folder = _FOLDER / (source_commit() or "unknown")
     if options.afresh:
         (folder / "state.jsonl").unlink(missing_ok=True)
-    ended = run_parts(
-        parts, folder, progress=lambda one: console.print(f"{one.outcome}: {one.name}")
-    )
+    with connected(options.cluster) as workers:
+        ended = run_parts(
+            parts,
+            folder,
+            cluster=workers,
+            progress=lambda one: console.print(f"{one.outcome}: {one.name}"),
+        )
     console.print(ended_table(parts, ended))
     return int(len(ended) < len(parts) or any(one.outcome != "passed" for one in ended))
 
@@ -224,5 +182,8 @@ def main() -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main())
+    except NbqnnError as error:
+        print(f"nightly: error: {error}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -1,7 +1,7 @@
 """``nbqnn quantize``: from a trained network in full precision to the integer graph."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from nbqnn_train.learn.accuracy import count_correct, count_correct_graph
 from nbqnn_train.learn.networks import check_images, float_network
 from nbqnn_train.models import MODELS, check_model
 from nbqnn_train.quantize import quantize
+from nbqnn_train.user_code import located
 from scripts.images import read_images
 from scripts.quantize_result import QuantizeResult
 
@@ -56,6 +57,16 @@ class Task:
     data: str | None = None
     data_dir: Path | None = None
     classes: int | None = None
+
+    def anywhere(self) -> "Task":
+        """The same with absolute paths, so that it means the same in every folder."""
+        paths = {name: getattr(self, name) for name in ("pretrained", "inputs", "data_dir")}
+        return replace(
+            self,
+            model=located(self.model),
+            data=None if self.data is None else located(self.data),
+            **{name: path.absolute() for name, path in paths.items() if path is not None},
+        )
 
     def read(self, images: int, seed: int) -> Trained:
         """The network, and at most ``images`` inputs from the file or training images of the set.

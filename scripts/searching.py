@@ -1,43 +1,49 @@
 """``nbqnn search``: sensitivities, networks with mixed widths, a journal with which it goes on."""
 
-import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from math import ceil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tomli_w
 import torch
-from torch import Tensor
 
+from hw.tools.work import HereWork, Work
 from nbqnn_train.convert import QuantConfig
-from nbqnn_train.export import export_graph
 from nbqnn_train.graph import save
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.graph.files import write_text
 from nbqnn_train.inputs.meaning import meaning_file, write_meaning
-from nbqnn_train.learn.accuracy import count_correct_graph
 from nbqnn_train.learn.sources import model_source
 from nbqnn_train.pages import page
-from nbqnn_train.quantize import quantize
 from nbqnn_train.width_search import (
     LayerSensitivity,
     Mix,
     best_mixes,
     check_bit_widths,
-    sensitivities,
 )
 from scripts.lines import append_line, read_lines
-from scripts.quantizing import Task, Trained, agreement
+from scripts.quantizing import Task, Trained
 from scripts.search_pictures import search_sections
+from scripts.search_pieces import (
+    Found,
+    Searched,
+    Widths,
+    compared_images,
+    digest,
+    search_piece,
+)
 from scripts.search_result import LayerRow, SearchPoint, SearchResult
+
+if TYPE_CHECKING:
+    from hw.tools.cluster import Cluster
 
 __all__ = ["PICTURES", "Budget", "read_widths", "search_widths"]
 
 PICTURES = "search.html"
 #: File with which a stopped search goes on.
 _JOURNAL = "search.jsonl"
-_BATCH = 64
 #: A search for an agreement ends when two mixes differ by less than this share of the bits.
 _NEAR = 0.01
 
@@ -70,22 +76,35 @@ def search_widths(
     *,
     images: int,
     seed: int,
+    cluster: "Cluster | None" = None,
     progress: Callable[[int, int, str], None] = lambda done, total, what: None,
 ) -> SearchResult:
     """Searches and writes graphs, options for training and pictures to the folder ``out``.
 
     The inputs are twice ``images``, if there are so many: half to quantize with, half to compare
     with full precision. What an earlier search found there for the same network, inputs and options
-    is not done again.
+    is not done again. Without a cluster all threads of this process compute; on one each network is
+    a piece, computed with one thread.
 
     Raises :exc:`NbqnnError` for bad input, and for a budget that cannot be met, with by how much.
     """
     trained = task.read(2 * images, seed)
+    shared = Searched(
+        task=task,
+        config=config,
+        widths=widths,
+        images=images,
+        seed=seed,
+        weights=digest(trained.network.state_dict().values()),
+        inputs=digest([torch.from_numpy(trained.x)]),
+        trained=trained,
+        progress=progress,
+    )
     options = {
         "model": task.model,
         "source": asdict(source) if (source := model_source(task.model)) else None,
-        "weights": _digest(trained.network.state_dict().values()),
-        "inputs": _digest([torch.from_numpy(trained.x)]),
+        "weights": shared.weights,
+        "inputs": shared.inputs,
         "widths": list(widths),
         "act_bits": config.act_bits,
         "images": images,
@@ -93,27 +112,16 @@ def search_widths(
         "requant_mode": config.requant_mode,
     }
     journal = _Journal(out, options)
-    search = _Search(trained, out, config, images, seed, journal, progress)
-    mixes = best_mixes(search.layers(widths))
-    if not mixes[0].widths:
-        raise NbqnnError(
-            f"Network must have layers with modules of their own, but {task.model!r} has none"
-        )
-    _check_bytes(mixes, budget)
-    for bits in widths:
-        search.point(f"uniform-{bits}", _uniform(search.layers(widths), bits))
-    best = None
-    if budget.most_bytes is not None:
-        best = search.point(*_named([m for m in mixes if _bytes(m) <= budget.most_bytes][-1]))
-    elif budget.least_agreement is not None:
-        best = search.smallest(mixes, budget.least_agreement)
-    else:
-        for mix in _spread(mixes, budget.points):
-            search.point(*_named(mix))
+    work: Work = HereWork(search_piece, shared)
+    if cluster is not None:
+        shared = shared.elsewhere()
+        work = cluster.work(search_piece, shared)
+    with work:
+        best = _Search(trained, out, journal, shared, work, progress).run(budget)
     result = SearchResult(
-        layers=tuple(_row(layer) for layer in search.layers(widths)),
+        layers=tuple(_row(layer) for layer in journal.layers),
         points=tuple(sorted(journal.points.values(), key=lambda one: one.weight_bytes)),
-        images=search.compared,
+        images=compared_images(trained, images),
         best=None if best is None else best.name,
     )
     note = f"Weights of {', '.join(map(str, widths))} bits, chosen for each layer without labels."
@@ -171,75 +179,73 @@ class _Search:
 
     trained: Trained
     out: Path
-    config: QuantConfig
-    images: int
-    seed: int
     journal: _Journal
+    shared: Searched
+    work: Work
     progress: Callable[[int, int, str], None]
 
-    def __post_init__(self):
-        x = self.trained.x
-        self.seen = _batches(x[: self.images])
-        # Fewer inputs than asked for are used for both.
-        self.unseen = _batches(x[self.images :] if len(x) > self.images else x)
-        self.compared = sum(len(batch) for batch in self.unseen)
+    def run(self, budget: Budget) -> SearchPoint | None:
+        """Makes all networks; returns the one within the budget, if there is one."""
+        layers = self.layers()
+        mixes = best_mixes(layers)
+        if not mixes[0].widths:
+            raise NbqnnError(
+                "Network must have layers with modules of their own, but "
+                f"{self.shared.task.model!r} has none"
+            )
+        _check_bytes(mixes, budget)
+        wanted = [_uniform(layers, bits) for bits in self.shared.widths]
+        if budget.most_bytes is not None:
+            best = [mix for mix in mixes if _bytes(mix) <= budget.most_bytes][-1]
+            self.points([*wanted, best])
+            return self.point(best)
+        if budget.least_agreement is not None:
+            self.points(wanted)
+            return self.smallest(mixes, budget.least_agreement)
+        self.points([*wanted, *_spread(mixes, budget.points)])
+        return None
 
-    def layers(self, widths: tuple[int, ...]) -> list[LayerSensitivity]:
+    def layers(self) -> list[LayerSensitivity]:
         """The sensitivities, computed once."""
         if not self.journal.layers:
-            found = sensitivities(
-                self.trained.network,
-                self.seen,
-                self.config,
-                widths,
-                images=self.images,
-                seed=self.seed,
-                progress=lambda done, total, _: self.progress(done, total, "sensitivities"),
-            )
+            (found,) = self.work.results([None])
             self.journal.add_layers(found)
         return self.journal.layers
 
-    def point(self, name: str, mix: Mix) -> SearchPoint:
+    def points(self, mixes: Iterable[Mix]) -> None:
+        """Makes the networks with these widths, each once."""
+        left = {_name(mix): mix for mix in mixes if _name(mix) not in self.journal.points}
+        pieces = [Widths(name, max(m.widths.values()), m.overrides) for name, m in left.items()]
+        for done, (number, found) in enumerate(self.work.as_they_come(pieces), 1):
+            self._keep(pieces[number], list(left.values())[number], found)
+            if self.shared.trained is None:
+                self.progress(done, len(pieces), "networks")
+
+    def point(self, mix: Mix) -> SearchPoint:
         """The network with these widths, made once."""
-        if name not in self.journal.points:
-            config = replace(
-                self.config, weight_bits=max(mix.widths.values()), overrides=mix.overrides
+        self.points([mix])
+        return self.journal.points[_name(mix)]
+
+    def _keep(self, piece: Widths, mix: Mix, found: Found) -> None:
+        save(found.graph, self.out / piece.name)
+        write_meaning(meaning_file(self.out / piece.name), self.trained.meaning(), found.graph)
+        config = replace(self.shared.config, weight_bits=piece.weight_bits)
+        write_text(self.out / f"{piece.name}.toml", _training_options(config, mix))
+        self.journal.add_point(
+            SearchPoint(
+                name=piece.name,
+                widths=mix.widths,
+                weight_bytes=_bytes(mix),
+                distance=mix.distance,
+                agreement=found.agreement,
+                accuracy=found.accuracy,
             )
-            network = quantize(
-                self.trained.network,
-                self.seen,
-                config,
-                images=self.images,
-                seed=self.seed,
-                progress=lambda done, total, _: self.progress(done, total, name),
-            )
-            graph = export_graph(network, tuple(self.trained.x.shape[1:]))
-            agreed = agreement(self.trained.network, graph, self.unseen)
-            if agreed is None:
-                raise NbqnnError(
-                    "Network must have classes as outputs, (N, classes), to be compared"
-                )
-            test = None if self.trained.sets is None else self.trained.sets.test
-            accuracy = None if test is None else count_correct_graph(graph, test) / len(test)
-            save(graph, self.out / name)
-            write_meaning(meaning_file(self.out / name), self.trained.meaning(), graph)
-            write_text(self.out / f"{name}.toml", _training_options(config, mix))
-            self.journal.add_point(
-                SearchPoint(
-                    name=name,
-                    widths=mix.widths,
-                    weight_bytes=_bytes(mix),
-                    distance=mix.distance,
-                    agreement=agreed,
-                    accuracy=accuracy,
-                )
-            )
-        return self.journal.points[name]
+        )
 
     def smallest(self, mixes: list[Mix], least: float) -> SearchPoint:
         """The smallest mix with that agreement, by halving; more bits are taken to agree more."""
         low, high = 0, len(mixes) - 1
-        best = self.point(*_named(mixes[high]))
+        best = self.point(mixes[high])
         if best.agreement < least:
             raise NbqnnError(
                 f"Agreement must be at most {best.agreement:.2%}, which the widest weights reach, "
@@ -249,7 +255,7 @@ class _Search:
             middle = (low + high) // 2
             if middle in (low, high):
                 break
-            point = self.point(*_named(mixes[middle]))
+            point = self.point(mixes[middle])
             if point.agreement >= least:
                 best, high = point, middle
             else:
@@ -257,26 +263,14 @@ class _Search:
         return best
 
 
-def _digest(tensors: Iterable[Tensor]) -> str:
-    """SHA-256 of their values."""
-    sha = hashlib.sha256()
-    for tensor in tensors:
-        sha.update(tensor.detach().cpu().numpy().tobytes())
-    return sha.hexdigest()
-
-
-def _batches(x) -> list[Tensor]:
-    return [torch.from_numpy(x[at : at + _BATCH]) for at in range(0, len(x), _BATCH)]
-
-
 def _bytes(mix: Mix) -> int:
     return ceil(mix.weight_bits / 8)
 
 
-def _named(mix: Mix) -> tuple[str, Mix]:
+def _name(mix: Mix) -> str:
     """A mix has one name, whatever it was chosen for. Uniform ones are called so."""
     used = set(mix.widths.values())
-    return (f"uniform-{used.pop()}" if len(used) == 1 else f"mixed-{_bytes(mix)}"), mix
+    return f"uniform-{used.pop()}" if len(used) == 1 else f"mixed-{_bytes(mix)}"
 
 
 def _uniform(layers: list[LayerSensitivity], bits: int) -> Mix:

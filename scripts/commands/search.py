@@ -8,6 +8,7 @@ import typer
 from nbqnn_train.graph.errors import NbqnnError
 from scripts.commands.options import (
     ClassesOption,
+    ClusterOption,
     DataDirOption,
     InputsDataOption,
     InputsOption,
@@ -51,15 +52,18 @@ def search(
         int, typer.Option(min=16, max=1 << 20, help="Quantize with at most so many inputs.")
     ] = 512,
     seed: Annotated[int, typer.Option(min=0, max=(1 << 32) - 1, help="Of what is random.")] = 0,
+    cluster: ClusterOption = None,
     json: JsonOption = None,
 ) -> None:
     """Find a width for every layer's weights, without labels and without training.
 
     Each layer is rounded to every width once; how much the outputs suffer tells which mixes are
     worth making. Those are quantized as a whole, beside the uniform ones. A search that was stopped
-    goes on in its folder. `nbqnn train --config FOLDER/NAME.toml` trains such a mix.
+    goes on in its folder. On a cluster each network is a piece, and its files must be where all
+    workers see them. `nbqnn train --config FOLDER/NAME.toml` trains such a mix.
     """
     from nbqnn_train.convert import QuantConfig
+    from scripts.clusters import connected
     from scripts.quantizing import Task
     from scripts.search_table import search_table
     from scripts.searching import PICTURES, Budget, read_widths, search_widths
@@ -74,7 +78,7 @@ def search(
         data_dir=data_dir,
         classes=classes,
     )
-    with progress("searching") as report:
+    with connected(cluster) as workers, progress("searching") as report:
         result = search_widths(
             task,
             out,
@@ -83,6 +87,7 @@ def search(
             Budget(points, max_bytes, min_agreement),
             images=images,
             seed=seed,
+            cluster=workers,
             progress=lambda done, total, _: report(done, total),
         )
     write_json(json, result)

@@ -2,13 +2,18 @@
 
 import json
 import tomllib
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from nbqnn_train.graph import Linear, load
+from nbqnn_train.convert import QuantConfig
+from nbqnn_train.graph import Linear, NbqnnError, load
 from nbqnn_train.learn.config import read_config
+from scripts.quantizing import Task
+from scripts.search_pieces import Searched, digest, search_piece
 from tests.cli.test_quantize import network  # noqa: F401
 
 SEARCH = [
@@ -61,6 +66,43 @@ def test_points_a_stop_and_a_budget(nbqnn, tmp_path):
     assert outcome.code == 0, outcome
     (best,) = (p for p in result(tmp_path)["points"] if p["name"] == result(tmp_path)["best"])
     assert best["agreement"] >= 0.5
+
+
+def test_workers_find_the_same(nbqnn, tmp_path):
+    """Whatever runs where: the figures, and the graphs to the byte."""
+    assert nbqnn(*SEARCH, "--points", "1", "--json", "result.json").code == 0
+    here = result(tmp_path)
+    graphs = [tmp_path / "found" / point["name"] for point in here["points"]]
+    wanted = [graph.read_bytes() for graph in graphs]
+    (tmp_path / "found").rename(tmp_path / "before")
+    outcome = nbqnn(*SEARCH, "--points", "1", "--json", "result.json", "--cluster", "local")
+    assert outcome.code == 0, outcome
+    assert "dashboard at" in outcome.err
+    assert result(tmp_path) == here
+    assert [graph.read_bytes() for graph in graphs] == wanted
+
+
+def test_a_worker_with_other_files_is_refused(tmp_path, monkeypatch):
+    """What has the same name may be another file there."""
+    monkeypatch.chdir(tmp_path)
+    task = Task(
+        model="quantized_net.py:build", pretrained=Path("weights.pt"), inputs=Path("x.npy")
+    ).anywhere()
+    shared = Searched(
+        task=task,
+        config=QuantConfig(),
+        widths=(2, 3),
+        images=20,
+        seed=0,
+        weights="0" * 64,
+        inputs="0" * 64,
+    )
+    with pytest.raises(NbqnnError, match=r"^Workers must find the same weights .*"):
+        search_piece(shared, None)
+    found = task.read(40, 0)
+    right = digest(found.network.state_dict().values())
+    with pytest.raises(NbqnnError, match=r"^Workers must find the same inputs .*"):
+        search_piece(replace(shared, weights=right), None)
 
 
 def test_what_it_says_of_budgets(refused, nbqnn, tmp_path):

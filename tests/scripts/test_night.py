@@ -1,15 +1,22 @@
 """scripts.night: budgets, what goes on after a stop, the table."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
-from scripts.night import PARTS, Part, ended_table, run_parts
+from hw.tools.cluster import LOCAL, Cluster
+from nbqnn_train.graph.errors import NbqnnError
+from scripts.night import PARTS, ended_table, run_parts
+from scripts.night_part import Part, run_on_worker
 
 ROOT = Path(__file__).parents[2]
 
@@ -61,7 +68,8 @@ def test_outcomes_and_what_goes_on(tmp_path):
 def test_an_interrupt_ends_what_runs(tmp_path):
     """Ctrl-C: the parts under way end at once and have no result."""
     program = (
-        "from scripts.night import *; from pathlib import Path; import signal\n"
+        "from scripts.night import run_parts; from scripts.night_part import Part\n"
+        "from pathlib import Path; import signal\n"
         # A shell may start what runs in its background with interrupts ignored.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "sleep = ('-c', 'import time; time.sleep(60)')\n"
@@ -75,6 +83,60 @@ def test_an_interrupt_ends_what_runs(tmp_path):
     _, errors = process.communicate(timeout=50)
     assert b"KeyboardInterrupt" in errors
     assert not (tmp_path / "state.jsonl").exists()
+
+
+def is_there(pid: int) -> bool:
+    """Whether the process runs; one that only waits to be collected does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_parts_are_pieces_for_a_cluster(tmp_path):
+    """The same outcomes and logs; and nothing is left of a part whose worker has ended."""
+    once = tmp_path / "pid"
+    parts = [
+        part("good", "print('did 3')"),
+        part("bad", "raise SystemExit('did 0')"),
+        # The first time it runs until its worker is killed, the second time it is done at once.
+        part(
+            "lost",
+            f"import os, pathlib, time; once = pathlib.Path({str(once)!r})\n"
+            "if not once.exists():\n"
+            "    once.with_suffix('.new').write_text(f'{os.getpid()} {worker}')\n"
+            "    once.with_suffix('.new').rename(once); time.sleep(60)\n"
+            "print('did 9')",
+        ),
+    ]
+    find = "import os; worker = int(open(f'/proc/{os.getppid()}/stat').read().split()[3])\n"
+    parts[2] = replace(parts[2], command=("-c", find + parts[2].command[1]))
+
+    def kill() -> None:
+        while not once.exists():
+            time.sleep(0.05)
+        os.kill(int(once.read_text().split()[1]), signal.SIGKILL)
+
+    killing = threading.Thread(target=kill, daemon=True)
+    killing.start()
+    with Cluster(LOCAL) as cluster:
+        ended = run_parts(parts, tmp_path / "night", cluster=cluster)
+    assert [(one.name, one.outcome, one.did) for one in ended] == [
+        ("good", "passed", "did 3"),
+        ("bad", "failed", "did 0"),
+        ("lost", "passed", "did 9"),
+    ]
+    assert Path(ended[1].log) == tmp_path / "night" / "bad.log"
+    assert Path(ended[1].log).read_text() == "did 0\n"
+    until = time.monotonic() + 20
+    while is_there(int(once.read_text().split()[0])):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_a_worker_with_other_tests_is_refused():
+    with pytest.raises(NbqnnError, match=r"^Workers of the nightly run must .*"):
+        run_on_worker("0" * 64, part("a", "pass"))
 
 
 def test_three_hours_on_two_cores():
