@@ -39,8 +39,8 @@ class LayerResult:
     bytes : bytes to and from the memory of the layer's own loads and stores.
     moved : bytes to and from the memory while the layer runs, by the cycle model.
     windows : "load", "compute", "store" -> begin and end of that engine's work for the layer in the
-        first run, in cycles from its start, as seen on the RTL (:mod:`sim.schedule`); None for a
-        batch. ``estimated_windows`` are those of the cycle model.
+        first run, in cycles from its start, as seen on the RTL (:mod:`sim.schedule`); of a batch
+        begin, end, begin, end and so on. ``estimated_windows`` are those of the cycle model.
     """
 
     name: str
@@ -50,8 +50,8 @@ class LayerResult:
     estimated_cycles: int | None = None
     bytes: int | None = None
     moved: int | None = None
-    windows: dict[str, tuple[int, int]] | None = None
-    estimated_windows: dict[str, tuple[int, int]] | None = None
+    windows: dict[str, tuple[int, ...]] | None = None
+    estimated_windows: dict[str, tuple[int, ...]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

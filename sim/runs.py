@@ -52,7 +52,7 @@ class Comparison:
     wrong : number of the first wrong image.
     error : message of the run that failed.
     complete : False if an interrupt from the keyboard ended it.
-    seen : what was seen of the first run, of a program for one image at a time.
+    seen : what was seen of the first run.
     """
 
     runs: tuple[RunResult, ...]
@@ -93,8 +93,7 @@ def compare_in_pieces(
         if cluster is None
         else cluster.work(compare_piece, simulation)
     )
-    alone = simulation.program.batch == 1
-    pieces = ((x[begin : begin + step], alone and begin == 0) for begin in range(0, len(x), step))
+    pieces = ((x[begin : begin + step], begin == 0) for begin in range(0, len(x), step))
     seen = None
     try:
         with work:

@@ -14,7 +14,7 @@ from hw.contract.memory_timing import BoardMemory, MemoryTiming
 from hw.contract.program import Program, load_program
 from hw.driver import RunResult
 from hw.model.cycles import estimate_cycles
-from hw.model.results import CycleEstimate
+from hw.model.results import CycleEstimate, windows_by_layer
 from hw.model.traffic import layer_bytes, most_bytes_per_cycle
 from nbqnn_train.graph import run
 from sim.bus import Trace
@@ -268,12 +268,14 @@ def _layers(
     if estimate is not None and seen is not None:
         ends = np.cumsum(results[0].layer_cycles).tolist()
         steps = [layer.array for layer in estimate.layers]
-        windows = layer_windows(program, seen, steps, ends)
-        for layer, measured_windows in zip(estimate.layers, windows, strict=True):
-            estimated[layer.name] |= {
-                "windows": measured_windows,
-                "estimated_windows": layer.windows,
-            }
+        names = [layer.name for layer in estimate.layers]
+        seen_windows = layer_windows(program, seen, steps, ends)
+        for field, windows in (
+            ("windows", seen_windows),
+            ("estimated_windows", [layer.windows for layer in estimate.layers]),
+        ):
+            for name, engines in windows_by_layer(zip(names, windows, strict=True)).items():
+                estimated[name][field] = engines
     rate = program.config.multiplies_per_cycle
     return tuple(
         LayerResult(

@@ -6,6 +6,7 @@ from typing import ClassVar
 from hw.contract.memory_timing import BoardMemory
 from hw.contract.program import Program
 from hw.model.cycles import estimate_cycles
+from hw.model.results import windows_by_layer
 from hw.model.traffic import layer_bytes, most_bytes_per_cycle
 from nbqnn_train.graph.results import Result
 
@@ -22,7 +23,7 @@ class LayerCost:
     moved : bytes that move during the layer's ``cycles``, of any layer: much of what a layer needs
         is loaded while the one before it runs.
     windows : "load", "compute", "store" -> begin and end of that engine's work for the layer, in
-        cycles from the start; None for a batch.
+        cycles from the start; of a batch begin, end, begin, end and so on.
     """
 
     name: str
@@ -35,7 +36,7 @@ class LayerCost:
     bytes: int
     utilization: float
     moved: int | None = None
-    windows: dict[str, tuple[int, int]] | None = None
+    windows: dict[str, tuple[int, ...]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +86,7 @@ def estimate_program(program: Program, memory: BoardMemory) -> ProgramEstimate:
         }
         for layer, own in zip(estimate.layers, layer_bytes(program), strict=True)
     )
-    windows = {layer.name: layer.windows for layer in estimate.layers} if batch == 1 else {}
+    windows = windows_by_layer((layer.name, layer.windows) for layer in estimate.layers)
     layers = []
     for layer, sums in per_image.items():
         values = {name: round(value) for name, value in sums.items()}

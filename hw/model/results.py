@@ -1,11 +1,12 @@
 """The cycle model's figures of a run: in total and by layer."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from hw.contract.causes import Stall
 from hw.contract.config import AcceleratorConfig
 
-__all__ = ["CycleEstimate", "LayerEstimate"]
+__all__ = ["CycleEstimate", "LayerEstimate", "windows_by_layer"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,3 +53,19 @@ class CycleEstimate:
         """Cycles in which the array stood still, by cause, of all layers."""
         names = [cause.name.lower() for cause in Stall]
         return {name: sum(layer.waiting.get(name, 0) for layer in self.layers) for name in names}
+
+
+def windows_by_layer(
+    windows: Iterable[tuple[str, Mapping[str, tuple[int, int]]]],
+) -> dict[str, dict[str, tuple[int, ...]]]:
+    """Layer -> engine -> begin, end, begin, end and so on, in the order of its runs.
+
+    ``windows`` has a layer's name for each time that it runs: in a batch once for each image, or
+    once for all.
+    """
+    found: dict[str, dict[str, tuple[int, ...]]] = {}
+    for name, engines in windows:
+        layer = found.setdefault(name, {})
+        for engine, window in engines.items():
+            layer[engine] = (*layer.get(engine, ()), *window)
+    return found

@@ -18,8 +18,8 @@ _ENGINES = {
     "store": ("#b35806", "#e8b98a"),
 }
 
-#: Layer -> engine -> begin and end of its work.
-_Windows = Mapping[str, Mapping[str, tuple[int, int]]]
+#: Layer -> engine -> begin and end of its work, for each time that the layer runs.
+_Windows = Mapping[str, Mapping[str, tuple[int, ...]]]
 
 
 def simulate_section(name: str, result: SimulationResult) -> Section:
@@ -86,8 +86,7 @@ def _windows(layers: Iterable[LayerResult | LayerCost], field: str) -> _Windows:
 
 
 def _schedule(measured: _Windows, estimated: _Windows) -> list[go.Figure]:
-    """When each engine works for each layer: on the RTL, and thinner by the model. Empty for a
-    batch."""
+    """When each engine works for each layer: on the RTL, and thinner by the model."""
     if not (measured or estimated):
         return []
     figure = go.Figure()
@@ -97,12 +96,18 @@ def _schedule(measured: _Windows, estimated: _Windows) -> list[go.Figure]:
         (estimated, "model", int(both), 0.12 if both else -0.42, 0.26 if both else 0.8),
     ):
         for engine, colours in _ENGINES.items():
-            rows = {name: one[engine] for name, one in windows.items() if engine in one}
+            rows = [
+                (name, begin, end)
+                for name, one in windows.items()
+                for begin, end in zip(
+                    one.get(engine, ())[::2], one.get(engine, ())[1::2], strict=True
+                )
+            ]
             figure.add_bar(
-                y=list(rows),
-                x=[end - begin for begin, end in rows.values()],
-                base=[begin for begin, _ in rows.values()],
-                customdata=list(rows.values()),
+                y=[name for name, _, _ in rows],
+                x=[end - begin for _, begin, end in rows],
+                base=[begin for _, begin, _ in rows],
+                customdata=[row[1:] for row in rows],
                 hovertemplate=f"%{{y}}: {engine}, {source}<br>cycles %{{customdata[0]:,}} to "
                 "%{customdata[1]:,}<extra></extra>",
                 orientation="h",

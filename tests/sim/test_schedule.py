@@ -1,5 +1,6 @@
 """sim.watch, sim.schedule: when the engines work, seen from outside; the run goes on as without."""
 
+import itertools
 import json
 from dataclasses import replace
 
@@ -74,10 +75,25 @@ def test_windows_beside_the_model(program, design, images):
     assert again.to_json() == result.to_json()
 
 
-def test_a_batch_has_no_windows(design, images):
+def test_windows_of_a_batch(design, images):
+    """One for each time that a layer runs, near the model's; the array does one thing at a time."""
     program = compile_graph(small_graph(), PRESETS["tiny"], batch=2)
     result = simulate_program(program, images, design=design)
-    assert all(layer.windows is None for layer in result.layers)
+    computing = []
+    for layer in result.layers:
+        runs = sum(one.name == layer.name for one in program.layers)
+        assert layer.windows.keys() == layer.estimated_windows.keys()
+        assert len(layer.windows["compute"]) == 2 * runs
+        computing += zip(layer.windows["compute"][::2], layer.windows["compute"][1::2], strict=True)
+        for engine, window in layer.windows.items():
+            wanted = layer.estimated_windows[engine]
+            assert np.abs(np.subtract(window, wanted)).max() <= NEAR, (layer.name, engine)
+    assert len(computing) == len(program.layers) > len(result.layers)
+    computing.sort()
+    assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(computing))
+    assert 0 <= result.cycles_per_image * 2 - computing[-1][1] < 100
+    again = SimulationResult.from_json(json.loads(json.dumps(result.to_json())))
+    assert again.to_json() == result.to_json()
 
 
 def test_bursts_belong_to_layers_in_their_order(program):
