@@ -65,8 +65,9 @@ class SynthResult(Result):
     clock_mhz : the requested clock.
     fmax_mhz, met : the reached clock, and whether it is enough. Only for routed designs, as are the
         slacks, power, critical path and bitstream.
-    setup_slack_ns, hold_slack_ns, components, power : Vivado only. ``components`` are instances in
-        the accelerator's core.
+    setup_slack_ns, hold_slack_ns, power : Vivado only.
+    components : Vivado: instances in the accelerator's core. Yosys for UltraScale+: path of an
+        instance -> its area without those below it, all of which add up to the whole.
     critical_path, bitstream : nextpnr only. The path has ``from``, ``to``, ``delay_ns``,
         ``logic_ns`` and ``routing_ns``.
     estimated_power_w, estimated_power_low_w, estimated_power_high_w : what the fabric takes while

@@ -9,6 +9,7 @@ from hw.boards.board import Board
 from hw.spatial.build import is_spatial
 from hw.synth.area import Area, ModuleAreas
 from hw.synth.build import read_build
+from hw.synth.component_areas import component_areas
 from hw.synth.hierarchy import (
     direct_instances,
     instance_paths,
@@ -89,9 +90,23 @@ def synth_yosys(
         },
         clock_mhz=design.config.clock_mhz,
         build=design.made_from.to_dict(),
+        components=_component_areas(mapped, verilog, design.top, areas, board.family),
         **power_fields(total, design.config.clock_mhz, board),
         **_timing_fields(mapped, verilog, design.top, speed),
     )
+
+
+def _component_areas(
+    mapped: MappedDesign, verilog: str, top: str, areas: ModuleAreas, family: str
+) -> dict[str, Area] | None:
+    """Areas by instance, where there is a netlist."""
+    if not mapped.netlists:
+        return None
+    cells = modules_of_cells(verilog)
+    paths = {
+        path: module for path, module in instance_paths(verilog, top).items() if module not in cells
+    }
+    return component_areas(mapped.netlists, top, paths, areas, family)
 
 
 def _timing_fields(

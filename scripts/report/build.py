@@ -133,7 +133,7 @@ def _parts(one: Found) -> list[Found]:
     demo = one.content
     if not isinstance(demo, DemoResult):
         return [one]
-    synths = [(f"{one.name}, {pe}", result) for pe, result in demo.synth.items()]
+    synths = [(f"{pe} array", result) for pe, result in demo.synth.items()]
     results = [(one.name, demo.evaluate), (one.name, demo.simulate), *synths]
     return [Found(result.kind, name, result) for name, result in results]
 

@@ -8,12 +8,14 @@ from plotly import graph_objects as go
 from hw.contract.config import AcceleratorConfig
 from hw.synth.results import SynthResult
 from nbqnn_train.pages import LEGEND, Section, html_table
-from scripts.report.names import readable
+from scripts.report.names import component, readable
 
 __all__ = ["areas_section", "build_section", "synth_section"]
 
 _RESOURCES = ("lut", "ff", "bram36", "dsp")
 _TOP = "nbqnn"
+#: Components of a comparison.
+_SHOWN = 14
 #: Names of modules of the array.
 _INSIDE_ARRAY = tuple(
     f"nbqnn_{part}_"
@@ -70,11 +72,76 @@ def areas_section(results: Mapping[str, SynthResult]) -> Section:
     ]
     counts = dict.fromkeys((resource.upper() for resource in _RESOURCES), ",.10g")
     columns = {"name": "", **counts, "LUT per lane": ".1f", "DSP per lane": ".2f"}
-    return Section("Areas side by side", [figure, html_table(rows, columns)])
+    contents = [figure, html_table(rows, columns)]
+    if all(map(_has_components, results.values())):
+        contents.insert(1, _components_bars(results))
+    return Section("Areas side by side", contents)
+
+
+def _has_components(result: SynthResult) -> bool:
+    """Whether its components add up to the whole: Vivado's are those of the core alone."""
+    return result.tool == "yosys" and bool(result.components)
+
+
+def _components_bars(results: Mapping[str, SynthResult]) -> go.Figure:
+    """LUTs of the components that take most, in all results."""
+    most: dict[str, int] = {}
+    for result in results.values():
+        for path, area in result.components.items():
+            most[path] = max(area.lut, most.get(path, 0))
+    paths = sorted(most, key=most.__getitem__)[-_SHOWN:]
+    figure = go.Figure()
+    for name, result in results.items():
+        figure.add_bar(
+            y=[component(path) for path in paths],
+            x=[result.components[path].lut if path in result.components else 0 for path in paths],
+            customdata=paths,
+            hovertemplate="%{customdata}: %{x:,} LUT",
+            orientation="h",
+            name=name,
+        )
+    figure.update_xaxes(title_text="LUT")
+    figure.update_yaxes(automargin=True)
+    height = 120 + 28 * len(paths)
+    return figure.update_layout(title="LUTs by component", height=height, legend=LEGEND)
+
+
+def _components_picture(result: SynthResult) -> go.Figure:
+    """LUTs of all components, those inside another one within it."""
+    own = {path: area.lut for path, area in result.components.items()}
+    inside: dict[str, int] = {}
+    for path, lut in own.items():
+        for above in {"", *(path[:end] for end in _ends(path))}:
+            inside[above] = inside.get(above, 0) + lut
+    shown = sorted(path for path, lut in inside.items() if lut)
+    figure = go.Figure(
+        go.Treemap(
+            ids=[path or "accelerator" for path in shown],
+            labels=[component(path) for path in shown],
+            parents=[
+                "" if path == "" else path.rpartition(".")[0] or "accelerator" for path in shown
+            ],
+            values=[inside[path] for path in shown],
+            branchvalues="total",
+            texttemplate="%{label}<br>%{value:,} LUT, %{percentRoot:.1%}",
+            hovertemplate="%{id}<br>%{value:,} LUT<extra></extra>",
+        )
+    )
+    return figure.update_layout(
+        title="Where the LUTs go", height=460, margin={"t": 30, "b": 20, "l": 0, "r": 0}
+    )
+
+
+def _ends(path: str) -> list[int]:
+    """Where the names in a path end."""
+    return [at for at, letter in enumerate(f"{path}.") if letter == "."]
 
 
 def _tables_picture(result: SynthResult) -> go.Figure:
-    """LUTs of the array, of modules that were mapped separately, and of the rest."""
+    """LUTs of the components; without them of the array, of modules that were mapped separately,
+    and of the rest."""
+    if _has_components(result):
+        return _components_picture(result)
     parts = {"array": result.array.lut}
     for name, module in (result.modules or {}).items():
         count = module.instances

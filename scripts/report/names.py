@@ -1,6 +1,29 @@
 """Names of modules as people read them."""
 
-__all__ = ["readable"]
+__all__ = ["component", "readable"]
+
+#: Names of instances that are short for something.
+_INSTANCES = {
+    "": "accelerator",
+    "act_memory": "activation memory",
+    "compute": "compute engine",
+    "drain": "requantizers, drain",
+    "fetch": "command fetch",
+    "load": "load engine",
+    "maximum": "maxima",
+    "param_memory": "parameter memory",
+    "reader": "AXI reader",
+    "store": "store engine",
+    "sums": "sums of maps",
+    "walker": "position walker",
+    "writer": "AXI writer",
+}
+
+
+def component(path: str) -> str:
+    """An instance by its path: "core.act_memory" is the activation memory."""
+    name = path.rpartition(".")[2]
+    return _INSTANCES.get(name, name.replace("_", " "))
 
 
 def readable(name: str) -> str:

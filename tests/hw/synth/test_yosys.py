@@ -4,7 +4,7 @@ import pytest
 
 from hw.boards.registry import find_board
 from hw.rtl.verilog import emit
-from hw.synth.area import ModuleAreas
+from hw.synth.area import Area, ModuleAreas
 from hw.synth.mapping import map_design
 from hw.synth.yosys import shared_modules, synth_yosys
 from nbqnn_train.graph.errors import NbqnnError
@@ -38,6 +38,9 @@ def test_result_counts_every_resource_and_the_array(build):
     assert array.lut == modules["nbqnn_pe_array_test"].lut
     assert array.lut > 4 * modules["element"].lut > 0
     assert array.ff == 4 * modules["element"].ff + 22
+    whole = Area(lut=result.lut, ff=result.ff, bram36=result.bram36, dsp=result.dsp)
+    assert sum(result.components.values(), Area()) == whole
+    assert len(result.components) > 1
     assert array.dsp == 0
     assert array.lanes == 8 * 8 * 1  # of the configuration
     assert array.lut_per_lane == round(array.lut / 64, 2)
