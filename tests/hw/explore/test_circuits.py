@@ -52,6 +52,17 @@ def test_what_does_not_fit_is_left_out_and_said(graph, found):
     assert "layer n1: with it the circuit takes about" in none.reason
 
 
+def test_large_networks_are_tried_where_rows_take_turns():
+    maps = Maps(9, (90, 1, 1))
+    maps.linear(maps.linear("x", 120), 30)
+    large = find_circuits(maps.graph(), 100_000, 250)
+    assert [one.interval for one in large.found] == [32, 128]
+    scaled = Maps(9, (90, 1, 1), scale=True)
+    scaled.linear(scaled.linear("x", 120), 30)
+    reason = find_circuits(scaled.graph(), 100_000, 250).reason
+    assert "up to 8,000 are looked at as a circuit" in reason
+
+
 def test_a_clock_that_no_addition_reaches_is_said(graph):
     assert "one addition" in find_circuits(graph, 100_000, 2000).reason
 
