@@ -246,9 +246,11 @@ class FoldedLayer(Component):
                 width = interval_bits(0, int(sums.max()))
                 word = Signal(width, name=f"sum_{lane}_{number}", reset_less=True)
                 index = Cat(*(found[one] for one in inputs), turn)
+                bits = []
                 for bit in range(width):
                     content = sum(int(value >> bit & 1) << at for at, value in enumerate(sums))
-                    m.d.sync += word[bit].eq(Const(content, len(sums)).bit_select(index, 1))
+                    bits.append(Const(content, len(sums)).bit_select(index, 1))
+                m.d.sync += word.eq(Cat(bits))
                 words.append(word)
         return words
 
