@@ -203,7 +203,7 @@ def compute_command(
         out_plane=out.plane,
         low=layer.low,
         high=layer.high,
-        table=int(layer.table is not None),
+        table=(layer.table is not None) + 2 * layer.table_shift,
         product=layer.product,
         factor=factor % _ADDRESSES,
     )

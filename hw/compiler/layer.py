@@ -38,8 +38,8 @@ class Layer:
     number : tells the weights and params of the parts of a layer apart.
     more : the other parts, if this is the first of several. They have the same sources and target,
         and run with it, row tile by row tile.
-    table : (2**act_bits,), what each stored code, as an unsigned number, becomes in the end; None
-        for as it is.
+    table : as :func:`hw.contract.words.pack_table` takes it: what stored codes become in the end;
+        None for as they are. ``table_shift``: bits by which a code is moved up first, for knots.
     macs : nominal multiply-accumulates: those of the mathematical operation, padding included.
     image : the image of the batch that the layer computes; None for all of them at once, which are
         then rows of ``out_shape``.
@@ -63,6 +63,7 @@ class Layer:
     high: int
     pad: int
     table: np.ndarray | None = None
+    table_shift: int = 0
     out_shape: tuple[int, int, int]
     out_channel: int = 0
     out_first: tuple[int, int] = (0, 0)

@@ -21,7 +21,7 @@ class ConfigError(NbqnnError):
 #: Most bits of a module's ports for data. Amaranth allows 65,536 bits of ports in a module; the
 #: rest is for parameters and control.
 _MOST_BITS = 60_000
-#: Most bits of an activation that a table can be indexed with.
+#: Up to so many bits of an activation a table has an entry for every code, beyond as many knots.
 MOST_TABLE_BITS = 8
 
 
@@ -66,7 +66,8 @@ class AcceleratorConfig:
     #: "shift": no multiplier in the requantizer; "scale": one per requantizer, 16-bit factors.
     requant: str = "shift"
     #: Codes may pass through a table behind the requantizer, which computes any function of one
-    #: activation. Needs ``act_bits`` of at most 8.
+    #: activation. With ``act_bits`` above 8 it has 256 knots, and codes between them are
+    #: interpolated.
     tables: bool = False
     #: Channel-wise sums may take their factors from activations: products of two tensors.
     products: bool = False
@@ -106,11 +107,6 @@ class AcceleratorConfig:
             )
         self._check_choice("pe", ("shift", "multiply"))
         self._check_choice("requant", ("shift", "scale"))
-        if self.tables and self.act_bits > MOST_TABLE_BITS:
-            raise ConfigError(
-                f"tables must be false for act_bits above {MOST_TABLE_BITS}, "
-                f"not true with act_bits = {self.act_bits}"
-            )
         for field in ("lanes", "act_depth", "weight_depth", "param_depth"):
             value = getattr(self, field)
             if not _power_of_two(value):

@@ -181,7 +181,8 @@ _COMPUTE = {
     "out_plane": 16,
     "low": 16,
     "high": 16,
-    #: 1 if codes pass through the table.
+    #: Bit 0: codes pass through the table. Above it, for tables of knots: how many bits a code is
+    #: moved up first.
     "table": 8,
     #: How channel-wise sums take factors from activations: flags of :class:`Product`.
     "product": 8,

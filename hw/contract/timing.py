@@ -4,7 +4,7 @@ Figures below ``# Paths`` are cycles on ways through several components. They fo
 components are built. The tests that compare the model with the RTL check them.
 """
 
-from hw.contract.config import AcceleratorConfig
+from hw.contract.config import MOST_TABLE_BITS, AcceleratorConfig
 from hw.contract.isa import Unit
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "result_latency",
     "section_latency",
     "sum_stages",
+    "table_latency",
     "tree_levels",
     "unit_latency",
 ]
@@ -159,7 +160,14 @@ def requantizer_latency(config: AcceleratorConfig) -> int:
 
 def drain_latency(config: AcceleratorConfig) -> int:
     """Cycles from a result to its write: it is taken, requantized, looked up in the table."""
-    return 1 + requantizer_latency(config) + config.tables
+    return 1 + requantizer_latency(config) + table_latency(config)
+
+
+def table_latency(config: AcceleratorConfig) -> int:
+    """Cycles of a table; between knots every bit of a fraction takes one."""
+    if not config.tables:
+        return 0
+    return 1 if config.act_bits <= MOST_TABLE_BITS else config.act_bits - MOST_TABLE_BITS + 4
 
 
 def check_cycles(config: AcceleratorConfig) -> int:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hw.contract.config import AcceleratorConfig
+from hw.contract.config import MOST_TABLE_BITS, AcceleratorConfig
 from hw.contract.isa import Memory
 from nbqnn_train.graph import TensorType, packing
 
@@ -108,7 +108,10 @@ class TensorLayout:
 
 
 class TableShape(NamedTuple):
-    """A table's words, and codes in a word. Word w has those for stored codes w, w + words, ..."""
+    """A table's words, and codes in a word. Word w has those for stored codes w, w + words, ...
+
+    A table of knots has two numbers in a word: a knot and, of one bit more, the rise to the next.
+    """
 
     words: int
     codes: int
@@ -116,13 +119,16 @@ class TableShape(NamedTuple):
 
 def table_shape(config: AcceleratorConfig) -> TableShape:
     """The words of a table. Stored codes are read as unsigned numbers here."""
+    if config.act_bits > MOST_TABLE_BITS:
+        return TableShape(1 << MOST_TABLE_BITS, 2)
     words = min(_TABLE_WORDS, 1 << config.act_bits)
     return TableShape(words, (1 << config.act_bits) // words)
 
 
 def table_word_bits(config: AcceleratorConfig) -> int:
     """Bits of a word of a table."""
-    return table_shape(config).codes * config.act_bits
+    rise = config.act_bits > MOST_TABLE_BITS
+    return table_shape(config).codes * config.act_bits + rise
 
 
 def memories(config: AcceleratorConfig) -> tuple[Memory, ...]:
@@ -221,9 +227,17 @@ def pack_params(config: AcceleratorConfig, params: ChannelParams) -> np.ndarray:
 
 
 def pack_table(config: AcceleratorConfig, table: np.ndarray) -> np.ndarray:
-    """Packs a table: the stored code for each stored code, unsigned; uint8 (words, word bytes)."""
-    words = table.reshape(table_shape(config)[::-1]).T
+    """Packs a table; uint8 (words, word bytes).
+
+    table : the stored code for each stored code, unsigned. Of knots: (256, 2), a stored code and
+        the rise to the next for each value of the 8 bits that choose a knot.
+    """
     word_bytes = _word_bytes(config, Memory.TABLE)
+    if config.act_bits > MOST_TABLE_BITS:
+        knots, rises = table.T
+        bits = [_bits(knots, config.act_bits), _bits(rises, config.act_bits + 1)]
+        return _to_bytes(np.concatenate(bits, axis=1), word_bytes)
+    words = table.reshape(table_shape(config)[::-1]).T
     return _pack_words(words, config.act_bits, word_bytes).reshape(-1, word_bytes)
 
 

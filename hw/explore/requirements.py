@@ -58,9 +58,7 @@ def _with_units(config: AcceleratorConfig) -> Iterator[AcceleratorConfig]:
     """The configuration with ever more of what is optional."""
     no_yes = (False, True)
     for requant, tables, products in product(("shift", "scale"), no_yes, no_yes):
-        # Tables hold codes of up to 8 bits.
-        if not tables or config.act_bits <= 8:
-            yield replace(config, requant=requant, tables=tables, products=products)
+        yield replace(config, requant=requant, tables=tables, products=products)
 
 
 def _runs(graph: Graph, config: AcceleratorConfig) -> bool:

@@ -2,7 +2,7 @@
 
 from math import ceil
 
-from hw.contract.config import AcceleratorConfig
+from hw.contract.config import MOST_TABLE_BITS, AcceleratorConfig
 from hw.contract.isa import BODIES, DESCRIPTOR_BYTES, HEAD, Memory, Opcode
 from hw.contract.structure import (
     DRAIN_CHOICE,
@@ -11,7 +11,15 @@ from hw.contract.structure import (
     activation_address_bits,
     drain_registers,
 )
-from hw.contract.words import SHIFT_BITS, addend_bits, memories, table_shape, word_beats, word_bits
+from hw.contract.words import (
+    SHIFT_BITS,
+    addend_bits,
+    memories,
+    table_shape,
+    table_word_bits,
+    word_beats,
+    word_bits,
+)
 from hw.synth.area import Area
 
 __all__ = ["memory_logic", "post_logic", "transfer_logic"]
@@ -39,6 +47,8 @@ def post_logic(config: AcceleratorConfig) -> Area:
 
 def _tables(config: AcceleratorConfig) -> Area:
     """The tables of one channel, one for each position (:mod:`hw.rtl.post.table`)."""
+    if config.act_bits > MOST_TABLE_BITS:
+        return _knot_tables(config)
     shape, bits = table_shape(config), config.act_bits
     word_bits = shape.codes * bits
     # Eight look-up tables hold 64 words of seven bits. Others choose one of the word's codes, or
@@ -50,6 +60,22 @@ def _tables(config: AcceleratorConfig) -> Area:
         lut=round(own * config.post_positions),
         ff=bits * config.post_positions + word_bits + address + 1,
     )
+
+
+def _knot_tables(config: AcceleratorConfig) -> Area:
+    """Tables of knots of one channel (:mod:`hw.rtl.post.knot_table`); half a block memory each."""
+    bits = config.act_bits
+    fraction = bits - MOST_TABLE_BITS
+    # Two tables move a bit up, one chooses a bit of the knot or code, one adds a bit. Code, knot
+    # and fraction wait in shift registers.
+    own = 2 * bits + bits + fraction + 2 + (fraction - 1) * (bits + 2) + bits
+    own += 2 * bits + fraction - 1
+    # Rise, what is added, parts; the code, moved and as the result, the knot, the fraction.
+    ff = (max(0, fraction - 2) + fraction) * (bits + 1) + (fraction - 1) * (bits + 2)
+    ff += 3 * bits + fraction
+    shared = table_word_bits(config) + MOST_TABLE_BITS + 1 + 3
+    number = config.post_positions
+    return Area(lut=own * number, ff=ff * number + shared, bram36=0.5 * number)
 
 
 def _requantizers(config: AcceleratorConfig) -> Area:

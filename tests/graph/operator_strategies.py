@@ -51,7 +51,7 @@ class OperatorGrowth:
         kind = self._format()
         size = 1 << code.bits
         if code.bits > 8 or self.draw(st.booleans()):
-            size = (1 << self.draw(st.integers(0, min(code.bits - 1, 5)))) + 1
+            size = (1 << self.draw(st.integers(0, min(code.bits - 1, 8)))) + 1
         table = self._codes(size, kind["bits"], kind["signed"])
         self.append(Table, input=source, table=table, **kind)
 

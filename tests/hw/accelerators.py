@@ -93,6 +93,7 @@ VERILATED = {
             "pe": "multiply",
             "requant": "scale",
             "axi_data_width": 256,
+            "tables": True,
             "products": True,
             "axi_address_width": 64,
         }

@@ -215,11 +215,18 @@ class _Machine:
         unsigned = half if c.product & Product.UNSIGNED else 0
         return (codes(factors) + unsigned) * (codes(origins) + half * (c.kernel_w - 1))
 
-    def looked_up(self, code: int) -> int:
+    def looked_up(self, code: int, shift: int) -> int:
         """The table's stored code for a stored code."""
         words, codes = table_shape(self.config)
         bits = self.config.act_bits
         stored = code & ((1 << bits) - 1)
+        if bits > 8:
+            moved = stored << shift & ((1 << bits) - 1)
+            row = np.unpackbits(self.memories[Memory.TABLE][moved >> bits - 8], bitorder="little")
+            number = sum(int(bit) << i for i, bit in enumerate(row[: 2 * bits + 1]))
+            knot, rise = _signed(number, bits), _signed(number >> bits, bits + 1)
+            part = (moved & (1 << bits - 8) - 1) * rise
+            return knot + (part + (1 << bits - 9) >> bits - 8)
         return int(self.fields(Memory.TABLE, stored % words, codes, bits)[stored // words])
 
     def drain(self, c: Compute, group: int, outs: np.ndarray, sums: np.ndarray) -> None:
@@ -247,7 +254,7 @@ class _Machine:
                 for position, out in enumerate(outs.tolist()):
                     code = (int(sums[position, channel]) * scale + addend) >> params["shift"]
                     code = min(max(code, _signed(c.low)), _signed(c.high))
-                    code = self.looked_up(code) if c.table else code
+                    code = self.looked_up(code, c.table >> 1) if c.table else code
                     target = (out + plane * _signed(c.out_plane)) % config.act_depth
                     self.write(target, sub * lanes + lane, code & ((1 << bits) - 1))
 

@@ -143,9 +143,9 @@ def small_network(
 
 
 def random_table(net: Network, name: str, source: str, bits: int, signed: bool) -> None:
-    """Any codes at all, for an input of ``bits``."""
+    """Any codes at all, for an input of ``bits``; 257 knots where it has more than 8."""
     least = -(1 << bits - 1) if signed else 0
-    codes = net.rng.integers(least, least + (1 << bits), 1 << bits)
+    codes = net.rng.integers(least, least + (1 << bits), 1 << bits if bits <= 8 else 257)
     net.add(Table, name, input=source, table=codes, bits=bits, signed=signed, exponent=-3)
 
 

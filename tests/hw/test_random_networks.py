@@ -48,6 +48,7 @@ REFUSALS = (
     "must fit weight_depth",
     "must fit param_depth",
     "bits (acc_bits =",
+    "must have 2**k + 1 knots with k =",
 )
 
 #: Kinds of nodes that not every configuration has.

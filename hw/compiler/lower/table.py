@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from hw.compiler.errors import CompileError
 from hw.compiler.lower.context import Context
 from hw.compiler.lower.maximum import maximum
+from hw.contract.config import MOST_TABLE_BITS
 from nbqnn_train.graph import Clip, MaxPool2d, Requantize
 from nbqnn_train.graph.operators import Table
 from nbqnn_train.graph.operators.table import table_codes
@@ -21,12 +23,16 @@ def look_up(context: Context, node: Table) -> None:
 
     The former where nobody else needs the input, which then is stored nowhere.
     """
-    table = _stored_table(context, node)
+    wide = context.config.act_bits > MOST_TABLE_BITS
+    table, shift = _stored_knots(context, node) if wide else (_stored_table(context, node), 0)
     source = node.input
     alone = context.users[source] == 1 and source not in context.graph.outputs
-    if not (alone and isinstance(context.graph[source], _WRITTEN)):
+    # Two tables of knots are no table of knots.
+    twice = wide and isinstance(context.graph[source], Table)
+    if twice or not (alone and isinstance(context.graph[source], _WRITTEN)):
         context.add_tensor(node.name)
-        context.layers.append(replace(maximum(context, node), table=table))
+        layer = maximum(context, node)
+        context.layers.append(replace(layer, table=table, table_shift=shift))
         return
     context.add_tensor(node.name)
     del context.shapes[source], context.offsets[source]
@@ -37,7 +43,7 @@ def look_up(context: Context, node: Table) -> None:
     layer = context.layers[index]
     if layer.table is not None:
         table = table[layer.table % len(table)]
-    context.layers[index] = layer.everywhere(target=node.name, table=table)
+    context.layers[index] = layer.everywhere(target=node.name, table=table, table_shift=shift)
 
 
 def _stored_table(context: Context, node: Table) -> np.ndarray:
@@ -51,3 +57,31 @@ def _stored_table(context: Context, node: Table) -> np.ndarray:
     codes = np.clip(stored + context.offset_of(node.input), type_.low, type_.high)
     out = table_codes(node.table.astype(np.int64), type_.bits)[codes - type_.low]
     return out - context.offset_of(node.name)
+
+
+def _stored_knots(context: Context, node: Table) -> tuple[np.ndarray, int]:
+    """For each value of the 8 bits that choose a knot its stored code and the rise to the next,
+    (256, 2); and by how many bits a stored code is moved up, so that these bits are its highest.
+
+    Raises :class:`CompileError` for a table that has too many entries, or too few.
+    """
+    bits, out_offset = context.types[node.input].bits, context.offset_of(node.name)
+    entries = node.table.astype(np.int64)
+    if bits <= MOST_TABLE_BITS:
+        entries = table_codes(entries, bits)
+    whole = len(entries) == 1 << bits
+    knot_bits = bits if whole else (len(entries) - 1).bit_length() - 1
+    # Bits between two knots, and as many as the hardware has.
+    between, most = bits - knot_bits, context.config.act_bits - MOST_TABLE_BITS
+    if knot_bits > MOST_TABLE_BITS or between > most:
+        raise CompileError(
+            f"layer {node.name}: a table of {bits}-bit codes must have 2**k + 1 knots with k = "
+            f"{bits - most}...{MOST_TABLE_BITS} for act_bits = {context.config.act_bits}, "
+            f"not {len(entries)} entries"
+        )
+    chosen = np.arange(1 << MOST_TABLE_BITS)
+    stored = chosen << between
+    codes = stored + context.offset_of(node.input) - context.types[node.input].low
+    knots = codes % (1 << bits) >> between
+    rises = np.zeros_like(chosen) if whole else (entries[1:] - entries[:-1])[knots]
+    return np.stack([entries[knots] - out_offset, rises], axis=1), most - between

@@ -4,7 +4,7 @@ from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
-from hw.contract.config import AcceleratorConfig
+from hw.contract.config import MOST_TABLE_BITS, AcceleratorConfig
 from hw.contract.isa import Unit
 from hw.contract.structure import activation_address_bits, drain_registers
 from hw.contract.timing import drain_latency
@@ -22,6 +22,7 @@ from hw.rtl.memory.ports import (
     word_layout,
 )
 from hw.rtl.memory.wide import WideMemory
+from hw.rtl.post.knot_table import KnotTable
 from hw.rtl.post.requantizer import Requantizer, param_layout
 from hw.rtl.post.table import Table
 
@@ -185,12 +186,12 @@ class Drain(Component):
         wait = WideMemory.latency + requantizers[0].limits_after
         limits = (s.command.low, s.command.high)
         low, high = delayed(m, ("low", "high"), limits, wait, domain="data")
-        uses_table = None
+        of_table = None
         if c.tables:
             # With the codes.
             cycles = WideMemory.latency + requantizers[0].latency
-            flags = (s.command.table[0],)
-            (uses_table,) = delayed(m, ("uses_table",), flags, cycles, domain="data")
+            bits = (s.command.table[: 5 if c.act_bits > MOST_TABLE_BITS else 1],)
+            (of_table,) = delayed(m, ("of_table",), bits, cycles, domain="data")
         for lane, requantizer in enumerate(requantizers):
             m.submodules[f"requantizer_{lane}"] = requantizer
             m.d.comb += [
@@ -200,23 +201,26 @@ class Drain(Component):
             ]
             codes = requantizer.code
             if c.tables:
-                codes = self._looked_up(m, lane, codes, uses_table)
+                codes = self._looked_up(m, lane, codes, of_table)
             for position, words in enumerate(terms):
                 m.d.comb += self.write.data[position][lane].eq(codes[position])
                 for number, word in enumerate(words):
                     m.d.comb += requantizer.acc[position][number].eq(word[lane])
 
-    def _looked_up(self, m: Module, lane: int, codes: data.View, uses_table: Signal) -> data.View:
-        """The lane's codes after its table."""
-        table = Table(self.config, positions=self.config.post_positions)
+    def _looked_up(self, m: Module, lane: int, codes: data.View, of_table: Value) -> data.View:
+        """The lane's codes after its table. ``of_table`` is the command's field."""
+        kind = KnotTable if self.config.act_bits > MOST_TABLE_BITS else Table
+        table = kind(self.config, positions=self.config.post_positions)
         m.submodules[f"table_{lane}"] = table
         m.d.comb += [
             table.write.address.eq(self.table.address),
             table.write.data.eq(self.table.data),
             table.write.enable.eq(self.table.enable),
-            table.use.eq(uses_table),
+            table.use.eq(of_table[0]),
             table.code.eq(codes),
         ]
+        if kind is KnotTable:
+            m.d.comb += table.shift.eq(of_table[1:])
         return table.result
 
     def _write(self, m: Module, s: "_State") -> None:

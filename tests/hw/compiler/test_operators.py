@@ -16,6 +16,7 @@ from nbqnn_train.graph import (
     Add,
     AvgPool2d,
     Channels,
+    Clip,
     Concat,
     Conv2d,
     ConvTranspose2d,
@@ -232,6 +233,56 @@ def test_the_first_of_the_largest_channels(name, signed, channels, size):
     for number in reversed(range(channels)):
         first = np.where(codes[:, number] == largest, number, first)
     assert np.array_equal(found.reshape(first.shape), first)
+
+
+@pytest.mark.parametrize(
+    ("act_bits", "bits", "signed", "entries"),
+    [
+        *((16, 16, signed, 257) for signed in (True, False)),
+        *((16, 12, signed, 257) for signed in (True, False)),
+        *((16, 9, signed, 3) for signed in (True, False)),
+        *((16, 7, signed, 128) for signed in (True, False)),
+        *((9, 9, signed, 257) for signed in (True, False)),
+        (12, 12, True, 257),
+        (16, 8, False, 256),
+        (16, 8, True, 17),
+    ],
+)
+def test_tables_of_wide_codes(act_bits, bits, signed, entries):
+    """Every code or many, one and two tables; steps between knots that are as high as can be."""
+    config = replace(VERILATED["multiply_256"], act_bits=act_bits, pe="shift", weight_bits=2)
+    count = min(1 << bits, 1 << 10)
+    net = Network(seed=3)
+    net.add(Input, "image", shape=(1, 8, count // 8), bits=bits, signed=signed, exponent=0)
+    ends = [-(1 << act_bits - 1), (1 << act_bits - 1) - 1]
+    for name, out_signed in (("first", True), ("second", False)):
+        table = net.rng.choice(ends, entries) + (0 if out_signed else 1 << act_bits - 1)
+        table[2:] = net.rng.integers(table.min(), table.max() + 1, entries - 2)
+        net.add(Table, name, input="image", table=table, bits=act_bits, signed=out_signed,
+                exponent=0)  # fmt: skip
+    net.add(Clip, "clip", input="second", low=5, high=99)
+    if act_bits == bits:
+        net.add(Table, "third", input="second", table=table, bits=act_bits, signed=False,
+                exponent=0)  # fmt: skip
+    graph = net.graph(*dict.fromkeys(("first", "clip", net.last)))
+    type_ = tensor_types(graph)["image"]
+    codes = np.linspace(type_.low, type_.high, count).astype(np.int64).reshape(1, 1, 8, -1)
+    program = compile_graph(graph, config, traced=True)
+    expected = run_codes(graph, {"image": codes}, trace=True)
+    for tensor, found in run_program(program, {"image": codes}).items():
+        assert np.array_equal(found, expected[tensor].reshape(found.shape)), tensor
+
+
+@pytest.mark.parametrize(("bits", "entries", "least"), [(16, 129, 8), (12, 513, 4), (9, 512, 1)])
+def test_tables_that_have_other_knots(bits, entries, least):
+    net = Network(seed=1).add(Input, "x", shape=(2, 2, 2), bits=bits, signed=True, exponent=0)
+    net.add(Table, "f", table=np.arange(entries), bits=12, signed=False, exponent=0)
+    message = (
+        rf"^layer f: a table of {bits}-bit codes must have 2\*\*k \+ 1 knots with k = {least}"
+        rf"\.\.\.8 for act_bits = 16, not {entries} entries$"
+    )
+    with pytest.raises(CompileError, match=message):
+        compile_graph(net.graph(), VERILATED["multiply_256"])
 
 
 def test_more_channels_than_codes():

@@ -307,5 +307,7 @@ def test_tables_and_products_where_the_graph_needs_them(tables, products):
 def test_wide_tables_are_refused_for_what_they_are():
     net = Network(seed=5).add(Input, "image", shape=(8, 4, 4), bits=9, signed=True, exponent=-4)
     net.add(Table, "wide", table=np.arange(257), bits=9, signed=False, exponent=-3)
-    with pytest.raises(CompileError, match="wide"):
+    assert base_config(net.graph(), "shift", 250).tables
+    net.add(Table, "wider", table=np.arange(512), bits=9, signed=False, exponent=-3)
+    with pytest.raises(CompileError, match=r"wider: .* knots"):
         base_config(net.graph(), "shift", 250)

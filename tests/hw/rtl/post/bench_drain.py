@@ -1,5 +1,6 @@
 """cocotb cases for the drain: every write's cycle, place and codes, group after group."""
 
+import math
 import random
 from collections import deque
 
@@ -51,7 +52,12 @@ class Work:
         ]
         half = 1 << config.act_bits - 1
         #: A stored code for every stored code, the lowest first.
-        self.table = [random.randrange(-half, half) for _ in range(2 * half)]
+        self.table = [random.randrange(-half, half) for _ in range(min(256, 2 * half))]
+        if config.act_bits > 8:
+            # A knot and the next of each row, whose difference takes all bits in some.
+            ends = [-half, half - 1]
+            knots = [random.choice([*ends, code]) for code in self.table]
+            self.table = [(knot, random.choice([*ends, 0, knot])) for knot in knots]
         self.commands, self.drains = [], []
         #: (unit, sums, expected cycles of writes) of each group, and the cycle it appears in.
         self.groups = []
@@ -76,7 +82,7 @@ class Work:
             "param_step": random.randrange(2),
             "low": low,
             "high": high,
-            "table": random.randrange(2) if c.tables else 0,
+            "table": random.randrange(2) * c.tables * (1 + 2 * random.randrange(c.act_bits - 7)),
         }
         assert set(fields) == set(DRAIN_FIELDS)
         self.commands.append(
@@ -104,6 +110,14 @@ class Work:
                 sub, plane = (
                     (0, plane + fields["out_plane"]) if sub + 1 == subs else (sub + 1, plane)
                 )
+
+    def looked_up(self, code, shift):
+        bits = self.c.act_bits
+        if bits <= 8:
+            return self.table[code + (1 << bits - 1)]
+        row, fraction = divmod((code << shift) % (1 << bits), 1 << bits - 8)
+        knot, following = self.table[row]
+        return knot + math.floor((following - knot) * fraction / 2 ** (bits - 8) + 0.5)
 
     def results(self, fields, outs, sub, plane, param):
         """Sums of all pixels, and for each cycle the writes [(address, sub, codes), ...]."""
@@ -133,7 +147,7 @@ class Work:
                         fields["high"],
                     )
                     if fields["table"]:
-                        codes = [self.table[code + (1 << c.act_bits - 1)] for code in codes]
+                        codes = [self.looked_up(int(code), fields["table"] >> 1) for code in codes]
                     address = (outs[pixel] + at_plane) % (1 << self.bits)
                     cycle.append(
                         (address, at_sub, packed((int(code), c.act_bits) for code in codes))
@@ -147,15 +161,17 @@ class Work:
 
 
 async def write_table(dut, name, config, table):
-    """Word w has the codes of the stored codes w, w + 64 and so on, as unsigned numbers."""
-    size = len(table)
-    for word in range(64):
-        codes = [table[(code + size // 2) % size] for code in range(word, size, 64)]
+    """Word w has the codes of the stored codes w, w + 64 and so on, as unsigned numbers; of knots
+    the knot and the rise to the next."""
+    size, bits = len(table), config.act_bits
+    for word in range(64 if bits <= 8 else 256):
+        fields = [(table[(code + size // 2) % size], bits) for code in range(word, size, 64)]
+        if bits > 8:
+            knot, following = table[word]
+            fields = [(knot, bits), (following - knot, bits + 1)]
         getattr(dut, f"{name}_table__enable").value = 1
         getattr(dut, f"{name}_table__address").value = word
-        getattr(dut, f"{name}_table__data").value = packed(
-            (code, config.act_bits) for code in codes
-        )
+        getattr(dut, f"{name}_table__data").value = packed(fields)
         await RisingEdge(dut.clk)
     getattr(dut, f"{name}_table__enable").value = 0
 

@@ -31,9 +31,11 @@ DRAINS = {
         post_lanes=2,
         pixels=pixels,
         post_positions=positions,
-        tables=tables,
+        tables=act_bits > 0,
+        act_bits=act_bits or 8,
     )
-    for pixels, positions, tables in ((2, 1, False), (3, 2, True), (5, 3, False), (4, 4, True))
+    # Bits of a table, which has knots where they are more than eight; 0 for none.
+    for pixels, positions, act_bits in ((2, 1, 16), (3, 2, 8), (5, 3, 0), (4, 4, 9))
 }
 
 
