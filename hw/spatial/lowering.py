@@ -222,10 +222,10 @@ class _Lowering:
                 rows = requantized(identity(len(self.parts[source].words)), 1, node)
         return self.parts.sums(node.name, source, rows, out)
 
-    def _window(
-        self, node: Node, kernel: tuple[int, int], fill: int
-    ) -> tuple[int, tuple[slice, slice]]:
-        """The part with those taps of a kernel that ever lie in the map, and which they are."""
+    def _taps(
+        self, node: Node, kernel: tuple[int, int]
+    ) -> tuple[tuple[slice, slice], tuple[int, int]]:
+        """Those taps of a kernel that ever lie in the map, and the padding before them."""
         size, out = _size(self.types[node.input].shape), _size(self.types[node.name].shape)
         taps, before = [], []
         for axis in (0, 1):
@@ -238,17 +238,23 @@ class _Lowering:
             ] or [0]
             taps.append(slice(used[0], used[-1] + 1))
             before.append(node.padding[axis] - used[0])
-        used = tuple(part.stop - part.start for part in taps)
+        return tuple(taps), tuple(before)
+
+    def _window(
+        self, node: Node, kernel: tuple[int, int], fill: int
+    ) -> tuple[int, tuple[slice, slice]]:
+        """The part with those taps of a kernel that ever lie in the map, and which they are."""
+        taps, before = self._taps(node, kernel)
         source = self.parts.window(
             node.name,
             self._map(node.input, node.name),
-            used,
+            tuple(part.stop - part.start for part in taps),
             tuple(node.stride),
-            tuple(before),
-            out,
+            before,
+            _size(self.types[node.name].shape),
             fill,
         )
-        return source, tuple(taps)
+        return source, taps
 
     def _convolution(self, node: Conv2d) -> tuple[int, np.ndarray]:
         weight, (down, right) = node.weight, node.dilation
@@ -307,19 +313,35 @@ class _Lowering:
         return total, identity(words)
 
     def _max_pool(self, node: MaxPool2d) -> int:
+        """The largest code of each column under the kernel, then the largest of the columns."""
         kind = self.types[node.input]
-        source, (rows, columns) = self._window(node, tuple(node.kernel), kind.low)
-        taps = (rows.stop - rows.start) * (columns.stop - columns.start)
-        words = kind.shape[0]
+        taps, before = self._taps(node, tuple(node.kernel))
+        down, right = (part.stop - part.start for part in taps)
+        height, width = _size(self.types[node.name].shape)
+        across = _size(kind.shape)[1]
+        stride = tuple(node.stride)
+        source = self._map(node.input, node.name)
+        for kernel, step, padding, size in (
+            ((down, 1), (stride[0], 1), (before[0], 0), (height, across)),
+            ((1, right), (1, stride[1]), (0, before[1]), (height, width)),
+        ):
+            source = self.parts.window(node.name, source, kernel, step, padding, size, kind.low)
+            source = self._largest(node.name, source, max(kernel))
+        return source
+
+    def _largest(self, name: str, source: int, taps: int) -> int:
+        """The largest of ``taps`` codes of each channel."""
         if taps == 1:
             return source
+        kind = self.types[name]
+        words = kind.shape[0]
         build = partial(LargestTap, taps=taps, words=words, bits=kind.bits, signed=kind.signed)
         return self.parts.one(
-            node.name,
+            name,
             source,
             build,
             LargestTap.rounds(taps),
-            (self._word(node.name),) * words,
+            (self._word(name),) * words,
             tables=area.largest(taps, words, kind.bits),
         )
 
