@@ -1,5 +1,6 @@
 """Configuration of the documentation, which ``scripts/docs`` builds. Every warning is an error."""
 
+import gc
 import os
 import sys
 from importlib.metadata import version as version_of
@@ -7,9 +8,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
-# Pages that are executed run `nbqnn` in processes of their own, from this checkout.
+# Pages that are executed run `nbqnn` in processes of their own, from this checkout, with one
+# thread: tests take the other cores.
 os.environ["PYTHONPATH"] = str(ROOT)
 os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Trees of pages stay until the build ends: looking for garbage among them only takes time.
+gc.set_threshold(100_000, 50, 1000)
 
 project = "nbqnn"
 author = "the nbqnn authors"
@@ -20,6 +26,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "extensions.notebooks",  # tutorials to download
     "extensions.reference",  # tables and pages that are made from the code
+    "extensions.warm",  # processes of executed pages begin at once
 ]
 exclude_patterns = ["_build", "extensions"]
 
@@ -35,6 +42,9 @@ nb_execution_in_temp = True
 nb_execution_show_tb = True
 nb_merge_streams = True
 
+# Every page has the navigation of all pages. With each method of the reference in it, copying it
+# took four tenths of the build.
+toc_object_entries = False
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "undoc-members": True}
 autodoc_inherit_docstrings = False  # Lightning's are not ours

@@ -113,6 +113,38 @@ def test_bash_completes_what_was_begun(words, found, tmp_path):
     assert (done.stdout.split(), done.stderr) == (found, "")
 
 
+@pytest.mark.parametrize(
+    ("shell", "script"),
+    [
+        (
+            ("fish", "--no-config", "-c"),
+            'nbqnn --show-completion fish | source; complete -C "nbqnn gene"',
+        ),
+        (
+            # The two functions of zsh that work only while somebody types.
+            ("zsh", "-f", "-c"),
+            "compdef() { : }; _arguments() { print -r -- $@ }; "
+            'eval "$(nbqnn --show-completion zsh)"; '
+            "words=(nbqnn gene) CURRENT=2; _nbqnn_completion",
+        ),
+    ],
+    ids=["fish", "zsh"],
+)
+def test_other_shells_complete_too(shell, script, tmp_path):
+    program = Path(sys.executable).with_name("nbqnn")
+    if not program.exists() or shutil.which(shell[0]) is None:
+        pytest.skip(f"needs {shell[0]}, and nbqnn installed in this environment")
+    done = subprocess.run(
+        [*shell, script],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": os.pathsep.join((str(program.parent), os.environ["PATH"]))},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.stdout.count("generate"), done.stderr) == (1, ""), done
+
+
 def test_the_citation_is_of_this_version():
     text = (REPOSITORY / "CITATION.cff").read_text(encoding="utf-8")
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
