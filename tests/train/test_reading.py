@@ -173,6 +173,55 @@ def test_arg_max_of_maps_in_the_graph(act_bits):
     assert np.array_equal(run(graph, X.numpy())[:, 0], scores.argmax(1).numpy())
 
 
+@pytest.mark.parametrize("channels", [1, 4, 6, 7])
+def test_over_channels(channels):
+    """Squares, rectangles and rows of a block; what is left of the block is not pooled."""
+
+    def pooled(m, x):
+        x = m.conv(x) - 3
+        last = x.permute(0, 2, 3, 1)
+        found = [x.mean(1, True), x.sum(1).unsqueeze(1), x.amax(1, True), -(-x).amax(1, True)]
+        found += [x.max(dim=1, keepdim=True)[0], last.mean(-1, True).permute(0, 3, 1, 2)]
+        return torch.cat([*found, x.flatten(2).mean(1, True).view(-1, 1, 8, 8)], 1)
+
+    module = Net(pooled, conv=conv(3, channels))
+    network = converted(module)
+    torch.testing.assert_close(real_values(network, X)[network.output], module(X))
+    assert_exact(network, X.numpy())
+
+
+def test_lerp():
+    weights = torch.linspace(0, 1, 4).view(4, 1, 1)
+
+    def between(m, x):
+        x = m.conv(x)
+        y = m.other(x)
+        return x.lerp(y, 0.25), x.lerp(y, weights.to(x)), torch.lerp(y, x, x.relu())
+
+    module = Net(between, conv=conv(3, 4), other=conv(4, 4))
+    network = converted(module)
+    found = real_values(network, X)
+    for name, expected in zip(network.outputs, module(X), strict=True):
+        torch.testing.assert_close(found[name], expected)
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (lambda x: x[:, [2, 7]], r"index 7 is out of bounds .*; take channels and positions that"),
+        (lambda x: x.min(1)[0], r"the smallest value over dimension 1.*; -\(-x\)\.amax\(dim\) is"),
+        (lambda x: x.repeat(1, 12, 1, 1)[:, :37].mean(1), r"the mean over 37 channels, .*up to 32"),
+        (
+            lambda x: F.interpolate(x, scale_factor=3, mode="bilinear"),
+            r"a bilinear resize by 3 x 3, .*; enlarge by 2, 4 or 8, or with nearest",
+        ),
+    ],
+)
+def test_what_is_not_there_is_said(broken, message):
+    with pytest.raises(NetworkRefused, match=message):
+        convert(Net(lambda m, x: broken(m.conv(x)), conv=conv(3, 4)), QuantConfig(), X)
+
+
 def skipped(m, x):
     return x if m.training and torch.rand(1) < 0.5 else x + m.layer(x)
 

@@ -202,11 +202,11 @@ def without_gradients(m, x):
             "compare with numbers",
         ),
         (
-            Net(lambda m, x: m.conv(x).sum(1), conv=conv(3, 4)),
+            Net(lambda m, x: m.conv(x).sum((1, 2)), conv=conv(3, 4)),
             MAP,
-            "the sum over dimensions [1] of (4, 8, 8)",
+            "the sum over dimensions [1, 2] of (4, 8, 8)",
             "the module itself (parts.py:",
-            "only positions can be pooled",
+            "or channels alone",
         ),
         (
             Net(part_in_place, conv=conv(3, 4)),

@@ -10,11 +10,10 @@ from nbqnn_train.quant.reading.arranging import repeated
 from nbqnn_train.quant.reading.pointwise import as_one_table, scaled_table, table
 from nbqnn_train.quant.reading.reader import Reader
 from nbqnn_train.quant.reading.refusals import Unsupported
-from nbqnn_train.quant.reading.remedies import unsupported_operator
 from nbqnn_train.quant.reading.rules import rule
 from nbqnn_train.quant.reading.values import Constant, Value, canonical
 
-__all__ = ["product_of", "scaled_by", "sum_of"]
+__all__ = ["extreme", "product_of", "scaled_by", "sum_of"]
 
 aten = torch.ops.aten
 
@@ -119,15 +118,21 @@ def _mul(reader: Reader, node: fx.Node, operand, other) -> Value:
     return _affine(reader, node, reader.value(value), reader.constant(constant), None)
 
 
-@rule("max", "min")
-def _extreme_overloaded(reader: Reader, node: fx.Node, operand, other=None, **_) -> Value:
-    if other is None:
-        raise unsupported_operator(node.target.overloadpacket.__name__)
-    return _extreme(reader, node, operand, other)
+@rule("lerp", "lerp_")
+def _lerp(reader: Reader, node: fx.Node, operand, end, weight) -> Value:
+    """``operand + weight * (end - operand)``"""
+    start = reader.value(operand)
+    step = sum_of(reader, node, reader.value(end), start, -1)
+    if reader.is_value(weight):
+        return sum_of(reader, node, start, product_of(reader, node, step, reader.value(weight)))
+    if isinstance(weight, (int, float)) and weight:
+        return sum_of(reader, node, start, step, weight)
+    return sum_of(reader, node, start, _affine(reader, node, step, reader.constant(weight), None))
 
 
 @rule("maximum", "minimum")
-def _extreme(reader: Reader, node: fx.Node, operand, other) -> Value:
+def extreme(reader: Reader, node: fx.Node, operand, other) -> Value:
+    """The larger or smaller one of two values."""
     target = node.target.overloadpacket
     target = {aten.max: aten.maximum, aten.min: aten.minimum}.get(target, target)
     one = as_one_table(reader, node, _call(target), operand, other, product=True)

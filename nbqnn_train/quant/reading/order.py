@@ -26,7 +26,11 @@ def _rearranged(reader: Reader, node: fx.Node, value: Value) -> list[Tensor]:
         return constant.tensor
 
     args, kwargs = fx.map_arg((node.args[1:], node.kwargs), argument)
-    results = node.target(places, *args, **kwargs)
+    try:
+        results = node.target(places, *args, **kwargs)
+    except IndexError as error:
+        reason = str(error).partition("\n")[0]
+        raise Unsupported(reason, "take channels and positions that are there") from None
     results = list(results) if isinstance(results, (tuple, list)) else [results]
     if any(result.dim() < 2 or len(result) != 1 for result in results):
         raise Unsupported("a part of the batch", "keep the batch in front and whole", "shape")

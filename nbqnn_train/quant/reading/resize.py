@@ -86,6 +86,11 @@ def _linear(reader: Reader, node: fx.Node, operand, align_corners, **arguments) 
             padding=(0, 0, 0, 0),
         )
     if not all(r in _LINEAR for r in ratio):
+        if all(r == int(r) for r in ratio):
+            factors = " x ".join(str(int(r)) for r in ratio)
+            raise Unsupported(
+                f"a bilinear resize by {factors}", "enlarge by 2, 4 or 8, or with nearest", "shape"
+            )
         raise _fraction(value, base[1:])
     factor = tuple(int(r) for r in ratio)
     return reader.emit(node, "bilinear", (value.name,), held, base=base, factor=factor)

@@ -4,13 +4,17 @@ import math
 
 from torch import fx
 
-from nbqnn_train.quant.reading.arithmetic import scaled_by
+from nbqnn_train.quant.reading.arithmetic import extreme, scaled_by
 from nbqnn_train.quant.reading.reader import Reader
 from nbqnn_train.quant.reading.refusals import Unsupported
+from nbqnn_train.quant.reading.remedies import unsupported_operator
 from nbqnn_train.quant.reading.rules import rule
 from nbqnn_train.quant.reading.values import Value, canonical
 
 __all__ = []
+
+#: Most rows and columns of a block of pixels that the channels of a position become.
+_MOST_BLOCK = 32
 
 
 def _two(numbers, flat: bool, other: int) -> tuple[int, int]:
@@ -128,6 +132,18 @@ def _amax(reader: Reader, node: fx.Node, operand, dim=(), keepdim=False) -> Valu
     return _over_positions(reader, node, operand, "max_pool", dim, "largest value")
 
 
+@rule("max", "min")
+def _max(reader: Reader, node: fx.Node, operand, other=None, dim=None, keepdim=False) -> Value:
+    kind = node.target.overloadpacket.__name__
+    if other is not None:
+        return extreme(reader, node, operand, other)
+    if dim is None:
+        raise unsupported_operator(kind)
+    if kind == "min":
+        raise Unsupported(f"the smallest value over dimension {dim}", "-(-x).amax(dim) is the same")
+    return _over_positions(reader, node, operand, "max_pool", dim, "largest value")
+
+
 def _over_positions(reader: Reader, node: fx.Node, operand, kind: str, dim, what: str) -> Value:
     value = reader.value(operand)
     rank = len(value.shape) + 1
@@ -152,10 +168,36 @@ def _over_positions(reader: Reader, node: fx.Node, operand, kind: str, dim, what
             after = (shape[0], *(1 if a in axes else shape[a] for a in (1, 2)))
             if size != (None, None):
                 return reader.emit(node, kind, (value.name,), after, base=kept, size=size)
+    if len(shape) == 3 and dims == [4 if channels_last and len(value.base) == 3 else 1]:
+        return _over_channels(reader, node, value, kind, kept, what)
     raise Unsupported(
         f"the {what} over dimensions {dims} of {value.shape}",
-        "only positions can be pooled: height and width, or the length of a series",
+        "pool positions (height and width, or the length of a series), or channels alone",
     )
+
+
+def _over_channels(
+    reader: Reader, node: fx.Node, value: Value, kind: str, kept: tuple[int, ...], what: str
+) -> Value:
+    """Channels become a block of pixels, of which the first rows are pooled."""
+    value = reader.map(value)
+    count, *sizes = reader.shape(value)
+    block = next(b for b in range(1, count + 1) if b**2 >= count and count % b == 0)
+    if block > _MOST_BLOCK:
+        raise Unsupported(
+            f"the {what} over {count} channels",
+            f"give it channels that are a number up to {_MOST_BLOCK} times a smaller one",
+        )
+    name, area = value.name, block**2
+    if count < area:
+        index = (*range(count), *(0,) * (area - count))
+        held = (area, *sizes)
+        name = reader.emit(node, "channels", (name,), held, plain=False, index=index).name
+    if block > 1:
+        held = (1, *(block * size for size in sizes))
+        name = reader.emit(node, "depth_to_space", (name,), held, plain=False, block=block).name
+    window = {"kernel": (count // block, block), "stride": (block, block), "padding": (0,) * 4}
+    return reader.emit(node, kind, (name,), (1, *sizes), base=kept, **window)
 
 
 def _positions(base: tuple[int, ...], shape: tuple[int, ...]) -> dict[int, tuple] | None:

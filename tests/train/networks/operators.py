@@ -63,6 +63,15 @@ between("largest of two lines", lambda m, x: torch.maximum(x, 0.1 * x))
 layer("gated by half of the channels", lambda: nn.Sequential(conv(4, 8), nn.GLU(1)))
 between("floor, ceiling and rounding", lambda m, x: x.floor() + (2 * x).ceil() + (x * 4).round())
 between("sums over positions", lambda m, x: x + x.sum((2, 3), keepdim=True) - x.sum(2, True))
+between(
+    "attention from mean and maximum over channels",
+    lambda m, x: x * m.layer(torch.cat([x.mean(1, True), x.max(1, True)[0]], 1)).sigmoid(),
+    layer=lambda: conv(2, 1),
+)
+between("largest of six channels", lambda m, x: x + m.layer(x).amax(1).unsqueeze(1),
+        layer=lambda: conv(4, 6))  # fmt: skip
+between("between two maps", lambda m, x: x.lerp(m.layer(x), 0.3).lerp(x.relu(), x.sigmoid()),
+        layer=lambda: conv(4, 4))  # fmt: skip
 between("repeated channels", lambda m, x: m.layer(x.repeat(1, 2, 1, 1)), layer=lambda: conv(8, 4))
 
 # Comparisons and choices.
