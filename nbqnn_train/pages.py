@@ -42,6 +42,7 @@ th:first-child, td:first-child { text-align: left; }
   margin: 1em 0; }
 .card { border: 1px solid #d5dde5; border-radius: 6px; padding: 0.6em 0.9em; }
 .card b { display: block; font-size: 1.5em; line-height: 1.3; }
+.card.several b { font-size: 1.1em; line-height: 1.4; }
 .card span { color: #52606d; font-size: 0.9em; display: block; }
 .samples { display: grid; grid-template-columns: repeat(auto-fill, minmax(96px, 1fr)); gap: 0.6em; }
 .samples figure { margin: 0; padding: 0.4em; border: 1px solid #d5dde5; border-radius: 6px;

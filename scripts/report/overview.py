@@ -44,7 +44,8 @@ class Overview:
         """The verdict and the figures."""
         shade = {True: " good", False: " bad", None: ""}[self.good]
         cards = "".join(
-            f'<div class="card"><span>{escape(card.label)}</span><b>{escape(card.value)}</b>'
+            f'<div class="card{" several" if ", " in card.value else ""}">'
+            f"<span>{escape(card.label)}</span><b>{escape(card.value)}</b>"
             f"<span>{escape(card.source)}</span></div>"
             for card in self.cards
         )
