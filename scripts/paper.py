@@ -40,6 +40,11 @@ _COMPARED = (("alexnet", "zcu102-16bit", 1), ("alexnet", "zcu102-vpe16", 1))
 _OTHERS = (
     ("alexnet", "zcu102-8bit", 1),
     ("alexnet", "zcu102-8bit", 8),
+    ("alexnet", "zcu102-16bit-hybrid", 1),
+    *(
+        (network, "zcu102-8bit-hybrid", 1)
+        for network in ("alexnet", "vgg16", "resnet18", "resnet50", "densenet121", "mobilenet_v1")
+    ),
     ("vgg16", "zcu102-8bit", 1),
     ("resnet18", "zcu102-8bit", 1),
     ("resnet50", "zcu102-8bit", 1),

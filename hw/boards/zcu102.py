@@ -54,12 +54,14 @@ BOARD = Board(
             acc_bits=32,
             **_COMMON | {"filters": 64, "pixels": 3},
         ),
-        # Two pixels are in 2,048 DSP blocks. So there is room for one more in the tables.
+        # The products of four pixels, and of some filters of two more, are in 2,176 DSP blocks. So
+        # there is room for two pixels more.
         AcceleratorConfig(
             name="zcu102-8bit-hybrid",
             lanes=64,
-            pixels=6,
-            dsp_pixels=2,
+            pixels=7,
+            dsp_pixels=4,
+            dsp_filters=4,
             post_positions=4,
             acc_bits=24,
             tables=True,
@@ -72,7 +74,8 @@ BOARD = Board(
             act_bits=16,
             acc_bits=32,
             dsp_pixels=2,
-            **_COMMON | {"filters": 64, "pixels": 4},
+            dsp_filters=12,
+            **_COMMON | {"filters": 64, "pixels": 5},
         ),
         # Weights of -1, 0 and 1: two bits of a product share a table.
         AcceleratorConfig(

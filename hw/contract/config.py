@@ -5,6 +5,7 @@ import json
 from dataclasses import asdict, dataclass, fields
 
 from hw.contract.cascade import FACTOR_PORT_BITS, Cascades, cascades
+from hw.contract.quad import quad
 from nbqnn_train.graph.errors import NbqnnError
 
 __all__ = [
@@ -71,9 +72,12 @@ class AcceleratorConfig:
     tables: bool = False
     #: Channel-wise sums may take their factors from activations: products of two tensors.
     products: bool = False
-    #: Positions, of ``pixels``, whose lanes are in DSP blocks and not in look-up tables. A block
-    #: holds two lanes. Less than ``pixels``; needs ``pe = "shift"`` and an even number of filters.
+    #: Positions, of ``pixels``, whose lanes are in DSP blocks and not in look-up tables. Less than
+    #: ``pixels``; needs ``pe = "shift"`` and an even number of filters. A block holds four lanes if
+    #: the number is even and the activations have at most 8 bits, otherwise two.
     dsp_pixels: int = 0
+    #: Filters, of ``filters``, for which ``block_pixels`` more positions are in DSP blocks. Even.
+    dsp_filters: int = 0
     #: Clock that the board project asks for.
     clock_mhz: int = 250
 
@@ -127,8 +131,8 @@ class AcceleratorConfig:
             raise ConfigError(
                 f"acc_bits must hold one product of {self.product_bits} bits, not {self.acc_bits}"
             )
-        if self.dsp_pixels:
-            self._check_cascades()
+        if self.dsp_pixels or self.dsp_filters:
+            self._check_blocks()
         results = self.pixels * ((self.filters + self.lanes) * self.acc_bits + self.act_word_bits)
         if results > _MOST_BITS:
             raise ConfigError(
@@ -144,7 +148,7 @@ class AcceleratorConfig:
         if not self.name.replace("-", "").replace("_", "").isalnum():
             raise ConfigError(f"name must be of letters, digits, '-' and '_', not {self.name!r}")
 
-    def _check_cascades(self):
+    def _check_blocks(self):
         found = f"not {self.dsp_pixels}"
         if self.pe != "shift":
             raise ConfigError(f'dsp_pixels must be 0 for pe = "{self.pe}", {found}')
@@ -154,12 +158,27 @@ class AcceleratorConfig:
                 f"{self.filters}: two filters share a DSP block"
             )
         bits = self.cascades.port_bits
-        if bits > FACTOR_PORT_BITS:
+        if not self.quads and bits > FACTOR_PORT_BITS:
             raise ConfigError(
                 f"dsp_pixels must be 0 for act_bits = {self.act_bits}, weight_bits = "
                 f"{self.weight_bits} and lanes = {self.lanes}, {found}: two weights with a sum "
                 f"between them take {bits} bits, a DSP block has {FACTOR_PORT_BITS}"
             )
+        if self.dsp_filters:
+            self._check_dsp_filters()
+
+    def _check_dsp_filters(self):
+        found = f"not {self.dsp_filters}"
+        if not self.dsp_pixels:
+            raise ConfigError(f"dsp_filters must be 0 without dsp_pixels, {found}")
+        if self.dsp_pixels + self.block_pixels >= self.pixels:
+            raise ConfigError(
+                f"dsp_filters must be 0 for dsp_pixels = {self.dsp_pixels}, {found} with pixels = "
+                f"{self.pixels}: {self.block_pixels} more would be in DSP blocks, and one must not"
+            )
+        self._check_range("dsp_filters", 0, self.filters - 2)
+        if self.dsp_filters % 2:
+            raise ConfigError(f"dsp_filters must be even, {found}: two filters share a DSP block")
 
     def _check_range(self, field: str, low: int, high: int):
         value = getattr(self, field)
@@ -198,6 +217,16 @@ class AcceleratorConfig:
     def cascades(self) -> Cascades:
         """How the lanes of two filters are put into DSP blocks, where there are ``dsp_pixels``."""
         return cascades(self.lanes, self.act_bits, self.weight_bits)
+
+    @property
+    def quads(self) -> bool:
+        """Whether a DSP block holds the lanes of two filters at two pixels, not at one."""
+        return self.dsp_pixels % 2 == 0 and quad(self.act_bits, self.weight_bits).fits
+
+    @property
+    def block_pixels(self) -> int:
+        """Pixels whose lanes share a DSP block."""
+        return 2 if self.quads else 1
 
     @property
     def radix_bits(self) -> int:
@@ -272,4 +301,7 @@ class AcceleratorConfig:
 #: Fields that change neither the hardware's behaviour nor the programs for it.
 _COSMETIC = ("name", "clock_mhz")
 #: Fields that were added later, with the value that stands for how it was before.
-_AS_BEFORE = (("post_positions", 1), ("tables", False), ("products", False), ("dsp_pixels", 0))
+_AS_BEFORE = (
+    *(("post_positions", 1), ("tables", False), ("products", False)),
+    *(("dsp_pixels", 0), ("dsp_filters", 0)),
+)

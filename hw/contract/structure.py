@@ -1,6 +1,6 @@
 """How parts of the core are put together: for the RTL, and for the model of its area."""
 
-from itertools import product
+from math import ceil
 from typing import NamedTuple
 
 from hw.contract.config import AcceleratorConfig
@@ -10,14 +10,18 @@ __all__ = [
     "DRAIN_CHOICE",
     "EXCESS_BITS",
     "EXCESS_CONDITIONS",
-    "UnitRegisters",
+    "ArrayPart",
+    "DrainRegister",
     "activation_address_bits",
+    "array_parts",
     "drain_registers",
     "pixels_in_tables",
 ]
 
 #: Numbers whose OR a table of the requantizer's addition takes beside the addend.
 _TERMS = 5
+#: Chunks that a table in front of such a register chooses from beside what comes out of another.
+_MORE = 3
 #: Bits that one table of a requantizer compares with the sign, with room for a condition.
 EXCESS_BITS = 4
 #: Conditions, each from such a table, that one table of a requantizer combines.
@@ -31,13 +35,31 @@ def activation_address_bits(config: AcceleratorConfig) -> int:
     return (config.act_depth - 1).bit_length()
 
 
-def pixels_in_tables(config: AcceleratorConfig) -> AcceleratorConfig:
-    """The array of the pixels that are not in DSP blocks, as a configuration of its own."""
+class ArrayPart(NamedTuple):
+    """Filters that have equally many pixels in DSP blocks."""
+
+    filters: int
+    #: The last pixels.
+    dsp_pixels: int
+
+
+def array_parts(config: AcceleratorConfig) -> list[ArrayPart]:
+    """The parts of an array with pixels in DSP blocks, in the order of their filters."""
+    more = config.dsp_pixels + config.block_pixels
+    parts = [
+        ArrayPart(config.dsp_filters, more),
+        ArrayPart(config.filters - config.dsp_filters, config.dsp_pixels),
+    ]
+    return [part for part in parts if part.filters]
+
+
+def pixels_in_tables(config: AcceleratorConfig, part: ArrayPart) -> AcceleratorConfig:
+    """The part's pixels that are not in DSP blocks, as a configuration of its own."""
     return AcceleratorConfig(
         name="tables",
         lanes=config.lanes,
-        filters=config.filters,
-        pixels=config.pixels - config.dsp_pixels,
+        filters=part.filters,
+        pixels=config.pixels - part.dsp_pixels,
         post_lanes=1,
         act_bits=config.act_bits,
         weight_bits=config.weight_bits,
@@ -45,43 +67,66 @@ def pixels_in_tables(config: AcceleratorConfig) -> AcceleratorConfig:
     )
 
 
-class UnitRegisters(NamedTuple):
-    """Registers in front of a lane's requantizer for the results of one unit."""
+class DrainRegister(NamedTuple):
+    """A register in front of each lane's requantizer, and the chunks that it takes one of."""
 
-    #: How many registers there are.
-    number: int
-    #: Bits of a register.
+    #: Bits for each lane.
     bits: int
-    #: Look-up tables in front of a register.
-    tables: int
-    #: Chunks that share a register.
-    size: int
+    #: For each chunk: its unit, its pixel among those of the position, its number.
+    sources: tuple[tuple[Unit, int, int], ...]
+
+    @property
+    def tables(self) -> int:
+        """Look-up tables in front of a lane's register: each chooses from three more chunks."""
+        return self.bits * ceil((len(self.sources) - 1) / _MORE)
 
 
-def drain_registers(config: AcceleratorConfig, pixels: int) -> dict[Unit, UnitRegisters]:
+def drain_registers(config: AcceleratorConfig, pixels: int) -> list[DrainRegister]:
     """Registers that take the chunks of one position, which is one of ``pixels`` pixels.
 
     A requantizer's first addition takes the OR of five registers at no cost. Chunks that share a
     register need tables to choose between them. So there are at most five registers, shared in the
-    way that takes the fewest tables.
+    way that takes the fewest tables. Maxima are narrower than sums: they share with one another, or
+    take the places that sums leave.
     """
-    units = {
-        Unit.ARRAY: (config.filters, config.acc_bits),
-        Unit.SUM: (config.lanes, config.acc_bits),
-        Unit.MAX: (config.lanes, config.act_bits),
+    chunks = {
+        Unit.ARRAY: config.filters // config.post_lanes,
+        Unit.SUM: config.lanes // config.post_lanes,
+        Unit.MAX: config.lanes // config.post_lanes,
     }
+    sources = {
+        unit: [(unit, pixel, chunk) for pixel in range(pixels) for chunk in range(count)]
+        for unit, count in chunks.items()
+    }
+    sums, maxima = sources[Unit.ARRAY] + sources[Unit.SUM], sources[Unit.MAX]
     options = []
-    for channels, bits in units.values():
-        most = pixels << (channels // config.post_lanes - 1).bit_length()
-        sizes = (1 << i for i in range((most - 1).bit_length() + 1))
-        options.append(
-            [
-                UnitRegisters(-(-most // size), bits, bits * -(-(size - 1) // 3), size)
-                for size in sizes
-            ]
-        )
-    fitting = (
-        choice for choice in product(*options) if sum(unit.number for unit in choice) <= _TERMS
+    for wide in range(1, _TERMS):
+        beside = _room(len(sums), wide) - len(sums)
+        for narrow in range(1, _TERMS - wide + 1):
+            options.append(
+                _shared(sums + maxima[:beside], wide, config.acc_bits)
+                + _shared(maxima[beside:], narrow, config.act_bits)
+            )
+    return min(
+        options,
+        key=lambda chosen: (
+            sum(register.tables for register in chosen),
+            max(len(register.sources) for register in chosen),
+        ),
     )
-    best = min(fitting, key=lambda choice: sum(unit.number * unit.tables for unit in choice))
-    return dict(zip(units, best, strict=True))
+
+
+def _room(chunks: int, registers: int) -> int:
+    """Chunks that so many registers can take with the fewest tables for these."""
+    return registers + _MORE * ceil(max(0, chunks - registers) / _MORE)
+
+
+def _shared(sources: list, count: int, bits: int) -> list[DrainRegister]:
+    """Up to ``count`` registers that take these chunks."""
+    tables = (_room(len(sources), count) - count) // _MORE
+    registers, left = [], list(sources)
+    for number in range(count):
+        size = 1 + _MORE * (tables // count + (number < tables % count))
+        registers.append(DrainRegister(bits, tuple(left[:size])))
+        left = left[size:]
+    return [register for register in registers if register.sources]

@@ -20,6 +20,7 @@ __all__ = [
     "LOAD_REQUEST_CYCLES",
     "LOAD_WRITE_CYCLES",
     "OUTSTANDING_BURSTS",
+    "QUAD_CYCLES",
     "QUEUED_COMMANDS",
     "QUEUE_CYCLES",
     "READ_PATH_CYCLES",
@@ -32,6 +33,7 @@ __all__ = [
     "STORE_END_CYCLES",
     "STORE_READ_CYCLES",
     "array_latency",
+    "block_wait",
     "cascade_delays",
     "check_cycles",
     "drain_latency",
@@ -67,6 +69,8 @@ SECTION_FILTERS = 8
 
 #: Cycles that a shift register in a look-up table delays by.
 SHIFT_CYCLES = 32
+#: Cycles by which a DSP block's products come after those of tables.
+QUAD_CYCLES = 2
 
 # Paths
 
@@ -115,8 +119,14 @@ def array_latency(config: AcceleratorConfig) -> int:
 
     Where pixels are in DSP blocks, the others wait for them.
     """
-    waiting = SHIFT_CYCLES if config.dsp_pixels else 0
-    return waiting + section_latency(config)
+    return block_wait(config) + section_latency(config)
+
+
+def block_wait(config: AcceleratorConfig) -> int:
+    """Cycles that the other pixels wait for those in DSP blocks."""
+    if not config.dsp_pixels:
+        return 0
+    return QUAD_CYCLES if config.quads else SHIFT_CYCLES
 
 
 def section_latency(config: AcceleratorConfig) -> int:
@@ -125,7 +135,7 @@ def section_latency(config: AcceleratorConfig) -> int:
 
 
 def cascade_delays(config: AcceleratorConfig) -> tuple[int, int]:
-    """For pixels in DSP blocks: delay of a cascade's first lane, registers behind the cascade.
+    """For pixels in cascades: delay of a cascade's first lane, registers behind the cascade.
 
     Every lane comes a cycle later than the one before. So that the sums come with those of the
     other pixels, a section's register, four of a block and the accumulator's are counted.

@@ -22,13 +22,19 @@ class Budget:
     dsp: int
 
     @classmethod
-    def of(cls, board: Board, lut_share: float = 0.75, bram_share: float = 0.85) -> "Budget":
-        """Given shares (0 to 1) of tables and memories, and all registers and multipliers."""
+    def of(
+        cls,
+        board: Board,
+        lut_share: float = 0.75,
+        bram_share: float = 0.85,
+        dsp_share: float = 0.9,
+    ) -> "Budget":
+        """Given shares (0 to 1) of tables, memories and multipliers, and all registers."""
         return cls(
             lut=int(board.lut * lut_share),
             ff=board.ff,
             bram36=int(board.bram36 * bram_share),
-            dsp=board.dsp,
+            dsp=int(board.dsp * dsp_share),
         )
 
     def holds(self, area) -> bool:

@@ -15,6 +15,7 @@ _PIXELS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16)
 _POST_LANES = (1, 2, 4, 8, 16, 32, 64)
 _POST_POSITIONS = (1, 2, 3, 4, 5, 6)
 _DSP_PIXELS = (0, 1, 2, 3, 4, 5, 6)
+_DSP_FILTERS = (0, 4, 8, 12, 16, 20, 24, 28, 32, 48)
 #: Smaller memories are made of tables anyway.
 _LEAST_PARAM_DEPTH = 64
 _DEPTHS = tuple(1 << bits for bits in range(8, 17))
@@ -28,6 +29,7 @@ _STEPS = {
     "post_lanes": _POST_LANES,
     "post_positions": _POST_POSITIONS,
     "dsp_pixels": _DSP_PIXELS,
+    "dsp_filters": _DSP_FILTERS,
     "act_depth": _DEPTHS,
     "weight_depth": _DEPTHS,
     "axi_ports": _PORTS,
@@ -113,6 +115,8 @@ def _with(config: AcceleratorConfig, board: str, sizes: dict[str, int]) -> Accel
     array = "x".join(str(sizes.get(n, getattr(config, n))) for n in ("lanes", "filters", "pixels"))
     if in_blocks := sizes.get("dsp_pixels", config.dsp_pixels):
         array += f"-{in_blocks}dsp"
+    if more := sizes.get("dsp_filters", config.dsp_filters):
+        array += f"-{more}more"
     try:
         return replace(config, name=f"{board}-{array}", **sizes)
     except ConfigError:

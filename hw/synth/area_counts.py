@@ -37,9 +37,8 @@ def post_logic(config: AcceleratorConfig) -> Area:
     total = _requantizers(c) * c.post_lanes
     for position in range(c.post_positions):
         pixels = len(range(position, c.pixels, c.post_positions))
-        for unit in drain_registers(c, pixels).values():
-            number = unit.number * c.post_lanes
-            total += Area(lut=unit.tables * number, ff=unit.bits * number)
+        for register in drain_registers(c, pixels):
+            total += Area(lut=register.tables, ff=register.bits) * c.post_lanes
     if c.tables:
         total += _tables(c) * c.post_lanes
     return total

@@ -15,13 +15,14 @@ from pathlib import Path
 
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Memory
+from hw.contract.quad import quad
 from hw.contract.reduction import Reduction, reduction
-from hw.contract.structure import pixels_in_tables
+from hw.contract.structure import ArrayPart, array_parts, pixels_in_tables
 from hw.contract.timing import (
     BURST_BEATS,
     OUTSTANDING_BURSTS,
     SECTION_FILTERS,
-    SHIFT_CYCLES,
+    block_wait,
     cascade_delays,
     pe_latency,
 )
@@ -116,41 +117,87 @@ def array_area(config: AcceleratorConfig) -> Area:
     """The array with its registers for activations and weights."""
     c = config
     if c.dsp_pixels:
-        return array_area(pixels_in_tables(c)) + _cascade_area(c)
+        total = _waiting(c)
+        blocks = _quads if c.quads else _cascades
+        for part in array_parts(c):
+            total += array_area(pixels_in_tables(c, part)) + blocks(c, part)
+        return total
     element = _element(c.pe, c.lanes, c.act_bits, c.weight_bits, c.acc_bits)
     elements = c.filters * c.pixels
-    tiles = ceil(c.filters / SECTION_FILTERS)
-    copies = tiles if tiles >= _OFTEN else 1
-    registers = copies * (c.pixels * c.act_word_bits + 3) + c.weight_word_bits
     return Area(
         lut=element.lut * elements,
-        ff=element.ff * elements + registers,
+        ff=element.ff * elements + _section_registers(c, c.filters, c.pixels),
         dsp=element.dsp * elements,
     )
 
 
-def _cascade_area(config: AcceleratorConfig) -> Area:
-    """The pixels in DSP blocks, and the delays of all pixels (:mod:`hw.rtl.array.hybrid`)."""
+def _section_registers(config: AcceleratorConfig, filters: int, pixels: int) -> int:
+    """Registers of the steps of so many filters at so many pixels."""
     c = config
-    plan, elements = c.cascades, c.filters * c.dsp_pixels
-    reduced = reduction(plan.count, plan.field_bits, c.acc_bits)
-    lut = elements * (_sum_tables(reduced, plan.count, plan.field_bits) + c.acc_bits)
-    # Synthesis inverts the top bit of a single field by itself.
-    lut += elements * (plan.count == 1)
-    # Shift registers in tables, one for each bit of a word. The flags but ``valid`` have them too.
-    lut += c.pixels * c.act_word_bits + c.weight_word_bits + 2
-    # Two bits of a factor share a table, and all pixels share a factor.
-    codes = c.lanes * c.filters
-    lut += codes * plan.factor_bits // 2
+    # Sections of all filters but the last are alike.
+    alike = filters // SECTION_FILTERS >= _OFTEN
+    copies = ceil(filters / SECTION_FILTERS) if alike else 1
+    weights = c.lanes * filters * c.stored_weight_bits
+    return copies * (pixels * c.act_word_bits + 3) + weights
+
+
+def _waiting(config: AcceleratorConfig) -> Area:
+    """What delays the words and the flags in front of the pixels in tables and in blocks."""
+    c = config
+    wait = block_wait(c)
+    if not c.quads:
+        # Shift registers in tables, one for each bit of a word. The flags but ``valid`` have them
+        # too.
+        return Area(lut=c.pixels * c.act_word_bits + c.weight_word_bits + 2, ff=wait)
+    # Pixels that are in blocks for all filters do not wait.
+    words = (c.pixels - c.dsp_pixels) * c.act_word_bits + c.weight_word_bits
+    return Area(ff=wait * (words + 3))
+
+
+def _cascades(config: AcceleratorConfig, part: ArrayPart) -> Area:
+    """A part's pixels in cascades of DSP blocks (:mod:`hw.rtl.array.cascade_section`)."""
+    c = config
+    plan, elements = c.cascades, part.filters * part.dsp_pixels
     _, wait = cascade_delays(c)
-    flags, sums = 3 * (pe_latency(c.lanes) - 1), sum(map(sum, reduced.widths))
-    ff = elements * (plan.count * plan.field_bits * wait + sums + flags + 2 * c.acc_bits)
-    tiles = ceil(c.filters / SECTION_FILTERS)
-    copies = tiles if tiles >= _OFTEN else 1
-    ff += copies * (c.dsp_pixels * c.act_word_bits + 3) + c.weight_word_bits
-    # Two registers for the sign of each weight, in front of the blocks.
-    ff += 2 * codes + SHIFT_CYCLES
-    return Area(lut=lut, ff=ff, dsp=elements // 2 * c.lanes)
+    total = _sums_of_fields(c, plan.count, plan.field_bits) * elements
+    # Synthesis inverts the top bit of a single field by itself.
+    simple = elements * (plan.count == 1)
+    # Two bits of a factor share a table, and all pixels share a factor. There are two registers for
+    # the sign of each weight, in front of the blocks.
+    codes = c.lanes * part.filters
+    return total + Area(
+        lut=simple + codes * plan.factor_bits // 2,
+        ff=elements * plan.count * plan.field_bits * wait
+        + 2 * codes
+        + _section_registers(c, part.filters, part.dsp_pixels),
+        dsp=elements // 2 * c.lanes,
+    )
+
+
+def _quads(config: AcceleratorConfig, part: ArrayPart) -> Area:
+    """A part's pixels in DSP blocks of four lanes (:mod:`hw.rtl.array.quad_section`)."""
+    c = config
+    plan, elements = quad(c.act_bits, c.weight_bits), part.filters * part.dsp_pixels
+    total = _sums_of_fields(c, c.lanes, plan.field_bits) * elements
+    # All pixels share what is made of two weights: two bits share a table, and all of them and the
+    # signs have a register.
+    pairs = c.lanes * part.filters // 2
+    return total + Area(
+        lut=pairs * (plan.rest_bits + 1),
+        ff=pairs * 2 * (plan.rest_bits + 1) + _section_registers(c, part.filters, part.dsp_pixels),
+        dsp=elements // 4 * c.lanes,
+    )
+
+
+def _sums_of_fields(config: AcceleratorConfig, count: int, bits: int) -> Area:
+    """The sums of an element that takes ``count`` fields, and its accumulator."""
+    acc_bits = config.acc_bits
+    plan = reduction(count, bits, acc_bits)
+    flags = 3 * (pe_latency(config.lanes) - 1)
+    return Area(
+        lut=_sum_tables(plan, count, bits) + acc_bits,
+        ff=sum(map(sum, plan.widths)) + flags + 2 * acc_bits,
+    )
 
 
 def counted_area(config: AcceleratorConfig) -> Area:

@@ -23,6 +23,7 @@ _INSIDE_ARRAY = tuple(
         *("pe_array", "array_section", "svpe", "vpe"),
         *("lane_product", "sum", "accumulation"),
         *("cascade_section", "dsp_cascade", "cascade_sum", "negated_factor", "shift_lines"),
+        *("quad_section", "dsp_quad", "quad_factor", "wait"),
     )
 )
 

@@ -17,18 +17,18 @@ module DSP48E2 #(
   input RSTD, RSTINMODE, RSTM, RSTP,
   output [47:0] P, PCOUT
 );
-  localparam known = ACASCREG == 1 && ADREG == 1 && ALUMODEREG == 0 && AREG == 1 && BREG >= 1
+  localparam known = ACASCREG == 1 && ADREG <= 1 && ALUMODEREG == 0 && AREG == 1 && BREG >= 1
     && (BCASCREG == BREG || BCASCREG == 1) && CARRYINREG == 0 && CARRYINSELREG == 0 && CREG <= 1
     && DREG == 1 && INMODEREG == 0 && MREG == 1 && OPMODEREG == 0 && PREG == 1
     && AMULTSEL == "AD" && BMULTSEL == "B" && PREADDINSEL == "A" && USE_MULT == "MULTIPLY";
-  wire enabled = CEA2 && CEAD && CEB2 && (CEB1 || BREG < 2) && CEC && CED && CEM && CEP;
+  wire enabled = CEA2 && (CEAD || ADREG == 0) && CEB2 && (CEB1 || BREG < 2) && CEC && CED && CEM && CEP;
   wire reset = RSTA || RSTALLCARRYIN || RSTALUMODE || RSTB || RSTC || RSTCTRL || RSTD || RSTINMODE
     || RSTM || RSTP;
   wire usual = known && enabled && !reset && !CARRYIN && CARRYINSEL == 0 && INMODE[4] == 0
     && INMODE[1:0] == 0;
 
   reg signed [29:0] a2;
-  reg signed [26:0] d, ad;
+  reg signed [26:0] d, ad1;
   reg signed [17:0] b1, b2;
   reg [47:0] c1;
   reg signed [44:0] m;
@@ -36,6 +36,8 @@ module DSP48E2 #(
   // INMODE[2] lets D in, INMODE[3] subtracts A from it.
   wire signed [26:0] d_in = INMODE[2] ? d : 27'sd0;
   wire signed [26:0] a_in = a2[26:0];
+  wire signed [26:0] joined = INMODE[3] ? d_in - a_in : d_in + a_in;
+  wire signed [26:0] ad = ADREG == 1 ? ad1 : joined;
   wire [47:0] c = CREG == 1 ? c1 : C;
   wire [47:0] product = {{3{m[44]}}, m};
   wire multiplies = OPMODE[3:0] == 4'b0101;
@@ -48,7 +50,7 @@ module DSP48E2 #(
   always @(posedge CLK) begin
     a2 <= A;
     d <= D;
-    ad <= INMODE[3] ? d_in - a_in : d_in + a_in;
+    ad1 <= joined;
     b1 <= B;
     b2 <= BREG == 2 ? b1 : B;
     c1 <= C;

@@ -64,7 +64,8 @@ VERILATED = {
             "products": True,
         }
     ),
-    # Fewer and unaligned filters: several filter groups share one word.
+    # Fewer and unaligned filters: several filter groups share one word. Two of three pixels are in
+    # DSP blocks, with four lanes in each.
     "scale_32": AcceleratorConfig(
         **_SMALL
         | {
@@ -74,6 +75,7 @@ VERILATED = {
             "pixels": 3,
             "post_lanes": 2,
             "post_positions": 2,
+            "dsp_pixels": 2,
             "requant": "scale",
             "axi_data_width": 32,
             "tables": True,
@@ -98,7 +100,8 @@ VERILATED = {
             "axi_address_width": 64,
         }
     ),
-    # Two of three pixels in DSP blocks: results come forty cycles after their steps.
+    # One of three pixels in cascades of DSP blocks, for some filters two: results come forty cycles
+    # after their steps.
     "hybrid_64": AcceleratorConfig(
         **_SMALL
         | {
@@ -108,7 +111,8 @@ VERILATED = {
             "pixels": 3,
             "post_lanes": 2,
             "post_positions": 2,
-            "dsp_pixels": 2,
+            "dsp_pixels": 1,
+            "dsp_filters": 2,
             "axi_data_width": 64,
             "tables": True,
             "products": True,

@@ -34,7 +34,7 @@ from hw.rtl.stream.fifo import StreamFifo
 __all__ = ["ComputeEngine"]
 
 #: Groups that may be between sequencer and drain. The array's latency never holds so many, be it
-#: without or with pixels in DSP blocks.
+#: without or with pixels in cascades of DSP blocks.
 _GROUPS_UNDER_WAY = (32, 64)
 #: Commands that may be between sequencer and drain. More than one needs commands of few steps.
 _COMMANDS_WAITING = (4, 16)
@@ -65,7 +65,7 @@ class ComputeEngine(Component):
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
-        slow = config.dsp_pixels > 0
+        slow = config.dsp_pixels > 0 and not config.quads
         self._groups, self._waiting = _GROUPS_UNDER_WAY[slow], _COMMANDS_WAITING[slow]
         #: More commands than can be between acceptance and ``done``. One is walked over, one takes
         #: steps, some wait for the drain, one is drained, and some are on their way to the memory.

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import MOST_TABLE_BITS, AcceleratorConfig
 from hw.contract.isa import Unit
-from hw.contract.structure import activation_address_bits, drain_registers
+from hw.contract.structure import DrainRegister, activation_address_bits, drain_registers
 from hw.contract.timing import drain_latency
 from hw.contract.words import table_word_bits
 from hw.rtl.array.array import sums_layout
@@ -247,71 +247,48 @@ class Drain(Component):
         done = delayed(m, ("last_written", "end_written"), (last, end), 3)
         m.d.comb += [self.group_done.eq(done[0]), self.command_done.eq(done[1])]
 
-    def _terms(self, m: Module, s: "_State", position: int) -> list[Signal]:
+    def _terms(self, m: Module, s: "_State", position: int) -> list[data.View]:
         """Registers in front of the requantizers: one holds the chunk, all others are zero."""
         c = self.config
         pixels = range(position, c.pixels, c.post_positions)
-        taken, terms = drain_registers(c, len(pixels)), []
-        for kind, values in {
-            Unit.ARRAY: self.acc,
-            Unit.SUM: self.sum,
-            Unit.MAX: self.max,
-        }.items():
-            words = self._chunks(values, pixels)
-            chunk_bits = (len(words) // len(pixels) - 1).bit_length()
-            # The two numbers side by side need less logic than chunk + turn * chunks. Values that
-            # stand for no chunk or no pixel never occur while something is drained.
-            index = Cat(s.chunk[:chunk_bits], s.turn[: (len(pixels) - 1).bit_length()])
-            size = taken[kind].size
-            for first in range(0, max(words) + 1, size):
-                there = [words.get(first + i) for i in range(size)]
-                if any(word is not None for word in there):
-                    name = _numbered(f"{kind.name.lower()}_{len(terms)}", position)
-                    terms.append(self._term(m, s, name, kind, there, first, index))
-        return terms
-
-    def _chunks(self, values: data.View, pixels: range) -> dict[int, Value]:
-        """The chunks of the pixels; the key is the chunk's number (low bits) and the pixel's."""
-        lanes = self.config.post_lanes
-        count = values.shape().elem_shape.length // lanes
-        chunk_bits = (count - 1).bit_length()
-        return {
-            number << chunk_bits | chunk: Cat(
-                Value.cast(values[pixel][chunk * lanes + lane]) for lane in range(lanes)
-            )
-            for number, pixel in enumerate(pixels)
-            for chunk in range(count)
-        }
+        return [
+            self._term(m, s, _numbered(f"chunk_{number}", position), register, pixels)
+            for number, register in enumerate(drain_registers(c, len(pixels)))
+        ]
 
     def _term(
-        self,
-        m: Module,
-        s: "_State",
-        name: str,
-        kind: Unit,
-        words: list[Value | None],
-        first: int,
-        index: Value,
+        self, m: Module, s: "_State", name: str, register: DrainRegister, pixels: range
     ) -> data.View:
-        """A register that holds one of ``words``, or zero while the chunk is none of them.
-
-        ``words[i]`` is the chunk with the key ``first + i``; None is a key that stands for nothing.
-        """
-        select_bits = (len(words) - 1).bit_length()
-        there = [word for word in words if word is not None]
-        width = len(there[0]) // self.config.post_lanes
-        layout = data.ArrayLayout(signed(width), self.config.post_lanes)
-        term = Signal(layout, name=name)
+        """A register that holds one of its chunks, or zero while the chunk is none of them."""
+        lanes = self.config.post_lanes
+        values = {Unit.ARRAY: self.acc, Unit.SUM: self.sum, Unit.MAX: self.max}
+        layout = data.ArrayLayout(signed(register.bits), lanes)
+        term, words, taken = Signal(layout, name=name), [], []
+        for unit, pixel, chunk in register.sources:
+            channels = values[unit][pixels[pixel]]
+            word = Signal(layout, name=f"{name}_{len(words)}")
+            m.d.comb += [word[lane].eq(channels[chunk * lanes + lane]) for lane in range(lanes)]
+            words.append(word)
+            # Numbers that stand for no chunk or no pixel never occur while something is drained.
+            chunk_bits = (len(channels) // lanes - 1).bit_length()
+            turn_bits = (len(pixels) - 1).bit_length()
+            place = Cat(s.chunk[:chunk_bits], s.turn[:turn_bits])
+            taken.append((s.command.unit == unit) & (place == pixel << chunk_bits | chunk))
         chosen = words[0]
         if len(words) > 1:
-            select = Signal(select_bits, name=f"select_{name}")
-            m.d.data += select.eq(index[:select_bits])
-            chosen = Array(there[-1] if word is None else word for word in words)[select]
+            select = Signal(range(len(words)), name=f"select_{name}")
+            m.d.data += select.eq(
+                Cat(
+                    Cat(one for number, one in enumerate(taken) if number >> bit & 1).any()
+                    for bit in range(len(select))
+                )
+            )
+            chosen = Array(words)[select]
         # The registers' resets clear it; that takes no tables.
         clear = Signal(name=f"clear_{name}")
         m.d.data += [
-            clear.eq((s.command.unit != kind) | (index[select_bits:] != first >> select_bits)),
-            Value.cast(term).eq(chosen),
+            clear.eq(~Cat(taken).any()),
+            Value.cast(term).eq(Value.cast(chosen)),
         ]
         with m.If(clear):
             m.d.data += Value.cast(term).eq(0)

@@ -4,8 +4,10 @@ import re
 from collections.abc import Iterable
 
 from hw.rtl.array.cascade import CascadeSum, DspCascade, NegatedFactor
+from hw.rtl.array.quad import DspQuad, QuadFactor
 from hw.rtl.array.shift_lines import ShiftLines
 from hw.rtl.array.svpe import Svpe, Vpe
+from hw.rtl.array.wait import Wait
 from hw.rtl.cells.addition import Addition
 from hw.rtl.cells.advance import Advance
 from hw.rtl.cells.choice import Choice
@@ -32,6 +34,7 @@ from hw.rtl.ultrascale.dsp import (
     UltrascaleShiftLines,
 )
 from hw.rtl.ultrascale.elements import UltrascaleCascadeSum, UltrascaleSvpe, UltrascaleVpe
+from hw.rtl.ultrascale.quad import UltrascaleDspQuad, UltrascaleQuadFactor, UltrascaleWait
 from hw.rtl.ultrascale.spatial_cells import UltrascaleSaturation, UltrascaleSignedTotal
 from hw.rtl.verilog import VerilogLibrary
 from nbqnn_train.graph.errors import NbqnnError
@@ -50,8 +53,10 @@ _TWINS: dict[type[Component], type[Component]] = {
     Choice: UltrascaleChoice,
     Comparison: UltrascaleComparison,
     DspCascade: UltrascaleDspCascade,
+    DspQuad: UltrascaleDspQuad,
     Halving: UltrascaleHalving,
     NegatedFactor: UltrascaleNegatedFactor,
+    QuadFactor: UltrascaleQuadFactor,
     Saturation: UltrascaleSaturation,
     ShiftLines: UltrascaleShiftLines,
     SignedTotal: UltrascaleSignedTotal,
@@ -59,9 +64,10 @@ _TWINS: dict[type[Component], type[Component]] = {
     Total: UltrascaleTotal,
     Union: UltrascaleUnion,
     Vpe: UltrascaleVpe,
+    Wait: UltrascaleWait,
 }
 #: Components whose twins have cells that the 7 series lacks.
-_ULTRASCALE_ONLY = (DspCascade,)
+_ULTRASCALE_ONLY = (DspCascade, DspQuad)
 
 
 def ultrascale_twin(component: Component) -> Component | None:

@@ -63,6 +63,25 @@ LEAST = {"name": "x", "lanes": 4, "filters": 4, "pixels": 1, "post_lanes": 4}
             "dsp_pixels must be 0 for act_bits = 16, weight_bits = 4 and lanes = 8, not 1: two "
             "weights with a sum between them take 33 bits, a DSP block has 27",
         ),
+        ({"dsp_filters": 2}, "dsp_filters must be 0 without dsp_pixels, not 2"),
+        (
+            {"pixels": 4, "dsp_pixels": 2, "dsp_filters": 2},
+            "dsp_filters must be 0 for dsp_pixels = 2, not 2 with pixels = 4: 2 more would be in "
+            "DSP blocks, and one must not",
+        ),
+        (
+            {"pixels": 2, "dsp_pixels": 1, "dsp_filters": 2},
+            "dsp_filters must be 0 for dsp_pixels = 1, not 2 with pixels = 2: 1 more would be in "
+            "DSP blocks, and one must not",
+        ),
+        (
+            {"pixels": 3, "dsp_pixels": 1, "dsp_filters": 8},
+            r"dsp_filters must be 0\.\.\.6, not 8",
+        ),
+        (
+            {"pixels": 3, "dsp_pixels": 1, "dsp_filters": 3},
+            "dsp_filters must be even, not 3: two filters share a DSP block",
+        ),
         ({"clock_mhz": 0}, r"clock_mhz must be 1\.\.\.1000, not 0"),
         ({"pe": "divide"}, "pe must be one of shift, multiply, not divide"),
         ({"pe": None}, "pe must be of type str, not None"),
@@ -180,6 +199,7 @@ OTHERS = {
     "tables": True,
     "products": True,
     "dsp_pixels": 1,
+    "dsp_filters": 2,
     "clock_mhz": 100,
 }
 
@@ -188,6 +208,8 @@ OTHERS = {
 def test_digest(field):
     """Changes with every field that the hardware or its programs depend on, and with no other."""
     one = replace(TINY, pixels=3)
+    if field == "dsp_filters":
+        one = replace(one, dsp_pixels=1)
     other = replace(one, **{field: OTHERS[field]})
     assert (other.digest == one.digest) == (field in ("name", "clock_mhz"))
     assert 0 <= other.digest < 1 << 32

@@ -254,12 +254,13 @@ def test_neighbours_differ_in_a_step_and_are_possible():
     assert replace(config, name="board-64x32x4-1dsp", dsp_pixels=1) in near
     for one in near:
         in_blocks = f"-{one.dsp_pixels}dsp" if one.dsp_pixels else ""
+        in_blocks += f"-{one.dsp_filters}more" if one.dsp_filters else ""
         assert one.name == f"board-{one.lanes}x{one.filters}x{one.pixels}{in_blocks}"
 
 
 def test_budget_of_a_board():
     budget = Budget.of(find_board("zcu102"))
-    assert (budget.lut, budget.bram36, budget.dsp) == (205_560, 775, 2_520)
+    assert (budget.lut, budget.bram36, budget.dsp) == (205_560, 775, 2_268)
 
 
 def test_without_weights_the_commands_are_the_same(graph):

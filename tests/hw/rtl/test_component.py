@@ -106,8 +106,12 @@ def recorded(config):
 
 
 CONFIGS = {name: PRESETS[name] for name in ("tiny", "zcu102-8bit", "zcu102-vpe16")}
-CONFIGS["hybrid"] = replace(PRESETS["tiny"], pixels=2, dsp_pixels=1)
-ARRAYS = {"hybrid": {"CascadeSection", "HybridArray"}}
+CONFIGS["hybrid"] = replace(PRESETS["tiny"], pixels=3, dsp_pixels=1, dsp_filters=2)
+CONFIGS["quads"] = replace(PRESETS["tiny"], pixels=3, dsp_pixels=2)
+ARRAYS = {
+    "hybrid": {"CascadeSection", "HybridArray"},
+    "quads": {"QuadSection", "HybridArray"},
+}
 
 
 @pytest.mark.parametrize("name", CONFIGS)

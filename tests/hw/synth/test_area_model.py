@@ -69,7 +69,15 @@ def test_tables_of_an_element_are_counted_exactly(lanes, act_bits, acc_bits, wei
 
 #: Arrays with pixels in DSP blocks.
 HYBRID = {
-    "one_cascade": replace(_DIGITS, lanes=8, filters=4, pixels=3, post_lanes=4, dsp_pixels=2),
+    "one_cascade": replace(
+        _DIGITS, lanes=8, filters=4, pixels=3, post_lanes=4, dsp_pixels=1, dsp_filters=2
+    ),
+    "quads": replace(
+        _DIGITS, lanes=8, filters=12, pixels=6, post_lanes=4, dsp_pixels=2, dsp_filters=10
+    ),
+    "ternary_quads": replace(
+        _DIGITS, lanes=16, filters=2, pixels=5, post_lanes=2, weight_bits=2, dsp_pixels=4
+    ),
     "two_cascades": replace(_DIGITS, lanes=64, filters=2, post_lanes=2, dsp_pixels=1),
     "four_cascades": replace(
         _DIGITS, lanes=128, filters=2, post_lanes=2, dsp_pixels=1, weight_bits=4, acc_bits=26
@@ -79,7 +87,7 @@ HYBRID = {
 
 @pytest.mark.parametrize("name", HYBRID)
 def test_cells_of_pixels_in_blocks_are_counted_exactly(name):
-    """All that is explicit; two shift registers of flags are left to synthesis."""
+    """All that is explicit; shift registers of two flags are left to synthesis."""
     config = HYBRID[name]
     library = VerilogLibrary()
     library.add(HybridArray(config))
@@ -91,15 +99,18 @@ def test_cells_of_pixels_in_blocks_are_counted_exactly(name):
         for cell in ("  SRLC32E #", "  DSP48E2 #")
     )
     area = array_area(config)
-    # Sums of a single cascade are left to synthesis, too: a table for each bit and an inverter.
-    elements = config.filters * config.dsp_pixels
-    simple = (config.acc_bits + 1) * elements * (config.cascades.count == 1)
-    assert area.lut == tables(verilog, top) + lines + 2 + simple
-    assert area.dsp == blocks == config.lanes * config.filters * config.dsp_pixels // 2
+    elements = config.filters * config.dsp_pixels + config.dsp_filters * config.block_pixels
+    simple = 0
+    if not config.quads:
+        # Sums of a single cascade are left to synthesis, too: a table for each bit and an inverter.
+        simple = 2 + (config.acc_bits + 1) * elements * (config.cascades.count == 1)
+    assert area.lut == tables(verilog, top) + lines + simple
+    assert area.dsp == blocks == config.lanes * elements // (2 * config.block_pixels)
 
 
 CONFIGS = {"tables": replace(_DIGITS, lanes=4, filters=32, pixels=1, post_lanes=4)}
 CONFIGS["blocks"] = replace(CONFIGS["tables"], lanes=64, filters=32, pixels=2, dsp_pixels=1)
+CONFIGS["quads"] = replace(CONFIGS["tables"], lanes=4, filters=64, pixels=3, dsp_pixels=2)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -114,8 +125,10 @@ def test_registers_of_an_array_are_counted_exactly(name):
     library.add(array)
     verilog = explicit_verilog(library.verilog(), library.components, "xcup")
     counts = instances(direct_instances(verilog), array.module_name)
-    bits = -2 * SHIFT_CYCLES if config.dsp_pixels else 0
+    cascades = config.dsp_pixels and not config.quads
+    bits = -2 * SHIFT_CYCLES if cascades else 0
     for name, count in counts.items():
+        bits += count * module_texts(verilog)[name].count("  FDRE register_")
         for width in re.findall(
             r"^  reg (?:\[(\d+):0\] )?(?!_start_)\S+ += ",
             module_texts(verilog)[name],

@@ -15,6 +15,19 @@ _TINY = PRESETS["tiny"]
 ARRAYS = {
     # Two sections, the second one not full.
     "sections": replace(_TINY, lanes=4, filters=10, pixels=3, post_lanes=2, dsp_pixels=2),
+    # Blocks of four lanes; for some filters at more pixels. Both parts have two sections.
+    "quads": replace(
+        _TINY, lanes=8, filters=20, pixels=7, post_lanes=2, dsp_pixels=4, dsp_filters=10
+    ),
+    "ternary_quads": replace(
+        _TINY, lanes=4, filters=2, pixels=3, post_lanes=2, act_bits=9, weight_bits=2, acc_bits=16,
+        dsp_pixels=2,
+    ),
+    "many_quads": replace(_TINY, lanes=64, filters=2, pixels=3, post_lanes=2, dsp_pixels=2),
+    "cascades_of_some": replace(
+        _TINY, lanes=4, filters=10, pixels=3, post_lanes=2, act_bits=16, acc_bits=28, dsp_pixels=1,
+        dsp_filters=6,
+    ),
     "ternary": replace(
         _TINY, lanes=8, filters=2, pixels=2, post_lanes=2, act_bits=5, weight_bits=2, acc_bits=12,
         dsp_pixels=1,
