@@ -58,7 +58,10 @@ class HybridArray(Component):
         flags = (self.first, self.last)
         self._flags = (valid, *delayed(m, ("first", "last"), flags, wait, domain="data"))
         weights = [self._words(m, f"weight_f{f}", self.weight[f]) for f in range(c.filters)]
-        acts = [self._words(m, f"act_p{p}", self.act[p]) for p in range(c.pixels)]
+        acts = [
+            self._words(m, f"act_p{p}", self.act[p], in_tables=p < c.pixels - c.dsp_pixels)
+            for p in range(c.pixels)
+        ]
         start = 0
         for part in array_parts(c):
             rows = range(start, start + part.filters)
@@ -69,21 +72,24 @@ class HybridArray(Component):
             start = rows.stop
         return m
 
-    def _words(self, m: Module, name: str, word: data.View) -> tuple[Value, Value]:
-        """A word as the blocks take it, and as late as the tables do."""
+    def _words(
+        self, m: Module, name: str, word: data.View, in_tables: bool = True
+    ) -> tuple[Value, Value | None]:
+        """A word as the blocks take it, and as late as the tables do if they take it."""
         c, value = self.config, Value.cast(word)
-        if c.quads:
-            line = Wait(bits=len(value), cycles=block_wait(c))
-            now = value
-        else:
+        if not c.quads:
             first, _ = cascade_delays(c)
-            line = ShiftLines(
+            lines = ShiftLines(
                 lanes=c.lanes, bits=len(word[0]), length=c.cascades.lanes, first=first
             )
-            now = Value.cast(line.skewed)
-        m.submodules[f"lines_{name}"] = line
-        m.d.comb += Value.cast(line.word).eq(value)
-        return now, Value.cast(line.late)
+            m.submodules[f"lines_{name}"] = lines
+            m.d.comb += Value.cast(lines.word).eq(value)
+            return Value.cast(lines.skewed), Value.cast(lines.late)
+        if not in_tables:
+            return value, None
+        m.submodules[f"wait_{name}"] = wait = Wait(bits=len(value), cycles=block_wait(c))
+        m.d.comb += wait.word.eq(value)
+        return value, wait.late
 
     def _in_tables(
         self, m: Module, part: ArrayPart, filters: range, acts: list[tuple], weights: list[tuple]

@@ -267,7 +267,10 @@ class Drain(Component):
         for unit, pixel, chunk in register.sources:
             channels = values[unit][pixels[pixel]]
             word = Signal(layout, name=f"{name}_{len(words)}")
-            m.d.comb += [word[lane].eq(channels[chunk * lanes + lane]) for lane in range(lanes)]
+            m.d.comb += [
+                word[lane].eq(Value.cast(channels[chunk * lanes + lane]).as_signed())
+                for lane in range(lanes)
+            ]
             words.append(word)
             # Numbers that stand for no chunk or no pixel never occur while something is drained.
             chunk_bits = (len(channels) // lanes - 1).bit_length()
