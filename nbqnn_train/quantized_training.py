@@ -82,7 +82,7 @@ class Phases:
         """Before the forward pass of ``step``, counted from 0."""
         phase = self.schedule.phase(step)
         self.set_mode(phase)
-        if step == self.schedule.freeze_step:
+        if self.schedule.estimates_means(step):
             estimate_means(self.network, self._inputs())
         if phase.calibrate:
             calibrate_network(self.network, self._inputs())
@@ -95,7 +95,7 @@ class Phases:
 
     def finish(self) -> None:
         """After the last step: means follow what was learned since batch norm was frozen."""
-        if self.network.mode.frozen:
+        if self.schedule.estimates_means(self.schedule.steps):
             estimate_means(self.network, self._inputs())
 
     def grow_gradients(self) -> None:
@@ -144,6 +144,7 @@ class QuantizedTraining:
     steps : of the whole training, at least 1.
     batches : inputs, or pairs of inputs and labels, for formats and means; at most 1024 are read.
     warmup, freeze, settle, blend_power : see :class:`nbqnn_train.learn.phases.Schedule`.
+    rounded : for what ``quantize`` returned: its exponents, formats and means stay.
     sets_rates : whether learning rates rise and fall with the schedule, from the optimizer's.
 
     Raises :class:`NbqnnError` for numbers out of range, and for batches that are no inputs of the
@@ -161,6 +162,7 @@ class QuantizedTraining:
         freeze: float = 0.05,
         settle: float = 0.1,
         blend_power: float = 3.0,
+        rounded: bool = False,
         sets_rates: bool = True,
     ):
         if not isinstance(network, QuantNetwork):
@@ -176,7 +178,7 @@ class QuantizedTraining:
         self.optimizer = optimizer
         #: Steps that were done.
         self.done = 0
-        schedule = Schedule(steps, warmup, freeze, settle, blend_power)
+        schedule = Schedule(steps, warmup, freeze, settle, blend_power, rounded)
         self._phases = Phases(network, schedule, read_inputs(network, batches, _INPUTS))
         parts = divided_parameters(network)
         self._still = [*parts.weights, *parts.projected]

@@ -25,7 +25,7 @@ from scripts.output import console, write_json
 
 __all__ = ["AblationResult", "Cell", "ablation", "cells", "main", "table"]
 
-ESTIMATORS = "reconstructed,ste,deepshift,apot"
+ESTIMATORS = "reconstructed,ste,deepshift,apot,s3"
 #: Number of training steps that are timed to estimate the time of all trainings.
 _TIMED_STEPS = 3
 

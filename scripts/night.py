@@ -58,7 +58,8 @@ PARTS = (
     _tests("place, route, area", 25, "tests/hw/synth/test_nextpnr.py",
            "tests/hw/synth/test_area_model.py", "tests/hw/synth/test_levels.py"),
     _tests("coverage of the RTL", 18, "tests/hw/test_coverage.py"),
-    _tests("random networks in PyTorch", 15, "tests/train/test_exactness.py"),
+    _tests("networks in PyTorch", 15, "tests/train/test_shapes.py",
+           "tests/train/test_exactness.py"),
     _tests("faults", 12, "tests/hw/test_faults.py"),
     _tests("AXI ports", 12, "tests/hw/test_axi_ports.py"),
     # The pattern finds the runs of each kind, and how much the process has grown.

@@ -12,6 +12,7 @@ from nbqnn_train.learn.options import TrainOptions
 from nbqnn_train.learn.recipes import Recipe, recipe
 from nbqnn_train.models import check_model
 from nbqnn_train.models.from_onnx import is_onnx_file
+from nbqnn_train.quant.estimators import estimator
 from nbqnn_train.user_code import located
 
 __all__ = [
@@ -50,6 +51,11 @@ class TrainConfig(TrainOptions):
         self.quant_config()
         for option in fields(self):
             _check_value(option, getattr(self, option.name))
+        processes = self.devices * self.nodes
+        if processes > 1 and estimator(self.estimator).apart:
+            raise NbqnnError(
+                f"Estimator {self.estimator!r} must be trained by one process, not {processes}"
+            )
         if self.patience is not None and not self.validation:
             raise NbqnnError("Validation images must be held out for patience, not 0")
         for name in _PATHS:

@@ -1,5 +1,6 @@
 """Networks from the options of a training."""
 
+import math
 from pathlib import Path
 
 import torch
@@ -12,10 +13,19 @@ from nbqnn_train.learn.weight_files import read_weights
 from nbqnn_train.models import MODELS, build_model
 from nbqnn_train.quant.finite import check_finite
 from nbqnn_train.quant.network import QuantNetwork
+from nbqnn_train.quantize import quantize
 from nbqnn_train.user_code import told
 
-__all__ = ["check_images", "float_network", "load_state", "quantized_network"]
+__all__ = [
+    "check_images",
+    "float_network",
+    "load_state",
+    "quantized_network",
+    "rounded_network",
+]
 
+#: Images that weights are rounded with, and values of them all: their maps are in memory together.
+_FEWEST_IMAGES, _MOST_IMAGES, _VALUES = 32, 1024, 10_000_000
 #: Keys listed of each side of a mismatch.
 _SHOWN_KEYS = 3
 
@@ -35,6 +45,18 @@ def quantized_network(
     weights of a file if there is one."""
     network = float_network(config.model, classes, shape[0], initial)
     return convert(network, config.quant_config(), torch.zeros(1, *shape))
+
+
+def rounded_network(
+    config: TrainConfig, classes: int, shape: tuple[int, ...], inputs: list[Tensor]
+) -> QuantNetwork:
+    """The trained network of ``config``, quantized without labels for the first of ``inputs``
+    (N, ...), in training mode."""
+    network = float_network(config.model, classes, shape[0], config.pretrained)
+    images = max(_FEWEST_IMAGES, min(_MOST_IMAGES, _VALUES // math.prod(shape)))
+    example = torch.zeros(1, *shape)
+    options = {"images": images, "seed": config.seed, "example": example}
+    return quantize(network, inputs, config.quant_config(), **options).train()
 
 
 def check_images(name: str, classes: int, shape: tuple[int, ...]) -> None:

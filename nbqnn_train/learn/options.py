@@ -9,8 +9,18 @@ from pathlib import Path
 
 from nbqnn_train.graph.limits import ACT_BITS, WEIGHT_BITS
 
-__all__ = ["ACCELERATORS", "OPTIMIZERS", "PRECISIONS", "Option", "Range", "TrainOptions"]
+__all__ = [
+    "ACCELERATORS",
+    "OPTIMIZERS",
+    "PRECISIONS",
+    "STARTS",
+    "Option",
+    "Range",
+    "TrainOptions",
+]
 
+#: What weights are at the first step: as they were given, or rounded without labels.
+STARTS = ("real", "rounded")
 OPTIMIZERS = ("adam", "sgd")
 #: Names of Lightning's plugins.
 PRECISIONS = ("32", "bf16-mixed", "16-mixed")
@@ -120,7 +130,7 @@ class TrainOptions:
         default="reconstructed",
         metadata=_about(
             _QUANTIZATION,
-            "What passes the gradient: reconstructed, ste, deepshift or apot.",
+            "What passes the gradient: reconstructed, ste, deepshift, apot or s3.",
         ),
     )
     blend_power: float | None = field(
@@ -135,6 +145,14 @@ class TrainOptions:
     requant_mode: str = field(
         default="shift",
         metadata=_about(_QUANTIZATION, "shift, or scale (with 16-bit multipliers)."),
+    )
+    start: str | None = field(
+        default=None,
+        metadata=_about(
+            _QUANTIZATION,
+            "Trained weights as they are (real), or quantized without labels first (rounded).",
+            choices=STARTS,
+        ),
     )
     weight_exponents: str = field(
         default="channel",

@@ -9,6 +9,8 @@ __all__ = ["Phase", "Schedule"]
 _REFRESH_STEPS = 16
 #: Share of the quantized steps, at their beginning, in which exponents are chosen anew.
 _REFRESHED = 0.1
+#: What λ lacks to 1 at the first step, for weights that begin as powers of two.
+_ROUNDED_LEFT = 0.5
 #: Share of the steps over which the learning rate rises.
 _RISE = 0.05
 
@@ -41,6 +43,10 @@ class Schedule:
 
     The exponents of weights are chosen in the first tenth of the quantized steps. Formats of
     activations are chosen at the beginning of that tenth and at its end.
+
+    Weights that begin as powers of two (``rounded``) keep the exponents, formats and means that
+    they were rounded with: nothing is chosen again, and batch norm is frozen from the first step.
+    λ rises from one half, because these weights are near their levels already.
     """
 
     steps: int
@@ -48,6 +54,7 @@ class Schedule:
     freeze: float
     settle: float
     blend_power: float
+    rounded: bool = False
 
     @property
     def learn_step(self) -> int:
@@ -64,6 +71,10 @@ class Schedule:
         """First step with batch norm frozen."""
         return max(self.steps - math.ceil(self.steps * self.freeze), self.learn_step)
 
+    def estimates_means(self, step: int) -> bool:
+        """Whether means of batch norm are estimated before ``step``; after the last step too."""
+        return not self.rounded and step in (self.freeze_step, self.steps)
+
     @property
     def settle_step(self) -> int:
         """First step with λ = 1."""
@@ -72,6 +83,14 @@ class Schedule:
     def phase(self, step: int) -> Phase:
         if step < self.learn_step:
             return Phase(blend=0.0, activations=False, frozen=False, refresh=False, calibrate=False)
+        if self.rounded:
+            return Phase(
+                blend=self._blend(step),
+                activations=True,
+                frozen=True,
+                refresh=False,
+                calibrate=False,
+            )
         frozen = step >= self.freeze_step
         due = (step - self.learn_step) % _REFRESH_STEPS == 0
         return Phase(
@@ -86,7 +105,8 @@ class Schedule:
         if step >= self.settle_step:
             return 1.0
         t = (step + 1 - self.learn_step) / (self.settle_step - self.learn_step + 1)
-        return 1 - (1 - t) ** self.blend_power
+        left = (1 - t) ** self.blend_power
+        return 1 - _ROUNDED_LEFT * left if self.rounded else 1 - left
 
     def learning_rate(self, step: int) -> float:
         """Factor of the learning rate: a linear rise, then half a cosine down to 0."""

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, replace
 
+from nbqnn_train.graph.errors import NbqnnError
+
 __all__ = ["Recipe", "recipe"]
 
 
@@ -14,6 +16,7 @@ class Recipe:
     freeze : share of the steps, at the end, with batch norm frozen.
     settle : share of the steps, at the end, with λ = 1.
     blend_power : how fast λ rises at first; see :class:`nbqnn_train.learn.phases.Schedule`.
+    start : "real", or "rounded" where trained weights are quantized without labels first.
     threads : of one operation on the CPU. Sharing out tensors of a few kilobytes costs time.
     """
 
@@ -26,6 +29,7 @@ class Recipe:
     freeze: float
     settle: float
     blend_power: float
+    start: str
     threads: int | None
 
 
@@ -39,8 +43,11 @@ _SCRATCH = Recipe(
     freeze=0.05,
     settle=0.1,
     blend_power=3.0,
+    start="real",
     threads=None,
 )
+#: Epochs up to which fine-tuning begins with rounded weights.
+_SHORT = 3
 _RECIPES = {
     "digits": replace(_SCRATCH, epochs=20, batch_size=32, lr=3e-3, threads=1),
 }
@@ -50,9 +57,15 @@ def recipe(data: str, *, fine_tune: bool, **given) -> Recipe:
     """The recipe for ``data`` with the numbers in ``given``.
 
     Fine-tuning begins with trained weights, so it quantizes from the first step and takes smaller
-    steps.
+    steps. If it is short, the weights are rounded first (:func:`nbqnn_train.quantize.quantize`).
+
+    Raises :class:`NbqnnError` where weights are to be rounded that were not trained.
     """
     base = _RECIPES.get(data, _SCRATCH)
     if fine_tune:
         base = replace(base, warmup=0.0, epochs=10, lr=1e-2, optimizer="sgd")
+        if given.get("epochs", base.epochs) <= _SHORT:
+            base = replace(base, start="rounded")
+    elif given.get("start") == "rounded":
+        raise NbqnnError("Trained weights must be given where they are to be rounded first")
     return replace(base, **given)

@@ -12,6 +12,7 @@ from nbqnn_train.learn.networks import float_network, load_state, quantized_netw
 from nbqnn_train.learn.runs import MEANING, WEIGHTS, Run, read_run
 from nbqnn_train.learn.weight_files import read_weights
 from nbqnn_train.quant.network import QuantNetwork
+from nbqnn_train.quant.own import give_biases, unshare
 
 __all__ = ["export_run", "graph_and_meaning", "load_run", "trained_network"]
 
@@ -38,6 +39,9 @@ def trained_network(path: Path, run: Run) -> nn.Module:
         network = float_network(config.model, classes, channels, weights=None)
     else:
         network = quantized_network(config, classes, run.input_shape, initial=None)
+    if isinstance(network, QuantNetwork):  # weights that were rounded first
+        unshare(network)
+        give_biases(network, state)
     load_state(network, state, weights)
     return network.eval()
 

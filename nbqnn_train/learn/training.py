@@ -33,7 +33,12 @@ from nbqnn_train.learn.data import TrainingData
 from nbqnn_train.learn.early_stop import EarlyStop
 from nbqnn_train.learn.histograms import WeightHistograms
 from nbqnn_train.learn.module import QuantizedTrainingModule, TrainingModule
-from nbqnn_train.learn.networks import check_images, float_network, quantized_network
+from nbqnn_train.learn.networks import (
+    check_images,
+    float_network,
+    quantized_network,
+    rounded_network,
+)
 from nbqnn_train.learn.phases import Schedule
 from nbqnn_train.learn.pictures import course_sections, learning_figure, read_metrics
 from nbqnn_train.learn.progress import progress_callback
@@ -54,6 +59,7 @@ from nbqnn_train.learn.sources import data_source, model_source
 from nbqnn_train.learn.weight_files import read_weights
 from nbqnn_train.pages import Section, page
 from nbqnn_train.quant.network import QuantNetwork
+from nbqnn_train.quant.own import give_biases, unshare
 
 __all__ = ["train"]
 
@@ -85,7 +91,8 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> TrainingResul
         check_images(model, data.classes, data.input_shape)
     torch.manual_seed(config.seed)
     keep_freed_memory()
-    module = _training_module(config, data)
+    checkpoint = out / CHECKPOINT if resume and (out / CHECKPOINT).is_file() else None
+    module = _training_module(config, data, resumed=checkpoint is not None)
     batches = TrainingData(data, module.recipe.batch_size, config.seed)
     with _quiet():
         trainer = _trainer(config, out)
@@ -98,7 +105,6 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> TrainingResul
     with opened:
         if resume and (out / RESULT).is_file():
             return TrainingResult.read(out / RESULT)
-        checkpoint = out / CHECKPOINT if resume and (out / CHECKPOINT).is_file() else None
         if checkpoint is not None:
             _check_checkpoint(checkpoint, module)
         with _interrupts(trainer, out):
@@ -134,8 +140,10 @@ def _check_checkpoint(path: Path, module: TrainingModule) -> None:
         )
 
 
-def _training_module(config: TrainConfig, data: DataSets) -> TrainingModule:
+def _training_module(config: TrainConfig, data: DataSets, *, resumed: bool) -> TrainingModule:
+    """The module for Lightning; what is ``resumed`` gets its weights from a checkpoint."""
     recipe = config.recipe()
+    rounded = recipe.start == "rounded" and not config.full_precision
     batch_size = min(recipe.batch_size, len(data.train))
     batches = len(data.train) // batch_size
     channels = data.input_shape[0]
@@ -148,24 +156,30 @@ def _training_module(config: TrainConfig, data: DataSets) -> TrainingModule:
             freeze=recipe.freeze,
             settle=recipe.settle,
             blend_power=recipe.blend_power,
+            rounded=rounded,
         ),
         "classes": data.classes,
         "seed": config.seed,
         "teacher_weight": config.teacher_weight,
     }
-    if config.full_precision:
-        network = float_network(config.model, data.classes, channels, config.pretrained)
-    else:
-        network = quantized_network(config, data.classes, data.input_shape, config.pretrained)
     if config.teacher is not None:
         teacher_model = config.teacher_model or config.model
         teacher = float_network(teacher_model, data.classes, channels, config.teacher)
-    synchronize_batch_norm(network)
     if config.full_precision:
+        network = float_network(config.model, data.classes, channels, config.pretrained)
+        synchronize_batch_norm(network)
         return TrainingModule(network, teacher=teacher, **options)
     calibration = calibration_batches(
         data.train, _CALIBRATION_IMAGES, max(batch_size, 128), config.seed, margin=data.margin
     )
+    if rounded and not resumed:
+        network = rounded_network(config, data.classes, data.input_shape, calibration)
+    else:
+        network = quantized_network(config, data.classes, data.input_shape, config.pretrained)
+        if rounded:
+            unshare(network)
+            give_biases(network)
+    synchronize_batch_norm(network)
     return QuantizedTrainingModule(network, teacher=teacher, calibration=calibration, **options)
 
 

@@ -143,10 +143,10 @@ class ActivationQuantizer(nn.Module):
     def observe(self, value: Tensor) -> None:
         """Records values: an evenly spaced sample, and the extremes."""
         flat = value.detach().flatten().float()
-        if not torch.isfinite(flat).all():
+        extremes = torch.stack(torch.aminmax(flat))  # nan if one value is
+        if not torch.isfinite(extremes).all():
             raise NbqnnError("Calibration data must give finite activations, not nan or inf")
-        sample = flat[:: _stride(flat.numel())]
-        self._samples.append(torch.cat([sample, flat.amin()[None], flat.amax()[None]]))
+        self._samples.append(torch.cat([flat[:: _stride(flat.numel())], extremes]))
 
     def recorded_negative(self) -> bool:
         return any(bool((sample < 0).any()) for sample in self._samples)

@@ -113,11 +113,14 @@ class Estimator:
     blend : from latent weight, projection and the blend's λ to the layer's weight.
     codes : the projection's codes.
     grows_steps : whether the blend's derivative is 1 - λ, for which steps make up.
+    apart : whether sign, zero and exponent are learned apart
+        (:mod:`nbqnn_train.quant.decomposed`).
     """
 
     blend: Callable[[Tensor, Tensor, float], Tensor]
     codes: Codes = weight_codes
     grows_steps: bool = False
+    apart: bool = False
 
 
 ESTIMATORS: dict[str, Estimator] = {
@@ -125,6 +128,7 @@ ESTIMATORS: dict[str, Estimator] = {
     "ste": Estimator(straight_through),
     "deepshift": Estimator(straight_through, logarithmic_codes),
     "apot": Estimator(straight_through, additive_codes),
+    "s3": Estimator(straight_through, apart=True),
 }
 
 

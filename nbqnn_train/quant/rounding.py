@@ -45,36 +45,53 @@ def round_weights(
     """
     if kept is None:
         kept = torch.ones_like(weight, dtype=torch.bool)
-    groups, rows, columns = weight.shape
+    rows = weight.shape[1]
     damped = _damped(moments)
     order = damped.diagonal(dim1=1, dim2=2).argsort(dim=1, descending=True, stable=True)
     damped = _columns(_columns(damped, order).mT, order).mT
     best = best_exponent((weight * kept).flatten(0, 1), bits, per_tensor=per_tensor, codes=codes)
-    best = best.reshape(groups, 1, rows)
-    # All attempts (G, A, R) in one: step by step, most of the time is that of calling PyTorch.
+    best = best.reshape(-1, rows)
+    # All attempts (G, A * R) in one: step by step, most of the time is that of calling PyTorch.
     exponent = torch.cat([best + offset for offset in (0, *_OFFSETS)], dim=1)
-    attempts = exponent.shape[1]
+    attempts = len(_OFFSETS) + 1
+    # In units of a row's step levels are codes, and no step is needed below.
     target = _columns(weight, order).repeat(1, attempts, 1)
+    target *= power_of_two(-exponent, target.dtype)[..., None]
     held = _columns(kept, order).repeat(1, attempts, 1)
-    exponent = exponent.flatten(1)
-    levels = _rounded(target, _inverse_factor(damped), exponent, held, bits, codes)
-    nearest = _level(target[:, :rows], exponent[:, :rows, None], bits, codes)
-    levels[:, :rows] = nearest * held[:, :rows]
-    for _ in range(_SWEEPS):
-        _sweep(levels, target, damped, exponent, held, bits, codes)
-    error = _errors(levels - target, damped).reshape(groups, attempts, rows)
+    level = _Levels(codes, bits)
+    levels = _rounded(target, _inverse_factor(damped), held, level)
+    levels[:, :rows] = level(target[:, :rows]) * held[:, :rows]
+    slope = (levels - target) @ damped
+    _sweep(levels, slope, damped, held, level)
+    # The first pass tells which attempt is the best; the others go on with that one alone.
+    error = ((levels - target) * slope).sum(dim=2) * power_of_two(2 * exponent, target.dtype)
+    error = error.unflatten(1, (attempts, rows))
     if per_tensor:
-        error = error.sum(dim=(0, 2), keepdim=True).expand_as(error)
-    chosen = error.argmin(dim=1, keepdim=True)
-    exponent = exponent.reshape(groups, attempts, rows).gather(1, chosen)[:, 0]
-    levels = levels.reshape(groups, attempts, rows, columns)
-    levels = levels.gather(1, chosen[..., None].expand(-1, -1, -1, columns))[:, 0]
-    levels = torch.empty_like(levels).scatter_(2, order[:, None].expand_as(levels), levels)
-    return levels * power_of_two(-exponent, levels.dtype)[..., None], exponent
+        error = error.sum(dim=2, keepdim=True).expand_as(error)
+    chosen = error.argmin(dim=1)
+    exponent = exponent.unflatten(1, (attempts, rows)).gather(1, chosen[:, None])[:, 0]
+    levels, slope, held = (_chosen(x, chosen, attempts) for x in (levels, slope, held))
+    for _ in range(_SWEEPS - 1):
+        _sweep(levels, slope, damped, held, level)
+    return torch.empty_like(levels).scatter_(2, order[:, None].expand_as(levels), levels), exponent
 
 
-def _errors(difference: Tensor, moments: Tensor) -> Tensor:
-    return ((difference @ moments) * difference).sum(dim=2)
+class _Levels:
+    """The nearest levels of values in units of their steps."""
+
+    def __init__(self, codes: Codes, bits: int):
+        self.codes, self.bits = codes, bits
+        self.exponent = torch.zeros((), dtype=torch.int64)
+
+    def __call__(self, value: Tensor) -> Tensor:
+        return self.codes(value, self.exponent.to(value.device), self.bits)
+
+
+def _chosen(values: Tensor, chosen: Tensor, attempts: int) -> Tensor:
+    """(G, R, K) of (G, A * R, K): for each row that of its attempt ``chosen`` (G, R)."""
+    values = values.unflatten(1, (attempts, -1))
+    index = chosen[:, None, :, None].expand(-1, -1, -1, values.shape[3])
+    return values.gather(1, index)[:, 0]
 
 
 def _damped(moments: Tensor) -> Tensor:
@@ -96,57 +113,50 @@ def _inverse_factor(moments: Tensor) -> Tensor:
     return torch.linalg.cholesky(torch.cholesky_inverse(lower), upper=True)
 
 
-def _rounded(
-    weight: Tensor, factor: Tensor, exponent: Tensor, kept: Tensor, bits: int, codes: Codes
-) -> Tensor:
+def _rounded(weight: Tensor, factor: Tensor, kept: Tensor, level: _Levels) -> Tensor:
     """Levels (G, R, K): column after column, each error passed on to those that follow."""
     left = weight.clone()
     result = torch.empty_like(left)
     count = weight.shape[2]
     for start in range(0, count, _BLOCK):
-        stop = min(start + _BLOCK, count)
-        errors = left.new_zeros(*left.shape[:2], stop - start)
-        for column in range(start, stop):
-            value = left[..., column]
-            level = _level(value, exponent, bits, codes) * kept[..., column]
-            result[..., column] = level
-            error = (value - level) / factor[:, None, column, column]
-            errors[..., column - start] = error
-            if column + 1 < stop:
-                row = factor[:, None, column, column + 1 : stop]
-                left[..., column + 1 : stop] -= error[..., None] * row
-        if stop < count:
-            left[..., stop:] -= errors @ factor[:, start:stop, stop:]
+        part = slice(start, min(start + _BLOCK, count))
+        inner = factor[:, part, part]
+        # A column's values lie side by side here.
+        value, held = left[..., part].mT.contiguous(), kept[..., part].mT.contiguous()
+        found, errors = torch.empty_like(value), torch.empty_like(value)
+        for column in range(value.shape[1]):
+            found[:, column] = level(value[:, column]) * held[:, column]
+            error = (value[:, column] - found[:, column]) / inner[:, column, column, None]
+            errors[:, column] = error
+            _add_outer(value, inner, column, -error)
+        result[..., part] = found.mT
+        left[..., part.stop :] -= errors.mT @ factor[:, part, part.stop :]
     return result
 
 
-def _level(value: Tensor, exponent: Tensor, bits: int, codes: Codes) -> Tensor:
-    return codes(value, exponent, bits) * power_of_two(exponent, value.dtype)
+def _add_outer(value: Tensor, matrix: Tensor, column: int, change: Tensor) -> None:
+    """Adds ``matrix[column] x change`` to the columns (G, K, R) of ``value`` behind ``column``."""
+    rest = slice(column + 1, None)
+    value[:, rest].baddbmm_(matrix[:, column, rest, None], change[:, None])
 
 
-def _sweep(
-    levels: Tensor,
-    weight: Tensor,
-    moments: Tensor,
-    exponent: Tensor,
-    kept: Tensor,
-    bits: int,
-    codes: Codes,
-) -> None:
-    """Moves each of ``levels`` to the one of the least error beside all others, in place."""
-    slope = (levels - weight) @ moments
-    count = weight.shape[2]
+def _sweep(levels: Tensor, slope: Tensor, moments: Tensor, kept: Tensor, level: _Levels) -> None:
+    """Moves each of ``levels`` to the one of the least error beside all others, in place.
+
+    slope : (G, R, K), (levels - weights) @ moments, kept up to date.
+    """
+    count = levels.shape[2]
     for start in range(0, count, _BLOCK):
-        stop = min(start + _BLOCK, count)
-        before = levels[..., start:stop].clone()
-        for column in range(start, stop):
-            old = levels[..., column]
-            target = old - slope[..., column] / moments[:, None, column, column]
-            new = _level(target, exponent, bits, codes) * kept[..., column]
-            moved = new - old
-            levels[..., column] = new
-            slope[..., start:stop] += moved[..., None] * moments[:, None, column, start:stop]
-        if stop < count or start > 0:
-            moved = levels[..., start:stop] - before
-            slope[..., :start] += moved @ moments[:, start:stop, :start]
-            slope[..., stop:] += moved @ moments[:, start:stop, stop:]
+        part = slice(start, min(start + _BLOCK, count))
+        inner = moments[:, part, part]
+        # A column's values lie side by side here.
+        value, held = levels[..., part].mT.contiguous(), kept[..., part].mT.contiguous()
+        steep, moved = slope[..., part].mT.contiguous(), torch.empty_like(value)
+        for column in range(value.shape[1]):
+            old = value[:, column]
+            target = old - steep[:, column] / inner[:, column, column, None]
+            change = level(target) * held[:, column] - old
+            moved[:, column] = change
+            _add_outer(steep, inner, column, change)
+        levels[..., part] += moved.mT
+        slope += moved.mT @ moments[:, part]

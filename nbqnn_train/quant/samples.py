@@ -1,6 +1,5 @@
 """Inputs that a network is quantized with: those that are seen, and those that are held out."""
 
-import copy
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +10,7 @@ from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.quant.calibration import calibrate_network
 from nbqnn_train.quant.inputs import Batches, read_inputs
 from nbqnn_train.quant.network import QuantNetwork
+from nbqnn_train.quant.own import give_biases, unshare
 from nbqnn_train.quant.real import real_values
 from nbqnn_train.quant.self_check import check_network
 
@@ -57,7 +57,8 @@ def read_samples(
     """
     inputs = _read(network, batches, most)
     check_network(network, [part[:_CHECKED] for part in inputs])
-    _unshare(network)
+    unshare(network)
+    give_biases(network)
     kept = torch.arange(len(inputs[0])) % _HELD_OUT != 0
     held_out = _batches(inputs, ~kept)
     wanted = [_real_outputs(network, batch) for batch in held_out]
@@ -69,16 +70,6 @@ def choose_formats(network: QuantNetwork, samples: Samples) -> None:
     network.mode.blend = 0.0
     calibrate_network(network, samples.seen)
     network.mode.blend, network.mode.refresh = 1.0, False
-
-
-def _unshare(network: QuantNetwork) -> None:
-    """Gives every layer weights of its own: what is best depends on the layer's inputs."""
-    for op in network.ops.values():
-        if getattr(op, "norm", None) is not None:
-            op.norm = copy.deepcopy(op.norm)
-    for layer in network.weighted_layers().values():
-        layer.weight = copy.deepcopy(layer.weight)
-        layer.bias = copy.deepcopy(layer.bias)
 
 
 def _read(network: QuantNetwork, batches: Batches, most: int) -> list[Tensor]:

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from nbqnn_train.quant.activations import ActivationQuantizer
 from nbqnn_train.quant.affine import AffineNorm
 from nbqnn_train.quant.centering import TINY, centered, remember_mean
+from nbqnn_train.quant.decomposed import SignZeroShift
 from nbqnn_train.quant.estimators import estimator, straight_through
 from nbqnn_train.quant.fold import (
     MULTIPLIER_LOG2_SHIFT_MODE,
@@ -120,12 +121,17 @@ class WeightedLayer(nn.Module):
         self.register_buffer("kept", kept)
         self.register_buffer("exponent", torch.zeros(len(weight), dtype=torch.int64))
         self._cached: tuple | None = None
+        #: What is learned in place of the weights, where sign, zero and exponent are apart; from
+        #: the first quantized step on.
+        self.parts = SignZeroShift(self.weight, bits) if self.estimator.apart else None
         self.refresh()
 
     @property
     def latent(self) -> Tensor:
         """The weights, those held at zero included."""
-        return self.weight if self.kept is None else self.weight * self.kept
+        apart = self.parts is not None and self.parts.begun
+        weight = self.parts() if apart else self.weight
+        return weight if self.kept is None else weight * self.kept
 
     # Pieces of the arithmetic.
 
@@ -173,12 +179,23 @@ class WeightedLayer(nn.Module):
     def refresh(self) -> None:
         """Chooses the weights' exponents anew."""
         with torch.no_grad():
+            if self.parts is not None and self.parts.begun:
+                self.exponent.copy_(self.parts.exponent + self._fold_exponent())
+                return
             folded = self.latent * self._per_channel(self._fold(self._gain()))
             self.exponent.copy_(
                 best_exponent(
                     folded, self.bits, per_tensor=self.per_tensor, codes=self.estimator.codes
                 )
             )
+
+    def _fold_exponent(self) -> Tensor:
+        """log2 of the power of two nearest to what is folded into the weights, (Cout,) int64.
+
+        Weights that are levels already keep their codes with it.
+        """
+        mantissa, power = torch.frexp(self._fold(self._gain()).abs())
+        return power.long() - 1 + (mantissa >= 0.75)
 
     def _allowed_exponent(self, source: Format) -> Tensor:
         """The weights' exponents, limited to what a requantizer of shift mode can express."""
@@ -216,8 +233,11 @@ class WeightedLayer(nn.Module):
         """The scale of batch norm is folded into the weights, as in the exported graph; what is
         subtracted is the batch's mean until batch norm is frozen, then the running mean."""
         mode = self.mode
-        if mode.refresh and not mode.calibrating:
-            self.refresh()
+        if not mode.calibrating:
+            if self.parts is not None and not self.parts.begun:
+                self.parts.begin(self.weight)
+            if mode.refresh:
+                self.refresh()
         gain = self._gain()
         folded = self.latent * self._per_channel(self._fold(gain))
         exponent = self.exponent if source is None else self._allowed_exponent(source)
@@ -259,15 +279,8 @@ class WeightedLayer(nn.Module):
 
     def integers(self, source: Format) -> IntegerLayer:
         """The integers of the exported graph, from float64 whatever the dtype of the weights."""
-        tensors = (self.weight, self.exponent, self.bias, self.out.state)
-        if self.norm is not None:
-            tensors += (
-                self.norm.weight,
-                self.norm.bias,
-                self.norm.running_mean,
-                self.norm.running_var,
-            )
-        key = (source, *((t.data_ptr(), t._version) for t in tensors if t is not None))
+        tensors = (*self.parameters(), *self.buffers())
+        key = (source, *((t.data_ptr(), t._version) for t in tensors))
         if self._cached is None or self._cached[0] != key:
             with torch.no_grad():
                 self._cached = key, self._integers(source)
@@ -289,12 +302,16 @@ class WeightedLayer(nn.Module):
             levels = levels / self._per_channel(torch.where(fold == 0, 1.0, fold))
             self.weight.copy_(levels)
             self.exponent.copy_(exponent)
+            if self.parts is not None:
+                first = exponent - self._fold_exponent()
+                step = self._per_channel(power_of_two(first, torch.float64) * torch.sign(fold))
+                self.parts.begin((codes * step).to(self.weight), first)
 
     def add_to_output(self, amount: Tensor) -> None:
         """Adds ``amount`` (Cout,) to the outputs, in units of what projected weights give.
 
-        Batch norm subtracts a mean that is less by that; without it the bias takes it up. A layer
-        that has neither gets a bias.
+        Batch norm subtracts a mean that is less by that; without it the bias takes it up. There
+        must be one of them.
         """
         with torch.no_grad():
             if self.norm is not None:
@@ -302,8 +319,6 @@ class WeightedLayer(nn.Module):
                 change = torch.where(fold.abs() < TINY, 0.0, amount / fold)
                 self.norm.running_mean -= change.to(self.norm.running_mean)
                 return
-            if self.bias is None:
-                self.bias = nn.Parameter(self.weight.new_zeros(len(self.weight)))
             self.bias += amount.to(self.bias)
 
     def _integers(self, source: Format) -> IntegerLayer:

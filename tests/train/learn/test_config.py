@@ -87,6 +87,15 @@ def test_recipe_takes_what_is_given():
     assert recipe.batch_size == config().recipe().batch_size
 
 
+def test_short_fine_tuning_begins_with_rounded_weights():
+    starts = [config(epochs=n, pretrained="w.pth").recipe().start for n in (1, 3, 4, None)]
+    assert starts == ["rounded", "rounded", "real", "real"]
+    assert config(epochs=1, pretrained="w.pth", start="real").recipe().start == "real"
+    assert config(epochs=1).recipe().start == "real"
+    with pytest.raises(NbqnnError, match=r"^Trained weights must be given where they are to be"):
+        config(start="rounded").recipe()
+
+
 def test_file_and_back(tmp_path):
     before = config(lr=1e-3, seed=7, pretrained=Path('a "b"\\c.pth'), data_dir=tmp_path)
     file = tmp_path / "config.toml"

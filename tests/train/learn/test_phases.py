@@ -54,6 +54,21 @@ def test_without_warm_up_the_first_step_is_quantized():
     assert schedule.phase(0).blend > 0
 
 
+def test_what_was_rounded_keeps_exponents_formats_and_means():
+    schedule = Schedule(20, warmup=0.0, freeze=0.1, settle=0.1, blend_power=1, rounded=True)
+    phases = [schedule.phase(step) for step in range(20)]
+    assert not any(phase.refresh or phase.calibrate for phase in phases)
+    assert all(phase.frozen and phase.activations for phase in phases)
+    assert not any(schedule.estimates_means(step) for step in range(21))
+    blends = [phase.blend for phase in phases]
+    assert blends[:18] == pytest.approx([0.5 + 0.5 * (k / 19) for k in range(1, 19)])
+    assert blends[18:] == [1, 1]
+
+
+def test_means_are_estimated_when_batch_norm_is_frozen_and_at_the_end():
+    assert [s for s in range(101) if SCHEDULE.estimates_means(s)] == [75, 100]
+
+
 def test_learning_rate_rises_and_falls():
     factors = [SCHEDULE.learning_rate(step) for step in range(101)]
     assert factors[:5] == sorted(factors[:5])

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from nbqnn_train.convert import QuantConfig
 from nbqnn_train.data import load_data, split
 from nbqnn_train.evaluation import evaluate
 from nbqnn_train.graph import save
@@ -26,6 +27,7 @@ from nbqnn_train.learn.trained import export_run, load_run
 from nbqnn_train.learn.training import train
 from nbqnn_train.learn.weight_files import read_weights
 from nbqnn_train.models import MODELS, build_model
+from nbqnn_train.quantize import quantize
 
 EPOCHS = 6
 OPTIONS = {"model": "digits", "data": "digits", "epochs": EPOCHS, "batch_size": 128}
@@ -451,13 +453,58 @@ def digits_weights(tmp_path) -> Path:
 
 
 def test_beginning_with_weights(digits_weights, tmp_path):
-    options = OPTIONS | {"epochs": 1, "lr": 1e-4, "pretrained": digits_weights}
+    options = OPTIONS | {"epochs": 1, "lr": 1e-4, "pretrained": digits_weights, "start": "real"}
     config = TrainConfig(**options)
     assert config.recipe().warmup == 0  # quantized from the first step
     train(config, tmp_path / "run")
     before = load_file(digits_weights)["features.0.weight"]
     after = weights(tmp_path / "run")["ops.features_0.weight"]
     assert 0 < (after - before).abs().max() < 0.1
+
+
+def test_a_short_training_begins_with_rounded_weights(digits_weights, tmp_path):
+    """Steps of no size leave what ``quantize`` makes of the training's first images."""
+    options = OPTIONS | {"epochs": 1, "lr": 1e-30, "pretrained": digits_weights, "seed": 4}
+    train(TrainConfig(**options), tmp_path / "run")
+    data = load_data("digits")
+    first = np.random.default_rng((4, 0)).permutation(len(data.train))[:1024]
+    inputs = torch.from_numpy(data.train.images(first))
+    module = float_network("digits", 10, 1, digits_weights)
+    rounded = quantize(module, [inputs], QuantConfig(weight_bits=3, act_bits=8), seed=4)
+    state = weights(tmp_path / "run")
+    assert state.keys() == rounded.state_dict().keys()
+    for name, tensor in rounded.state_dict().items():
+        assert torch.allclose(state[name], tensor, rtol=0, atol=1e-20), name
+
+
+class Shared(nn.Module):
+    """A layer that is used twice, and layers with neither bias nor batch norm."""
+
+    def __init__(self, classes: int, channels: int):
+        super().__init__()
+        self.first = nn.Conv2d(channels, 8, 3, 2, bias=False)
+        self.twice = nn.Conv2d(8, 8, 3, 1, 1, bias=False)
+        self.last = nn.Linear(72, classes, bias=False)
+
+    def forward(self, x):
+        x = torch.relu(self.twice(torch.relu(self.first(x))))
+        return self.last(torch.relu(self.twice(x)).flatten(1))
+
+
+def test_what_was_rounded_first_is_resumed_and_loaded(tmp_path, monkeypatch):
+    """Each use of a layer has weights of its own then, and each layer an offset."""
+    monkeypatch.setitem(MODELS, "shared", Shared)
+    torch.manual_seed(5)
+    save_file(Shared(10, 1).state_dict(), tmp_path / "w.safetensors")
+    changes = {"model": "shared", "epochs": 2, "pretrained": tmp_path / "w.safetensors"}
+    config = TrainConfig(**OPTIONS | changes)
+    result = train(config, tmp_path / "whole")
+    interrupted_before(13, config, tmp_path / "parts", monkeypatch)
+    train(config, tmp_path / "parts", resume=True)
+    assert_same_weights(tmp_path / "whole", tmp_path / "parts")
+    assert evaluate(tmp_path / "whole", "digits").accuracy == result["accuracy"]
+    state = weights(tmp_path / "whole")
+    assert not torch.equal(state["ops.twice.weight"], state["ops.twice_1.weight"])
 
 
 def test_a_teacher_takes_part(digits_weights, tmp_path):
