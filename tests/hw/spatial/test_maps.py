@@ -8,6 +8,7 @@ from hw.rtl.verilog import emit
 from hw.spatial.build import generate_spatial, read_spatial
 from hw.spatial.errors import SpatialError
 from hw.spatial.lowering import plan_network
+from hw.spatial.pooling import LargestTap
 from nbqnn_train.graph import Flatten, Graph, Upsample2d, run_codes, tensor_types
 from sim.spatial.stream import run_stream
 from tests.hw.spatial.maps import Maps
@@ -102,6 +103,17 @@ def test_a_sum_below_its_rounding_leaves_its_sign():
     graph = maps.graph()
     assert graph[name].shift[0] > 6
     assert "module" in emit(plan_network(graph, 3).parts[-1].build())
+
+
+def test_a_pooling_compares_columns_first():
+    maps = Maps(1, (2, 6, 6))
+    maps.largest("x", (3, 2), (3, 2))
+    largest = [
+        part.build.keywords["taps"]
+        for part in plan_network(maps.graph(), 3).parts
+        if getattr(part.build, "func", None) is LargestTap
+    ]
+    assert largest == [3, 2]
 
 
 def test_layers_that_no_circuit_has_are_refused_by_name():
