@@ -16,7 +16,7 @@ exact.
 
 import numpy as np
 
-from hw.compiler.errors import CompileError
+from hw.compiler.errors import AddendError, CompileError
 from hw.contract.config import AcceleratorConfig
 from hw.contract.words import PRE_SHIFT, ChannelParams, addend_bits
 from nbqnn_train.graph import Requantize
@@ -99,7 +99,7 @@ def requantize_params(
             ]
             # Codes rise with the sum: if both ends have the same code, all sums between have it.
             if len(set(ends)) != 1:
-                raise CompileError(
+                raise AddendError(
                     f"layer {layer}: addend {addend} of channel {channel} must fit "
                     f"{addend_bits(config)} bits (acc_bits = {config.acc_bits})"
                 )

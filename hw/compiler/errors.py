@@ -2,7 +2,7 @@
 
 from nbqnn_train.graph import NbqnnError
 
-__all__ = ["CompileError"]
+__all__ = ["AddendError", "CompileError"]
 
 
 class CompileError(NbqnnError):
@@ -16,3 +16,7 @@ class CompileError(NbqnnError):
         more = len(self.reasons) - 1
         others = f" (and {more} more reason{'s' * (more > 1)})" if more else ""
         super().__init__(self.reasons[0] + others)
+
+
+class AddendError(CompileError):
+    """A requantizer's constant that the hardware's addend does not hold."""

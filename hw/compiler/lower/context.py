@@ -1,6 +1,7 @@
 """The state of lowering: the graph and all that was found out about it."""
 
 from collections import Counter
+from functools import cached_property
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from hw.compiler.views import View
 from hw.contract.config import AcceleratorConfig
 from hw.contract.image_blocks import ImageBlocks
 from hw.contract.words import stored_offset
-from nbqnn_train.graph import Conv2d, Graph, Linear, Node, tensor_types
+from nbqnn_train.graph import Conv2d, Graph, Linear, Node, accumulator_bounds, tensor_types
 
 __all__ = ["Context", "as_map"]
 
@@ -49,6 +50,11 @@ class Context:
         type_ = self.types[name]
         self.shapes[name] = as_map(type_.shape)
         self.offsets[name] = stored_offset(self.config, type_)
+
+    @cached_property
+    def sums(self) -> dict[str, tuple[int, int]]:
+        """Node -> smallest and largest value of its sums."""
+        return accumulator_bounds(self.graph)
 
     def new_name(self, name: str) -> str:
         """``name``, or what it becomes so that no other tensor has it."""

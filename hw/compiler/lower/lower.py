@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 
-from hw.compiler.errors import CompileError
+from hw.compiler.errors import AddendError, CompileError
 from hw.compiler.layer import Layer, Lowered
 from hw.compiler.lower.channelwise import addition, average, depthwise, scaling
 from hw.compiler.lower.context import Context, as_map
 from hw.compiler.lower.dot import concatenation, dot_products
+from hw.compiler.lower.far import near_and_far
 from hw.compiler.lower.gather import channels, depth_to_space, space_to_depth, unflatten
 from hw.compiler.lower.largest import arg_max
 from hw.compiler.lower.maximum import maximum
@@ -229,5 +230,12 @@ def _layer(context: Context, node: Node) -> Layer:
     if isinstance(node, Requantize):
         producer = context.graph[node.input]
         if type(producer) in _SUMMING:
-            return _SUMMING[type(producer)](context, producer, node)
+            layer_of, before = _SUMMING[type(producer)], len(context.layers)
+            try:
+                return layer_of(context, producer, node)
+            except AddendError:
+                del context.layers[before:]
+                near, far = near_and_far(context, node)
+                context.layers.append(layer_of(context, producer, near))
+                return maximum(context, far)
     return _DIRECT[type(node)](context, node)

@@ -25,6 +25,7 @@ from nbqnn_train.graph import (
     Flip2d,
     Input,
     Pad2d,
+    Requantize,
     Upsample2d,
     run_codes,
     tensor_types,
@@ -283,6 +284,28 @@ def test_tables_that_have_other_knots(bits, entries, least):
     )
     with pytest.raises(CompileError, match=message):
         compile_graph(net.graph(), VERILATED["multiply_256"])
+
+
+@pytest.mark.parametrize("groups", [1, 9])
+@pytest.mark.parametrize(
+    ("signed", "limits"), [(True, (-128, 127)), (False, (0, 255)), (True, (-9, 20))]
+)
+def test_channels_that_hardly_change(signed, limits, groups):
+    """Shifts up to 39: a channel has one code below some sum and the next one from there on."""
+    net = image(9).conv("conv", (9, 9 // groups, 1, 1), 3, groups=groups)
+    low, high = limits
+    codes = np.array([low, high, low + 1, high - 1, 6, 5, 17, low - 40, high + 40])
+    shift = np.array([39, 22, 30, 24, 36, 0, 3, 20, 36])
+    from_sum = np.array([3, -5, 0, 100, -100, 0, 0, 1, -1])
+    bias = (codes << shift) - (1 << shift >> 1) - from_sum
+    net.add(Requantize, "out", multiplier=np.ones(9, int), bias=bias, shift=shift, bits=8,
+            signed=signed, exponent=0, low=low, high=high)  # fmt: skip
+    graph = net.graph()
+    program = compare(graph, CONFIG)
+    assert [layer.name for layer in program.layers] == ["conv", "out"]
+    x = np.random.default_rng(1).integers(-128, 128, (1, 9, 6, 7))
+    found = run_codes(graph, {"image": x})[0]
+    assert sum(len(np.unique(found[channel])) == 2 for channel in range(9)) >= 2
 
 
 def test_more_channels_than_codes():
