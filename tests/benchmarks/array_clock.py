@@ -20,7 +20,7 @@ from hw.synth.nextpnr_report import read_nextpnr_report
 from hw.synth.yosys import ARRAY_PREFIX
 from hw.tools.process import run_python
 
-CLOCK_MHZ = 200
+CLOCK_MHZ = 150
 _YOSYS = Path(hw.synth.__file__).parent / "yosys_process.py"
 
 
