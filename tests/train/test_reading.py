@@ -268,6 +268,19 @@ def test_randomness_of_training_that_would_be_lost_is_refused(forward):
     )
 
 
+def test_what_another_thread_draws_meanwhile_is_not_the_modules():
+    """Python's generator belongs to all threads; what is drawn once only is another's."""
+    drawn = []
+
+    def forward(m, x):
+        if m.training and not drawn:
+            drawn.append(random.random())
+        return m.layer(x)
+
+    convert(Net(forward, layer=conv(3, 3)), QuantConfig(), X)
+    assert drawn
+
+
 def test_randomness_that_is_kept_is_not_refused():
     forward = Net(
         lambda m, x: m.layer(F.dropout2d(m.drop(x), 0.5, m.training)),

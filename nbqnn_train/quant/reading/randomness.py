@@ -30,6 +30,8 @@ _DRAWS = frozenset(
     dropout2d dropout3d
     """.split()  # noqa: SIM905
 )
+#: A draw of Python's or NumPy's own generator, which all threads share.
+_ELSEWHERE = ("", "", "random")
 _REMEDY = (
     "draw them in a module without weights that gives back its input in evaluation, as nn.Dropout "
     "does, or not at all"
@@ -49,6 +51,8 @@ def lost_randomness(module: nn.Module, example, kept: set[str]) -> list[Refusal]
     # Calls of dropout are operators in evaluation, too, and are kept.
     shown = Counter(draw for draw in evaluation if "dropout" in draw[2])
     lost = Counter(_draws(module, example, kept, training=True)) - shown
+    if _ELSEWHERE in lost and _ELSEWHERE not in _draws(module, example, kept, training=True):
+        del lost[_ELSEWHERE]  # another thread drew in the meantime
     return [
         Refusal("training", path, source, name, "random numbers in training alone", _REMEDY)
         for path, source, name in lost
@@ -79,7 +83,7 @@ def _draws(
         pass
     after = random.getstate(), np.random.get_state()
     if before[0] != after[0] or not all(map(np.array_equal, before[1], after[1])):
-        recorder.found.append(("", "", "random"))
+        recorder.found.append(_ELSEWHERE)
         random.setstate(before[0])
         np.random.set_state(before[1])
     return recorder.found
