@@ -102,7 +102,8 @@ class TrainConfig(TrainOptions):
             if getattr(self, field.name, None) is not None
         }
         trained = self.pretrained is not None or is_onnx_file(self.model)
-        return recipe(self.data, fine_tune=trained, **given)
+        taught = self.teacher is not None
+        return recipe(self.data, fine_tune=trained, taught=taught, **given)
 
 
 #: What the annotation of an option contains -> how to say it, and Python's types for it.

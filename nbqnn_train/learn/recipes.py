@@ -53,18 +53,19 @@ _RECIPES = {
 }
 
 
-def recipe(data: str, *, fine_tune: bool, **given) -> Recipe:
+def recipe(data: str, *, fine_tune: bool, taught: bool, **given) -> Recipe:
     """The recipe for ``data`` with the numbers in ``given``.
 
     Fine-tuning begins with trained weights, so it quantizes from the first step and takes smaller
-    steps. If it is short, the weights are rounded first (:func:`nbqnn_train.quantize.quantize`).
+    steps. If it is short, and not ``taught`` by another network, the weights are rounded first
+    (:func:`nbqnn_train.quantize.quantize`).
 
     Raises :class:`NbqnnError` where weights are to be rounded that were not trained.
     """
     base = _RECIPES.get(data, _SCRATCH)
     if fine_tune:
         base = replace(base, warmup=0.0, epochs=10, lr=1e-2, optimizer="sgd")
-        if given.get("epochs", base.epochs) <= _SHORT:
+        if given.get("epochs", base.epochs) <= _SHORT and not taught:
             base = replace(base, start="rounded")
     elif given.get("start") == "rounded":
         raise NbqnnError("Trained weights must be given where they are to be rounded first")

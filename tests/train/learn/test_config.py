@@ -91,6 +91,7 @@ def test_short_fine_tuning_begins_with_rounded_weights():
     starts = [config(epochs=n, pretrained="w.pth").recipe().start for n in (1, 3, 4, None)]
     assert starts == ["rounded", "rounded", "real", "real"]
     assert config(epochs=1, pretrained="w.pth", start="real").recipe().start == "real"
+    assert config(epochs=1, pretrained="w.pth", teacher="t.pth").recipe().start == "real"
     assert config(epochs=1).recipe().start == "real"
     with pytest.raises(NbqnnError, match=r"^Trained weights must be given where they are to be"):
         config(start="rounded").recipe()
