@@ -222,7 +222,10 @@ def measure(
         by_layer = {layer.name: layer.cycles for layer in result.layers}
         stalls = {cause: round(stalled * batch) for cause, stalled in result.stalls.items()}
     # Layers are the same for all images, so those of the first are taken.
-    macs = {layer.name: layer.macs for layer in program.layers if layer.image == 0}
+    macs: dict[str, int] = {}
+    for layer in program.layers:
+        if layer.image == 0:
+            macs[layer.name] = macs.get(layer.name, 0) + layer.macs
     convolutions = [
         name for name, count in macs.items() if count and isinstance(graph[name], Conv2d)
     ]

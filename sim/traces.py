@@ -62,12 +62,15 @@ class TraceRequest:
 def layer_span(program: Program, result: RunResult, layer: str, number: int = 0) -> tuple[int, int]:
     """First cycle and end of a layer in the run: from the end of the layer before to its own.
 
+    Of a layer in several strips it is from the first to the last one.
+
     For a name that is no layer of the program it is the whole run. ``number`` is the image in the
     batch.
     """
     end = 0
+    spans = []
     for other, cycles in zip(program.layers, result.layer_cycles, strict=True):
         begin, end = end, end + cycles
         if other.name == layer and other.image in (number, None):
-            return begin, end
-    return 0, result.cycles
+            spans.append((begin, end))
+    return (spans[0][0], spans[-1][1]) if spans else (0, result.cycles)

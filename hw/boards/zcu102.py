@@ -36,7 +36,8 @@ BOARD = Board(
     memory=BoardMemory(bytes_per_s=17.1e9, read_ns=128, write_ns=64),
     presets=(
         # Four positions are drained a cycle: residual networks have many outputs with few steps.
-        # Tables and products are for mobile networks with squeeze and excite.
+        # Tables and products are for mobile networks with squeeze and excite, and so are three taps
+        # in a step of depthwise layers.
         AcceleratorConfig(
             name="zcu102-8bit",
             lanes=64,
@@ -45,6 +46,7 @@ BOARD = Board(
             acc_bits=24,
             tables=True,
             products=True,
+            depthwise_taps=3,
             **_COMMON,
         ),
         AcceleratorConfig(

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from hw.compiler.layouts import best_pixels
 from hw.compiler.memory import Buffer
+from hw.compiler.taps import cut_rows
 from hw.compiler.tiles import FilterTile, RowTile
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import MAX_FIELD, Compute, Load, Memory, Region, Store, Unit
@@ -130,14 +131,20 @@ def compute_command(
     layer, source = filter_tile.layer, sources[0].strip
     out = target.strip
     pitch, out_pitch = source.layout.pitch, out.layout.pitch
-    (kernel_h, kernel_w), (stride_y, stride_x) = layer.kernel, layer.stride
+    (kernel_h, _), (stride_y, stride_x) = layer.kernel, layer.stride
     (top, left, _, _), (dilation_y, dilation_x) = layer.padding, layer.dilation
     out_step_y, out_step_x = layer.out_step
     _, _, out_width = layer.out_shape
     rows = layer.rows_within(row_tile.first, row_tile.end)
+    if layer.taps == 1:
+        pixels = best_pixels(config, filter_tile, len(rows) * out_width, pitch, out_pitch)
+    else:
+        fills = layer.out_first[1] == 0 and layer.out_step == (1, 1)
+        most = out_pitch if fills and out.layout.width == out_width else out_width
+        pixels, out_width = cut_rows(config, layer, len(rows), filter_tile.chunks, most)
     positions = len(rows) * out_width
-    pixels = best_pixels(config, filter_tile, positions, pitch, out_pitch)
-    kernel_width = (kernel_w - 1) * dilation_x
+    tap_column = layer.taps * dilation_x
+    kernel_width = (layer.kernel_steps - 1) * tap_column
     # Word of the strip in which a source's channels begin.
     bases = [place.base(config) for place in sources]
     # What a kernel row moves by: input rows, or from one operand to the other.
@@ -176,7 +183,7 @@ def compute_command(
         filter_groups=filter_tile.filter_groups,
         channel_groups=layer.loops(config.lanes),
         kernel_h=kernel_h,
-        kernel_w=kernel_w,
+        kernel_w=layer.kernel_steps,
         positions=positions,
         out_width=out_width,
         in_base=in_base % _ADDRESSES,
@@ -190,8 +197,8 @@ def compute_command(
         origin_wrap=(stride_y * pitch - (out_width - 1) * stride_x) % _ADDRESSES,
         out_wrap=(out_step_y * out_pitch - (out_width - 1) * out_step_x) % _ADDRESSES,
         out_step=out_step_x,
-        adds=layer.adds + 2 * layer.grows,
-        tap_column=dilation_x,
+        adds=layer.adds + 2 * layer.grows + 4 * (layer.taps > 1),
+        tap_column=tap_column,
         tap_row=tap_row,
         tap_row_origin=(row - kernel_width) % _ADDRESSES,
         tap_group_origin=(loop_plane - (kernel_h - 1) * row - kernel_width) % _ADDRESSES,

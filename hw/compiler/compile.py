@@ -4,11 +4,13 @@ from dataclasses import replace
 
 from hw.compiler.batch import batched, check_batch
 from hw.compiler.divided import divided
+from hw.compiler.fused import fusable, fused, piece_of
 from hw.compiler.layer import Lowered
 from hw.compiler.lower import lower
 from hw.compiler.placement import Crowded, Spill
 from hw.compiler.schedule import Schedule
 from hw.compiler.simplified import simplified
+from hw.compiler.taps import tapped
 from hw.compiler.tiles import stream_rows
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Unit
@@ -55,20 +57,35 @@ def compile_graph(
     spilled: frozenset[str] | None = None
     lowered: Lowered | None = None
     narrow: frozenset[str] = frozenset()
+    #: Tensors that are made and read strip by strip, and how many strips.
+    strips: dict[str, int] = {}
     while True:
         if lowered is None:
-            lowered = divided(config, batched(graph, lower(graph, config, copied), batch))
+            lowered = tapped(config, lower(graph, config, copied))
+            lowered = divided(config, batched(graph, lowered, batch))
         if spilled is None:
             spilled = _streamed(graph, config, lowered)
         try:
-            program = Schedule(graph, config, lowered, spilled, narrow, traced).run(pack)
+            cut = fused(lowered, strips)
+            program = Schedule(graph, config, cut, spilled, narrow, traced).run(pack)
             return replace(program, graph=whole)
         except Crowded as crowded:
             narrow |= crowded.roots
         except Spill as spill:
-            spilled |= {spill.root}
             narrow = frozenset()
-            views = {name for name, view in lowered.views.items() if view.root == spill.root}
+            root = piece_of(spill.root)
+            # A trace has the codes of whole tensors.
+            for name in () if traced else dict.fromkeys(map(piece_of, (root, *spill.others))):
+                more = 2 * strips.get(name, 1)
+                if name not in spilled and fusable(graph, lowered, name, more):
+                    strips[name] = more
+                    break
+            else:
+                strips.pop(root, None)
+                spilled |= {root}
+            if root not in spilled:
+                continue
+            views = {name for name, view in lowered.views.items() if view.root == root}
             # A view that begins inside a word cannot be stored, so views of what goes to the host
             # are copied. Lowering takes long; nothing else that it depends on has changed.
             if not views <= copied:

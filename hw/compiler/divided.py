@@ -30,6 +30,8 @@ def divided(config: AcceleratorConfig, lowered: Lowered) -> Lowered:
 def _divided(config: AcceleratorConfig, layer: Layer) -> Layer:
     if not any(_is_large(config, part) for part in layer.parts):
         return layer
+    # Each step of a part takes one tap.
+    layer = layer.everywhere(taps=1)
     commands = sum(_commands(config, part) for part in layer.parts)
     if commands > MAX_COMMANDS:
         steps = max(layer_steps(config, part) for part in layer.parts)

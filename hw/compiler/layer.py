@@ -35,6 +35,8 @@ class Layer:
     one_group : all positions are computed at once, which one command can.
     adds : the sums are added to those that the part before left behind, which had the same
         positions; ``grows``: multiplied by the radix first.
+    taps : of a kernel row that a step takes, 1 or ``depthwise_taps`` of the configuration. With
+        several the positions of a group are in one row, beside each other in the source, or alone.
     number : tells the weights and params of the parts of a layer apart.
     more : the other parts, if this is the first of several. They have the same sources and target,
         and run with it, row tile by row tile.
@@ -73,6 +75,7 @@ class Layer:
     one_group: bool = False
     adds: bool = False
     grows: bool = False
+    taps: int = 1
     number: int = 0
     more: tuple["Layer", ...] = ()
     macs: int = 0
@@ -87,6 +90,11 @@ class Layer:
     def parts(self) -> tuple["Layer", ...]:
         """The layer itself and its other parts, in the order in which they run."""
         return (self, *self.more)
+
+    @property
+    def kernel_steps(self) -> int:
+        """Steps of a kernel row."""
+        return -(-self.kernel[1] // self.taps)
 
     def everywhere(self, **fields: object) -> "Layer":
         """The layer with these fields, in all of its parts."""

@@ -6,12 +6,16 @@ from functools import cache
 import numpy as np
 
 from hw.compiler.layer import Layer, Lowered
+from hw.compiler.taps import cut_rows
 from hw.compiler.tiles import FilterTile, layer_steps
 from hw.contract.banks import may_meet
 from hw.contract.config import AcceleratorConfig
 from hw.contract.words import TensorLayout
 
 __all__ = ["best_pixels", "choose_layouts", "most_in_row"]
+
+#: Layers of more parts are not looked at for the pitch of what they write: it would take long.
+_FEW_PARTS = 16
 
 
 def choose_layouts(
@@ -42,7 +46,19 @@ def choose_layouts(
             readers = [
                 layer for layer in lowered.layers if layer.source in same_pitch and not layer.image
             ]
-            # Parts write some of the positions; how many at once is seen where they run.
+            writers = [
+                layer
+                for layer in lowered.layers
+                if layer.target in same_pitch and layer.taps > 1 and not layer.image
+            ]
+            # Parts write some of the positions.
+            in_parts = [
+                layer
+                for layer in lowered.layers
+                if layer.target in same_pitch
+                and 0 < len(layer.more) < _FEW_PARTS
+                and not layer.image
+            ]
             drained = any(layer.target in same_pitch and not layer.more for layer in lowered.layers)
             gaps = 1 if same_pitch & narrow else 2 * config.banks
             pitches[same_pitch] = max(
@@ -52,7 +68,9 @@ def choose_layouts(
                     if not drained or _drains_apart(config, height, width, pitch)
                 ),
                 key=lambda pitch: (
-                    sum(next(_pixel_counts(config, layer, pitch)) for layer in readers),
+                    sum(next(_pixel_counts(config, layer, pitch)) for layer in readers)
+                    + sum(_mean_pixels(config, layer, pitch) for layer in writers)
+                    + sum(_mean_written(config, layer, pitch) for layer in in_parts),
                     -pitch,
                 ),
             )
@@ -93,6 +111,27 @@ def best_pixels(
         if _writes_apart(config, layer, out_pitch, count)
     }
     return min(sorted(counts, reverse=True), key=cycles)
+
+
+def _mean_pixels(config: AcceleratorConfig, layer: Layer, out_pitch: int) -> float:
+    """Positions that a layer of several taps computes at once, on the average."""
+    channels, rows, width = layer.out_shape
+    chunks = -(-min(channels, config.lanes) // config.post_lanes)
+    pixels, wide = cut_rows(config, layer, rows, chunks, out_pitch)
+    return width * pixels / wide
+
+
+def _mean_written(config: AcceleratorConfig, layer: Layer, out_pitch: int) -> float:
+    """Positions that the parts of a layer write at once, on the average."""
+    most = [
+        max(
+            count
+            for count in range(1, config.post_positions + 1)
+            if _writes_apart(config, part, out_pitch, count)
+        )
+        for part in layer.parts
+    ]
+    return sum(most) / len(most)
 
 
 def _drains_apart(config: AcceleratorConfig, height: int, width: int, pitch: int) -> bool:
@@ -150,6 +189,11 @@ def _pixel_counts(config: AcceleratorConfig, layer: Layer, pitch: int) -> Iterat
 
     The last one is 1.
     """
+    if layer.taps > 1:
+        # Neighbours are in different banks, whatever the pitch.
+        yield from range(config.tap_pixels if layer.stride[1] == 1 else 1, 1, -1)
+        yield 1
+        return
     for pixels in range(config.pixels, 1, -1):
         if _groups_of_map_apart(config, layer.out_shape[1:], layer.stride, pitch, pixels):
             yield pixels

@@ -18,11 +18,15 @@ Uses = dict[tuple[str, int | None], int]
 
 
 class Spill(Exception):
-    """A tensor that has to lie in the host's memory."""
+    """A tensor that has to lie in the host's memory.
 
-    def __init__(self, root: str):
+    Unless ``others``, which are at least half as large, take less room.
+    """
+
+    def __init__(self, root: str, others: tuple[str, ...] = ()):
         super().__init__(root)
         self.root = root
+        self.others = others
 
 
 class Crowded(Exception):
@@ -155,7 +159,7 @@ class Placement:
         """
         _, height = self.rows(self.root(layer.target), layer.image)
         _, in_height = self.rows(self.root(layer.source), layer.image)
-        most = height if layer.more else stream_rows(self.config, layer)
+        most = min(height, stream_rows(self.config, layer))
         sizes = [-(-height // count) for count in range(-(-height // most), height + 1)]
         # Two strips in turn, so that one is moved while the other is computed. If there is no room
         # for that, one strip.
@@ -270,7 +274,12 @@ class Placement:
         competing = {*self.resident, *wanted} - self.spilled
         layouts = {root: self.layouts[root] for root in competing}
         padded = frozenset(root for root in competing if layouts[root].pitch > layouts[root].width)
-        return Crowded(padded) if padded else Spill(self._victim(sorted(competing)))
+        if padded:
+            return Crowded(padded)
+        victim = self._victim(sorted(competing))
+        most = self._words(victim)
+        others = (root for root in sorted(competing) if 2 * self._words(root) >= most)
+        return Spill(victim, tuple(root for root in others if root != victim))
 
     def is_stored_input(self, root: str) -> bool:
         """Whether it is an input that is also an output: it is stored from the chip."""

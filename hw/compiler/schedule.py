@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from hw.compiler.commands import ChipPlace, HostPlace, Strip, compute_command, transfers
 from hw.compiler.errors import CompileError
+from hw.compiler.fused import piece_of
 from hw.compiler.layer import Layer, Lowered
 from hw.compiler.parameters import LoadedTile, ParameterLoader
 from hw.compiler.placement import Placement, Spill, Uses
@@ -81,7 +82,10 @@ class Schedule:
             scratch_bytes=scratch_bytes,
             layers=tuple(
                 ProgramLayer(
-                    name=layer.name, output=layer.target, macs=layer.macs, image=layer.image
+                    name=layer.name,
+                    output=piece_of(layer.target),
+                    macs=layer.macs,
+                    image=layer.image,
                 )
                 for layer in layers
             ),

@@ -1,8 +1,9 @@
 """Nodes that need no pass of their own, because a neighbour takes them over.
 
 Zeros around a map become the padding of what reads it. An order of channels becomes the order of
-the weights of the layer before or behind it. The graph computes the same codes: every tensor that
-is left has its name and its codes.
+the weights of the layer before or behind it. A convolution of an image whose pixels were moved into
+channels becomes one of the image: the host moves them (:mod:`hw.compiler.blocks`). The graph
+computes the same codes: every tensor that is left has its name and its codes.
 """
 
 from collections.abc import Iterator
@@ -18,10 +19,12 @@ from nbqnn_train.graph import (
     Conv2d,
     ConvTranspose2d,
     Graph,
+    Input,
     Linear,
     Node,
     Pad2d,
     Requantize,
+    SpaceToDepth,
     tensor_types,
 )
 
@@ -30,7 +33,7 @@ __all__ = ["is_slice", "simplified"]
 
 def simplified(graph: Graph, config: AcceleratorConfig) -> Graph:
     """The graph without what its neighbours can do for nothing."""
-    rules = (_padding, _ordered_twice, _order_before, _order_behind)
+    rules = (_padding, _unshuffled, _ordered_twice, _order_before, _order_behind)
     while True:
         found = _Found(graph, config)
         made = (rule(found, node) for rule in rules for node in graph.nodes)
@@ -92,6 +95,34 @@ def _padding(found: _Found, node: Node) -> _Changes | None:
             return None
         changes[reader.name] = replace(reader, input=node.input, padding=padding)
     return changes if len(changes) > 1 else None
+
+
+def _unshuffled(found: _Found, node: Node) -> _Changes | None:
+    """Space to depth of the image before a convolution, which can have larger steps instead."""
+    if not isinstance(node, SpaceToDepth) or not isinstance(found.nodes[node.input], Input):
+        return None
+    block, channels = int(node.block), found.types[node.input].shape[0]
+    readers = found.read_by(node.name)
+    alone = len(found.graph.input_nodes) == 1 and found.read_by(node.input) == [node]
+    if not alone or len(readers) != 1 or channels * block**2 > found.config.lanes:
+        return None
+    (reader,) = readers
+    if not isinstance(reader, Conv2d) or reader.groups > 1 or reader.dilation != (1, 1):
+        return None
+    outputs, _, height, width = reader.weight.shape
+    # (outputs, channels, row and column in the block, KH, KW)
+    split = reader.weight.reshape(outputs, channels, block, block, height, width)
+    weight = split.transpose(0, 1, 4, 2, 5, 3)
+    return {
+        node.name: None,
+        reader.name: replace(
+            reader,
+            input=node.input,
+            weight=weight.reshape(outputs, channels, height * block, width * block),
+            stride=tuple(block * int(step) for step in reader.stride),
+            padding=tuple(block * int(amount) for amount in reader.padding),
+        ),
+    }
 
 
 def _ordered_twice(found: _Found, node: Node) -> _Changes | None:

@@ -66,7 +66,7 @@ class FilterTile:
             weights = pack_weights(config, layer.weight[channels])
         else:
             chosen = layer.weight if layer.shared_weight else layer.weight[channels]
-            weights = pack_vector_weights(config, chosen)
+            weights = pack_vector_weights(config, chosen, layer.taps)
         params = layer.params
         if not layer.shared_params:
             # A filter group has params for all chunks of its filters.
@@ -108,7 +108,7 @@ def filter_group_width(config: AcceleratorConfig, layer: Layer) -> int:
 
 def layer_steps(config: AcceleratorConfig, layer: Layer) -> int:
     """Steps of one output."""
-    return layer.loops(config.lanes) * layer.kernel[0] * layer.kernel[1]
+    return layer.loops(config.lanes) * layer.kernel[0] * layer.kernel_steps
 
 
 def weight_words(config: AcceleratorConfig, layer: Layer) -> int:
@@ -176,10 +176,16 @@ def stream_tiles(config: AcceleratorConfig, out_shape: tuple[int, int, int], ste
 def stream_rows(config: AcceleratorConfig, layer: Layer) -> int:
     """Output rows of one of these tiles."""
     height = layer.out_shape[1]
-    if layer.image is None or layer.more:
-        # All images at once: they share the weights. Parts are not looked at.
+    if layer.image is None or any(_rows_of(part) != _rows_of(layer) for part in layer.more):
+        # All images at once: they share the weights. Parts have other rows.
         return height
-    return -(-height // stream_tiles(config, layer.out_shape, layer_steps(config, layer)))
+    steps = sum(layer_steps(config, part) for part in layer.parts)
+    return -(-height // stream_tiles(config, layer.out_shape, steps))
+
+
+def _rows_of(part: Layer) -> tuple[int, int, int]:
+    """Which rows of the target a part computes."""
+    return part.out_shape[1], part.out_first[0], part.out_step[0]
 
 
 def row_tiles(layer: Layer, height: int, in_height: int, rows: int) -> list[RowTile]:

@@ -78,6 +78,9 @@ class AcceleratorConfig:
     dsp_pixels: int = 0
     #: Filters, of ``filters``, for which ``block_pixels`` more positions are in DSP blocks. Even.
     dsp_filters: int = 0
+    #: Taps of a kernel row that channel-wise sums take in a step, of positions beside each other.
+    #: More than one needs ``pe = "shift"``; they pay off with several ``post_positions``.
+    depthwise_taps: int = 1
     #: Clock that the board project asks for.
     clock_mhz: int = 250
 
@@ -133,6 +136,8 @@ class AcceleratorConfig:
             )
         if self.dsp_pixels or self.dsp_filters:
             self._check_blocks()
+        if self.depthwise_taps != 1:
+            self._check_taps()
         results = self.pixels * ((self.filters + self.lanes) * self.acc_bits + self.act_word_bits)
         if results > _MOST_BITS:
             raise ConfigError(
@@ -179,6 +184,15 @@ class AcceleratorConfig:
         self._check_range("dsp_filters", 0, self.filters - 2)
         if self.dsp_filters % 2:
             raise ConfigError(f"dsp_filters must be even, {found}: two filters share a DSP block")
+
+    def _check_taps(self):
+        # One row of tables adds three, and a word of weights has one for each lane and filter.
+        most = min(3, self.banks - 1, self.filters)
+        self._check_range("depthwise_taps", 1, most)
+        if self.pe != "shift":
+            raise ConfigError(
+                f'depthwise_taps must be 1 for pe = "{self.pe}", not {self.depthwise_taps}'
+            )
 
     def _check_range(self, field: str, low: int, high: int):
         value = getattr(self, field)
@@ -250,6 +264,28 @@ class AcceleratorConfig:
         """
         return 1 << self.pixels.bit_length()
 
+    @property
+    def tap_pixels(self) -> int:
+        """Positions of a step of ``depthwise_taps`` taps.
+
+        No more than are drained together: more would wait for their drain. And no more than read
+        words from different banks: any ``banks - 1`` neighbours are in different ones.
+        """
+        return min(self.post_positions, self.banks - self.depthwise_taps)
+
+    @property
+    def read_words(self) -> int:
+        """Words of the activation memory that a step reads at most."""
+        if self.depthwise_taps == 1:
+            return self.pixels
+        return max(self.pixels, self.tap_pixels + self.depthwise_taps - 1)
+
+    @property
+    def taps_name(self) -> str:
+        """Taps and their positions in a module's name; empty for one tap."""
+        taps = self.depthwise_taps
+        return f"taps{taps}_of{self.tap_pixels}" if taps > 1 else ""
+
     def drain_turns(self, positions: int) -> int:
         """Turns that drain ``positions`` positions of a group, ``post_positions`` in each."""
         return -(-positions // self.post_positions)
@@ -303,5 +339,5 @@ _COSMETIC = ("name", "clock_mhz")
 #: Fields that were added later, with the value that stands for how it was before.
 _AS_BEFORE = (
     *(("post_positions", 1), ("tables", False), ("products", False)),
-    *(("dsp_pixels", 0), ("dsp_filters", 0)),
+    *(("dsp_pixels", 0), ("dsp_filters", 0), ("depthwise_taps", 1)),
 )

@@ -163,6 +163,8 @@ _COMPUTE = {
     "out_step": 8,
     #: Bit 0: the first step adds to the sums of the command before, which has the same positions.
     #: Bit 1: those sums are multiplied by the radix first. Such commands have a single group.
+    #: Bit 2: channel-wise steps take ``depthwise_taps`` taps, of words beside each other. The
+    #: positions of a group lie beside each other too; tap_column moves by so many taps.
     "adds": 8,
     #: Words from tap to tap along a kernel row, from row to row, and to the next channel group.
     "tap_column": 16,

@@ -67,8 +67,9 @@ class Port:
 class ProgramLayer:
     """A layer under its name in reports. ``output`` is the graph node whose codes it produces.
 
-    In a program for a batch a layer may run once for each image, then ``image`` is its number. It
-    is None where a layer works on all images at once.
+    A layer that runs in strips of rows, with another one between them, has an entry for each. In a
+    program for a batch a layer may run once for each image, then ``image`` is its number. It is
+    None where a layer works on all images at once.
     """
 
     name: str
@@ -112,8 +113,9 @@ class Program:
     def per_image(self, values: Iterable[Mapping[str, float]]) -> dict[str, dict[str, float]]:
         """Layer's name -> its values for one image.
 
-        ``values`` has a mapping for each entry of ``layers``. A layer that runs once for each image
-        of the batch has several entries. They are added, and the sums are divided by ``batch``.
+        ``values`` has a mapping for each entry of ``layers``. A layer that runs in strips, or once
+        for each image of the batch, has several entries. They are added, and the sums are divided
+        by ``batch``.
         """
         sums: dict[str, dict[str, float]] = {}
         for layer, one in zip(self.layers, values, strict=True):

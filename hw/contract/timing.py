@@ -41,6 +41,7 @@ __all__ = [
     "requantizer_latency",
     "result_latency",
     "section_latency",
+    "sum_latency",
     "sum_stages",
     "table_latency",
     "tree_levels",
@@ -114,6 +115,11 @@ def pe_latency(lanes: int) -> int:
     return tree_levels(lanes) + 2
 
 
+def sum_latency(config: AcceleratorConfig) -> int:
+    """Cycles from a last step of channel-wise sums to its result. Several taps are added first."""
+    return pe_latency(1) + (config.depthwise_taps > 1)
+
+
 def array_latency(config: AcceleratorConfig) -> int:
     """Cycles from a step with ``last`` to ``acc``.
 
@@ -152,7 +158,7 @@ def unit_latency(config: AcceleratorConfig, unit: Unit) -> int:
         case Unit.ARRAY:
             return array_latency(config)
         case Unit.SUM:
-            return pe_latency(1)
+            return sum_latency(config)
         case Unit.MAX:
             return 2
 

@@ -198,18 +198,21 @@ def pack_weights(config: AcceleratorConfig, weight: np.ndarray) -> np.ndarray:
     return _pack_words(words, config.stored_weight_bits, word_bytes).reshape(-1, word_bytes)
 
 
-def pack_vector_weights(config: AcceleratorConfig, weight: np.ndarray) -> np.ndarray:
+def pack_vector_weights(config: AcceleratorConfig, weight: np.ndarray, taps: int = 1) -> np.ndarray:
     """Channel-wise weights (C, T, KH, KW) as bytes, one memory word for each step.
 
     Words are in the order channel group, T, kernel row, kernel column; a word holds one weight per
-    lane in its low bits. (1, T, KH, KW) stands for a channel group whose lanes are all alike.
+    lane in its low bits. (1, T, KH, KW) stands for a channel group whose lanes are all alike. With
+    several ``taps`` a word has those of as many columns, one after the other; missing ones are 0.
     """
     lanes = config.lanes
     channels, *steps = weight.shape
     groups = -(-channels // lanes)
-    padded = np.zeros((groups * lanes, *steps), np.int64)
-    padded[: lanes if channels == 1 else channels] = stored_weights(config, weight)
-    words = padded.reshape(groups, lanes, -1).transpose(0, 2, 1).reshape(-1, lanes)
+    passes, rows, columns = steps
+    padded = np.zeros((groups * lanes, passes, rows, -(-columns // taps) * taps), np.int64)
+    padded[: lanes if channels == 1 else channels, ..., :columns] = stored_weights(config, weight)
+    words = padded.reshape(groups, lanes, -1, taps).transpose(0, 2, 3, 1)
+    words = words.reshape(-1, taps * lanes)
     word_bytes = _word_bytes(config, Memory.WEIGHT)
     return _pack_words(words, config.stored_weight_bits, word_bytes).reshape(-1, word_bytes)
 

@@ -147,9 +147,13 @@ class ReadWords:
         words = origins[:, None] + taps
         if c.product & Product.SHARED:
             words = np.where(groups == 0, taps, words)
+        if c.adds & 4:
+            # Each position has the words of all taps, of which some are those of others.
+            words = words[:, :, None] + np.arange(self._config.depthwise_taps)
         words %= self._config.act_depth
         bits = np.zeros((self._groups * c.pixels, len(taps)), np.int64)
-        bits[: len(words)] = 1 << bank_of(words, self._config.banks)
+        read = 1 << bank_of(words, self._config.banks)
+        bits[: len(words)] = np.bitwise_or.reduce(read, axis=2) if words.ndim == 3 else read
         return np.bitwise_or.reduce(bits.reshape(self._groups, c.pixels, -1), axis=1).tolist()
 
 

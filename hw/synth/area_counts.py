@@ -126,8 +126,8 @@ def memory_logic(config: AcceleratorConfig) -> Area:
     ]
     # Reads: for each bank, for each pixel and for the store. Padding has a sign of its own.
     choice = _CHOICE_TABLES[banks]
-    tables = (c.pixels + 1) * choice * word + c.pixels * c.lanes / 2
-    registers = (banks + c.pixels + 1) * word
+    tables = (c.read_words + 1) * choice * word + c.read_words * c.lanes / 2
+    registers = (banks + c.read_words + 1) * word
     # Writes: a choice of positions for each bank, then combined with a transfer's word.
     tables += banks * sum(number > 1 for number in choices) * (chunk_bits + row_bits)
     tables += banks * (-(-chunks // 2) * chunk_bits + row_bits)

@@ -71,6 +71,27 @@ def _element(pe: str, lanes: int, act_bits: int, weight_bits: int, acc_bits: int
     return _Element(lut, ff, 0 if shift else lanes)
 
 
+def _vector_sums(config: AcceleratorConfig) -> Area:
+    """Channel-wise sums (:mod:`hw.rtl.array.vector_sum`)."""
+    c = config
+    one = _element(c.pe, 1, c.act_bits, c.weight_bits, c.acc_bits)
+    # They have one flag more than the array's elements: whether a step multiplies the sum so far.
+    single = Area(lut=one.lut, ff=one.ff + 1, dsp=one.dsp)
+    factor = _factor(c) if c.products else Area()
+    total = factor * (c.pixels * c.lanes)
+    if c.depthwise_taps == 1:
+        return total + single * (c.pixels * c.lanes)
+    # More products, their sum, and flags of one more cycle.
+    taps, bits = c.depthwise_taps, c.product_bits
+    sum_bits = bits + (taps - 1).bit_length()
+    more = (taps - 1) * _product_tables(c.act_bits, c.weight_bits) + sum_bits
+    registers = (taps - 1) * bits + sum_bits + 4 + 2 * c.products
+    several = single + Area(lut=more, ff=registers)
+    apart = c.pixels - c.tap_pixels
+    late = apart * c.act_word_bits + c.lanes * c.stored_weight_bits if apart else 0
+    return total + (several * c.tap_pixels + single * apart) * c.lanes + Area(ff=late)
+
+
 def _factor(config: AcceleratorConfig) -> Area:
     """Logic that turns an activation into a lane's factor (:mod:`hw.rtl.array.digits`)."""
     c = config
@@ -203,12 +224,7 @@ def _sums_of_fields(config: AcceleratorConfig, count: int, bits: int) -> Area:
 def counted_area(config: AcceleratorConfig) -> Area:
     """The area that can be counted: array, channel-wise sums, memories and logic beside them."""
     c = config
-    sums = _element(c.pe, 1, c.act_bits, c.weight_bits, c.acc_bits)
-    count = c.pixels * c.lanes
-    # They have one flag more than the array's elements: whether a step multiplies the sum so far.
-    total = array_area(c) + Area(lut=sums.lut, ff=sums.ff + 1, dsp=sums.dsp) * count
-    if c.products:
-        total += _factor(c) * count
+    total = array_area(c) + _vector_sums(c)
     lut, ff, blocks = 0, 0, _STAMP_BLOCKS
     for number, width, depth in (
         # A bank's word is written in parts, each of which has memories of its own.

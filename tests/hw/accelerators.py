@@ -64,17 +64,19 @@ VERILATED = {
             "products": True,
         }
     ),
-    # Fewer and unaligned filters: several filter groups share one word. Two of three pixels are in
-    # DSP blocks, with four lanes in each.
+    # Fewer and unaligned filters: several filter groups share one word. Channel-wise sums take
+    # three taps of three positions, which are five words. Two of four pixels are in DSP blocks,
+    # with four lanes in each.
     "scale_32": AcceleratorConfig(
         **_SMALL
         | {
             "name": "scale_32",
             "lanes": 8,
             "filters": 6,
-            "pixels": 3,
+            "pixels": 4,
             "post_lanes": 2,
-            "post_positions": 2,
+            "post_positions": 3,
+            "depthwise_taps": 3,
             "dsp_pixels": 2,
             "requant": "scale",
             "axi_data_width": 32,

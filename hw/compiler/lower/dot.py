@@ -1,10 +1,11 @@
 """Layers of the array: convolutions, linear layers, and concatenations that have to copy."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 
-from hw.compiler.blocks import choose_blocks
+from hw.compiler.blocks import BlockChoice, choose_blocks
 from hw.compiler.layer import Layer
 from hw.compiler.lower.context import Context
 from hw.compiler.lower.runs import joined
@@ -26,8 +27,9 @@ def dot_products(context: Context, node: Conv2d | Linear, requantize: Requantize
         weight, window = node.weight.reshape(len(node.weight), *context.shapes[source]), {}
     else:
         weight, window = dense_weight(node), geometry(node)
+        choice = None
         if _may_block(context, node):
-            context.blocks = choose_blocks(
+            choice = choose_blocks(
                 context.config,
                 in_shape=context.shapes[source],
                 out_shape=context.shapes[requantize.name],
@@ -35,11 +37,50 @@ def dot_products(context: Context, node: Conv2d | Linear, requantize: Requantize
                 stride=node.stride,
                 padding=node.padding,
             )
-        if context.blocks is not None and source == context.graph.input_nodes[0].name:
-            context.shapes[source] = context.blocks.shape
-            weight = context.blocks.block_weight(node.weight)
-            window = context.blocks.geometry(node.stride)
-    return joined(
+        if choice is not None:
+            context.blocks = choice.blocks
+            context.shapes[source] = choice.blocks.shape
+            return joined(
+                part
+                for phase in range(choice.phases)
+                for part in _dot_products(
+                    context,
+                    node,
+                    requantize,
+                    source,
+                    choice.blocks.block_weight(_in_phase(node, choice, phase)),
+                    choice.blocks.geometry(choice.stride),
+                    (phase, choice.phases),
+                )
+            )
+    return joined(_dot_products(context, node, requantize, source, weight, window))
+
+
+def _in_phase(node: Conv2d, choice: BlockChoice, phase: int) -> np.ndarray:
+    """The weights in a window of several outputs, for one of these."""
+    first = phase * node.stride[1]
+    weight = np.zeros((*node.weight.shape[:2], *choice.kernel), np.int64)
+    weight[..., first : first + node.weight.shape[3]] = node.weight
+    return weight
+
+
+def _dot_products(
+    context: Context,
+    node: Conv2d | Linear,
+    requantize: Requantize,
+    source: str,
+    weight: np.ndarray,
+    window: dict,
+    phase: tuple[int, int] = (0, 1),
+) -> Iterator[Layer]:
+    """The parts that compute every n-th column, for ``phase`` = (first column, n)."""
+    first, phases = phase
+    _, height, width = context.shapes[requantize.name]
+    columns = len(range(first, width, phases))
+    if phases > 1:
+        window = window | {"out_first": (0, first), "out_step": (1, phases)}
+    sections = _sections(context.config, weight)
+    return (
         summing_layer(
             context,
             node,
@@ -49,14 +90,14 @@ def dot_products(context: Context, node: Conv2d | Linear, requantize: Requantize
             weight[
                 filters, groups.start * context.config.lanes : groups.stop * context.config.lanes
             ],
-            macs=node.weight[filters].size * context.positions(requantize),
-            out_shape=(filters.stop - filters.start, *context.shapes[requantize.name][1:]),
+            macs=node.weight[filters].size * height * columns,
+            out_shape=(filters.stop - filters.start, height, columns),
             out_channel=filters.start,
             in_group=groups.start,
-            number=number,
+            number=first * len(sections) + number,
             **window,
         )
-        for number, (filters, groups) in enumerate(_sections(context.config, weight))
+        for number, (filters, groups) in enumerate(sections)
     )
 
 

@@ -77,7 +77,9 @@ class Accumulating(Component):
             # In a bit below all others, so that one addition takes it.
             inverted = Signal()
             whole = Signal()
-            m.d.data += [inverted.eq(self.weight[0][-1]), whole.eq(self.whole)]
+            names, flags = ("inverted_before", "whole_before"), (self.weight[0][-1], self.whole)
+            late = delayed(m, names, flags, stages - 1, domain="data")
+            m.d.data += [inverted.eq(late[0]), whole.eq(late[1])]
             before = Cat(1, before).as_signed()
             terms = [Cat(inverted & whole, *terms).as_signed()]
         summed = self._accumulate(m, before, first[-1], terms, exponent)

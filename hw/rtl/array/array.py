@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from hw.contract.config import AcceleratorConfig
 from hw.contract.timing import SECTION_FILTERS, section_latency
 from hw.rtl.array.svpe import Svpe, Vpe
+from hw.rtl.array.taps import TapSvpe
 from hw.rtl.component import Component
 from hw.rtl.memory.ports import word_layout
 
@@ -25,9 +26,13 @@ def processing_element(
     lanes: int | None = None,
     radix_bits: int = 0,
     exact: bool = False,
-) -> Svpe | Vpe:
-    """The configuration's element, :class:`Svpe` or :class:`Vpe`; all its lanes if None."""
-    element = Svpe if config.pe == "shift" else Vpe
+    taps: bool = False,
+) -> Svpe | Vpe | TapSvpe:
+    """The configuration's element, :class:`Svpe` or :class:`Vpe`; all its lanes if None.
+
+    ``taps``: the lanes are taps of one channel.
+    """
+    element = TapSvpe if taps else Svpe if config.pe == "shift" else Vpe
     return element(
         lanes=lanes or config.lanes,
         act_bits=config.act_bits,

@@ -70,7 +70,6 @@ class ProcessingElement(Accumulating):
         self.acc_bits = acc_bits
         self.radix_bits = radix_bits
         self.exact = exact
-        self.latency = pe_latency(lanes)
         super().__init__(
             {
                 "valid": In(1),
@@ -81,8 +80,18 @@ class ProcessingElement(Accumulating):
                 "act": In(data.ArrayLayout(signed(act_bits), lanes)),
                 "weight": In(data.ArrayLayout(stored_bits, lanes)),
                 "acc": Out(signed(acc_bits)),
+                **self._more_ports,
             }
         )
+
+    @property
+    def latency(self) -> int:
+        return pe_latency(self.lanes)
+
+    @property
+    def _more_ports(self) -> dict:
+        """Members that a kind of element has beside those of all."""
+        return {}
 
     @property
     def product_shape(self) -> Shape:
@@ -127,7 +136,7 @@ class Svpe(ProcessingElement):
         width, index, sign = self.product_shape.width, weight[:-1], weight[-1]
         shifted = Mux(index.any(), (act << index)[1 : width + 1], 0)
         product = shifted ^ sign.replicate(width)
-        return product if self.lanes == 1 else offset_bits(product.as_signed())
+        return product if self.product_shape.signed else offset_bits(product.as_signed())
 
 
 class Vpe(ProcessingElement):

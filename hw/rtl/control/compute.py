@@ -77,7 +77,7 @@ class ComputeEngine(Component):
             "step": Out(1),
             "held": Out(1),
             "act_read": Out(ActReadSignature(config)),
-            "act": In(data.ArrayLayout(word_layout(config), config.pixels)),
+            "act": In(data.ArrayLayout(word_layout(config), config.read_words)),
             "act_drain": Out(ActDrainSignature(config)),
             "weight": Out(WideReadSignature(config.weight_word_bits)),
             "param": Out(
@@ -190,7 +190,7 @@ class ComputeEngine(Component):
                 unit.valid.eq(valid),
                 unit.first.eq(first),
                 unit.last.eq(last),
-                unit.act.eq(self.act),
+                Value.cast(unit.act).eq(self.act),
             ]
             # The drain is told two cycles ahead.
             ends = (f"{code.name.lower()}_ends",)

@@ -29,6 +29,12 @@ def drain_layout(config: AcceleratorConfig) -> data.StructLayout:
     })  # fmt: skip
 
 
+def _corner(config: AcceleratorConfig) -> data.StructLayout:
+    """As the fields of the same names in :func:`~hw.rtl.control.walker.group_layout`."""
+    bits = activation_address_bits(config)
+    return data.StructLayout({"row": 16, "column": 16, "origin": bits})
+
+
 class StepSequencer(Component):
     """Issues a step per cycle: all taps of a group, channel groups outermost, then the next group.
 
@@ -59,7 +65,7 @@ class StepSequencer(Component):
     weight_address : ``Out(16)``
     """
 
-    config_fields = ("pixels", "act_bits", "act_depth", "products")
+    config_fields = ("pixels", "act_bits", "act_depth", "products", "taps_name")
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
@@ -224,12 +230,30 @@ class StepSequencer(Component):
             s.tap_row.eq(0),
             s.tap_column.eq(0),
         ]
+        if self.config.depthwise_taps > 1:
+            self._begin_words(m, s)
         with m.If(self.groups.p.start):
             m.d.data += [
                 s.command.eq(self.command),
                 s.one_column.eq(s.offers_one_column),
                 s.one_row.eq(s.offers_one_row),
                 s.one_drain_cycle.eq(s.offers_one_drain_cycle),
+            ]
+
+    def _begin_words(self, m: Module, s: "_State") -> None:
+        """Finds the words that a group reads: those of its positions, or words in a row."""
+        group, several = self.groups.p, self.command.adds[2]
+        corner, more = group.positions[0], self.config.depthwise_taps - 1
+        m.d.data += s.count.eq(group.count + Mux(several, more, 0))
+        for number, word in enumerate(s.words):
+            # Words beyond the positions are read only where they are in a row.
+            beyond = number >= self.config.pixels
+            own = corner if beyond else group.positions[number]
+            ahead = number if beyond else Mux(several, number, 0)
+            m.d.data += [
+                word.row.eq(Mux(several, corner.row, own.row)),
+                word.column.eq(Mux(several, corner.column, own.column) + ahead),
+                word.origin.eq(Mux(several, corner.origin, own.origin) + ahead),
             ]
 
     def _weights(
@@ -288,8 +312,7 @@ class StepSequencer(Component):
         height = Signal(16)
         width = Signal(16)
         m.d.data += [height.eq(s.command.in_height), width.eq(s.command.in_width)]
-        for p in range(self.config.pixels):
-            position = s.group.positions[p]
+        for p, position in enumerate(s.words):
             row, column = Signal(16, name=f"row_{p}"), Signal(16, name=f"column_{p}")
             # Unsigned numbers: positions before the first row or column are large ones.
             inside = (row < height) & (column < width)
@@ -297,7 +320,7 @@ class StepSequencer(Component):
             if self.config.products:
                 shared = self._product(s, Product.SHARED) & s.first_channel_group
                 origin = Mux(shared, 0, origin)
-            m.d.sync += self.read.valid[p].eq(step & (p < s.group.count))
+            m.d.sync += self.read.valid[p].eq(step & (p < s.count))
             m.d.data += [
                 row.eq(position.row + s.tap_row),
                 column.eq(position.column + s.tap_column),
@@ -314,6 +337,16 @@ class _State:
         self.active = Signal()
         self.group = Signal(group_layout(config))
         self.command = Signal(body_layout(Opcode.COMPUTE))
+        #: Corners of what the group reads, and how many of them there are: of its positions, or
+        #: also of neighbours.
+        if config.depthwise_taps > 1:
+            self.words = [
+                Signal(_corner(config), name=f"word_{i}") for i in range(config.read_words)
+            ]
+            self.count = Signal(range(config.read_words + 1))
+        else:
+            self.words = [self.group.positions[i] for i in range(config.pixels)]
+            self.count = self.group.count
         # Offsets of the tap from the window's corner.
         self.tap_origin = Signal(activation_address_bits(config))
         self.tap_row = Signal(16)

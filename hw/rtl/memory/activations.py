@@ -60,9 +60,9 @@ class ActivationBank(Component):
 class ActivationMemory(Component):
     """``act_depth`` words of ``lanes`` activations, word w in bank ``bank_of(w, banks)``.
 
-    *The array* reads up to ``pixels`` words per cycle. The compiler puts them into different banks;
-    if two are in one bank, the lower pixel gets its word. A padded pixel gets the padding code in
-    every lane.
+    *The array* reads up to ``config.read_words`` words per cycle, one for each pixel and perhaps
+    neighbours. The compiler puts them into different banks; if two are in one bank, the lower pixel
+    gets its word. A padded pixel gets the padding code in every lane.
 
     *Stores* read one word per cycle, from a bank that the array does not read in that cycle.
 
@@ -78,7 +78,7 @@ class ActivationMemory(Component):
     Members
     -------
     read : ``In(ActReadSignature(config))``
-    read_data : ``Out(data.ArrayLayout(word_layout(config), pixels))``, ``latency`` cycles later
+    read_data : ``Out(data.ArrayLayout(word_layout(config), read_words))``, ``latency`` cycles later
     store : ``In(ActStoreSignature(config))``
     drain : ``In(ActDrainSignature(config))``
     load : ``In(ActLoadSignature(config))``
@@ -87,13 +87,16 @@ class ActivationMemory(Component):
     #: Bank multiplexer, block RAM, its output register, pixel multiplexer.
     latency = ACTIVATION_READ_LATENCY
 
-    config_fields = ("lanes", "pixels", "post_lanes", "post_positions", "act_bits", "act_depth")
+    config_fields = (
+        *("lanes", "pixels", "post_lanes", "post_positions", "act_bits", "act_depth"),
+        "taps_name",
+    )
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         super().__init__({
             "read": In(ActReadSignature(config)),
-            "read_data": Out(data.ArrayLayout(word_layout(config), config.pixels)),
+            "read_data": Out(data.ArrayLayout(word_layout(config), config.read_words)),
             "store": In(ActStoreSignature(config)),
             "drain": In(ActDrainSignature(config)),
             "load": In(ActLoadSignature(config)),
@@ -105,7 +108,7 @@ class ActivationMemory(Component):
         self._answer_transfers(m, drained)
         words = self._banks(m, self._writes(m, drained))
         lowest = self._late(m, "pad_lowest", self.read.pad_lowest)
-        for pixel in range(self.config.pixels):
+        for pixel in range(self.config.read_words):
             self._read_pixel(m, pixel, words, lowest)
         bank = self._late(m, "store_bank", self._bank_of(self.store.address))
         m.d.data += Value.cast(self.store.data).eq(self._chosen(m, "store", words, bank))
@@ -140,7 +143,7 @@ class ActivationMemory(Component):
         return [self.drain.address[i] for i in range(self.config.post_positions)]
 
     def _read_addresses(self) -> list[Value]:
-        return [self.read.address[pixel] for pixel in range(self.config.pixels)]
+        return [self.read.address[pixel] for pixel in range(self.config.read_words)]
 
     def _answer_transfers(self, m: Module, drained: Signal) -> None:
         bank = self._bank_of(self.store.address)

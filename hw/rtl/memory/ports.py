@@ -34,21 +34,22 @@ def bank_number(config: AcceleratorConfig, address: Value) -> Value:
 
 
 class ActReadSignature(wiring.Signature):
-    """Reads for the array: up to ``pixels`` words per cycle.
+    """Reads for the array: up to ``config.read_words`` words per cycle.
 
     Members
     -------
-    valid : ``Out(pixels)``
-    address : ``Out(data.ArrayLayout(address bits, pixels))``
-    padded : ``Out(pixels)``, one cycle after the address: all lanes get the padding code
+    valid : ``Out(words)``
+    address : ``Out(data.ArrayLayout(address bits, words))``
+    padded : ``Out(words)``, one cycle after the address: all lanes get the padding code
     pad_lowest : ``Out(1)``, beside the address: the padding code is the lowest one, else 0
     """
 
     def __init__(self, config: AcceleratorConfig):
+        words = config.read_words
         super().__init__({
-            "valid": Out(config.pixels),
-            "address": Out(data.ArrayLayout(activation_address_bits(config), config.pixels)),
-            "padded": Out(config.pixels),
+            "valid": Out(words),
+            "address": Out(data.ArrayLayout(activation_address_bits(config), words)),
+            "padded": Out(words),
             "pad_lowest": Out(1),
         })  # fmt: skip
 

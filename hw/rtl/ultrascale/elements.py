@@ -12,15 +12,18 @@ from amaranth.lib.wiring import In, Out
 from hw.rtl.array.accumulation import Accumulating
 from hw.rtl.array.cascade import CascadeSum
 from hw.rtl.array.svpe import Svpe, Vpe
+from hw.rtl.array.taps import TapSvpe
 from hw.rtl.component import Component
 from hw.rtl.ultrascale.tables import BitFunction, carry_chain, dual_table, place_tables
 
 __all__ = [
     "Accumulation",
     "LaneProduct",
+    "SignedSum",
     "Sum",
     "UltrascaleCascadeSum",
     "UltrascaleSvpe",
+    "UltrascaleTapSvpe",
     "UltrascaleVpe",
 ]
 
@@ -153,17 +156,21 @@ class _Operand:
     inverted : the top bit is inverted
     gate : a bit that makes the number zero
     ones_from : all bits from this one upwards are set
+    extended : the top bit, a sign, stands for those above it
     """
 
-    def __init__(self, name, value, *, inverted=False, gate=None, ones_from=None):
+    def __init__(self, name, value, *, inverted=False, gate=None, ones_from=None, extended=False):
         self._name = name
         self._value = value
         self._inverted = inverted
         self._gate = gate
         self._ones_from = ones_from
+        self._extended = extended
 
     def at(self, bit: int):
         """Inputs and function of one bit of the number; ``None`` if the bit is always zero."""
+        if self._extended:
+            bit = min(bit, len(self._value) - 1)
         if bit >= len(self._value):
             if self._ones_from is None or bit < self._ones_from:
                 return None
@@ -247,6 +254,36 @@ class Sum(Component):
         return m
 
 
+class SignedSum(Component):
+    """The sum of two or three signed numbers; logic without registers, one table per bit.
+
+    Parameters
+    ----------
+    terms : tuple of Shape
+    width : int
+        Bits of the sum, a signed number.
+
+    Members
+    -------
+    term_0, term_1, term_2 : ``In``, total : ``Out(width)``
+    """
+
+    def __init__(self, *, terms: tuple[Shape, ...], width: int):
+        self.terms = terms
+        self.width = width
+        members = {f"term_{i}": In(term.width) for i, term in enumerate(terms)}
+        super().__init__(members | {"total": Out(width)})
+
+    def build(self) -> Module:
+        m = Module()
+        operands = [
+            _Operand(f"term{i}_", getattr(self, f"term_{i}"), extended=True)
+            for i in range(len(self.terms))
+        ]
+        _add(m, operands, self.total)
+        return m
+
+
 class Accumulation(Component):
     """A running sum (0 at the first step) plus two terms less ``2**exponent``; no registers.
 
@@ -323,6 +360,16 @@ class UltrascaleSvpe(_UltrascaleElement, Svpe, replaces=Svpe):
         m.submodules[f"lane_{lane}"] = cell
         m.d.comb += [cell.act.eq(act), cell.weight.eq(weight)]
         return cell.product.as_signed() if self.product_shape.signed else cell.product
+
+
+class UltrascaleTapSvpe(UltrascaleSvpe, TapSvpe, replaces=TapSvpe):
+    """:class:`TapSvpe` in explicit cells."""
+
+    def _summed(self, m, products):
+        cell = SignedSum(terms=_shapes(products), width=self.term_shape.width)
+        m.submodules.add_taps = cell
+        m.d.comb += [getattr(cell, f"term_{i}").eq(term) for i, term in enumerate(products)]
+        return cell.total.as_signed()
 
 
 class UltrascaleCascadeSum(_UltrascaleElement, CascadeSum, replaces=CascadeSum):

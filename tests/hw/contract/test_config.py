@@ -48,6 +48,12 @@ LEAST = {"name": "x", "lanes": 4, "filters": 4, "pixels": 1, "post_lanes": 4}
             r"axi_ports \* axi_data_width must be at most 1024, a descriptor, not 4 \* 512",
         ),
         ({"dsp_pixels": 1}, r"dsp_pixels must be 0\.\.\.0, not 1"),
+        ({"depthwise_taps": 2}, r"depthwise_taps must be 1\.\.\.1, not 2"),
+        ({"pixels": 4, "depthwise_taps": 4}, r"depthwise_taps must be 1\.\.\.3, not 4"),
+        (
+            {"pixels": 2, "depthwise_taps": 2, "pe": "multiply"},
+            'depthwise_taps must be 1 for pe = "multiply", not 2',
+        ),
         ({"pixels": 3, "dsp_pixels": -1}, r"dsp_pixels must be 0\.\.\.2, not -1"),
         (
             {"pixels": 2, "dsp_pixels": 1, "pe": "multiply"},
@@ -200,6 +206,7 @@ OTHERS = {
     "products": True,
     "dsp_pixels": 1,
     "dsp_filters": 2,
+    "depthwise_taps": 2,
     "clock_mhz": 100,
 }
 

@@ -6,7 +6,7 @@ import cocotb
 import numpy as np
 from cocotb.triggers import RisingEdge
 
-from hw.contract.timing import pe_latency
+from hw.contract.timing import pe_latency, sum_latency
 from sim.streams import cycles, start
 from tests.hw.rtl.array.designs import ARRAYS, ELEMENTS, MAXIMA, PRODUCTS, SUMS
 
@@ -201,26 +201,32 @@ async def maxima(dut, name, gap_rate):
 @cocotb.test(timeout_time=2, timeout_unit="ms")
 @cocotb.parametrize(name=list(SUMS), gap_rate=[0.0, 0.4])
 async def sums(dut, name, gap_rate):
-    """Every channel has its own weight, every pixel its own sum."""
+    """Every channel has its own weights, every pixel its own sum, of its word and further ones."""
     c = SUMS[name]
+    taps = c.depthwise_taps
     options = {"weight_bits": c.weight_bits, "stored_bits": c.stored_weight_bits}
     table = weight_table("s" if c.pe == "shift" else "v", options)
-    bench = Steps(dut, f"sum_{name}", "sum", gap_rate, pe_latency(1))
+    bench = Steps(dut, f"sum_{name}", "sum", gap_rate, sum_latency(c))
     await bench.begin()
+    if c.products:
+        bench.port("factor").value = 0
     expected = []
     for _ in range(OUTPUTS):
         count = random.randrange(1, 10)
-        acts = random_acts((count, c.pixels, c.lanes), c.act_bits)
-        codes = np.random.choice(list(table), (count, c.lanes))
+        acts = random_acts((count, c.read_words, c.lanes), c.act_bits)
+        codes = np.random.choice(list(table), (count, taps, c.lanes))
         weights = np.vectorize(lambda code: table[code][0])(codes)
         inverted = np.vectorize(lambda code: table[code][1])(codes).sum(0)
-        totals = np.einsum("spl,sl->pl", acts, weights) - inverted
+        totals = np.zeros((c.pixels, c.lanes), int)
+        for pixel, tap in np.ndindex(c.pixels, taps):
+            if not tap or pixel < c.tap_pixels:
+                totals[pixel] += (acts[:, pixel + tap] * weights[:, tap]).sum(0) - inverted[tap]
         expected.append([wrapped(value, c.acc_bits) for value in totals.reshape(-1)])
         await bench.output(
             [
                 {
                     "act": joined(act.reshape(-1), c.act_bits),
-                    "weight": joined(code, c.stored_weight_bits),
+                    "weight": joined(code.reshape(-1), c.stored_weight_bits),
                 }
                 for act, code in zip(acts, codes, strict=True)
             ]
@@ -239,15 +245,16 @@ PRODUCT, DIGIT, TAKE, TURN, NEGATE, UNSIGNED = (1 << bit for bit in range(6))
 async def products(dut, name, gap_rate):
     """Activations times activations; either may be stored less half its range."""
     c = PRODUCTS[name]
-    bench = Steps(dut, f"sum_{name}", "sum", gap_rate, pe_latency(1))
+    bench = Steps(dut, f"sum_{name}", "sum", gap_rate, sum_latency(c))
     await bench.begin()
     half = 1 << c.act_bits - 1
     expected = []
     for _ in range(4 * OUTPUTS):
-        moved, factor = (random_acts((c.pixels, c.lanes), c.act_bits) for _ in range(2))
+        moved, factor = (random_acts((c.read_words, c.lanes), c.act_bits) for _ in range(2))
         unsigned, wide = random.getrandbits(1), random.getrandbits(1)
         products = (moved + wide * half) * (factor + unsigned * half)
-        expected.append([wrapped(value, c.acc_bits) for value in products.reshape(-1)])
+        products = products[: c.pixels].reshape(-1)
+        expected.append([wrapped(value, c.acc_bits) for value in products])
         lowest = np.full_like(moved, -half)
         common = PRODUCT | unsigned * UNSIGNED
         steps = [(factor, common | TAKE, 0)] + [(lowest, common | NEGATE, 0)] * wide
@@ -261,7 +268,7 @@ async def products(dut, name, gap_rate):
             [
                 {
                     "act": joined(act.reshape(-1), c.act_bits),
-                    "weight": random.getrandbits(c.lanes * c.stored_weight_bits),
+                    "weight": random.getrandbits(c.depthwise_taps * c.lanes * c.stored_weight_bits),
                     "factor": flags,
                     "grow": grow,
                 }

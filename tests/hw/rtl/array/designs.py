@@ -50,6 +50,7 @@ SUMS = {
     "one": replace(_TINY, lanes=8, pixels=1),
     "three": replace(_TINY, lanes=4, pixels=3, act_bits=5, acc_bits=12),
     "factors": replace(_TINY, lanes=4, pixels=2, pe="multiply"),
+    "two_taps": replace(_TINY, lanes=4, pixels=2, post_positions=2, depthwise_taps=2),
 }
 #: Channel-wise sums that also multiply by activations.
 PRODUCTS = {
@@ -61,6 +62,9 @@ PRODUCTS = {
         _TINY, lanes=4, pixels=1, act_bits=6, weight_bits=2, pe="multiply", products=True
     ),
 }
+# One pixel has a single tap.
+_TAPS = {"pixels": 5, "post_positions": 4, "depthwise_taps": 3}
+PRODUCTS["three_taps"] = replace(_TINY, lanes=4, products=True, acc_bits=14, **_TAPS)
 SUMS |= PRODUCTS
 
 

@@ -34,7 +34,8 @@ def walker_parts() -> Parts:
 
 #: Name -> configuration of a sequencer.
 SEQUENCERS = {f"pixels_{pixels}": replace(_TINY, pixels=pixels) for pixels in (1, 3)} | {
-    "products": replace(_TINY, pixels=2, products=True)
+    "products": replace(_TINY, pixels=2, products=True),
+    "taps": replace(_TINY, pixels=4, post_positions=3, depthwise_taps=3, products=True),
 }
 
 

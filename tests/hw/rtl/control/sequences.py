@@ -73,9 +73,10 @@ def as_int(value) -> np.ndarray:
 def random_command(config, unit: Unit, *, most_steps: int) -> LayerCommand:
     """A window of random size over a map in the memory that ends inside it or beyond its edges.
 
-    Channel-wise sums may be products of two maps, or of a map and a word, where the configuration
-    has them. Kernel, dilation, padding, channel groups, filter groups and spacing are random; at
-    least every fourth command has a single step for each group.
+    Channel-wise sums may take several taps, whose words are in a row, or be products of two maps,
+    or of a map and a word, where the configuration has them. Kernel, dilation, padding, channel
+    groups, filter groups and spacing are random; at least every fourth command has a single step
+    for each group.
     """
     bits = activation_address_bits(config)
     kernel_h, kernel_w = random.randrange(1, 6), random.randrange(1, 6)
@@ -112,6 +113,9 @@ def random_command(config, unit: Unit, *, most_steps: int) -> LayerCommand:
     }
     if config.products:
         fields |= {"product": product, "factor": random.getrandbits(16) if product else 0}
+    several = config.depthwise_taps > 1 and unit is Unit.SUM and not product
+    several = several and random.random() < 0.6
+    fields["adds"] |= 4 * several
     # Of all taps, in the order of the steps.
     at_group, at_row, at_column = np.indices((channel_groups, kernel_h, kernel_w)).reshape(3, -1)
     offsets = at_group * plane + at_row * down * pitch + at_column * across
@@ -134,7 +138,13 @@ def random_command(config, unit: Unit, *, most_steps: int) -> LayerCommand:
             words = [(random.getrandbits(bits), random.getrandbits(bits)) for _ in corners]
             positions = [(*at, *word) for at, word in zip(corners, words, strict=True)]
             reads = []
-            for row, column, origin, _ in positions[:count]:
+            read = [position[:3] for position in positions[:count]]
+            if several:
+                count = min(count, config.tap_pixels)
+                row, column, origin = read[0]
+                ahead = range(count + config.depthwise_taps - 1)
+                read = [(row, column + number, origin + number) for number in ahead]
+            for row, column, origin in read:
                 rows, columns = row + at_row * down, column + at_column * across
                 inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
                 reads.append(zip(~inside, (~shared * origin + offsets) % (1 << bits), strict=True))
@@ -142,7 +152,7 @@ def random_command(config, unit: Unit, *, most_steps: int) -> LayerCommand:
                 (
                     step == 0 and not fields["adds"] & 1,
                     step + 1 == steps,
-                    step % (kernel_h * kernel_w) == 0 and (step > 0 or fields["adds"] > 1),
+                    step % (kernel_h * kernel_w) == 0 and (step > 0 or fields["adds"] & 2 != 0),
                     word,
                 )
                 for step, word in enumerate(of_product)
