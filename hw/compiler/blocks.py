@@ -16,6 +16,10 @@ __all__ = ["BlockChoice", "choose_blocks"]
 
 #: Most outputs beside each other whose windows one block covers.
 _MOST_PHASES = 4
+#: Positions of an image for which that is tried: a small one is loaded while the rest begins.
+_LARGE = 4096
+#: Cycles, roughly, that a further part takes in each tile beside its steps.
+_PART_CYCLES = 100
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,10 @@ def choose_blocks(
         tiles = stream_tiles(config, (channels, out_h, wide), phases * steps)
         words = (rows + (tiles - 1) * max(0, shared_rows)) * row_words
         load = words * word_beats(config, Memory.ACT)
-        return max(compute, load) + min(compute, load) // tiles, words
+        cycles = max(compute, load) + min(compute, load) // tiles
+        # Further parts begin anew and have weights of their own: that must be worth it.
+        cycles += (phases - 1) * tiles * _PART_CYCLES
+        return cycles * (4 if phases > 1 else 3), words
 
     channel_groups = -(-in_shape[0] // config.lanes)
     best = cost(
@@ -77,11 +84,12 @@ def choose_blocks(
         channel_groups * in_shape[2],
     )
     chosen = None
+    large = in_shape[1] * in_shape[2] >= _LARGE
     for rows in _axis_blocks(kernel[0], stride[0], padding[0], out_h):
         # Rows that two neighbouring tiles both read: a window's less its stride.
         window = (rows.taps(kernel[0]) - 1) * rows.spacing // rows.stride + 1
         shared_rows = window - stride[0] // rows.stride
-        for phases in range(1, min(_MOST_PHASES, out_w) + 1):
+        for phases in range(1, 1 + (min(_MOST_PHASES, out_w) if large else 1)):
             wide, step = kernel[1] + (phases - 1) * stride[1], phases * stride[1]
             for columns in _axis_blocks(wide, step, padding[1], -(-out_w // phases)):
                 if rows.block * columns.block * in_shape[0] > config.lanes:

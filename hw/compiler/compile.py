@@ -77,7 +77,7 @@ def compile_graph(
             # A trace has the codes of whole tensors.
             for name in () if traced else dict.fromkeys(map(piece_of, (root, *spill.others))):
                 more = 2 * strips.get(name, 1)
-                if name not in spilled and fusable(graph, lowered, name, more):
+                if name not in spilled and fusable(config, graph, lowered, name, more):
                     strips[name] = more
                     break
             else:

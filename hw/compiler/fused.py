@@ -4,22 +4,28 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from hw.compiler.layer import Layer, Lowered
-from hw.contract.isa import Unit
+from hw.compiler.tiles import filter_group_width, layer_steps, weight_words
+from hw.contract.config import AcceleratorConfig
+from hw.contract.isa import Memory, Unit
+from hw.contract.words import word_beats
 from nbqnn_train.graph import Graph
 
 __all__ = ["fusable", "fused", "piece_of"]
 
-#: A strip computes some rows again that the one before has computed: at most this part of all rows.
-_MOST_AGAIN = 1 / 8
+#: Cycles that strips must save: the weights of the layer behind them come later.
+_LEAST_SAVED = 3000
 #: Between the name of a tensor and the number of a strip.
 _MARK = "//"
 
 
-def fusable(graph: Graph, lowered: Lowered, root: str, strips: int) -> bool:
+def fusable(
+    config: AcceleratorConfig, graph: Graph, lowered: Lowered, root: str, strips: int
+) -> bool:
     """Whether a tensor can be made strip by strip by one layer and read by the next one.
 
     Both must have a single source, and parts with the same rows; nothing else may read the tensor.
-    Not if the strips would compute too many rows twice.
+    Not if that takes longer: each strip loads the weights and computes some rows again that the one
+    before has computed, and the way through the host's memory may be hidden behind the computation.
     """
     if root not in lowered.shapes or lowered.batch > 1:
         return False
@@ -31,12 +37,39 @@ def fusable(graph: Graph, lowered: Lowered, root: str, strips: int) -> bool:
         return False
     if root in {view.root for view in lowered.views.values()}:
         return False
-    _, height, _ = lowered.shapes[root]
+    channels, height, width = lowered.shapes[root]
     writer, reader = lowered.layers[writers[0]], lowered.layers[readers[0]]
     again = max(0, (reader.kernel[0] - 1) * reader.dilation[0] + 1 - reader.stride[0])
-    if (strips - 1) * again > _MOST_AGAIN * height or strips > reader.out_shape[1]:
+    if strips > reader.out_shape[1] or writer.out_shape[1] != height:
         return False
-    return writer.out_shape[1] == height and _is_plain(writer) and _is_plain(reader)
+    moved = -(-channels // config.lanes) * height * width * word_beats(config, Memory.ACT)
+    waits = sum(max(0, moved - _cycles(config, layer)) for layer in (writer, reader))
+    lost = _cycles(config, writer) * again / height
+    lost += _weight_cycles(config, writer) + _weight_cycles(config, reader)
+    lost *= strips - 1
+    return waits - lost > _LEAST_SAVED and _is_plain(writer) and _is_plain(reader)
+
+
+def _cycles(config: AcceleratorConfig, layer: Layer) -> int:
+    """Cycles that a layer computes, roughly."""
+    cycles = 0
+    for part in layer.parts:
+        channels, rows, width = part.out_shape
+        groups = -(-rows * width // config.pixels)
+        filter_groups = -(-channels // filter_group_width(config, part))
+        chunks = -(-min(channels, filter_group_width(config, part)) // config.post_lanes)
+        interval = max(layer_steps(config, part), config.drain_turns(config.pixels) * chunks)
+        cycles += filter_groups * groups * interval
+    return cycles
+
+
+def _weight_cycles(config: AcceleratorConfig, layer: Layer) -> int:
+    """Cycles that a layer's weights are loaded, which each strip does."""
+    words = 0
+    for part in layer.parts:
+        filter_groups = -(-part.out_shape[0] // filter_group_width(config, part))
+        words += weight_words(config, part) * (1 if part.shared_weight else filter_groups)
+    return words * word_beats(config, Memory.WEIGHT)
 
 
 def _is_plain(layer: Layer) -> bool:

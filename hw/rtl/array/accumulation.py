@@ -3,6 +3,7 @@
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 
 from hw.contract.reduction import Reduction
+from hw.rtl.cells.delay import delayed
 from hw.rtl.component import Component
 
 __all__ = ["Accumulating", "offset_bits"]

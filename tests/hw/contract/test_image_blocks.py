@@ -74,14 +74,12 @@ def test_every_weight_in_one_block():
         ("zcu102-8bit", 224, 112, 7, 2, 3, 3, 114 * 112),
         # Four blocks of 7 × 3 would do with eight taps, but for four times the words.
         ("zcu102-8bit", 224, 55, 11, 4, 2, 9, 57 * 57),
-        # A word for each output.
-        ("zcu102-8bit", 224, 224, 3, 1, 1, 1, 224 * 224),
         ("zcu102-16bit", 224, 112, 7, 2, 3, 7, 229 * 112),
     ],
 )
 def test_choice(name, size, outputs, kernel, stride, padding, taps, words):
-    """Of ResNet-50, AlexNet and VGG-16; and 7 × 7 where 10 positions fit a word."""
-    blocks = choose_blocks(
+    """Of ResNet-50 and AlexNet; and 7 × 7 where 10 positions fit a word."""
+    choice = choose_blocks(
         PRESETS[name],
         in_shape=(3, size, size),
         out_shape=(64, outputs, outputs),
@@ -89,8 +87,33 @@ def test_choice(name, size, outputs, kernel, stride, padding, taps, words):
         stride=(stride, stride),
         padding=(padding,) * 4,
     )
+    blocks = choice.blocks
+    assert (choice.phases, choice.kernel, choice.stride) == (1, (kernel,) * 2, (stride,) * 2)
     assert blocks.rows.taps(kernel) * blocks.columns.taps(kernel) == taps
     assert blocks.shape[1] * blocks.shape[2] == words
+
+
+@pytest.mark.parametrize(
+    ("outputs", "stride", "phases", "shape"),
+    [
+        # Of MobileNets: 3 x 7 positions have the windows of three outputs, in 63 of 64 lanes.
+        (112, 2, 3, (63, 112, 38)),
+        # Of VGG-16: 3 x 6 positions have those of four.
+        (224, 1, 4, (54, 224, 56)),
+    ],
+)
+def test_one_word_for_several_outputs(outputs, stride, phases, shape):
+    choice = choose_blocks(
+        PRESETS["zcu102-8bit"],
+        in_shape=(3, 224, 224),
+        out_shape=(32, outputs, outputs),
+        kernel=(3, 3),
+        stride=(stride, stride),
+        padding=(1, 1, 1, 1),
+    )
+    assert (choice.phases, choice.kernel) == (phases, (3, 3 + (phases - 1) * stride))
+    assert choice.stride == (stride, phases * stride)
+    assert choice.blocks.shape == shape
 
 
 def test_no_fold_for_many_channels():
