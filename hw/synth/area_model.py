@@ -265,10 +265,12 @@ def fitted_terms(config: AcceleratorConfig) -> dict[str, dict[str, float]]:
     c = config
     # A walker that makes a group each cycle has several times as many adders.
     walker = 1 if c.post_positions == 1 else 3
+    # Words in a row have addresses of their own, each about as large as a pixel's.
+    in_row = c.read_words if c.depthwise_taps > 1 else 0
     return {
         "lut": {
             "control": 1,
-            "pixels": walker * c.pixels,
+            "pixels": walker * c.pixels + in_row,
             "ports": c.axi_ports,
             "beats": c.axi_beat_bits,
         },
