@@ -4,10 +4,13 @@ import pytest
 
 from hw import compiler
 from hw.compiler import compile_graph
+from hw.compiler.blocks import BlockChoice
+from hw.compiler.lower import dot
+from hw.contract.image_blocks import AxisBlocks, ImageBlocks
 from hw.contract.isa import Compute, Store, read_commands
 from hw.contract.memory_timing import MemoryTiming
 from hw.model.cycles import estimate_cycles
-from nbqnn_train.graph import AvgPool2d, Graph, Input, tensor_types
+from nbqnn_train.graph import AvgPool2d, Graph, Input, SpaceToDepth, tensor_types
 from tests.hw.accelerators import VERILATED
 from tests.hw.networks import Network, images, traced_codes
 from tests.hw.runs import compare
@@ -85,3 +88,46 @@ def through_the_host(graph):
     program = compile_graph(graph, CONFIG, traced=True)
     assert program.scratch_bytes
     return program
+
+
+@pytest.mark.parametrize(("phases", "stride"), [(2, 2), (3, 1), (4, 1)])
+def test_blocks_for_several_outputs(accelerator_model, monkeypatch, phases, stride):
+    """A word of the image has the windows of several outputs, and some columns are left over."""
+
+    def chosen(config, *, in_shape, out_shape, kernel, stride, padding):
+        wide, step = kernel[1] + (phases - 1) * stride[1], phases * stride[1]
+        rows, columns = (
+            AxisBlocks(block=block, spacing=spacing, stride=spacing, padding=before, count=count)
+            for block, spacing, before, count in (
+                (kernel[0], stride[0], padding[0], out_shape[1]),
+                (wide, step, padding[1], -(-out_shape[2] // phases)),
+            )
+        )
+        blocks = ImageBlocks(channels=in_shape[0], rows=rows, columns=columns)
+        return BlockChoice(blocks, phases, (kernel[0], wide), (stride[0], step))
+
+    monkeypatch.setattr(dot, "choose_blocks", chosen)
+    net = network(1, 20, 30)
+    net.conv("first", (5, 1, 1, 2), 3, stride=(1, stride), padding=(0, 1, 0, 0))
+    net.requantize("a", 8, False)
+    net.conv("second", (3, 5, 3, 3), 3, padding=(1, 1, 1, 1)).requantize("b", 8, True)
+    graph = net.graph()
+    program = compile_graph(graph, CONFIG)
+    assert program.blocks.columns.block == 2 + (phases - 1) * stride
+    inputs = images(graph, 2)
+    driver, _ = accelerator_model(CONFIG).driver(program, timing=STALLS)
+    for image, expected in zip(inputs, traced_codes(graph, inputs), strict=True):
+        compare(driver, image, {name: expected[name] for name in graph.outputs})
+
+
+def test_pixels_in_channels(accelerator_model):
+    """The host moves the image's pixels into channels."""
+    net = network(2, 12, 8).add(SpaceToDepth, "moved", block=2)
+    net.conv("first", (5, 8, 3, 2), 3, stride=(1, 2), padding=(1, 0, 1, 1))
+    graph = net.requantize("a", 8, False).graph()
+    program = compile_graph(graph, CONFIG)
+    assert [layer.name for layer in program.layers] == ["first"]
+    inputs = images(graph, 2)
+    driver, _ = accelerator_model(CONFIG).driver(program, timing=STALLS)
+    for image, expected in zip(inputs, traced_codes(graph, inputs), strict=True):
+        compare(driver, image, {name: expected[name] for name in graph.outputs})
