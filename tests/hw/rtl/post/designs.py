@@ -23,6 +23,7 @@ REQUANTIZERS = {
 POSITIONS, TERMS = 2, 3
 
 #: Two words of filters; two chunks in a word; fewer positions in the last turn of most groups.
+#: With one position a maximum shares a register with sums.
 DRAINS = {
     f"positions_{positions}": replace(
         PRESETS["tiny"],
@@ -35,7 +36,7 @@ DRAINS = {
         act_bits=act_bits or 8,
     )
     # Bits of a table, which has knots where they are more than eight; 0 for none.
-    for pixels, positions, act_bits in ((2, 1, 16), (3, 2, 8), (5, 3, 0), (4, 4, 9))
+    for pixels, positions, act_bits in ((4, 1, 16), (3, 2, 8), (5, 3, 0), (4, 4, 9))
 }
 
 
