@@ -96,9 +96,10 @@ def test_loads_wait_for_banks(accelerator_model, monkeypatch):
 def test_stores_wait_for_banks(accelerator_model, monkeypatch):
     """Where three of four banks are read in each cycle; without that the model would be wrong."""
     graph = tiled()
-    program = compile_graph(graph, VERILATED["scale_32"])
+    program = compile_graph(graph, VERILATED["hybrid_64"])
     result = measured(accelerator_model, program, graph, {})
-    assert estimate_cycles(program).cycles == pytest.approx(result.cycles, rel=0.01)
+    # As for all networks here; the blocks' latency adds to what the model leaves out.
+    assert estimate_cycles(program).cycles == pytest.approx(result.cycles, rel=0.014)
     monkeypatch.setattr(
         cycles, "stored", lambda config, store, begin, pace, reads: pace.end(begin, store.words)
     )
