@@ -33,6 +33,8 @@ class Exploring:
     def __init__(self, folder: Path):
         self.journal = folder / "found" / "cycles.jsonl"
         command = ["-m", "scripts.cli", "explore", "graph", "--board", "zcu102", "-o", "found"]
+        # What a shell starts in its background ignores interrupts, and so would its children.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
         self.process = subprocess.Popen(
             [sys.executable, *command, "--most", "100000", "--cluster", "local", "--json", "json"],
             cwd=folder,
@@ -42,6 +44,7 @@ class Exploring:
             text=True,
             start_new_session=True,
         )
+        signal.signal(signal.SIGINT, before)
 
     def counted(self) -> int:
         return len(self.journal.read_text().splitlines()) if self.journal.exists() else 0

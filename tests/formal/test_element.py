@@ -4,7 +4,13 @@ import pytest
 
 from hw.rtl.array.cascade import CascadeSum
 from hw.rtl.array.svpe import Svpe, Vpe
-from hw.rtl.ultrascale.elements import UltrascaleCascadeSum, UltrascaleSvpe, UltrascaleVpe
+from hw.rtl.array.taps import TapSvpe
+from hw.rtl.ultrascale.elements import (
+    UltrascaleCascadeSum,
+    UltrascaleSvpe,
+    UltrascaleTapSvpe,
+    UltrascaleVpe,
+)
 from hw.rtl.verilog import emit
 from tests.formal.proofs import equivalent, inverted_tables, proven
 from tests.nightly import NIGHTLY
@@ -31,6 +37,12 @@ ELEMENTS = {
     "l5_a4_w4": (Svpe, UltrascaleSvpe, options(5, 4, 4, 16)),
     "l9_a4_w2": (Svpe, UltrascaleSvpe, options(9, 4, 2, 12)),
     "l1_a8_w3": (Svpe, UltrascaleSvpe, options(1, 8, 3, 16)),
+    "three_taps": (TapSvpe, UltrascaleTapSvpe, options(3, 8, 3, 24)),
+    "three_taps_that_grow": (
+        TapSvpe,
+        UltrascaleTapSvpe,
+        options(3, 8, 3, 24) | {"radix_bits": 2, "exact": True},
+    ),
     "one_cascade": (
         CascadeSum,
         UltrascaleCascadeSum,
