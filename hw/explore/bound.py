@@ -52,7 +52,8 @@ def least_cycles(work: tuple[Work, ...], config: AcceleratorConfig) -> int:
     cycles = 0
     for layer in work:
         width = config.lanes if layer.channelwise else config.filters
-        steps = layer.products if layer.channelwise else -(-layer.products // config.lanes)
+        at_once = config.depthwise_taps if layer.channelwise else config.lanes
+        steps = -(-layer.products // at_once)
         groups = -(-layer.positions // config.pixels)
         full, rest = divmod(layer.channels, width)
         for count, channels in ((full, width), (1, rest)):

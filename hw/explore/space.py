@@ -16,6 +16,7 @@ _POST_LANES = (1, 2, 4, 8, 16, 32, 64)
 _POST_POSITIONS = (1, 2, 3, 4, 5, 6)
 _DSP_PIXELS = (0, 1, 2, 3, 4, 5, 6)
 _DSP_FILTERS = (0, 4, 8, 12, 16, 20, 24, 28, 32, 48)
+_DEPTHWISE_TAPS = (1, 2, 3)
 #: Smaller memories are made of tables anyway.
 _LEAST_PARAM_DEPTH = 64
 _DEPTHS = tuple(1 << bits for bits in range(8, 17))
@@ -30,6 +31,7 @@ _STEPS = {
     "post_positions": _POST_POSITIONS,
     "dsp_pixels": _DSP_PIXELS,
     "dsp_filters": _DSP_FILTERS,
+    "depthwise_taps": _DEPTHWISE_TAPS,
     "act_depth": _DEPTHS,
     "weight_depth": _DEPTHS,
     "axi_ports": _PORTS,
@@ -55,8 +57,10 @@ def grid(base: AcceleratorConfig, board: str) -> Iterator[list[Iterator[Accelera
     for preset in PRESETS.values():
         fields = (*_STEPS, "param_depth")
         sizes = {field: getattr(preset, field) for field in fields}
-        if (config := _with(base, board, sizes)) is not None:
-            yield [iter([config])]
+        # Networks without depthwise layers have no use for several taps.
+        for taps in sorted({1, preset.depthwise_taps}):
+            if (config := _with(base, board, sizes | {"depthwise_taps": taps})) is not None:
+                yield [iter([config])]
     for lanes, filters, pixels in product(_LANES, _GRID_FILTERS, _GRID_PIXELS):
         sizes = {
             "lanes": lanes,
@@ -117,6 +121,8 @@ def _with(config: AcceleratorConfig, board: str, sizes: dict[str, int]) -> Accel
         array += f"-{in_blocks}dsp"
     if more := sizes.get("dsp_filters", config.dsp_filters):
         array += f"-{more}more"
+    if (taps := sizes.get("depthwise_taps", config.depthwise_taps)) > 1:
+        array += f"-{taps}taps"
     try:
         return replace(config, name=f"{board}-{array}", **sizes)
     except ConfigError:

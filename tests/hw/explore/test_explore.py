@@ -190,8 +190,14 @@ def test_front_keeps_nothing_beaten_and_beats_everything_else(costs):
 @pytest.mark.parametrize("name", ["tiny", "digits", "zcu102-8bit", "zcu102-16bit"])
 @pytest.mark.parametrize("pixels", [1, 3])
 def test_no_program_takes_less_than_the_bound(graph, name, pixels):
+    preset = PRESETS[name]
     config = replace(
-        PRESETS[name], pixels=pixels, post_positions=min(2, pixels), acc_bits=32, weight_depth=512
+        preset,
+        pixels=pixels,
+        post_positions=min(2, pixels),
+        acc_bits=32,
+        weight_depth=512,
+        depthwise_taps=min(preset.depthwise_taps, pixels),
     )
     cycles = estimate_cycles(compile_graph(graph, config, pack=False)).cycles
     bound = least_cycles(work_of(graph), config)
@@ -229,16 +235,16 @@ def test_presets_are_among_the_first(graph):
     shapes = [next(iter(depths), None) for memories in grid(base, "zcu102") for depths in memories]
     wanted = PRESETS["zcu102-8bit"]
     fields = ("lanes", "filters", "pixels", "post_lanes", "post_positions", "act_depth")
-    first = shapes[: len(PRESETS)]
+    first = shapes[: len(PRESETS) + 1]
     found = [one for one in first if all(getattr(one, f) == getattr(wanted, f) for f in fields)]
-    assert [one.name for one in found] == ["zcu102-64x32x5"]
+    assert [one.name for one in found] == ["zcu102-64x32x5", "zcu102-64x32x5-3taps"]
     assert (found[0].acc_bits, found[0].weight_depth) == (base.acc_bits, wanted.weight_depth)
 
 
 def test_neighbours_differ_in_a_step_and_are_possible():
     sizes = {"lanes": 64, "filters": 32, "pixels": 4, "post_lanes": 32, "act_depth": 32768}
     sizes["post_positions"] = 3
-    config = replace(PRESETS["zcu102-8bit"], name="board-64x32x4", **sizes)
+    config = replace(PRESETS["zcu102-8bit"], name="board-64x32x4", depthwise_taps=1, **sizes)
     near = list(neighbours(config, "board"))
     assert len({one.digest for one in near} | {config.digest}) == len(near) + 1
     assert replace(config, name="board-64x40x4", filters=40, post_lanes=8) in near
@@ -252,9 +258,11 @@ def test_neighbours_differ_in_a_step_and_are_possible():
     more = {"pixels": 5, "dsp_pixels": 1}
     assert replace(config, name="board-64x32x5-1dsp", **more) in near
     assert replace(config, name="board-64x32x4-1dsp", dsp_pixels=1) in near
+    assert replace(config, name="board-64x32x4-2taps", depthwise_taps=2) in near
     for one in near:
         in_blocks = f"-{one.dsp_pixels}dsp" if one.dsp_pixels else ""
         in_blocks += f"-{one.dsp_filters}more" if one.dsp_filters else ""
+        in_blocks += f"-{one.depthwise_taps}taps" if one.depthwise_taps > 1 else ""
         assert one.name == f"board-{one.lanes}x{one.filters}x{one.pixels}{in_blocks}"
 
 

@@ -18,10 +18,10 @@ CONFIG = VERILATED["shift_64"]
 FOUR_PORTS = replace(CONFIG, name="four_ports", axi_ports=4, axi_data_width=32)
 
 
-def streamed():
-    """Four words of the image for each output, which is drained all the time."""
+def streamed(size=2):
+    """Words of the image, ``size`` by ``size`` for each output, which is drained all the time."""
     net = Network(seed=1).add(Input, "image", shape=(4, 48, 48), bits=8, signed=True, exponent=0)
-    net.conv("layer", (8, 4, 2, 2), 3, stride=(2, 2))
+    net.conv("layer", (8, 4, size, size), 3, stride=(size, size))
     return net.requantize("out", 8, True).graph()
 
 
@@ -134,8 +134,8 @@ def test_four_ports_share_the_memory(accelerator_model, monkeypatch):
 
 
 def test_refresh(accelerator_model):
-    """The memory stands still for a fifth of the time."""
-    graph = streamed()
+    """The memory stands still for a fifth of the time, and the array waits for words."""
+    graph = streamed(4)
     program = compile_graph(graph, CONFIG)
     timing = {"refresh_every": 100, "refresh_cycles": 20}
     result = measured(accelerator_model, program, graph, timing)
