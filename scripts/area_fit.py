@@ -28,8 +28,8 @@ from hw.synth.yosys import shared_modules
 __all__ = ["SAMPLES", "fit", "main", "measured_area"]
 
 _DIGITS = PRESETS["digits"]
-#: Without tables and products, whose area is counted and not fitted.
-_ZCU102 = replace(PRESETS["zcu102-8bit"], tables=False, products=False)
+#: Without tables, products and several taps, whose area is counted and not fitted.
+_ZCU102 = replace(PRESETS["zcu102-8bit"], tables=False, products=False, depthwise_taps=1)
 #: Every term of the model differs among these configurations.
 SAMPLES: dict[str, AcceleratorConfig] = {
     "tiny": PRESETS["tiny"],
