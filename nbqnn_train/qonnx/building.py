@@ -106,8 +106,10 @@ def _built(reader: Reader, what: str, value: Value, form: Format, name: str, str
         return reader.put(MaxPool2d(name=reader.free(name), input=inner, **value.window))
     if isinstance(value, Flat):
         return reader.put(Flatten(name=reader.free(name), input=inner))
+    # What a Pad puts there is 0 until the quantizer, whose codes need not have it.
+    zero = min(max(0, form.low), form.high)
     pad = Pad2d(
-        name=reader.free(name), input=inner, padding=value.padding, mode="constant", value=0
+        name=reader.free(name), input=inner, padding=value.padding, mode="constant", value=zero
     )
     return reader.put(pad)
 

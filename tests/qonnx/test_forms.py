@@ -120,6 +120,16 @@ _SHAPES = {
         ),
         36,
     ),
+    "padded, quantized without zero": (
+        lambda b, x: b.flat(
+            b.quant(
+                b.op("Pad", [x, b.const([0, 0, 1, 0, 0, 0, 0, 2], np.int64)]),
+                *(2.0**-5, 2, 0, 1),
+                zero=3.0,
+            )
+        ),
+        360,
+    ),
     "squeezed and back": (
         lambda b, x: b.op(
             "Squeeze",

@@ -23,6 +23,8 @@ def look_up(context: Context, node: Table) -> None:
 
     The former where nobody else needs the input, which then is stored nowhere.
     """
+    # First, for what reads it is looked at even if the table is refused.
+    context.add_tensor(node.name)
     wide = context.config.act_bits > MOST_TABLE_BITS
     table, shift = _stored_knots(context, node) if wide else (_stored_table(context, node), 0)
     source = node.input
@@ -30,11 +32,9 @@ def look_up(context: Context, node: Table) -> None:
     # Two tables of knots are no table of knots.
     twice = wide and isinstance(context.graph[source], Table)
     if twice or not (alone and isinstance(context.graph[source], _WRITTEN)):
-        context.add_tensor(node.name)
         layer = maximum(context, node)
         context.layers.append(replace(layer, table=table, table_shift=shift))
         return
-    context.add_tensor(node.name)
     del context.shapes[source], context.offsets[source]
     index = next((i for i, layer in enumerate(context.layers) if layer.target == source), None)
     if index is None:

@@ -278,6 +278,9 @@ def test_tables_of_wide_codes(act_bits, bits, signed, entries):
 def test_tables_that_have_other_knots(bits, entries, least):
     net = Network(seed=1).add(Input, "x", shape=(2, 2, 2), bits=bits, signed=True, exponent=0)
     net.add(Table, "f", table=np.arange(entries), bits=12, signed=False, exponent=0)
+    # What reads it is looked at all the same.
+    net.conv("conv", (2, 2, 1, 1), 3)
+    net.requantize("out", 8, True)
     message = (
         rf"^layer f: a table of {bits}-bit codes must have 2\*\*k \+ 1 knots with k = {least}"
         rf"\.\.\.8 for act_bits = 16, not {entries} entries$"
