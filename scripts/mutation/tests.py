@@ -26,7 +26,11 @@ _TESTS = {
     "hw/rtl/ultrascale": (*_CELLS, "tests/hw/synth/test_levels.py"),
     "hw/rtl/cells": (*_FIRST, *_CELLS, "tests/hw/rtl/post", *_LAST),
     "hw/rtl": (*_FIRST, "tests/hw/rtl/test_verilog.py", "tests/hw/rtl/test_generate.py", *_LAST),
-    "hw/compiler": ("tests/hw/compiler", "tests/hw/model", "tests/hw/test_batch.py", *_LAST),
+    "hw/compiler": (
+        *("tests/hw/compiler", "tests/hw/model", "tests/hw/test_batch.py"),
+        *("tests/hw/test_pointwise.py", "tests/hw/test_mobile_layers.py"),
+        *("tests/hw/test_mobile_networks.py", *_LAST),
+    ),
 }
 
 
