@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.rtl.component import Component
 from hw.spatial.adders import AdderGraph, interval_bits
-from hw.spatial.flow import flow
+from hw.spatial.flow import flow, flow_flags
 from hw.spatial.rounding import Rounding, rounded, rounded_constant
 from hw.spatial.stages import AdderStages
 
@@ -144,12 +144,7 @@ class DigitSerialLayer(Component):
     def build(self) -> Module:
         m = Module()
         plan = self.plan
-        valid = Signal(plan.latency)
-        first = Signal(plan.latency, reset_less=True)
-        m.d.sync += [
-            valid.eq((valid << 1) | self.i.valid),
-            first.eq((first << 1) | self.i.payload.first),
-        ]
+        valid, first = flow_flags(m, self.i, plan.latency)
         stages = AdderStages(m, plan.graph, self._digits(m, valid), plan.levels)
         # In cycles after the slot: when the first digit's sums come, and the last accumulation.
         begins = valid[plan.latency - plan.digits - 2]

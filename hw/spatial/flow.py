@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
-from amaranth.hdl import unsigned
+from amaranth.hdl import Module, Signal, unsigned
 from amaranth.lib import data, stream
+from amaranth.lib.wiring import PureInterface
 
-__all__ = ["Grid", "flow"]
+__all__ = ["Grid", "flow", "flow_flags"]
 
 
 @dataclass(frozen=True)
@@ -35,3 +36,15 @@ def flow(bits: int) -> stream.Signature:
     """Slots of ``bits`` bits, channel 0 in the lowest ones; ``first`` marks a map's first slot."""
     layout = data.StructLayout({"first": unsigned(1), "data": unsigned(bits)})
     return stream.Signature(layout, always_ready=True)
+
+
+def flow_flags(m: Module, i: PureInterface, latency: int) -> tuple[Signal, Signal]:
+    """Whether a slot of the :func:`flow` ``i`` came 1, 2, ... ``latency`` cycles ago, lowest bit
+    first, and whether that was a map's first one."""
+    valid = Signal(latency)
+    first = Signal(latency, reset_less=True)
+    m.d.sync += [
+        valid.eq((valid << 1) | i.valid),
+        first.eq((first << 1) | i.payload.first),
+    ]
+    return valid, first

@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 from hw.rtl.component import Component
 from hw.spatial.adders import AdderGraph, interval_bits
 from hw.spatial.digit_serial import chosen_digits
-from hw.spatial.flow import flow
+from hw.spatial.flow import flow, flow_flags
 from hw.spatial.rounding import Rounding, rounded, rounded_constant
 from hw.spatial.sharing import plain_sums
 from hw.spatial.stages import AdderStages
@@ -183,12 +183,7 @@ class FoldedLayer(Component):
     def build(self) -> Module:
         m = Module()
         plan = self.plan
-        valid = Signal(plan.latency)
-        first = Signal(plan.latency, reset_less=True)
-        m.d.sync += [
-            valid.eq((valid << 1) | self.i.valid),
-            first.eq((first << 1) | self.i.payload.first),
-        ]
+        valid, first = flow_flags(m, self.i, plan.latency)
         data, begins = self.i.payload.data, self.i.valid
         if not plan.held:
             kept = Signal(len(data), reset_less=True)

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.rtl.component import Component
 from hw.spatial.adders import AdderGraph
-from hw.spatial.flow import flow
+from hw.spatial.flow import flow, flow_flags
 from hw.spatial.rounding import Rounding, rounded, rounded_constant
 from hw.spatial.stages import AdderStages
 
@@ -85,11 +85,7 @@ class DenseLayer(Component):
             start += bits
         stages = AdderStages(m, plan.graph, words, plan.levels)
         codes = [self._code(m, stages, row) for row in range(len(plan.graph.outputs))]
-        valid, first = Signal(plan.latency), Signal(plan.latency, reset_less=True)
-        m.d.sync += [
-            valid.eq((valid << 1) | self.i.valid),
-            first.eq((first << 1) | self.i.payload.first),
-        ]
+        valid, first = flow_flags(m, self.i, plan.latency)
         m.d.comb += [
             self.o.payload.data.eq(Cat(*codes)),
             self.o.payload.first.eq(first[-1]),

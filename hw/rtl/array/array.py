@@ -16,6 +16,7 @@ __all__ = [
     "PeArray",
     "processing_element",
     "registered_step",
+    "step_ports",
     "sums_layout",
     "weights_layout",
 ]
@@ -51,17 +52,22 @@ def weights_layout(config: AcceleratorConfig, filters: int) -> data.ArrayLayout:
 
 def sums_layout(config: AcceleratorConfig, channels: int) -> data.ArrayLayout:
     """An accumulator for each channel of each pixel."""
-    return data.ArrayLayout(data.ArrayLayout(signed(config.acc_bits), channels), config.pixels)
+    return _sums(config, channels, config.pixels)
 
 
-def _ports(config: AcceleratorConfig, filters: int) -> dict:
+def _sums(config: AcceleratorConfig, channels: int, pixels: int) -> data.ArrayLayout:
+    return data.ArrayLayout(data.ArrayLayout(signed(config.acc_bits), channels), pixels)
+
+
+def step_ports(config: AcceleratorConfig, filters: int, pixels: int) -> dict:
+    """Ports of what takes steps for so many filters and pixels, as :class:`PeArray` says them."""
     return {
         "valid": In(1),
         "first": In(1),
         "last": In(1),
-        "act": In(data.ArrayLayout(word_layout(config), config.pixels)),
+        "act": In(data.ArrayLayout(word_layout(config), pixels)),
         "weight": In(weights_layout(config, filters)),
-        "acc": Out(sums_layout(config, filters)),
+        "acc": Out(_sums(config, filters, pixels)),
     }
 
 
@@ -95,7 +101,7 @@ class ArraySection(Component):
         self.config = config
         self.filters = filters
         self.latency = section_latency(config)
-        super().__init__(_ports(config, filters))
+        super().__init__(step_ports(config, filters, config.pixels))
 
     def build(self) -> Module:
         m = Module()
@@ -136,7 +142,7 @@ class PeArray(Component):
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         self.latency = section_latency(config)
-        super().__init__(_ports(config, config.filters))
+        super().__init__(step_ports(config, config.filters, config.pixels))
 
     def build(self) -> Module:
         m = Module()

@@ -1,16 +1,14 @@
 """Pixels in cascades of DSP blocks: up to eight filters, with registers of their own."""
 
-from amaranth.hdl import Cat, Module, Signal, Value, signed
+from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import data
-from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import AcceleratorConfig
 from hw.contract.timing import cascade_delays, pe_latency
-from hw.rtl.array.array import registered_step, weights_layout
+from hw.rtl.array.array import registered_step, step_ports
 from hw.rtl.array.cascade import CascadeSum, DspCascade, NegatedFactor
 from hw.rtl.cells.delay import delayed
 from hw.rtl.component import Component
-from hw.rtl.memory.ports import word_layout
 
 __all__ = ["CascadeSection"]
 
@@ -36,15 +34,7 @@ class CascadeSection(Component):
         self.config = config
         self.filters = filters
         self.pixels = pixels
-        acc = data.ArrayLayout(signed(config.acc_bits), filters)
-        super().__init__({
-            "valid": In(1),
-            "first": In(1),
-            "last": In(1),
-            "act": In(data.ArrayLayout(word_layout(config), pixels)),
-            "weight": In(weights_layout(config, filters)),
-            "acc": Out(data.ArrayLayout(acc, pixels)),
-        })  # fmt: skip
+        super().__init__(step_ports(config, filters, pixels))
 
     def build(self) -> Module:
         m = Module()

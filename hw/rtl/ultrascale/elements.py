@@ -247,14 +247,18 @@ class Sum(Component):
     def build(self) -> Module:
         m = Module()
         operands = [
-            _Operand(f"term{i}_", getattr(self, f"term_{i}"), inverted=term.signed)
+            _Operand(f"term{i}_", getattr(self, f"term_{i}"), **self._signs(term))
             for i, term in enumerate(self.terms)
         ]
         _add(m, operands, self.total)
         return m
 
+    def _signs(self, term: Shape) -> dict[str, bool]:
+        """How a term's highest bit counts."""
+        return {"inverted": term.signed}
 
-class SignedSum(Component):
+
+class SignedSum(Sum):
     """The sum of two or three signed numbers; logic without registers, one table per bit.
 
     Parameters
@@ -268,20 +272,8 @@ class SignedSum(Component):
     term_0, term_1, term_2 : ``In``, total : ``Out(width)``
     """
 
-    def __init__(self, *, terms: tuple[Shape, ...], width: int):
-        self.terms = terms
-        self.width = width
-        members = {f"term_{i}": In(term.width) for i, term in enumerate(terms)}
-        super().__init__(members | {"total": Out(width)})
-
-    def build(self) -> Module:
-        m = Module()
-        operands = [
-            _Operand(f"term{i}_", getattr(self, f"term_{i}"), extended=True)
-            for i in range(len(self.terms))
-        ]
-        _add(m, operands, self.total)
-        return m
+    def _signs(self, term: Shape) -> dict[str, bool]:
+        return {"extended": True}
 
 
 class Accumulation(Component):
