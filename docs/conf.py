@@ -26,6 +26,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "extensions.notebooks",  # tutorials to download
     "extensions.reference",  # tables and pages that are made from the code
+    "extensions.streams",  # what executed pages print
     "extensions.warm",  # processes of executed pages begin at once
 ]
 exclude_patterns = ["_build", "extensions"]

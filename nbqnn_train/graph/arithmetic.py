@@ -122,7 +122,7 @@ def correlate(
         )
         positions = view.shape[4:]
         columns = view.reshape(view.shape[0], groups, depth, positions[0] * positions[1])
-        acc = np.matmul(matrix, columns)
+        acc = _product(matrix, columns)
         parts.append(acc.reshape(acc.shape[0], groups * outputs, *positions))
         start += batch
         batch = max(1, _COLUMN_BYTES // max(1, columns[0].nbytes)) if columns.size else 1
@@ -131,7 +131,17 @@ def correlate(
 
 def multiply(matrix: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Accumulators (N, Fout) of ``x`` (N, Fin), in the type of ``matrix``."""
-    return np.matmul(x.astype(matrix.dtype, copy=False), matrix.T)
+    return _product(x.astype(matrix.dtype, copy=False), matrix.T)
+
+
+def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """``a @ b`` of finite numbers.
+
+    Vector kernels of BLAS also multiply what lies behind the end of a row, and drop it. If that is
+    a signalling NaN, the processor reports an invalid operation, which says nothing of ``a @ b``.
+    """
+    with np.errstate(invalid="ignore"):
+        return np.matmul(a, b)
 
 
 def rescale(node: Requantize, wide: tuple[int, int], acc: np.ndarray) -> np.ndarray:

@@ -198,6 +198,18 @@ def test_boards_are_reached_as_far_as_here(site, page, said):
     assert re.search(said, text)
 
 
+def test_tables_of_executed_pages_are_whole(site):
+    """Rows of tables that commands print, as wide as their first row."""
+    rows = 0
+    for page in (site / "guide").glob("*.html"):
+        text = unescape(re.sub(r"<[^>]+>", "", page.read_text("utf-8")))
+        for table in re.findall(r"^[┏┡┃│├└].*(?:\n[┏┡┃│├└].*)*", text, re.MULTILINE):
+            lines = table.splitlines()
+            assert {len(line) for line in lines} == {len(lines[0])}, table
+            rows += len(lines)
+    assert rows > 50
+
+
 def test_pages_name_what_exists():
     """Modules, what is in them, and files, wherever a page has their names."""
     pages = [page for page in (REPOSITORY / "docs").rglob("*.md") if "_build" not in page.parts]
