@@ -15,6 +15,10 @@ from nbqnn_train.data.images import LabelledImages
 __all__ = ["calibration_batches", "ordered_loader", "train_loader"]
 
 
+#: Tells the seed of the first epoch's flips from those of epochs and batches.
+_FIRST_FLIPS = 1 << 32
+
+
 @dataclass(frozen=True)
 class _Batch:
     """A batch of all processes together, and the share of this process."""
@@ -26,6 +30,8 @@ class _Batch:
     seed: tuple[int, ...] = ()
     #: See :class:`nbqnn_train.data.DataSets`.
     margin: int | None = None
+    #: (N,), bool: which images are mirrored; None where that is drawn for each batch.
+    mirrored: np.ndarray | None = None
 
     @property
     def share(self) -> slice:
@@ -45,8 +51,8 @@ class _Batches(Dataset):
             # Drawn for the whole batch: an image is changed alike whichever process has it.
             rng, count = np.random.default_rng(batch.seed), len(batch.indices)
             top, left = rng.integers(0, 2 * batch.margin + 1, (2, count))[:, batch.share]
-            mirrored = (rng.random(count) < 0.5)[batch.share]
-            pixels = _augmented(pixels, batch.margin, top, left, mirrored)
+            mirrored = rng.random(count) < 0.5 if batch.mirrored is None else batch.mirrored
+            pixels = _augmented(pixels, batch.margin, top, left, mirrored[batch.share])
         return torch.from_numpy(pixels), torch.from_numpy(self.images.labels[mine])
 
 
@@ -72,10 +78,17 @@ class _EpochSampler(Sampler):
     """A new order each epoch. A smaller last batch is left out, unless it is the only one."""
 
     def __init__(
-        self, count: int, batch_size: int, seed: int, margin: int | None, rank: int, world: int
+        self,
+        count: int,
+        batch_size: int,
+        seed: int,
+        margin: int | None,
+        flips: str,
+        rank: int,
+        world: int,
     ):
         self.count, self.batch_size = count, min(batch_size, count)
-        self.seed, self.margin = seed, margin
+        self.seed, self.margin, self.flips = seed, margin, flips
         self.rank, self.world = rank, world
         self.epoch = 0
         #: Epoch, and number of the batch that comes next.
@@ -99,11 +112,20 @@ class _EpochSampler(Sampler):
             first = 0
         self._resumed = False
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.count)
+        mirrored = self._mirrored()
         for number in range(first, len(self)):
             self.next = (self.epoch, number + 1)
             indices = order[number * self.batch_size : (number + 1) * self.batch_size]
             seed = (self.seed, self.epoch, number)
-            yield _Batch(indices, self.rank, self.world, seed, self.margin)
+            flips = None if mirrored is None else mirrored[indices]
+            yield _Batch(indices, self.rank, self.world, seed, self.margin, flips)
+
+    def _mirrored(self) -> np.ndarray | None:
+        """Of all images, which are mirrored in this epoch: the others than in the one before."""
+        if self.flips == "random":
+            return None
+        first = np.random.default_rng((self.seed, _FIRST_FLIPS)).random(self.count) < 0.5
+        return first ^ (self.epoch % 2 == 1)
 
 
 class _ResumableLoader(DataLoader):
@@ -139,11 +161,17 @@ def train_loader(
     seed: int,
     *,
     margin: int | None = None,
+    flips: str = "random",
     rank: int = 0,
     world: int = 1,
 ) -> DataLoader:
-    """Shuffled batches of ``batch_size`` over all ``world`` processes together."""
-    sampler = _EpochSampler(len(images), batch_size, seed, margin, rank, world)
+    """Shuffled batches of ``batch_size`` over all ``world`` processes together.
+
+    margin : see :class:`nbqnn_train.data.DataSets`; without one no image is changed.
+    flips : "random" mirrors each image with probability one half. "alternating" does so in the
+        first epoch only; from then on an image is mirrored where it was not in the epoch before.
+    """
+    sampler = _EpochSampler(len(images), batch_size, seed, margin, flips, rank, world)
     return _ResumableLoader(_Batches(images), batch_size=None, sampler=sampler)
 
 
@@ -156,12 +184,18 @@ def ordered_loader(
 
 
 def calibration_batches(
-    images: LabelledImages, count: int, batch_size: int, seed: int, *, margin: int | None = None
+    images: LabelledImages,
+    count: int,
+    batch_size: int,
+    seed: int,
+    *,
+    margin: int | None = None,
+    flips: str = "random",
 ) -> list[Tensor]:
     """The images of a training's first batches: at least ``count`` images, or those of one epoch.
 
     They come in the training's random order, because files are often sorted by class. They are
     augmented as there, because what is learned fits means and ranges of augmented images.
     """
-    loader = train_loader(images, batch_size, seed, margin=margin)
+    loader = train_loader(images, batch_size, seed, margin=margin, flips=flips)
     return [batch for batch, _ in islice(loader, math.ceil(count / batch_size))]

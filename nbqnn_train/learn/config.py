@@ -130,7 +130,8 @@ def _check_value(option: Field, value: object) -> None:
 
 
 def _words(name: str) -> str:
-    return "Learning rate" if name == "lr" else name.replace("_", " ").capitalize()
+    first, *others = name.split("_")
+    return " ".join(["learning rate" if first == "lr" else first, *others]).capitalize()
 
 
 def config_table(config: TrainConfig) -> dict:

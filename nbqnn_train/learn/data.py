@@ -19,11 +19,12 @@ class TrainingData(lightning.LightningDataModule):
     none.
     """
 
-    def __init__(self, data: DataSets, batch_size: int, seed: int):
+    def __init__(self, data: DataSets, batch_size: int, seed: int, flips: str):
         super().__init__()
         self.data = data
         self.batch_size = min(batch_size, len(data.train))
         self.seed = seed
+        self.flips = flips
 
     def train_dataloader(self) -> DataLoader:
         return train_loader(
@@ -31,6 +32,7 @@ class TrainingData(lightning.LightningDataModule):
             self.batch_size,
             self.seed,
             margin=self.data.margin,
+            flips=self.flips,
             rank=self.trainer.global_rank,
             world=self.trainer.world_size,
         )

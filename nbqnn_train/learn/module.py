@@ -93,7 +93,7 @@ class TrainingModule(lightning.LightningModule):
 
     def _loss(self, images: Tensor, labels: Tensor) -> Tensor:
         logits = self.network(images)
-        loss = F.cross_entropy(logits, labels)
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
         return self._distilled(loss, logits, images) if self._teacher else loss
 
     def _not_finite(self, loss: float) -> str:

@@ -11,6 +11,8 @@ from nbqnn_train.graph.limits import ACT_BITS, WEIGHT_BITS
 
 __all__ = [
     "ACCELERATORS",
+    "FALLS",
+    "FLIPS",
     "OPTIMIZERS",
     "PRECISIONS",
     "STARTS",
@@ -22,6 +24,10 @@ __all__ = [
 #: What weights are at the first step: as they were given, or rounded without labels.
 STARTS = ("real", "rounded")
 OPTIMIZERS = ("adam", "sgd")
+#: The course of the learning rate after it has risen.
+FALLS = ("cosine", "linear")
+#: Which training images are mirrored: a random half of them, or each one every other epoch.
+FLIPS = ("random", "alternating")
 #: Names of Lightning's plugins.
 PRECISIONS = ("32", "bf16-mixed", "16-mixed")
 ACCELERATORS = ("auto", "cpu", "gpu")
@@ -188,11 +194,39 @@ class TrainOptions:
         default=None,
         metadata=_about(_TRAINING, "Largest learning rate.", range=Range(0, 1e30, open=True)),
     )
+    lr_rise: float | None = field(
+        default=None,
+        metadata=_about(
+            _TRAINING, "Share of the steps over which the learning rate rises.", range=Range(0, 0.9)
+        ),
+    )
+    lr_fall: str | None = field(
+        default=None,
+        metadata=_about(
+            _TRAINING, "Then it falls to 0 as half a cosine, or linearly.", choices=FALLS
+        ),
+    )
     weight_decay: float | None = field(
         default=None, metadata=_about(_TRAINING, "Of weights; not of biases.", range=Range(0, 1e6))
     )
     optimizer: str | None = field(
         default=None, metadata=_about(_TRAINING, "adam or sgd.", choices=OPTIMIZERS)
+    )
+    label_smoothing: float | None = field(
+        default=None,
+        metadata=_about(
+            _TRAINING,
+            "Share of a label that is given to all classes alike.",
+            range=Range(0, 0.99),
+        ),
+    )
+    flips: str | None = field(
+        default=None,
+        metadata=_about(
+            _TRAINING,
+            "Mirror a random half of the images, or each image every other epoch.",
+            choices=FLIPS,
+        ),
     )
     seed: int = field(
         default=0,

@@ -11,8 +11,6 @@ _REFRESH_STEPS = 16
 _REFRESHED = 0.1
 #: What λ lacks to 1 at the first step, for weights that begin as powers of two.
 _ROUNDED_LEFT = 0.5
-#: Share of the steps over which the learning rate rises.
-_RISE = 0.05
 
 
 @dataclass(frozen=True)
@@ -47,6 +45,9 @@ class Schedule:
     Weights that begin as powers of two (``rounded``) keep the exponents, formats and means that
     they were rounded with: nothing is chosen again, and batch norm is frozen from the first step.
     λ rises from one half, because these weights are near their levels already.
+
+    The learning rate rises over the first ``rise`` of the steps. Then it falls to 0, as half a
+    cosine or linearly (``fall``).
     """
 
     steps: int
@@ -55,6 +56,8 @@ class Schedule:
     settle: float
     blend_power: float
     rounded: bool = False
+    rise: float = 0.05
+    fall: str = "cosine"
 
     @property
     def learn_step(self) -> int:
@@ -109,7 +112,7 @@ class Schedule:
         return 1 - _ROUNDED_LEFT * left if self.rounded else 1 - left
 
     def learning_rate(self, step: int) -> float:
-        """Factor of the learning rate: a linear rise, then half a cosine down to 0."""
+        """Factor of the learning rate: a linear rise, then down to 0."""
         return self._learning_rate(step, self.steps)
 
     def weight_learning_rate(self, step: int) -> float:
@@ -119,7 +122,8 @@ class Schedule:
     def _learning_rate(self, step: int, last: int) -> float:
         if step >= last:
             return 0.0
-        rise = max(1, math.floor(self.steps * _RISE))
+        rise = max(1, math.floor(self.steps * self.rise))
         if step < rise:
             return (step + 1) / (rise + 1)
-        return 0.5 * (1 + math.cos(math.pi * (step - rise) / (last - rise)))
+        fallen = (step - rise) / (last - rise)
+        return 1 - fallen if self.fall == "linear" else 0.5 * (1 + math.cos(math.pi * fallen))

@@ -11,7 +11,12 @@ __all__ = ["Recipe", "recipe"]
 class Recipe:
     """Numbers of one training.
 
-    lr : the largest learning rate; it rises over the first 5 % of the steps and falls as a cosine.
+    lr : the largest learning rate.
+    lr_rise : share of the steps over which it rises to that.
+    lr_fall : how it falls to 0 from there, "cosine" or "linear".
+    label_smoothing : share of a label that all classes have alike.
+    flips : which images are mirrored, "random" or "alternating"
+        (:func:`nbqnn_train.data.batches.train_loader`).
     warmup : share of the steps with real weights and activations.
     freeze : share of the steps, at the end, with batch norm frozen.
     settle : share of the steps, at the end, with λ = 1.
@@ -23,6 +28,10 @@ class Recipe:
     epochs: int
     batch_size: int
     lr: float
+    lr_rise: float
+    lr_fall: str
+    label_smoothing: float
+    flips: str
     weight_decay: float
     optimizer: str
     warmup: float
@@ -37,6 +46,10 @@ _SCRATCH = Recipe(
     epochs=30,
     batch_size=128,
     lr=2e-3,
+    lr_rise=0.05,
+    lr_fall="cosine",
+    label_smoothing=0.0,
+    flips="random",
     weight_decay=1e-4,
     optimizer="adam",
     warmup=0.3,

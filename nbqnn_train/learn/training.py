@@ -87,13 +87,17 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> TrainingResul
     out = Path(out)
     config.check_files()
     data = split(load_data(config.data, config.data_dir), config.train_images, config.validation)
+    if config.flips is not None and data.margin is None:
+        raise NbqnnError(
+            f"Flips must not be given for data set {config.data!r}: its images are not mirrored"
+        )
     for model in filter(None, (config.model, config.teacher_model)):
         check_images(model, data.classes, data.input_shape)
     torch.manual_seed(config.seed)
     keep_freed_memory()
     checkpoint = out / CHECKPOINT if resume and (out / CHECKPOINT).is_file() else None
     module = _training_module(config, data, resumed=checkpoint is not None)
-    batches = TrainingData(data, module.recipe.batch_size, config.seed)
+    batches = TrainingData(data, module.recipe.batch_size, config.seed, module.recipe.flips)
     with _quiet():
         trainer = _trainer(config, out)
     batches.check_world(trainer.world_size)
@@ -157,6 +161,8 @@ def _training_module(config: TrainConfig, data: DataSets, *, resumed: bool) -> T
             settle=recipe.settle,
             blend_power=recipe.blend_power,
             rounded=rounded,
+            rise=recipe.lr_rise,
+            fall=recipe.lr_fall,
         ),
         "classes": data.classes,
         "seed": config.seed,
@@ -170,7 +176,12 @@ def _training_module(config: TrainConfig, data: DataSets, *, resumed: bool) -> T
         synchronize_batch_norm(network)
         return TrainingModule(network, teacher=teacher, **options)
     calibration = calibration_batches(
-        data.train, _CALIBRATION_IMAGES, max(batch_size, 128), config.seed, margin=data.margin
+        data.train,
+        _CALIBRATION_IMAGES,
+        max(batch_size, 128),
+        config.seed,
+        margin=data.margin,
+        flips=recipe.flips,
     )
     if rounded and not resumed:
         network = rounded_network(config, data.classes, data.input_shape, calibration)

@@ -101,6 +101,25 @@ def test_augmentation_moves_and_mirrors():
     assert set(steps) == set(range(-4, 5))
 
 
+def test_alternating_flips_show_both_sides_of_each_image():
+    size, count = 4, 64
+    images = image_set(count, (1, size, size))
+    images.pixels[:] = np.arange(1, 1 + size, dtype=np.float32)
+    images.labels[:] = np.arange(count)
+
+    def mirrored(epoch, **parts):
+        loader = train_loader(images, 16, seed=1, margin=0, flips="alternating", **parts)
+        found = [pair for batch in batches(loader, epoch) for pair in zip(*batch, strict=True)]
+        return {int(label): bool(image[0, 0, 0] > image[0, 0, -1]) for image, label in found}
+
+    first, second = mirrored(0), mirrored(1)
+    assert len(first) == count
+    assert 16 < sum(first.values()) < 48
+    assert second == {label: not turned for label, turned in first.items()}
+    assert mirrored(2) == first
+    assert mirrored(1, rank=0, world=2) | mirrored(1, rank=1, world=2) == second
+
+
 def test_ordered_loader_covers_everything_once():
     labels = torch.cat([labels for _, labels in ordered_loader(image_set(), 4)])
     assert labels.tolist() == image_set().labels.tolist()

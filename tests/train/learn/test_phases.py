@@ -77,6 +77,21 @@ def test_learning_rate_rises_and_falls():
     assert factors[-1] == pytest.approx(0)
 
 
+def test_learning_rate_falls_linearly_from_where_its_rise_ends():
+    schedule = replace(SCHEDULE, rise=0.2, fall="linear")
+    factors = [schedule.learning_rate(step) for step in range(101)]
+    assert factors[:21] == pytest.approx([(step + 1) / 21 for step in range(20)] + [1])
+    assert factors[20:] == pytest.approx([left / 80 for left in range(80, -1, -1)])
+    still = [schedule.weight_learning_rate(step) for step in range(101)]
+    assert still[20:] == pytest.approx([left / 75 for left in range(75, -1, -1)] + [0] * 5)
+
+
+def test_learning_rate_that_rises_longer_than_weights_learn():
+    schedule = replace(SCHEDULE, settle=0.5, rise=0.9)
+    factors = [schedule.weight_learning_rate(step) for step in range(100)]
+    assert factors == pytest.approx([(step + 1) / 91 for step in range(50)] + [0] * 50)
+
+
 def test_learning_rate_of_weights_falls_to_0_until_they_stand_still():
     factors = [SCHEDULE.weight_learning_rate(step) for step in range(101)]
     assert factors[:6] == [SCHEDULE.learning_rate(step) for step in range(6)]
