@@ -68,6 +68,16 @@ def test_same_seed_same_weights(finished, tmp_path):
     )
 
 
+def test_first_weights_depend_on_the_seed_alone(digits_weights, tmp_path):
+    """Not on what is drawn for a teacher."""
+    options = {**OPTIONS, "epochs": 1, "lr": 1e-9}
+    train(TrainConfig(**options), tmp_path / "alone")
+    train(TrainConfig(**options, teacher=digits_weights), tmp_path / "taught")
+    first, second = weights(tmp_path / "alone"), weights(tmp_path / "taught")
+    name = "ops.classifier.weight"
+    assert torch.allclose(first[name], second[name], rtol=0, atol=1e-6)
+
+
 def test_killed_and_resumed_is_as_if_never_interrupted(finished, tmp_path):
     out = tmp_path / "killed"
     checkpoint = out / "last.ckpt"
