@@ -168,21 +168,19 @@ def _training_module(config: TrainConfig, data: DataSets, *, resumed: bool) -> T
         "seed": config.seed,
         "teacher_weight": config.teacher_weight,
     }
-    if config.teacher is not None:
-        teacher_model = config.teacher_model or config.model
-        teacher = float_network(teacher_model, data.classes, channels, config.teacher)
+    with torch.random.fork_rng(devices=()):  # first weights depend on the seed alone
+        if config.teacher is not None:
+            teacher_model = config.teacher_model or config.model
+            teacher = float_network(teacher_model, data.classes, channels, config.teacher)
+        if not config.full_precision:
+            size = max(batch_size, 128)
+            calibration = calibration_batches(
+                data.train, _CALIBRATION_IMAGES, size, config.seed, margin=data.margin
+            )
     if config.full_precision:
         network = float_network(config.model, data.classes, channels, config.pretrained)
         synchronize_batch_norm(network)
         return TrainingModule(network, teacher=teacher, **options)
-    calibration = calibration_batches(
-        data.train,
-        _CALIBRATION_IMAGES,
-        max(batch_size, 128),
-        config.seed,
-        margin=data.margin,
-        flips=recipe.flips,
-    )
     if rounded and not resumed:
         network = rounded_network(config, data.classes, data.input_shape, calibration)
     else:
