@@ -6,7 +6,7 @@ from dataclasses import replace
 from hw.compiler.layer import Layer, Lowered
 from hw.compiler.tiles import filter_group_width, layer_steps, weight_words
 from hw.contract.config import AcceleratorConfig
-from hw.contract.isa import Memory, Unit
+from hw.contract.isa import Memory
 from hw.contract.words import word_beats
 from nbqnn_train.graph import Graph
 
@@ -76,8 +76,6 @@ def _is_plain(layer: Layer) -> bool:
     """Whether a layer computes all rows in order, from one source, in every part."""
     return (
         len(layer.sources) == 1
-        and layer.weight is not None
-        and layer.unit is not Unit.MAX
         and not (layer.one_group or layer.adds)
         and layer.stride[0] > 0
         and (layer.out_first[0], layer.out_step[0], layer.first_tap[0]) == (0, 1, 0)
