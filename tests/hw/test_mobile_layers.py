@@ -10,7 +10,7 @@ from hw.contract.image_blocks import AxisBlocks, ImageBlocks
 from hw.contract.isa import Compute, Store, read_commands
 from hw.contract.memory_timing import MemoryTiming
 from hw.model.cycles import estimate_cycles
-from nbqnn_train.graph import AvgPool2d, Graph, Input, SpaceToDepth, tensor_types
+from nbqnn_train.graph import AvgPool2d, Graph, Input, MaxPool2d, SpaceToDepth, tensor_types
 from tests.hw.accelerators import VERILATED
 from tests.hw.networks import Network, images, traced_codes
 from tests.hw.runs import compare
@@ -81,6 +81,26 @@ def test_strips(accelerator_model, monkeypatch):
     for image, expected in zip(inputs, traced_codes(graph, inputs), strict=True):
         compare(driver, image, {name: expected[name] for name in graph.outputs})
     assert estimate_cycles(program).cycles < estimate_cycles(through_the_host(graph)).cycles
+
+
+def test_strips_with_maxima(accelerator_model, monkeypatch):
+    """Maps before a maximum: its windows overlap, and its padding is at some strips' ends only."""
+    net = network(3, 38, 36)
+    net.conv("first", (8, 3, 3, 3), 3, padding=(1, 1, 1, 1)).requantize("a", 8, False)
+    net.add(MaxPool2d, "overlapping", kernel=(3, 3), stride=(2, 2), padding=(1, 1, 1, 1))
+    net.conv("second", (24, 8, 3, 3), 3, padding=(1, 1, 1, 1)).requantize("b", 8, True)
+    net.add(MaxPool2d, "apart", kernel=(2, 2), stride=(2, 2), padding=(0, 0, 0, 0))
+    net.conv("third", (6, 24, 3, 3), 3, padding=(1, 1, 1, 1)).requantize("c", 8, True)
+    graph = net.graph()
+    monkeypatch.setattr(compiler.fused, "_LEAST_SAVED", -(10**6))
+    program = compile_graph(graph, CONFIG)
+    names = [layer.name for layer in program.layers]
+    assert names == [*7 * ["first", "overlapping"], *3 * ["second", "apart"], "third"]
+    assert program.scratch_bytes == 0
+    inputs = images(graph, 2)
+    driver, _ = accelerator_model(CONFIG).driver(program, timing=STALLS)
+    for image, expected in zip(inputs, traced_codes(graph, inputs), strict=True):
+        compare(driver, image, {name: expected[name] for name in graph.outputs})
 
 
 def through_the_host(graph):
