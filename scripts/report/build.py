@@ -37,6 +37,8 @@ from sim.results import SimulationResult
 
 __all__ = ["build_report"]
 
+#: What comes of a result whose values are not those of its kind.
+_DAMAGES = (NbqnnError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 #: Kinds of results that share one section.
 _ACCURACIES = ("train", "evaluate")
 
@@ -74,22 +76,16 @@ def build_report(folder: Path, out: Path, other: Path | None = None) -> dict[str
         The folder holds nothing to report, or a result of another build than those in it.
     """
     found = _found(folder)
+    made = [_made(folder, one, found) for one in found]
+    found = [
+        one if part is not None else replace(one, content=None)
+        for one, part in zip(found, made, strict=True)
+    ]
     top = overview(folder.resolve().name, found)
     used: dict[str, list[str]] = {}
-    sections = []
-    for one in found:
-        if one.content is None:
-            used.setdefault("skipped", []).append(one.name)
-            continue
-        if one.kind in _ACCURACIES:
-            used.setdefault(one.kind, []).append(one.name)
-            continue
-        try:
-            sections += _with_origin(_sections(one, found), _origin(folder, one))
-        except (NbqnnError, KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError):
-            used.setdefault("skipped", []).append(one.name)
-            continue
-        used.setdefault(one.kind, []).append(one.name)
+    for one, part in zip(found, made, strict=True):
+        used.setdefault("skipped" if part is None else one.kind, []).append(one.name)
+    sections = [section for part in made for section in part or ()]
     if (samples := find_samples(folder, found)) is not None:
         after = [section.title == "Network" for section in sections].index(True)
         sections.insert(after + 1, predictions_section(samples))
@@ -119,6 +115,19 @@ def _found(folder: Path) -> list[Found]:
     found = [part for one in find_results(folder) for part in _parts(one)]
     check_origins(folder, found)
     return sorted(found, key=lambda one: order.index(one.kind))
+
+
+def _made(folder: Path, one: Found, found: list[Found]) -> list[Section] | None:
+    """The sections of a result; None if it is damaged."""
+    if one.content is None:
+        return None
+    try:
+        overview(one.name, [one])
+        if one.kind in _ACCURACIES:
+            return []
+        return _with_origin(_sections(one, found), _origin(folder, one))
+    except _DAMAGES:
+        return None
 
 
 def _side_by_side(folder: Path, found: list[Found], other: Path) -> Section:

@@ -231,6 +231,14 @@ def test_what_lacks_fields_is_named_and_skipped(nbqnn, folder, name):
     assert name in outcome.out
 
 
+def test_areas_that_lack_a_resource_are_skipped(nbqnn, folder, tmp_path):
+    """The top of the page shows them, too."""
+    (folder / "area.json").write_text(json.dumps(SYNTH | {"share": {"ff": 0.4}}))
+    outcome = nbqnn("report", folder, "-o", "report.html")
+    assert outcome.code == 0, outcome
+    assert "skipped: area.json" in (tmp_path / "report.html").read_text()
+
+
 @pytest.mark.parametrize("present", ["nothing", "other.json", "half.graph", "notes.txt"])
 def test_an_empty_folder_is_refused(refused, folder, tmp_path, present):
     empty = tmp_path / "empty"

@@ -5,6 +5,7 @@ a hang, memory that the size of the file does not justify.
 """
 
 import json
+import os
 import tempfile
 import zipfile
 from collections.abc import Callable
@@ -25,16 +26,20 @@ from tests.cli.networks import small_graph
 
 __all__ = ["TARGETS", "Target"]
 
-_FOLDER = Path(tempfile.mkdtemp(prefix="nbqnn-fuzz-"))
+_FOLDER = Path(os.environ.get("NBQNN_FUZZ_FOLDER") or tempfile.mkdtemp(prefix="nbqnn-fuzz-"))
 _LONGEST_LINE = 2000
 
 
 @dataclass(frozen=True)
 class Target:
-    """A kind of file: good ones to begin with, and what reads one and checks what comes of it."""
+    """A kind of file: good ones to begin with, and what reads one and checks what comes of it.
+
+    ``modules`` are those that ``read`` imports when it is called.
+    """
 
     seeds: Callable[[], list[bytes]]
     read: Callable[[bytes], None]
+    modules: tuple[str, ...] = ()
 
     def check(self, data: bytes) -> None:
         """Raises :exc:`AssertionError`, or what the reader raised, for a finding."""
@@ -237,14 +242,14 @@ def _read_graph(data: bytes) -> None:
 
 
 TARGETS = {
-    "graph": Target(_graph_seeds, _read_graph),
+    "graph": Target(_graph_seeds, _read_graph, ("tests.fuzz.graph_storage",)),
     "program": Target(_program_seeds, _read_program),
     "configuration": Target(_config_seeds, _read_config),
-    "images": Target(_images_seeds, _read_images),
-    "idx": Target(_idx_seeds, _read_idx),
-    "pickle": Target(_pickle_seeds, _read_pickle),
-    "weights": Target(_weights_seeds, _read_weights),
-    "run": Target(_run_seeds, _read_run),
-    "qonnx": Target(_qonnx_seeds, _read_qonnx),
-    "report": Target(_report_seeds, _read_report),
+    "images": Target(_images_seeds, _read_images, ("scripts.images",)),
+    "idx": Target(_idx_seeds, _read_idx, ("nbqnn_train.data.idx",)),
+    "pickle": Target(_pickle_seeds, _read_pickle, ("nbqnn_train.data.inert_pickle",)),
+    "weights": Target(_weights_seeds, _read_weights, ("nbqnn_train.learn.weight_files",)),
+    "run": Target(_run_seeds, _read_run, ("nbqnn_train.learn.config",)),
+    "qonnx": Target(_qonnx_seeds, _read_qonnx, ("nbqnn_train.qonnx",)),
+    "report": Target(_report_seeds, _read_report, ("scripts.report",)),
 }
