@@ -76,6 +76,11 @@ class TrainingModule(lightning.LightningModule):
         """Whether the network can be evaluated."""
         return True
 
+    @property
+    def averaged(self) -> range:
+        """Steps whose weights are averaged, where an average is wanted: to the end."""
+        return range(self.schedule.steps)
+
     def on_train_batch_start(self, batch, batch_idx: int) -> None:
         # Dropout after a resume is what it would have been without the interruption. Seeding once
         # an epoch is not enough: the loop draws numbers of its own, at other places after a resume.
@@ -169,6 +174,13 @@ class QuantizedTrainingModule(TrainingModule):
     @property
     def ready(self) -> bool:
         return self.network.calibrated
+
+    @property
+    def averaged(self) -> range:
+        """Since exponents stay, until weights stand still."""
+        schedule = self.schedule
+        first = 0 if schedule.rounded else schedule.exponents_step
+        return range(min(first, schedule.settle_step), schedule.settle_step)
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """Gamma stands still with the weights if it is projected with them."""

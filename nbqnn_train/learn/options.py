@@ -220,6 +220,15 @@ class TrainOptions:
             range=Range(0, 0.99),
         ),
     )
+    weight_average: float | None = field(
+        default=None,
+        metadata=_about(
+            _TRAINING,
+            "Share of a running average of the weights that each step keeps, such as 0.99; "
+            "the average takes their place before they stand still.",
+            range=Range(0, 0.99999),
+        ),
+    )
     flips: str | None = field(
         default=None,
         metadata=_about(

@@ -15,6 +15,8 @@ class Recipe:
     lr_rise : share of the steps over which it rises to that.
     lr_fall : how it falls to 0 from there, "cosine" or "linear".
     label_smoothing : share of a label that all classes have alike.
+    weight_average : share of a running average of the weights that each step keeps; 0 has none
+        (:class:`nbqnn_train.learn.averages.WeightAverage`).
     flips : which images are mirrored, "random" or "alternating"
         (:func:`nbqnn_train.data.batches.train_loader`).
     warmup : share of the steps with real weights and activations.
@@ -31,6 +33,7 @@ class Recipe:
     lr_rise: float
     lr_fall: str
     label_smoothing: float
+    weight_average: float
     flips: str
     weight_decay: float
     optimizer: str
@@ -49,6 +52,7 @@ _SCRATCH = Recipe(
     lr_rise=0.05,
     lr_fall="cosine",
     label_smoothing=0.0,
+    weight_average=0.0,
     flips="random",
     weight_decay=1e-4,
     optimizer="adam",

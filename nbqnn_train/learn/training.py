@@ -25,6 +25,7 @@ from nbqnn_train.graph.files import write_text
 from nbqnn_train.inputs.meaning import Meaning, write_meaning
 from nbqnn_train.learn.accuracy import count_correct
 from nbqnn_train.learn.allocation import keep_freed_memory
+from nbqnn_train.learn.averages import WeightAverage
 from nbqnn_train.learn.batch_norm import synchronize_batch_norm
 from nbqnn_train.learn.checkpoints import Checkpoints
 from nbqnn_train.learn.config import TrainConfig
@@ -193,14 +194,17 @@ def _training_module(config: TrainConfig, data: DataSets, *, resumed: bool) -> T
 
 
 def _trainer(config: TrainConfig, out: Path) -> lightning.Trainer:
+    recipe = config.recipe()
     callbacks = [Checkpoints(out / CHECKPOINT), progress_callback()]
+    if recipe.weight_average:
+        callbacks.append(WeightAverage(recipe.weight_average))
     if not config.full_precision:
         callbacks.append(WeightHistograms())
     if config.patience is not None:
         callbacks.append(EarlyStop(config.patience, out / BEST))
     try:
         return lightning.Trainer(
-            max_epochs=config.recipe().epochs,
+            max_epochs=recipe.epochs,
             callbacks=callbacks,
             logger=[CSVLogger(out, name="csv"), TensorBoardLogger(out, name="tensorboard")],
             accelerator=config.accelerator,

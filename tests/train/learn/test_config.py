@@ -29,6 +29,7 @@ def config(**options) -> TrainConfig:
         ({"lr_rise": 0.95}, r"^Learning rate rise must be in 0\.\.0\.9, not 0\.95$"),
         ({"lr_fall": "x"}, r"^Learning rate fall must be one of cosine, linear, not 'x'$"),
         ({"label_smoothing": 1.0}, r"^Label smoothing must be in 0\.\.0\.99, not 1\.0$"),
+        ({"weight_average": 1.0}, r"^Weight average must be in 0\.\.0\.99999, not 1\.0$"),
         ({"flips": "x"}, r"^Flips must be one of random, alternating, not 'x'$"),
         ({"optimizer": "x"}, r"^Optimizer must be one of adam, sgd, not 'x'$"),
         ({"precision": "8"}, r"^Precision must be one of 32, bf16-mixed, 16-mixed, not '8'$"),
