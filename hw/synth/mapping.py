@@ -5,7 +5,7 @@ import os
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -22,6 +22,7 @@ __all__ = [
     "YosysError",
     "map_design",
     "mapped_netlist",
+    "passes_netlist",
     "slim_netlist",
 ]
 
@@ -164,10 +165,23 @@ def mapped_netlist(verilog: str, top: str, family: str, *, keep: Iterable[str], 
     The netlist is as Yosys' ``write_json`` describes it.
     """
     modules, kept = _unit(verilog, top, set(keep))
-    passes = [*(f"blackbox {name}" for name in kept), *_synthesis(family, top), _NETLIST]
-    netlist, lines = _run(modules, passes, top, lambda step: None)
+    passes = [*(f"blackbox {name}" for name in kept), *_synthesis(family, top)]
+    netlist, lines = _run(modules, [*passes, _NETLIST], top, lambda step: None)
     write_text(log, lines)
     return netlist
+
+
+def passes_netlist(verilog: str, top: str, passes: Sequence[str]) -> dict:
+    """What passes of Yosys make of Verilog, as its ``write_json`` describes it; from a cache.
+
+    Raises :exc:`YosysError` if Yosys refuses the Verilog or a pass.
+    """
+    commands = [*passes, _NETLIST]
+
+    def run() -> dict:
+        return _run(verilog, commands, top, lambda step: None)[0]
+
+    return cached_json("netlist", [version("pyosys"), verilog, *commands], run)
 
 
 def _unit(verilog: str, top: str, keep: set[str]) -> tuple[str, list[str]]:

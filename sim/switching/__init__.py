@@ -1,0 +1,1 @@
+"""How often the nets of a mapped element switch while it computes a layer."""
