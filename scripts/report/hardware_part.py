@@ -8,7 +8,7 @@ from plotly import graph_objects as go
 from hw.contract.config import AcceleratorConfig
 from hw.synth.results import SynthResult
 from nbqnn_train.pages import LEGEND, Section, html_table
-from scripts.report.names import component, readable
+from scripts.report.names import board_title, component, readable, tool_title
 
 __all__ = ["areas_section", "build_section", "synth_section"]
 
@@ -47,7 +47,7 @@ def synth_section(name: str, result: SynthResult) -> Section:
         for resource in _RESOURCES
     ]
     columns = {"resource": "", "in all": ",.10g", "share": ".1%", "array": ",.10g"}
-    title = f"Area of a {result.board}, by {result.tool}"
+    title = f"Area of a {board_title(result.board)}, by {tool_title(result.tool)}"
     return Section(title, [html_table(rows, columns), _tables_picture(result)], name)
 
 

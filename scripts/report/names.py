@@ -1,6 +1,8 @@
-"""Names of modules as people read them."""
+"""Names of modules, boards and tools as people read them."""
 
-__all__ = ["component", "readable"]
+__all__ = ["board_title", "component", "readable", "tool_title"]
+
+_TOOLS = {"vivado": "Vivado", "yosys": "Yosys"}
 
 #: Names of instances that are short for something.
 _INSTANCES = {
@@ -18,6 +20,16 @@ _INSTANCES = {
     "walker": "position walker",
     "writer": "AXI writer",
 }
+
+
+def board_title(name: str) -> str:
+    """A board as its maker writes it: "zcu102" is the ZCU102."""
+    return "Ultra96" if name == "ultra96" else name.upper()
+
+
+def tool_title(name: str) -> str:
+    """A tool as its authors write it."""
+    return _TOOLS.get(name, name)
 
 
 def component(path: str) -> str:

@@ -11,6 +11,7 @@ from nbqnn_train.graph import Conv2d, Graph, Linear, Requantize
 from nbqnn_train.graph.results import Evaluation
 from nbqnn_train.learn.results import TrainingResult
 from scripts.report.found import Found
+from scripts.report.names import board_title, tool_title
 from scripts.report.origins import origin_of_result
 from sim.results import CircuitSimulationResult, SimulationResult
 
@@ -73,7 +74,7 @@ def overview(name: str, found: Iterable[Found]) -> Overview:
     synthesis, graph = synthesis_of(contents, simulation), first(Graph)
     config = first(AcceleratorConfig)
     if training is not None:
-        name = f"{training.model} on {training.data}"
+        name = f"Network {training.model}, trained on {training.data}"
     verdict, good = _verdict(simulation or circuit)
     cards = [
         _accuracy(accuracy_of(contents), twin),
@@ -146,7 +147,7 @@ def _speed(
         return []
     clock, kind = float(result.clock_mhz), "asked for"
     if synthesis is not None and synthesis.fmax_mhz is not None:
-        clock, kind = min(clock, synthesis.fmax_mhz), f"routed by {synthesis.tool}"
+        clock, kind = min(clock, synthesis.fmax_mhz), f"routed by {tool_title(synthesis.tool)}"
     elif synthesis is not None and synthesis.estimated_mhz is not None:
         kind += f" ({synthesis.estimated_mhz:,.0f} estimated)"
     cycles = result.cycles_per_image
@@ -182,7 +183,8 @@ def _area(synthesis: SynthResult | None) -> Card | None:
     shares = ", ".join(
         f"{synthesis.share[field]:.3g}\u00a0%\u00a0{name}" for field, name in _RESOURCES.items()
     )
-    return Card(f"of a {synthesis.board}", shares, f"by {synthesis.tool}, {synthesis.lut:,} LUT")
+    source = f"by {tool_title(synthesis.tool)}, {synthesis.lut:,} LUT"
+    return Card(f"of a {board_title(synthesis.board)}", shares, source)
 
 
 def _bits(graph: Graph | None, config: AcceleratorConfig | None) -> Card | None:

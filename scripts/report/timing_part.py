@@ -7,16 +7,16 @@ from plotly import graph_objects as go
 from hw.synth.results import SynthResult
 from hw.synth.timing.estimate import TimingEstimate
 from nbqnn_train.pages import LEGEND, Section, html_table
-from scripts.report.names import readable
+from scripts.report.names import board_title, readable, tool_title
 
 __all__ = ["power_section", "timing_section"]
 
 
 def timing_section(name: str, result: SynthResult) -> Section | None:
     """The clock that is reached or estimated, with the slowest paths; None where nothing says."""
-    lines, parts = [], []
+    lines, parts, tool = [], [], tool_title(result.tool)
     if result.fmax_mhz is not None:
-        lines.append(f"Routed by {result.tool}: {result.fmax_mhz:,.1f} MHz{_asked(result)}.")
+        lines.append(f"Routed by {tool}: {result.fmax_mhz:,.1f} MHz{_asked(result)}.")
     if result.setup_slack_ns is not None:
         lines.append(f"Slack: {result.setup_slack_ns:.3f} ns (setup){_hold(result)}.")
     if result.critical_path is not None:
@@ -25,7 +25,7 @@ def timing_section(name: str, result: SynthResult) -> Section | None:
     if result.estimated_timing is not None:
         timing = result.estimated_timing
         lines.append(
-            f"Estimated for the netlist of {result.tool}: {timing.mhz:,.0f} MHz, between "
+            f"Estimated for the netlist of {tool}: {timing.mhz:,.0f} MHz, between "
             f"{timing.low_mhz:,.0f} and {timing.high_mhz:,.0f}{_asked(result)}. Nothing was placed "
             "or routed."
         )
@@ -34,7 +34,9 @@ def timing_section(name: str, result: SynthResult) -> Section | None:
         lines.append(f"Estimated from its additions: {result.estimated_mhz:,.0f} MHz.")
     if not lines:
         return None
-    return Section(f"Timing on a {result.board}", [f"<p>{' '.join(lines)}</p>", *parts], name)
+    return Section(
+        f"Timing on a {board_title(result.board)}", [f"<p>{' '.join(lines)}</p>", *parts], name
+    )
 
 
 def _asked(result: SynthResult) -> str:
@@ -92,12 +94,12 @@ def _paths(timing: TimingEstimate, clock_mhz: int | None) -> list[go.Figure | st
 
 def power_section(name: str, result: SynthResult) -> Section | None:
     """What the design takes: by the tool's report, or estimated from counts; None if unknown."""
-    title = f"Power on a {result.board}"
+    title = f"Power on a {board_title(result.board)}"
     if result.power is not None:
         power = result.power
         source = "switching activity of a simulation" if power["activity"] else "no activity"
         text = (
-            f"<p>{power['total_w']:.2f} W by {result.tool}, with {source}: "
+            f"<p>{power['total_w']:.2f} W by {tool_title(result.tool)}, with {source}: "
             f"{power['dynamic_w']:.2f} W while it runs, {power['static_w']:.2f} W at rest.</p>"
         )
         return Section(title, [text], name)

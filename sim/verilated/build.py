@@ -1,9 +1,11 @@
 """Builds the accelerator's Verilog and the harness into a shared library."""
 
+import os
 import sys
 from pathlib import Path
 
 from hw.tools.cache import cached_folder, keep_only
+from nbqnn_train.graph.errors import NbqnnError
 from sim.verilator import ToolError, compile_model, has_headers, link, tool_versions, verilate
 
 __all__ = ["TRACES", "build_library", "check_trace"]
@@ -28,6 +30,14 @@ def check_trace(form: str) -> None:
             f"{form.upper()} waveforms need the headers {', '.join(headers)}; remedy: "
             "apt install liblz4-dev zlib1g-dev, or VCD"
         )
+
+
+def _optimization() -> str:
+    """The compiler's level for a model: ``$NBQNN_OPTIMIZE``, or what runs fastest."""
+    level = os.environ.get("NBQNN_OPTIMIZE") or "3"
+    if level not in ("0", "1", "2", "3"):
+        raise NbqnnError(f"NBQNN_OPTIMIZE must be 0, 1, 2 or 3, not {level!r}")
+    return f"-O{level}"
 
 
 def build_library(
@@ -67,6 +77,8 @@ def build_library(
     libraries = _NEEDED[trace][1] if trace in _NEEDED else []
     # A model can have one format only, so the others are off.
     chosen = [f"-DVM_TRACE_{name.upper()}={int(name == trace)}" for name in TRACES]
+    # Those with coverage are large, and run for minutes only.
+    level = "-O1" if coverage else _optimization()
 
     def build(folder: Path) -> None:
         print(f"compiling the simulator of {top} (once)", file=sys.stderr, flush=True)
@@ -79,8 +91,7 @@ def build_library(
         objects = compile_model(
             folder,
             own_sources=[_HARNESS],
-            # Models with coverage are large, and run for minutes only.
-            optimize="-O1" if coverage else "-O3",
+            optimize=level,
             flags=[*_FLAGS, *(["-UVM_COVERAGE", "-DVM_COVERAGE=1"] if coverage else [])],
             own_flags=[
                 *(f"-DDATA_BYTES={data_width // 8}", f"-DPORTS={ports}"),
@@ -96,6 +107,6 @@ def build_library(
 
     parts = (
         *("library", tool_versions(), _HARNESS.read_bytes(), " ".join(_FLAGS)),
-        *(str(data_width), str(ports), str(trace), str(coverage), top, verilog),
+        *(str(data_width), str(ports), str(trace), str(coverage), level, top, verilog),
     )
     return cached_folder(f"model-{top}", parts, build) / _NAME

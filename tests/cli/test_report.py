@@ -307,3 +307,6 @@ def test_accuracy_beside_full_precision(nbqnn, folder, tmp_path):
     nbqnn("report", folder, "-o", "report.html")
     page = (tmp_path / "report.html").read_text()
     assert "<b>90.00%</b><span>of 80 images, in full precision</span>" in page
+    assert "<h1>Network m, trained on d</h1>" in page
+    assert "<span>of a ZCU102</span>" in page
+    assert "<span>by Yosys, 1,000 LUT</span>" in page

@@ -55,17 +55,17 @@ def test_routed_timing_and_reported_power(nbqnn, folder, tmp_path):
     (folder / "area.json").write_text(json.dumps(SYNTH | routed))
     nbqnn("report", folder, "-o", "report.html")
     page = (tmp_path / "report.html").read_text()
-    assert "Routed by yosys: 61.5 MHz; 50 MHz are asked for." in page
+    assert "Routed by Yosys: 61.5 MHz; 50 MHz are asked for." in page
     assert "<td>core.a</td><td>core.b</td><td>16.20</td>" in page
-    assert "4.50 W by yosys, with switching activity of a simulation: 3.50 W while it runs" in page
+    assert "4.50 W by Yosys, with switching activity of a simulation: 3.50 W while it runs" in page
 
 
 def test_titles_tell_two_areas_apart(nbqnn, folder, tmp_path):
     (folder / "other.json").write_text(json.dumps(SYNTH))
     nbqnn("report", folder, "-o", "report.html")
     page = (tmp_path / "report.html").read_text()
-    assert ">Area of a zcu102, by yosys: area.json</h2>" in page
-    assert ">Area of a zcu102, by yosys: other.json</h2>" in page
+    assert ">Area of a ZCU102, by Yosys: area.json</h2>" in page
+    assert ">Area of a ZCU102, by Yosys: other.json</h2>" in page
 
 
 def test_areas_side_by_side(nbqnn, folder, tmp_path):

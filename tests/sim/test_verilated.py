@@ -10,6 +10,7 @@ import pytest
 from hw.contract.memory_timing import MemoryTiming
 from hw.driver import BusError
 from hw.rtl.verilog import emit
+from nbqnn_train.graph import NbqnnError
 from sim.verilated import SimulationError, VerilatedAccelerator
 from sim.verilator import ToolError, has_headers
 from tests.sim.designs import COPIER_MAP, FAULTS, IDENTITY, Copier
@@ -74,6 +75,12 @@ def test_widths(data_width):
             assert accelerator.irq
             np.testing.assert_array_equal(accelerator.memory, expected)
             assert accelerator.read(OFFSET["status"]) == DONE
+
+
+def test_a_level_of_the_compiler_that_does_not_exist_is_refused(monkeypatch):
+    monkeypatch.setenv("NBQNN_OPTIMIZE", "fast")
+    with pytest.raises(NbqnnError, match=r"^NBQNN_OPTIMIZE must be 0, 1, 2 or 3, not 'fast'$"):
+        model()
 
 
 def test_bursts_are_kept_when_asked_for(copier):
