@@ -1,6 +1,7 @@
 """A converted network beside the module that it comes from, both in full precision."""
 
 import copy
+import re
 
 import torch
 from torch import Tensor, fx, nn
@@ -75,14 +76,20 @@ def _results(module: nn.Module, example: Example) -> list[Tensor]:
 
 
 class _Doubled(TorchFunctionMode):
-    """What a module makes float32 is float64."""
+    """What a module makes float32 is float64, and so is a tensor that it does not own."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         if func is Tensor.float:
             func = Tensor.double
-        args, kwargs = pytree.tree_map(
-            lambda value: torch.float64 if value is torch.float32 else value, (args, kwargs or {})
-        )
+        in_place = re.fullmatch(r"__set(item)?__|__i\w+__|.*[^_]_", func.__name__)
+
+        def doubled(value):
+            if value is torch.float32:
+                return torch.float64
+            known = isinstance(value, Tensor) and value.dtype == torch.float32
+            return value.double() if known and not in_place else value
+
+        args, kwargs = pytree.tree_map(doubled, (args, kwargs or {}))
         return func(*args, **kwargs)
 
 

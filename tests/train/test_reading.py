@@ -568,3 +568,55 @@ def test_a_module_for_one_size_of_batch_is_refused_with_what_it_says():
         NetworkRefused, match=r"it cannot be run on 2 images: .*batches of any size"
     ):
         convert(module, QuantConfig(), X)
+
+
+class Anchored(nn.Module):
+    """As heads of detectors do: places of a grid, kept for the next map of the same shape."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = conv(3, 2)
+        self.register_buffer("stride", torch.tensor([8.0]))
+        self.seen, self.places, self.step = None, torch.empty(0), torch.empty(0)
+
+    def forward(self, x):
+        y = self.conv(x)
+        if self.seen != y.shape:
+            self.seen = y.shape
+            columns = torch.arange(y.shape[3]).type_as(y) + 0.5
+            rows = torch.arange(y.shape[2]).type_as(y) + 0.5
+            self.places = torch.stack(torch.meshgrid(rows, columns, indexing="ij"))
+            part = y.new_full((y.shape[2] // 2, y.shape[3]), self.stride[0].item())
+            self.step = torch.cat((part, torch.full_like(part, 2.0)))
+        return (y + self.places) * self.step
+
+
+def test_places_of_a_grid_are_constants():
+    module = Anchored().eval()
+    assert_exact(converted(module), X.numpy())
+    assert module.seen is None  # the module stays as it is
+    module(X)
+    assert_exact(converted(module), X.numpy())
+
+
+def test_a_number_taken_from_a_learned_parameter_is_refused():
+    parts = {"c": conv(3, 2), "slope": nn.Parameter(torch.ones(1))}
+    module = Net(lambda m, x: F.leaky_relu(m.c(x), m.slope.item()), **parts)
+    with pytest.raises(NetworkRefused, match="a number that is taken from a learned parameter"):
+        convert(module, QuantConfig(), X)
+
+
+def test_tensors_and_layers_that_a_module_does_not_own():
+    kernel = torch.randn(4, 3, 3, 3)
+    outside = [conv(4, 4), nn.ReLU()]
+    module = Net(lambda m, x: m.c(outside[1](outside[0](F.conv2d(x, kernel)))), c=conv(4, 2))
+    assert_exact(converted(module.eval()), X.numpy())
+
+
+def test_an_output_with_and_without_its_softmax_is_refused():
+    def both(m, x):
+        y = m.c(x).mean((2, 3))
+        return y.softmax(1), y
+
+    with pytest.raises(NetworkRefused, match="with and without its softmax"):
+        convert(Net(both, c=conv(3, 2)), QuantConfig(), X)

@@ -137,7 +137,7 @@ def gathered(
     if len(held) == 1:
         steps = [("channels", {"index": tuple(places.flatten().tolist())}, (places.numel(),))]
     else:
-        steps = _steps(places, held)
+        steps = _steps(places, held) if len(held) == 3 else None  # what was refused may have more
     if not steps:
         raise _other_order()
     name = value.name

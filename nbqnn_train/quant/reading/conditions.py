@@ -10,6 +10,7 @@ from torch import Tensor, fx
 from nbqnn_train.quant.pointwise import ELEMENT, called
 from nbqnn_train.quant.reading.arithmetic import product_of, sum_of
 from nbqnn_train.quant.reading.pointwise import functions_of_one, table
+from nbqnn_train.quant.reading.program import BATCH
 from nbqnn_train.quant.reading.reader import Reader
 from nbqnn_train.quant.reading.refusals import Unsupported
 from nbqnn_train.quant.reading.remedies import unsupported_operator
@@ -122,10 +123,13 @@ def _kept(reader: Reader, node: fx.Node, condition: Value, operand) -> Value:
 
 @rule("zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full")
 def _filled_like(reader: Reader, node: fx.Node, **arguments) -> Constant:
-    """One number for all elements; where that is not enough, what reads it refuses."""
+    """One number for all elements. Beside a batch it is a number alone; where that is not enough,
+    what reads it refuses."""
     name = node.target.overloadpacket.__name__
     fill = arguments.get("fill_value", 1.0 if "ones" in name else 0.0)
-    return Constant(torch.tensor(float(fill), dtype=node.meta["val"].dtype))
+    made = node.meta["val"]
+    number = torch.tensor(float(fill), dtype=made.dtype)
+    return Constant(number if made.shape[:1] == (BATCH,) else number.repeat(made.shape))
 
 
 def _together(reader: Reader, operands: tuple) -> tuple[Value, list] | None:

@@ -13,7 +13,9 @@ from nbqnn_train.quant.reading.values import Constant
 __all__ = ["computed", "live_nodes", "operator_name"]
 
 
-def computed(node: fx.Node, values: dict[fx.Node, object], source: str) -> Constant | None:
+def computed(
+    node: fx.Node, values: dict[fx.Node, object], source: str
+) -> Constant | tuple[Constant, ...] | None:
     """The value of a node that does not depend on the input; None where it has no value.
 
     values : of the nodes before it. Raises :class:`Unsupported` where it cannot be computed.
@@ -34,10 +36,17 @@ def computed(node: fx.Node, values: dict[fx.Node, object], source: str) -> Const
     try:
         args, kwargs = fx.map_arg((node.args, node.kwargs), tensor)
         with torch.no_grad():
-            result = Constant(node.target(*args, **kwargs), learned=learned, source=source)
+            result = node.target(*args, **kwargs)
     except Exception as error:  # an operator can raise anything
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise Unsupported(f"a constant that cannot be computed: {reason[0]}") from None
+    if isinstance(result, (bool, int, float)):  # by item(); a tensor, as all constants are
+        result = torch.tensor(result, dtype=torch.float64 if isinstance(result, float) else None)
+    if isinstance(result, (tuple, list)) and all(isinstance(part, Tensor) for part in result):
+        return tuple(Constant(part, learned=learned, source=source) for part in result)
+    if not isinstance(result, Tensor):
+        return None
+    result = Constant(result, learned=learned, source=source)
     return _masked(node, operands, _for_one_image(result, operands))
 
 

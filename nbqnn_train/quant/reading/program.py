@@ -33,6 +33,7 @@ __all__ = [
     "program_of",
     "quiet",
     "source_of",
+    "unchanged",
 ]
 
 #: Number of images of the example that is read. It is rarely a size of anything else. So it is
@@ -172,6 +173,7 @@ def program_of(module: nn.Module, example: Example) -> Program:
             redirect_stderr(said),  # torch prints a graph where it gives up
             uncompiled(),
             reading_pointwise(),
+            unchanged(module),
             kept_for_training(module) as training,
         ):
             exported = torch.export.export(module, example.args, example.kwargs)
@@ -217,7 +219,21 @@ def program_of(module: nn.Module, example: Example) -> Program:
 def _lost(module: nn.Module, example: Example, training: dict[int, nn.Module]) -> list[Refusal]:
     ours = set(map(id, training.values()))
     kept = {path for path, part in module.named_modules() if id(part) in ours}
-    return lost_randomness(module, example, kept)
+    with quiet():
+        return lost_randomness(module, example, kept)
+
+
+@contextmanager
+def unchanged(module: nn.Module) -> Iterator[None]:
+    """Takes back what the module's parts note in attributes while they run, such as a shape seen
+    and what was computed for it: beside traced tensors, which do not stay, it would be wrong."""
+    before = [(part, dict(vars(part))) for part in module.modules()]
+    try:
+        yield
+    finally:
+        for part, attributes in before:
+            vars(part).clear()
+            vars(part).update(attributes)
 
 
 @contextmanager

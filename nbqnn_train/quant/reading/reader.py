@@ -177,6 +177,8 @@ class Reader:
         value = read(self, node, **self.arguments(node))
         found = node.meta["val"]
         found = found[0] if isinstance(found, (tuple, list)) else found
+        if isinstance(value, Constant):
+            return value
         if found.shape[:1] != (BATCH,) and node not in self.finals:
             raise Unsupported(
                 "a change of shape that mixes images", "keep the batch in front", "shape"
@@ -213,8 +215,15 @@ class Reader:
             final = self.finals.get(result, "none")
             if value.plain and len(value.base) == 1:
                 value = self.vector(value)
-            if value.name in {output.name for output in outputs} - self.refused:
+            again = [
+                o.final for o in outputs if o.name == value.name and o.name not in self.refused
+            ]
+            if again:
                 reason, remedy = "an output that is returned twice", "return each tensor once"
+                if final not in again:
+                    named = final if again == ["none"] else again[0]
+                    reason = f"an output that is returned with and without its {named}"
+                    remedy = f"return one of the two; {named} at the end is left to the host"
                 self.refusals.append(Refusal("output", "", "", "", reason, remedy))
             outputs.append(Output(value.name, self._arrangement(value), final))
             if any(kind == "permute" for kind, _ in outputs[-1].arrangement):
@@ -257,12 +266,24 @@ class Reader:
         for place, argument in enumerate(node.target._schema.arguments):
             name = _RENAMED.get(argument.name, argument.name)
             if place < len(node.args):
-                bound[name] = node.args[place]
+                bound[name] = self._given(node.args[place], argument)
             elif argument.name in node.kwargs:
-                bound[name] = node.kwargs[argument.name]
+                bound[name] = self._given(node.kwargs[argument.name], argument)
             elif argument.has_default_value():
                 bound[name] = argument.default_value
         return bound
+
+    def _given(self, given, argument: torch.Argument):
+        """``given``; the number where the operator wants one and a constant has it, by item()."""
+        found = self.values.get(given) if isinstance(given, fx.Node) else None
+        if not isinstance(found, Constant) or "Tensor" in str(argument.type):
+            return given
+        if found.learned:
+            raise Unsupported(
+                "a number that is taken from a learned parameter",
+                "use the parameter as a tensor, without item()",
+            )
+        return found.tensor.item()
 
     def value(self, argument) -> Value:
         found = self.values.get(argument) if isinstance(argument, fx.Node) else None

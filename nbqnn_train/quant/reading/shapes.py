@@ -1,5 +1,7 @@
 """Reads changes of shape, and operators that change nothing."""
 
+from dataclasses import replace
+
 import torch
 from torch import fx
 
@@ -7,7 +9,7 @@ from nbqnn_train.quant.reading.program import BATCH
 from nbqnn_train.quant.reading.reader import Reader
 from nbqnn_train.quant.reading.refusals import Unsupported
 from nbqnn_train.quant.reading.rules import rule
-from nbqnn_train.quant.reading.values import Value
+from nbqnn_train.quant.reading.values import Constant, Value
 
 __all__ = []
 
@@ -69,7 +71,11 @@ def _same(reader: Reader, node: fx.Node, operand, **_) -> Value:
 
 
 @rule("to", "_to_copy", "type_as")
-def _cast(reader: Reader, node: fx.Node, operand, **_) -> Value:
+def _cast(reader: Reader, node: fx.Node, operand, **_) -> Value | Constant:
+    constant = reader.values.get(operand)
+    if isinstance(constant, Constant):  # only the type is the value's
+        cast = constant.tensor.to(node.meta["val"].dtype)
+        return constant if cast is constant.tensor else replace(constant, tensor=cast, path="")
     before = node.args[0].meta["val"].dtype
     after = node.meta["val"].dtype
     if before == torch.bool and after.is_floating_point:
