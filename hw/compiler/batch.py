@@ -1,14 +1,21 @@
 """Several images in one run: some layers compute one image, others all images at once."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+from hw.compiler.costs import compute_cycles, weight_cycles
+from hw.compiler.divided import is_divided
 from hw.compiler.errors import CompileError
 from hw.compiler.layer import Layer, Lowered
+from hw.contract.config import AcceleratorConfig
 from hw.contract.program import MAX_BATCH
 from hw.contract.registers import LAYERS
 from nbqnn_train.graph import Graph, Linear
 
 __all__ = ["batched", "check_batch"]
+
+#: Cycles for each image that sharing the weights of the last layers must save.
+_LEAST_SHARED = 1000
 
 
 def check_batch(batch: int) -> None:
@@ -17,19 +24,30 @@ def check_batch(batch: int) -> None:
         raise CompileError(f"batch must be 1...{MAX_BATCH} images, not {batch!r}")
 
 
-def batched(graph: Graph, lowered: Lowered, batch: int) -> Lowered:
+def batched(
+    config: AcceleratorConfig,
+    graph: Graph,
+    lowered: Lowered,
+    batch: int,
+    most_shared: int | None = None,
+) -> Lowered:
     """The layers for ``batch`` images. Maps of images lie one below the other, as rows of one map.
 
     A linear layer runs once: it is a convolution that steps from image to image, so its weights are
-    loaded once. So does every layer that reads its result. The other layers run image after image.
+    loaded once. So does every layer that reads its result. Where the last ones of the other layers
+    are longer loaded than computed, they take each load of weights for one image after the other.
+    There are at most ``most_shared`` of these. All before them run image after image.
 
     Raises :class:`CompileError` for more layers than the accelerator has time stamps.
     """
     single, together = list(lowered.layers), []
     if batch > 1:
         single, together = _divide(graph, lowered)
+    shared = _shared(config, single) if batch > 1 else 0
+    shared = shared if most_shared is None else min(shared, most_shared)
+    single, shared = single[: len(single) - shared], single[len(single) - shared :]
     # Checked before the layers of each image are made, because they could be very many.
-    count = batch * len(single) + len(together)
+    count = batch * len(single) + len(shared) + len(together)
     if count > LAYERS:
         images = f" for a batch of {batch} images" if batch > 1 else ""
         raise CompileError(f"a graph of {count} layers{images}; at most {LAYERS} fit")
@@ -39,6 +57,10 @@ def batched(graph: Graph, lowered: Lowered, batch: int) -> Lowered:
         lowered,
         layers=(
             *(layer.everywhere(image=image) for image in range(batch) for layer in single),
+            *(
+                replace(layer.everywhere(image=None, images=batch), macs=batch * layer.macs)
+                for layer in shared
+            ),
             *(_for_all(layer, lowered, batch) for layer in together),
         ),
         shapes={
@@ -46,8 +68,23 @@ def batched(graph: Graph, lowered: Lowered, batch: int) -> Lowered:
             for name, (channels, height, width) in lowered.shapes.items()
         },
         batch=batch,
-        whole=_whole(lowered, single, together),
+        whole=_whole(lowered, single, [*shared, *together]),
     )
+
+
+def _shared(config: AcceleratorConfig, layers: Sequence[Layer]) -> int:
+    """How many of the last layers load weights for longer than they compute, taken together.
+
+    The number for which the difference is largest; 0 if that is small. Sums that stay in the
+    accumulators between two loads are those of one image, so there is no such layer among them.
+    """
+    waits = [0]
+    for layer in reversed(layers):
+        if is_divided(config, layer):
+            break
+        waits.append(waits[-1] + weight_cycles(config, layer) - compute_cycles(config, layer))
+    most = max(waits)
+    return waits.index(most) if most >= _LEAST_SHARED else 0
 
 
 def _divide(graph: Graph, lowered: Lowered) -> tuple[list[Layer], list[Layer]]:
@@ -109,7 +146,10 @@ def _for_all(layer: Layer, lowered: Lowered, batch: int) -> Layer:
 
 
 def _whole(lowered: Lowered, single: list[Layer], together: list[Layer]) -> frozenset[str]:
-    """Tensors that, if they are on the chip, are there with the rows of all images."""
+    """Tensors that, if they are on the chip, are there with the rows of all images.
+
+    single, together : layers that run for each image, and the others.
+    """
     whole = {
         lowered.view(name).root for layer in together for name in (layer.target, *layer.sources)
     }

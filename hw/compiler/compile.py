@@ -56,13 +56,15 @@ def compile_graph(
     copied: frozenset[str] = frozenset()
     spilled: frozenset[str] | None = None
     lowered: Lowered | None = None
+    #: Layers whose weights are shared by the images of a batch; None for as many as pay.
+    most_shared: int | None = None
     narrow: frozenset[str] = frozenset()
     #: Tensors that are made and read strip by strip, and how many strips.
     strips: dict[str, int] = {}
     while True:
         if lowered is None:
             lowered = tapped(config, lower(graph, config, copied))
-            lowered = divided(config, batched(graph, lowered, batch))
+            lowered = divided(config, batched(config, graph, lowered, batch, most_shared))
         if spilled is None:
             spilled = _streamed(graph, config, lowered)
         try:
@@ -73,6 +75,11 @@ def compile_graph(
             narrow |= crowded.roots
         except Spill as spill:
             narrow = frozenset()
+            shared = sum(layer.images > 1 for layer in lowered.layers)
+            if shared:
+                # What these read and write is on the chip for all images.
+                most_shared, lowered = shared - 1, None
+                continue
             root = piece_of(spill.root)
             # A trace has the codes of whole tensors.
             for name in () if traced else dict.fromkeys(map(piece_of, (root, *spill.others))):

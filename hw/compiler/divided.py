@@ -12,7 +12,7 @@ from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import MAX_COMMANDS, Unit
 from hw.contract.words import ChannelParams
 
-__all__ = ["divided"]
+__all__ = ["divided", "is_divided"]
 
 #: Parts of a filter group's weights that the memory holds: one is used, the other is loaded.
 _HELD = 2
@@ -27,8 +27,13 @@ def divided(config: AcceleratorConfig, lowered: Lowered) -> Lowered:
     return replace(lowered, layers=tuple(_divided(config, layer) for layer in lowered.layers))
 
 
+def is_divided(config: AcceleratorConfig, layer: Layer) -> bool:
+    """Whether the weights of one filter group do not fit the weight memory."""
+    return any(_is_large(config, part) for part in layer.parts)
+
+
 def _divided(config: AcceleratorConfig, layer: Layer) -> Layer:
-    if not any(_is_large(config, part) for part in layer.parts):
+    if not is_divided(config, layer):
         return layer
     # Each step of a part takes one tap.
     layer = layer.everywhere(taps=1)

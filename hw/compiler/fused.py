@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
+from hw.compiler.costs import compute_cycles, weight_cycles
 from hw.compiler.layer import Layer, Lowered
-from hw.compiler.tiles import filter_group_width, layer_steps, weight_words
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Memory
 from hw.contract.words import word_beats
@@ -43,33 +43,11 @@ def fusable(
     if strips > reader.out_shape[1] or writer.out_shape[1] != height:
         return False
     moved = -(-channels // config.lanes) * height * width * word_beats(config, Memory.ACT)
-    waits = sum(max(0, moved - _cycles(config, layer)) for layer in (writer, reader))
-    lost = _cycles(config, writer) * again / height
-    lost += _weight_cycles(config, writer) + _weight_cycles(config, reader)
+    waits = sum(max(0, moved - compute_cycles(config, layer)) for layer in (writer, reader))
+    lost = compute_cycles(config, writer) * again / height
+    lost += weight_cycles(config, writer) + weight_cycles(config, reader)
     lost *= strips - 1
     return waits - lost > _LEAST_SAVED and _is_plain(writer) and _is_plain(reader)
-
-
-def _cycles(config: AcceleratorConfig, layer: Layer) -> int:
-    """Cycles that a layer computes, roughly."""
-    cycles = 0
-    for part in layer.parts:
-        channels, rows, width = part.out_shape
-        groups = -(-rows * width // config.pixels)
-        filter_groups = -(-channels // filter_group_width(config, part))
-        chunks = -(-min(channels, filter_group_width(config, part)) // config.post_lanes)
-        interval = max(layer_steps(config, part), config.drain_turns(config.pixels) * chunks)
-        cycles += filter_groups * groups * interval
-    return cycles
-
-
-def _weight_cycles(config: AcceleratorConfig, layer: Layer) -> int:
-    """Cycles that a layer's weights are loaded, which each strip does."""
-    words = 0
-    for part in layer.parts:
-        filter_groups = -(-part.out_shape[0] // filter_group_width(config, part))
-        words += weight_words(config, part) * (1 if part.shared_weight else filter_groups)
-    return words * word_beats(config, Memory.WEIGHT)
 
 
 def _is_plain(layer: Layer) -> bool:

@@ -43,8 +43,9 @@ class Layer:
     table : as :func:`hw.contract.words.pack_table` takes it: what stored codes become in the end;
         None for as they are. ``table_shift``: bits by which a code is moved up first, for knots.
     macs : nominal multiply-accumulates: those of the mathematical operation, padding included.
-    image : the image of the batch that the layer computes; None for all of them at once, which are
-        then rows of ``out_shape``.
+    image : the image of the batch that the layer computes; None for all of them: at once, as rows
+        of ``out_shape``, or image after image with each load of weights.
+    images : how many images it computes in that way; ``out_shape`` is that of one image.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Layer:
     more: tuple["Layer", ...] = ()
     macs: int = 0
     image: int | None = 0
+    images: int = 1
 
     @property
     def source(self) -> str:

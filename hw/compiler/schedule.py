@@ -174,11 +174,15 @@ class Schedule:
                     f"{self.config.act_depth}, because {root} is an input that is also an output"
                 )
             raise Spill(root)
+        if layer.images > 1 and (moving or target in placement.spilled):
+            # Its operands and results are those of all images.
+            raise Spill(moving[0] if moving else target)
         held = {root: placement.resident[root] for root in roots if root in placement.resident}
         placement.make_target(index, layer, uses)
         writes = target in placement.spilled
-        above, in_height = placement.rows(roots[0], layer.image)
-        out_above, out_height = placement.rows(target, layer.image)
+        images = [layer.image] if layer.images == 1 else range(layer.images)
+        above, in_height = placement.rows(roots[0], images[0])
+        out_above, out_height = placement.rows(target, images[0])
         row_cut = row_tiles(layer, out_height, in_height, out_height)
         sources: list[dict[str, Strip]] = [held]
         targets = [None if writes else placement.resident[target]]
@@ -189,18 +193,19 @@ class Schedule:
         filter_cut = self.filter_tiles[index]
         # Not every part has positions in every row tile.
         jobs = [
-            (row, filter_tile)
+            (row, filter_tile, image)
             for row, row_tile in enumerate(row_cut)
             for filter_tile in filter_cut
             if filter_tile.layer.rows_within(row_tile.first, row_tile.end)
+            for image in images
         ]
-        kept = self.parameters.fit(filter_cut)
+        kept = layer.images > 1 or self.parameters.fit(filter_cut)
         start = len(self.stream.computes)
         table_loads = 0
         # The last command that reads a tile's weights and params, if they stay.
-        readers = {tile.key: start + number for number, (_, tile) in enumerate(jobs)}
+        readers = {tile.key: start + number for number, (_, tile, _) in enumerate(jobs)}
         loaded: dict[tuple[str, int, int], LoadedTile] = {}
-        for number, (row, filter_tile) in enumerate(jobs):
+        for number, (row, filter_tile, image) in enumerate(jobs):
             row_tile = row_cut[row]
             strips = sources[row % len(sources)]
             out = targets[row % len(targets)]
@@ -224,6 +229,7 @@ class Schedule:
             self._compute(
                 index,
                 filter_tile,
+                image,
                 row_tile,
                 [(held | strips)[root] for root in roots],
                 out,
@@ -285,6 +291,7 @@ class Schedule:
         self,
         index: int,
         filter_tile: FilterTile,
+        image: int | None,
         row_tile: RowTile,
         strips: list[Strip],
         out: Strip,
@@ -294,9 +301,7 @@ class Schedule:
     ):
         layer = filter_tile.layer
         *sources, target = (
-            ChipPlace(
-                strip, self.lowered.view(name).channel, *self.placement.rows(name, layer.image)
-            )
+            ChipPlace(strip, self.lowered.view(name).channel, *self.placement.rows(name, image))
             for name, strip in zip((*layer.sources, layer.target), (*strips, out), strict=True)
         )
         command = compute_command(

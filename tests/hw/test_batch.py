@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from hw.compiler import CompileError, compile_graph, load_program, save_program
+from hw.compiler import batch as batches
 from hw.contract.isa import Load, Memory, read_commands
 from hw.contract.memory_timing import MemoryTiming
 from hw.driver import run_batch
@@ -25,6 +26,7 @@ from nbqnn_train.graph import (
     MaxPool2d,
     NbqnnError,
 )
+from nbqnn_train.graph.operators import Multiply
 from sim.simulate import simulate_program
 from tests.hw.accelerators import VERILATED
 from tests.hw.networks import Network, images, small_network, traced_codes
@@ -84,6 +86,52 @@ def shared_maps():
 
 
 GRAPHS = {graph.__name__: graph() for graph in (pooled, deep, linear_only, shared_maps)}
+
+
+def heavy_at_the_end():
+    """Small maps and many weights: a residual, a concatenation, factors of channels, a maximum."""
+    net = Network(seed=5)
+    net.add(Input, "image", shape=(3, 12, 10), bits=8, signed=True, exponent=0)
+    net.conv("first", (5, 3, 3, 3), 3, padding=(1, 1, 1, 1)).requantize("a", 8, False)
+    net.conv("second", (16, 5, 3, 3), 3, stride=(4, 4), padding=(1, 1, 1, 1))
+    net.requantize("b", 8, False)
+    net.conv("third", (16, 16, 3, 3), 3, padding=(1, 1, 1, 1)).requantize("c", 8, False)
+    net.add(Add, "residual", operands=("c", "b"), shifts=(0, 0), acc_bits=24)
+    net.requantize("d", 8, False, exponent=-2)
+    size = {"kernel": (3, 3), "stride": (3, 3), "padding": (0, 0, 0, 0)}
+    net.add(AvgPool2d, "average", **size, multiplier=1, shift=3, acc_bits=24)
+    net.requantize("e", 8, False).conv("gate", (16, 16, 1, 1), 3).requantize("f", 8, False)
+    net.add(Multiply, "product", operands=("d", "f"), acc_bits=24)
+    net.requantize("g", 8, False, exponent=-2)
+    net.conv("depthwise", (16, 1, 3, 3), 3, padding=(1, 1, 1, 1), groups=16, input="d")
+    net.requantize("h", 8, False, exponent=-2).add(Concat, "both", operands=("g", "h"))
+    net.conv("last", (20, 32, 3, 2), 3, padding=(1, 0, 1, 0)).requantize("i", 8, True)
+    net.add(MaxPool2d, "largest", kernel=(3, 1), stride=(1, 1), padding=(1, 0, 1, 0))
+    net.add(Flatten, "flat").linear("linear", 10, 3)
+    return net.requantize("logits", 8, True).graph("logits", "i", "c")
+
+
+@pytest.mark.parametrize("batch", [2, 5])
+def test_weights_of_the_last_layers_once(accelerator_model, monkeypatch, batch):
+    """Image after image with each load; where the maps do not all fit, fewer layers do that."""
+    graph = heavy_at_the_end()
+    # As if the memory were slow.
+    monkeypatch.setattr(batches, "weight_cycles", lambda _, one: 10**4 * (one.name != "first"))
+    alone = weight_bytes(compile_graph(graph, CONFIG))
+    program = compile_graph(graph, CONFIG, batch=batch, traced=True)
+    once = {layer.name for layer in program.layers if layer.image is None} - {"linear"}
+    assert "last" in once
+    assert ("second" in once) == (batch == 2)
+    assert "first" not in once
+    together = weight_bytes(program)
+    for name in alone:
+        # Alone, the last one runs in tiles of rows.
+        assert together[name] <= (1 if name in {"linear", *once} else batch) * alone[name], name
+    macs = program.per_image({"macs": layer.macs} for layer in program.layers)
+    assert macs["last"]["macs"] == 20 * 32 * 6 * 3 * 2
+    x = images(graph, batch + 1)
+    driver = driver_of(accelerator_model(CONFIG), program, stall_rate=0.2)
+    compare_groups(driver, x, traced_codes(graph, x))
 
 
 def driver_of(model, program, **timing):
