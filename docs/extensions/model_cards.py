@@ -7,17 +7,21 @@ from .tables import table
 
 __all__ = ["card_commands", "card_cycles", "card_origins", "cards", "network_figures"]
 
+#: A space at which no line breaks.
+_TIED = "\u00a0"
+
 
 def cards() -> str:
     """Errors of the trained networks."""
     rows = []
     for card in map(read_card, card_names()):
         exact = "not measured" if card.float_error is None else _share(card.float_error)
-        size = f"{card.graph.stat().st_size / 1000:.0f} kB"
-        bits = f"{card.weight_bits} / {card.act_bits}"
-        reached = (_share(card.error), exact, card.measured)
+        size = f"{card.graph.stat().st_size / 1000:.0f}{_TIED}kB"
+        bits = f"{card.weight_bits}{_TIED}/{_TIED}{card.act_bits}"
+        # A date in one line: its hyphens do not break.
+        reached = (_share(card.error), exact, card.measured.replace("-", "\u2011"))
         rows.append((f"`{card.name}`", card.what, bits, size, *reached))
-    header = ("name", "what", "bits of weights / activations", "graph", "error", "float")
+    header = ("name", "what", "bits", "graph", "error", "float")
     return table((*header, "measured"), rows)
 
 
@@ -53,7 +57,7 @@ def _preset_cycles(found: dict[str, dict[str, int]]) -> str:
 
 
 def _share(error: float) -> str:
-    return f"{100 * error:.2f} %"
+    return f"{100 * error:.2f}{_TIED}%"
 
 
 def _count(number: int | None) -> str:

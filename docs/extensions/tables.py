@@ -1,5 +1,6 @@
 """Tables in Markdown."""
 
+import re
 from collections.abc import Iterable
 
 __all__ = ["table"]
@@ -13,4 +14,5 @@ def table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
 
 
 def _cell(value: object) -> str:
-    return " ".join(str(value).split()).replace("|", "\\|")
+    # What does not break stays so: numbers and their units.
+    return re.sub(r"[ \t\n]+", " ", str(value)).strip(" ").replace("|", "\\|")
