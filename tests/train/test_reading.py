@@ -620,3 +620,15 @@ def test_an_output_with_and_without_its_softmax_is_refused():
 
     with pytest.raises(NetworkRefused, match="with and without its softmax"):
         convert(Net(both, c=conv(3, 2)), QuantConfig(), X)
+
+
+@pytest.mark.parametrize("align", [False, True])
+def test_one_pixel_is_enlarged_by_any_factor(align):
+    """As the branch of the whole map in a spatial pyramid."""
+
+    def pyramid(m, x):
+        whole = F.adaptive_avg_pool2d(m.c(x), 1)
+        whole = F.interpolate(whole, size=x.shape[2:], mode="bilinear", align_corners=align)
+        return m.d(torch.cat((x, whole), 1))
+
+    assert_exact(converted(Net(pyramid, c=conv(3, 2), d=conv(5, 2)).eval()), X.numpy())

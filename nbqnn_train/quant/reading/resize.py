@@ -47,16 +47,21 @@ def _nearest(reader: Reader, node: fx.Node, operand, **arguments) -> Value:
     if base == value.shape:
         return value
     if all(r == int(r) for r in ratio):
-        value = reader.map(value)
-        factor = tuple(int(r) for r in ratio)
-        factor = factor if len(factor) == 2 else (1, *factor)
-        held = canonical(base)
-        return reader.emit(node, "upsample", (value.name,), held, base=base, factor=factor)
+        return _repeated(reader, node, value, ratio)
     if not all(1 / r == int(1 / r) for r in ratio):
         raise _fraction(value, base[1:])
     places = indices(value)[None].double()
     smaller = node.target(places, *node.args[1:], **node.kwargs)[0].long()
     return gathered(reader, value, smaller)
+
+
+def _repeated(reader: Reader, node: fx.Node, value: Value, ratio: tuple[float, ...]) -> Value:
+    """Every pixel so many times along each axis."""
+    value = reader.map(value)
+    factor = tuple(int(r) for r in ratio)
+    factor = factor if len(factor) == 2 else (1, *factor)
+    base = tuple(node.meta["val"].shape[1:])
+    return reader.emit(node, "upsample", (value.name,), canonical(base), base=base, factor=factor)
 
 
 @rule("upsample_bilinear2d", "upsample_linear1d")
@@ -66,6 +71,8 @@ def _linear(reader: Reader, node: fx.Node, operand, align_corners, **arguments) 
     base = tuple(node.meta["val"].shape[1:])
     if base == value.shape:
         return value
+    if all(size == 1 or r == 1 for size, r in zip(value.shape[1:], ratio, strict=True)):
+        return _repeated(reader, node, value, ratio)  # between equal pixels lies the same
     value = reader.map(value)
     if align_corners:
         raise Unsupported(
