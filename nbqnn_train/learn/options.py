@@ -148,6 +148,14 @@ class TrainOptions:
             names=("--blend-power", "--lambda-power"),
         ),
     )
+    warmup: float | None = field(
+        default=None,
+        metadata=_about(
+            _QUANTIZATION,
+            "Share of the steps, at the beginning, with real weights and activations.",
+            range=Range(0, 0.9),
+        ),
+    )
     requant_mode: str = field(
         default="shift",
         metadata=_about(_QUANTIZATION, "shift, or scale (with 16-bit multipliers)."),

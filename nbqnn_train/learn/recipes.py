@@ -77,13 +77,20 @@ def recipe(data: str, *, fine_tune: bool, taught: bool, **given) -> Recipe:
     steps. If it is short, and not ``taught`` by another network, the weights are rounded first
     (:func:`nbqnn_train.quantize.quantize`).
 
-    Raises :class:`NbqnnError` where weights are to be rounded that were not trained.
+    Raises :class:`NbqnnError` where weights are to be rounded that were not trained, or that are to
+    be real at first.
     """
     base = _RECIPES.get(data, _SCRATCH)
     if fine_tune:
         base = replace(base, warmup=0.0, epochs=10, lr=1e-2, optimizer="sgd")
-        if given.get("epochs", base.epochs) <= _SHORT and not taught:
+        short = given.get("epochs", base.epochs) <= _SHORT
+        if short and not taught and not given.get("warmup"):
             base = replace(base, start="rounded")
     elif given.get("start") == "rounded":
         raise NbqnnError("Trained weights must be given where they are to be rounded first")
-    return replace(base, **given)
+    chosen = replace(base, **given)
+    if chosen.start == "rounded" and chosen.warmup:
+        raise NbqnnError(
+            f"Warm-up must be 0 where weights are rounded first, not {chosen.warmup!r}"
+        )
+    return chosen

@@ -26,6 +26,7 @@ def config(**options) -> TrainConfig:
         ({"blend_power": 0.5}, r"^Blend power must be in 1\.\.16, not 0\.5$"),
         ({"lr": float("nan")}, r"^Learning rate must be above 0 and at most 1e\+30, not nan$"),
         ({"weight_decay": -0.1}, r"^Weight decay must be in 0\.\.1e\+06, not -0\.1$"),
+        ({"warmup": 0.95}, r"^Warmup must be in 0\.\.0\.9, not 0\.95$"),
         ({"lr_rise": 0.95}, r"^Learning rate rise must be in 0\.\.0\.9, not 0\.95$"),
         ({"lr_fall": "x"}, r"^Learning rate fall must be one of cosine, linear, not 'x'$"),
         ({"label_smoothing": 1.0}, r"^Label smoothing must be in 0\.\.0\.99, not 1\.0$"),
@@ -98,6 +99,9 @@ def test_short_fine_tuning_begins_with_rounded_weights():
     assert config(epochs=1, pretrained="w.pth", start="real").recipe().start == "real"
     assert config(epochs=1, pretrained="w.pth", teacher="t.pth").recipe().start == "real"
     assert config(epochs=1).recipe().start == "real"
+    assert config(epochs=1, pretrained="w.pth", warmup=0.5).recipe().start == "real"
+    with pytest.raises(NbqnnError, match=r"^Warm-up must be 0 where weights are rounded .*0\.5$"):
+        config(epochs=9, pretrained="w.pth", start="rounded", warmup=0.5).recipe()
     with pytest.raises(NbqnnError, match=r"^Trained weights must be given where they are to be"):
         config(start="rounded").recipe()
 
