@@ -17,6 +17,7 @@ MODULES = (
     *("nbqnn_train.graph.results", "nbqnn_train.graph.summary", "nbqnn_train.learn.results"),
     *("scripts.ablation", "scripts.check_result", "scripts.demo_result", "scripts.import_result"),
     *("scripts.performance", "scripts.prediction_result", "scripts.quantize_result"),
+    "scripts.switching",
     "sim.results",
 )
 
