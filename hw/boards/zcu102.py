@@ -68,6 +68,7 @@ BOARD = Board(
             acc_bits=24,
             tables=True,
             products=True,
+            depthwise_taps=3,
             **_COMMON,
         ),
         AcceleratorConfig(

@@ -47,10 +47,7 @@ def batched(
     shared = shared if most_shared is None else min(shared, most_shared)
     single, shared = single[: len(single) - shared], single[len(single) - shared :]
     # Checked before the layers of each image are made, because they could be very many.
-    count = batch * len(single) + len(shared) + len(together)
-    if count > LAYERS:
-        images = f" for a batch of {batch} images" if batch > 1 else ""
-        raise CompileError(f"a graph of {count} layers{images}; at most {LAYERS} fit")
+    _check_count(single, [*shared, *together], batch)
     if batch == 1:
         return lowered
     return replace(
@@ -85,6 +82,24 @@ def _shared(config: AcceleratorConfig, layers: Sequence[Layer]) -> int:
         waits.append(waits[-1] + weight_cycles(config, layer) - compute_cycles(config, layer))
     most = max(waits)
     return waits.index(most) if most >= _LEAST_SHARED else 0
+
+
+def _check_count(single: list[Layer], together: list[Layer], batch: int) -> None:
+    """Raises :class:`CompileError` for more layers than fit; it names the first one beyond."""
+    count = batch * len(single) + len(together)
+    if count <= LAYERS:
+        return
+    image, number = divmod(LAYERS, max(1, len(single)))
+    if image < batch:
+        layer = single[number].name + (f" of image {image + 1}" if batch > 1 else "")
+    else:
+        layer = together[LAYERS - batch * len(single)].name
+    most = (LAYERS - len(together)) // max(1, len(single))
+    remedy = f"--batch {most}" if most >= 1 else "two graphs, the second one from this layer on"
+    raise CompileError(
+        f"layer {layer}: it is number {LAYERS + 1} of {count} layers, and at most "
+        f"{LAYERS} fit; remedy: {remedy}"
+    )
 
 
 def _divide(graph: Graph, lowered: Lowered) -> tuple[list[Layer], list[Layer]]:

@@ -15,6 +15,7 @@ __all__ = [
     "activation_address_bits",
     "array_parts",
     "drain_registers",
+    "memory_parts",
     "pixels_in_tables",
 ]
 
@@ -28,11 +29,24 @@ EXCESS_BITS = 4
 EXCESS_CONDITIONS = 6
 #: Positions of the drain that one table in front of a bank chooses from. The bank ORs the tables.
 DRAIN_CHOICE = 4
+#: Words of a block memory that has fewer bits in half of it than half its bits -> both.
+_BITS_AND_HALF = {4096: (9, 4), 8192: (4, 2), 16384: (2, 1)}
 
 
 def activation_address_bits(config: AcceleratorConfig) -> int:
     """Bits of the address of a word of the activation memory: its bank and its row there."""
     return (config.act_depth - 1).bit_length()
+
+
+def memory_parts(width: int, depth: int) -> tuple[int, ...]:
+    """Bits of one memory, or of two that take half a block memory less together.
+
+    Synthesis makes a memory of blocks of one kind. So what is left over of whole blocks is a memory
+    of its own if half a block holds it.
+    """
+    bits, half = _BITS_AND_HALF.get(depth, (width, 0))
+    left = width % bits
+    return (width - left, left) if 0 < left <= half and left < width else (width,)
 
 
 class ArrayPart(NamedTuple):

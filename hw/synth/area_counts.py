@@ -50,15 +50,15 @@ def _tables(config: AcceleratorConfig) -> Area:
         return _knot_tables(config)
     shape, bits = table_shape(config), config.act_bits
     word_bits = shape.codes * bits
-    # Eight look-up tables hold 64 words of seven bits. Others choose one of the word's codes, or
-    # the code itself.
-    own = 8 * ceil(word_bits / 7)
-    own += _CHOICE_TABLES.get(shape.codes, 0) * bits + _CHOICE_TABLES[2] * bits
     address = (shape.words - 1).bit_length()
-    return Area(
-        lut=round(own * config.post_positions),
-        ff=bits * config.post_positions + word_bits + address + 1,
-    )
+    # A choice of the code itself. A block memory contains the register behind it.
+    own = _CHOICE_TABLES[2] * bits
+    shared = Area(ff=bits * config.post_positions + word_bits + address + 1)
+    if shape.codes > 1:
+        return Area(lut=round(own), bram36=0.5) * config.post_positions + shared
+    # Eight look-up tables hold 64 words of seven bits.
+    own += 8 * ceil(bits / 7)
+    return Area(lut=round(own), ff=bits) * config.post_positions + shared
 
 
 def _knot_tables(config: AcceleratorConfig) -> Area:

@@ -17,7 +17,7 @@ from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Memory
 from hw.contract.quad import quad
 from hw.contract.reduction import Reduction, reduction
-from hw.contract.structure import ArrayPart, array_parts, pixels_in_tables
+from hw.contract.structure import ArrayPart, array_parts, memory_parts, pixels_in_tables
 from hw.contract.timing import (
     BURST_BEATS,
     OUTSTANDING_BURSTS,
@@ -95,10 +95,10 @@ def _vector_sums(config: AcceleratorConfig) -> Area:
 def _factor(config: AcceleratorConfig) -> Area:
     """Logic that turns an activation into a lane's factor (:mod:`hw.rtl.array.digits`)."""
     c = config
-    # A table takes two bits of the rest of the factor. Then come the stored digit, bit by bit, and
-    # its sign. A lane that inverts adds the missing 1 in a bit of its own.
+    # A table takes two bits of the rest of the factor. Then comes the stored digit, bit by bit. A
+    # lane that inverts adds the missing 1 in a bit of its own.
     left = c.radix_bits * c.factor_digits
-    tables = ceil(left / 2) + c.stored_weight_bits + 2
+    tables = ceil(left / 2) + c.stored_weight_bits
     exact = c.pe == "shift"
     return Area(lut=tables + exact, ff=left + 2 * exact)
 
@@ -226,9 +226,10 @@ def counted_area(config: AcceleratorConfig) -> Area:
     c = config
     total = array_area(c) + _vector_sums(c)
     lut, ff, blocks = 0, 0, _STAMP_BLOCKS
+    # A bank's word is written in parts, each of which has memories of its own.
+    chunks, rows = c.banks * c.lanes // c.post_lanes, c.act_depth // c.banks
     for number, width, depth in (
-        # A bank's word is written in parts, each of which has memories of its own.
-        (c.banks * c.lanes // c.post_lanes, c.post_lanes * c.act_bits, c.act_depth // c.banks),
+        *((chunks, bits, rows) for bits in memory_parts(c.post_lanes * c.act_bits, rows)),
         (1, c.weight_word_bits, c.weight_depth),
         (1, word_bits(c, Memory.PARAM), c.param_depth),
         (c.axi_ports, c.axi_data_width + _BUFFER_FLAGS, OUTSTANDING_BURSTS * BURST_BEATS),
@@ -254,8 +255,10 @@ def _blocks(width: int, depth: int) -> tuple[float, int]:
     options = []
     for words, bits in _BLOCK_WIDTH.items():
         parts = ceil(depth / words)
-        # Halves hold words of nine bits or more.
+        # Halves of other blocks hold fewer bits than half of them, so few bits only are in one.
         beside = ceil(2 * width / bits) / 2 if bits > 9 else ceil(width / bits)
+        if width <= bits // 2:
+            beside = 0.5
         options.append((beside * parts, parts))
     return min(options)
 

@@ -1,6 +1,9 @@
 # amaranth: UnusedElaboratable=no
 """Cells in explicit tables do what their plain Verilog does, for all inputs."""
 
+from importlib import import_module
+from pathlib import Path
+
 import pytest
 from amaranth.hdl import Value
 from amaranth.lib.wiring import In
@@ -10,18 +13,21 @@ from hw.rtl.cells.addition import Addition
 from hw.rtl.cells.advance import Advance
 from hw.rtl.cells.choice import Choice
 from hw.rtl.cells.comparison import Comparison
+from hw.rtl.cells.factor_step import FactorStep
 from hw.rtl.cells.halving import Halving
 from hw.rtl.cells.saturation import Saturation
 from hw.rtl.cells.signed_total import SignedTotal
 from hw.rtl.cells.total import Total
 from hw.rtl.cells.union import Union
 from hw.rtl.stream.fifo import StreamFifo
+from hw.rtl.ultrascale import twins
 from hw.rtl.ultrascale.carry import CarryChain, Series7CarryChain
 from hw.rtl.ultrascale.cells import (
     UltrascaleAddition,
     UltrascaleAdvance,
     UltrascaleChoice,
     UltrascaleComparison,
+    UltrascaleFactorStep,
     UltrascaleHalving,
     UltrascaleTotal,
     UltrascaleUnion,
@@ -57,6 +63,8 @@ CELLS = [
     (NegatedFactor, UltrascaleNegatedFactor, {"weight_bits": 2}),
     (NegatedFactor, UltrascaleNegatedFactor, {"weight_bits": 3}),
     (NegatedFactor, UltrascaleNegatedFactor, {"weight_bits": 4}),
+    (FactorStep, UltrascaleFactorStep, {"act_bits": 8, "width": 10, "shift": 2}),
+    (FactorStep, UltrascaleFactorStep, {"act_bits": 4, "width": 5, "shift": 1}),
 ]
 
 
@@ -114,6 +122,15 @@ def test_every_table_matters(index, tmp_path):
     assert len(broken) == {0: 10, 2: 4, 4: 4, 7: 3, 8: 2, 10: 9, 11: 3, 12: 6}[index]
     for wrong in broken[::3]:
         assert not proven(wrong, "claim", tmp_path)
+
+
+def test_every_explicit_component_is_a_twin():
+    """One that nobody registers would never be used."""
+    explicit = set()
+    for file in Path(twins.__file__).parent.glob("[a-z]*.py"):
+        module = import_module(f"hw.rtl.ultrascale.{file.stem}")
+        explicit |= {v for name, v in vars(module).items() if name.startswith("Ultrascale")}
+    assert explicit == set(twins.TWINS.values())
 
 
 def test_twins():

@@ -239,12 +239,13 @@ def test_what_does_not_fit():
             compile_graph(graph, CONFIG, batch=batch)
     with pytest.raises(
         CompileError,
-        match=r"^a graph of 306 layers for a batch of 150 images; at most 256 fit$",
+        match=r"^layer conv of image 129: it is number 257 of 306 layers, and at most 256 fit; "
+        r"remedy: --batch 125$",
     ):
         compile_graph(graph, CONFIG, batch=150)
     # Said before anything is made for each of the images.
     started = time.monotonic()
-    with pytest.raises(CompileError, match=r"for a batch of 65535 images; at most 256 fit$"):
+    with pytest.raises(CompileError, match=r" layers, and at most 256 fit; remedy: --batch 125$"):
         compile_graph(graph, CONFIG, batch=65_535)
     assert time.monotonic() - started < 5
     # Two rows of one image, whatever the batch.

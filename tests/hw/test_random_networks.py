@@ -12,6 +12,7 @@ from hw.contract.images import checked_images
 from hw.contract.isa import DESCRIPTOR_BYTES, Compute, Opcode, read_commands
 from hw.contract.memory_timing import MemoryTiming
 from nbqnn_train.graph import (
+    ArgMax,
     Bilinear2d,
     Channels,
     ConvTranspose2d,
@@ -58,6 +59,8 @@ ADDRESSED = (
     *(Bilinear2d, Channels, ConvTranspose2d, DepthToSpace, Flip2d, Pad2d, RegionAverage2d),
     *(RegionMax2d, Slice2d, SpaceToDepth, Unflatten, Upsample2d),
 )
+#: Operators that BASIC lacks and every configuration has.
+OPERATORS = (*2 * ADDRESSED, ArgMax, ArgMax)
 
 
 def space(config, kinds=()):
@@ -118,18 +121,19 @@ def test_random_networks(accelerator_model, name):
 
 @pytest.mark.parametrize("name", ["shift_64", "scale_32"])
 def test_random_operators(accelerator_model, name):
-    """Operators by addresses, alone and in chains with all other layers."""
-    counts = run_random(accelerator_model, VERILATED[name], 2 * ADDRESSED, 60)
+    """Operators by addresses and arg-max, alone and in chains with all other layers."""
+    counts = run_random(accelerator_model, VERILATED[name], OPERATORS, 60)
     assert counts["refused"] <= counts["run"] // 2, counts
     assert counts["spilled"], counts
     assert counts["in parts"], counts
+    assert counts["largest"], counts
 
 
 def run_random(accelerator_model, config, kinds, examples):
     """Runs random networks of these kinds; how many ran, were refused, used the host's memory,
-    had weights in parts."""
+    had weights in parts, had an arg-max."""
     model = accelerator_model(config)
-    counts = {"run": 0, "refused": 0, "spilled": 0, "in parts": 0}
+    counts = {"run": 0, "refused": 0, "spilled": 0, "in parts": 0, "largest": 0}
     depths = [
         1 << bits
         for bits in range(5, config.act_depth.bit_length())
@@ -171,6 +175,7 @@ def run_random(accelerator_model, config, kinds, examples):
             isinstance(command, Compute) and command.adds
             for command in read_commands(program.commands)
         )
+        counts["largest"] += any(isinstance(node, ArgMax) for node in case.graph.nodes)
         program = replace(program, config=config)
         codes = run_codes(case.graph, case.codes, trace=True)
         model.accelerator.move_memory(base)

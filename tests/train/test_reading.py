@@ -190,6 +190,37 @@ def test_over_channels(channels):
     assert_exact(network, X.numpy())
 
 
+def test_constants_among_channels():
+    """The same at all positions, by position, learned; first and last."""
+    ramp = torch.linspace(-1, 1, 8).expand(1, 1, 8, 8)
+
+    class Marked(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.last = conv(3, 4), conv(10, 4)
+            self.mark = nn.Parameter(torch.randn(1, 3, 1, 1))
+
+        def forward(self, x):
+            y = self.conv(x)
+            at = (ramp, ramp.mT, torch.full_like(ramp, 0.75))
+            mark = self.mark.expand(len(x), -1, 8, 8)
+            return self.last(torch.cat([mark, y, *(one.expand(len(x), -1, 8, 8) for one in at)], 1))
+
+    module = Marked()
+    network = converted(module)
+    torch.testing.assert_close(real_values(network, X)[network.output], module(X))
+    assert_exact(network, X.numpy())
+
+
+def test_a_constant_that_differs_by_image():
+    def numbered(m, x):
+        number = torch.arange(float(len(x))).view(-1, 1, 1, 1)
+        return torch.cat([m.conv(x), number.expand(-1, 1, 8, 8)], 1)
+
+    with pytest.raises(NbqnnError, match="image"):
+        convert(Net(numbered, conv=conv(3, 4)), QuantConfig(), X[:2])
+
+
 def test_lerp():
     weights = torch.linspace(0, 1, 4).view(4, 1, 1)
 

@@ -5,7 +5,7 @@ from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import AcceleratorConfig
-from hw.rtl.cells.choice import Choice
+from hw.rtl.cells.factor_step import FactorStep
 from hw.rtl.component import Component
 
 __all__ = ["Digits", "digit_flags"]
@@ -59,16 +59,16 @@ class Digits(Component):
         width = radix * c.factor_digits
         # Below the lowest bit there is a zero.
         left = Signal(width)
-        sign = self.act[-1] ^ flags.unsigned
-        above = (self.act[-1] & ~flags.unsigned).replicate(width - c.act_bits)
-        m.submodules.next = following = Choice(ways=2, width=width)
+        following = FactorStep(act_bits=c.act_bits, width=width, shift=radix)
+        m.submodules.next = following
         m.d.comb += [
-            following.words[0].eq(Cat(Const(0, radix), left)),
-            following.words[1].eq(Cat(self.act[:-1], sign, above)),
-            following.select.eq(flags.take),
+            following.left.eq(left),
+            following.act.eq(self.act),
+            following.offset.eq(flags.unsigned),
+            following.take.eq(flags.take),
         ]
         with m.If(self.enable):
-            m.d.data += left.eq(following.chosen)
+            m.d.data += left.eq(following.result)
         negative = left[-1] ^ flags.negate
         below = Cat(Const(0, 1), left)[-1 - radix : -1]
         if radix == 1:

@@ -6,7 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import AcceleratorConfig
-from hw.contract.structure import DRAIN_CHOICE
+from hw.contract.structure import DRAIN_CHOICE, memory_parts
 from hw.contract.timing import ACTIVATION_READ_LATENCY
 from hw.rtl.cells.choice import Choice
 from hw.rtl.cells.delay import delayed
@@ -26,7 +26,10 @@ __all__ = ["ActivationBank", "ActivationMemory"]
 
 
 class ActivationBank(Component):
-    """One bank: a read, and a write of some chunks of a word per cycle. Reads take two cycles."""
+    """One bank: a read, and a write of some chunks of a word per cycle. Reads take two cycles.
+
+    A chunk is in one memory, or in two where that takes fewer block memories.
+    """
 
     def __init__(self, *, chunk_bits: int, chunks: int, depth: int):
         self.chunk_bits = chunk_bits
@@ -43,17 +46,26 @@ class ActivationBank(Component):
 
     def build(self) -> Module:
         m = Module()
-        width = self.chunk_bits * self.chunks
-        m.submodules.memory = memory = Memory(shape=width, depth=self.depth, init=[])
-        write, read = memory.write_port(granularity=self.chunk_bits), memory.read_port()
-        m.d.comb += [
-            write.addr.eq(self.write_address),
-            write.data.eq(self.write_data),
-            write.en.eq(self.write_enable),
-            read.addr.eq(self.read_address),
-            read.en.eq(1),
-        ]
-        m.d.data += self.read_data.eq(read.data)
+        words = data.ArrayLayout(self.chunk_bits, self.chunks)
+        written, read_word = (Signal(words, name=name) for name in ("written", "read_word"))
+        m.d.comb += Value.cast(written).eq(self.write_data)
+        low = 0
+        for number, bits in enumerate(memory_parts(self.chunk_bits, self.depth)):
+            memory = Memory(shape=bits * self.chunks, depth=self.depth, init=[])
+            m.submodules[f"memory_{number}" if number else "memory"] = memory
+            write, read = memory.write_port(granularity=bits), memory.read_port()
+            m.d.comb += [
+                write.addr.eq(self.write_address),
+                write.data.eq(Cat(written[i][low:][:bits] for i in range(self.chunks))),
+                write.en.eq(self.write_enable),
+                read.addr.eq(self.read_address),
+                read.en.eq(1),
+            ]
+            for chunk in range(self.chunks):
+                part = read.data[chunk * bits :][:bits]
+                m.d.comb += read_word[chunk][low:][:bits].eq(part)
+            low += bits
+        m.d.data += self.read_data.eq(read_word)
         return m
 
 

@@ -201,13 +201,15 @@ class Drain(Component):
             ]
             codes = requantizer.code
             if c.tables:
-                codes = self._looked_up(m, lane, codes, of_table)
+                codes = self._looked_up(m, lane, requantizer, of_table)
             for position, words in enumerate(terms):
                 m.d.comb += self.write.data[position][lane].eq(codes[position])
                 for number, word in enumerate(words):
                     m.d.comb += requantizer.acc[position][number].eq(word[lane])
 
-    def _looked_up(self, m: Module, lane: int, codes: data.View, of_table: Value) -> data.View:
+    def _looked_up(
+        self, m: Module, lane: int, requantizer: Requantizer, of_table: Value
+    ) -> data.View:
         """The lane's codes after its table. ``of_table`` is the command's field."""
         kind = KnotTable if self.config.act_bits > MOST_TABLE_BITS else Table
         table = kind(self.config, positions=self.config.post_positions)
@@ -217,10 +219,12 @@ class Drain(Component):
             table.write.data.eq(self.table.data),
             table.write.enable.eq(self.table.enable),
             table.use.eq(of_table[0]),
-            table.code.eq(codes),
+            table.code.eq(requantizer.code),
         ]
         if kind is KnotTable:
             m.d.comb += table.shift.eq(of_table[1:])
+        else:
+            m.d.comb += table.next_code.eq(requantizer.next_code)
         return table.result
 
     def _write(self, m: Module, s: "_State") -> None:

@@ -51,6 +51,7 @@ class Requantizer(Component):
     param : ``In(param_layout(config))``
     low, high : ``In(signed(act_bits))``, ``self.limits_after`` cycles after the accumulator
     code : ``Out(data.ArrayLayout(signed(act_bits), positions))``, registered
+    next_code : ``Out(...)`` likewise, what ``code`` is in the next cycle, for memories
     """
 
     config_fields = ("requant", "act_bits", "acc_bits")
@@ -68,6 +69,7 @@ class Requantizer(Component):
             "param": In(param_layout(config)),
             "low": In(signed(config.act_bits)),
             "high": In(signed(config.act_bits)),
+            "next_code": Out(data.ArrayLayout(signed(config.act_bits), positions)),
             "code": Out(data.ArrayLayout(signed(config.act_bits), positions)),
         })  # fmt: skip
 
@@ -88,8 +90,10 @@ class Requantizer(Component):
             kept = self._register(signed(self.config.act_bits), "kept", position)
             m.d.data += [
                 kept.eq(value),
-                self.code[position].eq(Mux(below, low, Mux(not_above, kept, high))),
+                self.code[position].eq(self.next_code[position]),
             ]
+            chosen = Mux(below, low, Mux(not_above, kept, high))
+            m.d.comb += self.next_code[position].eq(chosen)
         return m
 
     def _register(self, shape: ShapeLike, name: str, position: int) -> Signal:

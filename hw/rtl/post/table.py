@@ -1,6 +1,6 @@
 """A table behind a lane's requantizers: any function of one activation."""
 
-from amaranth.hdl import Module, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Signal, signed
 from amaranth.lib import data
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -18,7 +18,9 @@ class Table(Component):
     """A code for every code, of several positions at once, or the codes as they are.
 
     Latency one cycle, one code of each position per cycle. Every position has a copy of the table,
-    so that none waits. A word that is written counts from the third cycle after.
+    so that none waits: half a block memory where look-up tables would be many, that is, where a
+    word has several codes. A memory takes a code in the cycle before. A word that is written counts
+    from the third cycle after.
 
     Parameters
     ----------
@@ -29,6 +31,7 @@ class Table(Component):
     write : ``In(WideWriteSignature(...))``, of words as from :func:`hw.contract.words.pack_table`
     use : ``In(1)``, codes pass through the table
     code : ``In(data.ArrayLayout(signed(act_bits), positions))``
+    next_code : ``In(...)`` likewise, what ``code`` is in the next cycle
     result : ``Out(...)`` likewise, registered
     """
 
@@ -42,6 +45,7 @@ class Table(Component):
             "write": In(WideWriteSignature(table_word_bits(config))),
             "use": In(1),
             "code": In(codes),
+            "next_code": In(codes),
             "result": Out(codes),
         })  # fmt: skip
 
@@ -55,30 +59,29 @@ class Table(Component):
         word = Signal(shape.codes * bits)
         m.d.sync += enable.eq(self.write.enable)
         m.d.data += [row.eq(self.write.address), word.eq(self.write.data)]
+        attributes = {"ram_style": "block"} if shape.codes > 1 else {}
         for position in range(self.positions):
-            code = self.code[position]
-            memory = Memory(shape=len(word), depth=shape.words, init=[])
+            memory = Memory(shape=bits, depth=1 << bits, init=[], attrs=attributes)
             m.submodules[f"memory_{position}"] = memory
-            write, read = memory.write_port(), memory.read_port(domain="comb")
+            # The codes of a word are neighbours there: a port that writes wider than it reads.
+            for number in range(shape.codes):
+                write = memory.write_port()
+                m.d.comb += [
+                    write.addr.eq(Cat(Const(number, bits - row_bits), row)),
+                    write.data.eq(word[number * bits :][:bits]),
+                    write.en.eq(enable),
+                ]
+            read = memory.read_port()
+            following = self.next_code[position]
             m.d.comb += [
-                write.addr.eq(row),
-                write.data.eq(word),
-                write.en.eq(enable),
-                read.addr.eq(code[:row_bits]),
+                read.addr.eq(Cat(following[row_bits:], following[:row_bits])),
+                read.en.eq(1),
             ]
-            codes = [read.data[i * bits :][:bits] for i in range(shape.codes)]
-            found = self._chosen(m, f"choice_{position}", codes, code[row_bits:])
-            result = self._chosen(m, f"result_{position}", [code, found], self.use)
-            m.d.data += self.result[position].eq(result)
+            m.submodules[f"result_{position}"] = choice = Choice(ways=2, width=bits)
+            m.d.comb += [
+                choice.words[0].eq(self.code[position]),
+                choice.words[1].eq(read.data),
+                choice.select.eq(self.use),
+            ]
+            m.d.data += self.result[position].eq(choice.chosen)
         return m
-
-    def _chosen(self, m: Module, name: str, words: list[Value], select: Value) -> Value:
-        if len(words) == 1:
-            return words[0]
-        choice = Choice(ways=len(words), width=self.config.act_bits)
-        m.submodules[name] = choice
-        m.d.comb += [
-            *(way.eq(word) for way, word in zip(choice.words, words, strict=True)),
-            choice.select.eq(select),
-        ]
-        return choice.chosen

@@ -11,6 +11,7 @@ from hw.rtl.cells.addition import Addition
 from hw.rtl.cells.advance import Advance
 from hw.rtl.cells.choice import Choice
 from hw.rtl.cells.comparison import Comparison
+from hw.rtl.cells.factor_step import FactorStep
 from hw.rtl.cells.halving import Halving
 from hw.rtl.cells.total import Total
 from hw.rtl.cells.union import Union
@@ -22,6 +23,7 @@ __all__ = [
     "UltrascaleAdvance",
     "UltrascaleChoice",
     "UltrascaleComparison",
+    "UltrascaleFactorStep",
     "UltrascaleHalving",
     "UltrascaleTotal",
     "UltrascaleUnion",
@@ -156,6 +158,34 @@ class UltrascaleChoice(Choice, replaces=Choice):
                     )
                 level = outputs
             m.d.comb += self.chosen[bit].eq(level[0])
+
+
+class UltrascaleFactorStep(FactorStep, replaces=FactorStep):
+    """:class:`FactorStep`: two bits in a table."""
+
+    def build(self) -> Module:
+        m = Module()
+        functions = []
+        for bit in range(self.width):
+            code = min(bit, self.act_bits - 1)
+            inputs = {"take": self.take, f"act{code}": self.act[code]}
+            if code == self.act_bits - 1:
+                inputs["offset"] = self.offset
+            if bit >= self.shift:
+                inputs[f"left{bit}"] = self.left[bit - self.shift]
+
+            def value(values, bit=bit, code=code):
+                if not values["take"]:
+                    return values.get(f"left{bit}", 0)
+                if code == bit < self.act_bits - 1:
+                    return values[f"act{bit}"]
+                if code == bit:
+                    return values[f"act{bit}"] ^ values["offset"]
+                return values[f"act{code}"] & ~values["offset"]
+
+            functions.append(BitFunction(self.result[bit], inputs, value))
+        place_tables(m, "bit", functions)
+        return m
 
 
 class UltrascaleHalving(Halving, replaces=Halving):

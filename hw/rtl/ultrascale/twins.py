@@ -7,11 +7,13 @@ from hw.rtl.array.cascade import CascadeSum, DspCascade, NegatedFactor
 from hw.rtl.array.quad import DspQuad, QuadFactor
 from hw.rtl.array.shift_lines import ShiftLines
 from hw.rtl.array.svpe import Svpe, Vpe
+from hw.rtl.array.taps import TapSvpe
 from hw.rtl.array.wait import Wait
 from hw.rtl.cells.addition import Addition
 from hw.rtl.cells.advance import Advance
 from hw.rtl.cells.choice import Choice
 from hw.rtl.cells.comparison import Comparison
+from hw.rtl.cells.factor_step import FactorStep
 from hw.rtl.cells.halving import Halving
 from hw.rtl.cells.saturation import Saturation
 from hw.rtl.cells.signed_total import SignedTotal
@@ -24,6 +26,7 @@ from hw.rtl.ultrascale.cells import (
     UltrascaleAdvance,
     UltrascaleChoice,
     UltrascaleComparison,
+    UltrascaleFactorStep,
     UltrascaleHalving,
     UltrascaleTotal,
     UltrascaleUnion,
@@ -33,20 +36,26 @@ from hw.rtl.ultrascale.dsp import (
     UltrascaleNegatedFactor,
     UltrascaleShiftLines,
 )
-from hw.rtl.ultrascale.elements import UltrascaleCascadeSum, UltrascaleSvpe, UltrascaleVpe
+from hw.rtl.ultrascale.elements import (
+    UltrascaleCascadeSum,
+    UltrascaleSvpe,
+    UltrascaleTapSvpe,
+    UltrascaleVpe,
+)
 from hw.rtl.ultrascale.quad import UltrascaleDspQuad, UltrascaleQuadFactor, UltrascaleWait
 from hw.rtl.ultrascale.spatial_cells import UltrascaleSaturation, UltrascaleSignedTotal
 from hw.rtl.verilog import VerilogLibrary
 from nbqnn_train.graph.errors import NbqnnError
 
-__all__ = ["FAMILIES", "explicit_verilog", "ultrascale_twin"]
+__all__ = ["FAMILIES", "TWINS", "explicit_verilog", "ultrascale_twin"]
 
 #: Families with such cells: AMD UltraScale+ and the 7 series.
 FAMILIES = ("xcup", "xc7")
 
 _MODULE = re.compile(r"^module (\w+)\(.*?^endmodule\n", flags=re.MULTILINE | re.DOTALL)
 
-_TWINS: dict[type[Component], type[Component]] = {
+#: Component -> the one in explicit cells that takes its place.
+TWINS: dict[type[Component], type[Component]] = {
     Addition: UltrascaleAddition,
     Advance: UltrascaleAdvance,
     CascadeSum: UltrascaleCascadeSum,
@@ -54,6 +63,7 @@ _TWINS: dict[type[Component], type[Component]] = {
     Comparison: UltrascaleComparison,
     DspCascade: UltrascaleDspCascade,
     DspQuad: UltrascaleDspQuad,
+    FactorStep: UltrascaleFactorStep,
     Halving: UltrascaleHalving,
     NegatedFactor: UltrascaleNegatedFactor,
     QuadFactor: UltrascaleQuadFactor,
@@ -61,6 +71,7 @@ _TWINS: dict[type[Component], type[Component]] = {
     ShiftLines: UltrascaleShiftLines,
     SignedTotal: UltrascaleSignedTotal,
     Svpe: UltrascaleSvpe,
+    TapSvpe: UltrascaleTapSvpe,
     Total: UltrascaleTotal,
     Union: UltrascaleUnion,
     Vpe: UltrascaleVpe,
@@ -76,7 +87,7 @@ def ultrascale_twin(component: Component) -> Component | None:
     None if there is no twin, or if its tables would be too small: an addition of many terms, a
     choice of many words.
     """
-    twin = _TWINS.get(type(component))
+    twin = TWINS.get(type(component))
     if twin is None or not twin.fits(**component.arguments):
         return None
     return twin(**component.arguments)

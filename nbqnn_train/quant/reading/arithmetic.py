@@ -13,7 +13,7 @@ from nbqnn_train.quant.reading.refusals import Unsupported
 from nbqnn_train.quant.reading.rules import rule
 from nbqnn_train.quant.reading.values import Constant, Value, canonical
 
-__all__ = ["extreme", "product_of", "scaled_by", "sum_of"]
+__all__ = ["extreme", "product_of", "scaled_by", "sum_of", "with_offset"]
 
 aten = torch.ops.aten
 
@@ -222,6 +222,11 @@ def _neg(reader: Reader, node: fx.Node, operand) -> Value:
 def scaled_by(reader: Reader, node: fx.Node, value: Value, number: float) -> Value:
     """``number * value``"""
     return _affine(reader, node, value, Constant(torch.tensor(float(number))), None)
+
+
+def with_offset(reader: Reader, node: fx.Node, value: Value, offset: Constant) -> Value:
+    """``value + offset``"""
+    return _affine(reader, node, value, None, offset)
 
 
 def _affine(

@@ -6,12 +6,13 @@ import torch
 from torch import fx
 
 from nbqnn_train.quant.pointwise import ELEMENT, called
+from nbqnn_train.quant.reading.arithmetic import with_offset
 from nbqnn_train.quant.reading.pointwise import table
 from nbqnn_train.quant.reading.reader import Reader
 from nbqnn_train.quant.reading.refusals import Unsupported
 from nbqnn_train.quant.reading.remedies import unsupported_operator
 from nbqnn_train.quant.reading.rules import rule
-from nbqnn_train.quant.reading.values import Value
+from nbqnn_train.quant.reading.values import Constant, Value
 
 __all__ = []
 
@@ -83,7 +84,12 @@ def _leaky_relu(reader: Reader, node: fx.Node, operand, negative_slope) -> Value
 
 @rule("cat", "concat", "concatenate")
 def _cat(reader: Reader, node: fx.Node, tensors, dim=0) -> Value:
-    values = [reader.value(tensor) for tensor in tensors]
+    given = [tensor for tensor in tensors if reader.is_value(tensor)]
+    example = reader.value((given or tensors)[0])
+    values = [
+        reader.value(tensor) if tensor in given else _constant_beside(reader, node, tensor, example)
+        for tensor in tensors
+    ]
     rank = len(values[0].shape) + 1
     if len(values) == 1:
         return values[0]
@@ -100,6 +106,30 @@ def _cat(reader: Reader, node: fx.Node, tensors, dim=0) -> Value:
     base = tuple(node.meta["val"].shape[1:])
     held = (sum(reader.shape(v)[0] for v in values), *reader.shape(values[0])[1:])
     return reader.emit(node, "concat", tuple(v.name for v in values), held, base=base)
+
+
+def _constant_beside(reader: Reader, node: fx.Node, operand, example: Value) -> Value:
+    """A constant that is concatenated with ``example``: channels of it that become 0, and it."""
+    constant = reader.constant(operand)
+    tensor = constant.tensor
+    shape = (1, *tensor.shape[1:])
+    if tensor.dim() != 4 or len(example.shape) != 3 or shape[2:] != example.shape[1:]:
+        raise Unsupported(
+            f"a constant of shape {tuple(tensor.shape)} in a concatenation",
+            "concatenate constants with maps only, along their channels",
+            "shape",
+        )
+    if not bool((tensor == tensor[:1]).all()):
+        raise Unsupported("a constant that differs by image", "use one for all images")
+    tensor = tensor[:1]
+    if bool((tensor == tensor[:, :, :1, :1]).all()):
+        tensor = tensor[:, :, :1, :1]
+    source, channels = reader.map(example), shape[1]
+    held = (channels, *example.shape[1:])
+    index = (0,) * channels
+    zero = reader.emit(node, "channels", (source.name,), held, base=held, index=index)
+    zero = reader.emit(node, "relu", (zero.name,), held, base=held, limits=(0.0, 0.0))
+    return with_offset(reader, node, zero, Constant(tensor, learned=constant.learned))
 
 
 # Finals.
