@@ -58,6 +58,11 @@ class TrainConfig(TrainOptions):
             )
         if self.patience is not None and not self.validation:
             raise NbqnnError("Validation images must be held out for patience, not 0")
+        if self.patience is not None and self.weight_average:
+            raise NbqnnError(
+                f"Weight average must be 0 with patience, not {self.weight_average!r}: the weights "
+                "of the best epoch are kept, and they are no average"
+            )
         for name in _PATHS:
             value = getattr(self, name)
             if value is not None:

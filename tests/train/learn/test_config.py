@@ -64,6 +64,10 @@ def config(**options) -> TrainConfig:
         ({"validation": -1}, r"^Validation must be in 0\.\.\d+, not -1$"),
         ({"patience": 0, "validation": 9}, r"^Patience must be in 1\.\.1000000, not 0$"),
         ({"patience": 1}, r"^Validation images must be held out for patience, not 0$"),
+        (
+            {"patience": 1, "validation": 9, "weight_average": 0.5},
+            r"^Weight average must be 0 with patience, not 0\.5: the weights of the best epoch",
+        ),
         ({"accelerator": "x"}, r"^Accelerator must be one of auto, cpu, gpu, not 'x'$"),
         ({"devices": 0}, r"^Devices must be in 1\.\.4096, not 0$"),
         ({"nodes": 0}, r"^Nodes must be in 1\.\.4096, not 0$"),
