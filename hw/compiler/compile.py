@@ -55,6 +55,8 @@ def compile_graph(
     whole, graph = graph, simplified(graph, config)
     copied: frozenset[str] = frozenset()
     spilled: frozenset[str] | None = None
+    #: The layers for one image, and for the batch.
+    single: Lowered | None = None
     lowered: Lowered | None = None
     #: Layers whose weights are shared by the images of a batch; None for as many as pay.
     most_shared: int | None = None
@@ -62,9 +64,10 @@ def compile_graph(
     #: Tensors that are made and read strip by strip, and how many strips.
     strips: dict[str, int] = {}
     while True:
+        if single is None:
+            single = tapped(config, lower(graph, config, copied))
         if lowered is None:
-            lowered = tapped(config, lower(graph, config, copied))
-            lowered = divided(config, batched(config, graph, lowered, batch, most_shared))
+            lowered = divided(config, batched(config, graph, single, batch, most_shared))
         if spilled is None:
             spilled = _streamed(graph, config, lowered)
         try:
@@ -97,7 +100,7 @@ def compile_graph(
             # are copied. Lowering takes long; nothing else that it depends on has changed.
             if not views <= copied:
                 copied |= views
-                lowered = None
+                single = lowered = None
 
 
 def _streamed(graph: Graph, config: AcceleratorConfig, lowered: Lowered) -> frozenset[str]:

@@ -9,6 +9,8 @@ __all__ = ["Buffer", "NoRoom", "Ring", "Scratchpad"]
 
 #: Buffers of more than this part of the memory are large.
 _LARGE = 4
+#: Of smaller ones, those of more than this part are of medium size.
+_MEDIUM = 20
 
 
 class NoRoom(Exception):
@@ -43,10 +45,16 @@ class Scratchpad:
 
     Small buffers lie as low as possible, large ones as high as possible. What is freed in between
     is then one hole, not many.
+
+    alternating : buffers of medium size lie low and high in turn. Of layers that follow each other
+        every second map is freed, so large holes remain beside maps that stay for long.
     """
 
-    def __init__(self, depth: int):
+    def __init__(self, depth: int, *, alternating: bool = False):
         self.depth = depth
+        self._alternating = alternating
+        #: Whether the last one of medium size lies high.
+        self._high = True
         self._live: list[Buffer] = []
         #: Freed buffers. New content waits for the commands that still use them.
         self._past: list[Buffer] = []
@@ -63,7 +71,10 @@ class Scratchpad:
         fitting = [(start, end) for start, end in holes if end - start >= words]
         if not fitting:
             raise NoRoom(words)
-        base = fitting[-1][1] - words if words * _LARGE > self.depth else fitting[0][0]
+        high = words * _LARGE > self.depth
+        if self._alternating and not high and words * _MEDIUM > self.depth:
+            high = self._high = not self._high
+        base = fitting[-1][1] - words if high else fitting[0][0]
         buffer = Buffer(base, words)
         for past in self._past:
             if past.overlaps(buffer):

@@ -62,7 +62,9 @@ class Placement:
         self.config = config
         self.lowered = lowered
         self.spilled = spilled
-        self.scratchpad = Scratchpad(config.act_depth)
+        # Where layers share weights, the maps of all images stay between others.
+        shared = any(layer.images > 1 for layer in lowered.layers)
+        self.scratchpad = Scratchpad(config.act_depth, alternating=shared)
         self.layouts = choose_layouts(config, lowered, narrow)
         self.resident: dict[str, Strip] = {}
         self.host_places: dict[str, list[HostPlace]] = {}

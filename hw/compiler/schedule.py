@@ -56,6 +56,12 @@ class Schedule:
         arrivals = {source: self._arrivals(source) for source in placement.sources}
         uses = placement.last_uses(arrivals)
         ready = self._ready(outputs, traced)
+        if any(layer.images > 1 for layer in layers):
+            # Below all others, so that what is free is in one piece for every image.
+            single = (placement.root(one.target) for one in layers if one.image is not None)
+            for root in dict.fromkeys(single):
+                if root in self.lowered.whole and root not in placement.spilled:
+                    placement.make_resident(root, None)
         if not layers:
             for source in placement.sources:
                 self._bring(0, source, None)

@@ -1,9 +1,10 @@
-"""hw.compiler.memory: tiles in a ring lie where the least has to be waited for."""
+"""hw.compiler.memory: tiles in a ring lie where the least has to be waited for; holes stay large."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hw.compiler.memory import Ring
+from hw.compiler.memory import NoRoom, Ring, Scratchpad
 
 
 @given(
@@ -34,3 +35,18 @@ def test_a_tile_waits_for_what_it_overwrites_and_no_place_is_better(case):
         gone = set(owners[start : start + words])
         owners = [None if owner in gone else owner for owner in owners]
         owners[start : start + words] = [(number, reader)] * words
+
+
+@pytest.mark.parametrize("alternating", [False, True])
+def test_maps_of_medium_size_in_turn_leave_a_large_hole(alternating):
+    """Beside one that stays, of two that follow each other the first is freed."""
+    memory = Scratchpad(100, alternating=alternating)
+    memory.allocate(10)
+    first = memory.allocate(10)
+    memory.allocate(10)
+    memory.free(first)
+    if alternating:
+        memory.allocate(80)
+    else:
+        with pytest.raises(NoRoom):
+            memory.allocate(80)
