@@ -1,4 +1,4 @@
-"""hw.compiler.memory: tiles in a ring lie where the least has to be waited for; holes stay large."""
+"""hw.compiler.memory: tiles lie where the least has to be waited for, and holes stay large."""
 
 import pytest
 from hypothesis import given
