@@ -211,7 +211,9 @@ class TrainOptions:
     lr_fall: str | None = field(
         default=None,
         metadata=_about(
-            _TRAINING, "Then it falls to 0 as half a cosine, or linearly.", choices=FALLS
+            _TRAINING,
+            "How the learning rate falls to 0 after that: cosine or linear.",
+            choices=FALLS,
         ),
     )
     weight_decay: float | None = field(
@@ -241,7 +243,7 @@ class TrainOptions:
         default=None,
         metadata=_about(
             _TRAINING,
-            "Mirror a random half of the images, or each image every other epoch.",
+            "Images that are mirrored: a random half, or each one every other epoch (alternating).",
             choices=FLIPS,
         ),
     )
