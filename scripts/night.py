@@ -42,6 +42,14 @@ def _fuzzer(target: str) -> Part:
     return Part(f"fuzz {target}", command, _FUZZ_S / 60 + 1, r"Done \d+ runs")
 
 
+#: Tests with random inputs that no other part has.
+_RANDOM = (
+    *("tests/graph", "tests/hw/compiler", "tests/hw/contract", "tests/hw/model"),
+    *("tests/hw/explore/test_explore.py", "tests/hw/spatial/test_adders.py"),
+    *("tests/qonnx/test_exporter.py", "tests/qonnx/test_files.py", "tests/qonnx/test_importer.py"),
+    *("tests/qonnx/test_quantizers.py", "tests/qonnx/test_random_models.py"),
+    *("tests/train/test_activations.py", "tests/train/test_fold.py", "tests/train/test_weights.py"),
+)
 #: Kinds of files, as ``tests.fuzz`` names them.
 FUZZED = ("graph", "program", "configuration", "images", "idx", "pickle", "weights", "run",
           "qonnx", "report")  # fmt: skip
@@ -49,8 +57,8 @@ FUZZED = ("graph", "program", "configuration", "images", "idx", "pickle", "weigh
 PARTS = (
     Part(
         "mutants",
-        ("-m", "scripts.mutation", "500", "--hours", "1.5"),
-        95,
+        ("-m", "scripts.mutation", "500", "--hours", "1.2"),
+        75,
         r"\d+ of \d+ mutants.*",
     ),
     _tests("large networks", 30, "tests/train/test_models.py", "tests/train/test_timm.py"),
@@ -60,10 +68,13 @@ PARTS = (
     _tests("coverage of the RTL", 18, "tests/hw/test_coverage.py"),
     _tests("networks in PyTorch", 15, "tests/train/test_shapes.py",
            "tests/train/test_exactness.py"),
+    # Other examples than those of every change.
+    _tests("random examples", 12, *_RANDOM),
     _tests("faults", 12, "tests/hw/test_faults.py"),
     _tests("AXI ports", 12, "tests/hw/test_axi_ports.py"),
     # The pattern finds the runs of each kind, and how much the process has grown.
     Part("endurance", (*_PYTEST, "-s", "tests/hw/test_endurance.py"), 8, r"\d+ runs: .*"),
+    _tests("random networks on the RTL", 8, "tests/hw/test_random_networks.py"),
     _tests("restarts", 5, "tests/hw/test_restarts.py"),
     _tests("compilers", 5, "tests/sim/test_runner.py"),
     *map(_fuzzer, FUZZED),

@@ -10,6 +10,11 @@ os.environ.setdefault("NBQNN_OPTIMIZE", "1")
 
 from hypothesis import settings
 
-# How long an example takes says nothing of the code on a machine that does other work.
-settings.register_profile("nbqnn", deadline=None)
-settings.load_profile("nbqnn")
+from tests.nightly import NIGHTLY
+
+# How long an example takes says nothing of the code on a machine that does other work. The same
+# examples for every change: what fails then is the change. Each night there are others; what fails
+# becomes an ``@example`` of its test, with the fault that it shows mended.
+settings.register_profile("every change", deadline=None, derandomize=True)
+settings.register_profile("night", deadline=None, derandomize=False, print_blob=True)
+settings.load_profile("night" if NIGHTLY else "every change")

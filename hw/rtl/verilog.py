@@ -6,6 +6,7 @@ becomes one module, and its users instantiate it.
 """
 
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from amaranth._toolchain.yosys import _BuiltinYosys
@@ -139,11 +140,13 @@ class VerilogLibrary:
         all_ports.update((port, (value, flow)) for port, (flow, value) in ports.items())
         self._modules[name] = _Shared(component, fragment, all_ports)
 
-    def rtlil(self) -> list[str]:
-        """All modules that were added so far, in Yosys' own language, each before its users."""
+    def rtlil(self, names: Iterable[str] | None = None) -> list[str]:
+        """These modules, or all that were added so far, in Yosys' own language, each before its
+        users."""
+        modules = [(name, self._modules[name]) for name in names or self._modules]
         return [
             _without_brackets(_join_hierarchical_names(_rtlil(module.fragment, module.ports, name)))
-            for name, module in self._modules.items()
+            for name, module in modules
         ]
 
     def verilog(self) -> str:

@@ -1,5 +1,6 @@
 """Changes a copy of the sources, one change at a time, and runs tests until one fails."""
 
+import compileall
 import os
 import random
 import re
@@ -16,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from py_compile import PycInvalidationMode
 
 from hw.contract.origin import source_commit
 from nbqnn_train.graph.errors import NbqnnError
@@ -32,6 +34,11 @@ _COPIED = ("hw", "nbqnn_train", "scripts", "sim", "tests", "pyproject.toml")
 #: Longest time of one set of tests. A change with which they take longer counts as noticed.
 _LIMIT_S = 900
 _DIGEST_LIMIT_S = 600
+#: The networks of the test that is left out are compiled before, see ``tests.mutation.programs``.
+_PYTEST = (
+    *("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-rfE"),
+    "--deselect=tests/hw/compiler/test_operators.py::test_random_networks",
+)
 #: How pytest says which test failed.
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", flags=re.MULTILINE)
 
@@ -49,7 +56,8 @@ class Mutant:
 class Outcome:
     """The outcome of a mutant: ``outcome`` is "killed", "survived" or "equivalent".
 
-    ``by`` is what killed it: "elaboration", a test, or a test with "(time)"; otherwise None.
+    ``by`` is what killed it: "elaboration", "wrong: " and which program, a test, or a test with
+    "(time)"; otherwise None.
     """
 
     index: int
@@ -135,12 +143,14 @@ def run_mutants(
         header = {"seed": seed, "mutants": len(mutants), "commit": source_commit()}
         append_line(journal, header)
     waiting = iter(left)
+    # What killed others already passes without a change.
+    sound = {one.by for one in done if one.by is not None}
     lock = threading.Lock()
     stopping = threading.Event()
 
     def work() -> None:
         with _copy(root) as copy:
-            bench = _Bench(copy, stopping)
+            bench = _Bench(copy, stopping, sound)
             while time.monotonic() < deadline and not stopping.is_set():
                 with lock:
                     mutant = next(waiting, None)
@@ -177,16 +187,19 @@ def _copy(root: Path) -> Iterator[Path]:
                 shutil.copytree(root / name, Path(folder, name), ignore=ignore)
             else:
                 shutil.copy2(root / name, Path(folder, name))
+        # Every process reads these. By the hash of the source a change is seen whenever it is made.
+        hashed = PycInvalidationMode.CHECKED_HASH
+        compileall.compile_dir(folder, quiet=2, invalidation_mode=hashed)
         yield Path(folder)
 
 
 class _Bench:
     """A copy of the tree in which mutants run one after the other."""
 
-    def __init__(self, copy: Path, stopping: threading.Event):
+    def __init__(self, copy: Path, stopping: threading.Event, sound: set[str]):
         self._copy = copy
         self._stopping = stopping
-        self._sound: set[str] = set()
+        self._sound = sound
         self._digests: set[str] = set()
 
     def run(self, mutant: Mutant) -> Outcome:
@@ -195,6 +208,8 @@ class _Bench:
         in_hardware = mutant.file.startswith("hw/rtl")
         if in_hardware:
             self._keep_digests("rtlil")
+        elif mutant.file.startswith("hw/compiler"):
+            self._keep_programs()
         with self._changed(mutant):
             outcome, by = self._outcome(mutant, in_hardware)
         if outcome == "survived" and in_hardware:
@@ -204,7 +219,7 @@ class _Bench:
                 if self._compared("verilog") == "same":
                     outcome = "equivalent"
         # A test that fails anyway proves nothing.
-        if by not in (None, "elaboration"):
+        if by not in (None, "elaboration") and not by.startswith("wrong: "):
             self._check_sound(by)
         change = mutant.change
         return Outcome(
@@ -232,12 +247,18 @@ class _Bench:
     def _outcome(self, mutant: Mutant, in_hardware: bool) -> tuple[str, str | None]:
         """The outcome and what killed the mutant, which is in place."""
         if in_hardware:
-            match self._compared("rtlil"):
+            match self._compared("rtlil", mutant.file):
                 case None:
                     return "killed", "elaboration"
                 case "same":
                     return "equivalent", None
-        for tests in find_tests(mutant.file):
+        same_programs = False
+        if mutant.file.startswith("hw/compiler"):
+            said = self._module("tests.mutation.programs", "compare", "programs")
+            if said is None or said.startswith("wrong: "):
+                return "killed", said or "wrong: the compiler cannot be imported, or never ends"
+            same_programs = said == "same"
+        for tests in find_tests(mutant.file, same_programs=same_programs):
             if (failed := self._fails(tests)) is not None:
                 return "killed", failed
         return "survived", None
@@ -259,12 +280,26 @@ class _Bench:
                 raise NbqnnError("the sources must generate Verilog without a change, but do not")
             self._digests.add(form)
 
-    def _compared(self, form: str) -> str | None:
-        """Whether the hardware is the "same" or "different"; None if it cannot be generated."""
-        return self._digest("compare", form)
+    def _keep_programs(self) -> None:
+        """Compiles random networks without a change, once."""
+        if "programs" not in self._digests:
+            if self._module("tests.mutation.programs", "write", "programs") is None:
+                raise NbqnnError("the sources must compile networks without a change, but do not")
+            self._digests.add("programs")
 
-    def _digest(self, what: str, form: str) -> str | None:
-        command = ["-m", "tests.mutation.rtl_digest", what, form, f"{form}.digests"]
+    def _compared(self, form: str, file: str = "") -> str | None:
+        """Whether the hardware is the "same" or "different"; None if it cannot be generated.
+
+        What ``file`` describes is compared first.
+        """
+        return self._digest("compare", form, file)
+
+    def _digest(self, what: str, form: str, file: str = "") -> str | None:
+        return self._module("tests.mutation.rtl_digest", what, form, f"{form}.digests", file)
+
+    def _module(self, *arguments: str) -> str | None:
+        """What a module of the tests prints; None if it fails or takes too long."""
+        command = ["-m", *arguments]
         try:
             # Other work on the machine must not make a mutant one that cannot be generated.
             done = self._python(command, 10 * _DIGEST_LIMIT_S, cpu_s=_DIGEST_LIMIT_S)
@@ -274,7 +309,7 @@ class _Bench:
 
     def _fails(self, tests: str, *options: str) -> str | None:
         """The first test that fails; all with "(time)" if they take too long; None if all pass."""
-        command = ["-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-rfE", *options, tests]
+        command = [*_PYTEST, *options, tests]
         try:
             done = self._python(command, _LIMIT_S)
         except subprocess.TimeoutExpired:

@@ -50,7 +50,6 @@ def test_damaged_files(name):
 
     @settings(
         max_examples=30 if name in SLOW else 120,
-        derandomize=True,
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow],
     )

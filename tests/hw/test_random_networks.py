@@ -143,7 +143,6 @@ def run_random(accelerator_model, config, kinds, examples):
 
     @settings(
         max_examples=examples,
-        derandomize=True,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
     )
     @given(

@@ -75,7 +75,7 @@ def test_our_own_sources_can_be_changed_anywhere():
     assert len({(one.file, one.change) for one in mutants}) == 200
     for one in mutants:
         ast.parse(one.change.apply(texts[one.file]))
-        for test in find_tests(one.file):
+        for test in (*find_tests(one.file), *find_tests(one.file, same_programs=True)):
             file, _, name = test.partition("::")
             assert name in (ROOT / file).read_text() if name else (ROOT / file).exists(), test
     with pytest.raises(NbqnnError, match=r"^sources must begin with hw/rtl or .*, not with 'sim'$"):
@@ -93,13 +93,16 @@ def tree(tmp_path, monkeypatch):
             (root / folder).mkdir(parents=True)
     (root / "pyproject.toml").write_text("")
     (root / "hw" / "compiler").mkdir()
+    # It makes no programs; those of a change are as different as it is.
+    (root / "tests" / "mutation").mkdir()
+    (root / "tests" / "mutation" / "programs.py").write_text("print('different')\n")
     (root / "hw" / "compiler" / "part.py").write_text(
         "def twice(x):\n    y = 7\n    return x * 2\n"
     )
     (root / "tests" / "test_part.py").write_text(
         "from hw.compiler.part import twice\ndef test_twice():\n    assert twice(3) == 6\n"
     )
-    monkeypatch.setattr(mutation, "find_tests", lambda file: ("tests/test_part.py",))
+    monkeypatch.setattr(mutation, "find_tests", lambda *_, **__: ("tests/test_part.py",))
     return root
 
 
@@ -137,6 +140,22 @@ def test_outcomes_and_a_journal_that_goes_on(tree, tmp_path):
         journal.write_text(content)
         with pytest.raises(NbqnnError, match=r"^journal '.*' must be of these mutants, but is not"):
             read_journal(journal, mutants, 1)
+
+
+@pytest.mark.parametrize("says", ["wrong: program 1 of x: KeyError: 2", "same"])
+def test_programs_of_a_changed_compiler(tree, tmp_path, monkeypatch, says):
+    """Wrong ones are enough; with the same ones no accelerator runs."""
+    (tree / "tests" / "mutation" / "programs.py").write_text(f"print({says!r})\n")
+    asked = []
+
+    def found(file, *, same_programs=False):
+        asked.append(same_programs)
+        return ("tests/test_part.py",)
+
+    monkeypatch.setattr(mutation, "find_tests", found)
+    (one,) = run_mutants(tree, choose(sources(tree), 1, 1), 1, tmp_path / "journal")
+    assert (one.by == says) == says.startswith("wrong")
+    assert asked == ([] if says.startswith("wrong") else [True])
 
 
 def test_tests_that_fail_anyway(tree, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -137,6 +138,20 @@ def test_parts_are_pieces_for_a_cluster(tmp_path):
 def test_a_worker_with_other_tests_is_refused():
     with pytest.raises(NbqnnError, match=r"^Workers of the nightly run must .*"):
         run_on_worker("0" * 64, part("a", "pass"))
+
+
+def test_every_random_test_runs_at_night():
+    """With examples of its own; by day all of them are the same ones."""
+    said = [argument for one in PARTS for argument in one.command if argument.startswith("tests/")]
+    at_night = {file for name in said for file in ([ROOT / name, *(ROOT / name).rglob("*.py")])}
+    # Fuzzers have the files of strangers; strategies are used by others.
+    elsewhere = {ROOT / "tests/fuzz/test_targets.py", ROOT / "tests/graph/strategies.py"}
+    found = {
+        file
+        for file in (ROOT / "tests").rglob("*.py")
+        if re.search(r"^ *@given", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    }
+    assert found - elsewhere <= at_night
 
 
 def test_three_hours_on_two_cores():

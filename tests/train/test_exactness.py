@@ -101,7 +101,6 @@ def test_random_networks():
     @settings(
         max_examples=700 if NIGHTLY else 100,
         suppress_health_check=[HealthCheck.too_slow],
-        derandomize=not NIGHTLY,
     )
     @given(networks())
     def check(drawn):

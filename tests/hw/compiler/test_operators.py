@@ -63,22 +63,26 @@ def compare(graph, config=CONFIG, **options):
     return program
 
 
-@pytest.mark.parametrize("config", [*VERILATED.values(), *BENCHED.values()], ids=lambda c: c.name)
-def test_random_networks(config):
-    """With memories of all sizes, so that maps come in strips and weights in parts."""
-    counts = Counter()
-    # Those of the space, with sums, products and tables as the configuration has them.
+def drawn(config):
+    """Networks of the space, with sums, products and tables as the configuration has them, for
+    memories of all sizes, so that maps come in strips and weights in parts."""
     kinds = (*space(config).kinds, *2 * ADDRESSED, ArgMax)
     depths = [1 << bits for bits in range(5, 11) if 2 * config.banks <= 1 << bits]
+    return {
+        "case": cases(replace(space(config), kinds=kinds, inputs=(1, 2))),
+        "traced": st.booleans(),
+        "depth": st.sampled_from(depths),
+        "weight_depth": st.sampled_from([8, 16, 64]),
+        "batch": st.integers(1, 2),
+    }
 
-    @settings(max_examples=15, derandomize=True, suppress_health_check=list(HealthCheck))
-    @given(
-        case=cases(replace(space(config), kinds=kinds, inputs=(1, 2))),
-        traced=st.booleans(),
-        depth=st.sampled_from(depths),
-        weight_depth=st.sampled_from([8, 16, 64]),
-        batch=st.integers(1, 2),
-    )
+
+@pytest.mark.parametrize("config", [*VERILATED.values(), *BENCHED.values()], ids=lambda c: c.name)
+def test_random_networks(config):
+    counts = Counter()
+
+    @settings(max_examples=15, suppress_health_check=list(HealthCheck))
+    @given(**drawn(config))
     def check(case, traced, depth, weight_depth, batch):
         smaller = replace(config, act_depth=depth, weight_depth=weight_depth)
         try:
