@@ -1,16 +1,17 @@
-"""How much of the host's memory a program may ask for, judged by the tensors of its graph."""
+"""How much of the host's memory a program may ask for, and that its commands stay within it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from hw.contract.config import AcceleratorConfig
-from hw.contract.words import TensorLayout
+from hw.contract.isa import Command, Load, Memory, Region, Store
+from hw.contract.words import TensorLayout, word_beats
 from nbqnn_train.graph import TensorType
 
 if TYPE_CHECKING:
     from hw.contract.program import Port
 
-__all__ = ["check_extents"]
+__all__ = ["check_extents", "check_transfers"]
 
 _PAGE = 4096
 
@@ -43,6 +44,27 @@ def check_extents(
         if end > scratch_bytes:
             raise ValueError(
                 f"port {port.name!r} must end within {scratch_bytes} bytes of scratch, not at {end}"
+            )
+
+
+def check_transfers(
+    config: AcceleratorConfig, commands: Sequence[Command], sizes: Mapping[Region, int]
+) -> None:
+    """Raises :exc:`ValueError` if a command loads or stores beyond the end of its region.
+
+    sizes : bytes of each region, in all ports' memory together.
+    """
+    for number, command in enumerate(commands):
+        if not isinstance(command, Load | Store):
+            continue
+        word = word_beats(config, Memory(command.memory)) * config.axi_beat_bits // 8
+        last = command.offset + max(command.rows - 1, 0) * command.offset_stride
+        end = last * config.axi_ports + command.words * word
+        region = Region(command.region)
+        if end > sizes[region]:
+            raise ValueError(
+                f"command {number} must end within the {sizes[region]} bytes of region "
+                f"{region.name}, not at {end}"
             )
 
 

@@ -9,10 +9,10 @@ from math import prod
 from pathlib import Path
 
 from hw.contract.config import AcceleratorConfig
-from hw.contract.extents import check_extents
+from hw.contract.extents import check_extents, check_transfers
 from hw.contract.files import make_folder
 from hw.contract.image_blocks import AxisBlocks, ImageBlocks
-from hw.contract.isa import DESCRIPTOR_BYTES, MAX_COMMANDS
+from hw.contract.isa import DESCRIPTOR_BYTES, MAX_COMMANDS, Region, read_commands
 from hw.contract.origin import Origin
 from hw.contract.words import TensorLayout, stored_offset
 from nbqnn_train.graph import Graph, NbqnnError, TensorType, tensor_types
@@ -109,6 +109,23 @@ class Program:
     @property
     def command_count(self) -> int:
         return len(self.commands) // DESCRIPTOR_BYTES
+
+    @property
+    def region_bytes(self) -> dict[Region, int]:
+        """What each region of the host's memory holds, in all ports' memory together."""
+
+        def extent(ports: tuple[Port, ...]) -> int:
+            return max(
+                (port.offset + port.layout.host_bytes(self.config) for port in ports), default=0
+            )
+
+        return {
+            Region.PROGRAM: len(self.commands),
+            Region.PARAMETERS: len(self.parameters),
+            Region.INPUT: extent(self.inputs),
+            Region.OUTPUT: extent(self.outputs),
+            Region.SCRATCH: self.scratch_bytes,
+        }
 
     def per_image(self, values: Iterable[Mapping[str, float]]) -> dict[str, dict[str, float]]:
         """Layer's name -> its values for one image.
@@ -228,7 +245,7 @@ def _program(path: Path, entries: dict[str, bytes]) -> Program:
             f"commands must be 1...{_MAX_COMMANDS_BYTES // DESCRIPTOR_BYTES} descriptors of "
             f"{DESCRIPTOR_BYTES} bytes, not {len(commands)} bytes"
         )
-    return Program(
+    program = Program(
         config=config,
         graph=graph,
         commands=commands,
@@ -250,6 +267,8 @@ def _program(path: Path, entries: dict[str, bytes]) -> Program:
         batch=batch,
         build=Origin.from_dict(described["build"]) if "build" in described else None,
     )
+    check_transfers(config, read_commands(commands), program.region_bytes)
+    return program
 
 
 def _image(layer: object, batch: int) -> int | None:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from hw.contract.isa import PAGE_BYTES, Region
-from hw.contract.program import Port, Program
+from hw.contract.program import Program
 from hw.driver.bus import Buffer, Bus, BusError
 
 __all__ = ["ProgramMemory", "memory_bytes"]
@@ -16,21 +16,10 @@ def memory_bytes(program: Program) -> int:
 
 def _places(program: Program) -> dict[Region, tuple[int, int]]:
     """Begin and length of each region in a port's stripe, in bytes; multiples of a page."""
-    config = program.config
-
-    def extent(ports: tuple[Port, ...]) -> int:
-        return max((port.offset + port.layout.host_bytes(config) for port in ports), default=0)
-
-    sizes = {
-        Region.PROGRAM: len(program.commands),
-        Region.PARAMETERS: len(program.parameters),
-        Region.INPUT: extent(program.inputs),
-        Region.OUTPUT: extent(program.outputs),
-        Region.SCRATCH: program.scratch_bytes,
-    }
+    page = program.config.axi_ports * PAGE_BYTES
     places, start = {}, 0
-    for region, size in sizes.items():
-        length = -(-max(size, 1) // (config.axi_ports * PAGE_BYTES)) * PAGE_BYTES
+    for region, size in program.region_bytes.items():
+        length = -(-max(size, 1) // page) * PAGE_BYTES
         places[region] = start, length
         start += length
     return places

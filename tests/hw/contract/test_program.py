@@ -3,7 +3,7 @@
 import io
 import json
 import zipfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hw.compiler import compile_graph
+from hw.contract.isa import Load, Region, Store, pack, read_commands
 from hw.contract.program import ProgramError, load_program, save_program
 from nbqnn_train.graph import NbqnnError, save
 from tests.hw.accelerators import VERILATED
@@ -205,6 +206,36 @@ def test_description_that_is_no_json(path, content, text):
 def test_damaged_commands(path, content, commands):
     write(path, entries_of(content) | {"commands.bin": commands})
     refused(path, r"program .* is damaged: commands must be 1\.\.\.65535 descriptors of 128 .*")
+
+
+def test_parameters_that_are_cut_off(path, content):
+    for length in (0, 1, len(PROGRAM.parameters) - 1):
+        write(path, entries_of(content) | {"parameters.bin": PROGRAM.parameters[:length]})
+        refused(path, rf"program .* is damaged: command \d+ must end within the {length} bytes of "
+                      r"region PARAMETERS, not at \d+")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"offset": 1 << 20}, {"words": 1 << 15}, {"rows": 2, "offset_stride": 1 << 20}],
+    ids=lambda change: "".join(change),
+)
+def test_transfers_beyond_their_region(path, content, change):
+    """The last transfer of each region."""
+    commands = read_commands(PROGRAM.commands)
+    last = {
+        Region(command.region): number
+        for number, command in enumerate(commands)
+        if isinstance(command, Load | Store)
+    }
+    assert len(last) == 4
+    for region, number in last.items():
+        moved = replace(commands[number], **change)
+        stream = b"".join(map(pack, [*commands[:number], moved, *commands[number + 1 :]]))
+        write(path, entries_of(content) | {"commands.bin": stream})
+        refused(
+            path, rf"program .* damaged: command {number} must end within the \d+ .*{region.name}.*"
+        )
 
 
 def test_damaged_graph(path, content):
