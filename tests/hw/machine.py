@@ -134,12 +134,14 @@ class _Machine:
         taps = np.array(list(self.taps(c)))
         self.check_banks(c, positions)
         for group in range(c.filter_groups):
-            words = positions[:, None, 2] + taps[:, 3] + group * _signed(c.group_origin)
             rows = positions[:, None, 0] + taps[:, 1]
-            columns = positions[:, None, 1] + taps[:, 2]
+            # A step takes this word and, with several taps, those beside it.
+            beside = np.arange(self.config.depthwise_taps if c.adds & 4 else 1)[:, None, None]
+            words = beside + positions[:, None, 2] + taps[:, 3] + group * _signed(c.group_origin)
+            columns = beside + positions[:, None, 1] + taps[:, 2]
             inside = (rows >= 0) & (rows < c.in_height) & (columns >= 0) & (columns < c.in_width)
             if c.product:
-                sums = self.group_products(c, group, positions[:, 2], inside)
+                sums = self.group_products(c, group, positions[:, 2], inside[0])
             else:
                 words = words % self.config.act_depth
                 sums = self.group_sums(c, group, words, inside, taps[:, 0])
@@ -159,7 +161,10 @@ class _Machine:
     def group_sums(
         self, c: Compute, group: int, words: np.ndarray, inside: np.ndarray, passes: np.ndarray
     ) -> np.ndarray:
-        """(positions, channels) of one filter group."""
+        """(positions, channels) of one filter group.
+
+        words, inside : (taps of a step, positions, steps); passes : (steps,)
+        """
         config, unit = self.config, Unit(c.unit)
         bits = config.act_bits
         lowest = -(1 << bits - 1) if c.pad >> bits - 1 & 1 else 0
@@ -167,15 +172,15 @@ class _Machine:
         codes = {
             word: _signed(self.fields(Memory.ACT, word, config.lanes, bits), bits) for word in used
         }
-        values = np.array([[codes[word] for word in row] for row in words.tolist()], np.int64)
-        values = np.where(inside[..., None], values, lowest)
+        values = np.array([codes[word] for word in words.ravel().tolist()], np.int64)
+        values = np.where(inside[..., None], values.reshape(*words.shape, -1), lowest)
         if unit is Unit.MAX:
-            return values.max(axis=1)
-        steps = words.shape[1]
+            return values[0].max(axis=1)
+        spread, _, steps = words.shape
         first = c.weight_base + (group * steps if c.weight_step else 0)
-        filters = config.filters if unit is Unit.ARRAY else 1
+        filters = config.filters if unit is Unit.ARRAY else spread
         adds, grows = c.adds & 1, c.adds >> 1 & 1
-        assert not c.adds or (c.filter_groups == 1 and c.positions <= c.pixels)
+        assert not c.adds & 3 or (c.filter_groups == 1 and c.positions <= c.pixels)
         sums = self.sums[unit] if adds else 0
         for step in range(steps):
             stored = self.fields(
@@ -184,9 +189,10 @@ class _Machine:
             starts = (step > 0 and passes[step] != passes[step - 1]) or (step == 0 and grows)
             if unit is Unit.SUM:
                 sums = sums << config.radix_bits if starts else sums
-                sums = sums + self.products(values[:, step], stored[0])
+                for tap, weights in enumerate(stored):
+                    sums = sums + self.products(values[tap, :, step], weights)
             else:
-                sums = sums + self.products(values[:, step, None], stored).sum(axis=-1)
+                sums = sums + self.products(values[0, :, step, None], stored).sum(axis=-1)
         self.sums[unit] = sums
         return sums
 

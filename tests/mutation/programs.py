@@ -3,10 +3,10 @@
     python -m tests.mutation.programs write FOLDER
     python -m tests.mutation.programs compare FOLDER
 
-The first one draws networks as ``tests/hw/compiler/test_operators.py`` does and keeps them with the
-programs' digests. The second one compiles them again. It prints "same" or "different", or "wrong"
-and which one it was: the compiler failed with no error for the user, or the program does not
-compute what the interpreter computes. Only programs that are different have to be run for that.
+The first one draws networks as ``tests/hw/compiler/test_operators.py`` does, checks their programs
+and keeps their digests. The second one compiles them again. It prints "same" or "different", or
+"wrong" and which one it was: the compiler failed with no error for the user, or the program does
+not compute what the interpreter computes. Only programs that are different have to be run for that.
 """
 
 import hashlib
@@ -77,7 +77,10 @@ def write(folder: Path) -> None:
             np.savez(folder / f"{number}.npz", **case.codes)
             memories = {"act_depth": depth, "weight_depth": weight_depth}
             kept = _Kept(name, {"batch": batch, "traced": traced}, memories, None)  # noqa: B023
-            found.append(replace(kept, digest=_compiled(folder, number, kept)[1]))
+            program, digest = _compiled(folder, number, kept)
+            if program is not None:
+                _check(program, folder / f"{number}.npz")
+            found.append(replace(kept, digest=digest))
 
         _draw(keep, config)
     (folder / "kept.json").write_text(json.dumps([vars(one) for one in found]), encoding="utf-8")
