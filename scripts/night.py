@@ -4,6 +4,7 @@ import argparse
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import asdict, replace
 from pathlib import Path
 from queue import Empty, Queue
@@ -137,17 +138,16 @@ def _run_here(
             with lock:
                 keep(ended)
 
-    workers = [threading.Thread(target=work) for _ in range(at_once)]
-    for worker in workers:
-        worker.start()
-    try:
-        for worker in workers:
-            worker.join()
-    except BaseException:
-        stopping.set()
-        for worker in workers:
-            worker.join()
-        raise
+    with ThreadPoolExecutor(at_once) as pool:
+        try:
+            workers = [pool.submit(work) for _ in range(at_once)]
+            while wait(workers, timeout=1).not_done:  # an interrupt just before is seen after it
+                pass
+            for worker in workers:
+                worker.result()
+        except BaseException:
+            stopping.set()
+            raise
 
 
 def ended_table(parts: Sequence[Part], ended: Sequence[Ended]) -> Table:
