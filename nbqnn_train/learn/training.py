@@ -174,9 +174,13 @@ def _training_module(config: TrainConfig, data: DataSets, *, resumed: bool) -> T
             teacher_model = config.teacher_model or config.model
             teacher = float_network(teacher_model, data.classes, channels, config.teacher)
         if not config.full_precision:
-            size = max(batch_size, 128)
             calibration = calibration_batches(
-                data.train, _CALIBRATION_IMAGES, size, config.seed, margin=data.margin
+                data.train,
+                _CALIBRATION_IMAGES,
+                max(batch_size, 128),
+                config.seed,
+                margin=data.margin,
+                flips=recipe.flips,
             )
     if config.full_precision:
         network = float_network(config.model, data.classes, channels, config.pretrained)

@@ -33,7 +33,6 @@ __all__ = [
     "program_of",
     "quiet",
     "source_of",
-    "unchanged",
 ]
 
 #: Number of images of the example that is read. It is rarely a size of anything else. So it is
@@ -173,7 +172,7 @@ def program_of(module: nn.Module, example: Example) -> Program:
             redirect_stderr(said),  # torch prints a graph where it gives up
             uncompiled(),
             reading_pointwise(),
-            unchanged(module),
+            _unchanged(module),
             kept_for_training(module) as training,
         ):
             exported = torch.export.export(module, example.args, example.kwargs)
@@ -224,7 +223,7 @@ def _lost(module: nn.Module, example: Example, training: dict[int, nn.Module]) -
 
 
 @contextmanager
-def unchanged(module: nn.Module) -> Iterator[None]:
+def _unchanged(module: nn.Module) -> Iterator[None]:
     """Takes back what the module's parts note in attributes while they run, such as a shape seen
     and what was computed for it: beside traced tensors, which do not stay, it would be wrong."""
     before = [(part, dict(vars(part))) for part in module.modules()]

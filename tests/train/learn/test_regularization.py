@@ -1,14 +1,18 @@
 """Against learning the training images by heart: smoothed labels, flips."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
+from nbqnn_train.data import load_data
+from nbqnn_train.data.batches import train_loader
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.learn.config import TrainConfig
 from nbqnn_train.learn.module import TrainingModule
 from nbqnn_train.learn.phases import Schedule
-from nbqnn_train.learn.training import train
+from nbqnn_train.learn.training import _training_module, train
 
 OPTIONS = {"model": "digits", "data": "digits"}
 
@@ -37,3 +41,11 @@ def test_flips_for_images_that_are_not_mirrored(tmp_path):
         "Flips must not be given for data set 'digits': its images are not mirrored"
     )
     assert not (tmp_path / "run").exists()
+
+
+def test_calibration_has_the_flips_of_the_training():
+    data = replace(load_data("digits"), margin=0)
+    config = TrainConfig(**OPTIONS, flips="alternating")
+    module = _training_module(config, data, resumed=False)
+    loader = train_loader(data.train, 128, config.seed, margin=0, flips="alternating")
+    assert torch.equal(module.calibration[0], next(iter(loader))[0])
