@@ -205,11 +205,12 @@ class Builder:
 
     def _weight(self, operation: Operation, geometry) -> nn.Parameter:
         tensor, shape = operation.tensors["weight"], operation.settings["weight_shape"]
-        if not isinstance(geometry, TransposedGeometry):
+        columns = operation.settings.get("columns")
+        if columns is None and not isinstance(geometry, TransposedGeometry):
             return self.parameter(tensor, shape)
-        key = id(tensor), "transposed", shape
+        key = id(tensor), "arranged", columns, shape
         if key not in self.parameters:
-            values = turned(tensor.detach(), geometry.groups).clone().reshape(shape)
+            values = _arranged(tensor.detach(), operation, geometry).clone()
             self.parameters[key] = nn.Parameter(values, _learns(tensor))
         return self.parameters[key]
 
@@ -269,8 +270,13 @@ def _window(operation: Operation) -> Window:
 def _kept(operation: Operation, geometry) -> Tensor | None:
     """Which weights are not held at zero, in the shape of the layer's weights."""
     kept = operation.tensors.get("kept")
-    if kept is None:
-        return None
+    return None if kept is None else _arranged(kept, operation, geometry)
+
+
+def _arranged(weights: Tensor, operation: Operation, geometry) -> Tensor:
+    """``weights`` of the module in the shape and order of the layer's."""
     if isinstance(geometry, TransposedGeometry):
-        kept = turned(kept, geometry.groups)
-    return kept.reshape(operation.settings["weight_shape"])
+        weights = turned(weights, geometry.groups)
+    weights = weights.reshape(operation.settings["weight_shape"])
+    columns = operation.settings.get("columns")
+    return weights if columns is None else weights[:, list(columns)]

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, fx
 
+from nbqnn_train.quant.reading.arranging import indices
 from nbqnn_train.quant.reading.reader import Reader
 from nbqnn_train.quant.reading.refusals import Unsupported
 from nbqnn_train.quant.reading.rules import rule
@@ -209,16 +210,15 @@ def _emit_linear(reader: Reader, node: fx.Node, value: Value, tensors: dict) -> 
             "flatten to (N, F), or use a convolution of 1 x 1",
             "shape",
         )
+    settings = {"weight_shape": (features, inputs)}
+    if not value.plain and len(value.shape) == 1:
+        # Weights in the order of the map, in place of a map in the order of the weights.
+        settings["columns"] = tuple(torch.argsort(indices(value)).tolist())
+        value = Value(value.name, (inputs,), flat=value.flat)
     value = reader.vector(value)
     base = tuple(node.meta["val"].shape[1:])
     return reader.emit(
-        node,
-        "linear",
-        (value.name,),
-        (features,),
-        base=base,
-        tensors=tensors,
-        weight_shape=(features, inputs),
+        node, "linear", (value.name,), (features,), base=base, tensors=tensors, **settings
     )
 
 

@@ -92,7 +92,7 @@ class Program:
     tensors : of the module by the name of the placeholder; ``paths`` where the module has them.
     inputs : names of the placeholders of the example's tensors.
     modules : by path; ``training`` those that do something in training only, by their key.
-    lost : random draws of the training that these operators do not have.
+    notes : one line each, on what the training of the module has and these operators do not.
     """
 
     graph: fx.Graph
@@ -103,7 +103,7 @@ class Program:
     out_spec: object
     modules: dict[str, nn.Module]
     training: dict[int, nn.Module]
-    lost: list[Refusal]
+    notes: list[str]
 
 
 def private_copy(module: nn.Module) -> nn.Module:
@@ -215,7 +215,7 @@ def program_of(module: nn.Module, example: Example) -> Program:
     )
 
 
-def _lost(module: nn.Module, example: Example, training: dict[int, nn.Module]) -> list[Refusal]:
+def _lost(module: nn.Module, example: Example, training: dict[int, nn.Module]) -> list[str]:
     ours = set(map(id, training.values()))
     kept = {path for path, part in module.named_modules() if id(part) in ours}
     with quiet():

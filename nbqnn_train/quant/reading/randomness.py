@@ -1,4 +1,7 @@
-"""Finds what a module draws at random in training and a graph of its evaluation does not have."""
+"""Finds what a module draws at random in training and a graph of its evaluation does not have.
+
+The quantized network is that of the evaluation, so these draws are left out, with a note.
+"""
 
 import copy
 import random
@@ -14,7 +17,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
 from torch.overrides import TorchFunctionMode
 
-from nbqnn_train.quant.reading.refusals import Refusal
+from nbqnn_train.quant.reading.refusals import Refusal, counted
 from nbqnn_train.quant.reading.wrappers import uncompiled
 
 __all__ = ["lost_randomness"]
@@ -32,14 +35,15 @@ _DRAWS = frozenset(
 )
 #: A draw of Python's or NumPy's own generator, which all threads share.
 _ELSEWHERE = ("", "", "random")
+_REASON = "random numbers in training alone are left out"
 _REMEDY = (
-    "draw them in a module without weights that gives back its input in evaluation, as nn.Dropout "
-    "does, or not at all"
+    "trainings here go without them; drawn in a module without weights that gives back its input "
+    "in evaluation, as nn.Dropout does, they stay"
 )
 
 
-def lost_randomness(module: nn.Module, example, kept: set[str]) -> list[Refusal]:
-    """What ``module`` draws at random in training only, by place.
+def lost_randomness(module: nn.Module, example, kept: set[str]) -> list[str]:
+    """A note on what ``module`` draws at random in training only, with the places; or none.
 
     The module is run on shapes alone, once in evaluation and once in training. If it raises, what
     it drew before counts.
@@ -53,10 +57,10 @@ def lost_randomness(module: nn.Module, example, kept: set[str]) -> list[Refusal]
     lost = Counter(_draws(module, example, kept, training=True)) - shown
     if _ELSEWHERE in lost and _ELSEWHERE not in _draws(module, example, kept, training=True):
         del lost[_ELSEWHERE]  # another thread drew in the meantime
-    return [
-        Refusal("training", path, source, name, "random numbers in training alone", _REMEDY)
-        for path, source, name in lost
+    places = [
+        Refusal("training", path, source, name, _REASON, _REMEDY) for path, source, name in lost
     ]
+    return [counted((_REASON, _REMEDY), places)] if places else []
 
 
 def _draws(

@@ -14,7 +14,12 @@ from nbqnn_train.quant.reading.program import BATCH, Example, Program, program_o
 from nbqnn_train.quant.reading.refusals import NetworkRefused, Refusal, Unsupported
 from nbqnn_train.quant.reading.remedies import unsupported_operator
 from nbqnn_train.quant.reading.rules import RULES
-from nbqnn_train.quant.reading.training_only import acts_in_training, marked_key, out_of_place
+from nbqnn_train.quant.reading.training_only import (
+    acts_in_training,
+    drops_elements,
+    marked_key,
+    out_of_place,
+)
 from nbqnn_train.quant.reading.values import Constant, Value, canonical
 
 __all__ = ["Reader", "read_at"]
@@ -40,8 +45,8 @@ class Reader:
         self.operations: dict[str, Operation] = {}
         self.values: dict[fx.Node, object] = {}
         self.finals: dict[fx.Node, str] = {}
-        self.refusals: list[Refusal] = list(program.lost)
-        self.notes: list[str] = []
+        self.refusals: list[Refusal] = []
+        self.notes: list[str] = list(program.notes)
         self.rounded = False
         #: Weights with a mask, by the paths of both. So shared weights stay shared.
         self.masked: dict[tuple[str, ...], nn.Parameter] = {}
@@ -190,6 +195,13 @@ class Reader:
         value = self.value(node.args[0])
         if not acts_in_training(module, (BATCH, *value.shape)):
             return value
+        if not value.plain and len(value.shape) == 1 and drops_elements(module):
+            # In which order the elements are does not matter.
+            vector = self.vector(Value(value.name, (value.size,), flat=value.flat))
+            shape = (value.size,)
+            out = self.emit(node, "training", (vector.name,), shape, plain=False)
+            self.operations[out.name].module = out_of_place(module)
+            return value.named(out.name)
         if value.steps or value.order is not None or canonical(value.shape) != self.shape(value):
             value = self.vector(value) if len(value.shape) == 1 else self.map(value)
         out = self.emit(node, "training", (value.name,), self.shape(value), base=value.base)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from nbqnn_train.graph.errors import NbqnnError
 
-__all__ = ["NetworkRefused", "Refusal", "Unsupported"]
+__all__ = ["NetworkRefused", "Refusal", "Unsupported", "counted"]
 
 #: How many kinds of refusals a message lists, and how many places of each.
 _KINDS = 8
@@ -67,17 +67,18 @@ def _message(network: str, refusals: tuple[Refusal, ...]) -> str:
     for refusal in refusals:
         kinds.setdefault((refusal.reason, refusal.remedy), []).append(refusal)
     if len(kinds) == 1:
-        return f"{network} cannot be converted: {_line(*kinds.popitem())}"
+        return f"{network} cannot be converted: {counted(*kinds.popitem())}"
     by_count = sorted(kinds.items(), key=lambda item: -len(item[1]))
     lines = [f"{network} cannot be converted, for {len(kinds)} reasons:"]
-    lines += [f"  {_line(*item)}" for item in by_count[:_KINDS]]
+    lines += [f"  {counted(*item)}" for item in by_count[:_KINDS]]
     if len(by_count) > _KINDS:
         rest = sum(len(places) for _, places in by_count[_KINDS:])
         lines.append(f"  and {len(by_count) - _KINDS} more reasons in {rest} places")
     return "\n".join(lines)
 
 
-def _line(kind: tuple[str, str], places: list[Refusal]) -> str:
+def counted(kind: tuple[str, str], places: list[Refusal]) -> str:
+    """One line for all ``places`` of a reason and a remedy: how many, and the first of them."""
     reason, remedy = kind
     count = f", {len(places)} times" if len(places) > 1 else ""
     shown = list(dict.fromkeys(refusal.place for refusal in places))

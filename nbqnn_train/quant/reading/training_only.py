@@ -15,6 +15,7 @@ from torch import Tensor, fx, nn
 __all__ = [
     "FunctionalDropout",
     "acts_in_training",
+    "drops_elements",
     "kept_for_training",
     "mark_functional_dropout",
     "marked_key",
@@ -155,6 +156,13 @@ def acts_in_training(part: nn.Module, shape: tuple[int, ...]) -> bool:
             return result is not value or not bool((result == 1).all())
     finally:
         part.eval()
+
+
+def drops_elements(part: nn.Module) -> bool:
+    """Whether ``part`` is a dropout that treats all elements alike, whatever their shape."""
+    if isinstance(part, FunctionalDropout):
+        return part.form in ("dropout", "alpha_dropout")
+    return type(part) in (nn.Dropout, nn.AlphaDropout)
 
 
 def out_of_place(part: nn.Module) -> nn.Module:
