@@ -30,7 +30,8 @@ _REMEDIES = {
     "instance_norm": _NORM,
     "rms_norm": _NORM,
     "local_response_norm": _NORM,
-    "linalg_vector_norm": _NORM,
+    "linalg_vector_norm": "at the end, return the vector itself and divide it by its norm on the "
+    "host; within the network train with BatchNorm in its place",
     "upsample_bicubic2d": _RESIZE,
     "grid_sampler": _RESIZE,
     "grid_sampler_2d": _RESIZE,
