@@ -1,6 +1,7 @@
 """``scripts/nightly``: tests that take too long for every change, in three hours on two cores."""
 
 import argparse
+import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -176,6 +177,8 @@ def main() -> int:
         "--cluster", metavar="URL|local", help="parts are pieces of work on a cluster of Dask"
     )
     options = parser.parse_args()
+    # Who ends this process ends its parts as well.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     parts = [part for part in PARTS if options.only in part.name]
     folder = _FOLDER / (source_commit() or "unknown")
     if options.afresh:

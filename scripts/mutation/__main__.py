@@ -1,6 +1,7 @@
 """``scripts/mutate``: how many random changes of the sources the tests notice."""
 
 import argparse
+import signal
 import sys
 from collections import Counter
 from pathlib import Path
@@ -27,6 +28,8 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, help="mutants at a time")
     parser.add_argument("--hours", type=float, default=float("inf"), help="begin none later")
     options = parser.parse_args()
+    # Who ends this process ends the tests that it runs as well.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     usual = f"mutants-{source_commit() or 'unknown'}-{options.seed}.jsonl"
     journal = options.journal or _ROOT / "build" / usual
     journal.parent.mkdir(parents=True, exist_ok=True)
@@ -83,3 +86,5 @@ if __name__ == "__main__":
     except NbqnnError as error:
         print("scripts/mutate: error:", error, file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
