@@ -25,6 +25,7 @@ from amaranth.hdl._ir import PortDirection, build_netlist
 from amaranth.lib.wiring import In
 
 from hw.rtl.component import Component
+from hw.rtl.wide_writes import joined_writes
 
 __all__ = ["VerilogLibrary", "emit"]
 
@@ -265,7 +266,8 @@ def _write_verilog(components: list[str]) -> list[str]:
     modules = {}
     for match in _MODULE.finditer(verilog):
         text = _START.sub(r"\1reg _start_;\n\1initial _start_ <= 1'b0;\n", match[0])
-        modules[match[1]] = _zeroed(re.sub(r"\\\$auto\$verilog_backend\S+ ", "_start_", text))
+        text = re.sub(r"\\\$auto\$verilog_backend\S+ ", "_start_", text)
+        modules[match[1]] = _zeroed(joined_writes(text))
     if modules.keys() != set(order):
         raise AssertionError(f"Yosys wrote the modules {sorted(modules)}, not {sorted(order)}")
     return [modules[name] for name in order]

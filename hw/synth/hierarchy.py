@@ -10,11 +10,13 @@ __all__ = [
     "instances",
     "module_texts",
     "modules_of_cells",
+    "ports_only",
     "without_kept",
 ]
 
 _MODULE = re.compile(r"^module (\w+)(.*?)^endmodule", flags=re.MULTILINE | re.DOTALL)
 _CELL = re.compile(r"^ +(?:LUT\w+|CARRY[48]) ", flags=re.MULTILINE)
+_PORT = re.compile(r"^  (?:input|output) .*;\n", flags=re.MULTILINE)
 _INSTANCE = re.compile(r"^ +(\w+) \\?(\S+) +\($", flags=re.MULTILINE)
 
 
@@ -58,6 +60,11 @@ def instance_paths(verilog: str, top: str) -> dict[str, str]:
 def module_texts(verilog: str) -> dict[str, str]:
     """Module -> its Verilog, in the order of the text."""
     return {match[1]: match[0] + "\n" for match in _MODULE.finditer(verilog)}
+
+
+def ports_only(module: str) -> str:
+    """The module's Verilog without what is between its ports."""
+    return f"{module.partition(';')[0]};\n{''.join(_PORT.findall(module))}endmodule\n"
 
 
 def without_kept(

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from hw.contract.files import write_text
-from hw.synth.hierarchy import direct_instances, module_texts, without_kept
+from hw.synth.hierarchy import direct_instances, module_texts, ports_only, without_kept
 from hw.tools.cache import cached_json
 from hw.tools.process import first_error, run_python
 from nbqnn_train.graph.errors import NbqnnError
@@ -185,9 +185,13 @@ def passes_netlist(verilog: str, top: str, passes: Sequence[str]) -> dict:
 
 
 def _unit(verilog: str, top: str, keep: set[str]) -> tuple[str, list[str]]:
-    """Verilog of ``top`` with its dissolved and kept modules, and the names of the kept ones."""
+    """Verilog of ``top`` with its dissolved modules, and the names of the kept ones.
+
+    Of these it has the ports only. So a change inside one of them maps nothing else again.
+    """
     texts = module_texts(verilog)
     dissolved, kept = without_kept(direct_instances(verilog), top, keep - {top})
+    texts |= {name: ports_only(texts[name]) for name in kept}
     return "".join(texts[name] for name in texts if name in dissolved | kept), sorted(kept)
 
 

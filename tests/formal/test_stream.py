@@ -17,15 +17,18 @@ PARTS = {
 }
 
 
-def claim(module_name, capacity, latency):
+def claim(part, capacity, latency):
     """Verilog that picks any one word, numbers words on both sides and waits for the one picked."""
+    roomy = ".roomy(roomy)," if "roomy" in part.signature.members else ""
     return f"""
 module claim(
   input clk, input rst, input [1:0] i_payload, input i_valid, input o_ready, input [4:0] picked
 );
   wire i_ready, o_valid;
   wire [1:0] o_payload;
-  {module_name} part(
+  wire roomy;
+  {part.module_name} part(
+    {roomy}
     .clk(clk), .rst(rst),
     .i__payload(i_payload), .i__valid(i_valid), .i__ready(i_ready),
     .o__payload(o_payload), .o__valid(o_valid), .o__ready(o_ready)
@@ -33,7 +36,7 @@ module claim(
   reg [4:0] pushed, popped, number;
   reg [1:0] word, held;
   reg [2:0] waited;
-  reg holding;
+  reg holding, roomed;
   wire push = i_valid && i_ready, pop = o_valid && o_ready;
   always @(posedge clk) begin
     number <= rst ? picked : number;
@@ -44,6 +47,7 @@ module claim(
     waited <= rst || o_valid || pushed == popped ? 0 : waited + 1;
     holding <= !rst && o_valid && !o_ready;
     held <= o_payload;
+    roomed <= !rst && roomy && {int(bool(roomy))};
   end
   always @* if (!rst) begin
     assert(!o_valid || popped != pushed);
@@ -51,6 +55,7 @@ module claim(
     assert(!(o_valid && popped == number && pushed > number) || o_payload == word);
     assert(waited < {latency});
     assert(i_ready || pushed - popped > 1);
+    assert(!roomed || i_ready);
     assert(!holding || (o_valid && o_payload == held));
   end
 endmodule
@@ -60,7 +65,7 @@ endmodule
 def text_of(name):
     create, capacity, latency = PARTS[name]
     part = create()
-    return emit(part) + claim(part.module_name, capacity, latency)
+    return emit(part) + claim(part, capacity, latency)
 
 
 @pytest.mark.parametrize("name", PARTS)

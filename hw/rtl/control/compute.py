@@ -116,6 +116,7 @@ class ComputeEngine(Component):
         if c.tables:
             wiring.connect(m, wiring.flipped(self.table), drain.table)
         m.d.comb += [
+            sequencer.drain_room.eq(groups.roomy),
             self.step.eq(sequencer.valid),
             self.held.eq(sequencer.held),
             self.done.eq(drain.command_done),

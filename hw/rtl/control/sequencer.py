@@ -52,7 +52,10 @@ class StepSequencer(Component):
     groups : ``In(stream.Signature(group_layout(config)))``
     drain_commands : ``Out(stream.Signature(drain_command_layout()))``, one for each command, in the
         cycle in which its first group is taken; ``ready`` must stay high until then
-    drains : ``Out(stream.Signature(drain_layout(config)))``, one for each group, at its last step
+    drains : ``Out(stream.Signature(drain_layout(config)))``, one for each group, at its last step;
+        ``ready`` must be high then
+    drain_room : ``In(1)``, in the next cycle ``drains.ready`` will be high; without it no group
+        ends in that cycle
     pending : ``In(1)``, a group that was handed to ``drains`` is not yet written
     valid : ``Out(1)``, there is a step
     first, last : ``Out(1)``, it is the first, the last of its group
@@ -76,6 +79,7 @@ class StepSequencer(Component):
             "pending": In(1),
             "unit": Out(Unit),
             "drains": Out(stream.Signature(drain_layout(config))),
+            "drain_room": In(1),
             "valid": Out(1),
             "held": Out(1),
             "first": Out(1),
@@ -122,7 +126,7 @@ class StepSequencer(Component):
 
     def _steps(self, m: Module, s: "_State", step: Signal) -> None:
         """Decides whether there is a step; a group's last one waits for the drain before it."""
-        m.d.comb += step.eq(s.active & (~s.end_taps | (s.may_end & self.drains.ready)))
+        m.d.comb += step.eq(s.active & (~s.end_taps | s.may_end))
         with m.If(~s.drained):
             m.d.sync += [
                 s.until_drained.eq(s.until_drained - 1),
@@ -184,9 +188,9 @@ class StepSequencer(Component):
         """Takes groups, and hands commands and groups to the drain."""
         starts = self.groups.p.start
         m.d.comb += [
-            group_done.eq(s.may_end & self.drains.ready),
+            group_done.eq(s.may_end),
             # Where the unit changes, `blocked` falls only after the last group has left.
-            self.groups.ready.eq((~s.active | group_done) & ~(starts & s.blocked)),
+            self.groups.ready.eq(s.free & ~(starts & s.blocked)),
             taken.eq(self.groups.valid & self.groups.ready),
             self.drain_commands.valid.eq(taken & starts),
             self.drains.valid.eq(s.may_end),
@@ -206,11 +210,15 @@ class StepSequencer(Component):
             ]
         with m.If(taken):
             m.d.sync += s.active.eq(1)
-        # The same as the next cycle's `active`, `end_taps` and `drained` together.
+        # The same as the next cycle's `active`, `end_taps` and `drained` together, and room.
         drained = s.drained | (s.until_drained == 2)
-        stays = s.active & ~group_done & (s.end_taps | s.next_end_taps) & drained
-        begins = s.offers_one_tap & Mux(group_done, s.one_drain_cycle, drained)
-        m.d.sync += s.may_end.eq(Mux(taken, begins, stays))
+        stays = s.active & ~group_done & (s.end_taps | s.next_end_taps) & drained & self.drain_room
+        soon = Mux(group_done, s.one_drain_cycle, drained)
+        begins = s.offers_one_tap & soon & self.drain_room
+        m.d.sync += [
+            s.may_end.eq(Mux(taken, begins, stays)),
+            s.free.eq(Mux(taken, begins, stays | ~s.active | group_done)),
+        ]
 
     def _begin(self, m: Module, s: "_State") -> None:
         """Begins a group at its first tap; a command's first group brings the command's fields."""
@@ -371,9 +379,11 @@ class _State:
         #: Cycles until the group before is drained; whether it is.
         self.until_drained = Signal(16)
         self.drained = Signal(init=1)
-        #: The last step is due and need not wait for the drain: ``active``, ``end_taps`` and
-        #: ``drained``. A register of its own, because it moves on everything in front of the array.
+        #: The last step is taken: ``active``, ``end_taps``, ``drained`` and room for the results.
+        #: A register of its own, because it moves on everything in front of the array. So does
+        #: ``free``: a group may follow, as there is none or its last step is taken.
         self.may_end = Signal()
+        self.free = Signal(init=1)
         # Whether the offered command, or the current one, has only one tap of a kind or of all, and
         # one cycle to drain.
         self.offers_one_column = Signal()

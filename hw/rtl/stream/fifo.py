@@ -30,6 +30,9 @@ class StreamFifo(Component):
     o : ``Out(stream.Signature(shape))``
     empty : ``Out(1)``
         The queue holds no word.
+    roomy : ``Out(1)``, registered
+        One cycle ago there was room for three words: ``i.ready`` will be high in the next cycle
+        too, whatever comes.
     """
 
     def __init__(self, shape: ShapeLike, depth: int):
@@ -43,6 +46,7 @@ class StreamFifo(Component):
             "i": In(stream.Signature(shape)),
             "o": Out(stream.Signature(shape)),
             "empty": Out(1),
+            "roomy": Out(1),
         })  # fmt: skip
 
     def build(self) -> Module:
@@ -71,6 +75,7 @@ class StreamFifo(Component):
             room.eq(read | (room & ~(self.i.valid & (count == words - 1)))),
             some.eq(write | (some & ~((self.o.ready | ~self.o.valid) & (count == 1)))),
             self.o.valid.eq(some | (self.o.valid & ~self.o.ready)),
+            self.roomy.eq(count <= words - 3),
         ]
 
         for port, moved in ((write_port, write), (read_port, read)):

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from hw.rtl.component import Component
 from hw.rtl.stream.fifo import StreamFifo
 from hw.rtl.verilog import emit
-from hw.synth.hierarchy import direct_instances, instances
+from hw.synth.hierarchy import direct_instances, instances, module_texts, ports_only
 from hw.synth.yosys import shared_modules
 from tests.hw.synth.designs import Top
 
@@ -28,6 +28,19 @@ def test_instances_are_found_in_our_verilog():
     assert found["nbqnn_pe_array_test"] == {"element": 4}
     assert found["element"] == {}
     assert found["nbqnn"] == {"nbqnn_pe_array_test": 1, "storage": 1, "multiplier": 2}
+
+
+def test_ports_alone_are_left():
+    text = ports_only(module_texts(emit(StreamFifo(8, 4)))["nbqnn_stream_fifo_u8_depth4"])
+    lines = text.splitlines()
+    ports = ["i__payload", "i__ready", "i__valid", "o__payload", "o__ready", "o__valid"]
+    ports += ["clk", "rst", "empty", "roomy"]
+    assert lines[0].startswith("module nbqnn_stream_fifo_u8_depth4(")
+    assert lines[0].endswith(");")
+    assert lines[-1] == "endmodule"
+    assert sorted(line.rstrip(";").split()[-1] for line in lines[1:-1]) == sorted(ports)
+    assert "  input [7:0] i__payload;" in lines
+    assert "  output [7:0] o__payload;" in lines
 
 
 def test_modules_are_mapped_on_their_own_where_that_saves_time():

@@ -1,5 +1,8 @@
 """Area from Yosys: the sum over modules, the array's share, what goes wrong."""
 
+import re
+from uuid import uuid4
+
 import pytest
 
 from hw.boards.registry import find_board
@@ -57,6 +60,18 @@ def test_sum_over_modules_agrees_with_a_flat_run(tmp_path):
     assert summed.lut == pytest.approx(flat.lut, rel=0.03)
     assert summed.ff == pytest.approx(flat.ff, rel=0.03)
     assert (summed.bram36, summed.dsp) == (flat.bram36, flat.dsp)
+
+
+def test_a_change_inside_a_module_maps_nothing_around_it(tmp_path):
+    verilog, log = emit(Top()), tmp_path / "log"
+    keep = shared_modules(verilog, "nbqnn")
+    first = map_design(verilog, "nbqnn", "xcup", keep=keep, log=log)
+    # Another text each time: what was mapped before comes from a cache.
+    changed = re.sub(r"(^module element\(.*;\n)", rf"\1  // {uuid4()}\n", verilog, flags=re.M)
+    again = map_design(changed, "nbqnn", "xcup", keep=keep, log=log)
+    assert again.cells == first.cells
+    assert "Module nbqnn was mapped before." in log.read_text()
+    assert "Module element was mapped before." not in log.read_text()
 
 
 def test_a_small_board_has_cells_of_its_own(build):

@@ -76,7 +76,7 @@ async def steps(dut, name, stall_rate):
         return getattr(dut, f"{name}_{suffix}")
 
     inputs = ["command", "pending", "groups__payload", "groups__valid"]
-    inputs += ["drains__ready", "drain_commands__ready"]
+    inputs += ["drain_room", "drain_commands__ready"]
     await start(dut, inputs=[f"{other}_{suffix}" for other in SEQUENCERS for suffix in inputs])
 
     walk, results = Walk(commands, stall_rate), Results()
@@ -86,7 +86,7 @@ async def steps(dut, name, stall_rate):
     may_take_since = None
     drain_commands = 0
     taken, started, handed, pending = False, False, False, False
-    room_from = 0
+    room_from, drain_room = 0, False
     expected = None  # What the outputs are to show: the step of the cycle before.
     padding, where = [], ""  # The step before that one's, which positions it is in.
     held = False
@@ -107,9 +107,10 @@ async def steps(dut, name, stall_rate):
         if taken and started and random.random() < stall_rate:
             room_from = cycle + random.randrange(1, 90)
         command_room = cycle >= room_from
-        drain_room = random.random() >= stall_rate
+        # That for drains is told a cycle before.
+        may_drain, drain_room = drain_room, random.random() >= stall_rate
         port("drain_commands__ready").value = command_room
-        port("drains__ready").value = drain_room
+        port("drain_room").value = drain_room
         await RisingEdge(dut.clk)
 
         # The step before is at the outputs.
@@ -146,11 +147,10 @@ async def steps(dut, name, stall_rate):
         if active:
             group, command = groups[number]
             step, last = cycle - taken_at - 1, len(group.steps) - 1
-            spaced = step >= last and cycle >= last_step + drain_cycles
-            done = spaced and drain_room
+            done = step >= last and cycle >= last_step + drain_cycles and may_drain
             if step < last or done:
                 expected = command.fields, group.steps[min(step, last)]
-            assert int(port("drains__valid").value) == spaced, f"cycle {cycle}, group {number}"
+            assert int(port("drains__valid").value) == done, f"cycle {cycle}, group {number}"
             if done:
                 assert int(port("drains__payload").value) == group.drain, f"group {number}"
                 number, taken_at = number + 1, None
