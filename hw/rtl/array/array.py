@@ -72,7 +72,11 @@ def step_ports(config: AcceleratorConfig, filters: int, pixels: int) -> dict:
 
 
 def registered_step(m: Module, section: Component) -> tuple[Signal, Signal, Signal, Signal, Signal]:
-    """Registers of a section: ``valid``, ``first``, ``last``, activations and weights of a step."""
+    """Registers of a section: ``valid``, ``first``, ``last``, activations and weights of a step.
+
+    Activations and weights stay as they are while there is no step, so that nothing behind them
+    switches.
+    """
     valid = Signal()
     first = Signal()
     last = Signal()
@@ -83,9 +87,9 @@ def registered_step(m: Module, section: Component) -> tuple[Signal, Signal, Sign
         first.eq(section.first),
         # Without a step ``last`` means nothing. It is masked here once, not in every element.
         last.eq(section.valid & section.last),
-        act.eq(section.act),
-        weight.eq(section.weight),
     ]
+    with m.If(section.valid):
+        m.d.data += [act.eq(section.act), weight.eq(section.weight)]
     return valid, first, last, act, weight
 
 

@@ -109,7 +109,13 @@ class ProcessingElement(Accumulating):
         for lane in range(self.lanes):
             register = Signal(self.product_shape, name=f"product_{lane}")
             act, weight = self.act[lane], self.weight[lane]
-            m.d.data += register.eq(self._product(m, lane, act, weight))
+            changed = register.eq(self._product(m, lane, act, weight))
+            if self.lanes > 1:
+                m.d.data += changed
+            else:
+                # A channel-wise unit sees the words of other units, too.
+                with m.If(self.valid):
+                    m.d.data += changed
             products.append(register)
         terms = self._added(m, plan, products)
         self._accumulated(m, terms, plan.exponent, len(plan.levels) + 1)

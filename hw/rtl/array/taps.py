@@ -46,7 +46,9 @@ class TapSvpe(Svpe):
         products = []
         for lane in range(self.lanes):
             register = Signal(self.product_shape, name=f"product_{lane}")
-            m.d.data += register.eq(self._product(m, lane, self.act[lane], self.weight[lane]))
+            product = self._product(m, lane, self.act[lane], self.weight[lane])
+            with m.If(self.valid):
+                m.d.data += register.eq(product)
             if lane:
                 # The register's reset takes no table.
                 with m.If(self.single):

@@ -204,14 +204,16 @@ class ActivationMemory(Component):
         return choice.chosen
 
     def _read_pixel(self, m: Module, pixel: int, words: list[Value], lowest: Value) -> None:
-        """Reads a pixel's word, or its padding.
+        """Reads a pixel's word, or its padding; without a read the word before stays.
 
         In padding all bits but the sign are zero. The registers' resets clear them, which takes no
         tables.
         """
         c = self.config
         bank = self._late(m, f"bank_of_{pixel}", self._bank_of(self.read.address[pixel]))
-        padded = self._late(m, f"padded_{pixel}", self.read.padded[pixel], less=1)
+        (asked,) = delayed(m, (f"asked_{pixel}",), (self.read.valid[pixel],), 1)
+        (read,) = delayed(m, (f"read_{pixel}",), (asked,), self.latency - 2, far=True)
+        padded = self._late(m, f"padded_{pixel}", self.read.padded[pixel] & asked, less=1)
         word = data.View(word_layout(c), self._chosen(m, f"{pixel}", words, bank))
         lanes = [word[lane] for lane in range(c.lanes)]
 
@@ -224,10 +226,11 @@ class ActivationMemory(Component):
         ]
         sign = Signal(c.lanes, name=f"sign_{pixel}")
         code = Signal(data.ArrayLayout(c.act_bits - 1, c.lanes), name=f"code_{pixel}")
-        m.d.data += [
-            sign.eq(signs.chosen),
-            Value.cast(code).eq(Cat(lane[:-1] for lane in lanes)),
-        ]
+        with m.If(read):
+            m.d.data += [
+                sign.eq(signs.chosen),
+                Value.cast(code).eq(Cat(lane[:-1] for lane in lanes)),
+            ]
         with m.If(padded):
             m.d.data += Value.cast(code).eq(0)
         for lane in range(c.lanes):
