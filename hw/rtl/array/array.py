@@ -71,11 +71,13 @@ def step_ports(config: AcceleratorConfig, filters: int, pixels: int) -> dict:
     }
 
 
-def registered_step(m: Module, section: Component) -> tuple[Signal, Signal, Signal, Signal, Signal]:
+def registered_step(
+    m: Module, section: Component, *, holds: bool = False
+) -> tuple[Signal, Signal, Signal, Signal, Signal]:
     """Registers of a section: ``valid``, ``first``, ``last``, activations and weights of a step.
 
-    Activations and weights stay as they are while there is no step, so that nothing behind them
-    switches.
+    holds : activations and weights come with ``valid``. They stay as they are while there is no
+        step, so that nothing behind them switches.
     """
     valid = Signal()
     first = Signal()
@@ -88,8 +90,12 @@ def registered_step(m: Module, section: Component) -> tuple[Signal, Signal, Sign
         # Without a step ``last`` means nothing. It is masked here once, not in every element.
         last.eq(section.valid & section.last),
     ]
-    with m.If(section.valid):
-        m.d.data += [act.eq(section.act), weight.eq(section.weight)]
+    changed = [act.eq(section.act), weight.eq(section.weight)]
+    if holds:
+        with m.If(section.valid):
+            m.d.data += changed
+    else:
+        m.d.data += changed
     return valid, first, last, act, weight
 
 
@@ -110,7 +116,7 @@ class ArraySection(Component):
     def build(self) -> Module:
         m = Module()
         c = self.config
-        valid, first, last, act, weight = registered_step(m, self)
+        valid, first, last, act, weight = registered_step(m, self, holds=True)
         for filter_ in range(self.filters):
             for pixel in range(c.pixels):
                 element = processing_element(c)

@@ -13,6 +13,8 @@ from sim.streams import start
 from tests.hw.rtl.memory.designs import ACTIVATIONS, WIDE
 
 CYCLES = 3000
+#: What a pixel has that reads nothing: what it had before.
+HELD = object()
 PORTS = {
     "read": "valid address padded pad_lowest",
     "store": "valid address ready data",
@@ -70,6 +72,7 @@ async def activations(dut, name, busy):
     model = Model(c.act_depth, visible=3)
     upcoming, upcoming_sub, upcoming_data = [None] * c.post_positions, 0, [0] * c.post_positions
     drained = padding = 0
+    before = [0] * c.pixels
     reads = deque([[None] * c.pixels] * ActivationMemory.latency)
     stores = deque([None] * ActivationMemory.latency)
     seen = dict.fromkeys(("reads", "stores", "store waits", "load waits", "conflicts"), 0)
@@ -149,7 +152,7 @@ async def activations(dut, name, busy):
                 # The lower pixel gets its word; of the other only padding is defined.
                 word = model.read(address) if winner == address else None
                 word = padded_word if is_padded else word
-            expected.append(word)
+            expected.append(HELD if address is None else word)
         reads.append(expected)
         stores.append(None)
         if store is not None and int(ports["store_ready"].value):
@@ -159,10 +162,13 @@ async def activations(dut, name, busy):
 
         data = int(ports["read_data"].value)
         for pixel, word in enumerate(reads.popleft()):
-            if word is not None:
-                actual = (data >> word_bits * pixel) & ((1 << word_bits) - 1)
+            actual = (data >> word_bits * pixel) & ((1 << word_bits) - 1)
+            if word is HELD:
+                assert actual == before[pixel], f"cycle {cycle}, pixel {pixel} changed"
+            elif word is not None:
                 assert actual == word, f"cycle {cycle}, pixel {pixel}: {actual:#x}, not {word:#x}"
                 seen["reads"] += 1
+            before[pixel] = actual
         if (word := stores.popleft()) is not None:
             assert int(ports["store_data"].value) == word
             seen["stores"] += 1
