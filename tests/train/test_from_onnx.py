@@ -211,6 +211,34 @@ HAND_WRITTEN = {
         [4, 3, 7, 6],
         {"w": numbers(4, 3, 3, 3), "k": np.float32(0.25)},
     ),
+    "averages of SAME": (
+        [("AveragePool", ["x"], "a", {"auto_pad": "SAME_LOWER", "kernel_shape": [3, 3],
+                                      "strides": [2, 2]}),
+         ("AveragePool", ["a"], "y", {"auto_pad": "SAME_UPPER", "kernel_shape": [3, 3],
+                                      "strides": [2, 2]})],
+        ["N", 3, 16, 12],
+        {},
+    ),
+    "transposed to a size": (
+        [("ConvTranspose", ["x", "w"], "a", {"strides": [2, 2], "output_shape": [10, 8]}),
+         ("ConvTranspose", ["a", "v"], "b", {"strides": [2, 2], "auto_pad": "SAME_UPPER"}),
+         ("ConvTranspose", ["b", "v"], "y", {"pads": [0, 1, 2, 0]})],
+        ["N", 3, 5, 4],
+        {"w": numbers(3, 4, 3, 3), "v": numbers(4, 4, 3, 3)},
+    ),
+    "backwards": (
+        [("Conv", ["x", "w"], "c", {}), ("Slice", ["c", "s", "e", "a", "t"], "b", {}),
+         ("Mean", ["b", "b", "c"], "y", {})],
+        ["N", 3, 5, 4],
+        {"w": numbers(6, 3, 1, 1), "s": np.array([-1, 9]), "e": np.array([-9, -9]),
+         "a": np.array([1, 3]), "t": np.array([-1, -1])},
+    ),
+    "a shuffle at the end": (
+        [("Conv", ["x", "w"], "c", {}), ("Reshape", ["c", "s"], "r", {}),
+         ("Transpose", ["r"], "t", {"perm": [0, 2, 1, 3, 4]}), ("Reshape", ["t", "f"], "y", {})],
+        ["N", 3, 5, 4],
+        {"w": numbers(6, 3, 1, 1), "s": np.array([0, 2, 3, 5, 4]), "f": np.array([-1, 6, 5, 4])},
+    ),
 }  # fmt: skip
 
 

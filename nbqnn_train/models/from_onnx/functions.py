@@ -54,6 +54,11 @@ def _sum(part: Part) -> nn.Module:
     return part.applied(lambda *values: sum(values[1:], values[0]))
 
 
+@builder("Mean")
+def _mean(part: Part) -> nn.Module:
+    return part.applied(lambda *values: sum(values[1:], values[0]) / len(values))
+
+
 @builder("Max", "Min")
 def _extreme(part: Part) -> nn.Module:
     largest = part.operator.kind == "Max"

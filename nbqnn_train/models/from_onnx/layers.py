@@ -105,21 +105,60 @@ def _conv_transpose(part: Part) -> nn.Module:
     rank = _rank(part)
     weight = _weights(part)
     stride, dilation = _spread(part, "strides", rank, 1), _spread(part, "dilations", rank, 1)
-    padding = _padding(part, tuple(weight.shape[2:]), stride, dilation)
-    own, around = _split(padding)
-    kind = part.operator.text("auto_pad", "NOTSET")
-    if around or kind.startswith("SAME") or "output_shape" in part.operator.attributes:
-        raise part.refuse("pads must be given, and equal on both sides")
-    return Weighted(
+    kernel = tuple(weight.shape[2:])
+    own, more, cropped = _transposed_padding(part, kernel, stride, dilation)
+    layer = Weighted(
         _TRANSPOSED[rank],
         weight,
         _bias(part),
         stride=stride,
         padding=own,
-        output_padding=_spread(part, "output_padding", rank, 0),
+        output_padding=more,
         dilation=dilation,
         groups=part.operator.integer("group", 1),
     )
+    if not any(cropped):
+        return layer
+    return nn.Sequential(layer, Apply(lambda value: functional.pad(value, cropped)))
+
+
+def _transposed_padding(
+    part: Part, kernel: tuple, stride: tuple, dilation: tuple
+) -> tuple[tuple[int, ...], tuple[int, ...], list[int]]:
+    """Padding and output padding of a transposed convolution, and what is cut off before and behind
+    (as negative padding)."""
+    rank = len(kernel)
+    more = _spread(part, "output_padding", rank, 0)
+    sizes = part.shape(0)[2:]
+    kind = part.operator.text("auto_pad", "NOTSET")
+    shape = part.operator.integers("output_shape", ())[-rank:]
+    if kind.startswith("SAME") and not shape:
+        shape = tuple(size * step for size, step in zip(sizes, stride, strict=True))
+    pads = (
+        part.operator.integers("pads", (0,) * (2 * rank)) if kind == "NOTSET" else (0,) * 2 * rank
+    )
+    own, extra, cropped = [], [], []
+    for axis in range(rank):
+        before, behind = pads[axis], pads[axis + rank]
+        if shape:
+            whole = stride[axis] * (sizes[axis] - 1) + dilation[axis] * (kernel[axis] - 1) + 1
+            total = whole + more[axis] - shape[axis]
+            before = max(0, total // 2 if kind == "SAME_UPPER" else total - total // 2)
+            behind = total - before
+        missing = before - behind + more[axis]
+        if missing < max(stride[axis], dilation[axis]):
+            own.append(before)
+            extra.append(max(0, missing))
+            cropped = [0, min(0, missing), *cropped]
+        elif behind >= 0:
+            own.append(behind)
+            extra.append(more[axis])
+            cropped = [behind - before, 0, *cropped]
+        else:
+            raise part.refuse(
+                f"output_shape must be at most {whole + more[axis]}, not {shape[axis]}"
+            )
+    return tuple(own), tuple(extra), cropped
 
 
 @builder("Gemm")
@@ -198,17 +237,18 @@ def _pooled(part: Part, fill: float, pools: dict, **settings) -> Apply:
     kernel = _spread(part, "kernel_shape", rank, 1)
     stride = _spread(part, "strides", rank, 1)
     dilation = _spread(part, "dilations", rank, 1)
+    ceil = bool(part.operator.integer("ceil_mode", 0))
     own, around = _split(_padding(part, kernel, stride, dilation))
     own_fits = all(2 * size <= k for size, k in zip(own, kernel, strict=True))
     if not own_fits:
         own, around = (0,) * rank, [size for pad in reversed(own) for size in (pad, pad)]
     if around and settings.get("count_include_pad") is False:
-        raise part.refuse("padding that is not counted must be equal on both sides, and small")
+        own, ceil = _not_counted(part, kernel, stride)
+        around = []
     if fill:
         settings["dilation"] = dilation
     elif any(step != 1 for step in dilation):
         raise part.refuse(f"dilations must be 1 in averages, not {list(dilation)}")
-    ceil = bool(part.operator.integer("ceil_mode", 0))
 
     def pool(value: Tensor) -> Tensor:
         if around:
@@ -216,6 +256,26 @@ def _pooled(part: Part, fill: float, pools: dict, **settings) -> Apply:
         return pools[rank](value, kernel, stride, own, ceil_mode=ceil, **settings)
 
     return Apply(pool)
+
+
+def _not_counted(part: Part, kernel: tuple, stride: tuple) -> tuple[tuple[int, ...], bool]:
+    """Padding on both sides and whether to round up, where that gives the windows of padding that
+    differs by side: no window reaches into what is too much, and none of it is counted."""
+    padding = _padding(part, kernel, stride, (1,) * len(kernel))
+    own = tuple(before for before, _ in padding)
+    sizes, after = part.shape(0)[2:], part.result_shape()[2:]
+    axes = list(zip(sizes, own, kernel, stride, after, strict=True))
+    for ceil in (False, True):
+        if all(_windows(*axis[:4], ceil) == axis[4] and 2 * axis[1] <= axis[2] for axis in axes):
+            return own, ceil
+    raise part.refuse("padding that is not counted must be equal on both sides, and small")
+
+
+def _windows(size: int, own: int, kernel: int, stride: int, ceil: bool) -> int:
+    """Number of PyTorch's windows; none begins in the padding behind."""
+    left = size + 2 * own - kernel
+    count = (-(-left // stride) if ceil else left // stride) + 1
+    return count - (ceil and (count - 1) * stride >= size + own)
 
 
 @builder("MaxPool")

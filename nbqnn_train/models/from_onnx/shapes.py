@@ -68,17 +68,19 @@ def _slice(part: Part) -> nn.Module:
     starts, ends = part.integers(1, "starts"), part.integers(2, "ends")
     axes = part.integers(3, "axes") or list(range(len(starts)))
     steps = part.integers(4, "") or [1] * len(starts)
-    index = [slice(None)] * rank
+    index, backwards = [slice(None)] * rank, []
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         size = part.shape(0)[axis % rank]
-        if step < 1:
-            raise part.refuse(f"steps must be positive, not {step}")
-        chosen = slice(start, end, step).indices(size)
-        if chosen != (0, size, 1):
-            _apart(part, axis % rank)
-            index[axis % rank] = slice(*chosen)
+        taken = range(size)[slice(start, end, step)]
+        if taken == range(size):
+            continue
+        _apart(part, axis % rank)
+        if step < 0:
+            backwards.append(axis % rank)
+            taken = taken[::-1]
+        index[axis % rank] = slice(taken.start, taken.stop, taken.step)
     chosen = tuple(index)
-    return Apply(lambda value: value[chosen])
+    return Apply(lambda value: value[chosen].flip(backwards) if backwards else value[chosen])
 
 
 @builder("Gather")

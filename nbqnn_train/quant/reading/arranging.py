@@ -12,7 +12,7 @@ from nbqnn_train.quant.reading.values import Value, canonical
 if TYPE_CHECKING:
     import nbqnn_train.quant.reading.reader
 
-__all__ = ["as_map", "as_vector", "gathered", "indices", "repeated", "sized"]
+__all__ = ["as_map", "as_vector", "gathered", "in_order", "indices", "repeated", "sized"]
 
 
 def as_map(reader: "nbqnn_train.quant.reading.reader.Reader", value: Value) -> Value:
@@ -144,6 +144,17 @@ def gathered(
     for kind, settings, after in steps:
         name = reader.emit(reader.node, kind, (name,), after, plain=False, **settings).name
     return Value(name, shape, flat=value.flat)
+
+
+def in_order(reader: "nbqnn_train.quant.reading.reader.Reader", value: Value) -> Value:
+    """An output in its own order, where channels or pixels that change places give it; other orders
+    are left to what comes after the graph."""
+    if not value.steps or len(value.shape) not in (2, 3):
+        return value
+    try:
+        return gathered(reader, value, indices(value))
+    except Unsupported:
+        return value
 
 
 def _other_order() -> Unsupported:

@@ -7,7 +7,7 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from nbqnn_train.quant.reading.aliases import Aliases, is_in_place
-from nbqnn_train.quant.reading.arranging import as_map, as_vector
+from nbqnn_train.quant.reading.arranging import as_map, as_vector, in_order
 from nbqnn_train.quant.reading.nodes import computed, live_nodes, operator_name
 from nbqnn_train.quant.reading.operations import Operation, Output, Reading
 from nbqnn_train.quant.reading.program import BATCH, Example, Program, program_of, source_of
@@ -224,7 +224,7 @@ class Reader:
                 remedy = "return tensors that the network computes, nothing else"
                 self.refusals.append(Refusal("output", "", "", "", reason, remedy))
                 continue
-            final = self.finals.get(result, "none")
+            final, value = self.finals.get(result, "none"), in_order(self, value)
             if value.plain and len(value.base) == 1:
                 value = self.vector(value)
             again = [
