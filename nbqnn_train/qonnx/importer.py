@@ -13,6 +13,7 @@ from nbqnn_train.graph.errors import GraphError
 from nbqnn_train.graph.nodes import Clip, Graph
 
 from . import parts, pointwise, quantizers, shapes, spatial, sums, tails
+from .channels_last import channels_first
 from .cleanup import clean
 from .files import read_proto
 from .functions import FUNCTIONS
@@ -96,12 +97,15 @@ class Imported:
 
     notes : one sentence for everything that was left out, assumed or rounded.
     outputs : for each of ``graph.outputs``, in order, what it is compared with.
+    channels_last : inputs that the model takes as (N, H, W, C).
+    turned : tensors that the graph has channels first, and the model channels last.
     """
 
     graph: Graph
     notes: tuple[str, ...]
     outputs: tuple[tails.Output, ...]
     channels_last: tuple[str, ...]
+    turned: frozenset[str] = frozenset()
 
 
 def import_qonnx(path: str | os.PathLike, *, exact: bool = True) -> Graph:
@@ -132,7 +136,8 @@ def import_model(
     Raises :class:`GraphError` with all that does not fit, each kind once: the operator, its value,
     what is allowed, what to do.
     """
-    model = clean(read_proto(path), f"QONNX file {str(path)!r}")
+    written = clean(read_proto(path), f"QONNX file {str(path)!r}")
+    model = channels_first(written)
     reader = Reader(model, Options(exact, input_format, round_weights, round_outputs))
     refusals = Refusals()
     for operator in model.operators:
@@ -159,7 +164,12 @@ def import_model(
     notes = reader.notes + _flaw_notes(reader.flaws)
     last = tuple(item.name for item in model.inputs if item.channels_last)
     notes += [f"input {name!r} is taken channels first, (N, C, H, W)" for name in last]
-    return Imported(graph, tuple(notes), tuple(outputs), last)
+    notes += [
+        f"output {name!r} is given channels first, (N, C, H, W)"
+        for name, own in zip(written.outputs, model.outputs, strict=True)
+        if name != own or name in model.turned
+    ]
+    return Imported(graph, tuple(notes), tuple(outputs), last, model.turned)
 
 
 def _apart(reader: Reader, outputs: list[tails.Output]) -> list[tails.Output]:

@@ -63,7 +63,7 @@ class ModelInput:
 
     shape : in the graph, (C, H, W) or (F,). A series (N, C, L) of the model is (C, 1, L).
     integers : (signed, bits) where it holds integers, None where it holds floating point.
-    channels_last : whether the model takes (N, H, W, C) and transposes it at once.
+    channels_last : whether the model takes (N, H, W, C) and transposes it.
     """
 
     name: str
@@ -77,6 +77,7 @@ class Model:
     """Operators in order, constants by name, inputs, names of outputs.
 
     shapes : of tensors by name, with a batch of one, as far as they are known.
+    turned : names of tensors that are channels first here and channels last in the file.
     opset : version of ONNX's own operators; 0 where there are none.
     """
 
@@ -86,6 +87,7 @@ class Model:
     outputs: tuple[str, ...]
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     opset: int = 0
+    turned: frozenset[str] = frozenset()
 
 
 def require_onnx():

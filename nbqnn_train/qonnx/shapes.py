@@ -133,13 +133,6 @@ def transpose(reader: Reader, op: Operator) -> Value:
     """A transposition that keeps the order of the numbers."""
     value, shape = _source(reader, op)
     order = list(op.integers("perm", tuple(reversed(range(len(shape))))))
-    turned = next(
-        (item for item in reader.model.inputs if item.name == op.inputs[0] and item.channels_last),
-        None,
-    )
-    if turned is not None:
-        reader.model.shapes[op.outputs[0]] = (1, *turned.shape)
-        return value
     if sorted(order) != list(range(len(shape))):
         raise GraphError(f"{op.what}: perm must name the axes of {list(shape)}, not {order}")
     long = [axis for axis in order if shape[axis] != 1]

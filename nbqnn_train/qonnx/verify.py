@@ -69,7 +69,10 @@ def verify(path: str | os.PathLike, imported: Imported, images: np.ndarray) -> V
         expected = reference.run(images[number : number + 1])
         for output, codes in zip(imported.outputs, results, strict=True):
             own = codes[number].reshape(-1)
-            real = np.asarray(expected[output.tensor], dtype=np.float64).reshape(-1)
+            real = np.asarray(expected[output.tensor], dtype=np.float64)
+            if output.tensor in imported.turned:
+                real = np.moveaxis(real, -1, 1)
+            real = real.reshape(-1)
             if real.size != own.size:
                 raise GraphError(
                     f"Output {output.tensor!r}: the model has {real.size} numbers, not {own.size}"
