@@ -85,10 +85,13 @@ class _Pass:
         """Whether all readers of ``name`` are ``ends``, perhaps behind operators by element."""
         readers = self.readers[name]
         return bool(readers) and all(
-            ends(op, name)
-            or (op.kind in _ELEMENTWISE and self._alone(op) and self._leads(op.outputs[0], ends))
+            ends(op, name) or (self._is_on_the_way(op, ends) and self._leads(op.outputs[0], ends))
             for op in readers
         )
+
+    def _is_on_the_way(self, op: Operator, ends) -> bool:
+        padding = op.kind == "Pad" and ends == self._is_to_first
+        return (op.kind in _ELEMENTWISE or padding) and self._alone(op)
 
     def _alone(self, op: Operator) -> bool:
         """Whether one input of ``op`` is no constant, and it gives one tensor within the model."""
@@ -157,6 +160,8 @@ class _Pass:
             return axis in (3, -1) and self._write(op, op.inputs, attributes={"axis": 1})
         if op.kind in _BY_AXIS:
             return self._by_axis(op)
+        if op.kind == "Slice":
+            return self._sliced(op)
         if op.kind in ("Reshape", "Flatten"):
             return self._flattened(op)
         return False
@@ -228,6 +233,18 @@ class _Pass:
             elif name in op.attributes:
                 attributes[name] = _by_axis(np.asarray(op.attributes[name])).tolist()
         return self._write(op, inputs, attributes=attributes)
+
+    def _sliced(self, op: Operator) -> bool:
+        places = {axis: place for place, axis in enumerate(_TO_FIRST)}
+        if "axes" in op.attributes:
+            axes = [places[axis % 4] for axis in op.attributes["axes"]]
+            return self._write(op, op.inputs, attributes={"axes": axes})
+        axes = self.constants.get(op.inputs[3]) if len(op.inputs) > 3 else None
+        if axes is None:
+            return False
+        moved = np.array([places[int(axis) % 4] for axis in axes.reshape(-1)])
+        other = self._constant(op.inputs[3], moved, op)
+        return self._write(op, (*op.inputs[:3], other, *op.inputs[4:]))
 
     def _flattened(self, op: Operator) -> bool:
         source = self.shapes.get(self.first[op.inputs[0]])

@@ -219,6 +219,7 @@ class _Cleaner:
         if node.op_type not in _COMPUTED or node.domain not in (
             "",
             "ai.onnx",
+            "com.microsoft",
             "qonnx.custom_op.general",
         ):
             return False
@@ -232,6 +233,8 @@ class _Cleaner:
             self._check_finite(node, inputs)
         for name in filter(None, node.output):
             shape = self.shapes.get(name)
+            if shape is None and node.domain == "com.microsoft":  # which inference does not know
+                shape = inputs[given[0]].shape
             if shape is None or np.prod(shape, dtype=np.float64) > _MAX_COMPUTED:
                 return False
         try:

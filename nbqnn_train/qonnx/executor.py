@@ -1,5 +1,5 @@
 """Runs operators of a model one by one: quantizers by qonnx's executor, ONNX's own by
-onnxruntime."""
+onnxruntime, or by ONNX's reference evaluator where integers have fewer than 8 bits."""
 
 import numpy as np
 
@@ -8,6 +8,8 @@ from .model import require_onnx
 __all__ = ["Executor"]
 
 _CUSTOM = ("qonnx.", "onnx.brevitas", "finn")
+#: Integers that onnxruntime takes from files only.
+_NARROW = ("int4", "uint4", "int2", "uint2")
 
 
 class Executor:
@@ -34,6 +36,7 @@ class Executor:
         if key not in self._sessions:
             self._sessions[key] = self._session(node, inputs, outputs)
         session = self._sessions[key]
+        # onnxruntime and the reference evaluator are called alike.
         return dict(zip(outputs, session.run(outputs, inputs), strict=True))
 
     def _session(self, node, inputs: dict[str, np.ndarray], outputs: list[str]):
@@ -51,11 +54,16 @@ class Executor:
             ],
             [helper.make_empty_tensor_value_info(name) for name in outputs],
         )
+        versions = {"": self._opset, node.domain: self._versions.get(node.domain, self._opset)}
         model = helper.make_model(
             graph,
-            opset_imports=[helper.make_opsetid("", self._opset)],
+            opset_imports=[helper.make_opsetid(*version) for version in versions.items()],
             ir_version=self._ir_version,
         )
+        if any(values.dtype.name in _NARROW for values in inputs.values()):
+            from onnx.reference import ReferenceEvaluator
+
+            return ReferenceEvaluator(model)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = 1

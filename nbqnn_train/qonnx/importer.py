@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from nbqnn_train.graph.errors import GraphError
 from nbqnn_train.graph.nodes import Clip, Graph
 
-from . import parts, pointwise, quantizers, shapes, spatial, sums, tails
+from . import parts, pointwise, quantizers, shapes, spatial, sums, tails, transposed
 from .channels_last import channels_first
 from .cleanup import clean
 from .files import read_proto
@@ -36,6 +36,7 @@ _OWN = {
     "Clip": pointwise.clip,
     "Concat": spatial.concat,
     "Conv": sums.conv,
+    "ConvTranspose": transposed.conv_transpose,
     "DepthToSpace": parts.depth_to_space,
     "DequantizeLinear": quantizers.dequantize_linear,
     "Div": pointwise.div,
@@ -51,6 +52,7 @@ _OWN = {
     "MatMul": sums.matmul,
     "Max": pointwise.maximum,
     "MaxPool": spatial.max_pool,
+    "Mean": pointwise.mean,
     "Min": pointwise.minimum,
     "Mul": pointwise.mul,
     "Neg": pointwise.neg,
@@ -82,10 +84,14 @@ _QONNX = {
     "Quant": quantizers.quant,
     "Trunc": quantizers.trunc,
 }
+#: What onnxruntime writes where ONNX's own have no 16 bits yet.
+_MICROSOFT = {
+    "DequantizeLinear": quantizers.dequantize_linear,
+    "QuantizeLinear": quantizers.quantize_linear,
+}
 #: Domain -> its operators.
-DOMAINS = {"": _OWN, "qonnx.custom_op.general": _QONNX}
+DOMAINS = {"": _OWN, "com.microsoft": _MICROSOFT, "qonnx.custom_op.general": _QONNX}
 ADVICE = {
-    "ConvTranspose": "use a Conv",
     "LRN": "train with batch norm in its place",
     "LayerNormalization": "train with batch norm in its place",
 }

@@ -1,12 +1,15 @@
 """Operators that take parts of tensors or enlarge them: slices, splits, gathers, resizes."""
 
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 
 from nbqnn_train.graph.errors import GraphError
+from nbqnn_train.graph.limits import ACC_BITS
 from nbqnn_train.graph.nodes import Node
 from nbqnn_train.graph.operators import (
+    Bilinear2d,
     Channels,
     DepthToSpace,
     Flip2d,
@@ -150,23 +153,41 @@ def gather(reader: Reader, op: Operator) -> Value:
 
 
 def resize(reader: Reader, op: Operator) -> Value:
-    """Positions repeated a whole number of times."""
+    """Positions repeated a whole number of times, or interpolated between their centres."""
     value = reader.varying(op)
     shape = reader.model_shape(op.inputs[0], value)
     places = op.text("coordinate_transformation_mode", "half_pixel").lower()
     usual = places in ("asymmetric", "half_pixel", "pytorch_half_pixel")
     if reader.model.opset >= 11 and places == "asymmetric":
         usual = op.text("nearest_mode", "round_prefer_floor") == "FLOOR"
-    if op.text("mode", "nearest") != "NEAREST" or not usual or len(shape) != 4:
-        raise GraphError(f"{op.what}: must repeat positions of maps (mode nearest)")
+    mode = op.text("mode", "nearest")
+    linear = mode == "LINEAR" and places in ("half_pixel", "pytorch_half_pixel")
+    if not (linear or (mode == "NEAREST" and usual)) or len(shape) != 4:
+        raise GraphError(
+            f"{op.what}: must repeat positions of maps (mode nearest), or interpolate between "
+            "their centres (mode linear, coordinates half_pixel)"
+        )
     scales = _scales(reader, op, shape)
     whole = scales is not None and len(scales) == 4 and np.all(scales == np.round(scales))
     if not whole or (scales[:2] != 1).any() or scales.min() < 1:
         raise GraphError(f"{op.what}: scales must be 1, 1 and two whole numbers, not {scales}")
     leaf = settled(reader, op.what, value, op.inputs[0])
     factor = (int(scales[2]), int(scales[3]))
+    if linear:
+        return _interpolated(reader, op, leaf, factor)
     node = Upsample2d(name=reader.free(op.outputs[0]), input=leaf.source, factor=factor)
     return _moved(reader, leaf, node)
+
+
+def _interpolated(reader: Reader, op: Operator, leaf: Leaf, factor: tuple[int, int]) -> Leaf:
+    node = Bilinear2d(
+        name=reader.free(op.outputs[0]), input=leaf.source, factor=factor, acc_bits=ACC_BITS[1]
+    )
+    # An axis that is enlarged adds 2 * factor numbers up.
+    gain = prod(2 * each for each in factor if each > 1)
+    line = leaf.chain.line
+    line = replace(line, scale=tuple(scale / gain for scale in line.scale))
+    return _moved(reader, replace(leaf, chain=Chain(line=line)), node)
 
 
 def _scales(reader: Reader, op: Operator, shape: tuple[int, ...]) -> np.ndarray | None:

@@ -26,6 +26,7 @@ __all__ = [
     "dropout",
     "identity",
     "maximum",
+    "mean",
     "minimum",
     "mul",
     "neg",
@@ -50,15 +51,24 @@ def _constant(reader: Reader, op: Operator) -> tuple[Value, int]:
 
 
 def add(reader: Reader, op: Operator) -> Value:
-    """A sum of two activations, or an offset."""
+    """A sum of activations, or an offset; of more than two one after the other."""
     if len(op.inputs) == 1:
         return reader.value(op, 0)
     if len(op.inputs) > 2:
-        raise GraphError(f"{op.what}: must have two operands, not {len(op.inputs)}")
+        *first, last = op.inputs
+        before = f"{op.outputs[0]}_{len(first)}"
+        reader.values[before] = add(reader, replace(op, inputs=tuple(first), outputs=(before,)))
+        return add(reader, replace(op, inputs=(before, last)))
     if not any(isinstance(reader.value(op, number), np.ndarray) for number in (0, 1)):
         return _sum(reader, op, reader.varying(op, 0), reader.varying(op, 1))
     value, number = _constant(reader, op)
     return elementwise(op.what, value, "plus", reader.per_channel(op, number, value))
+
+
+def mean(reader: Reader, op: Operator) -> Value:
+    """The mean of several activations."""
+    factor = (Fraction(1, len(op.inputs)),)
+    return elementwise(op.what, add(reader, op), "times", factor)
 
 
 def _sum(reader: Reader, op: Operator, a: Value, b: Value) -> Value:

@@ -9,6 +9,7 @@ from nbqnn_train.graph.errors import GraphError
 from nbqnn_train.graph.infer import window_output
 from nbqnn_train.graph.limits import ACC_BITS
 from nbqnn_train.graph.nodes import AvgPool2d
+from nbqnn_train.graph.operators import Pad2d
 
 from .building import activation, at_once, settled
 from .lines import Chain, Line
@@ -28,6 +29,9 @@ __all__ = [
     "pad",
     "reduced",
 ]
+
+
+_PADDING = {"CONSTANT": "constant", "EDGE": "replicate", "REFLECT": "reflect"}
 
 
 def maps(op: Operator, value: Value) -> tuple[int, int, int]:
@@ -184,11 +188,14 @@ def concat(reader: Reader, op: Operator) -> Value:
 
 
 def pad(reader: Reader, op: Operator) -> Value:
-    """Zeros around maps, as inputs or (before opset 11) as attributes."""
+    """Positions around maps: a number, the border or the mirror image. How many is an input, or
+    before opset 11 an attribute."""
     value = reader.varying(op)
     rank = len(reader.model_shape(op.inputs[0], value))
-    if op.text("mode", "constant") != "CONSTANT":
-        raise GraphError(f"{op.what}: mode must be constant, not {op.text('mode', '').lower()}")
+    mode = _PADDING.get(op.text("mode", "constant"))
+    if mode is None:
+        shown = op.text("mode", "").lower()
+        raise GraphError(f"{op.what}: mode must be constant, edge or reflect, not {shown}")
     if reader.given(op, 1):
         pads = [int(v) for v in reader.constant(op, 1).reshape(-1)]
     else:
@@ -205,13 +212,39 @@ def pad(reader: Reader, op: Operator) -> Value:
     if not any(pads):
         return value
     before, after = pads[:rank], pads[rank:]
-    if fill != 0:
-        raise GraphError(f"{op.what}: must pad with 0, not {float(fill):g}")
     if len(value.shape) != 3 or rank not in (3, 4) or any(before[:2]) or any(after[:2]):
         raise GraphError(f"{op.what}: only height and width of maps may be padded, not {pads}")
     rows = (before[2], after[2]) if rank == 4 else (0, 0)
     columns = (before[-1], after[-1])
-    return Pad(value, (rows[0], columns[0], rows[1], columns[1]))
+    padding = (rows[0], columns[0], rows[1], columns[1])
+    if mode == "constant" and fill == 0:
+        return Pad(value, padding)
+    return _bordered(reader, op, value, padding, mode, fill)
+
+
+def _bordered(
+    reader: Reader, op: Operator, value: Value, padding: tuple, mode: str, fill: Fraction
+) -> Leaf:
+    """Padding with codes: those of the map, or of the number ``fill``."""
+    leaf = settled(reader, op.what, value, op.inputs[0])
+    line, code = leaf.chain.line, 0
+    if mode == "constant":
+        codes = {(fill - o) / s for s in line.scale for o in line.offset}
+        kind = reader.types[leaf.source]
+        code = codes.pop()
+        if codes or code.denominator != 1 or not kind.low <= code <= kind.high:
+            raise GraphError(
+                f"{op.what}: must pad with a value that its input can have, not {float(fill):g}"
+            )
+    node = Pad2d(
+        name=reader.free(op.outputs[0]),
+        input=leaf.source,
+        padding=padding,
+        mode=mode,
+        value=int(code),
+    )
+    name = reader.put(node)
+    return Leaf(name, reader.types[name].shape, Chain(line=line))
 
 
 def _spread_over_axes(axes: np.ndarray, pads: list[int], rank: int) -> list[int]:

@@ -16,10 +16,20 @@ from .values import Leaf, Pad, Value, elementwise
 from .weights import Weights, exact_log2, exact_weights, rounded_weights
 from .windows import window_of
 
-__all__ = ["conv", "gemm", "matmul"]
+__all__ = [
+    "checked",
+    "coded",
+    "conv",
+    "gemm",
+    "matmul",
+    "plus_bias",
+    "product",
+    "scaled",
+    "weights_only",
+]
 
 
-def _weights(reader: Reader, what: str, real: np.ndarray) -> Weights:
+def coded(reader: Reader, what: str, real: np.ndarray) -> Weights:
     """Codes of ``real``; rounded to powers of two if that was asked for."""
     bits = reader.options.round_weights
     if bits is None:
@@ -34,7 +44,7 @@ def _weights(reader: Reader, what: str, real: np.ndarray) -> Weights:
         return exact_weights(what, rounded)
 
 
-def _checked(reader: Reader, op: Operator, number: int) -> np.ndarray:
+def checked(reader: Reader, op: Operator, number: int) -> np.ndarray:
     """The weights. They are checked even if the other operand was refused."""
     real = reader.constant(op, number).astype(np.float64)
     if real.size == 0:
@@ -42,7 +52,7 @@ def _checked(reader: Reader, op: Operator, number: int) -> np.ndarray:
     return real
 
 
-def _scaled(real: np.ndarray, leaf: Leaf, groups: int) -> tuple[np.ndarray, Fraction]:
+def scaled(real: np.ndarray, leaf: Leaf, groups: int) -> tuple[np.ndarray, Fraction]:
     """``real`` (Cout, Cin / groups, ...) times the scale of each input channel; a common scale."""
     scale = leaf.chain.line.scale
     if len(scale) == 1:
@@ -68,7 +78,7 @@ def _offset(weights: Weights, offset: Column, groups: int) -> Column:
     return tuple(result)
 
 
-def _product(
+def product(
     reader: Reader, op: Operator, node, weights: Weights, leaf: Leaf, common: Fraction, groups: int
 ) -> Value:
     """The sums of ``node`` as real values."""
@@ -82,7 +92,8 @@ def _product(
     return Leaf(name, reader.types[name].shape, Chain(line=Line(scale=scale, offset=offset)))
 
 
-def _plus_bias(reader: Reader, op: Operator, value: Value, number: int, factor: float = 1) -> Value:
+def plus_bias(reader: Reader, op: Operator, value: Value, number: int, factor: float = 1) -> Value:
+    """``value`` plus ``factor`` times input ``number``, where there is one."""
     if not reader.given(op, number) or factor == 0:
         return value
     bias = reader.constant(op, number)
@@ -95,7 +106,7 @@ def _plus_bias(reader: Reader, op: Operator, value: Value, number: int, factor: 
 
 def conv(reader: Reader, op: Operator) -> Value:
     """A convolution of maps or series; an average if all of its weights say so."""
-    real = _checked(reader, op, 1)
+    real = checked(reader, op, 1)
     dimensions = real.ndim - 2
     if dimensions not in (1, 2):
         raise GraphError(f"{op.what}: must have one or two dimensions, not {dimensions}")
@@ -108,7 +119,7 @@ def conv(reader: Reader, op: Operator) -> Value:
     average = _average(reader, op, real, groups)
     # Weights come before the input, so that one message names those of all layers.
     if average is None and len(_scale_of(reader, op)) == 1:
-        _weights_only(reader, op, real)
+        weights_only(reader, op, real)
     value = reader.varying(op)
     outer = (0, 0, 0, 0)
     if isinstance(value, Pad):
@@ -128,8 +139,8 @@ def conv(reader: Reader, op: Operator) -> Value:
     geometry = {"stride": window.stride, "padding": padding}
     if average is not None and window.dilation == (1, 1) and len(leaf.chain.line.scale) == 1:
         return _averaged(reader, op, leaf, window.kernel, average, geometry)
-    real, common = _scaled(real, leaf, groups)
-    weights = _weights(reader, op.what, real)
+    real, common = scaled(real, leaf, groups)
+    weights = coded(reader, op.what, real)
     node = Conv2d(
         name=reader.free(op.outputs[0]),
         input=leaf.source,
@@ -141,8 +152,8 @@ def conv(reader: Reader, op: Operator) -> Value:
         acc_bits=ACC_BITS[1],
         **geometry,
     )
-    result = _product(reader, op, node, weights, leaf, common, groups)
-    return _plus_bias(reader, op, result, 2)
+    result = product(reader, op, node, weights, leaf, common, groups)
+    return plus_bias(reader, op, result, 2)
 
 
 def _scale_of(reader: Reader, op: Operator) -> Column:
@@ -152,7 +163,8 @@ def _scale_of(reader: Reader, op: Operator) -> Column:
     return (Fraction(1),)
 
 
-def _weights_only(reader: Reader, op: Operator, real: np.ndarray) -> None:
+def weights_only(reader: Reader, op: Operator, real: np.ndarray) -> None:
+    """Refuses weights that are no powers of two, unless they are to be rounded."""
     if reader.options.round_weights is None:
         exact_weights(op.what, real)
 
@@ -196,7 +208,7 @@ def _conv_of_vector(reader: Reader, op: Operator, value: Value, real, groups: in
     if real.shape[2:] != (1, 1) or groups != 1 or pads:
         raise GraphError(f"{op.what}: a vector must have a kernel of 1 x 1 and one group")
     result = _linear(reader, op, value, op.inputs[0], real[:, :, 0, 0])
-    return _plus_bias(reader, op, result, 2)
+    return plus_bias(reader, op, result, 2)
 
 
 def _linear(reader: Reader, op: Operator, value: Value, name: str, real: np.ndarray) -> Value:
@@ -210,8 +222,8 @@ def _linear(reader: Reader, op: Operator, value: Value, name: str, real: np.ndar
         raise GraphError(f"{op.what}: input must be vectors (N, F): flatten {leaf.shape} before")
     if leaf.shape != (real.shape[1],):
         raise GraphError(f"{op.what}: weights take {real.shape[1]} features, not {leaf.shape[0]}")
-    real, common = _scaled(real, leaf, 1)
-    weights = _weights(reader, op.what, real)
+    real, common = scaled(real, leaf, 1)
+    weights = coded(reader, op.what, real)
     node = Linear(
         name=reader.free(op.outputs[0]),
         input=leaf.source,
@@ -220,7 +232,7 @@ def _linear(reader: Reader, op: Operator, value: Value, name: str, real: np.ndar
         weight_exponent=weights.exponent,
         acc_bits=ACC_BITS[1],
     )
-    return _product(reader, op, node, weights, leaf, common, 1)
+    return product(reader, op, node, weights, leaf, common, 1)
 
 
 def _matrix(reader: Reader, op: Operator) -> tuple[int, np.ndarray]:
@@ -228,7 +240,7 @@ def _matrix(reader: Reader, op: Operator) -> tuple[int, np.ndarray]:
     for number in (1, 0):
         name = op.inputs[number] if number < len(op.inputs) else ""
         if isinstance(reader.values.get(name), np.ndarray):
-            real = _checked(reader, op, number)
+            real = checked(reader, op, number)
             while real.ndim > 2 and real.shape[0] == 1:
                 real = real[0]
             if real.ndim != 2:
@@ -248,18 +260,18 @@ def gemm(reader: Reader, op: Operator) -> Value:
     # Rows of our weights are outputs. In A' B' with weights B' outputs are columns.
     real = real.T if (number == 1) != bool(turned[number]) else real
     alpha, beta = op.number("alpha", 1.0), op.number("beta", 1.0)
-    _weights_only(reader, op, real)
+    weights_only(reader, op, real)
     value = reader.varying(op, 1 - number)
     result = _linear(reader, op, value, op.inputs[1 - number], real)
     if alpha != 1:
         result = elementwise(op.what, result, "times", (Fraction(alpha),))
-    return _plus_bias(reader, op, result, 2, beta)
+    return plus_bias(reader, op, result, 2, beta)
 
 
 def matmul(reader: Reader, op: Operator) -> Value:
     """A linear layer without a bias; weights (Fin, Fout), or (Fout, Fin) where they come first."""
     number, real = _matrix(reader, op)
     real = real.T if number == 1 else real
-    _weights_only(reader, op, real)
+    weights_only(reader, op, real)
     value = reader.varying(op, 1 - number)
     return _linear(reader, op, value, op.inputs[1 - number], real)

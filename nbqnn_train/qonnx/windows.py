@@ -6,7 +6,7 @@ from nbqnn_train.graph.errors import GraphError
 
 from .model import Operator
 
-__all__ = ["Window", "window_of"]
+__all__ = ["Side", "Window", "transposed_sides", "window_of"]
 
 
 @dataclass(frozen=True)
@@ -88,3 +88,49 @@ def _rounded_up(size, reach, stride, padding) -> tuple[tuple[int, int, int, int]
         ends.append(max(padding[i + 2], missing))
     result = (padding[0], padding[1], *ends)
     return result, result != padding
+
+
+@dataclass(frozen=True)
+class Side:
+    """Of one axis of a transposed convolution: what is cut off before and behind, and what is added
+    behind."""
+
+    before: int
+    behind: int
+    more: int
+
+
+def transposed_sides(
+    op: Operator, size: tuple[int, ...], kernel: tuple[int, int], dimensions: int
+) -> tuple[tuple[int, int], tuple[int, int], list[Side]]:
+    """Stride, dilation and the sides of both axes of a transposed convolution on maps of ``size``.
+
+    ``output_shape`` and ``auto_pad`` say the sides in place of ``pads``, as ONNX has it.
+    """
+    stride = _pair(op, "strides", 1, dimensions)
+    dilation = _pair(op, "dilations", 1, dimensions)
+    front = (0,) * (2 - dimensions)
+    more = front + (op.integers("output_padding", ()) or (0,) * dimensions)
+    wanted = op.integers("output_shape", ())[-dimensions:]
+    auto = op.text("auto_pad", "NOTSET") or "NOTSET"
+    if auto.startswith("SAME") and not wanted:
+        wanted = tuple(a * b for a, b in zip(size, stride, strict=True))[2 - dimensions :]
+    wanted = (1,) * (2 - dimensions) + wanted if wanted else ()
+    pads = _padding(op, (1, 1), (1, 1), (1, 1), dimensions) if auto == "NOTSET" else (0, 0, 0, 0)
+    sides = []
+    for axis in (0, 1):
+        before, behind, added = pads[axis], pads[axis + 2], more[axis]
+        if wanted:
+            whole = stride[axis] * (size[axis] - 1) + dilation[axis] * (kernel[axis] - 1) + 1
+            total = whole + added - wanted[axis]
+            before = max(0, total // 2 if auto == "SAME_UPPER" else total - total // 2)
+            behind = total - before
+        if behind < 0:
+            behind, added = 0, added - behind
+        if not 0 <= added < max(stride[axis], dilation[axis]):
+            raise GraphError(
+                f"{op.what}: output_padding must be below the larger of stride and dilation, "
+                f"{max(stride[axis], dilation[axis])}, not {added}"
+            )
+        sides.append(Side(before, behind, added))
+    return stride, dilation, sides

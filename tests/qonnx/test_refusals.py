@@ -126,10 +126,10 @@ _REFUSED = {
         {},
         "Transpose 'y': an order of axes other than (N, C, H, W) is not supported",
     ),
-    "reflected": (
-        [_QUANTIZED, _node("Pad", ["q", "pads"], mode="reflect")],
+    "around": (
+        [_QUANTIZED, _node("Pad", ["q", "pads"], mode="wrap")],
         {"pads": np.array([0, 0, 1, 1, 0, 0, 1, 1])},
-        "Pad 'y': mode must be constant, not reflect",
+        "Pad 'y': mode must be constant, edge or reflect, not wrap",
     ),
     "two formats": (
         [quant_node("x", "a"), quant_node("x", "b", scale="half"), _node("Add", ["a", "b"])],

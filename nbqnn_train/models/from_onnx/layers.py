@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nbqnn_train.models.from_onnx.operator import Apply, Part, builder, real
+from nbqnn_train.qonnx.windows import transposed_sides
 
 __all__ = []
 
@@ -104,61 +105,35 @@ def _conv(part: Part) -> nn.Module:
 def _conv_transpose(part: Part) -> nn.Module:
     rank = _rank(part)
     weight = _weights(part)
-    stride, dilation = _spread(part, "strides", rank, 1), _spread(part, "dilations", rank, 1)
-    kernel = tuple(weight.shape[2:])
-    own, more, cropped = _transposed_padding(part, kernel, stride, dilation)
+    sizes, kernel = (tuple(shape[2:]) for shape in (part.shape(0), weight.shape))
+    if rank == 1:
+        sizes, kernel = (1, *sizes), (1, *kernel)
+    stride, dilation, sides = transposed_sides(part.operator, sizes, kernel, rank)
+    own, more, cropped = [], [], []
+    for side, step, apart in list(zip(sides, stride, dilation, strict=True))[2 - rank :]:
+        # PyTorch cuts off alike before and behind: output padding and a crop do the rest.
+        left = side.before - side.behind + side.more
+        if left < max(step, apart):
+            own.append(side.before)
+            more.append(max(0, left))
+            cropped = [0, min(0, left), *cropped]
+        else:
+            own.append(side.behind)
+            more.append(side.more)
+            cropped = [side.behind - side.before, 0, *cropped]
     layer = Weighted(
         _TRANSPOSED[rank],
         weight,
         _bias(part),
-        stride=stride,
-        padding=own,
-        output_padding=more,
-        dilation=dilation,
+        stride=stride[2 - rank :],
+        padding=tuple(own),
+        output_padding=tuple(more),
+        dilation=dilation[2 - rank :],
         groups=part.operator.integer("group", 1),
     )
     if not any(cropped):
         return layer
     return nn.Sequential(layer, Apply(lambda value: functional.pad(value, cropped)))
-
-
-def _transposed_padding(
-    part: Part, kernel: tuple, stride: tuple, dilation: tuple
-) -> tuple[tuple[int, ...], tuple[int, ...], list[int]]:
-    """Padding and output padding of a transposed convolution, and what is cut off before and behind
-    (as negative padding)."""
-    rank = len(kernel)
-    more = _spread(part, "output_padding", rank, 0)
-    sizes = part.shape(0)[2:]
-    kind = part.operator.text("auto_pad", "NOTSET")
-    shape = part.operator.integers("output_shape", ())[-rank:]
-    if kind.startswith("SAME") and not shape:
-        shape = tuple(size * step for size, step in zip(sizes, stride, strict=True))
-    pads = (
-        part.operator.integers("pads", (0,) * (2 * rank)) if kind == "NOTSET" else (0,) * 2 * rank
-    )
-    own, extra, cropped = [], [], []
-    for axis in range(rank):
-        before, behind = pads[axis], pads[axis + rank]
-        if shape:
-            whole = stride[axis] * (sizes[axis] - 1) + dilation[axis] * (kernel[axis] - 1) + 1
-            total = whole + more[axis] - shape[axis]
-            before = max(0, total // 2 if kind == "SAME_UPPER" else total - total // 2)
-            behind = total - before
-        missing = before - behind + more[axis]
-        if missing < max(stride[axis], dilation[axis]):
-            own.append(before)
-            extra.append(max(0, missing))
-            cropped = [0, min(0, missing), *cropped]
-        elif behind >= 0:
-            own.append(behind)
-            extra.append(more[axis])
-            cropped = [behind - before, 0, *cropped]
-        else:
-            raise part.refuse(
-                f"output_shape must be at most {whole + more[axis]}, not {shape[axis]}"
-            )
-    return tuple(own), tuple(extra), cropped
 
 
 @builder("Gemm")

@@ -1,0 +1,158 @@
+"""Transposed convolutions, borders, interpolation, means: each against the executors."""
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+from nbqnn_train.graph.errors import GraphError
+from nbqnn_train.qonnx.importer import import_model
+from nbqnn_train.qonnx.verify import verify
+from tests.qonnx.models import Build, check, imported, real_output
+
+MICROSOFT = "com.microsoft"
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "model.onnx"
+
+
+def transposed(b, x, inputs, outputs, kernel=(3, 3), group=1, bias=True, **more) -> str:
+    given = [x, b.weight((inputs, outputs // group, *kernel))]
+    if bias:
+        given.append(b.const(b.rng.integers(-8, 8, outputs) / 16))
+    return b.op("ConvTranspose", given, group=group, **more)
+
+
+def padded(b, x, mode, *value) -> str:
+    pads = b.const([0, 0, 1, 2, 0, 0, 2, 0], np.int64)
+    return b.op("Pad", [x, pads, *map(b.const, value)], mode=mode)
+
+
+def resized(b, x, *factors) -> str:
+    scales = b.const([1, 1, *factors])
+    place = "pytorch_half_pixel"
+    return b.op("Resize", [x, "", scales], mode="linear", coordinate_transformation_mode=place)
+
+
+FORMS = {
+    "stride": lambda b, x: transposed(b, x, 4, 6, strides=[2, 2], pads=[1, 1, 1, 1]),
+    "sides": lambda b, x: transposed(b, x, 4, 6, (4, 2), strides=[3, 2], pads=[0, 1, 2, 0]),
+    "groups": lambda b, x: transposed(b, x, 4, 6, (2, 3), 2, bias=False, dilations=[1, 2]),
+    "added": lambda b, x: transposed(b, x, 4, 3, strides=[2, 2], output_padding=[1, 0]),
+    "to a shape": lambda b, x: transposed(b, x, 4, 3, strides=[2, 2], output_shape=[18, 15]),
+    "same": lambda b, x: transposed(b, x, 4, 3, strides=[2, 2], auto_pad="SAME_UPPER"),
+    "mirrored": lambda b, x: b.conv(padded(b, x, "reflect"), 4, 3),
+    "border": lambda b, x: b.conv(padded(b, x, "edge"), 4, 3),
+    "a number": lambda b, x: b.conv(padded(b, x, "constant", 0.5), 4, 3),
+    "twice as large": lambda b, x: resized(b, x, 2, 2),
+    "by axis": lambda b, x: b.op("Mul", [resized(b, x, 1, 4), b.const(1.5)]),
+    "mean of three": lambda b, x: b.op("Mean", [x, b.op("Relu", [x]), b.quant(x, 0.5)]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_form(name, path):
+    b = Build()
+    x = FORMS[name](b, b.body())
+    check(b, b.quant(b.op("Add", [x, b.const(2.0**-6)]), 2.0**-4, 8), path)
+
+
+def test_a_border_that_no_code_stands_for(path):
+    b = Build()
+    model = b.model(b.conv(padded(b, b.body(), "constant", 0.51), 4, 3))
+    with pytest.raises(
+        GraphError, match=r"must pad with a value that its input can have, not 0\.51"
+    ):
+        imported(model, path)
+
+
+# Channels last.
+
+
+def last(b, x) -> str:
+    return b.op("Transpose", [x], perm=[0, 2, 3, 1])
+
+
+def first(b, x) -> str:
+    return b.op("Transpose", [x], perm=[0, 3, 1, 2])
+
+
+def verified(b, output, path, size) -> tuple:
+    """Notes of the import, which gives what the model does."""
+    path.write_bytes(b.model(output).SerializeToString())
+    found = import_model(path)
+    images = b.rng.uniform(-1, 1, (3, *size)).astype(np.float32)
+    result = verify(path, found, images)
+    assert result.mismatches == 0
+    assert result.values > 5
+    return found.notes
+
+
+def test_channels_last_within(path):
+    """As Keras models come: maps are transposed for each convolution and back."""
+    b = Build(shape=(1, 6, 8, 2))
+    pads = b.const([0, 1, 0, 0, 0, 0, 2, 0], np.int64)
+    x = first(b, b.op("Pad", [b.image(), pads]))
+    x = last(b, b.conv(x, bias=False))
+    x = b.op("Add", [x, b.const([0.5, -0.25, 0, 1])])
+    x = b.act(b.op("Mul", [x, b.const([[[[1, 2, 0.5, 1]]]])]))
+    x = last(b, b.op("MaxPool", [first(b, x)], kernel_shape=[2, 2], strides=[2, 2]))
+    short = b.op("Slice", [x, *(b.const([v], np.int64) for v in (0, 9, 2))])
+    x = b.op("Concat", [x, short], axis=-1)
+    means = b.op("ReduceMean", [x], axes=[1, 2], keepdims=0)
+    flat = b.op("Reshape", [x, b.const([-1, 3 * 5 * 8], np.int64)])
+    flat = b.quant(b.op("Relu", [flat]), 2.0**-4, 8, 0)
+    bias = b.const(b.rng.integers(-8, 8, 5) / 16)
+    left = b.op("Gemm", [flat, b.weight((5, 120)), bias], transB=1)
+    right = b.op("MatMul", [flat, b.weight((120, 5))])
+    means = b.op("MatMul", [b.quant(means, 2.0**-6), b.weight((8, 5))])
+    parts = [b.quant(part, 2.0**-4) for part in (left, right, means)]
+    x = b.quant(b.op("Sum", parts), 2.0**-4)
+    assert verified(b, x, path, (2, 6, 8)) == ("input 'x' is taken channels first, (N, C, H, W)",)
+
+
+def test_channels_last_at_the_end(path):
+    b = Build()
+    x = b.quant(b.op("Relu", [last(b, b.conv(b.image()))]), 2.0**-5, 8, 0)
+    assert verified(b, x, path, (2, 8, 8)) == (
+        f"output {x!r} is given channels first, (N, C, H, W)",
+    )
+
+
+def test_where_channels_cannot_be_first(path):
+    b = Build()
+    x = b.op("ReduceMax", [last(b, b.body())], axes=[3], keepdims=0)
+    with pytest.raises(GraphError, match=r"an order of axes other than \(N, C, H, W\)"):
+        imported(b.model(x), path)
+
+
+# ONNX's own quantizers.
+
+
+@pytest.mark.parametrize("domain", ["", MICROSOFT])
+def test_pairs(domain, path):
+    """Also of onnxruntime's domain, and with weights of 4 bits."""
+    b = Build(opset=21)
+    codes = b.rng.choice([-4, -2, -1, 0, 1, 2, 4], (4, 2, 3, 3))
+    kind = TensorProto.INT8 if domain else TensorProto.INT4
+    for name, values in (("w", codes), ("z", np.zeros((), int))):
+        b.initializers.append(helper.make_tensor(name, kind, values.shape, values.reshape(-1)))
+    step, zero = b.const(2.0**-7), b.const(0, np.int8)
+
+    def pair(x, step) -> str:
+        integers = b.op("QuantizeLinear", [x, step, zero], domain)
+        return b.op("DequantizeLinear", [integers, step, zero], domain)
+
+    weight = b.op("DequantizeLinear", ["w", b.const(0.25), "z"], domain)
+    x = b.op("Conv", [pair("x", step), weight], pads=[1, 1, 1, 1])
+    # Steps of which no sum is half-way.
+    x = pair(b.op("Add", [x, b.const(2.0**-10)]), b.const(2.0**-5))
+    graph = imported(b.model(x, ir_version=10), path)
+    images = np.round(b.images() * 128) / 128
+    real = np.ldexp(codes.astype(np.float64), -2)
+    around = np.pad(images.clip(-1, 127 / 128), ((0, 0), (0, 0), (1, 1), (1, 1)))
+    windows = np.lib.stride_tricks.sliding_window_view(around, (3, 3), (2, 3))
+    sums = np.einsum("nihwjk,oijk->nohw", windows, real)
+    wanted = np.floor((sums + 2.0**-10) * 32 + 0.5).clip(-128, 127) / 32
+    assert real_output(graph, images).tolist() == wanted.tolist()
