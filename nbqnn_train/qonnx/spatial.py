@@ -1,15 +1,15 @@
 """Operators that pool, pad and join."""
 
 from fractions import Fraction
-from math import prod
+from math import lcm, prod
 
 import numpy as np
 
 from nbqnn_train.graph.errors import GraphError
 from nbqnn_train.graph.infer import window_output
-from nbqnn_train.graph.limits import ACC_BITS
+from nbqnn_train.graph.limits import ACC_BITS, AVG_MULTIPLIER
 from nbqnn_train.graph.nodes import AvgPool2d
-from nbqnn_train.graph.operators import Pad2d
+from nbqnn_train.graph.operators import Pad2d, RegionAverage2d
 
 from .building import activation, at_once, settled
 from .lines import Chain, Line
@@ -17,7 +17,7 @@ from .model import Operator
 from .reader import Reader, fractions
 from .shapes import flat
 from .values import Join, Leaf, Pad, Pool, Value
-from .windows import window_of
+from .windows import Window, window_of
 
 __all__ = [
     "average_pool",
@@ -100,13 +100,51 @@ def average_pool(reader: Reader, op: Operator) -> Value:
     window = window_of(op, size, op.integers("kernel_shape"), _dimensions(reader, op, value))
     if window.dilation != (1, 1):
         raise GraphError(f"{op.what}: dilations must be 1, not {window.dilation}")
-    if window.beyond:
-        raise GraphError(f"{op.what}: ceil_mode must not add windows; their sizes would differ")
-    if any(window.padding) and not op.integer("count_include_pad", 0):
+    counted = op.integer("count_include_pad", 0)
+    if window.beyond and counted:
         raise GraphError(
-            f"{op.what}: padding must be counted (count_include_pad = 1), or windows differ in size"
+            f"{op.what}: ceil_mode must not add windows where padding is counted: executors "
+            "disagree on their sizes"
         )
+    if any(window.padding) and not counted:
+        return _uncounted(reader, op, value, window)
     return _mean(reader, op, value, window.kernel, window.stride, window.padding)
+
+
+def _uncounted(reader: Reader, op: Operator, value: Value, window: Window) -> Leaf:
+    """Averages whose windows end with the map: sums times a common multiple of their sizes, divided
+    by each one's size."""
+    leaf = settled(reader, op.what, value, op.inputs[0])
+    spans = []
+    for axis, length in enumerate(leaf.shape[1:]):
+        kernel, stride = window.kernel[axis], window.stride[axis]
+        before, behind = window.padding[axis], window.padding[axis + 2]
+        count = max(0, window_output(length, kernel, stride, (before, behind)))
+        starts = np.arange(count) * stride - before
+        spans.append(np.stack([starts, starts + kernel], axis=1).clip(0, length))
+    sizes = np.multiply.outer(*(np.diff(each, axis=1)[:, 0] for each in spans))
+    if not sizes.size or not sizes.min():
+        raise GraphError(f"{op.what}: each window must hold a position of the map")
+    common = lcm(*np.unique(sizes).tolist())
+    factors = common // sizes
+    if factors.max() > AVG_MULTIPLIER[1]:
+        raise GraphError(
+            f"{op.what}: sizes of windows whose padding is not counted must have a common multiple "
+            f"of at most {AVG_MULTIPLIER[1]} times the smallest, not {common}"
+        )
+    node = RegionAverage2d(
+        name=reader.free(op.outputs[0]),
+        input=leaf.source,
+        rows=spans[0],
+        columns=spans[1],
+        multiplier=factors,
+        shift=0,
+        acc_bits=ACC_BITS[1],
+    )
+    name = reader.put(node)
+    line = leaf.chain.line
+    line = Line(scale=tuple(scale / common for scale in line.scale), offset=line.offset)
+    return Leaf(name, reader.types[name].shape, Chain(line=line))
 
 
 def global_average_pool(reader: Reader, op: Operator) -> Value:

@@ -35,6 +35,12 @@ def resized(b, x, *factors) -> str:
     return b.op("Resize", [x, "", scales], mode="linear", coordinate_transformation_mode=place)
 
 
+def averaged(b, x, kernel, **more) -> str:
+    """Averages that do not count padding, in steps without ties."""
+    x = b.op("AveragePool", [x], kernel_shape=[kernel, kernel], **more)
+    return b.op("Add", [x, b.const(2.0**-9)])
+
+
 FORMS = {
     "stride": lambda b, x: transposed(b, x, 4, 6, strides=[2, 2], pads=[1, 1, 1, 1]),
     "sides": lambda b, x: transposed(b, x, 4, 6, (4, 2), strides=[3, 2], pads=[0, 1, 2, 0]),
@@ -47,6 +53,10 @@ FORMS = {
     "a number": lambda b, x: b.conv(padded(b, x, "constant", 0.5), 4, 3),
     "twice as large": lambda b, x: resized(b, x, 2, 2),
     "by axis": lambda b, x: b.op("Mul", [resized(b, x, 1, 4), b.const(1.5)]),
+    "averages, 3 x 3": lambda b, x: averaged(b, x, 3, pads=[1, 1, 1, 1], strides=[2, 1]),
+    "averages, ceil": lambda b, x: averaged(b, x, 3, ceil_mode=1, strides=[2, 3]),
+    "averages, same": lambda b, x: averaged(b, x, 4, auto_pad="SAME_LOWER", strides=[4, 3]),
+    "averages of zeros": lambda b, x: averaged(b, padded(b, x, "constant"), 2, pads=[1, 0, 0, 1]),
     "mean of three": lambda b, x: b.op("Mean", [x, b.op("Relu", [x]), b.quant(x, 0.5)]),
 }  # fmt: skip
 
