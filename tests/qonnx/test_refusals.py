@@ -96,10 +96,20 @@ _REFUSED = {
         {},
         "Conv 'conv': auto_pad must be NOTSET, VALID, SAME_UPPER or SAME_LOWER, not 'SAME'",
     ),
-    "uncounted padding": (
-        [_QUANTIZED, _node("AveragePool", ["q"], kernel_shape=[2, 2], pads=[1, 1, 1, 1])],
+    "windows beyond the padding": (
+        [
+            _QUANTIZED,
+            _node(
+                "AveragePool",
+                ["q"],
+                kernel_shape=[3, 3],
+                strides=[2, 2],
+                ceil_mode=1,
+                count_include_pad=1,
+            ),
+        ],
         {},
-        "AveragePool 'y': padding must be counted",
+        "AveragePool 'y': ceil_mode must not add windows where padding is counted",
     ),
     "dilations": (
         [_QUANTIZED, _node("MaxPool", ["q"], kernel_shape=[2, 2], dilations=[2, 2])],
