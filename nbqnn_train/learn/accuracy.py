@@ -16,17 +16,19 @@ __all__ = ["count_correct", "count_correct_graph"]
 _BATCH = 32
 
 
-def count_correct(network: nn.Module, images: LabelledImages) -> int:
+def count_correct(
+    network: nn.Module, images: LabelledImages, dtype: torch.dtype = torch.float64
+) -> int:
     """The number of images that a network classifies rightly.
 
-    A copy of the network computes in float64.
+    A copy of the network computes in ``dtype``: a quantized one is exact in float64.
     """
-    network = copy.deepcopy(network).double().eval()
+    network = copy.deepcopy(network).to(dtype).eval()
     correct = 0
     with torch.no_grad():
         for start in range(0, len(images), _BATCH):
             part = slice(start, start + _BATCH)
-            logits = network(torch.from_numpy(images.images(part)).double())
+            logits = network(torch.from_numpy(images.images(part)).to(dtype))
             correct += int((logits.numpy().argmax(axis=1) == images.labels[part]).sum())
     return correct
 

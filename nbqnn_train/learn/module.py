@@ -1,5 +1,6 @@
 """One training as a Lightning module: what all share, and the phases of a quantized one."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ from nbqnn_train.quantized_training import Phases, divided_parameters
 
 __all__ = ["ParameterGroup", "QuantizedTrainingModule", "TrainingModule"]
 
+#: A whole epoch whose losses are so many times that of equal outputs for all classes diverged.
+_FAR = 10
 _MOMENTUM = 0.9
 _TEMPERATURE = 4.0
 
@@ -63,7 +66,9 @@ class TrainingModule(lightning.LightningModule):
         self.network = in_fast_layout(network)
         self.recipe = recipe
         self.schedule = schedule
+        self.classes = classes
         self.seed = seed
+        self._least: Tensor | None = None
         # Neither trained nor saved: a list hides it from the module's own parameters.
         self._teacher = (
             [] if teacher is None else [in_fast_layout(teacher.eval().requires_grad_(False))]
@@ -75,6 +80,16 @@ class TrainingModule(lightning.LightningModule):
     def ready(self) -> bool:
         """Whether the network can be evaluated."""
         return True
+
+    @property
+    def ends_unevaluated(self) -> bool:
+        """Whether the loop leaves out the last epoch's accuracy: it is that of the test images, of
+        which the exact one is computed right after the loop."""
+        return self.trainer.datamodule.data.validation is None
+
+    @property
+    def _in_last_epoch(self) -> bool:
+        return self.trainer.current_epoch == self.trainer.max_epochs - 1
 
     @property
     def averaged(self) -> range:
@@ -92,14 +107,38 @@ class TrainingModule(lightning.LightningModule):
         loss = self._loss(*batch)
         if not torch.isfinite(loss):
             raise NbqnnError(self._not_finite(loss.item()))
+        least = loss.detach()
+        self._least = least if self._least is None else torch.minimum(self._least, least)
         self.log("loss", loss, prog_bar=True)
         self.log("lr", self.optimizers().param_groups[0]["lr"])
         return loss
+
+    def on_train_epoch_start(self) -> None:
+        self._least = None
+
+    def on_train_epoch_end(self) -> None:
+        """Raises :class:`NbqnnError` where every loss was far above that of knowing nothing."""
+        if self._least is None:  # resumed behind the last batch
+            return
+        least = float(self.trainer.strategy.reduce(self._least))
+        share = self.teacher_weight if self._teacher else 0.0
+        # Of the teacher's part it is a bound: no distribution is further from the even one.
+        equal = (1 - share + share * _TEMPERATURE**2) * math.log(max(self.classes, 2))
+        if least > _FAR * equal:
+            raise NbqnnError(
+                f"Training must not diverge: no loss of epoch {self.current_epoch + 1} is below "
+                f"{least:.3g}, and equal outputs for all {self.classes} classes have "
+                f"{equal:.3g}; {self._kept}a smaller learning rate helps"
+            )
 
     def _loss(self, images: Tensor, labels: Tensor) -> Tensor:
         logits = self.network(images)
         loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
         return self._distilled(loss, logits, images) if self._teacher else loss
+
+    @property
+    def _kept(self) -> str:
+        return "the last checkpoint is kept, " if self.current_epoch else ""
 
     def _not_finite(self, loss: float) -> str:
         """What to say of such a loss."""
@@ -108,10 +147,9 @@ class TrainingModule(lightning.LightningModule):
                 f"Loss must be finite before the first step, not {loss}: nothing was learned yet, "
                 "so the weights that training begins with, the images or the precision give it"
             )
-        kept = "the last checkpoint is kept, " if self.current_epoch else ""
         return (
             f"Training must not diverge: the loss is {loss} in epoch {self.current_epoch}, after "
-            f"step {self.global_step}; {kept}a smaller learning rate helps"
+            f"step {self.global_step}; {self._kept}a smaller learning rate helps"
         )
 
     def _distilled(self, loss: Tensor, logits: Tensor, images: Tensor) -> Tensor:
@@ -126,7 +164,7 @@ class TrainingModule(lightning.LightningModule):
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Accuracy of the network as it would be exported."""
         images, labels = batch
-        if not self.ready:
+        if not self.ready or (self.ends_unevaluated and self._in_last_epoch):
             return
         if len(labels):  # the last batch can be too small for every process to have a share
             self.accuracy.update(self.network(images), labels)

@@ -35,7 +35,8 @@ class EpochLines(Callback):
         parts = [f"epoch {done}/{trainer.max_epochs}", f"loss {float(metrics['loss']):.4f}"]
         if "lambda" in metrics:
             parts.append(f"lambda {float(metrics['lambda']):.4f}")
-        if "accuracy" in metrics:
+        # The last epoch has none of its own where no images are held out.
+        if "accuracy" in metrics and not (done == trainer.max_epochs and module.ends_unevaluated):
             parts.append(f"accuracy {float(metrics['accuracy']):.2%}")
         parts.append(f"{_clock(seconds)} so far, {_clock(left)} left")
         print(", ".join(parts), file=sys.stderr, flush=True)

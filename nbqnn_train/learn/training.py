@@ -16,7 +16,6 @@ import lightning
 import torch
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from torch import nn
 
 from nbqnn_train.data import DataSets, load_data, split
 from nbqnn_train.data.batches import calibration_batches
@@ -33,6 +32,7 @@ from nbqnn_train.learn.course import training_course
 from nbqnn_train.learn.data import TrainingData
 from nbqnn_train.learn.early_stop import EarlyStop
 from nbqnn_train.learn.histograms import WeightHistograms
+from nbqnn_train.learn.memory_format import in_fast_layout
 from nbqnn_train.learn.module import QuantizedTrainingModule, TrainingModule
 from nbqnn_train.learn.networks import (
     check_images,
@@ -113,11 +113,21 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> TrainingResul
         if checkpoint is not None:
             _check_checkpoint(checkpoint, module)
         with _interrupts(trainer, out):
+            before = _accuracy_before(config, data) if trainer.is_global_zero else None
             with _quiet(), _threads(module.recipe.threads):
                 trainer.fit(module, batches, ckpt_path=checkpoint, weights_only=True)
             if not trainer.is_global_zero:
                 return None
-            return _finish(config, out, module.network.cpu(), data, trainer, started)
+            return _finish(config, out, module.cpu(), data, trainer, started, before)
+
+
+def _accuracy_before(config: TrainConfig, data: DataSets) -> float | None:
+    """On the test images, of the full-precision weights that are to be quantized."""
+    if config.full_precision or config.pretrained is None:
+        return None
+    with torch.random.fork_rng(devices=()):
+        network = float_network(config.model, data.classes, data.input_shape[0], config.pretrained)
+    return count_correct(in_fast_layout(network), data.test, torch.float32) / len(data.test)
 
 
 def _check_checkpoint(path: Path, module: TrainingModule) -> None:
@@ -254,12 +264,13 @@ def _interrupts(trainer: lightning.Trainer, out: Path) -> Iterator[None]:
 def _finish(
     config: TrainConfig,
     out: Path,
-    network: nn.Module,
+    module: TrainingModule,
     data: DataSets,
     trainer: lightning.Trainer,
     started: float,
+    accuracy_before: float | None,
 ) -> TrainingResult:
-    network.eval()
+    network = module.network.eval()
     best = {}
     for stop in trainer.callbacks:
         if isinstance(stop, EarlyStop) and stop.epoch:
@@ -279,11 +290,18 @@ def _finish(
         seed=config.seed,
         seconds=round(time.monotonic() - started, 3),
         full_precision=config.full_precision or None,
+        full_precision_accuracy=accuracy_before,
         notes=tuple(notes),
         **best,
     )
     assert math.isfinite(result.accuracy)
     result.write(out / RESULT)
+    if module.ends_unevaluated:
+        for logger in trainer.loggers:
+            logger.log_metrics(
+                {"accuracy": result.accuracy, "epoch": result.epochs - 1}, trainer.global_step - 1
+            )
+            logger.save()
     sections = [Section("Learning", [learning_figure(read_metrics(out / "csv"))])]
     if isinstance(network, QuantNetwork):
         course = _course(network, data, trainer)

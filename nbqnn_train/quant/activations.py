@@ -7,9 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.quant.centering import centered, channel_shape
 from nbqnn_train.quant.fold import Requantization
 from nbqnn_train.quant.formats import Format, fake_quantize
+from nbqnn_train.quant.fused import quantized_centered, quantized_offset, quantized_sum
 from nbqnn_train.quant.mode import Mode
+from nbqnn_train.quant.saturating import widened
 from nbqnn_train.quant.weights import power_of_two
 
 __all__ = ["ActivationQuantizer"]
@@ -112,10 +115,41 @@ class ActivationQuantizer(nn.Module):
             value = self.clamp(value)
             self.observe(value)
             return value
-        if not (self.mode.activations and self.calibrated):
+        if not self._quantizes:
             return self.clamp(value)
-        low, high = self.code_range
-        return fake_quantize(value, self.format.step, low, high, overwrite=overwrite)
+        return fake_quantize(value, *self._codes, overwrite=overwrite)
+
+    def centered(self, value: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+        """In training: what becomes of :func:`~nbqnn_train.quant.centering.centered`, and the mean.
+
+        ``value`` (N, C, ...) may be overwritten, here and below.
+        """
+        if self._quantizes:
+            return quantized_centered(value, bias, *self._codes)
+        value, mean = centered(value, bias)
+        return self(value, overwrite=True), mean
+
+    def offset(self, value: Tensor, offset: Tensor) -> Tensor:
+        """In training: what becomes of ``value`` (N, C, ...) plus ``offset`` (C,)."""
+        if self._quantizes:
+            return quantized_offset(value, offset, *self._codes)
+        return self(value + offset.reshape(channel_shape(value)), overwrite=True)
+
+    def total(self, first: Tensor, second: Tensor) -> Tensor:
+        """In training: what becomes of a sum."""
+        if self._quantizes and first.shape == second.shape:
+            return quantized_sum(first, second, *self._codes)
+        return self(widened(first) + widened(second), overwrite=True)
+
+    @property
+    def _quantizes(self) -> bool:
+        mode = self.mode
+        return mode.activations and not mode.calibrating and self.calibrated
+
+    @property
+    def _codes(self) -> tuple[float, int, int]:
+        """The step, the smallest and the largest code."""
+        return (self.format.step, *self.code_range)
 
     def requantize(self, acc: Tensor, acc_step: Tensor, rule: Requantization) -> Tensor:
         """The graph's ``Requantize``: real values (N, C, ...) of accumulators to those of codes.

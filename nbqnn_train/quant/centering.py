@@ -3,7 +3,16 @@
 import torch
 from torch import Tensor, nn
 
-__all__ = ["TINY", "centered", "remember_mean"]
+from nbqnn_train.quant.saturating import widened
+
+__all__ = [
+    "TINY",
+    "centered",
+    "channel_axes",
+    "channel_shape",
+    "over_processes",
+    "remember_mean",
+]
 
 #: Factors of batch norm below this count as zero: nothing can be divided by them.
 TINY = 1e-12
@@ -14,22 +23,31 @@ class _Centered(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, value, bias):
-        ctx.axes = [axis for axis in range(value.dim()) if axis != 1]
-        ctx.shape = (1, -1, *(1,) * (value.dim() - 2))
-        mean = _over_processes(value.mean(ctx.axes))
+        mean = over_processes(value.mean(channel_axes(value)))
         ctx.mark_dirty(value)
         ctx.mark_non_differentiable(mean)
         offset = -mean if bias is None else bias - mean
-        return value.add_(offset.reshape(ctx.shape)), mean
+        return value.add_(offset.reshape(channel_shape(value))), mean
 
     @staticmethod
     def backward(ctx, gradient, _):
-        sums = gradient.sum(ctx.axes) if ctx.needs_input_grad[1] else None
-        mean = _over_processes(gradient.mean(ctx.axes))
-        return gradient - mean.reshape(ctx.shape), sums
+        sums = gradient.sum(channel_axes(gradient))
+        mean = over_processes(sums / (gradient.numel() // len(sums)))
+        centered = gradient - mean.reshape(channel_shape(gradient))
+        return centered, sums if ctx.needs_input_grad[1] else None
 
 
-def _over_processes(mean: Tensor) -> Tensor:
+def channel_axes(value: Tensor) -> list[int]:
+    """All axes of (N, C, ...) but that of channels."""
+    return [axis for axis in range(value.dim()) if axis != 1]
+
+
+def channel_shape(value: Tensor) -> tuple[int, ...]:
+    """The shape in which (C,) broadcasts over (N, C, ...)."""
+    return (1, -1, *(1,) * (value.dim() - 2))
+
+
+def over_processes(mean: Tensor) -> Tensor:
     """The mean over all processes that train together; all have equally many values."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.all_reduce(mean)
@@ -45,9 +63,7 @@ def centered(value: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
     Mean-only batch norm (Salimans, Kingma, arXiv 1602.07868, section 3). The result overwrites
     ``value``. Values of half the width become float32, because they would be rounded.
     """
-    if value.dtype in (torch.bfloat16, torch.float16):
-        value = value.float()
-    return _Centered.apply(value, bias)
+    return _Centered.apply(widened(value), bias)
 
 
 def remember_mean(

@@ -9,14 +9,20 @@ from torch.utils import _pytree as pytree
 
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.quant.activations import ActivationQuantizer
+from nbqnn_train.quant.fixed import FixedConvOp
 from nbqnn_train.quant.formats import Format
 from nbqnn_train.quant.mode import Mode
-from nbqnn_train.quant.ops import FlattenOp
+from nbqnn_train.quant.operators.order import MoveOp
+from nbqnn_train.quant.ops import AddOp, FlattenOp, MaxPoolOp
 from nbqnn_train.quant.origin import Origin
 from nbqnn_train.quant.reading.operations import Reading
+from nbqnn_train.quant.saturating import widened
 from nbqnn_train.quant.weighted import WeightedLayer
 
 __all__ = ["QuantNetwork", "Step"]
+
+#: Operations that lose nothing where the codes of their inputs are bfloat16.
+_TAKE_HALF_WIDTH = (WeightedLayer, AddOp, MaxPoolOp, FlattenOp, FixedConvOp, MoveOp)
 
 
 @dataclass(frozen=True)
@@ -200,10 +206,13 @@ class QuantNetwork(nn.Module):
         known = self.formats() if calibrated else {}
         values: dict[str, Tensor] = {}
         for step in self.steps:
+            op = self.ops[step.name]
             inputs = [values[source] for source in step.inputs] or [tensors[step.name]]
+            if self.training and not isinstance(op, _TAKE_HALF_WIDTH):
+                inputs = [widened(value) for value in inputs]
             sources = [known.get(source) for source in step.inputs]
             record = None if trace is None else _recorder(trace, step.name)
-            values[step.name] = self.ops[step.name](inputs, sources, record)
+            values[step.name] = op(inputs, sources, record)
             if trace is not None:
                 inner = trace.get(step.name)
                 trace[step.name if inner is None else step.name + ".out"] = values[step.name]
@@ -215,7 +224,7 @@ class QuantNetwork(nn.Module):
     def _arranged(self, values: dict[str, Tensor], arrangements: list[tuple]) -> list[Tensor]:
         results = []
         for key, arrangement in zip(self.outputs, arrangements, strict=True):
-            value = values[key]
+            value = widened(values[key]) if self.training else values[key]
             for kind, argument in arrangement:
                 if kind == "permute":
                     value = value.permute(0, *(d + 1 for d in argument))

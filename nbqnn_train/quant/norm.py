@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from nbqnn_train.quant.activations import ActivationQuantizer
 from nbqnn_train.quant.affine import AffineNorm
-from nbqnn_train.quant.centering import TINY, centered, remember_mean
+from nbqnn_train.quant.centering import TINY, remember_mean
 from nbqnn_train.quant.fold import (
     MULTIPLIER_LOG2_SHIFT_MODE,
     Requantization,
@@ -87,10 +87,10 @@ class NormOp(nn.Module):
         used = used + gain - gain.detach()
         scaled = value * _per_channel(used, value)
         if mode.frozen or mode.calibrating or isinstance(self.norm, AffineNorm):
-            return self.out(scaled + _per_channel(self._offset(used), value))
-        result, mean = centered(scaled, self.norm.bias)
+            return self.out.offset(scaled, self._offset(used))
+        result, mean = self.out.centered(scaled, self.norm.bias)
         remember_mean(self.norm, mean, used)
-        return self.out(result, overwrite=True)
+        return result
 
     def _evaluate(self, value: Tensor, source: Format, record) -> Tensor:
         rule = self.integers(source)

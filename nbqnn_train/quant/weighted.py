@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from nbqnn_train.quant.activations import ActivationQuantizer
 from nbqnn_train.quant.affine import AffineNorm
-from nbqnn_train.quant.centering import TINY, centered, remember_mean
+from nbqnn_train.quant.centering import TINY, remember_mean
 from nbqnn_train.quant.decomposed import SignZeroShift
 from nbqnn_train.quant.estimators import estimator, straight_through
 from nbqnn_train.quant.fold import (
@@ -20,6 +20,7 @@ from nbqnn_train.quant.fold import (
 )
 from nbqnn_train.quant.formats import Format, half_up
 from nbqnn_train.quant.mode import Mode
+from nbqnn_train.quant.saturating import widened
 from nbqnn_train.quant.transposed import TransposedGeometry
 from nbqnn_train.quant.weights import (
     best_exponent,
@@ -246,16 +247,16 @@ class WeightedLayer(nn.Module):
         weight = blend(folded, self._project(folded, exponent), mode.blend)
         out = self._linear(value, weight)
         if not self.shift_mode:
-            out = out * self._on_output(gain.abs())
+            out = widened(out) * self._on_output(gain.abs())
         follows = self.norm is not None and not isinstance(self.norm, AffineNorm)
         if follows and not mode.frozen and not mode.calibrating:
-            out, mean = centered(out, self.norm.bias)
+            out, mean = self.out.centered(out, self.norm.bias)
             remember_mean(self.norm, mean, gain, self.bias)
-            return self.out(out, overwrite=True)
+            return out
         offset = self._offset(gain)
         if mode.frozen and source is not None:
             offset = self._round_offset(offset, exponent + source.exponent)
-        return self.out(out + self._on_output(offset), overwrite=True)
+        return self.out.offset(out, offset)
 
     def _round_offset(self, offset: Tensor, acc_exponent: Tensor) -> Tensor:
         """The offset on the grid of the accumulators, with a straight-through gradient."""

@@ -1,4 +1,5 @@
-"""MobileNetV2, MobileNetV3-large and EfficientNet-B0: (N, 3, 224, 224) to (N, classes).
+"""MobileNetV2, MobileNetV3-large and EfficientNet-B0: (N, 3, 224, 224) to (N, classes), and one
+like MobileNetV3 for 32 x 32 images.
 
 Sandler et al. 2018, Howard et al. 2019, Tan and Le 2019.
 """
@@ -11,6 +12,7 @@ __all__ = [
     "efficientnet_b0",
     "mobilenet_v2",
     "mobilenet_v2_features",
+    "mobilenet_v3_cifar",
     "mobilenet_v3_large",
 ]
 
@@ -31,6 +33,16 @@ _V3 = (
     (3, 672, 112, True, True, 1),
     (5, 672, 160, True, True, 2),
     *((5, 960, 160, True, True, 1),) * 2,
+)
+#: The same for images of 32 x 32 pixels, after MobileNetV3-small, with small kernels alone.
+_V3_CIFAR = (
+    (3, 16, 16, True, False, 2),
+    (3, 64, 24, False, False, 2),
+    (3, 88, 24, False, False, 1),
+    (3, 96, 40, True, True, 1),
+    *((3, 160, 40, True, True, 1),) * 2,
+    (3, 192, 64, True, True, 2),
+    *((3, 256, 64, True, True, 1),) * 2,
 )
 #: Expansion, kernel, stride, output channels, blocks.
 _B0 = (
@@ -126,9 +138,9 @@ def mobilenet_v2(classes: int = 1000) -> nn.Module:
     )
 
 
-def mobilenet_v3_large(classes: int = 1000) -> nn.Module:
-    layers, inputs = conv_unit(3, 16, 3, 2, act=nn.Hardswish), 16
-    for kernel, wide, outputs, excite, swish, stride in _V3:
+def _v3_blocks(plan: tuple[tuple, ...], inputs: int) -> list[nn.Module]:
+    layers = []
+    for kernel, wide, outputs, excite, swish, stride in plan:
         squeeze = ()
         if excite:
             # The multiple of 8 that is nearest to a quarter, and not below nine tenths of it.
@@ -138,14 +150,31 @@ def mobilenet_v3_large(classes: int = 1000) -> nn.Module:
         act = nn.Hardswish if swish else nn.ReLU
         layers.append(InvertedResidual(inputs, wide, outputs, kernel, stride, act, squeeze))
         inputs = outputs
+    return layers
+
+
+def mobilenet_v3_large(classes: int = 1000) -> nn.Module:
     return nn.Sequential(
-        *layers,
-        *conv_unit(inputs, 960, 1, act=nn.Hardswish),
+        *conv_unit(3, 16, 3, 2, act=nn.Hardswish),
+        *_v3_blocks(_V3, 16),
+        *conv_unit(160, 960, 1, act=nn.Hardswish),
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
         nn.Linear(960, 1280),
         nn.Hardswish(),
         nn.Linear(1280, classes),
+    )
+
+
+def mobilenet_v3_cifar(classes: int = 10) -> nn.Module:
+    """(N, 3, 32, 32) to (N, classes): 277,538 parameters with 10 classes."""
+    return nn.Sequential(
+        *conv_unit(3, 16, 3, act=nn.Hardswish),
+        *_v3_blocks(_V3_CIFAR, 16),
+        *conv_unit(64, 256, 1, act=nn.Hardswish),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(256, classes),
     )
 
 

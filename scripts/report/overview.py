@@ -77,7 +77,7 @@ def overview(name: str, found: Iterable[Found]) -> Overview:
         name = f"Network {training.model}, trained on {training.data}"
     verdict, good = _verdict(simulation or circuit)
     cards = [
-        _accuracy(accuracy_of(contents), twin),
+        _accuracy(accuracy_of(contents), training, twin),
         *(_speed(simulation, program, synthesis) or _circuit_speed(circuit)),
         _area(synthesis),
         _bits(graph, config),
@@ -121,8 +121,10 @@ def accuracy_of(contents: Iterable[object]) -> Evaluation | None:
     return next(iter(quantized or found), None)
 
 
-def _accuracy(evaluation: Evaluation | None, twin: TrainingResult | None) -> Card | None:
-    """The accuracy, beside that of a twin in full precision if there is one."""
+def _accuracy(
+    evaluation: Evaluation | None, training: TrainingResult | None, twin: TrainingResult | None
+) -> Card | None:
+    """The accuracy, beside that in full precision: of a twin, or of the weights before."""
     if evaluation is None:
         return None
     source = f"of {evaluation.images:,} images"
@@ -130,6 +132,8 @@ def _accuracy(evaluation: Evaluation | None, twin: TrainingResult | None) -> Car
         source += ", in full precision"
     elif twin is not None:
         source += f"; {twin.accuracy:.2%} in full precision"
+    elif training is not None and training.full_precision_accuracy is not None:
+        source += f"; {training.full_precision_accuracy:.2%} in full precision"
     return Card("accuracy", f"{evaluation.accuracy:.2%}", source)
 
 

@@ -1,6 +1,7 @@
-"""Time and memory of one training step beside the same network in float32, in one run.
+"""Time and memory of one training step beside the same network in full precision, in one run.
 
 python -m tests.benchmarks.training_step [--models resnet20 nbq] [--batch 128] [--brevitas]
+    [--precision bf16-mixed]
 
 Quantized steps are those of the longest phase: weights blended, activations quantized, batch norm
 of the batch, exponents chosen every 16 steps. The networks take turns, step by step, so that what
@@ -34,7 +35,12 @@ _SCHEDULE = Schedule(steps=10_000, warmup=0.0, freeze=0.25, settle=0.05, blend_p
 
 
 def measure(
-    name: str, batch: int, repeat: int, device: str, brevitas: bool = False
+    name: str,
+    batch: int,
+    repeat: int,
+    device: str,
+    brevitas: bool = False,
+    precision: str = "32",
 ) -> dict[str, tuple[list[float], int]]:
     """Seconds of each of ``repeat`` steps and peak bytes, by kind of network."""
     shape = _SHAPES.get(name, (3, 32, 32))
@@ -49,7 +55,7 @@ def measure(
         networks["brevitas"] = _brevitas(real)
     for network in networks.values():
         in_fast_layout(network)  # as training does
-    steps = {kind: _step(network, images, labels) for kind, network in networks.items()}
+    steps = {kind: _step(network, images, labels, precision) for kind, network in networks.items()}
     mode, times = quantized.mode, {kind: [] for kind in networks}
     for number in range(repeat + 2):
         phase = _SCHEDULE.phase(1000 + number)
@@ -63,13 +69,15 @@ def measure(
     return {kind: (times[kind], _peak(step, device)) for kind, step in steps.items()}
 
 
-def _step(network: nn.Module, images, labels) -> Callable[[], None]:
+def _step(network: nn.Module, images, labels, precision: str) -> Callable[[], None]:
     network.train()
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-3, momentum=0.9, nesterov=True)
 
     def step() -> None:
         optimizer.zero_grad()
-        F.cross_entropy(network(images), labels).backward()
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=precision != "32"):
+            loss = F.cross_entropy(network(images), labels)
+        loss.backward()
         optimizer.step()
 
     return step
@@ -134,12 +142,20 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=16)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--brevitas", action="store_true")
+    parser.add_argument("--precision", choices=["32", "bf16-mixed"], default="32")
     options = parser.parse_args()
     keep_freed_memory()  # as training does
     print(f"threads: {torch.get_num_threads()}; batch {options.batch}; {options.repeat} steps")
     print("network     kind         s / step   ratio  fastest    MiB   ratio")
     for name in options.models:
-        found = measure(name, options.batch, options.repeat, options.device, options.brevitas)
+        found = measure(
+            name,
+            options.batch,
+            options.repeat,
+            options.device,
+            options.brevitas,
+            options.precision,
+        )
         base, least = found["float"]
         for kind, (times, peak) in found.items():
             ratio = statistics.median(a / b for a, b in zip(times, base, strict=True))

@@ -308,5 +308,10 @@ def test_accuracy_beside_full_precision(nbqnn, folder, tmp_path):
     page = (tmp_path / "report.html").read_text()
     assert "<b>90.00%</b><span>of 80 images, in full precision</span>" in page
     assert "<h1>Network m, trained on d</h1>" in page
+    del twin["full_precision"]
+    (folder / "a.json").write_text(json.dumps(twin | {"full_precision_accuracy": 0.925}))
+    nbqnn("report", folder, "-o", "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "<b>90.00%</b><span>of 80 images; 92.50% in full precision</span>" in page
     assert "<span>of a ZCU102</span>" in page
     assert "<span>by Yosys, 1,000 LUT</span>" in page

@@ -6,6 +6,7 @@ import torch
 from nbqnn_train.models.registry import build_model
 from scripts.networks.images import espcn, unet
 from scripts.networks.mlperf_tiny import autoencoder, ds_cnn, mobilenet_v1_quarter
+from scripts.networks.mobile import mobilenet_v3_cifar
 from scripts.performance import full_name
 
 
@@ -37,6 +38,7 @@ def test_number_of_parameters(name, parameters):
         (mobilenet_v1_quarter, (3, 96, 96), [(2,)]),
         (ds_cnn, (1, 49, 10), [(12,)]),
         (autoencoder, (640,), [(640,)]),
+        (mobilenet_v3_cifar, (3, 32, 32), [(10,)]),
     ],
 )
 def test_shapes(network, inputs, outputs):

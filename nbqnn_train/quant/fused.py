@@ -1,0 +1,82 @@
+"""Quantization together with what is added right before it, in training.
+
+Apart they would take more passes over memory: a gradient that was masked is centered in place, and
+in mixed precision bfloat16 stays bfloat16 between layers. Arithmetic is float32 all the same. Codes
+of up to 8 bits, times a power of two, are exact in bfloat16.
+"""
+
+import torch
+from torch import Tensor
+
+from nbqnn_train.quant.centering import channel_axes, channel_shape, over_processes
+from nbqnn_train.quant.saturating import passed, saturated, widened
+
+__all__ = ["quantized_centered", "quantized_offset", "quantized_sum"]
+
+
+class _Shifted(torch.autograd.Function):
+    """Overwrites ``value`` unless it has half the width."""
+
+    @staticmethod
+    def forward(ctx, value, bias, centers, *codes):
+        ctx.centers = centers
+        wide = widened(value)
+        narrow = value.dtype == torch.bfloat16
+        if wide is value:
+            ctx.mark_dirty(value)
+        mean = over_processes(wide.mean(channel_axes(wide))) if centers else None
+        offset = bias
+        if centers:
+            ctx.mark_non_differentiable(mean)
+            offset = -mean if bias is None else bias - mean
+        wide.add_(offset.reshape(channel_shape(wide)))
+        return saturated(ctx, wide, *codes, narrow=narrow), mean
+
+    @staticmethod
+    def backward(ctx, gradient, _):
+        gradient = passed(ctx, gradient)
+        wide = torch.promote_types(gradient.dtype, torch.float32)
+        sums = gradient.sum(channel_axes(gradient), dtype=wide)
+        if ctx.centers:
+            mean = over_processes(sums / (gradient.numel() // len(sums)))
+            gradient = _centered(gradient, mean)
+        return gradient, sums if ctx.needs_input_grad[1] else None, *(None,) * 4
+
+
+def _centered(gradient: Tensor, mean: Tensor) -> Tensor:
+    """``gradient - mean`` by channel, which may overwrite ``gradient``."""
+    if gradient.dtype == mean.dtype:
+        return gradient.sub_(mean.reshape(channel_shape(gradient)))
+    # The one operation that reads and writes bfloat16 and subtracts float32 in one pass.
+    one = torch.ones_like(mean)
+    return torch.nn.functional.batch_norm(gradient, mean, one, eps=0.0)
+
+
+class _Sum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, first, second, *codes):
+        narrow = torch.bfloat16 in (first.dtype, second.dtype)
+        total = widened(first) + widened(second)
+        return saturated(ctx, total, *codes, narrow=narrow)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        gradient = passed(ctx, gradient)
+        return gradient, gradient, None, None, None
+
+
+def quantized_centered(
+    value: Tensor, bias: Tensor | None, step: float, low: int, high: int
+) -> tuple[Tensor, Tensor]:
+    """:func:`~nbqnn_train.quant.centering.centered`, quantized; and the mean, (C,)."""
+    return _Shifted.apply(value, bias, True, step, low, high)
+
+
+def quantized_offset(value: Tensor, offset: Tensor, step: float, low: int, high: int) -> Tensor:
+    """``value`` (N, C, ...) plus ``offset`` (C,), quantized. The result may overwrite ``value``."""
+    return _Shifted.apply(value, offset, False, step, low, high)[0]
+
+
+def quantized_sum(first: Tensor, second: Tensor, step: float, low: int, high: int) -> Tensor:
+    """The sum of two tensors of one shape, quantized."""
+    return _Sum.apply(first, second, step, low, high)
