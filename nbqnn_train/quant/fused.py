@@ -35,12 +35,21 @@ class _Shifted(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient, _):
         gradient = passed(ctx, gradient)
-        wide = torch.promote_types(gradient.dtype, torch.float32)
-        sums = gradient.sum(channel_axes(gradient), dtype=wide)
+        sums, mean = _sums_and_means(gradient)
         if ctx.centers:
-            mean = over_processes(sums / (gradient.numel() // len(sums)))
-            gradient = _centered(gradient, mean)
+            gradient = _centered(gradient, over_processes(mean))
         return gradient, sums if ctx.needs_input_grad[1] else None, *(None,) * 4
+
+
+def _sums_and_means(gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """By channel, (C,), at least float32."""
+    count = gradient.numel() // gradient.shape[1]
+    if gradient.dtype == torch.bfloat16:  # a sum in float32 would first write all of it as float32
+        running = gradient.new_ones(2, gradient.shape[1], dtype=torch.float32)
+        mean, _ = torch.ops.aten.batch_norm_update_stats(gradient, *running, 0.0)
+        return mean * count, mean
+    sums = gradient.sum(channel_axes(gradient))
+    return sums, sums / count
 
 
 def _centered(gradient: Tensor, mean: Tensor) -> Tensor:
