@@ -24,7 +24,7 @@ class TrainingResult(Evaluation):
     best_epoch, validation_accuracy : where a training may stop early: the epoch whose weights are
         kept, and its accuracy (0...1) on the images for validation.
     full_precision : True if nothing was quantized, else None.
-    full_precision_accuracy : of the weights that a quantized training began with, on the same
+    float_accuracy : of the weights that a quantized training began with, on the same
         images, before anything was quantized; None where it began with none.
     notes : of the conversion.
     """
@@ -39,7 +39,7 @@ class TrainingResult(Evaluation):
     best_epoch: int | None = None
     validation_accuracy: float | None = None
     full_precision: bool | None = None
-    full_precision_accuracy: float | None = None
+    float_accuracy: float | None = None
     notes: tuple[str, ...] = ()
 
 

@@ -290,7 +290,7 @@ def _finish(
         seed=config.seed,
         seconds=round(time.monotonic() - started, 3),
         full_precision=config.full_precision or None,
-        full_precision_accuracy=accuracy_before,
+        float_accuracy=accuracy_before,
         notes=tuple(notes),
         **best,
     )

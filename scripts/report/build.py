@@ -31,6 +31,7 @@ from scripts.report.training_part import (
     accuracy_section,
     course_sections,
     nodes_section,
+    quantize_section,
     run_section,
 )
 from sim.results import SimulationResult
@@ -54,6 +55,7 @@ _SECTIONS: dict[str, Callable[[str, Any], Section | list[Section]]] = {
     "inspect": nodes_section,
     "run": run_section,
     "course": course_sections,
+    "quantize": quantize_section,
     "simulate": simulate_section,
     "simulate-circuit": circuit_simulation_section,
     "compile": compile_section,

@@ -17,6 +17,7 @@ from nbqnn_train.graph.results import Evaluation, Result, ResultError
 from nbqnn_train.graph.summary import GraphSummary
 from nbqnn_train.learn.results import TrainingCourse, TrainingResult
 from scripts.demo_result import DemoResult
+from scripts.quantize_result import QuantizeResult
 from sim.results import CircuitSimulationResult, SimulationResult
 
 __all__ = ["Found", "find_results"]
@@ -35,6 +36,7 @@ _RESULTS: dict[str, type[Result]] = {
         ExplorationResult,
         GraphSummary,
         ProgramEstimate,
+        QuantizeResult,
         SimulationResult,
         CircuitSimulationResult,
         SynthResult,

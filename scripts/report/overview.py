@@ -10,6 +10,7 @@ from hw.synth.results import SynthResult
 from nbqnn_train.graph import Conv2d, Graph, Linear, Requantize
 from nbqnn_train.graph.results import Evaluation
 from nbqnn_train.learn.results import TrainingResult
+from scripts.quantize_result import QuantizeResult
 from scripts.report.found import Found
 from scripts.report.names import board_title, tool_title
 from scripts.report.origins import origin_of_result
@@ -77,7 +78,7 @@ def overview(name: str, found: Iterable[Found]) -> Overview:
         name = f"Network {training.model}, trained on {training.data}"
     verdict, good = _verdict(simulation or circuit)
     cards = [
-        _accuracy(accuracy_of(contents), training, twin),
+        _accuracy(contents, twin),
         *(_speed(simulation, program, synthesis) or _circuit_speed(circuit)),
         _area(synthesis),
         _bits(graph, config),
@@ -116,24 +117,29 @@ def _verdict(
 
 def accuracy_of(contents: Iterable[object]) -> Evaluation | None:
     """The first accuracy of a quantized network; without one, the first accuracy."""
+    contents = list(contents)
     found = [one for one in contents if isinstance(one, Evaluation)]
     quantized = [one for one in found if not getattr(one, "full_precision", None)]
+    quantized += [
+        Evaluation(accuracy=one.accuracy, images=one.test_images)
+        for one in contents
+        if isinstance(one, QuantizeResult) and one.accuracy is not None
+    ]
     return next(iter(quantized or found), None)
 
 
-def _accuracy(
-    evaluation: Evaluation | None, training: TrainingResult | None, twin: TrainingResult | None
-) -> Card | None:
+def _accuracy(contents: list[object], twin: TrainingResult | None) -> Card | None:
     """The accuracy, beside that in full precision: of a twin, or of the weights before."""
+    evaluation = accuracy_of(contents)
     if evaluation is None:
         return None
     source = f"of {evaluation.images:,} images"
     if twin is evaluation:
-        source += ", in full precision"
-    elif twin is not None:
-        source += f"; {twin.accuracy:.2%} in full precision"
-    elif training is not None and training.full_precision_accuracy is not None:
-        source += f"; {training.full_precision_accuracy:.2%} in full precision"
+        return Card("accuracy", f"{evaluation.accuracy:.2%}", f"{source}, in full precision")
+    before = [twin.accuracy] if twin is not None else []
+    before += [one for content in contents if (one := getattr(content, "float_accuracy", None))]
+    if before:
+        source += f"; {before[0]:.2%} in full precision"
     return Card("accuracy", f"{evaluation.accuracy:.2%}", source)
 
 

@@ -12,8 +12,15 @@ from nbqnn_train.graph.summary import GraphSummary, NodeSummary, summarize
 from nbqnn_train.learn import pictures
 from nbqnn_train.learn.results import TrainingCourse
 from nbqnn_train.pages import LEGEND, Section, html_table
+from scripts.quantize_result import QuantizeResult
 
-__all__ = ["accuracy_section", "course_sections", "nodes_section", "run_section"]
+__all__ = [
+    "accuracy_section",
+    "course_sections",
+    "nodes_section",
+    "quantize_section",
+    "run_section",
+]
 
 #: The order of the curves of a log; all others follow.
 _FIRST = ("loss", "accuracy", "lambda", "lr")
@@ -53,6 +60,22 @@ def accuracy_section(results: Mapping[str, Evaluation]) -> Section:
     if any("model" in row for row in rows.values()):
         columns |= {"model": "", "data": "", "epochs": "d", "seed": "d", "seconds": ",.0f"}
     return Section("Accuracy", [html_table(rows.values(), columns)])
+
+
+def quantize_section(name: str, result: QuantizeResult) -> Section:
+    """How near a network that was quantized without training is to full precision."""
+    row = asdict(result) | {"file": name}
+    columns = {
+        "file": "",
+        "accuracy": ".2%",
+        "float_accuracy": ".2%",
+        "test_images": ",d",
+        "agreement": ".2%",
+        "images": ",d",
+        "weight_bytes": ",d",
+    }
+    shown = {key: form for key, form in columns.items() if row[key] is not None}
+    return Section("Quantized without training", [html_table([row], shown)])
 
 
 def nodes_section(name: str, content: Graph | GraphSummary) -> Section:

@@ -309,9 +309,16 @@ def test_accuracy_beside_full_precision(nbqnn, folder, tmp_path):
     assert "<b>90.00%</b><span>of 80 images, in full precision</span>" in page
     assert "<h1>Network m, trained on d</h1>" in page
     del twin["full_precision"]
-    (folder / "a.json").write_text(json.dumps(twin | {"full_precision_accuracy": 0.925}))
+    (folder / "a.json").write_text(json.dumps(twin | {"float_accuracy": 0.925}))
     nbqnn("report", folder, "-o", "report.html")
     page = (tmp_path / "report.html").read_text()
     assert "<b>90.00%</b><span>of 80 images; 92.50% in full precision</span>" in page
+    rounded = {"kind": "quantize", "images": 64, "nodes": 9, "weight_bytes": 99, "agreement": 0.9,
+               "notes": [], "accuracy": 0.8, "float_accuracy": 0.85, "test_images": 70}  # fmt: skip
+    (folder / "a.json").write_text(json.dumps(rounded))
+    nbqnn("report", folder, "-o", "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "<b>80.00%</b><span>of 70 images; 85.00% in full precision</span>" in page
+    assert "<td>80.00%</td><td>85.00%</td><td>70</td><td>90.00%</td>" in page
     assert "<span>of a ZCU102</span>" in page
     assert "<span>by Yosys, 1,000 LUT</span>" in page

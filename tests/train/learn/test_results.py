@@ -44,8 +44,8 @@ def test_a_quantized_training_knows_the_accuracy_that_it_began_with(tmp_path):
     before = trained(tmp_path / "float", full_precision=True)
     weights = tmp_path / "float" / "weights.safetensors"
     after = trained(tmp_path / "quantized", pretrained=weights, start="real")
-    assert after["full_precision_accuracy"] == before["accuracy"]
-    assert "full_precision_accuracy" not in before
+    assert after["float_accuracy"] == before["accuracy"]
+    assert "float_accuracy" not in before
     assert after["accuracy"] != before["accuracy"]
 
 
