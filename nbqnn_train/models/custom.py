@@ -2,7 +2,8 @@
 
 import inspect
 
-from torch import nn
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.user_code import load_function
@@ -19,6 +20,8 @@ def custom_model(name: str, classes: int | None, channels: int) -> nn.Module:
     The function may have parameters ``classes`` (outputs) and ``channels`` (of the input; of a
     vector the features). It is called with those that it has. One that has neither returns the
     network for the data set at hand. With ``classes`` None the function's own default counts.
+    Where the network returns a single tensor in a dict, tuple or data class, it returns that tensor
+    here.
     """
     function = load_function(name, "Model")
     if isinstance(function.function, nn.Module):
@@ -53,4 +56,11 @@ def custom_model(name: str, classes: int | None, channels: int) -> nn.Module:
         raise NbqnnError(
             f"Model {name!r} must return a torch.nn.Module, not {type(network).__name__}"
         )
+    network.register_forward_hook(_only_tensor)
     return network
+
+
+def _only_tensor(network: nn.Module, inputs: tuple, output):
+    """A hook: the one tensor that ``output`` holds; ``output`` itself where it holds several."""
+    tensors = [leaf for leaf in pytree.tree_leaves(output) if isinstance(leaf, Tensor)]
+    return tensors[0] if len(tensors) == 1 else output

@@ -49,6 +49,11 @@ class Net(nn.Sequential):
     def __init__(self, classes=3):
         super().__init__(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, classes))
 
+class Output(nn.Sequential):
+    # As networks of transformers do.
+    def forward(self, x): return {"loss": None, "logits": super().forward(x)}
+
+def nested(classes, channels): return Output(*build(classes, channels))
 def fixed(): return build(5, 1)
 def colours(): return build(10, 3)
 def needy(width): return build(10, 1)
@@ -76,9 +81,9 @@ def forgotten():
             del sys.modules[name]
 
 
-@pytest.mark.parametrize("form", ["int32", "column"])
-def test_labels_of_another_form_train(nbqnn, files, form):
-    model = ["--model", "digits", "--data", f"own_data:{form}"]
+@pytest.mark.parametrize(("form", "model"), [("int32", "digits"), ("column", "own_net.py:nested")])
+def test_labels_of_another_form_train(nbqnn, files, form, model):
+    model = ["--model", model, "--data", f"own_data:{form}"]
     outcome = nbqnn(*TRAIN, *model, "--batch-size", "32")
     assert outcome.code == 0, outcome
     assert " of 16 images " in outcome.out
