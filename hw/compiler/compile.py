@@ -4,12 +4,14 @@ from dataclasses import replace
 
 from hw.compiler.batch import batched, check_batch
 from hw.compiler.divided import divided
-from hw.compiler.fused import fusable, fused, piece_of
+from hw.compiler.folded import folded
+from hw.compiler.fused import piece_of
 from hw.compiler.layer import Lowered
 from hw.compiler.lower import lower
-from hw.compiler.placement import Crowded, Spill
+from hw.compiler.placement import Crowded, Spill, Tight
 from hw.compiler.schedule import Schedule
 from hw.compiler.simplified import simplified
+from hw.compiler.strips import Strips
 from hw.compiler.taps import tapped
 from hw.compiler.tiles import stream_rows
 from hw.contract.config import AcceleratorConfig
@@ -61,21 +63,29 @@ def compile_graph(
     #: Layers whose weights are shared by the images of a batch; None for as many as pay.
     most_shared: int | None = None
     narrow: frozenset[str] = frozenset()
-    #: Tensors that are made and read strip by strip, and how many strips.
-    strips: dict[str, int] = {}
+    strips = Strips(config, graph)
     while True:
         if single is None:
-            single = tapped(config, lower(graph, config, copied))
+            single = lower(graph, config, copied)
+            # A trace has the codes of maps as they are.
+            single = tapped(config, single if traced else folded(config, graph, single))
         if lowered is None:
             lowered = divided(config, batched(config, graph, single, batch, most_shared))
         if spilled is None:
             spilled = _streamed(graph, config, lowered)
         try:
-            cut = fused(lowered, strips)
-            program = Schedule(graph, config, cut, spilled, narrow, traced).run(pack)
+            cut = strips.cut(lowered)
+            on_host = spilled | cut.on_host
+            program = Schedule(graph, config, cut, on_host, narrow, traced, strips.settled).run(
+                pack
+            )
             return replace(program, graph=whole)
         except Crowded as crowded:
             narrow |= crowded.roots
+        except Tight as tight:
+            moved = strips.tighten(lowered, tight)
+            spilled |= {moved} if moved else frozenset()
+            narrow = frozenset()
         except Spill as spill:
             narrow = frozenset()
             shared = sum(layer.images > 1 for layer in lowered.layers)
@@ -85,13 +95,9 @@ def compile_graph(
                 continue
             root = piece_of(spill.root)
             # A trace has the codes of whole tensors.
-            for name in () if traced else dict.fromkeys(map(piece_of, (root, *spill.others))):
-                more = 2 * strips.get(name, 1)
-                if name not in spilled and fusable(config, graph, lowered, name, more):
-                    strips[name] = more
-                    break
-            else:
-                strips.pop(root, None)
+            names = () if traced else map(piece_of, (root, *spill.others))
+            if not any(name not in spilled and strips.add(lowered, name) for name in names):
+                strips.drop(root)
                 spilled |= {root}
             if root not in spilled:
                 continue

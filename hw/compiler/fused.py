@@ -1,104 +1,120 @@
-"""Layers that follow each other in strips of rows, so that the maps between them fit the chip."""
+"""Layers that follow each other in strips of rows, so that the maps between them fit the chip.
 
-from collections.abc import Iterator
+A map may also be needed later: its strips are stored. A concatenation may be in strips, too: its
+last operand is computed, strip by strip, beside others that come from the host's memory.
+"""
+
+from collections.abc import Mapping
 from dataclasses import replace
 
-from hw.compiler.costs import compute_cycles, weight_cycles
-from hw.compiler.layer import Layer, Lowered
+from hw.compiler.layer import HostRows, Layer, Lowered
+from hw.compiler.tiles import rows_read, span
+from hw.compiler.views import View
 from hw.contract.config import AcceleratorConfig
-from hw.contract.isa import Memory
-from hw.contract.words import word_beats
-from nbqnn_train.graph import Graph
 
-__all__ = ["fusable", "fused", "piece_of"]
+__all__ = ["brought_operands", "fused", "is_piece", "joined_by", "piece_of"]
 
-#: Cycles that strips must save: the weights of the layer behind them come later.
-_LEAST_SAVED = 3000
 #: Between the name of a tensor and the number of a strip.
 _MARK = "//"
 
 
-def fusable(
-    config: AcceleratorConfig, graph: Graph, lowered: Lowered, root: str, strips: int
-) -> bool:
-    """Whether a tensor can be made strip by strip by one layer and read by the next one.
+def joined_by(
+    config: AcceleratorConfig, lowered: Lowered, strips: Mapping[str, int], root: str
+) -> tuple[Layer, Layer] | None:
+    """The layer that makes a tensor and the next one, which reads it; None if it cannot be cut.
 
-    Both must have a single source, and parts with the same rows; nothing else may read the tensor.
-    Not if that takes longer: each strip loads the weights and computes some rows again that the one
-    before has computed, and the way through the host's memory may be hidden behind the computation.
+    strips : tensor -> strips, of this one and of others.
+
+    Both layers must have a single source. What others read later is stored, too.
     """
-    if root not in lowered.shapes or lowered.batch > 1:
-        return False
-    writers = [i for i, layer in enumerate(lowered.layers) if layer.target == root]
-    readers = [i for i, layer in enumerate(lowered.layers) if root in layer.sources]
-    if len(writers) != 1 or readers != [writers[0] + 1]:
-        return False
-    if root in map(lowered.memory_of, graph.outputs) or root in lowered.views:
-        return False
-    if root in {view.root for view in lowered.views.values()}:
-        return False
-    channels, height, width = lowered.shapes[root]
+    lowered = _apart(config, lowered, strips)
+    if lowered is None:
+        return None
+    writers = [i for i, one in enumerate(lowered.layers) if lowered.view(one.target).root == root]
+    readers = [
+        i
+        for i, one in enumerate(lowered.layers)
+        if any(lowered.view(name).root == root for name in one.sources)
+    ]
+    if len(writers) != 1 or readers[:1] != [writers[0] + 1]:
+        return None
     writer, reader = lowered.layers[writers[0]], lowered.layers[readers[0]]
-    again = max(0, (reader.kernel[0] - 1) * reader.dilation[0] + 1 - reader.stride[0])
-    if strips > reader.out_shape[1] or writer.out_shape[1] != height:
-        return False
-    moved = -(-channels // config.lanes) * height * width * word_beats(config, Memory.ACT)
-    waits = sum(max(0, moved - compute_cycles(config, layer)) for layer in (writer, reader))
-    lost = compute_cycles(config, writer) * again / height
-    lost += weight_cycles(config, writer) + weight_cycles(config, reader)
-    lost *= strips - 1
-    return waits - lost > _LEAST_SAVED and _is_plain(writer) and _is_plain(reader)
+    views = {name for name, view in lowered.views.items() if view.root == root}
+    if reader.source != root or views - {root, writer.target}:
+        return None
+    later = [lowered.layers[i] for i in readers[1:]]
+    if writer.target != root and later:
+        return None
+    # Operands of a sum or product would all have to come from the host's memory.
+    if any(len(layer.sources) > 1 for layer in later):
+        return None
+    if not (_is_plain(writer) and _is_plain(reader)):
+        return None
+    if strips[root] > reader.out_shape[1] or span(writer) != range(lowered.shapes[root][1]):
+        return None
+    return writer, reader
+
+
+def brought_operands(lowered: Lowered, root: str) -> dict[str, int]:
+    """Operand -> first channel, of those of a concatenation that come from the host's memory.
+
+    All but the last one that is written. None if it is no concatenation of what layers write.
+    """
+    targets = [layer.target for layer in lowered.layers]
+    operands = {
+        name: view.channel
+        for name, view in lowered.views.items()
+        if view.root == root and name != root
+    }
+    if not operands or root in targets or not operands.keys() <= set(targets):
+        return {}
+    last = max(operands, key=targets.index)
+    return {name: channel for name, channel in operands.items() if name != last}
+
+
+def _apart(
+    config: AcceleratorConfig, lowered: Lowered, strips: Mapping[str, int]
+) -> Lowered | None:
+    """Operands that come from the host's memory are tensors of their own.
+
+    None if one of them would begin inside a word.
+    """
+    views = dict(lowered.views)
+    for root in strips:
+        for name, channel in brought_operands(lowered, root).items():
+            if channel % config.lanes:
+                return None
+            del views[name]
+    return replace(lowered, views=views)
 
 
 def _is_plain(layer: Layer) -> bool:
-    """Whether a layer computes all rows in order, from one source, in every part."""
-    return (
-        len(layer.sources) == 1
-        and not (layer.one_group or layer.adds)
-        and layer.stride[0] > 0
-        and (layer.out_first[0], layer.out_step[0], layer.first_tap[0]) == (0, 1, 0)
-        and all(tuple(_rows(part)) == tuple(_rows(layer)) for part in layer.more)
+    """Whether a layer computes its rows in order, from one source, in every part."""
+    return len(layer.sources) == 1 and not any(
+        part.one_group or part.adds or part.stride[0] <= 0 or part.first_tap[0]
+        for part in layer.parts
     )
 
 
-def _rows(part: Layer) -> Iterator[int]:
-    """Which rows a part computes, and which it reads for them."""
-    yield part.out_shape[1]
-    for pair in (part.out_first, part.out_step, part.first_tap):
-        yield pair[0]
-    for window in (part.kernel, part.stride, part.padding, part.dilation):
-        yield window[0]
-
-
-def fused(lowered: Lowered, strips: dict[str, int]) -> Lowered:
+def fused(config: AcceleratorConfig, lowered: Lowered, strips: Mapping[str, int]) -> Lowered:
     """The layers around each tensor of ``strips`` cut into so many strips of rows.
 
     Layers that follow each other around several such tensors are cut together, into the most of
     their numbers.
     """
-    layers: list[Layer] = []
-    shapes, offsets = dict(lowered.shapes), dict(lowered.offsets)
-    left = list(lowered.layers)
+    brought = {root: brought_operands(lowered, root) for root in strips}
+    apart = _apart(config, lowered, strips)
+    cut = _Cut(apart, brought, {name for operands in brought.values() for name in operands})
+    left = list(apart.layers)
     while left:
         chain = [left.pop(0)]
-        while left and chain[-1].target in strips and left[0].source == chain[-1].target:
+        while left and (root := cut.root(chain[-1])) in strips and left[0].sources == (root,):
             chain.append(left.pop(0))
         if len(chain) == 1:
-            layers += chain
-            continue
-        inner = [layer.target for layer in chain[:-1]]
-        rows = chain[-1].out_shape[1]
-        height = -(-rows // min(rows, max(strips[name] for name in inner)))
-        for number, first in enumerate(range(0, rows, height)):
-            pieces = _pieces(lowered, chain, number, range(first, min(first + height, rows)))
-            for name, piece in zip(inner, pieces, strict=False):
-                channels, _, width = lowered.shapes[name]
-                shapes[piece.target] = (channels, piece.out_shape[1], width)
-                offsets[piece.target] = lowered.offsets[name]
-            layers += pieces
-        for name in inner:
-            del shapes[name], offsets[name]
-    return replace(lowered, layers=tuple(layers), shapes=shapes, offsets=offsets)
+            cut.layers += chain
+        else:
+            cut.add(chain, max(strips[cut.root(layer)] for layer in chain[:-1]), left)
+    return cut.lowered()
 
 
 def piece_of(name: str) -> str:
@@ -106,36 +122,125 @@ def piece_of(name: str) -> str:
     return name.rpartition(_MARK)[0] or name
 
 
-def _pieces(lowered: Lowered, chain: list[Layer], number: int, rows: range) -> list[Layer]:
-    """The layers of a chain for some rows of its result, in order."""
-    pieces: list[Layer] = []
-    done, whole = rows, chain[-1].out_shape[1]
-    for layer in reversed(chain):
-        last, source, begin = layer is chain[-1], layer.source, 0
-        corner = rows.start * layer.stride[0] - layer.padding[0]
-        reads = range(0)
-        if layer is not chain[0]:
-            # The rows of the source that the windows reach, of which there is at least one.
-            reach = (layer.kernel[0] - 1) * layer.dilation[0] + 1
-            height = lowered.shapes[source][1]
-            begin = min(max(0, corner), height - 1)
-            end = corner + (len(rows) - 1) * layer.stride[0] + reach
-            reads = range(begin, min(height, max(end, begin + 1)))
-            source = f"{source}{_MARK}{number}"
-        first, *more = (
-            replace(
-                part,
-                sources=(source,),
-                target=layer.target if last else f"{layer.target}{_MARK}{number}",
-                padding=(begin - corner, *part.padding[1:]),
-                out_shape=(part.out_shape[0], len(rows), part.out_shape[2]),
-                out_first=(rows.start if last else 0, part.out_first[1]),
-                # What is computed again is not counted again.
-                macs=part.macs * done.stop // whole - part.macs * done.start // whole,
-                more=(),
-            )
-            for part in layer.parts
+def is_piece(name: str) -> bool:
+    """Whether a tensor is a strip of another one."""
+    return _MARK in name
+
+
+class _Cut:
+    """The layers and tensors, of which some become strips.
+
+    brought : concatenation in strips -> its operands in the host's memory.
+    needed : tensors that are in the host's memory for such concatenations.
+    """
+
+    def __init__(self, lowered: Lowered, brought: dict[str, dict[str, int]], needed: set[str]):
+        self._whole = lowered
+        self._brought = brought
+        self._needed = needed
+        self.layers: list[Layer] = []
+        self._shapes, self._offsets = dict(lowered.shapes), dict(lowered.offsets)
+        self._views = dict(lowered.views)
+        self._kept: dict[str, HostRows] = {}
+        self._loaded: dict[str, tuple[HostRows, ...]] = {}
+
+    def root(self, layer: Layer) -> str:
+        """The tensor that a layer writes or that has its result."""
+        return self._whole.view(layer.target).root
+
+    def lowered(self) -> Lowered:
+        return replace(
+            self._whole,
+            layers=tuple(self.layers),
+            shapes=self._shapes,
+            offsets=self._offsets,
+            views=self._views,
+            kept=self._kept,
+            brought=self._loaded,
         )
-        pieces.insert(0, replace(first, more=tuple(more)))
-        rows = reads
-    return pieces
+
+    def add(self, chain: list[Layer], strips: int, later: list[Layer]) -> None:
+        """The layers of a chain in so many strips of its result; ``later`` are those behind it."""
+        rows = span(chain[-1])
+        height = -(-len(rows) // min(len(rows), strips))
+        read = {name for layer in later for name in layer.sources}
+        inner = {name for layer in chain[:-1] for name in (layer.target, self.root(layer))}
+        kept = dict.fromkeys(inner & (read | self._needed), 0)
+        for number in range(-(-len(rows) // height)):
+            done = rows[number * height : (number + 1) * height]
+            self.layers += self._strips(chain, number, done, kept)
+        for name in inner:
+            self._views.pop(name, None)
+            if name not in kept:
+                del self._shapes[name], self._offsets[name]
+
+    def _strips(
+        self, chain: list[Layer], number: int, rows: range, kept: dict[str, int]
+    ) -> list[Layer]:
+        """The layers for some rows of the chain's result, in order.
+
+        kept : tensor that is stored, too -> how many rows the strips before have.
+        """
+        pieces: list[Layer] = []
+        whole = span(chain[-1])
+        begun, done = rows.start - whole.start, rows.stop - whole.start
+        for layer in reversed(chain):
+            last, source = layer is chain[-1], layer.source
+            parts = [(part, part.rows_within(rows.start, rows.stop)) for part in layer.parts]
+            parts = [(part, own) for part, own in parts if own]
+            reads, begin = range(0), 0
+            if layer is not chain[0]:
+                height = self._whole.shapes[source][1]
+                windows = [rows_read(part, own) for part, own in parts]
+                begin = min(max(0, min(window.start for window in windows)), height - 1)
+                end = min(height, max(window.stop for window in windows))
+                reads = range(begin, max(end, begin + 1))
+                source = f"{source}{_MARK}{number}"
+            first, *more = (
+                replace(
+                    part,
+                    sources=(source,),
+                    target=layer.target if last else f"{layer.target}{_MARK}{number}",
+                    padding=(
+                        part.padding[0] - own.start * part.stride[0] + begin,
+                        *part.padding[1:],
+                    ),
+                    out_shape=(part.out_shape[0], len(own), part.out_shape[2]),
+                    out_first=(
+                        part.out_first[0]
+                        + own.start * part.out_step[0]
+                        - (0 if last else rows.start),
+                        part.out_first[1],
+                    ),
+                    # What is computed again is not counted again.
+                    macs=part.macs * done // len(whole) - part.macs * begun // len(whole),
+                    more=(),
+                )
+                for part, own in parts
+            )
+            pieces.insert(0, replace(first, more=tuple(more)))
+            if not last:
+                self._add_tensor(layer, number, rows, kept)
+            rows = reads
+        return pieces
+
+    def _add_tensor(self, layer: Layer, number: int, rows: range, kept: dict[str, int]) -> None:
+        """The strip that a layer writes, with what is loaded into it and what is stored."""
+        root, target = self.root(layer), layer.target
+        strip = f"{root}{_MARK}{number}"
+        for name in dict.fromkeys((root, target)):
+            channels, _, width = self._whole.shapes[name]
+            self._shapes[f"{name}{_MARK}{number}"] = (channels, len(rows), width)
+            self._offsets[f"{name}{_MARK}{number}"] = self._whole.offsets[name]
+        if target != root:
+            channel = self._whole.view(target).channel
+            self._views[f"{target}{_MARK}{number}"] = View(strip, channel)
+        if self._brought.get(root):
+            self._loaded[strip] = tuple(
+                HostRows(name, channel, rows.start, rows)
+                for name, channel in self._brought[root].items()
+            )
+        if root in kept and rows.stop > kept[root]:
+            new = range(max(rows.start, kept[root]), rows.stop)
+            self._kept[strip] = HostRows(root, 0, rows.start, new)
+            kept[root] = rows.stop

@@ -1,6 +1,7 @@
 """Layers, each a job of the compute engine, and the tensors between them."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from hw.contract.image_blocks import ImageBlocks
 from hw.contract.isa import Product, Unit
 from hw.contract.words import ChannelParams
 
-__all__ = ["Layer", "Lowered"]
+__all__ = ["HostRows", "Layer", "Lowered"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +132,21 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class HostRows:
+    """Rows of a tensor in the host's memory that a strip on the chip has, too.
+
+    channel : of the strip, with which the tensor's channels begin.
+    first : the tensor's row that is the strip's first one.
+    rows : of the tensor, those that are moved.
+    """
+
+    tensor: str
+    channel: int
+    first: int
+    rows: range
+
+
+@dataclass(frozen=True)
 class Lowered:
     """Layers in order, and the tensors between them.
 
@@ -139,6 +155,8 @@ class Lowered:
     views : tensors that are part of a larger one.
     blocks : how the host lays out the input; None if it leaves it as it is.
     whole : tensors that, if they are on the chip, are there with the rows of all images.
+    kept : strip -> where it is stored, behind the layer that writes it.
+    brought : strip -> what is loaded into it, before the first layer that writes it.
     """
 
     layers: tuple[Layer, ...]
@@ -149,6 +167,14 @@ class Lowered:
     blocks: ImageBlocks | None
     batch: int = 1
     whole: frozenset[str] = frozenset()
+    kept: Mapping[str, HostRows] = field(default_factory=dict)
+    brought: Mapping[str, tuple[HostRows, ...]] = field(default_factory=dict)
+
+    @property
+    def on_host(self) -> frozenset[str]:
+        """Tensors that are in the host's memory because strips are stored there or loaded."""
+        loaded = (one for rows in self.brought.values() for one in rows)
+        return frozenset(one.tensor for one in (*self.kept.values(), *loaded))
 
     def memory_of(self, name: str) -> str:
         """The stored tensor behind a node of the graph."""

@@ -1,6 +1,7 @@
 """Allocates the on-chip memories, and says when words may be written again."""
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,6 +12,8 @@ __all__ = ["Buffer", "NoRoom", "Ring", "Scratchpad"]
 _LARGE = 4
 #: Of smaller ones, those of more than this part are of medium size.
 _MEDIUM = 20
+#: Compute commands, roughly, that run beside a store.
+_STORED_IN = 8
 
 
 class NoRoom(Exception):
@@ -27,6 +30,7 @@ class Buffer:
     written : compute commands have written it.
     used : compute commands have read or written it.
     stored : stores have read it.
+    leaving : compute commands before the last store.
     """
 
     base: int
@@ -35,6 +39,7 @@ class Buffer:
     written: int = 0
     used: int = 0
     stored: int = 0
+    leaving: int = 0
 
     def overlaps(self, other: "Buffer") -> bool:
         return self.base < other.base + other.words and other.base < self.base + self.words
@@ -59,8 +64,8 @@ class Scratchpad:
         #: Freed buffers. New content waits for the commands that still use them.
         self._past: list[Buffer] = []
 
-    def allocate(self, words: int) -> Buffer:
-        """Raises :exc:`NoRoom`."""
+    def allocate(self, words: int, *, fresh: bool = False) -> Buffer:
+        """Raises :exc:`NoRoom`. A ``fresh`` buffer lies where commands were done longest ago."""
         ends = [0, *(buffer.base + buffer.words for buffer in self._live)]
         begins = [self.depth, *(buffer.base for buffer in self._live)]
         holes = [
@@ -75,6 +80,8 @@ class Scratchpad:
         if self._alternating and not high and words * _MEDIUM > self.depth:
             high = self._high = not self._high
         base = fitting[-1][1] - words if high else fitting[0][0]
+        if fresh:
+            base = min(self._ends(fitting, words), key=lambda base: (self._last(base, words), base))
         buffer = Buffer(base, words)
         for past in self._past:
             if past.overlaps(buffer):
@@ -83,6 +90,27 @@ class Scratchpad:
                 buffer.stored = max(buffer.stored, past.stored)
         self._live.append(buffer)
         return buffer
+
+    def _ends(self, holes: list[tuple[int, int]], words: int) -> Iterator[int]:
+        """Places in the holes at the end of one, or beside something that was freed."""
+        places = {place for start, end in holes for place in (start, end - words)}
+        for past in self._past:
+            places |= {past.base - words, past.base + past.words}
+        for place in places:
+            if any(start <= place <= end - words for start, end in holes):
+                yield place
+
+    def _last(self, base: int, words: int) -> int:
+        """How many compute commands are about complete when these words are free."""
+        buffer = Buffer(base, words)
+        return max(
+            (
+                max(past.used, past.leaving and past.leaving + _STORED_IN)
+                for past in self._past
+                if past.overlaps(buffer)
+            ),
+            default=0,
+        )
 
     def free(self, buffer: Buffer):
         self._live.remove(buffer)

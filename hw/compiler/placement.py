@@ -1,17 +1,21 @@
 """Places tensors: in the activation memory, whole or as strips, and in the host's memory."""
 
-from hw.compiler.commands import HostPlace, Strip
+from dataclasses import replace
+
+from hw.compiler.commands import ChipPlace, HostPlace, Strip
 from hw.compiler.errors import CompileError
-from hw.compiler.layer import Layer, Lowered
+from hw.compiler.fused import is_piece
+from hw.compiler.layer import HostRows, Layer, Lowered
 from hw.compiler.layouts import choose_layouts
 from hw.compiler.memory import NoRoom, Scratchpad
-from hw.compiler.tiles import RowTile, row_tiles, stream_rows
+from hw.compiler.tiles import RowTile, row_tiles, span, stream_rows
 from hw.contract.config import AcceleratorConfig
-from hw.contract.isa import PAGE_BYTES, Region, Unit
+from hw.contract.isa import PAGE_BYTES, Memory, Region, Unit
 from hw.contract.program import Port
+from hw.contract.words import TensorLayout, word_beats
 from nbqnn_train.graph import Graph
 
-__all__ = ["Crowded", "Placement", "Spill", "Uses"]
+__all__ = ["Crowded", "Placement", "Spill", "Tight", "Uses"]
 
 #: (Root, image) -> index of the last layer that reads it, or writes it if none does.
 Uses = dict[tuple[str, int | None], int]
@@ -35,6 +39,20 @@ class Crowded(Exception):
     def __init__(self, roots: frozenset[str]):
         super().__init__(*sorted(roots))
         self.roots = roots
+
+
+class Tight(Exception):
+    """A concatenation whose strips have no place that is free early enough.
+
+    cycles : in which all of its strips are loaded.
+    largest : the largest tensor that is on the chip as a whole beside them; None if there is none.
+    """
+
+    def __init__(self, root: str, cycles: int, largest: str | None):
+        super().__init__(root)
+        self.root = root
+        self.cycles = cycles
+        self.largest = largest
 
 
 class Placement:
@@ -126,7 +144,7 @@ class Placement:
     def make_resident(self, root: str, image: int | None) -> Strip:
         """A place for all rows of an image."""
         try:
-            buffer = self.scratchpad.allocate(self._words(root))
+            buffer = self.scratchpad.allocate(self._words(root), fresh=is_piece(root))
         except NoRoom:
             raise self._no_room(root) from None
         first, rows = self.rows(*self.instance(root, image))
@@ -159,20 +177,25 @@ class Placement:
         that it writes there, or None. Returns the tiles, the strips of ``moving`` and those of the
         target; tiles use the strips in turn.
         """
-        _, height = self.rows(self.root(layer.target), layer.image)
         _, in_height = self.rows(self.root(layer.source), layer.image)
+        height = len(span(layer))
         most = min(height, stream_rows(self.config, layer))
         sizes = [-(-height // count) for count in range(-(-height // most), height + 1)]
         # Two strips in turn, so that one is moved while the other is computed. If there is no room
         # for that, one strip.
-        for rows, copies in (*((rows, 2) for rows in dict.fromkeys(sizes)), (1, 1)):
-            tiles = row_tiles(layer, height, in_height, rows)
+        ways = [*((rows, 2) for rows in dict.fromkeys(sizes)), (1, 1)]
+        in_strips = any(map(is_piece, (layer.target, *layer.sources)))
+        if in_strips:
+            # One strip is moved while the layers beside it are computed.
+            ways.insert(0, (height, 1))
+        for rows, copies in ways:
+            tiles = row_tiles(layer, in_height, rows)
             in_rows = max(tile.in_end - tile.in_first for tile in tiles)
             strip_rows = dict.fromkeys(moving, in_rows)
             if target is not None:
                 strip_rows[target] = rows
             strips: list[dict[str, Strip]] = [{} for _ in range(min(copies, len(tiles)))]
-            if self._allocate_strips(strip_rows, strips):
+            if self._allocate_strips(strip_rows, strips, fresh=in_strips):
                 break
         else:
             if set(self.resident) - self.spilled:
@@ -197,9 +220,8 @@ class Placement:
         """
         if strip_rows is None:
             target = self.root(layer.target)
-            _, height = self.rows(target, layer.image)
             _, in_height = self.rows(self.root(layer.source), layer.image)
-            tiles = row_tiles(layer, height, in_height, 1)
+            tiles = row_tiles(layer, in_height, 1)
             in_rows = max(tile.in_end - tile.in_first for tile in tiles)
             strip_rows = {self.root(name): in_rows for name in layer.sources} | {target: 1}
         words = sum(
@@ -257,14 +279,16 @@ class Placement:
                 return root
         return None
 
-    def _allocate_strips(self, sizes: dict[str, int], strips: list[dict[str, Strip]]) -> bool:
+    def _allocate_strips(
+        self, sizes: dict[str, int], strips: list[dict[str, Strip]], *, fresh: bool
+    ) -> bool:
         """Fills ``strips``. If there is no room, leaves the memory as it was and returns False."""
         for strip in strips:
             for root, rows in sizes.items():
                 layout = self.layouts[root]
                 words = layout.groups(self.config) * rows * layout.pitch
                 try:
-                    strip[root] = Strip(self.scratchpad.allocate(words), layout)
+                    strip[root] = Strip(self.scratchpad.allocate(words, fresh=fresh), layout)
                 except NoRoom:
                     for made in (made for strip in strips for made in strip.values()):
                         self.scratchpad.free(made.buffer)
@@ -282,6 +306,27 @@ class Placement:
         most = self._words(victim)
         others = (root for root in sorted(competing) if 2 * self._words(root) >= most)
         return Spill(victim, tuple(root for root in others if root != victim))
+
+    def host_rows(self, name: str, moved: HostRows) -> tuple[TensorLayout, ChipPlace]:
+        """The layout of a tensor in the host's memory, and where rows of it are in a strip."""
+        strip = self.resident[name]
+        layout = replace(self.layouts[moved.tensor], pitch=strip.layout.pitch)
+        rows = Strip(strip.buffer, strip.layout, moved.first, strip.rows)
+        return layout, ChipPlace(rows, moved.channel)
+
+    def load_cycles(self, moved: HostRows) -> int:
+        """Cycles in which rows of a tensor are loaded."""
+        words = self.layouts[moved.tensor].row_words(self.config) * len(moved.rows)
+        return words * word_beats(self.config, Memory.ACT)
+
+    def largest_whole(self) -> str | None:
+        """The largest tensor on the chip that is no strip and may leave it."""
+        whole = sorted(
+            root
+            for root in set(self.resident) - self.spilled - set(self.sources)
+            if not is_piece(root)
+        )
+        return max(whole, key=self._words, default=None)
 
     def is_stored_input(self, root: str) -> bool:
         """Whether it is an input that is also an output: it is stored from the chip."""

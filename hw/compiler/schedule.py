@@ -5,9 +5,9 @@ from dataclasses import replace
 from hw.compiler.commands import ChipPlace, HostPlace, Strip, compute_command, transfers
 from hw.compiler.errors import CompileError
 from hw.compiler.fused import piece_of
-from hw.compiler.layer import Layer, Lowered
+from hw.compiler.layer import HostRows, Layer, Lowered
 from hw.compiler.parameters import LoadedTile, ParameterLoader
-from hw.compiler.placement import Placement, Spill, Uses
+from hw.compiler.placement import Placement, Spill, Tight, Uses
 from hw.compiler.stream import CommandStream
 from hw.compiler.tiles import FilterTile, RowTile, all_filter_tiles, row_tiles
 from hw.contract.config import AcceleratorConfig
@@ -22,7 +22,8 @@ class Schedule:
     """One attempt at a program, with the tensors in ``spilled`` in the host's memory.
 
     The rows of those in ``narrow`` follow each other without gaps. :meth:`run` raises what
-    :class:`Placement` does where this does not fit.
+    :class:`Placement` does where this does not fit, and :class:`Tight` for strips of concatenations
+    that are not in ``settled`` and cannot be loaded ahead of use.
     """
 
     def __init__(
@@ -33,11 +34,13 @@ class Schedule:
         spilled: frozenset[str],
         narrow: frozenset[str],
         traced: bool,
+        settled: frozenset[str] = frozenset(),
     ):
         self.graph = graph
         self.config = config
         self.lowered = lowered
         self.traced = traced
+        self.settled = settled
         self.stream = CommandStream()
         self.parameters = ParameterLoader(config, self.stream)
         #: The filter tiles of every layer; made first, because weights that do not fit end it all.
@@ -70,6 +73,8 @@ class Schedule:
                 if source not in placement.spilled and index in indices:
                     self._bring(index, source, layer.image)
             self._run_layer(index, layer, uses)
+            if layer.target in self.lowered.kept:
+                self._keep(index, layer.target, self.lowered.kept[layer.target])
             for name in ready.get(index, ()):
                 root = placement.root(name)
                 if root not in placement.spilled:
@@ -184,12 +189,15 @@ class Schedule:
             # Its operands and results are those of all images.
             raise Spill(moving[0] if moving else target)
         held = {root: placement.resident[root] for root in roots if root in placement.resident}
+        if target not in placement.resident:
+            for rows in self.lowered.brought.get(target, ()):
+                self._bring_rows(index, target, rows)
         placement.make_target(index, layer, uses)
         writes = target in placement.spilled
         images = [layer.image] if layer.images == 1 else range(layer.images)
         above, in_height = placement.rows(roots[0], images[0])
         out_above, out_height = placement.rows(target, images[0])
-        row_cut = row_tiles(layer, out_height, in_height, out_height)
+        row_cut = row_tiles(layer, in_height, out_height)
         sources: list[dict[str, Strip]] = [held]
         targets = [None if writes else placement.resident[target]]
         if moving or writes:
@@ -280,6 +288,59 @@ class Schedule:
             self.stream.load(load, needed)
         buffer.loaded = len(self.stream.loads)
 
+    def _bring_rows(self, index: int, name: str, moved: HostRows):
+        """Loads rows of another tensor into a strip, whose first layer they precede."""
+        placement = self.placement
+        if name not in placement.resident:
+            placement.make_resident(name, None)
+        buffer = placement.resident[name].buffer
+        layout, place = self.placement.host_rows(name, moved)
+        saved = [
+            stores
+            for begin, end, stores in self.saved.get(moved.tensor, ())
+            if begin < moved.rows.stop and moved.rows.start < end
+        ]
+        host_place, count = placement.host_places[moved.tensor][0], len(moved.rows)
+        needed = len(self.stream.computes)
+        if buffer.used:
+            self._check_ahead(name, buffer.used)
+        for load in transfers(
+            self.config, Load, layout, place, moved.rows.start, count, host_place
+        ):
+            load.layer = index
+            load.wait_compute = buffer.used
+            load.wait_store = max(buffer.stored, *saved, 0)
+            self.stream.load(load, needed)
+        buffer.loaded = len(self.stream.loads)
+
+    def _check_ahead(self, name: str, used: int):
+        """Raises :exc:`Tight` if a strip's loads take longer than the commands since ``used``."""
+        root = piece_of(name)
+        loads = {
+            strip: sum(self.placement.load_cycles(rows) for rows in moved)
+            for strip, moved in self.lowered.brought.items()
+            if piece_of(strip) == root
+        }
+        if root not in self.settled and self.stream.cycles_since(used) < loads[name]:
+            raise Tight(root, sum(loads.values()), self.placement.largest_whole())
+
+    def _keep(self, index: int, name: str, moved: HostRows):
+        """Stores rows of a strip as those of another tensor."""
+        buffer = self.placement.resident[name].buffer
+        layout, place = self.placement.host_rows(name, moved)
+        host_place, count = self.placement.host_places[moved.tensor][0], len(moved.rows)
+        for store in transfers(
+            self.config, Store, layout, place, moved.rows.start, count, host_place
+        ):
+            store.layer = index
+            store.wait_compute = buffer.written
+            store.wait_load = buffer.loaded
+            self.stream.store(store)
+        buffer.stored = len(self.stream.stores)
+        buffer.leaving = len(self.stream.computes)
+        saved = (moved.rows.start, moved.rows.stop, buffer.stored)
+        self.saved.setdefault(moved.tensor, []).append(saved)
+
     def _store(self, index: int, name: str, strip: Strip, host_place: HostPlace):
         """Stores the rows of a strip in the host's memory."""
         buffer, place = strip.buffer, ChipPlace(strip, self.lowered.view(name).channel)
@@ -290,6 +351,7 @@ class Schedule:
             store.wait_load = buffer.loaded
             self.stream.store(store)
         buffer.stored = len(self.stream.stores)
+        buffer.leaving = len(self.stream.computes)
         saved = (strip.first, strip.first + strip.rows, buffer.stored)
         self.saved.setdefault(name, []).append(saved)
 

@@ -3,12 +3,16 @@
 from bisect import bisect_right
 
 from hw.compiler.errors import CompileError
-from hw.contract.isa import MAX_COMMANDS, Command, Compute, End, Load, Store, pack
+from hw.contract.isa import MAX_COMMANDS, Command, Compute, End, Load, Memory, Store, pack
 
 __all__ = ["CommandStream"]
 
 #: How many compute commands before the one that needs it a load is fetched.
 _AHEAD = 2
+#: Beats of a load that descriptors should not wait for: they come over the same bus.
+_LONG = 256
+#: Compute commands that are sure to be in their queue when a load behind them begins.
+_QUEUED = 3
 
 
 class CommandStream:
@@ -36,6 +40,10 @@ class CommandStream:
     def store(self, command: Store):
         self.stores.append(command)
 
+    def cycles_since(self, count: int) -> int:
+        """Cycles that the compute commands behind the first ``count`` take at least."""
+        return sum(map(_least_cycles, self.computes[count:]))
+
     def ordered(self) -> list[Command]:
         """Each command after all that it waits for."""
         # The compute commands that a store or a load stands before.
@@ -48,6 +56,8 @@ class CommandStream:
             allowed = max(load.wait_compute, after_store)
             # By then one more command is in the queue, unless that one needs the load.
             before = min(needed, max(allowed + 1 if allowed else 0, needed - _AHEAD))
+            if load.memory == Memory.ACT and load.rows * load.beats > _LONG:
+                before = self._beside(load, before, needed)
             before = max(before, allowed, loads[-1] if loads else 0)
             loads.append(before)
         # A store of an input that is also an output waits for loads, and stands behind them.
@@ -70,6 +80,14 @@ class CommandStream:
         ordered.append(End())
         return ordered
 
+    def _beside(self, load: Load, first: int, needed: int) -> int:
+        """The last place from ``first`` to ``needed`` with enough to compute during a load."""
+        for place in range(needed, first, -1):
+            before = self.computes[max(0, place - _QUEUED) : place]
+            if sum(map(_least_cycles, before)) >= load.rows * load.beats:
+                return place
+        return first
+
     def pack(self, layers: list[str]) -> bytes:
         """The descriptors. ``layers`` are the layers' names, for messages.
 
@@ -86,3 +104,10 @@ class CommandStream:
                 # Only sizes of layers can be too large; transfers are split.
                 raise CompileError(f"layer {layers[command.layer]}: {error}") from None
         return b"".join(packed)
+
+
+def _least_cycles(command: Compute) -> int:
+    """Cycles that a command takes at least."""
+    steps = command.channel_groups * command.kernel_h * command.kernel_w
+    groups = -(-command.positions // command.pixels) * command.filter_groups
+    return groups * max(steps, command.drain_cycles)

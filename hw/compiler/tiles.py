@@ -19,6 +19,8 @@ __all__ = [
     "filter_tiles",
     "layer_steps",
     "row_tiles",
+    "rows_read",
+    "span",
     "stream_rows",
     "stream_tiles",
     "weight_words",
@@ -188,14 +190,25 @@ def _rows_of(part: Layer) -> tuple[int, int, int]:
     return part.out_shape[1], part.out_first[0], part.out_step[0]
 
 
-def row_tiles(layer: Layer, height: int, in_height: int, rows: int) -> list[RowTile]:
-    """The ``height`` rows of the target, ``rows`` at a time."""
+def span(layer: Layer) -> range:
+    """The rows of the target from the first one that a layer computes to its last."""
+    firsts = [part.out_first[0] for part in layer.parts]
+    lasts = [
+        first + (part.out_shape[1] - 1) * part.out_step[0]
+        for first, part in zip(firsts, layer.parts, strict=True)
+    ]
+    return range(min(firsts), max(lasts) + 1)
+
+
+def row_tiles(layer: Layer, in_height: int, rows: int) -> list[RowTile]:
+    """The rows of the target that the layer computes, ``rows`` at a time."""
     tiles = []
-    for first in range(0, height, rows):
-        end = min(first + rows, height)
+    own = span(layer)
+    for first in range(own.start, own.stop, rows):
+        end = min(first + rows, own.stop)
         in_first, in_end = first, end
         if len(layer.sources) == 1:
-            reads = [_rows_read(part, part.rows_within(first, end)) for part in layer.parts]
+            reads = [rows_read(part, part.rows_within(first, end)) for part in layer.parts]
             reads = [part for part in reads if part] or [range(1)]
             in_first = max(0, min(part.start for part in reads))
             in_end = min(in_height, max(part.stop for part in reads))
@@ -205,8 +218,11 @@ def row_tiles(layer: Layer, height: int, in_height: int, rows: int) -> list[RowT
     return tiles
 
 
-def _rows_read(part: Layer, rows: range) -> range:
-    """The rows of the source, padding included, that some rows of a part read; empty if none."""
+def rows_read(part: Layer, rows: range) -> range:
+    """The rows of the source, padding included, that some rows of a part read; empty if none.
+
+    rows : of the part, counted from 0.
+    """
     if not rows:
         return range(0)
     stride, dilation = part.stride[0], part.dilation[0]

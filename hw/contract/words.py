@@ -79,6 +79,10 @@ class TensorLayout:
     def words(self, config: AcceleratorConfig) -> int:
         return self.groups(config) * self.plane
 
+    def row_words(self, config: AcceleratorConfig) -> int:
+        """Words of a row, of all channel groups, in the host's memory."""
+        return self.groups(config) * self.width
+
     def host_bytes(self, config: AcceleratorConfig) -> int:
         words = self.groups(config) * self.height * self.width
         return words * _word_bytes(config, Memory.ACT)

@@ -1,5 +1,7 @@
 """What mobile networks take on the accelerator: several taps in a step, layers strip by strip."""
 
+from dataclasses import replace
+
 import pytest
 
 from hw import compiler
@@ -12,6 +14,7 @@ from hw.contract.memory_timing import MemoryTiming
 from hw.model.cycles import estimate_cycles
 from nbqnn_train.graph import AvgPool2d, Graph, Input, MaxPool2d, SpaceToDepth, tensor_types
 from tests.hw.accelerators import VERILATED
+from tests.hw.compiler.test_strips import unet
 from tests.hw.networks import Network, images, traced_codes
 from tests.hw.runs import compare
 
@@ -68,7 +71,7 @@ def test_strips(accelerator_model, monkeypatch):
     graph = wide_in_the_middle()
     # So small a map is not worth it.
     assert len(compile_graph(graph, CONFIG).layers) == 4
-    monkeypatch.setattr(compiler.fused, "_LEAST_SAVED", 0)
+    monkeypatch.setattr(compiler.strips, "_LEAST_SAVED", 0)
     program = compile_graph(graph, CONFIG)
     names = [layer.name for layer in program.layers]
     assert names == ["first", *2 * ["expand", "depthwise"], "project"]
@@ -92,11 +95,27 @@ def test_strips_with_maxima(accelerator_model, monkeypatch):
     net.add(MaxPool2d, "apart", kernel=(2, 2), stride=(2, 2), padding=(0, 0, 0, 0))
     net.conv("third", (6, 24, 3, 3), 3, padding=(1, 1, 1, 1)).requantize("c", 8, True)
     graph = net.graph()
-    monkeypatch.setattr(compiler.fused, "_LEAST_SAVED", -(10**6))
+    monkeypatch.setattr(compiler.strips, "_LEAST_SAVED", -(10**6))
     program = compile_graph(graph, CONFIG)
     names = [layer.name for layer in program.layers]
-    assert names == [*7 * ["first", "overlapping"], *3 * ["second", "apart"], "third"]
+    assert names == [*4 * ["first", "overlapping"], *3 * ["second", "apart"], "third"]
     assert program.scratch_bytes == 0
+    inputs = images(graph, 2)
+    driver, _ = accelerator_model(CONFIG).driver(program, timing=STALLS)
+    for image, expected in zip(inputs, traced_codes(graph, inputs), strict=True):
+        compare(driver, image, {name: expected[name] for name in graph.outputs})
+
+
+@pytest.mark.parametrize(("skip", "up"), [(4, 4), (16, 8)])
+def test_strips_of_a_concatenation(accelerator_model, monkeypatch, skip, up):
+    """One operand is loaded, the other one computed into the same words; some maps are folded."""
+    monkeypatch.setattr(compiler.strips, "_LEAST_SAVED", -(10**9))
+    graph = unet(skip, up)
+    program = compile_graph(graph, replace(CONFIG, act_depth=256))
+    names = [layer.name for layer in program.layers]
+    assert names.count("up") == names.count("join") > 1
+    assert "cat" not in names
+    program = replace(program, config=CONFIG)
     inputs = images(graph, 2)
     driver, _ = accelerator_model(CONFIG).driver(program, timing=STALLS)
     for image, expected in zip(inputs, traced_codes(graph, inputs), strict=True):

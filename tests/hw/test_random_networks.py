@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 
-from hw.compiler import CompileError, compile_graph
+from hw.compiler import CompileError, compile_graph, strips
 from hw.contract.images import checked_images
 from hw.contract.isa import DESCRIPTOR_BYTES, Compute, Opcode, read_commands
 from hw.contract.memory_timing import MemoryTiming
@@ -111,6 +111,12 @@ def as_images(case: Case) -> np.ndarray:
         for name, codes in case.codes.items()
     }
     return checked_images(case.graph, values)
+
+
+@pytest.fixture(autouse=True)
+def in_strips(monkeypatch):
+    """Maps this small would not be cut into strips of rows."""
+    monkeypatch.setattr(strips, "_LEAST_SAVED", -(10**9))
 
 
 @pytest.mark.parametrize("name", VERILATED)

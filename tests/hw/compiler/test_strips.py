@@ -1,0 +1,139 @@
+"""hw.compiler: concatenations in strips, folded maps, and rows that strips write."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hw import compiler
+from hw.compiler import compile_graph
+from hw.contract.isa import Compute, Store, read_commands
+from nbqnn_train.graph import Concat, ConvTranspose2d, Input, MaxPool2d, run_codes
+from tests.hw.accelerators import VERILATED
+from tests.hw.machine import run_program
+from tests.hw.networks import Network
+
+CONFIG = VERILATED["scale_32"]
+
+
+@pytest.fixture(autouse=True)
+def always(monkeypatch):
+    """Strips are tried for small maps, too."""
+    monkeypatch.setattr(compiler.strips, "_LEAST_SAVED", -(10**9))
+
+
+def network(height, width, channels=3, seed=3):
+    return Network(seed=seed, scale=True).add(
+        Input, "image", shape=(channels, height, width), bits=8, signed=False, exponent=-8
+    )
+
+
+def conv(net, name, outputs, inputs, size=3):
+    before = size // 2
+    net.conv(name, (outputs, inputs, size, size), 2, padding=(before,) * 4)
+    return net.requantize(f"{name}.out", 8, False)
+
+
+def enlarged(net, name, outputs, inputs):
+    net.add(
+        ConvTranspose2d, name, stride=(2, 2), padding=(0, 0, 0, 0), output_padding=(0, 0),
+        dilation=(1, 1), groups=1, **net.weights((outputs, inputs, 2, 2), 2),
+    )  # fmt: skip
+    return net.requantize(f"{name}.out", 8, False)
+
+
+def unet(skip=4, up=4, height=16, width=8):
+    """A map that is pooled and joined again; its strips are those of the concatenation."""
+    net = network(height, width)
+    conv(net, "first", skip, 3)
+    net.add(MaxPool2d, "pool", kernel=(2, 2), stride=(2, 2), padding=(0, 0, 0, 0))
+    conv(net, "inner", 8, skip)
+    enlarged(net, "up", up, 8)
+    net.add(Concat, "cat", operands=("first.out", "up.out"))
+    conv(net, "join", 6, skip + up)
+    return conv(net, "last", 2, 6, 1).graph()
+
+
+def exact(graph, config, **options):
+    """Compiles and runs an image; every code of the outputs is the interpreter's."""
+    program = compile_graph(graph, config, **options)
+    (node,) = graph.input_nodes
+    codes = np.random.default_rng(1).integers(0, 256, (1, *node.shape))
+    expected = run_codes(graph, {node.name: codes}, trace=True)
+    for name, found in run_program(program, {node.name: codes}).items():
+        assert np.array_equal(found, expected[name].reshape(found.shape)), name
+    return program
+
+
+def counted(program):
+    names = [layer.name for layer in program.layers]
+    return {name: names.count(name) for name in names}
+
+
+@pytest.mark.parametrize(("skip", "up"), [(4, 4), (8, 6), (16, 8)])
+def test_a_concatenation_in_strips(skip, up):
+    """No layer copies it: one operand is loaded into strips that the other one is computed into."""
+    program = exact(unet(skip, up), replace(CONFIG, act_depth=256))
+    layers = counted(program)
+    assert "cat" not in layers
+    assert layers["up"] == layers["join"] > 1, layers
+    stored = [
+        one.words * one.rows
+        for one in read_commands(program.commands)
+        if isinstance(one, Store) and program.layers[one.layer].name == "first"
+    ]
+    # Strips overlap, but each row is stored once.
+    assert sum(stored) == 16 * 8 * -(-skip // CONFIG.lanes)
+
+
+def test_an_operand_inside_a_word_is_copied():
+    """What begins in the middle of a word cannot be loaded beside others."""
+    net = network(16, 8)
+    conv(net, "first", 4, 3)
+    net.add(MaxPool2d, "pool", kernel=(2, 2), stride=(2, 2), padding=(0, 0, 0, 0))
+    conv(net, "inner", 8, 4)
+    enlarged(net, "up", 4, 8)
+    net.add(Concat, "cat", operands=("up.out", "first.out"))
+    conv(net, "join", 6, 8)
+    assert "cat" in counted(exact(net.graph(), replace(CONFIG, act_depth=128)))
+
+
+@pytest.mark.parametrize("height", [17, 19, 25])
+def test_strips_end_where_tiles_do_not(height):
+    """The last layer's rows are stored in tiles: none has rows of another strip."""
+    net = network(height, 4)
+    for number, inputs in enumerate((3, 16, 16)):
+        conv(net, f"conv{number}", 16, inputs)
+    program = exact(net.graph(), replace(CONFIG, act_depth=128))
+    assert min(counted(program).values()) > 1
+
+
+def test_a_map_of_few_channels_is_folded():
+    """Two positions of four channels fill a word of eight: a window of three takes two steps."""
+    net = network(6, 8)
+    conv(net, "first", 4, 3)
+    conv(net, "second", 6, 4)
+    program = exact(net.graph(), CONFIG)
+    commands = read_commands(program.commands)
+    computes = [one for one in commands if isinstance(one, Compute)]
+    second = [one for one in computes if program.layers[one.layer].name == "second"]
+    assert [(one.kernel_w, one.in_width, one.out_step) for one in second] == 2 * [(2, 4, 2)]
+    # What is traced is stored as it is.
+    exact(net.graph(), CONFIG, traced=True)
+
+
+@pytest.mark.parametrize(
+    ("width", "kernel", "stride", "padding"),
+    [(8, 5, 1, (2, 2)), (8, 3, 2, (1, 0)), (12, 4, 3, (0, 2)), (8, 2, 1, (3, 1))],
+)
+def test_windows_over_folded_maps(monkeypatch, width, kernel, stride, padding):
+    """Whatever the window, whether it is faster so or not."""
+    monkeypatch.setattr(compiler.folded, "compute_cycles", lambda config, layer: -len(layer.more))
+    net = network(5, width)
+    conv(net, "first", 2, 3)
+    window = {"stride": (1, stride), "padding": (1, padding[0], 1, padding[1])}
+    net.conv("second", (9, 2, 3, kernel), 2, **window).requantize("out", 8, True)
+    program = exact(net.graph(), CONFIG)
+    assert {port.name for port in program.outputs} == {"out"}
+    commands = [one for one in read_commands(program.commands) if isinstance(one, Compute)]
+    assert any(one.in_width == width // 4 for one in commands)
