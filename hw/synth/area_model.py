@@ -255,8 +255,8 @@ def _blocks(width: int, depth: int) -> tuple[float, int]:
     options = []
     for words, bits in _BLOCK_WIDTH.items():
         parts = ceil(depth / words)
-        # Halves of other blocks hold fewer bits than half of them, so few bits only are in one.
-        beside = ceil(2 * width / bits) / 2 if bits > 9 else ceil(width / bits)
+        # Only the widest blocks end in half a one where the last bits fit it.
+        beside = ceil(2 * width / bits) / 2 if bits > 36 else ceil(width / bits)
         if width <= bits // 2:
             beside = 0.5
         options.append((beside * parts, parts))
