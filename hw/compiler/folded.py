@@ -141,11 +141,13 @@ def _reading(part: Layer, room: int, count: int) -> Iterator[Layer]:
         if own is None:
             continue
         word, place = divmod(-own.padding[1], count)
-        filters, channels, height, width = own.weight.shape
+        # Some weights have all lanes of a word, with zeros beyond the map's channels.
+        used = own.weight[:, :room]
+        filters, channels, height, width = used.shape
         taps = place + np.arange(width) * own.dilation[1]
         weight = np.zeros((filters, count, room, height, taps[-1] // count + 1), np.int64)
         for tap, (ahead, beside) in enumerate(zip(*divmod(taps, count), strict=True)):
-            weight[:, beside, :channels, :, ahead] = own.weight[..., tap]
+            weight[:, beside, :channels, :, ahead] = used[..., tap]
         weight = weight.reshape(filters, count * room, height, -1)
         yield replace(
             own,

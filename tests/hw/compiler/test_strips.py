@@ -8,7 +8,15 @@ import pytest
 from hw import compiler
 from hw.compiler import compile_graph
 from hw.contract.isa import Compute, Store, read_commands
-from nbqnn_train.graph import Concat, ConvTranspose2d, Input, MaxPool2d, run_codes
+from nbqnn_train.graph import (
+    Concat,
+    ConvTranspose2d,
+    DepthToSpace,
+    Input,
+    MaxPool2d,
+    SpaceToDepth,
+    run_codes,
+)
 from tests.hw.accelerators import VERILATED
 from tests.hw.machine import run_program
 from tests.hw.networks import Network
@@ -137,3 +145,16 @@ def test_windows_over_folded_maps(monkeypatch, width, kernel, stride, padding):
     assert {port.name for port in program.outputs} == {"out"}
     commands = [one for one in read_commands(program.commands) if isinstance(one, Compute)]
     assert any(one.in_width == width // 4 for one in commands)
+
+
+@pytest.mark.parametrize("kind", [DepthToSpace, SpaceToDepth])
+def test_order_over_folded_maps(monkeypatch, kind):
+    """Pixel shuffle and its reverse read words of which the map has some lanes."""
+    monkeypatch.setattr(compiler.folded, "compute_cycles", lambda config, layer: -len(layer.more))
+    net = network(4, 8)
+    conv(net, "first", 4, 3)
+    net.add(kind, "moved", block=2)
+    conv(net, "last", 3, 1 if kind is DepthToSpace else 16)
+    program = exact(net.graph(), CONFIG)
+    commands = [one for one in read_commands(program.commands) if isinstance(one, Compute)]
+    assert any(one.in_width == 4 for one in commands)
