@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
+from hw.compiler.abreast import abreast
 from hw.compiler.batch import batched, check_batch
 from hw.compiler.divided import divided
-from hw.compiler.folded import folded
 from hw.compiler.fused import piece_of
 from hw.compiler.layer import Lowered
 from hw.compiler.lower import lower
@@ -68,7 +68,7 @@ def compile_graph(
         if single is None:
             single = lower(graph, config, copied)
             # A trace has the codes of maps as they are.
-            single = tapped(config, single if traced else folded(config, graph, single))
+            single = tapped(config, single if traced else abreast(config, graph, single))
         if lowered is None:
             lowered = divided(config, batched(config, graph, single, batch, most_shared))
         if spilled is None:

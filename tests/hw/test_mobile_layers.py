@@ -108,7 +108,7 @@ def test_strips_with_maxima(accelerator_model, monkeypatch):
 
 @pytest.mark.parametrize(("skip", "up"), [(4, 4), (16, 8)])
 def test_strips_of_a_concatenation(accelerator_model, monkeypatch, skip, up):
-    """One operand is loaded, the other one computed into the same words; some maps are folded."""
+    """One operand is loaded, the other one computed into the same words."""
     monkeypatch.setattr(compiler.strips, "_LEAST_SAVED", -(10**9))
     graph = unet(skip, up)
     program = compile_graph(graph, replace(CONFIG, act_depth=256))

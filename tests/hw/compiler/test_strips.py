@@ -1,4 +1,4 @@
-"""hw.compiler: concatenations in strips, folded maps, and rows that strips write."""
+"""hw.compiler: concatenations in strips, positions abreast, and rows that strips write."""
 
 from dataclasses import replace
 
@@ -116,7 +116,7 @@ def test_strips_end_where_tiles_do_not(height):
     assert min(counted(program).values()) > 1
 
 
-def test_a_map_of_few_channels_is_folded():
+def test_positions_abreast():
     """Two positions of four channels fill a word of eight: a window of three takes two steps."""
     net = network(6, 8)
     conv(net, "first", 4, 3)
@@ -134,9 +134,9 @@ def test_a_map_of_few_channels_is_folded():
     ("width", "kernel", "stride", "padding"),
     [(8, 5, 1, (2, 2)), (8, 3, 2, (1, 0)), (12, 4, 3, (0, 2)), (8, 2, 1, (3, 1))],
 )
-def test_windows_over_folded_maps(monkeypatch, width, kernel, stride, padding):
+def test_windows_over_positions_abreast(monkeypatch, width, kernel, stride, padding):
     """Whatever the window, whether it is faster so or not."""
-    monkeypatch.setattr(compiler.folded, "compute_cycles", lambda config, layer: -len(layer.more))
+    monkeypatch.setattr(compiler.abreast, "compute_cycles", lambda config, layer: -len(layer.more))
     net = network(5, width)
     conv(net, "first", 2, 3)
     window = {"stride": (1, stride), "padding": (1, padding[0], 1, padding[1])}
@@ -148,9 +148,9 @@ def test_windows_over_folded_maps(monkeypatch, width, kernel, stride, padding):
 
 
 @pytest.mark.parametrize("kind", [DepthToSpace, SpaceToDepth])
-def test_order_over_folded_maps(monkeypatch, kind):
+def test_order_of_positions_abreast(monkeypatch, kind):
     """Pixel shuffle and its reverse read words of which the map has some lanes."""
-    monkeypatch.setattr(compiler.folded, "compute_cycles", lambda config, layer: -len(layer.more))
+    monkeypatch.setattr(compiler.abreast, "compute_cycles", lambda config, layer: -len(layer.more))
     net = network(4, 8)
     conv(net, "first", 4, 3)
     net.add(kind, "moved", block=2)

@@ -1,7 +1,7 @@
-"""Maps of few channels, folded: a word has several positions beside each other.
+"""Maps of few channels, with several positions abreast in a word.
 
-A map of 32 channels fills half of a word of 64. Folded, its words have the channels of two
-positions, one behind the other. So the map takes half of the words. A convolution whose window is
+A map of 32 channels fills half of a word of 64. With two positions beside each other abreast, each
+in lanes of its own, the map takes half of the words. A convolution whose window is
 three positions wide reads two words instead of three, for each of the two outputs of a word.
 Weights of zero leave out the positions that are not in its window.
 """
@@ -19,18 +19,18 @@ from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Unit
 from nbqnn_train.graph import Graph
 
-__all__ = ["folded"]
+__all__ = ["abreast"]
 
 
-def folded(config: AcceleratorConfig, graph: Graph, lowered: Lowered) -> Lowered:
-    """The layers, with maps folded where these then take fewer cycles."""
+def abreast(config: AcceleratorConfig, graph: Graph, lowered: Lowered) -> Lowered:
+    """The layers, with positions abreast where these then take fewer cycles."""
     fixed = {node.name for node in graph.input_nodes}
     fixed |= {lowered.memory_of(name) for name in graph.outputs}
     fixed |= {view.root for view in lowered.views.values()} | set(lowered.views)
     for name in lowered.shapes:
         count = 0 if name in fixed else _positions(config, lowered, name)
         if count:
-            lowered = _folded(config, lowered, name, count)
+            lowered = _with_abreast(config, lowered, name, count)
     return lowered
 
 
@@ -69,8 +69,8 @@ def _is_whole(layer: Layer) -> bool:
     )
 
 
-def _folded(config: AcceleratorConfig, lowered: Lowered, name: str, count: int) -> Lowered:
-    """The layers with one map folded, if they take fewer cycles so."""
+def _with_abreast(config: AcceleratorConfig, lowered: Lowered, name: str, count: int) -> Lowered:
+    """The layers with ``count`` positions of a map abreast, if they take fewer cycles so."""
     room = config.lanes // count
     layers, cycles, before = [], 0, 0
     for layer in lowered.layers:
