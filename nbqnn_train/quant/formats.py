@@ -54,12 +54,11 @@ def half_up(value: Tensor) -> Tensor:
 class _FakeQuantize(torch.autograd.Function):
     @staticmethod
     def forward(ctx, value, step, low, high, overwrite):
-        wide = widened(value)  # half the width holds no half beside 8 bits of code
-        if overwrite and wide is value:
+        # Half the width holds no half beside 8 bits of code.
+        overwrite = overwrite and widened(value[:0]).dtype == value.dtype
+        if overwrite:
             ctx.mark_dirty(value)
-        elif wide is value:
-            wide = value.clone()
-        return saturated(ctx, wide, step, low, high)
+        return saturated(ctx, (value,), step, low, high, overwrite=overwrite)
 
     @staticmethod
     def backward(ctx, gradient):

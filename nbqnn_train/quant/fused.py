@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nbqnn_train.quant.centering import channel_axes, channel_shape, over_processes
-from nbqnn_train.quant.saturating import passed, saturated, widened
+from nbqnn_train.quant.saturating import passed, pieces, saturated, widened
 
 __all__ = ["quantized_centered", "quantized_offset", "quantized_sum"]
 
@@ -20,17 +20,17 @@ class _Shifted(torch.autograd.Function):
     @staticmethod
     def forward(ctx, value, bias, centers, *codes):
         ctx.centers = centers
-        wide = widened(value)
-        narrow = value.dtype == torch.bfloat16
-        if wide is value:
+        overwrite = value.dtype not in (torch.bfloat16, torch.float16)
+        if overwrite:
             ctx.mark_dirty(value)
-        mean = over_processes(wide.mean(channel_axes(wide))) if centers else None
-        offset = bias
+        offset, mean = bias, None
         if centers:
+            mean = over_processes(_mean(value))
             ctx.mark_non_differentiable(mean)
             offset = -mean if bias is None else bias - mean
-        wide.add_(offset.reshape(channel_shape(wide)))
-        return saturated(ctx, wide, *codes, narrow=narrow), mean
+        offset = offset.reshape(channel_shape(value))
+        result = saturated(ctx, (value,), *codes, offset=offset, overwrite=overwrite, narrow=True)
+        return result, mean
 
     @staticmethod
     def backward(ctx, gradient, _):
@@ -39,6 +39,15 @@ class _Shifted(torch.autograd.Function):
         if ctx.centers:
             gradient = _centered(gradient, over_processes(mean))
         return gradient, sums if ctx.needs_input_grad[1] else None, *(None,) * 4
+
+
+def _mean(value: Tensor) -> Tensor:
+    """By channel, (C,), at least float32."""
+    axes = channel_axes(value)
+    if widened(value[:0]).dtype == value.dtype:
+        return value.mean(axes)
+    sums = sum(value[part].float().sum(axes) for part in pieces(value))
+    return sums / (value.numel() // value.shape[1])
 
 
 def _sums_and_means(gradient: Tensor) -> tuple[Tensor, Tensor]:
@@ -64,9 +73,7 @@ def _centered(gradient: Tensor, mean: Tensor) -> Tensor:
 class _Sum(torch.autograd.Function):
     @staticmethod
     def forward(ctx, first, second, *codes):
-        narrow = torch.bfloat16 in (first.dtype, second.dtype)
-        total = widened(first) + widened(second)
-        return saturated(ctx, total, *codes, narrow=narrow)
+        return saturated(ctx, (first, second), *codes, narrow=True)
 
     @staticmethod
     def backward(ctx, gradient):

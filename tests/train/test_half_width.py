@@ -6,11 +6,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nbqnn_train.convert import QuantConfig, calibrate, convert
+from nbqnn_train.quant import saturating
 from nbqnn_train.quant.formats import Format
 from nbqnn_train.quant.fused import quantized_centered, quantized_offset, quantized_sum
 
 #: Bits, signed, and whether bfloat16 holds all codes.
 FORMATS = [(3, False, True), (4, True, True), (8, False, True), (8, True, True), (12, True, False)]
+
+
+@pytest.fixture(params=[1 << 17, 100], ids=["whole", "in parts"], autouse=True)
+def cached(request, monkeypatch):
+    """Batches are worked on as a whole, or a few images at a time."""
+    monkeypatch.setattr(saturating, "_CACHED", request.param)
 
 
 def codes(value: Tensor, fmt: Format) -> Tensor:
