@@ -88,19 +88,18 @@ def compile_graph(
             narrow = frozenset()
         except Spill as spill:
             narrow = frozenset()
+            root = piece_of(spill.root)
+            # A trace has the codes of whole tensors.
+            names = () if traced else map(piece_of, (root, *spill.others))
+            if any(name not in spilled and strips.add(lowered, name) for name in names):
+                continue
             shared = sum(layer.images > 1 for layer in lowered.layers)
             if shared:
                 # What these read and write is on the chip for all images.
                 most_shared, lowered = shared - 1, None
                 continue
-            root = piece_of(spill.root)
-            # A trace has the codes of whole tensors.
-            names = () if traced else map(piece_of, (root, *spill.others))
-            if not any(name not in spilled and strips.add(lowered, name) for name in names):
-                strips.drop(root)
-                spilled |= {root}
-            if root not in spilled:
-                continue
+            strips.drop(root)
+            spilled |= {root}
             views = {name for name, view in lowered.views.items() if view.root == root}
             # A view that begins inside a word cannot be stored, so views of what goes to the host
             # are copied. Lowering takes long; nothing else that it depends on has changed.

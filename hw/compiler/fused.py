@@ -30,29 +30,49 @@ def joined_by(
     lowered = _apart(config, lowered, strips)
     if lowered is None:
         return None
-    writers = [i for i, one in enumerate(lowered.layers) if lowered.view(one.target).root == root]
-    readers = [
-        i
-        for i, one in enumerate(lowered.layers)
-        if any(lowered.view(name).root == root for name in one.sources)
-    ]
-    if len(writers) != 1 or readers[:1] != [writers[0] + 1]:
+    pairs = _pairs(lowered, root)
+    if pairs is None:
         return None
-    writer, reader = lowered.layers[writers[0]], lowered.layers[readers[0]]
+    (writer, reader), later = pairs[0]
     views = {name for name, view in lowered.views.items() if view.root == root}
     if reader.source != root or views - {root, writer.target}:
         return None
-    later = [lowered.layers[i] for i in readers[1:]]
-    if writer.target != root and later:
+    # In a batch nothing is stored beside its strips.
+    if (writer.target != root or lowered.batch > 1) and later:
+        return None
+    if writer.target != root and lowered.batch > 1:
         return None
     # Operands of a sum or product would all have to come from the host's memory.
     if any(len(layer.sources) > 1 for layer in later):
         return None
     if not (_is_plain(writer) and _is_plain(reader)):
         return None
-    if strips[root] > reader.out_shape[1] or span(writer) != range(lowered.shapes[root][1]):
+    height = lowered.shapes[root][1] // lowered.batch
+    if strips[root] > reader.out_shape[1] or span(writer) != range(height):
         return None
     return writer, reader
+
+
+def _pairs(lowered: Lowered, root: str) -> list[tuple[tuple[Layer, Layer], list[Layer]]] | None:
+    """For each image the layer that makes a tensor and the next one, which reads it, and others
+    that read it later. None if there are no such two, or layers that run for all images."""
+    writers: dict[int | None, list[int]] = {}
+    readers: dict[int | None, list[int]] = {}
+    for number, layer in enumerate(lowered.layers):
+        if lowered.view(layer.target).root == root:
+            writers.setdefault(layer.image, []).append(number)
+        if any(lowered.view(name).root == root for name in layer.sources):
+            readers.setdefault(layer.image, []).append(number)
+    if not writers or None in writers or writers.keys() != readers.keys():
+        return None
+    pairs = []
+    for image, (first, *more) in writers.items():
+        own = readers[image]
+        if more or own[0] != first + 1:
+            return None
+        later = [lowered.layers[number] for number in own[1:]]
+        pairs.append(((lowered.layers[first], lowered.layers[own[0]]), later))
+    return pairs
 
 
 def brought_operands(lowered: Lowered, root: str) -> dict[str, int]:
@@ -161,18 +181,20 @@ class _Cut:
 
     def add(self, chain: list[Layer], strips: int, later: list[Layer]) -> None:
         """The layers of a chain in so many strips of its result; ``later`` are those behind it."""
-        rows = span(chain[-1])
+        rows, image = span(chain[-1]), chain[0].image
         height = -(-len(rows) // min(len(rows), strips))
-        read = {name for layer in later for name in layer.sources}
+        read = {name for layer in later if layer.image == image for name in layer.sources}
         inner = {name for layer in chain[:-1] for name in (layer.target, self.root(layer))}
         kept = dict.fromkeys(inner & (read | self._needed), 0)
-        for number in range(-(-len(rows) // height)):
+        count = -(-len(rows) // height)
+        for number in range(count):
             done = rows[number * height : (number + 1) * height]
-            self.layers += self._strips(chain, number, done, kept)
+            self.layers += self._strips(chain, (image or 0) * count + number, done, kept)
         for name in inner:
             self._views.pop(name, None)
             if name not in kept:
-                del self._shapes[name], self._offsets[name]
+                self._shapes.pop(name, None)
+                self._offsets.pop(name, None)
 
     def _strips(
         self, chain: list[Layer], number: int, rows: range, kept: dict[str, int]
@@ -190,7 +212,7 @@ class _Cut:
             parts = [(part, own) for part, own in parts if own]
             reads, begin = range(0), 0
             if layer is not chain[0]:
-                height = self._whole.shapes[source][1]
+                height = self._whole.shapes[source][1] // self._whole.batch
                 windows = [rows_read(part, own) for part, own in parts]
                 begin = min(max(0, min(window.start for window in windows)), height - 1)
                 end = min(height, max(window.stop for window in windows))

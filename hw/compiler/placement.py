@@ -130,9 +130,12 @@ class Placement:
         return self.lowered.view(name).root
 
     def rows(self, root: str, image: int | None) -> tuple[int, int]:
-        """The first row of an image, and how many rows it has. None stands for all images."""
+        """The first row of an image, and how many rows it has. None stands for all images.
+
+        A strip is of one image.
+        """
         height = self.layouts[root].height
-        if image is None:
+        if image is None or is_piece(root):
             return 0, height
         height //= self.lowered.batch
         return image * height, height

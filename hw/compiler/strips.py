@@ -93,7 +93,7 @@ class Strips:
         The way through the host's memory may be hidden behind the computation.
         """
         config, outputs = self.config, map(lowered.memory_of, self.graph.outputs)
-        if name not in lowered.shapes or lowered.batch > 1 or name in outputs:
+        if name not in lowered.shapes or name in outputs:
             return False
         between = joined_by(config, lowered, counts, name)
         if between is None:
@@ -118,6 +118,8 @@ class Strips:
         loaded, stored = words * beats, words * max(beats, config.banks / free)
         # Not all is hidden behind computation, because other maps move, too.
         waits = (stored + loaded) / _SEEN
+        # A layer is that of one image.
+        stored, loaded = stored / lowered.batch, loaded / lowered.batch
         for layer in lowered.layers:
             if layer.target == name:
                 waits += max(0, stored - compute_cycles(config, layer))

@@ -66,7 +66,7 @@ def exact(graph, config, **options):
     """Compiles and runs an image; every code of the outputs is the interpreter's."""
     program = compile_graph(graph, config, **options)
     (node,) = graph.input_nodes
-    codes = np.random.default_rng(1).integers(0, 256, (1, *node.shape))
+    codes = np.random.default_rng(1).integers(0, 256, (program.batch, *node.shape))
     expected = run_codes(graph, {node.name: codes}, trace=True)
     for name, found in run_program(program, {node.name: codes}).items():
         assert np.array_equal(found, expected[name].reshape(found.shape)), name
@@ -158,3 +158,26 @@ def test_order_of_positions_abreast(monkeypatch, kind):
     program = exact(net.graph(), CONFIG)
     commands = [one for one in read_commands(program.commands) if isinstance(one, Compute)]
     assert any(one.in_width == 4 for one in commands)
+
+
+@pytest.mark.parametrize("batch", [2, 3])
+def test_the_strips_of_each_image(batch):
+    """A batch has strips, too: of every image the same, one image after the other."""
+    net = network(25, 4)
+    for number, inputs in enumerate((3, 16, 16)):
+        conv(net, f"conv{number}", 16, inputs)
+    graph, config = net.graph(), replace(CONFIG, act_depth=128)
+    alone = exact(graph, config)
+    program = exact(graph, config, batch=batch)
+    assert program.scratch_bytes == alone.scratch_bytes == 0
+    assert counted(program) == {name: batch * count for name, count in counted(alone).items()}
+    images = [layer.image for layer in program.layers]
+    assert images == sorted(images)
+
+
+def test_what_is_needed_later_has_no_strips_in_a_batch():
+    """Neither a map that is stored beside its strips nor a concatenation."""
+    graph, config = unet(), replace(CONFIG, act_depth=256)
+    layers = counted(exact(graph, config, batch=2))
+    assert layers["first"] == layers["pool"] == 2
+    assert layers["join"] == 2
