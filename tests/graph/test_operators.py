@@ -102,7 +102,7 @@ def test_transposed_convolution_is_pytorchs(groups, stride, padding, added, dila
     assert torch.equal(_run(node), expected)
 
 
-@pytest.mark.parametrize("factor", [(2, 2), (4, 2), (1, 8)])
+@pytest.mark.parametrize("factor", [(2, 2), (4, 2), (1, 8), (16, 16)])
 def test_linear_interpolation_is_pytorchs(factor):
     gain = np.prod([2 * f if f > 1 else 1 for f in factor])
     expected = F.interpolate(
@@ -190,7 +190,7 @@ _REGION = {"rows": [[0, 5]], "columns": [[0, 6]]}
         (Upsample2d(name="u", input="x", factor=(1.5, 2)), "factor must be 2 integers in 1..256"),
         (
             Bilinear2d(name="b", input="x", factor=(3, 2), acc_bits=20),
-            "factor must be of 1, 2, 4, 8",
+            "factor must be of 1, 2, 4, 8, 16",
         ),
         (
             Pad2d(name="p", input="x", padding=(5, 0, 0, 0), mode="reflect", value=0),

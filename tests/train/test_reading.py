@@ -244,7 +244,7 @@ def test_lerp():
         (lambda x: x.repeat(1, 12, 1, 1)[:, :37].mean(1), r"the mean over 37 channels, .*up to 32"),
         (
             lambda x: F.interpolate(x, scale_factor=3, mode="bilinear"),
-            r"a bilinear resize by 3 x 3, .*; enlarge by 2, 4 or 8, or with nearest",
+            r"a bilinear resize by 3 x 3, .*; enlarge by 2, 4, 8 or 16, or with nearest",
         ),
     ],
 )

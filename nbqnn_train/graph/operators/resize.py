@@ -14,7 +14,7 @@ from .operator import Operator
 __all__ = ["RESIZE", "Bilinear2d", "Upsample2d", "bilinear_taps"]
 
 #: Allowed factors of Bilinear2d along one axis.
-_BILINEAR = (1, 2, 4, 8)
+_BILINEAR = (1, 2, 4, 8, 16)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,7 +38,7 @@ class Bilinear2d(Unary):
     axis with ``f > 1``. An axis with factor 1 stays as it is. All of it is exact; the Requantize
     that follows rounds.
 
-    factor : (vertical, horizontal), each 1, 2, 4 or 8.
+    factor : (vertical, horizontal), each 1, 2, 4, 8 or 16.
     """
 
     factor: tuple[int, int]

@@ -24,7 +24,7 @@ def _weights(size: int, factor: int, like: Tensor) -> Tensor:
 
 
 class BilinearOp(Operator):
-    """A map enlarged by ``factor`` (vertical, horizontal), each 1, 2, 4 or 8."""
+    """A map enlarged by ``factor`` (vertical, horizontal), each 1, 2, 4, 8 or 16."""
 
     def __init__(self, factor: tuple[int, int], out: ActivationQuantizer):
         super().__init__()

@@ -8,7 +8,7 @@ _CLASS = "keep it for the end of the network, along channels; within it use a si
 _LARGEST = "leave it out: nbqnn predict shows the largest values with their classes"
 _PARTS = "concatenate parts with torch.cat in place of writing into a tensor"
 _NORM = "train with BatchNorm in its place"
-_RESIZE = "enlarge with nearest by an integer, or bilinear by 2, 4 or 8"
+_RESIZE = "enlarge with nearest by an integer, or bilinear by 2, 4, 8 or 16"
 _MAPS = "use maps (C, H, W) and two-dimensional layers"
 _CONVOLUTIONS = "use convolutions in its place"
 

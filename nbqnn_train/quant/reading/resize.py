@@ -10,7 +10,7 @@ from nbqnn_train.quant.reading.values import Value, canonical
 
 __all__ = []
 
-_LINEAR = (1, 2, 4, 8)
+_LINEAR = (1, 2, 4, 8, 16)
 
 
 def _ratio(node: fx.Node, value: Value, arguments: dict) -> tuple[float, ...]:
@@ -29,7 +29,7 @@ def _fraction(value: Value, after: tuple[int, ...]) -> Unsupported:
     before, after = (" x ".join(map(str, sizes)) for sizes in (value.shape[1:], after))
     return Unsupported(
         f"a resize by a fraction, from {before} to {after}",
-        "enlarge by an integer, with nearest, or by 2, 4 or 8, bilinear",
+        "enlarge by an integer, with nearest, or by 2, 4, 8 or 16, bilinear",
         "shape",
     )
 
@@ -96,7 +96,9 @@ def _linear(reader: Reader, node: fx.Node, operand, align_corners, **arguments) 
         if all(r == int(r) for r in ratio):
             factors = " x ".join(str(int(r)) for r in ratio)
             raise Unsupported(
-                f"a bilinear resize by {factors}", "enlarge by 2, 4 or 8, or with nearest", "shape"
+                f"a bilinear resize by {factors}",
+                "enlarge by 2, 4, 8 or 16, or with nearest",
+                "shape",
             )
         raise _fraction(value, base[1:])
     factor = tuple(int(r) for r in ratio)

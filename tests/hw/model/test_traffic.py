@@ -36,6 +36,6 @@ def test_bytes_by_hand():
         image + steps * weights + params,
         # Pooling has parameters that change nothing.
         params,
-        # 10 outputs: 8 and 2, of a kernel of 4 × 4.
-        result + 2 * 16 * weights + 3 * params,
+        # 10 outputs: 8 and 2, of a kernel of 4 × 4, two positions abreast.
+        result + 2 * 8 * weights + 3 * params,
     ]
