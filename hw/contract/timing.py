@@ -5,7 +5,7 @@ components are built. The tests that compare the model with the RTL check them.
 """
 
 from hw.contract.config import MOST_TABLE_BITS, AcceleratorConfig
-from hw.contract.isa import Unit
+from hw.contract.isa import Opcode, Unit
 
 __all__ = [
     "ACTIVATION_READ_LATENCY",
@@ -23,6 +23,7 @@ __all__ = [
     "QUAD_CYCLES",
     "QUEUED_COMMANDS",
     "QUEUE_CYCLES",
+    "REACHED_CYCLES",
     "READ_PATH_CYCLES",
     "REQUEST_INTERVAL",
     "SECTION_FILTERS",
@@ -86,6 +87,8 @@ REQUEST_INTERVAL = 3
 READ_PATH_CYCLES = 9
 #: From a command that is handed on to the engine's end of the queue.
 QUEUE_CYCLES = 3
+#: From a command's completion to the start of one that waits for it, by the engine that waits.
+REACHED_CYCLES = {Opcode.LOAD: 3, Opcode.COMPUTE: 1, Opcode.STORE: 3}
 #: From a load's last beat to the on-chip memory.
 LOAD_WRITE_CYCLES = 1
 #: From a compute command to its first group, without a cycle for each of the group's positions.

@@ -249,7 +249,7 @@ class _Model(Timeline):
                 return
             if number:
                 cause = "drain" if engine is Opcode.COMPUTE else engine.name.lower()
-                waits.append((cause, ends[number - 1] + 1))
+                waits.append((cause, ends[number - 1] + timing.REACHED_CYCLES[opcode]))
         begin = max(self.free[opcode] + 1, *(until for _, until in waits))
         if begin > self.now:
             # An engine whose end is not known yet starts the next command itself.
