@@ -30,17 +30,16 @@ def joined_by(
     lowered = _apart(config, lowered, strips)
     if lowered is None:
         return None
-    pairs = _pairs(lowered, root)
-    if pairs is None:
+    pair = _pair(lowered, root)
+    if pair is None:
         return None
-    (writer, reader), later = pairs[0]
+    writer, reader, later = pair
     views = {name for name, view in lowered.views.items() if view.root == root}
     if reader.source != root or views - {root, writer.target}:
         return None
-    # In a batch nothing is stored beside its strips.
-    if (writer.target != root or lowered.batch > 1) and later:
-        return None
-    if writer.target != root and lowered.batch > 1:
+    joins = writer.target != root
+    # In a batch nothing is stored or loaded beside strips.
+    if (joins and later) or (lowered.batch > 1 and (joins or later)):
         return None
     # Operands of a sum or product would all have to come from the host's memory.
     if any(len(layer.sources) > 1 for layer in later):
@@ -53,9 +52,11 @@ def joined_by(
     return writer, reader
 
 
-def _pairs(lowered: Lowered, root: str) -> list[tuple[tuple[Layer, Layer], list[Layer]]] | None:
-    """For each image the layer that makes a tensor and the next one, which reads it, and others
-    that read it later. None if there are no such two, or layers that run for all images."""
+def _pair(lowered: Lowered, root: str) -> tuple[Layer, Layer, list[Layer]] | None:
+    """The layer that makes a tensor, the next one, which reads it, and others that read it later.
+
+    Those of the first image; None unless every image has such two, and layers of its own.
+    """
     writers: dict[int | None, list[int]] = {}
     readers: dict[int | None, list[int]] = {}
     for number, layer in enumerate(lowered.layers):
@@ -65,20 +66,17 @@ def _pairs(lowered: Lowered, root: str) -> list[tuple[tuple[Layer, Layer], list[
             readers.setdefault(layer.image, []).append(number)
     if not writers or None in writers or writers.keys() != readers.keys():
         return None
-    pairs = []
-    for image, (first, *more) in writers.items():
-        own = readers[image]
-        if more or own[0] != first + 1:
-            return None
-        later = [lowered.layers[number] for number in own[1:]]
-        pairs.append(((lowered.layers[first], lowered.layers[own[0]]), later))
-    return pairs
+    if any(readers[image][0] != own[0] + 1 or len(own) > 1 for image, own in writers.items()):
+        return None
+    image, (writer,) = next(iter(writers.items()))
+    reader, *later = (lowered.layers[number] for number in readers[image])
+    return lowered.layers[writer], reader, later
 
 
 def brought_operands(lowered: Lowered, root: str) -> dict[str, int]:
     """Operand -> first channel, of those of a concatenation that come from the host's memory.
 
-    All but the last one that is written. None if it is no concatenation of what layers write.
+    All but the last one that is written; none if it is no concatenation of what layers write.
     """
     targets = [layer.target for layer in lowered.layers]
     operands = {

@@ -13,6 +13,7 @@ from hw.compiler.tiles import FilterTile, RowTile, all_filter_tiles, row_tiles
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Load, Store
 from hw.contract.program import Port, Program, ProgramLayer
+from hw.contract.words import TensorLayout
 from nbqnn_train.graph import Graph
 
 __all__ = ["Schedule"]
@@ -274,39 +275,38 @@ class Schedule:
     def _load(self, index: int, root: str, strip: Strip, first: int, end: int, needed: int):
         """Loads rows ``first`` to before ``end`` into a strip, which then begins with ``first``."""
         strip.first, strip.rows = first, end - first
-        buffer, host_place = strip.buffer, self.placement.host_places[root][0]
-        saved = [
-            stores
-            for begin, until, stores in self.saved.get(root, ())
-            if begin < end and first < until
-        ]
         layout, place = self.placement.layouts[root], ChipPlace(strip, 0)
-        for load in transfers(self.config, Load, layout, place, first, end - first, host_place):
-            load.layer = index
-            load.wait_compute = buffer.used
-            load.wait_store = max(buffer.stored, *saved, 0)
-            self.stream.load(load, needed)
-        buffer.loaded = len(self.stream.loads)
+        self._load_rows(index, layout, place, root, range(first, end), needed)
 
     def _bring_rows(self, index: int, name: str, moved: HostRows):
         """Loads rows of another tensor into a strip, whose first layer they precede."""
         placement = self.placement
         if name not in placement.resident:
             placement.make_resident(name, None)
-        buffer = placement.resident[name].buffer
-        layout, place = self.placement.host_rows(name, moved)
+        used = placement.resident[name].buffer.used
+        if used:
+            self._check_ahead(name, used)
+        layout, place = placement.host_rows(name, moved)
+        needed = len(self.stream.computes)
+        self._load_rows(index, layout, place, moved.tensor, moved.rows, needed)
+
+    def _load_rows(
+        self,
+        index: int,
+        layout: TensorLayout,
+        place: ChipPlace,
+        tensor: str,
+        rows: range,
+        needed: int,
+    ):
+        """Loads rows of a tensor to a place, behind the stores that write them."""
+        buffer, host_place = place.strip.buffer, self.placement.host_places[tensor][0]
         saved = [
             stores
-            for begin, end, stores in self.saved.get(moved.tensor, ())
-            if begin < moved.rows.stop and moved.rows.start < end
+            for begin, end, stores in self.saved.get(tensor, ())
+            if begin < rows.stop and rows.start < end
         ]
-        host_place, count = placement.host_places[moved.tensor][0], len(moved.rows)
-        needed = len(self.stream.computes)
-        if buffer.used:
-            self._check_ahead(name, buffer.used)
-        for load in transfers(
-            self.config, Load, layout, place, moved.rows.start, count, host_place
-        ):
+        for load in transfers(self.config, Load, layout, place, rows.start, len(rows), host_place):
             load.layer = index
             load.wait_compute = buffer.used
             load.wait_store = max(buffer.stored, *saved, 0)
@@ -326,11 +326,30 @@ class Schedule:
 
     def _keep(self, index: int, name: str, moved: HostRows):
         """Stores rows of a strip as those of another tensor."""
-        buffer = self.placement.resident[name].buffer
         layout, place = self.placement.host_rows(name, moved)
-        host_place, count = self.placement.host_places[moved.tensor][0], len(moved.rows)
+        host_place = self.placement.host_places[moved.tensor][0]
+        self._store_rows(index, layout, place, moved.tensor, moved.rows, host_place)
+
+    def _store(self, index: int, name: str, strip: Strip, host_place: HostPlace):
+        """Stores the rows of a strip in the host's memory."""
+        layout = self.placement.layouts[name]
+        place = ChipPlace(strip, self.lowered.view(name).channel)
+        rows = range(strip.first, strip.first + strip.rows)
+        self._store_rows(index, layout, place, name, rows, host_place)
+
+    def _store_rows(
+        self,
+        index: int,
+        layout: TensorLayout,
+        place: ChipPlace,
+        tensor: str,
+        rows: range,
+        host_place: HostPlace,
+    ):
+        """Stores rows of a tensor from a place, behind what computes them."""
+        buffer = place.strip.buffer
         for store in transfers(
-            self.config, Store, layout, place, moved.rows.start, count, host_place
+            self.config, Store, layout, place, rows.start, len(rows), host_place
         ):
             store.layer = index
             store.wait_compute = buffer.written
@@ -338,22 +357,8 @@ class Schedule:
             self.stream.store(store)
         buffer.stored = len(self.stream.stores)
         buffer.leaving = len(self.stream.computes)
-        saved = (moved.rows.start, moved.rows.stop, buffer.stored)
-        self.saved.setdefault(moved.tensor, []).append(saved)
-
-    def _store(self, index: int, name: str, strip: Strip, host_place: HostPlace):
-        """Stores the rows of a strip in the host's memory."""
-        buffer, place = strip.buffer, ChipPlace(strip, self.lowered.view(name).channel)
-        layout, rows = self.placement.layouts[name], (strip.first, strip.rows)
-        for store in transfers(self.config, Store, layout, place, *rows, host_place):
-            store.layer = index
-            store.wait_compute = buffer.written
-            store.wait_load = buffer.loaded
-            self.stream.store(store)
-        buffer.stored = len(self.stream.stores)
-        buffer.leaving = len(self.stream.computes)
-        saved = (strip.first, strip.first + strip.rows, buffer.stored)
-        self.saved.setdefault(name, []).append(saved)
+        saved = (rows.start, rows.stop, buffer.stored)
+        self.saved.setdefault(tensor, []).append(saved)
 
     def _compute(
         self,
