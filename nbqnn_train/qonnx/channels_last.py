@@ -181,13 +181,13 @@ class _Pass:
             replace(op, kind=kind or op.kind, inputs=inputs, attributes=attributes)
         )
         if turned:
-            for name in op.outputs:
+            for name in filter(None, op.outputs):
                 self._turn(name)
         return True
 
     def _constant(self, name: str, values: np.ndarray, reader: Operator) -> str:
         """Another constant in place of ``name`` for one reader."""
-        new = f"{name}:{reader.name}"
+        new = f"{name} for {reader.outputs[0]}"  # operators may have one name, tensors do not
         self.constants[new] = values
         self.shapes[new] = values.shape
         return new

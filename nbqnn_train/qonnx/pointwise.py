@@ -56,7 +56,9 @@ def add(reader: Reader, op: Operator) -> Value:
         return reader.value(op, 0)
     if len(op.inputs) > 2:
         *first, last = op.inputs
-        before = f"{op.outputs[0]}_{len(first)}"
+        before = f"{len(first)} of {op.outputs[0]}"
+        while before in reader.values:
+            before += "_"
         reader.values[before] = add(reader, replace(op, inputs=tuple(first), outputs=(before,)))
         return add(reader, replace(op, inputs=(before, last)))
     if not any(isinstance(reader.value(op, number), np.ndarray) for number in (0, 1)):

@@ -17,10 +17,10 @@ from .weights import Weights, exact_log2, exact_weights, rounded_weights
 from .windows import window_of
 
 __all__ = [
-    "checked",
     "coded",
     "conv",
     "gemm",
+    "kernels",
     "matmul",
     "plus_bias",
     "product",
@@ -44,12 +44,27 @@ def coded(reader: Reader, what: str, real: np.ndarray) -> Weights:
         return exact_weights(what, rounded)
 
 
-def checked(reader: Reader, op: Operator, number: int) -> np.ndarray:
+def _checked(reader: Reader, op: Operator, number: int) -> np.ndarray:
     """The weights. They are checked even if the other operand was refused."""
     real = reader.constant(op, number).astype(np.float64)
     if real.size == 0:
         raise GraphError(f"{op.what}: weights must not be empty")
     return real
+
+
+def kernels(reader: Reader, op: Operator) -> tuple[np.ndarray, int, int]:
+    """Weights of a convolution (..., KH, KW), of a series with one row; how many dimensions it has,
+    and groups, which divide the first axis."""
+    real = _checked(reader, op, 1)
+    dimensions = real.ndim - 2
+    if dimensions not in (1, 2):
+        raise GraphError(f"{op.what}: must have one or two dimensions, not {dimensions}")
+    if dimensions == 1:
+        real = real[:, :, np.newaxis]
+    groups = op.integer("group", 1)
+    if groups < 1 or len(real) % groups:
+        raise GraphError(f"{op.what}: group must divide the {len(real)} channels, not {groups}")
+    return real, dimensions, groups
 
 
 def scaled(real: np.ndarray, leaf: Leaf, groups: int) -> tuple[np.ndarray, Fraction]:
@@ -106,16 +121,8 @@ def plus_bias(reader: Reader, op: Operator, value: Value, number: int, factor: f
 
 def conv(reader: Reader, op: Operator) -> Value:
     """A convolution of maps or series; an average if all of its weights say so."""
-    real = checked(reader, op, 1)
-    dimensions = real.ndim - 2
-    if dimensions not in (1, 2):
-        raise GraphError(f"{op.what}: must have one or two dimensions, not {dimensions}")
-    kernel = real.shape[2:]
-    if dimensions == 1:
-        real = real[:, :, np.newaxis]
-    groups = op.integer("group", 1)
-    if groups < 1 or real.shape[0] % groups:
-        raise GraphError(f"{op.what}: group must divide the {real.shape[0]} channels, not {groups}")
+    real, dimensions, groups = kernels(reader, op)
+    kernel = real.shape[4 - dimensions :]
     average = _average(reader, op, real, groups)
     # Weights come before the input, so that one message names those of all layers.
     if average is None and len(_scale_of(reader, op)) == 1:
@@ -240,7 +247,7 @@ def _matrix(reader: Reader, op: Operator) -> tuple[int, np.ndarray]:
     for number in (1, 0):
         name = op.inputs[number] if number < len(op.inputs) else ""
         if isinstance(reader.values.get(name), np.ndarray):
-            real = checked(reader, op, number)
+            real = _checked(reader, op, number)
             while real.ndim > 2 and real.shape[0] == 1:
                 real = real[0]
             if real.ndim != 2:

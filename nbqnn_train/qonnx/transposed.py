@@ -1,7 +1,5 @@
 """Transposed convolutions with constant weights."""
 
-import numpy as np
-
 from nbqnn_train.graph.errors import GraphError
 from nbqnn_train.graph.limits import ACC_BITS
 from nbqnn_train.graph.operators import ConvTranspose2d
@@ -9,7 +7,7 @@ from nbqnn_train.graph.operators import ConvTranspose2d
 from .building import activation
 from .model import Operator
 from .reader import Reader
-from .sums import checked, coded, plus_bias, product, scaled, weights_only
+from .sums import coded, kernels, plus_bias, product, scaled, weights_only
 from .values import Value
 from .windows import transposed_sides
 
@@ -18,16 +16,8 @@ __all__ = ["conv_transpose"]
 
 def conv_transpose(reader: Reader, op: Operator) -> Value:
     """A transposed convolution of maps or series."""
-    real = checked(reader, op, 1)
-    dimensions = real.ndim - 2
-    if dimensions not in (1, 2):
-        raise GraphError(f"{op.what}: must have one or two dimensions, not {dimensions}")
-    if dimensions == 1:
-        real = real[:, :, np.newaxis]
-    groups = op.integer("group", 1)
+    real, dimensions, groups = kernels(reader, op)
     inputs, outputs, *kernel = real.shape
-    if groups < 1 or inputs % groups:
-        raise GraphError(f"{op.what}: group must divide the {inputs} channels, not {groups}")
     real = real.reshape(groups, inputs // groups, outputs, *kernel).swapaxes(1, 2)
     real = real.reshape(groups * outputs, inputs // groups, *kernel)
     weights_only(reader, op, real)

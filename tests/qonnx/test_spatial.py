@@ -166,3 +166,55 @@ def test_pairs(domain, path):
     sums = np.einsum("nihwjk,oijk->nohw", windows, real)
     wanted = np.floor((sums + 2.0**-10) * 32 + 0.5).clip(-128, 127) / 32
     assert real_output(graph, images).tolist() == wanted.tolist()
+
+
+# Names.
+
+
+@pytest.mark.parametrize("taken", ["y_2", "2 of y"])
+def test_a_sum_of_three_takes_no_name_that_is_there(taken, path):
+    b = Build()
+    parts = [b.body()]
+    parts += [b.quant(parts[0], 0.5), b.op("Relu", parts)]
+    b.nodes.append(helper.make_node("Identity", [parts[1]], [taken]))
+    b.nodes.append(helper.make_node("Sum", parts, ["y"]))
+    both = b.op("Add", [b.quant("y", 2.0**-4), b.quant(taken, 2.0**-4)])
+    check(b, b.quant(both, 2.0**-4), path)
+
+
+def test_operators_of_one_name_take_weights_in_orders_of_their_own(path):
+    """The same weights behind maps of two shapes, channels last."""
+    b = Build()
+    x = b.body()
+    small = b.op("MaxPool", [x], kernel_shape=[2, 2], strides=[2, 2])
+    deep = b.op("MaxPool", [x], kernel_shape=[2, 8], strides=[2, 8])
+    deep = b.act(b.conv(deep, 4, 16, 1))
+    weight, flat = b.weight((64, 5)), b.const([-1, 64], np.int64)
+    products = []
+    for part in (small, deep):
+        products.append(b.op("MatMul", [b.op("Reshape", [last(b, part), flat]), weight]))
+        b.nodes[-1].name = "same"
+    both = b.op("Add", [b.quant(product, 2.0**-4) for product in products])
+    check(b, b.quant(both, 2.0**-4), path)
+
+
+def test_an_output_without_a_name_is_none(path):
+    """Behind a Dropout without its mask an operator that leaves an optional input out."""
+    b = Build()
+    x = b.body()
+    b.nodes.append(helper.make_node("Dropout", [last(b, x)], ["dropped", ""]))
+    parts = b.op("Split", ["dropped", b.const([2, 2], np.int64)], outputs=2, axis=3)
+    parts = b.op("Concat", [f"{parts}_1", parts], axis=3)
+    larger = b.op(
+        "Resize",
+        [parts, "", b.const([1, 2, 2, 1])],
+        mode="nearest",
+        coordinate_transformation_mode="asymmetric",
+        nearest_mode="floor",
+    )
+    other = b.op("Clip", [x, "", b.const(1.5)])
+    means = [
+        b.quant(b.op("ReduceMean", [part], axes=axes, keepdims=0), 2.0**-9)
+        for part, axes in ((larger, [1, 2]), (other, [2, 3]))
+    ]
+    assert verified(b, b.quant(b.op("Add", means), 2.0**-6), path, (2, 8, 8)) == ()
