@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.quant.reading.wrappers import unwrapped
 from nbqnn_train.user_code import load_function
 
 __all__ = ["custom_model"]
@@ -56,7 +57,9 @@ def custom_model(name: str, classes: int | None, channels: int) -> nn.Module:
         raise NbqnnError(
             f"Model {name!r} must return a torch.nn.Module, not {type(network).__name__}"
         )
-    network.register_forward_hook(_only_tensor)
+    # What wraps a network is taken off where it is quantized.
+    for part in dict.fromkeys((network, unwrapped(network))):
+        part.register_forward_hook(_only_tensor)
     return network
 
 

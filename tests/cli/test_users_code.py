@@ -8,8 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from nbqnn_train.convert import QuantConfig, convert
 from nbqnn_train.learn.runs import CONFIG
+from nbqnn_train.models import build_model
 
 TRAIN = ["train", "--epochs", "1", "--out", "run"]
 
@@ -54,6 +57,7 @@ class Output(nn.Sequential):
     def forward(self, x): return {"loss": None, "logits": super().forward(x)}
 
 def nested(classes, channels): return Output(*build(classes, channels))
+def wrapped(classes, channels): return nn.DataParallel(nested(classes, channels))
 def fixed(): return build(5, 1)
 def colours(): return build(10, 3)
 def needy(width): return build(10, 1)
@@ -87,6 +91,14 @@ def test_labels_of_another_form_train(nbqnn, files, form, model):
     outcome = nbqnn(*TRAIN, *model, "--batch-size", "32")
     assert outcome.code == 0, outcome
     assert " of 16 images " in outcome.out
+
+
+def test_the_one_tensor_of_a_network_in_a_wrapper(files):
+    """What converts it takes the wrapper off."""
+    network = build_model(f"{files / 'own_net.py'}:wrapped", 4, 1)
+    image = torch.zeros(1, 1, 8, 8)
+    for module in (network, convert(network, QuantConfig(), image)):
+        assert module(image).shape == (1, 4)
 
 
 @pytest.mark.parametrize(
