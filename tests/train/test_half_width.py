@@ -11,7 +11,11 @@ from nbqnn_train.quant.formats import Format
 from nbqnn_train.quant.fused import quantized_centered, quantized_offset, quantized_sum
 
 #: Bits, signed, and whether bfloat16 holds all codes.
-FORMATS = [(3, False, True), (4, True, True), (8, False, True), (8, True, True), (12, True, False)]
+FORMATS = [
+    *((3, False, True), (4, True, True), (8, False, True), (8, True, True)),
+    # Up to 256 and beyond.
+    *((9, True, True), (9, False, False), (12, True, False)),
+]
 
 
 @pytest.fixture(params=[1 << 17, 100], ids=["whole", "in parts"], autouse=True)
