@@ -9,6 +9,7 @@ from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.quant.build import build_network
 from nbqnn_train.quant.calibration import calibrate_network
 from nbqnn_train.quant.config import LayerConfig, QuantConfig
+from nbqnn_train.quant.domains import check_domains
 from nbqnn_train.quant.inputs import Batches, checked_inputs
 from nbqnn_train.quant.network import QuantNetwork
 from nbqnn_train.quant.origin import Origin
@@ -40,8 +41,9 @@ def convert(module: nn.Module, config: QuantConfig, example=None) -> QuantNetwor
         are then computed rightly, or refused when they come.
 
     Raises :class:`NetworkRefused` with everything that is not supported, where, and what helps
-    (``refusals``), and for layers whose sums might not fit an accumulator; :class:`NbqnnError` for
-    weights that are no numbers, and for a pattern of ``config.overrides`` that matches no layer.
+    (``refusals``), for layers whose sums might not fit an accumulator, and for functions that have
+    no value at 0, or below where their input can be; :class:`NbqnnError` for weights that are no
+    numbers, and for a pattern of ``config.overrides`` that matches no layer.
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"Module must be a torch.nn.Module, not {module!r}")
@@ -59,6 +61,7 @@ def convert(module: nn.Module, config: QuantConfig, example=None) -> QuantNetwor
     _check_patterns(config, reading.operations)
     network = build_network(reading, config)
     check_widths(network, type(module).__name__)
+    check_domains(network, type(module).__name__)
     network.origin = Origin(private, example, reading, guessed=guessed)
     check_network(network)
     network.origin.fingerprint = fingerprint(network)

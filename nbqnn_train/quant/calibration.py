@@ -7,14 +7,19 @@ from torch import Tensor, nn
 
 from nbqnn_train.quant.formats import Format
 from nbqnn_train.quant.network import QuantNetwork
+from nbqnn_train.quant.norm import NormOp
 from nbqnn_train.quant.operators.operator import Operator
+from nbqnn_train.quant.operators.table import TableOp
 from nbqnn_train.quant.ops import AvgPoolOp, ConcatOp, InputOp, TrainingOp
 
-__all__ = ["calibrate_network", "choose_formats", "estimate_means"]
+__all__ = ["calibrate_network", "choose_formats", "estimate_means", "negative_steps"]
 
 
 def calibrate_network(network: QuantNetwork, batches: Iterable[Tensor]) -> None:
-    """Chooses the format of every activation from real inputs (N, C, H, W)."""
+    """Chooses the format of every activation from real inputs (N, C, H, W).
+
+    Raises :class:`NbqnnError` for a function that is not finite for every code of its input.
+    """
     was_training, was_calibrating = network.training, network.mode.calibrating
     for quantizer in network.quantizers():
         quantizer.reset()
@@ -28,6 +33,11 @@ def calibrate_network(network: QuantNetwork, batches: Iterable[Tensor]) -> None:
         network.mode.calibrating = was_calibrating
         network.train(was_training)
     choose_formats(network)
+    formats = network.formats()
+    for step in network.steps:
+        op = network.ops[step.name]
+        if isinstance(op, TableOp):
+            op.table(formats[step.inputs[0]])
 
 
 def estimate_means(network: QuantNetwork, batches: Iterable[Tensor]) -> None:
@@ -105,6 +115,14 @@ def _holders(network: QuantNetwork) -> dict[str, str]:
     return holders
 
 
+def negative_steps(network: QuantNetwork) -> set[str]:
+    """The steps whose values can be negative, as far as is known: before anything is recorded,
+    inputs are taken for positive."""
+    groups, holders = _groups(network), _holders(network)
+    signed = _signed(network, groups)
+    return {step.name for step in network.steps if signed[groups[holders[step.name]]]}
+
+
 def _signed(network: QuantNetwork, groups: dict[str, str]) -> dict[str, bool]:
     """Maps the leader of each group to whether values of the group can be negative."""
     holders = _holders(network)
@@ -118,7 +136,7 @@ def _signed(network: QuantNetwork, groups: dict[str, str]) -> dict[str, bool]:
             op, quantizer = network.ops[name], network.quantizer(name)
             if isinstance(op, InputOp):
                 negative = quantizer.recorded_negative()
-            elif isinstance(op, Operator):
+            elif isinstance(op, (Operator, NormOp)):
                 sources = next(step.inputs for step in network.steps if step.name == name)
                 negative = op.negative([signed[groups[holders[source]]] for source in sources])
             elif hasattr(op, "finest_exponent"):

@@ -104,6 +104,20 @@ class NormOp(nn.Module):
         """Whether no channel needs a sign."""
         return bool((self._gain(torch.float64) > 0).all())
 
+    def negative(self, signed: list[bool]) -> bool:
+        """Whether its values can be negative, from whether its input can.
+
+        What learns can become negative.
+        """
+        if self.out.limits[0] >= 0:
+            return False
+        if signed[0] or any(True for _ in self.norm.parameters()):
+            return True
+        if not isinstance(self.norm, AffineNorm):
+            return True
+        gain = self._gain(torch.float64)
+        return bool((gain < 0).any() or (self._offset(gain) < 0).any())
+
     def integers(self, source: Format) -> IntegerNorm:
         """The integers of the exported graph."""
         with torch.no_grad():

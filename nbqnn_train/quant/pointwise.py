@@ -52,9 +52,18 @@ class Pointwise(nn.Module):
 
     @property
     def label(self) -> str:
-        """The name of the outermost operator."""
-        packet = getattr(self.expression[0], "overloadpacket", self.expression[0])
-        return getattr(packet, "__name__", str(packet)).strip("_")
+        """The name of the outermost operator that is more than a factor and a summand."""
+        return _label(self.expression) or "function"
+
+
+def _label(expression: Expression) -> str:
+    if not isinstance(expression, tuple):
+        return ""
+    target, arguments, _ = expression
+    packet = getattr(target, "overloadpacket", target)
+    name = getattr(packet, "__name__", str(packet))
+    own = name if not name.startswith("_") else ""
+    return own.strip("_") or next(filter(None, map(_label, arguments)), "")
 
 
 def _computed(expression: Expression, value: Tensor, weight: Tensor | None):

@@ -30,7 +30,7 @@ def table_of(module: nn.Module, images: torch.Tensor, act_bits: int = 8):
     calibrate(network, [images])
     graph = export_graph(network)
     (table,) = (node for node in graph.nodes if isinstance(node, Table))
-    return table, graph[table.input].exponent
+    return table, tensor_types(graph)[table.input].exponent
 
 
 def spread(scale: float) -> torch.Tensor:
@@ -82,13 +82,67 @@ def test_limits_that_follow_a_function_are_in_its_table():
     assert int(table.table.max()) * 2.0**table.exponent == pytest.approx(6, abs=0.05)
 
 
-def test_what_is_infinite_is_refused_where_it_is():
-    module = Net(lambda m, x: torch.log(m.a(x)), a=nn.Sequential(conv(1, 1), nn.ReLU()))
-    module.a[0].bias.data[:] = 50
+def rectified(forward) -> nn.Module:
+    module = Net(lambda m, x: forward(m.a(x)), a=nn.Sequential(conv(1, 1), nn.ReLU()))
+    module.a[0].bias.data[:] = 2
+    return module
+
+
+@pytest.mark.parametrize(
+    ("module", "reason"),
+    [
+        (rectified(torch.log), "log of a value that rounding can make 0"),
+        (rectified(lambda x: 1 / x), "reciprocal of a value that rounding can make 0"),
+        (function_after(Net(lambda m, x: x.sqrt())), "sqrt of a value that rounding can make neg"),
+        (Net(lambda m, x: m.a(x.log()), a=conv(1, 1)), "log of a value that rounding can make 0"),
+    ],
+)
+def test_what_is_infinite_is_refused_before_a_training(module, reason):
+    with pytest.raises(NetworkRefused, match=reason + r".*x\.clamp\(min=0\.001\)"):
+        convert(module, QuantConfig(), spread(1)[:1])
+
+
+def test_what_is_infinite_in_the_range_of_its_input_is_refused_by_calibration():
+    """Images up to 4.5 have codes up to almost 8."""
+    images = spread(1).abs().clamp(max=4.5) * 4.5 / spread(1).abs().max()
+    module = Net(lambda m, x: m.a(torch.log(5 - x)), a=conv(1, 1))
+    network = convert(module, QuantConfig(), images[:1])
+    with pytest.raises(NbqnnError, match=r"log must be finite for every value of its input, not"):
+        calibrate(network, [images])
+
+
+@pytest.mark.parametrize(
+    ("forward", "expected"),
+    [
+        (lambda x: torch.log(x + 1e-3), lambda x: math.log(x + 1e-3)),
+        (lambda x: torch.log(x.clamp(min=1e-3)), lambda x: math.log(max(x, 1e-3))),
+        (lambda x: torch.log(1 - x.clamp(max=0.999)), lambda x: math.log(1 - min(x, 0.999))),
+        (lambda x: 1 / (3 * x + 0.01), lambda x: 1 / (3 * x + 0.01)),
+        (lambda x: torch.rsqrt(F.max_pool2d(x, 2) + 1e-5), lambda x: (x + 1e-5) ** -0.5),
+    ],
+)
+def test_what_keeps_a_function_finite_is_in_its_table(forward, expected):
+    """A limit or a summand below half a step of the input's codes is not lost."""
+    table, exponent = table_of(rectified(forward), spread(1))
+    low, high = (-128, 127) if table.signed else (0, 255)
+    for code, entry in enumerate(table.table):
+        nearest = math.floor(expected(code * 2.0**exponent) / 2.0**table.exponent + 0.5)
+        assert entry == min(max(nearest, low), high), code
+
+
+def test_a_positive_factor_and_summand_by_channel_leave_no_sign():
+    module = Net(
+        lambda m, x: m.b(m.a(x) * m.factor + m.summand),
+        a=nn.Sequential(conv(1, 2), nn.ReLU()),
+        b=conv(2, 1),
+        factor=torch.tensor([1.0, 3.0]).view(2, 1, 1),
+        summand=torch.tensor([0.0, 2.0]).view(2, 1, 1),
+    )
     network = convert(module, QuantConfig(), spread(1)[:1])
     calibrate(network, [spread(1)])
-    with pytest.raises(NbqnnError, match=r"log must be finite for every value .* not -inf at 0"):
-        export_graph(network)
+    graph = assert_exact(network, spread(1).numpy())
+    (summed,) = (node for node in graph.nodes if node.name.startswith("add"))
+    assert not tensor_types(graph)[summed.name].signed
 
 
 def test_what_is_no_function_of_an_element_is_refused():

@@ -609,6 +609,19 @@ def test_a_module_that_makes_its_input_float32():
     assert_exact(network, X.numpy())
 
 
+def test_a_module_that_changes_its_input_in_place():
+    def forward(m, x):
+        x -= 0.5
+        x.mul_(4)
+        return m.conv(x)
+
+    module = Net(forward, conv=conv(3, 4))
+    before = X.clone()
+    network = converted(module)
+    assert_exact(network, X.numpy())
+    assert torch.equal(X, before)
+
+
 def test_a_module_for_one_size_of_batch_is_refused_with_what_it_says():
     module = Net(lambda m, x: m.conv(x) + m.p, conv=conv(3, 4), p=torch.ones(7, 4, 1, 1).clone())
     with pytest.raises(NetworkRefused, match="a constant of shape"):

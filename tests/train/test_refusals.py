@@ -293,6 +293,20 @@ def without_gradients(m, x):
             "return tensors that the network computes, nothing else",
         ),
         (
+            Net(lambda m, x: m.conv(x).clamp(0.5, -0.5), conv=conv(3, 4)),
+            MAP,
+            "a lower limit of 0.5 above the upper one of -0.5",
+            "the module itself (parts.py:",
+            "exchange them",
+        ),
+        (
+            after(nn.InstanceNorm2d(4, track_running_stats=True)),
+            MAP,
+            "a norm of every image by itself",
+            "1",
+            "train with BatchNorm in its place",
+        ),
+        (
             Net(lambda m, x: x if x.sum() > 0 else -x),
             MAP,
             "what is computed depends on values (a Python condition on a tensor)",

@@ -44,6 +44,8 @@ def _hardtanh(reader: Reader, node: fx.Node, operand, min_val, max_val) -> Value
 def _clamp(reader: Reader, node: fx.Node, operand, low=None, high=None) -> Value:
     if isinstance(low, fx.Node) or isinstance(high, fx.Node):
         raise Unsupported("limits that are tensors", "clip to numbers")
+    if low is not None and high is not None and low > high:
+        raise Unsupported(f"a lower limit of {low} above the upper one of {high}", "exchange them")
     return _clip(
         reader,
         node,

@@ -273,7 +273,14 @@ def _native_batch_norm(
     return _emit_norm(reader, node, operand, weight, bias, running_mean, running_var, eps, momentum)
 
 
-@rule("_native_batch_norm_legit", "native_batch_norm", "instance_norm")
+@rule("instance_norm")
+def _instance_norm(reader: Reader, node: fx.Node, running_mean, **_) -> Value:
+    if running_mean is None:
+        return _no_statistics(reader, node)
+    raise Unsupported("a norm of every image by itself", "train with BatchNorm in its place")
+
+
+@rule("_native_batch_norm_legit", "native_batch_norm")
 def _no_statistics(reader: Reader, node: fx.Node, **_) -> Value:
     raise Unsupported(
         "a norm without running statistics", "train with BatchNorm and its running statistics"

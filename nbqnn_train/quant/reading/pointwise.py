@@ -1,11 +1,14 @@
 """Reads functions of one element. A function of such functions is one table, too."""
 
+import math
+
 import torch
 from torch import fx
 
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.pointwise import pointwise_function
 from nbqnn_train.quant.pointwise import ELEMENT, called, substituted
+from nbqnn_train.quant.reading.operations import Operation
 from nbqnn_train.quant.reading.reader import Reader
 from nbqnn_train.quant.reading.refusals import Unsupported
 from nbqnn_train.quant.reading.rules import RULES, rule
@@ -14,6 +17,9 @@ from nbqnn_train.quant.reading.values import Constant, Value
 __all__ = ["as_one_table", "functions_of_one", "scaled_table", "table"]
 
 aten = torch.ops.aten
+
+#: Operations with whose requantizer a factor and a summand come for free.
+_TAKE_FACTORS = ("conv", "conv_transpose", "linear", "refused")
 
 #: Operators that are functions of one element; their further arguments are numbers.
 _NAMES = """
@@ -33,11 +39,19 @@ def _is_table(reader: Reader, value: Value) -> bool:
 
 
 def table(reader: Reader, node: fx.Node, value: Value, expression, weight=None) -> Value:
-    """The table of ``expression``. If ``value`` is a table itself, both become one table."""
-    before = reader.operations[value.name]
-    if weight is None and before.kind == "table" and not before.tensors:
-        expression = substituted(expression, before.settings["expression"])
+    """The table of ``expression``.
+
+    If ``value`` is a table itself, both become one table. So do a factor and a summand before it
+    that no layer takes over: ``log(x.relu() + 1e-3)`` has no code for which there is no logarithm.
+    """
+    while weight is None and _joins(reader, reader.operations[value.name]):
+        before = reader.operations[value.name]
+        expression = substituted(expression, _step(before))
         value = value.named(before.inputs[0])
+    before = reader.operations[value.name]
+    if before.kind == "relu" and any(map(_between, before.settings["limits"])):
+        # A limit between two codes: the table keeps it, the code is rounded.
+        expression = substituted(expression, _step(before))
     tensors = {} if weight is None else {"weight": weight}
     shape = reader.shape(value)
     out = reader.emit(
@@ -50,6 +64,18 @@ def table(reader: Reader, node: fx.Node, value: Value, expression, weight=None) 
         expression=expression,
     )
     return value.named(out.name)
+
+
+def _joins(reader: Reader, before: Operation) -> bool:
+    """Whether a table takes over the operation before it."""
+    if before.kind == "affine":
+        source = reader.operations[before.inputs[0]]
+        return source.kind not in _TAKE_FACTORS and _step(before) is not None
+    return before.kind == "table" and not before.tensors
+
+
+def _between(limit: float) -> bool:
+    return limit != 0 and math.isfinite(limit)
 
 
 def _out_of_place(node: fx.Node):
@@ -151,7 +177,7 @@ def _ways(reader: Reader, value: Value) -> list[tuple[str, object]]:
         found.append((name, expression))
 
 
-def _step(operation):
+def _step(operation: Operation):
     """The function of one element that an operation is; None where it is something else."""
     if operation.kind == "table" and not operation.tensors:
         return operation.settings["expression"]
@@ -169,7 +195,7 @@ def _affine(value, scale, offset):
     return value * scale + offset
 
 
-def _number(operation, role: str, nothing: float) -> float | None:
+def _number(operation: Operation, role: str, nothing: float) -> float | None:
     """A constant of an operation if it is one for all channels and does not learn; else None."""
     tensor = operation.tensors[role]
     if tensor is None:
