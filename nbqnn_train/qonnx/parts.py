@@ -1,7 +1,8 @@
 """Operators that take parts of tensors or enlarge them: slices, splits, gathers, resizes."""
 
 from dataclasses import replace
-from math import prod
+from fractions import Fraction
+from math import ceil, floor, prod
 
 import numpy as np
 
@@ -157,26 +158,58 @@ def resize(reader: Reader, op: Operator) -> Value:
     value = reader.varying(op)
     shape = reader.model_shape(op.inputs[0], value)
     places = op.text("coordinate_transformation_mode", "half_pixel").lower()
-    usual = places in ("asymmetric", "half_pixel", "pytorch_half_pixel")
-    if reader.model.opset >= 11 and places == "asymmetric":
-        usual = op.text("nearest_mode", "round_prefer_floor") == "FLOOR"
     mode = op.text("mode", "nearest")
     linear = mode == "LINEAR" and places in ("half_pixel", "pytorch_half_pixel")
-    if not (linear or (mode == "NEAREST" and usual)) or len(shape) != 4:
-        raise GraphError(
-            f"{op.what}: must repeat positions of maps (mode nearest), or interpolate between "
-            "their centres (mode linear, coordinates half_pixel)"
-        )
+    if not (linear or mode == "NEAREST") or len(shape) != 4:
+        raise _unlike(op)
     scales = _scales(reader, op, shape)
     whole = scales is not None and len(scales) == 4 and np.all(scales == np.round(scales))
     if not whole or (scales[:2] != 1).any() or scales.min() < 1:
         raise GraphError(f"{op.what}: scales must be 1, 1 and two whole numbers, not {scales}")
     leaf = settled(reader, op.what, value, op.inputs[0])
     factor = (int(scales[2]), int(scales[3]))
+    if not linear and reader.model.opset >= 11:
+        rounds = op.text("nearest_mode", "round_prefer_floor").lower()
+        if not all(_repeats(places, rounds, *axis) for axis in zip(shape[2:], factor, strict=True)):
+            raise _unlike(op)
     if linear:
         return _interpolated(reader, op, leaf, factor)
     node = Upsample2d(name=reader.free(op.outputs[0]), input=leaf.source, factor=factor)
     return _moved(reader, leaf, node)
+
+
+def _unlike(op: Operator) -> GraphError:
+    return GraphError(
+        f"{op.what}: must repeat positions of maps (mode nearest), or interpolate between "
+        "their centres (mode linear, coordinates half_pixel)"
+    )
+
+
+#: The position in the input for position x of the output, both of an axis with ``size`` positions
+#: in the input, that is enlarged ``by`` so much.
+_PLACES = {
+    "asymmetric": lambda x, size, by: Fraction(x, by),
+    "half_pixel": lambda x, size, by: Fraction(2 * x + 1, 2 * by) - Fraction(1, 2),
+    "half_pixel_symmetric": lambda x, size, by: Fraction(2 * x + 1, 2 * by) - Fraction(1, 2),
+    "pytorch_half_pixel": lambda x, size, by: (
+        Fraction(2 * x + 1, 2 * by) - Fraction(1, 2) if size * by > 1 else Fraction(0)
+    ),
+    "align_corners": lambda x, size, by: Fraction(x * (size - 1), max(size * by - 1, 1)),
+}
+_ROUNDED = {
+    "floor": floor,
+    "ceil": ceil,
+    "round_prefer_floor": lambda place: ceil(place - Fraction(1, 2)),
+    "round_prefer_ceil": lambda place: floor(place + Fraction(1, 2)),
+}
+
+
+def _repeats(places: str, rounds: str, size: int, by: int) -> bool:
+    """Whether each of ``size`` positions is repeated ``by`` times, in ONNX's own arithmetic."""
+    if places not in _PLACES or rounds not in _ROUNDED:
+        return False
+    taken = (_ROUNDED[rounds](_PLACES[places](x, size, by)) for x in range(size * by))
+    return all(min(max(at, 0), size - 1) == x // by for x, at in enumerate(taken))
 
 
 def _interpolated(reader: Reader, op: Operator, leaf: Leaf, factor: tuple[int, int]) -> Leaf:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from onnx import helper, numpy_helper
 
+from nbqnn_train.graph.errors import GraphError
 from tests.qonnx.models import GENERAL, Build, check, imported, real_output, reference
 
 
@@ -377,3 +378,44 @@ def test_batches(batch, path):
     elif batch is not None:
         dim.dim_value = batch
     assert real_output(imported(model, path), images).tolist() == expected.tolist()
+
+
+_PLACES = [
+    "asymmetric",
+    "half_pixel",
+    "pytorch_half_pixel",
+    "align_corners",
+    "half_pixel_symmetric",
+]
+_ROUNDED = ["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"]
+
+
+@pytest.mark.parametrize("rounds", _ROUNDED)
+@pytest.mark.parametrize("places", [*_PLACES, "pytorch_half_pixel"])
+def test_nearest_positions_are_those_of_onnx_or_refused(places, rounds, path):
+    """What is repeated depends on how a place is computed, how it is rounded and by how much."""
+    taken = []
+    for factor in ([2, 3], [4, 1], [1, 1]):
+        b, y = _after(
+            lambda b, x: b.flat(
+                b.op(
+                    "Resize",
+                    [x, "", b.const([1.0, 1, *factor])],  # noqa: B023
+                    mode="nearest",
+                    coordinate_transformation_mode=places,
+                    nearest_mode=rounds,
+                )
+            ),
+            256 * factor[0] * factor[1],
+            opset=19,
+        )
+        model, images = b.model(y), b.images()
+        try:
+            graph = imported(model, path)
+        except GraphError as error:
+            assert "must repeat positions" in str(error)
+            continue
+        taken.append(factor)
+        np.testing.assert_array_equal(real_output(graph, images), reference(model, images))
+    usual = (places == "asymmetric") == (rounds == "floor") and rounds != "ceil"
+    assert taken == ([[2, 3], [4, 1], [1, 1]] if usual and places != "align_corners" else [[1, 1]])
