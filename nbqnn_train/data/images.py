@@ -38,7 +38,7 @@ class ImageSet:
 
     pixels : (N, C, H, W), uint8 or finite floats, as stored.
     labels : (N,), int64, 0 ... classes - 1; other integers and a column (N, 1) become that.
-    mean, scale : (C,) float32; a network sees ``(pixels - mean) * scale``.
+    mean, scale : (C,) float32, scale other than 0; a network sees ``(pixels - mean) * scale``.
     white : the pixels' value for white, to which ``nbqnn predict`` scales image files of 8 bits.
         None stands for 255 with uint8. With floats it says that white is not known.
     """
@@ -57,9 +57,11 @@ class ImageSet:
             object.__setattr__(self, name, value)
         for name in ("mean", "scale"):
             value = np.asarray(getattr(self, name), np.float32).reshape(-1)
-            if value.size not in (1, self.pixels.shape[1]) or not np.isfinite(value).all():
+            good = np.isfinite(value) & ((name == "mean") | (value != 0))
+            if value.size not in (1, self.pixels.shape[1]) or not good.all():
+                other = "" if name == "mean" else " other than 0"
                 raise NbqnnError(
-                    f"{name.capitalize()} must be one finite number for each of "
+                    f"{name.capitalize()} must be one finite number{other} for each of "
                     f"{self.pixels.shape[1]} channels, not {value.tolist()!r:.80}"
                 )
             object.__setattr__(self, name, value)

@@ -15,7 +15,10 @@ from nbqnn_train.quant.mode import Mode
 from nbqnn_train.quant.saturating import widened
 from nbqnn_train.quant.weights import power_of_two
 
-__all__ = ["ActivationQuantizer"]
+__all__ = ["EXPONENTS", "ActivationQuantizer"]
+
+#: The largest exponent of a format that is chosen, and about the smallest one, negated.
+EXPONENTS = 60
 
 #: Values kept per calibration batch; enough for errors and percentiles of a whole tensor.
 _SAMPLES = 1 << 15
@@ -208,7 +211,7 @@ class ActivationQuantizer(nn.Module):
             largest = float(magnitude.max())
         if largest == 0:
             return 0
-        coarse = min(max(math.ceil(math.log2(largest / high)), -60), 60)
+        coarse = min(max(math.ceil(math.log2(largest / high)), -EXPONENTS), EXPONENTS)
         if self.percentile is not None:
             return coarse
         errors = {}
@@ -218,7 +221,7 @@ class ActivationQuantizer(nn.Module):
             step = float(power_of_two(torch.tensor(exponent), torch.float64))
             rounded = fake_quantize(values, step, fmt.low, fmt.high)
             if error is None:
-                errors[exponent] = float((rounded - values).square().double().sum())
+                errors[exponent] = float((rounded - values).double().square().sum())
             else:
                 errors[exponent] = error(values, rounded)
         return min(errors, key=errors.get)

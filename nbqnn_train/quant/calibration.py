@@ -5,6 +5,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from nbqnn_train.graph.errors import NbqnnError
+from nbqnn_train.quant.activations import EXPONENTS
 from nbqnn_train.quant.formats import Format
 from nbqnn_train.quant.network import QuantNetwork
 from nbqnn_train.quant.norm import NormOp
@@ -81,12 +83,27 @@ def choose_formats(network: QuantNetwork) -> None:
         members = [network.quantizer(name) for name, other in groups.items() if other == leader]
         recorded = [sample for member in members for sample in member.recorded()]
         error = members[0].error if len(members) == 1 else None
+        _check_reach(network, leader, recorded, signed[leader])
         exponents[leader] = members[0].best_exponent(recorded, signed[leader], error)
     _coarsen(network, groups, signed, exponents)
     for name, leader in groups.items():
         quantizer = network.quantizer(name)
         quantizer.reset()
         quantizer.set_format(exponents[leader], signed[leader])
+
+
+def _check_reach(network: QuantNetwork, name: str, recorded: list[Tensor], signed: bool) -> None:
+    """Raises :class:`NbqnnError` where no format holds the values of a step, or none tells inputs
+    from zero."""
+    reach = max((float(sample.abs().max()) for sample in recorded), default=0.0)
+    most = (Format(network.quantizer(name).bits, signed, EXPONENTS).high + 1) * 2.0**EXPONENTS
+    what, remedy = f"Values of {name!r}", "scale weights or inputs"
+    if isinstance(network.ops[name], InputOp):
+        what, remedy = f"Inputs {name!r}", "scale them"
+        if 0 < reach < 2.0**-EXPONENTS:
+            raise NbqnnError(f"{what} must reach {2.0**-EXPONENTS:.1e}, not {reach:.1e}; {remedy}")
+    if reach > most:
+        raise NbqnnError(f"{what} must not exceed {most:.1e}, not reach {reach:.1e}; {remedy}")
 
 
 def _groups(network: QuantNetwork) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Means and second moments of a layer's inputs, which the rounding of its weights needs."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -50,6 +51,8 @@ def input_moments(
     images = sum(len(batch) for batch in real)
     single = weight.to(real[0].dtype)
     count = 0
+    # In steps of about the largest input no square of float32 is infinite or lost.
+    unit = _unit(quantized)
     square = weight.new_zeros(groups, columns, columns)
     slope = weight.new_zeros(groups, rows, columns)
     mean, error = weight.new_zeros(groups, columns), weight.new_zeros(groups, rows)
@@ -59,20 +62,28 @@ def input_moments(
         step = max(1, _VALUES // per_image)
         for start in range(0, len(seen), step):
             part = slice(start, start + step)
-            q = _patches(layer, seen[part], places)
-            missing = (_patches(layer, wanted[part], places) - q) @ single.mT
+            q = _patches(layer, seen[part], places) / unit
+            missing = (_patches(layer, wanted[part], places) / unit - q) @ single.mT
             count += q.shape[1]
             square += (q.mT @ q).double()
             slope += (missing.mT @ q).double()
             mean += q.sum(dim=1, dtype=torch.float64)
             error += missing.sum(dim=1, dtype=torch.float64)
     mean, error = mean / count, error / count
+    covariance = square / count - mean[:, :, None] * mean[:, None]
+    slope = slope / count - error[:, :, None] * mean[:, None]
     return Moments(
-        mean=mean,
-        covariance=square / count - mean[:, :, None] * mean[:, None],
-        error=error,
-        slope=slope / count - error[:, :, None] * mean[:, None],
+        mean=mean * unit,
+        covariance=covariance * unit**2,
+        error=error * unit,
+        slope=slope * unit**2,
     )
+
+
+def _unit(batches: list[Tensor]) -> float:
+    """A power of two near the largest magnitude; 1 where all is zero."""
+    largest = max(float(batch.abs().max()) for batch in batches)
+    return 2.0 ** min(max(math.frexp(largest)[1], -100), 100) if largest else 1.0
 
 
 def _windows(layer: WeightedLayer, value: Tensor) -> Tensor:

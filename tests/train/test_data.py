@@ -52,6 +52,11 @@ def test_bad_images(train, message):
         DataSets("mine", train, image_set(), (1, 4, 4), 3)
 
 
+def test_a_scale_of_zero_would_make_all_images_the_same():
+    with pytest.raises(NbqnnError, match=r"Scale must be one finite number other than 0"):
+        ImageSet(np.ones((2, 1, 4, 4), np.float32), [0, 1], np.zeros(1), np.zeros(1))
+
+
 def batches(loader, epoch=0):
     loader.sampler.set_epoch(epoch)
     return list(loader)

@@ -178,6 +178,8 @@ def test_weights_of_one_layer_only_where_widths_differ():
             r"Batch 0 of the inputs must be finite, not ",
         ),
         ([images(16, size=16)], {}, "Input shape (2, 16, 16) must fit the network: "),
+        ([images() * 2.0**80], {}, "Inputs 'x' must not exceed 1.5e+20, not reach "),
+        ([images() * 2.0**-80], {}, "Inputs 'x' must reach 8.7e-19, not "),
     ],
 )
 def test_refused(batches, options, message):
@@ -193,6 +195,27 @@ def test_weights_that_are_no_numbers():
     with pytest.raises(
         NbqnnError, match=r"^Weights of Separable: linear\.weight must be finite, not nan"
     ):
+        quantize(module, [images()], QuantConfig())
+
+
+@pytest.mark.parametrize("power", [61, -57])
+def test_large_and_small_inputs_lose_no_more_than_others(power):
+    """Squares of such inputs are infinite or zero in float32."""
+    torch.manual_seed(0)
+    layers = nn.Conv2d(2, 4, 3, bias=False), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5, bias=False)
+    module = nn.Sequential(*layers).eval()
+    usual, scaled = (
+        quantize(module, [images() * 2.0**p], QuantConfig()).weighted_layers().values()
+        for p in (0, power)
+    )
+    for one, other in zip(usual, scaled, strict=True):
+        assert torch.equal(one.weight, other.weight)
+
+
+def test_values_that_no_format_holds():
+    module = separable()
+    module.linear.weight.data *= 2.0**90
+    with pytest.raises(NbqnnError, match=r"^Values of 'linear' must not exceed .* scale weights"):
         quantize(module, [images()], QuantConfig())
 
 
