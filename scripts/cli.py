@@ -20,6 +20,7 @@ from scripts.commands.generate import generate
 from scripts.commands.import_ import import_
 from scripts.commands.inspect import inspect
 from scripts.commands.models import models
+from scripts.commands.outputs import Command
 from scripts.commands.predict import predict
 from scripts.commands.quantize import quantize
 from scripts.commands.report import report
@@ -55,23 +56,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-app.command("check")(check)
-app.command("models")(models)
-app.command("train")(train)
-app.command("quantize")(quantize)
-app.command("search")(search)
-app.command("evaluate")(evaluate)
-app.command("export")(export)
-app.command("import")(import_)
-app.command("inspect")(inspect)
-app.command("generate")(generate)
-app.command("compile")(compile_)
-app.command("simulate")(simulate)
-app.command("predict")(predict)
-app.command("synth")(synth)
-app.command("explore")(explore)
-app.command("report")(report)
-app.command("demo")(demo)
+app.command("check", cls=Command)(check)
+app.command("models", cls=Command)(models)
+app.command("train", cls=Command)(train)
+app.command("quantize", cls=Command)(quantize)
+app.command("search", cls=Command)(search)
+app.command("evaluate", cls=Command)(evaluate)
+app.command("export", cls=Command)(export)
+app.command("import", cls=Command)(import_)
+app.command("inspect", cls=Command)(inspect)
+app.command("generate", cls=Command)(generate)
+app.command("compile", cls=Command)(compile_)
+app.command("simulate", cls=Command)(simulate)
+app.command("predict", cls=Command)(predict)
+app.command("synth", cls=Command)(synth)
+app.command("explore", cls=Command)(explore)
+app.command("report", cls=Command)(report)
+app.command("demo", cls=Command)(demo)
 
 
 def _print_version(wanted: bool) -> None:

@@ -149,7 +149,7 @@ def _names(file: Path | None, outputs: int) -> tuple[str, ...] | None:
     try:
         if file.stat().st_size > _LARGEST_NAMES:
             raise NbqnnError(f"Classes {str(file)!r} must have at most {_LARGEST_NAMES} bytes")
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
         raise NbqnnError(f"Classes {str(file)!r} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -32,7 +32,7 @@ def load_config(preset: str | None = None, path: Path | None = None) -> Accelera
         return PRESETS[preset]
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # Windows marks files
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not text"
         raise ConfigError(f"configuration {path} cannot be read: {reason}") from None

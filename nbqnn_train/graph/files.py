@@ -10,6 +10,15 @@ from .errors import NbqnnError
 __all__ = ["make_folder", "write_file", "write_text"]
 
 
+def _stream(path: Path) -> Path | int | None:
+    """What to write to where ``path`` is a pipe or a device, or stands for a file that this process
+    has open, such as ``/dev/stdout``; None where it is any other file."""
+    named = path.parent / path.readlink() if path.is_symlink() else path
+    if os.path.realpath(named.parent) == f"/proc/{os.getpid()}/fd" and named.name.isdigit():
+        return int(named.name)
+    return path if path.exists() and not (path.is_file() or path.is_dir()) else None
+
+
 def make_folder(path: Path, what: str = "file", error: type[NbqnnError] = NbqnnError) -> None:
     """Makes the folder of the file ``path``. Raises ``error`` if it cannot be made."""
     try:
@@ -33,12 +42,20 @@ def write_file(
 ) -> None:
     """Puts ``data`` in the file ``path``. An existing file is replaced at once.
 
+    What a link leads to is replaced, not the link. A pipe or device stays one: ``/dev/stdout``.
+
     Raises ``error`` if the place cannot be written to; ``what`` says what is written there.
     """
     path = Path(path)
     temporary = None
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        stream = _stream(path)
+        if stream is not None:
+            with open(stream, "wb", closefd=not isinstance(stream, int)) as file:
+                file.write(data)
+            return
+        place = Path(os.path.realpath(path))
+        handle, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")
         temporary = Path(name)
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -46,7 +63,7 @@ def write_file(
         os.umask(umask)
         # Only the owner can read mkstemp's files; outputs get the permissions of any other file.
         temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
+        temporary.replace(place)
     except OSError as failure:
         raise error(f"{what} {str(path)!r} cannot be written: {failure.strerror}") from None
     finally:

@@ -158,7 +158,7 @@ def _given(values: Mapping) -> dict:
 def _read_table(path: Path) -> dict:
     """The table ``[train]`` of a file."""
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise NbqnnError(f"{path} must be a configuration: {error}") from None
     for name in tables:

@@ -183,7 +183,7 @@ def read_run(path: Path) -> Run:
     if not file.is_file():
         raise NbqnnError(f"Run must be a folder with {CONFIG}, not {str(path)!r}")
     config = read_config(file)
-    tables = tomllib.loads(file.read_text(encoding="utf-8"))
+    tables = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     network = tables.get("network", {})
     classes, shape = network.get("classes"), network.get("input_shape")
     if type(classes) is not int or not isinstance(shape, list) or not 1 <= len(shape) <= 3:

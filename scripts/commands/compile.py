@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from scripts.commands.options import GraphArgument, JsonOption, output_file
+from scripts.commands.options import GraphArgument, JsonOption
+from scripts.commands.outputs import output_file
 from scripts.output import console, write_json
 from scripts.tables import estimate_table, stall_line
 

@@ -11,6 +11,7 @@ from scripts.commands.options import (
     JsonOption,
     complete_board,
 )
+from scripts.commands.outputs import output_folder
 from scripts.output import console, progress, write_json
 from scripts.tables import circuits_table, front_table
 
@@ -26,7 +27,10 @@ def explore(
         str, typer.Option(autocompletion=complete_board, help="Board, for example zcu102.")
     ],
     out: Annotated[
-        Path, typer.Option("-o", "--out", metavar="DIR", help="Folder for what is found.")
+        Path,
+        typer.Option(
+            "-o", "--out", callback=output_folder, metavar="DIR", help="Folder for what is found."
+        ),
     ] = Path("explore"),
     pe: Annotated[str, typer.Option(help="shift, or multiply for the baseline.")] = "shift",
     clock_mhz: Annotated[int, typer.Option("--clock", min=1, max=1000, help="Clock in MHz.")] = 250,

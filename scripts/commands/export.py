@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from scripts.commands.options import output_file
+from scripts.commands.outputs import output_file
 from scripts.output import console
 
 __all__ = ["export"]

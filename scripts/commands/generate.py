@@ -7,13 +7,17 @@ import typer
 
 from nbqnn_train.graph.errors import NbqnnError
 from scripts.commands.options import complete_board, complete_preset, graph_file
+from scripts.commands.outputs import output_folder
 from scripts.output import console, spinner
 
 __all__ = ["generate"]
 
 
 def generate(
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="BUILD", help="Build folder.")],
+    out: Annotated[
+        Path,
+        typer.Option("-o", "--out", callback=output_folder, metavar="BUILD", help="Build folder."),
+    ],
     preset: Annotated[
         str | None, typer.Option(autocompletion=complete_preset, help="Configuration by name.")
     ] = None,

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from scripts.commands.options import JsonOption, output_file
+from scripts.commands.options import JsonOption
+from scripts.commands.outputs import output_file
 from scripts.output import console, print_notes, write_json
 
 __all__ = ["import_"]

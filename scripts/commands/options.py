@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from nbqnn_train.graph.errors import NbqnnError
+from scripts.commands.outputs import output_file
 
 __all__ = [
     "ClassesOption",
@@ -23,7 +24,6 @@ __all__ = [
     "complete_board",
     "complete_preset",
     "graph_file",
-    "output_file",
     "program_file",
 ]
 
@@ -40,18 +40,6 @@ def complete_board(begun: str) -> list[str]:
     from hw.boards.registry import BOARDS
 
     return [name for name in BOARDS if name.startswith(begun)]
-
-
-def output_file(path: Path | None) -> Path | None:
-    """The place of a result, checked before the work begins: its folder exists, and it is no
-    folder."""
-    if path is None:
-        return None
-    if not path.parent.is_dir():
-        raise NbqnnError(f"file {str(path)!r} must be in a folder that exists")
-    if path.is_dir():
-        raise NbqnnError(f"file {str(path)!r} cannot be written: it is a folder")
-    return path
 
 
 def graph_file(path: Path | None) -> Path | None:

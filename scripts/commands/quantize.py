@@ -13,8 +13,8 @@ from scripts.commands.options import (
     JsonOption,
     ModelOption,
     PretrainedOption,
-    output_file,
 )
+from scripts.commands.outputs import output_file
 from scripts.output import console, print_notes, progress, write_json
 
 __all__ = ["quantize"]

@@ -84,12 +84,14 @@ def test_one_array_without_the_axis_of_images(nbqnn, graph, tmp_path):
 
 
 def test_what_is_known_can_be_said_otherwise(nbqnn, graph, tmp_path):
-    (tmp_path / "names.txt").write_text("\n".join(name.upper() for name in NAMES) + "\n")
+    text = "\r\n".join(name.upper() for name in NAMES) + "\r\n"
+    (tmp_path / "names.txt").write_text(text, encoding="utf-8-sig", newline="")
     options = ["--classes", "names.txt", "--mean", "0", "--std", str(64 / 255)]
     outcome = nbqnn("predict", "graph", "1.png", *options, "--json", "result.json")
     assert outcome.code == 0, outcome
     assert predictions(tmp_path) == [expected(graph)[1, :5].tolist()]
     assert NAMES[expected(graph)[1, 0]].upper() in outcome.out
+    assert "\ufeff" not in outcome.out
 
 
 def test_the_accelerator_says_the_same_and_how_long(nbqnn, graph, tmp_path):

@@ -148,6 +148,8 @@ def test_toml_with_defaults(tmp_path):
     config = load_config(path=path)
     assert config == AcceleratorConfig(**LEAST, pe="multiply", act_bits=16, acc_bits=32)
     assert config.weight_bits == 3
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert load_config(path=path) == config  # as Windows writes it
 
 
 @pytest.mark.parametrize(

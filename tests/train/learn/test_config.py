@@ -115,6 +115,8 @@ def test_file_and_back(tmp_path):
     file = tmp_path / "config.toml"
     file.write_text(tomli_w.dumps({"train": config_table(before)}))
     assert read_config(file) == before
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b"\r\n"))
+    assert read_config(file) == before  # as Windows writes it
 
 
 @pytest.mark.parametrize(
