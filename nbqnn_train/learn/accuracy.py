@@ -42,5 +42,6 @@ def count_correct_graph(graph: Graph, images: LabelledImages) -> int:
     for start in range(0, len(images), _BATCH):
         part = slice(start, start + _BATCH)
         codes = np.asarray(run_graph(graph, images.images(part)))
+        codes = codes.reshape(codes.shape[:2])  # (N, C, 1, 1) is a vector, too
         correct += int((codes.argmax(axis=1) == images.labels[part]).sum())
     return correct

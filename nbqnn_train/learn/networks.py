@@ -79,9 +79,32 @@ def check_images(name: str, classes: int, shape: tuple[int, ...]) -> None:
         )
 
 
+#: What wrappers put into names.
+_WRAPPERS = ("module", "_orig_mod")
+
+
+def _named_like(own: dict[str, Tensor], state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """``state`` with the names of ``own``, if leaving out the names of wrappers gives them."""
+    bare = {
+        ".".join(part for part in name.split(".") if part not in _WRAPPERS): value
+        for name, value in state.items()
+    }
+    inner = {name.partition(".")[2]: value for name, value in bare.items()}
+    held = len({name.partition(".")[0] for name in bare}) == 1
+    for renamed in (state, bare, *([inner] if held else [])):
+        if len(renamed) == len(state) and renamed.keys() <= own.keys():
+            return renamed
+    return state
+
+
 def load_state(module: nn.Module, state: dict[str, Tensor], origin: Path) -> None:
-    """Loads named tensors; an error lists the first few keys of each side that do not match."""
+    """Loads named tensors; an error lists the first few keys of each side that do not match.
+
+    The names may be those of a wrapper: of ``DataParallel``, ``torch.compile`` or a module that
+    holds the network and nothing else.
+    """
     own = module.state_dict()
+    state = _named_like(own, state)
     # Old weight files lack the counter; it does not take part in evaluation.
     missing = [k for k in own if k not in state and not k.endswith("num_batches_tracked")]
     unknown = [k for k in state if k not in own]

@@ -31,6 +31,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             raise NbqnnError(f"{path} must be a safetensors file: {_line(error)}") from None
     if path.suffix not in (".pth", ".pt"):
         raise NbqnnError(f"Weights must be a .safetensors, .pth or .pt file, not {str(path)!r}")
+    if not path.is_file():
+        reason = "it is a folder" if path.exists() else "there is no such file"
+        raise NbqnnError(f"Weights {str(path)!r} cannot be read: {reason}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of what is refused anyway
@@ -46,7 +49,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
     ):
         raise NbqnnError(f"{path} must hold named tensors, not {_content(state)}; {_REMEDY}")
-    return {name.removeprefix("module."): value for name, value in state.items()}
+    return dict(state)
 
 
 def _content(state: object) -> str:
@@ -66,6 +69,8 @@ def _reason(error: Exception) -> str:
         return "it is a TorchScript archive"
     if wanted := re.search(r"GLOBAL ([\w.]+)", text):
         return f"it asks for {wanted[1]}, as a whole model does, which is not loaded"
+    if isinstance(error, (EOFError, LookupError)):  # of the unpickler, at bytes that are no pickle
+        return "torch.save did not write it"
     return _line(error)
 
 

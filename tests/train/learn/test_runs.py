@@ -431,7 +431,7 @@ def test_pickles_that_run_code_are_refused(tmp_path):
 
 def test_weight_files(tmp_path):
     state = {"weight": torch.rand(2, 2)}
-    torch.save({"state_dict": {"module.weight": state["weight"]}}, tmp_path / "w.pth")
+    torch.save({"state_dict": state, "epoch": 3}, tmp_path / "w.pth")
     save_file(state, tmp_path / "w.safetensors")
     for name in ("w.pth", "w.safetensors"):
         assert torch.equal(read_weights(tmp_path / name)["weight"], state["weight"])
@@ -440,6 +440,37 @@ def test_weight_files(tmp_path):
         read_weights(tmp_path / "list.pt")
     with pytest.raises(NbqnnError, match=r"must be a \.safetensors, \.pth or \.pt file"):
         read_weights(tmp_path / "w.h5")
+    with pytest.raises(NbqnnError, match=r"^Weights .* cannot be read: there is no such"):
+        read_weights(tmp_path / "none.pth")
+    (tmp_path / "text.pth").write_bytes(b"abc")
+    with pytest.raises(NbqnnError, match=r"and nothing else: torch\.save did not write it"):
+        read_weights(tmp_path / "text.pth")
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        "module.{}".format,
+        "_orig_mod.{}".format,
+        "module._orig_mod.{}".format,
+        "model.{}".format,
+        "net.module.{}".format,
+        lambda name: name.replace(".", "._orig_mod."),
+    ],
+)
+def test_names_of_wrappers_are_left_out(named):
+    module = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 3)))
+    state = {name: torch.rand_like(value) for name, value in module.state_dict().items()}
+    load_state(module, {named(name): value for name, value in state.items()}, Path("w.pth"))
+    for name, value in module.state_dict().items():
+        assert torch.equal(value, state[name])
+
+
+def test_a_part_called_like_a_wrapper_keeps_its_name():
+    module = nn.ModuleDict({"module": nn.Linear(2, 2)})
+    state = {name: torch.rand_like(value) for name, value in module.state_dict().items()}
+    load_state(module, state, Path("w.pth"))
+    assert torch.equal(module["module"].weight, state["module.weight"])
 
 
 def test_accumulated_gradients_and_bfloat16(tmp_path):
