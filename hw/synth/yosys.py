@@ -31,6 +31,8 @@ ARRAY_PREFIX = "nbqnn_pe_array_"
 #: Modules used at least so often are mapped once, alone. With fewer uses that would save little
 #: time, and optimization across a module's borders is worth more.
 _OFTEN = 4
+#: Modules of so much Verilog, in characters, are mapped alone, too: beside the rest, not after it.
+_LARGE = 200_000
 _READY = re.compile(r"^ +(?:input|output) .*ready;$", flags=re.MULTILINE)
 
 
@@ -129,7 +131,7 @@ def _timing_fields(
 
 
 def shared_modules(verilog: str, top: str) -> set[str]:
-    """The modules to map on their own: the array, and those that ``top`` contains often.
+    """The modules to map on their own: the array, what ``top`` contains often, and what is large.
 
     Not those with a stream whose ``ready`` they answer or hear: paths lead through them, and would
     be mapped piece by piece.
@@ -140,5 +142,8 @@ def shared_modules(verilog: str, top: str) -> set[str]:
         name
         for name, count in counts.items()
         if name != top
-        and (name.startswith(ARRAY_PREFIX) or (count >= _OFTEN and not _READY.search(texts[name])))
+        and (
+            name.startswith(ARRAY_PREFIX)
+            or ((count >= _OFTEN or len(texts[name]) > _LARGE) and not _READY.search(texts[name]))
+        )
     } - modules_of_cells(verilog)
