@@ -24,8 +24,9 @@ EXPONENTS = 60
 _SAMPLES = 1 << 15
 #: Exponents tried below the one that clips nothing.
 _FINER = 6
-#: The same where a function follows: a sigmoid needs little of a wide range.
-_FINER_FOR_FUNCTIONS = 12
+#: The same where a function follows (a sigmoid needs little of a wide range), or where channels
+#: count differently.
+_FINER_WITH_READER = 12
 
 
 def _stride(count: int) -> int:
@@ -69,10 +70,14 @@ class ActivationQuantizer(nn.Module):
         #: (exponent, signed, calibrated): one integer buffer, so that any state dictionary carries
         #: it.
         self.register_buffer("state", torch.zeros(3, dtype=torch.int64))
-        #: What a format costs, from real values and rounded ones; None for the squared error. What
-        #: reads the values may set it.
-        self.error: Callable[[Tensor, Tensor], float] | None = None
+        #: What a format costs at each value, from real values and rounded ones; None for the
+        #: squared error. What reads the values may set it.
+        self.error: Callable[[Tensor, Tensor], Tensor] | None = None
+        #: Gives how much an error counts in each channel, (C,) float64; None where all count alike.
+        self.weights: Callable[[], Tensor] | None = None
         self._samples: list[Tensor] = []
+        #: What counts for each of the samples.
+        self._counted: list[Tensor] = []
         self._cached: tuple[tuple[int, int], tuple[int, int, int]] | None = None
 
     def _values(self) -> tuple[int, int, int]:
@@ -175,7 +180,7 @@ class ActivationQuantizer(nn.Module):
 
     def reset(self) -> None:
         """Forgets recorded values."""
-        self._samples = []
+        self._samples, self._counted = [], []
 
     def observe(self, value: Tensor) -> None:
         """Records values: an evenly spaced sample, and the extremes."""
@@ -183,7 +188,13 @@ class ActivationQuantizer(nn.Module):
         extremes = torch.stack(torch.aminmax(flat))  # nan if one value is
         if not torch.isfinite(extremes).all():
             raise NbqnnError("Calibration data must give finite activations, not nan or inf")
-        self._samples.append(torch.cat([flat[:: _stride(flat.numel())], extremes]))
+        stride = _stride(flat.numel())
+        self._samples.append(torch.cat([flat[::stride], extremes]))
+        if self.weights is not None:
+            places = torch.arange(0, flat.numel(), stride, device=flat.device)
+            places = torch.cat([places, torch.stack([flat.argmin(), flat.argmax()])])
+            channels = places // math.prod(value.shape[2:]) % value.shape[1]
+            self._counted.append(self.weights().to(flat.device)[channels])
 
     def recorded_negative(self) -> bool:
         return any(bool((sample < 0).any()) for sample in self._samples)
@@ -192,13 +203,19 @@ class ActivationQuantizer(nn.Module):
         """What was observed, a tensor (n,) for each batch."""
         return self._samples
 
+    def counted(self) -> list[Tensor] | None:
+        """How much an error of each recorded value counts; None where all count alike."""
+        return self._counted if self.weights is not None else None
+
     def best_exponent(
         self,
         samples: list[Tensor],
         signed: bool,
-        error: Callable[[Tensor, Tensor], float] | None = None,
+        error: Callable[[Tensor, Tensor], Tensor] | None = None,
+        counted: list[Tensor] | None = None,
     ) -> int:
-        """The exponent for values like ``samples``; ``error`` is what is made least."""
+        """The exponent for values like ``samples``: the sum of ``error`` times ``counted`` is made
+        least."""
         if not samples:
             raise NbqnnError("Calibration must see at least one batch, not none")
         values = torch.cat(samples)
@@ -211,17 +228,17 @@ class ActivationQuantizer(nn.Module):
             largest = float(magnitude.max())
         if largest == 0:
             return 0
-        coarse = min(max(math.ceil(math.log2(largest / high)), -EXPONENTS), EXPONENTS)
+        coarse = min(max(math.ceil(math.log2(largest / high)), -60), 60)
         if self.percentile is not None:
             return coarse
         errors = {}
-        finer = _FINER if error is None else _FINER_FOR_FUNCTIONS
+        weights = None if counted is None else torch.cat(counted)
+        finer = _FINER if error is None and weights is None else _FINER_WITH_READER
         for exponent in range(coarse, coarse - finer, -1):
             fmt = Format(self.bits, signed, exponent)
             step = float(power_of_two(torch.tensor(exponent), torch.float64))
             rounded = fake_quantize(values, step, fmt.low, fmt.high)
-            if error is None:
-                errors[exponent] = float((rounded - values).double().square().sum())
-            else:
-                errors[exponent] = error(values, rounded)
+            lost = (rounded - values).square() if error is None else error(values, rounded)
+            total = float((lost.double() if weights is None else lost * weights).sum())
+            errors[exponent] = total if math.isfinite(total) else math.inf
         return min(errors, key=errors.get)

@@ -67,7 +67,7 @@ class Builder:
         for operation in self.reading.operations:
             if operation.name not in self.absorbed:
                 self._build(operation)
-        self._see_functions()
+        self._see_readers()
         outputs = tuple(self._key(output.name) for output in self.reading.outputs)
         return QuantNetwork(self.ops, self.steps, outputs, self.mode, self.reading)
 
@@ -78,17 +78,26 @@ class Builder:
         else:
             getattr(self, f"_{operation.kind}")(operation)
 
-    def _see_functions(self) -> None:
-        """What only a table reads gets the format that is best for the table's results."""
+    def _see_readers(self) -> None:
+        """What one operation alone reads gets the format that is best for that one's results.
+
+        So it is for tables, and for depthwise layers: batch norm behind one undoes any scale of a
+        channel, so channels in front of it may differ by orders of magnitude.
+        """
         readers: dict[str, list[str]] = {}
         for step in self.steps:
             for source in step.inputs:
                 readers.setdefault(source, []).append(step.name)
-        for step in self.steps:
+        for step in reversed(self.steps):
             op, (source, *_) = self.ops[step.name], (*step.inputs, None)
             alone = len(readers.get(source, ())) == 1 and source not in self.outputs
-            if isinstance(op, TableOp) and alone and hasattr(self.ops[source], "out"):
-                self.ops[source].out.error = op.error
+            if not alone or not hasattr(self.ops[source], "out"):
+                continue
+            read = self.ops[source].out
+            if isinstance(op, TableOp):
+                read.error, read.weights = op.error, op.out.weights
+            elif isinstance(op, WeightedLayer) and op.is_depthwise:
+                read.weights = op.channel_weights
 
     def _key(self, name: str) -> str:
         return self.absorbed.get(name, name)

@@ -82,9 +82,10 @@ def choose_formats(network: QuantNetwork) -> None:
     for leader in dict.fromkeys(groups.values()):
         members = [network.quantizer(name) for name, other in groups.items() if other == leader]
         recorded = [sample for member in members for sample in member.recorded()]
-        error = members[0].error if len(members) == 1 else None
+        alone = len(members) == 1
+        error, counted = (members[0].error, members[0].counted()) if alone else (None, None)
         _check_reach(network, leader, recorded, signed[leader])
-        exponents[leader] = members[0].best_exponent(recorded, signed[leader], error)
+        exponents[leader] = members[0].best_exponent(recorded, signed[leader], error, counted)
     _coarsen(network, groups, signed, exponents)
     for name, leader in groups.items():
         quantizer = network.quantizer(name)

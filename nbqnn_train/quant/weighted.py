@@ -134,6 +134,19 @@ class WeightedLayer(nn.Module):
         weight = self.parts() if apart else self.weight
         return weight if self.kept is None else weight * self.kept
 
+    @property
+    def is_depthwise(self) -> bool:
+        """Whether it is a convolution with filters of its own for each channel."""
+        geometry = self.geometry
+        return isinstance(geometry, Geometry) and geometry.groups > 1 and self.weight.shape[1] == 1
+
+    def channel_weights(self) -> Tensor:
+        """How much an error of each input channel of a depthwise layer counts, (Cin,) float64: the
+        sum of the squared weights that it meets, with the gain of batch norm."""
+        with torch.no_grad():
+            folded = self.latent.double() * self._per_channel(self._gain(torch.float64))
+            return folded.square().flatten().reshape(self.geometry.groups, -1).sum(1)
+
     # Pieces of the arithmetic.
 
     def _per_channel(self, value: Tensor) -> Tensor:

@@ -1,7 +1,5 @@
 """A function of each element: a table that has a code for every code."""
 
-import math
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -101,13 +99,12 @@ class TableOp(Operator):
         results = self.function.exactly(points)
         return bool((results[torch.isfinite(results)] < -_NOISE).any())
 
-    def error(self, value: Tensor, rounded: Tensor) -> float:
-        """The squared error of the results where ``rounded`` takes the place of ``value``."""
+    def error(self, value: Tensor, rounded: Tensor) -> Tensor:
+        """Squared errors of the results where ``rounded`` takes the place of ``value``."""
         device = value.device if self.function.weight is None else self.function.weight.device
         pair = (self.function.exactly(x.to(device)) for x in (value, rounded))
         wanted, found = map(self.out.clamp, pair)
-        total = float((found - wanted).square().sum())
-        return total if math.isfinite(total) else math.inf
+        return (found - wanted).square().to(value.device)
 
     def export(self, exporter, step) -> str:
         source = exporter.formats[step.inputs[0]]
