@@ -53,6 +53,45 @@ def test_every_channel_row_and_column_counts(axis, first):
     assert quantizer.best_exponent(quantizer.recorded(), signed=True) == best
 
 
+def test_channels_in_front_of_a_depthwise_layer_count_as_its_filters_say():
+    """Batch norm makes one channel 256 times as large, and that of the depthwise layer undoes it.
+    Formats are those of the least error behind the depthwise layer, which reaches one position.
+    Weights are powers of two, so that rounding them changes nothing."""
+    torch.manual_seed(2)
+    depthwise = nn.Conv2d(6, 6, 1, groups=6, bias=False)
+    module = nn.Sequential(
+        *(nn.Conv2d(2, 6, 1), nn.BatchNorm2d(6), nn.Hardswish(), depthwise, nn.BatchNorm2d(6)),
+        *(nn.ReLU(), nn.Conv2d(6, 3, 1)),
+    ).eval()
+    for layer in (module[0], depthwise):
+        powers = torch.randint(-2, 1, layer.weight.shape)
+        layer.weight.data = layer.weight.sign() * 2.0**powers
+    large = torch.tensor([1.0, 1, 1, 256, 1, 1])
+    module[1].weight.data *= large
+    module[4].running_var *= large.square()
+    images = torch.randn(8, 2, 6, 6)
+    converted = convert(module, QuantConfig())
+    calibrate(converted, [images])
+
+    gain = depthwise.weight.flatten() / (module[4].running_var + module[4].eps).sqrt()
+
+    def least(values, function, low):
+        def error(exponent):
+            step = 2.0**exponent
+            rounded = torch.floor(values / step + 0.5).clamp(low, low + 255) * step
+            lost = (function(rounded) - function(values)) * gain.reshape(-1, 1, 1)
+            return float(lost.double().square().sum())
+
+        return min(range(-12, 6), key=error)
+
+    with torch.no_grad():
+        before = module[1](module[0](images))
+        chosen = [converted.formats()[name].exponent for name in ("_0", "_2")]
+        assert chosen[0] == least(before, module[2], -128)
+        assert chosen[1] == least(module[2](before), lambda values: values, -128)
+    assert max(chosen) < 0  # where all channels count alike it is 3
+
+
 @pytest.mark.parametrize("count", [1, 5, 32768, 32769, 65536, 3 * 5 * 7 * 11 * 13 * 17])
 def test_a_sample_is_of_bounded_size(count):
     quantizer = ActivationQuantizer(8, Mode())
