@@ -7,6 +7,7 @@ that asks it for a fork: a process of its own, with the client's arguments, fold
 files. What it computes is what a fresh one would.
 """
 
+import gc
 import json
 import os
 import runpy
@@ -92,6 +93,10 @@ def serve(address: str) -> None:
     """Imports, then forks a process for each client until standard input ends."""
     for name in _IMPORTED:
         __import__(name)
+    # Forks look for garbage seldom, and never among what was imported: that would copy its memory.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 10)
     # A fork has one thread: what the others held would be held for ever. So onnxruntime, which
     # starts one when it is imported, is not among them.
     assert len(list(Path("/proc/self/task").iterdir())) == 1
