@@ -32,7 +32,8 @@ def convert(module: nn.Module, config: QuantConfig, example=None) -> QuantNetwor
     """A quantized copy of ``module``, with its weights; ``module`` stays as it is.
 
     Convolution and linear layers become one unit with the batch norm and ReLU that follow them. The
-    result trains like any module; call :func:`calibrate` before its activations are quantized.
+    result is in training mode and trains like any module; call :func:`calibrate` before its
+    activations are quantized.
     Without quantization it computes what ``module`` does in evaluation: that is checked here, on
     noise. ``notes`` of the result says what else was noticed.
 
@@ -65,6 +66,7 @@ def convert(module: nn.Module, config: QuantConfig, example=None) -> QuantNetwor
     network.origin = Origin(private, example, reading, guessed=guessed)
     check_network(network)
     network.origin.fingerprint = fingerprint(network)
+    network.train()  # dropout came in evaluation mode, with the copy of the module
     return network if device is None else network.to(device)
 
 

@@ -18,6 +18,7 @@ from nbqnn_train.user_code import told
 
 __all__ = [
     "check_images",
+    "check_learning",
     "float_network",
     "load_state",
     "quantized_network",
@@ -76,6 +77,35 @@ def check_images(name: str, classes: int, shape: tuple[int, ...]) -> None:
         raise NbqnnError(
             f"Model {name!r} must return {(1, classes)} for {classes} classes and one image of "
             f"shape {shape}, not {found}"
+        )
+
+
+def check_learning(name: str, classes: int, shape: tuple[int, ...], images: int) -> None:
+    """Raises :class:`NbqnnError` unless the network called ``name`` has something that learns, and
+    its batch norms something to normalize in batches of so many ``images`` of ``shape``."""
+    network = build_model(name, classes, shape[0]).eval()
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise NbqnnError(
+            f"Model {name!r} must have parameters that learn; remedy: requires_grad_(True), or "
+            "nbqnn quantize, which does not train"
+        )
+    if images > 1:
+        return
+    single: list[str] = []
+
+    def look(path: str, given: tuple[Tensor, ...]) -> None:
+        if given[0].numel() == given[0].shape[1]:
+            single.append(path)
+
+    for path, part in network.named_modules():
+        if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
+            part.register_forward_pre_hook(lambda _, given, path=path: look(path, given))
+    with torch.no_grad():
+        network(torch.zeros(1, *shape))
+    if single:
+        raise NbqnnError(
+            f"Batch size must be at least 2 for a batch norm of single positions, at {single[0]!r} "
+            f"of model {name!r}, not 1"
         )
 
 

@@ -60,8 +60,18 @@ _MAY_DIFFER = ("accelerator", "data_dir", "devices", "nodes")
 
 
 def write_weights(path: Path, state: dict[str, torch.Tensor]) -> None:
-    """Named tensors as safetensors, written beside and renamed."""
-    write_file(path, save({name: tensor.contiguous() for name, tensor in state.items()}))
+    """Named tensors as safetensors, written beside and renamed.
+
+    What is one tensor under two names, as weights that two layers share, is written twice.
+    """
+    apart: dict[str, torch.Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in state.items():
+        tensor = tensor.contiguous()
+        place = tensor.untyped_storage().data_ptr()
+        apart[name] = tensor.clone() if place in seen else tensor
+        seen.add(place)
+    write_file(path, save(apart))
 
 
 @dataclass(frozen=True)

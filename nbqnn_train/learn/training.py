@@ -36,6 +36,7 @@ from nbqnn_train.learn.memory_format import in_fast_layout
 from nbqnn_train.learn.module import QuantizedTrainingModule, TrainingModule
 from nbqnn_train.learn.networks import (
     check_images,
+    check_learning,
     float_network,
     quantized_network,
     rounded_network,
@@ -94,6 +95,10 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> TrainingResul
         )
     for model in filter(None, (config.model, config.teacher_model)):
         check_images(model, data.classes, data.input_shape)
+    together = min(config.recipe().batch_size, len(data.train))
+    check_learning(
+        config.model, data.classes, data.input_shape, together // (config.devices * config.nodes)
+    )
     torch.manual_seed(config.seed)
     keep_freed_memory()
     checkpoint = out / CHECKPOINT if resume and (out / CHECKPOINT).is_file() else None

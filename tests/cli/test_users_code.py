@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from nbqnn_train.convert import QuantConfig, convert
 from nbqnn_train.learn.runs import CONFIG
@@ -46,6 +47,17 @@ def build(classes, channels):
     return nn.Sequential(
         nn.Conv2d(channels, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
         nn.Linear(4, classes),
+    )
+
+def shared(classes, channels):
+    conv = nn.Conv2d(channels, channels, 3, padding=1)
+    return nn.Sequential(conv, nn.ReLU(), conv, nn.Flatten(), nn.Linear(64, classes))
+
+def still(classes, channels): return build(classes, channels).requires_grad_(False)
+
+def normed(classes, channels):
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(64, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, classes)
     )
 
 class Net(nn.Sequential):
@@ -312,3 +324,28 @@ def test_modules_are_found_in_the_working_folder(files):
     )
     assert done.returncode == 2, done.stderr
     assert "must return a torch.nn.Module, not str" in done.stderr
+
+
+@pytest.mark.parametrize("precision", [[], ["--full-precision"]])
+def test_layers_that_share_weights_end_with_the_same_ones(nbqnn, files, tmp_path, precision):
+    options = ["--model", "own_net.py:shared", "--data", "own_data.py:load", *precision]
+    assert nbqnn(*TRAIN, *options).code == 0
+    state = load_file(tmp_path / "run" / "weights.safetensors")
+    convolutions = [value for value in state.values() if value.shape == (1, 1, 3, 3)]
+    assert len(convolutions) == 2
+    assert torch.equal(*convolutions)
+    if not precision:
+        assert nbqnn("export", "run", "-o", "graph").code == 0
+
+
+def test_a_network_in_which_nothing_learns(refused, files):
+    message = r"Model '.*own_net\.py:still' must have parameters that learn; remedy: .*"
+    refused(message, *TRAIN, "--model", "own_net.py:still", "--data", "own_data.py:load")
+
+
+@pytest.mark.parametrize("option", ["--batch-size", "--train-images"])
+def test_one_image_leaves_a_batch_norm_nothing(refused, files, option):
+    message = r"Batch size must be at least 2 for a batch norm of single positions, at '2' .* not 1"
+    refused(
+        message, *TRAIN, "--model", "own_net.py:normed", "--data", "own_data.py:load", option, "1"
+    )

@@ -93,3 +93,13 @@ def test_evaluation_needs_calibration():
     network = convert(nn.Sequential(Block()), QuantConfig()).eval()
     with pytest.raises(NbqnnError, match="calibrated before"):
         network(torch.rand(1, 2, 4, 4))
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_the_result_is_in_training_mode_with_all_its_parts(mode):
+    module = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5), nn.Linear(4, 2)).train(mode)
+    network = convert(module, QuantConfig(), torch.zeros(1, 4))
+    assert all(part.training for part in network.modules())
+    assert module[1].training == mode
+    x = torch.ones(8, 4)
+    assert not torch.equal(network(x), network(x))  # dropout drops before any calibration
