@@ -23,6 +23,7 @@ NAMES = card_names()
 #: Multiply-accumulates: those of the papers' layers, by hand.
 MACS = {
     "lenet5": 28 * 28 * 6 * 25 + 10 * 10 * 16 * 150 + 400 * 120 + 120 * 84 + 84 * 10,
+    "nbq": 9 * (32 * 32 * 64 * 67 + 16 * 16 * 128 * 192 + 8 * 8 * 256 * 384) + 2560,
     "nbq_small": 9 * (28 * 28 * 16 * 17 + 14 * 14 * 32 * 48 + 7 * 7 * 64 * 96) + 640,
     # Nineteen 3 x 3 convolutions, a linear layer, and two shortcuts that copy channels.
     "resnet20": 9 * (32 * 32 * 16 * (3 + 6 * 16) + 16 * 16 * 32 * (16 + 5 * 32))
