@@ -151,6 +151,15 @@ def _check_answer(address: str) -> None:
         )
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    """Not news: distributed cannot cancel what an interrupt kept from beginning."""
+    failed = record.exc_info and isinstance(record.exc_info[1], NameError)
+    return not (failed and "sync.<locals>.cancel" in record.getMessage())
+
+
+logging.getLogger("tornado.application").addFilter(_is_news)
+
+
 class _ClusterWork(Work[_Piece, _Result]):
     def __init__(self, client: Client, task: "_Task"):
         self._client = client

@@ -1,13 +1,17 @@
 """hw.tools.work, hw.tools.cluster: the same results everywhere, whatever happens to workers."""
 
+import asyncio
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 
 import dask
 import pytest
+from distributed.utils import LoopRunner, sync
 
 from hw.tools import cluster as cluster_module
 from hw.tools.cluster import Cluster, sources_digest
@@ -138,6 +142,8 @@ def test_what_is_no_scheduler_is_refused_in_time(where, reason, monkeypatch):
 #: A worker whose nbqnn is missing, or another.
 _WORKER = """
 import sys
+import threading
+import time
 {change}
 from distributed.cli.dask_worker import main
 main([{address!r}, "--no-nanny", "--no-dashboard", "--name", "unsuitable"], standalone_mode=False)
@@ -176,3 +182,19 @@ def test_a_change_of_any_source_is_another_digest(monkeypatch, tmp_path):
         (tmp_path / file).write_text(text)
         digests.add(sources_digest.__wrapped__())
     assert len(digests) == 3
+
+
+def test_an_interrupt_before_anything_began_leaves_no_traceback(caplog):
+    """distributed then has nothing to cancel, and says so with a traceback."""
+    running = LoopRunner(asynchronous=False)
+    running.start()
+    try:
+        running.loop.add_callback(time.sleep, 0.5)  # what follows cannot begin meanwhile
+        main = threading.main_thread().ident
+        threading.Timer(0.1, signal.pthread_kill, (main, signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            sync(running.loop, asyncio.sleep, 0)
+        sync(running.loop, asyncio.sleep, 0.1)
+    finally:
+        running.stop()
+    assert not caplog.records
