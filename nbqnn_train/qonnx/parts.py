@@ -185,15 +185,17 @@ def _unlike(op: Operator) -> GraphError:
     )
 
 
+def _half_pixel(x: int, size: int, by: int) -> Fraction:
+    return Fraction(2 * x + 1, 2 * by) - Fraction(1, 2)
+
+
 #: The position in the input for position x of the output, both of an axis with ``size`` positions
 #: in the input, that is enlarged ``by`` so much.
 _PLACES = {
     "asymmetric": lambda x, size, by: Fraction(x, by),
-    "half_pixel": lambda x, size, by: Fraction(2 * x + 1, 2 * by) - Fraction(1, 2),
-    "half_pixel_symmetric": lambda x, size, by: Fraction(2 * x + 1, 2 * by) - Fraction(1, 2),
-    "pytorch_half_pixel": lambda x, size, by: (
-        Fraction(2 * x + 1, 2 * by) - Fraction(1, 2) if size * by > 1 else Fraction(0)
-    ),
+    "half_pixel": _half_pixel,
+    "half_pixel_symmetric": _half_pixel,  # the same for whole factors
+    "pytorch_half_pixel": _half_pixel,  # one position alone is at 0 in both
     "align_corners": lambda x, size, by: Fraction(x * (size - 1), max(size * by - 1, 1)),
 }
 _ROUNDED = {
