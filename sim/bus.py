@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from hw.contract.config import AcceleratorConfig
 from hw.contract.memory_timing import MemoryTiming
 from hw.driver import Buffer, Pages
+from hw.driver.pages import PagedBuffer
 from hw.rtl.accelerator import TOP
 from sim.verilated import VerilatedAccelerator
 from sim.watch import Watched, watch
@@ -103,7 +102,7 @@ class VerilatedBus:
         begin, end = self._pages.take(size)
         array = self.model.memory[begin:end]
         array[:] = 0
-        return _ModelBuffer(self._pages, array, begin, self.model.memory_base)
+        return PagedBuffer(self._pages, begin, array, self.model.memory_base + begin)
 
     def wait(self) -> bool:
         trace, self._trace = self._trace, None
@@ -118,15 +117,3 @@ class VerilatedBus:
             self.seen = watch(self.model, self._max_cycles)
         self.model.run(self._max_cycles)
         return self.model.irq
-
-
-class _ModelBuffer(Buffer):
-    """A buffer that is part of the model's memory: nothing is copied."""
-
-    def __init__(self, pages: Pages, array: np.ndarray, begin: int, base: int):
-        super().__init__(array, base + begin)
-        self._pages = pages
-        self._begin = begin
-
-    def free(self) -> None:
-        self._pages.give_back(self._begin)

@@ -39,6 +39,7 @@ class _RecordingBus:
     def __init__(self, config: AcceleratorConfig):
         self.writes: list[tuple[int, int]] = []
         self.memory = np.zeros(0, np.uint8)
+        self._waited = False
         self._answers = {
             REGISTERS.identity.offset: IDENTITY,
             REGISTERS.version.offset: VERSION,
@@ -46,16 +47,19 @@ class _RecordingBus:
         }
 
     def read(self, offset: int) -> int:
-        return self._answers.get(offset, 0)
+        return self._answers.get(offset, dict(self.writes).get(offset, 0))
 
     def write(self, offset: int, value: int) -> None:
-        self.writes.append((offset, value))
+        # The driver then stops a run that it cannot wait for.
+        if not self._waited:
+            self.writes.append((offset, value))
 
     def allocate(self, size: int) -> Buffer:
         self.memory = np.zeros(size, np.uint8)
         return Buffer(self.memory, _BASE)
 
     def wait(self) -> bool:
+        self._waited = True
         raise _Recorded
 
 

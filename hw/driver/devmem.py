@@ -8,7 +8,7 @@ from hw.driver.barrier import memory_barrier
 from hw.driver.bus import Buffer
 from hw.driver.interrupt import Interrupt, PolledInterrupt
 from hw.driver.mapped import MappedRegisters, map_bytes
-from hw.driver.pages import Pages
+from hw.driver.pages import PagedBuffer, Pages
 
 __all__ = ["DevMemBus"]
 
@@ -76,13 +76,12 @@ class DevMemBus:
         return self._interrupt.wait(self._time_limit_s)
 
 
-class _UncachedBuffer(Buffer):
+class _UncachedBuffer(PagedBuffer):
     """Memory without caches: only the order of accesses must be kept."""
 
     def __init__(self, bus: DevMemBus, array: np.ndarray, begin: int):
-        super().__init__(array, bus._address + begin)
+        super().__init__(bus._pages, begin, array, bus._address + begin)
         self._bus = bus
-        self._begin = begin
 
     def to_device(self, offset: int, size: int) -> None:
         # The store that starts the accelerator must not overtake these bytes.
@@ -91,6 +90,3 @@ class _UncachedBuffer(Buffer):
     def from_device(self, offset: int, size: int) -> None:
         # Loads of results must come after the load that said that they are there.
         self._bus._barrier()
-
-    def free(self) -> None:
-        self._bus._pages.give_back(self._begin)

@@ -1,8 +1,11 @@
 """Loads a program, runs images, reads results, counters and errors."""
 
+import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass
 from types import TracebackType
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -11,7 +14,7 @@ from hw.contract.images import by_input
 from hw.contract.isa import Region
 from hw.contract.program import Port, Program
 from hw.contract.registers import IDENTITY, REGISTERS, VERSION
-from hw.driver.bus import Bus
+from hw.driver.bus import Bus, BusError
 from hw.driver.memory import ProgramMemory
 from nbqnn_train.graph import NbqnnError, quantize_input
 
@@ -25,6 +28,10 @@ _MAJOR_VERSION = REGISTERS.version.unpack(VERSION).major
 _STALE_INTERRUPTS = 3
 #: A reset must be over after so many reads of the status register.
 _RESET_LOOKS = 1000
+#: Of each bus that has drivers, by its ``id``: held by the one that uses the accelerator. Drivers
+#: keep both the bus and its lock.
+_LOCKS: WeakValueDictionary[int, threading.RLock] = WeakValueDictionary()
+_MAKING_LOCKS = threading.Lock()
 
 
 class AcceleratorError(NbqnnError):
@@ -71,6 +78,10 @@ class Driver:
     The program's memory is one buffer of the bus. The accelerator's address window is set to it, so
     no program makes the accelerator access anything outside.
 
+    An accelerator may have several drivers, each with its program in memory of its own, and they
+    may be used in several threads: runs on one bus are one after the other. Each run tells the
+    accelerator where its driver's program is, unless it knows.
+
     Parameters
     ----------
     bus : Bus
@@ -88,14 +99,19 @@ class Driver:
     def __init__(self, bus: Bus, program: Program):
         self._bus = bus
         self._program = program
-        self._check_identity()
-        self._check_idle()
-        self._memory = ProgramMemory(bus, program)
-        try:
-            self._load()
-        except BaseException:
-            self._memory.free()
-            raise
+        with _MAKING_LOCKS:
+            self._lock = _LOCKS.setdefault(id(bus), threading.RLock())
+        with self._lock:
+            self._check_identity()
+            self._check_idle()
+            self._memory = ProgramMemory(bus, program)
+            try:
+                self._memory.write(Region.PROGRAM, program.commands)
+                self._memory.write(Region.PARAMETERS, program.parameters)
+                self._point()
+            except BaseException:
+                self._memory.free()
+                raise
         self._open = True
 
     def __enter__(self) -> "Driver":
@@ -115,12 +131,13 @@ class Driver:
         Raises :class:`AcceleratorError` if the accelerator cannot be stopped; the memory then stays
         taken.
         """
-        if not self._open:
-            return
-        if REGISTERS.status.unpack(self._read("status")).busy:
-            self.reset()
-        self._open = False
-        self._memory.free()
+        with self._lock:
+            if not self._open:
+                return
+            if REGISTERS.status.unpack(self._read("status")).busy:
+                self.reset()
+            self._open = False
+            self._memory.free()
 
     @property
     def program(self) -> Program:
@@ -140,26 +157,50 @@ class Driver:
         NbqnnError
             The images do not fit the program.
         AcceleratorError
-            The accelerator is busy, or the run ended with an error or not in time. The message has
-            the cause. After an error the accelerator is reset and can be used again.
+            The accelerator is busy or another one, or the run ended with an error or not in time.
+            The message has the cause. After an error the accelerator is reset and can be used
+            again, and so it is after an interrupt from the keyboard.
         """
-        if not self._open:
-            raise ValueError("The driver must be open, it has been closed")
         images = self._images(images)
-        self._write_input(images)
-        self._check_idle()
-        self._write("irq_status", _EVENTS)
-        self._write("control", REGISTERS.control.pack(start=1))
-        self._wait_for_end()
+        with self._lock:
+            if not self._open:
+                raise ValueError("The driver must be open, it has been closed")
+            self._check_identity()
+            self._check_idle()
+            self._write_input(images)
+            if not self._points_here():
+                self._point()
+            self._start()
+            return self._result(len(next(iter(images.values()))))
 
+    def reset(self) -> None:
+        """Stops what runs, as :func:`reset_accelerator` does."""
+        reset_accelerator(self._bus)
+
+    def _start(self) -> None:
+        """One run, to its end. It is stopped if it cannot be waited for."""
+        self._write("irq_status", _EVENTS)
+        try:
+            self._write("control", REGISTERS.control.pack(start=1))
+            self._wait_for_end()
+        except AcceleratorError:
+            raise
+        except BaseException:
+            # What has the bus, or the user, end the wait is told, and not what the reset says.
+            with suppress(AcceleratorError, BusError):
+                self.reset()
+            raise
+
+    def _result(self, images: int) -> RunResult:
+        """What the last run left in memory and in the counters; codes of the first ``images``."""
         program = self._program
         stamps = [
             self._bus.read(REGISTERS.layer_cycles.offset + 4 * layer)
             for layer in range(len(program.layers))
         ]
-        result = RunResult(
-            outputs=self._unpack(Region.OUTPUT, program.outputs),
-            traced=self._unpack(Region.SCRATCH, program.traced),
+        return RunResult(
+            outputs=self._unpack(Region.OUTPUT, program.outputs, images),
+            traced=self._unpack(Region.SCRATCH, program.traced, images),
             cycles=self._read("cycles"),
             array_cycles=self._read("array_cycles"),
             compute_cycles=self._read("compute_cycles"),
@@ -172,29 +213,30 @@ class Driver:
                 end - begin for begin, end in zip([0, *stamps], stamps, strict=False)
             ),
         )
-        given = len(next(iter(images.values())))
-        return replace(
-            result,
-            outputs={name: codes[:given] for name, codes in result.outputs.items()},
-            traced={name: codes[:given] for name, codes in result.traced.items()},
-        )
 
-    def reset(self) -> None:
-        """Stops what runs, as :func:`reset_accelerator` does."""
-        reset_accelerator(self._bus)
-
-    def _load(self) -> None:
-        """Writes the program to its memory and tells the accelerator where that is."""
-        program, memory = self._program, self._memory
-        memory.write(Region.PROGRAM, program.commands)
-        memory.write(Region.PARAMETERS, program.parameters)
+    def _point(self) -> None:
+        """Tells the accelerator where the program is."""
+        memory = self._memory
+        self._pointed = False
+        # First, because it says whose the others are: see _points_here.
+        self._write_address("window_first", memory.first)
+        self._write_address("window_last", memory.last)
         for region, base in memory.bases.items():
             self._write_address(f"{region.name.lower()}_base", base)
         self._write_address("stripe", memory.stripe)
-        self._write_address("window_first", memory.first)
-        self._write_address("window_last", memory.last)
-        self._write("program_length", program.command_count)
+        self._write("program_length", self._program.command_count)
         self._write("irq_enable", REGISTERS.irq_enable.pack(done=1, error=1))
+        self._pointed = True
+
+    def _points_here(self) -> bool:
+        """False if another driver has used the accelerator since: no two buffers share a byte, so
+        their windows begin at different places. And if it was reset: its program has no length."""
+        return (
+            self._pointed
+            and self._read("window_first_low") == self._memory.first & 0xFFFFFFFF
+            and self._read("window_first_high") == self._memory.first >> 32
+            and self._read("program_length") == self._program.command_count
+        )
 
     def _images(self, images: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The images of each input, with their axis N."""
@@ -240,9 +282,11 @@ class Driver:
         if in_time and events == _DONE_EVENT and status == _DONE_STATE:
             self._write("irq_status", _EVENTS)
             return
-        what = f"error {self._cause()}"
+        what, remedy = f"error {self._cause()}", ""
         if not in_time:
-            what = "no interrupt in time"
+            what, remedy = "no interrupt in time", "; remedy: a longer time_limit_s of the bus"
+            if status == _DONE_STATE:
+                remedy += ", or an interrupt that is connected: by now the run is done"
         elif not REGISTERS.irq_status.unpack(events).error:
             what = f"an interrupt, but not done (status {status:#x})"
         where = f"command {self._read('error_index')}"
@@ -255,7 +299,7 @@ class Driver:
             self.reset()
         except AcceleratorError as error:
             raise AcceleratorError(f"{message}; {error}") from None
-        raise AcceleratorError(message)
+        raise AcceleratorError(message + remedy)
 
     def _cause(self) -> str:
         cause = self._read("error_cause")
@@ -285,8 +329,10 @@ class Driver:
                 "remedy: hw.driver.reset_accelerator, if that run is nobody's"
             )
 
-    def _unpack(self, region: Region, ports: tuple[Port, ...]) -> dict[str, np.ndarray]:
-        """Codes (N, C, H, W) of the whole batch, by name."""
+    def _unpack(
+        self, region: Region, ports: tuple[Port, ...], images: int
+    ) -> dict[str, np.ndarray]:
+        """Codes (N, C, H, W) of the first images of the batch, by name."""
         config, batch = self._program.config, self._program.batch
         unpacked = {}
         for port in ports:
@@ -294,7 +340,7 @@ class Driver:
             content = self._memory.read(region, port.offset, layout.host_bytes(config))
             codes = layout.unpack(config, content)
             codes = codes.reshape(layout.channels, batch, -1, layout.width).swapaxes(0, 1)
-            unpacked[port.name] = codes
+            unpacked[port.name] = codes[:images]
         return unpacked
 
     def _read(self, name: str) -> int:

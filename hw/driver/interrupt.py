@@ -52,10 +52,12 @@ class PolledInterrupt:
 class UioInterrupt:
     """An interrupt that Linux passes on through a device of its UIO driver, e.g. ``/dev/uio4``.
 
-    Raises :class:`BusError` if the device cannot be opened.
+    Raises :class:`BusError` if the device cannot be opened, and later if it is none of UIO or has
+    no interrupt.
     """
 
     def __init__(self, device: Path | str):
+        self._device = device
         try:
             self._file = os.open(device, os.O_RDWR)
         except OSError as error:
@@ -65,16 +67,33 @@ class UioInterrupt:
 
     def wait(self, time_limit_s: float) -> bool:
         # Drops an interrupt of an earlier run, which came after that run's wait had ended.
-        while select.select([self._file], [], [], 0)[0]:
-            os.read(self._file, 4)
+        while self._came(0):
+            pass
         # Linux masks the interrupt whenever it comes; writing 1 lets the next one through. If the
         # interrupt is still high, it comes again at once, so the loop above loses none.
-        os.write(self._file, struct.pack("=I", 1))
-        readable, _, _ = select.select([self._file], [], [], time_limit_s)
-        if not readable:
+        try:
+            os.write(self._file, struct.pack("=I", 1))
+        except OSError as error:
+            raise self._refused("let interrupts through", error.strerror) from None
+        return self._came(time_limit_s)
+
+    def _came(self, time_limit_s: float) -> bool:
+        """Whether the interrupt comes within so many seconds; it is then taken."""
+        # Not select(), which takes no descriptor above 1023.
+        poll = select.poll()
+        poll.register(self._file, select.POLLIN)
+        if not poll.poll(1000 * time_limit_s):
             return False
-        os.read(self._file, 4)
+        try:
+            count = os.read(self._file, 4)
+        except OSError as error:
+            raise self._refused("be read", error.strerror) from None
+        if len(count) != 4:
+            raise self._refused("be read", "it is no UIO device")
         return True
+
+    def _refused(self, what: str, reason: str | None) -> BusError:
+        return BusError(f"interrupt {str(self._device)!r} must {what}, but does not: {reason}")
 
     def close(self) -> None:
         """Frees the device."""

@@ -1,9 +1,11 @@
 """Keeps account of the pages of a reserved memory."""
 
-from hw.contract.isa import PAGE_BYTES
-from hw.driver.bus import BusError
+import numpy as np
 
-__all__ = ["Pages"]
+from hw.contract.isa import PAGE_BYTES
+from hw.driver.bus import Buffer, BusError
+
+__all__ = ["PagedBuffer", "Pages"]
 
 
 class Pages:
@@ -38,7 +40,8 @@ class Pages:
             free = self._size - sum(end - start for start, end in self._taken.items())
             raise BusError(
                 f"{self._what} must have {wanted} bytes free in one piece, "
-                f"but has {free} of {self._size} free"
+                f"but has {free} of {self._size} free; remedy: close drivers that are not in use, "
+                "or more memory"
             )
         self._taken[begin] = begin + wanted
         return begin, begin + wanted
@@ -46,3 +49,27 @@ class Pages:
     def give_back(self, begin: int) -> None:
         """Frees the pages that begin there. Does nothing if they are free already."""
         self._taken.pop(begin, None)
+
+
+class PagedBuffer(Buffer):
+    """A buffer on such pages, which are given back when it is freed.
+
+    Parameters
+    ----------
+    pages : Pages
+    begin : int
+        What :meth:`Pages.take` gave.
+    array, address
+        As for a :class:`Buffer`.
+    """
+
+    def __init__(self, pages: Pages, begin: int, array: np.ndarray, address: int):
+        super().__init__(array, address)
+        self._pages: Pages | None = pages
+        self._begin = begin
+
+    def free(self) -> None:
+        # Only the first call does something: later the pages may be another buffer's.
+        if self._pages is not None:
+            self._pages.give_back(self._begin)
+            self._pages = None

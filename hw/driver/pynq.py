@@ -33,7 +33,8 @@ class PynqBus:
     Raises
     ------
     BusError
-        PYNQ is not installed, the overlay cannot be loaded or has no such cell.
+        PYNQ is not installed or cannot be imported, the overlay cannot be loaded or has no such
+        cell with registers, or they may not be accessed.
     """
 
     def __init__(
@@ -51,18 +52,32 @@ class PynqBus:
                 "the board's bus needs pynq, which is not installed here; it comes with the "
                 "board's PYNQ image"
             ) from None
+        # Such as a NumPy that PYNQ's own parts were not built for.
+        except ImportError as error:
+            raise BusError(f"pynq cannot be imported: {error}") from None
         self._pynq: Any = pynq
         if isinstance(overlay, (str, Path)):
             if not Path(overlay).is_file():
                 raise BusError(f"overlay {str(overlay)!r} must be a file, but is not there")
-            overlay = pynq.Overlay(str(overlay))
+            # PYNQ raises whatever its parser, its device or the kernel raised.
+            try:
+                overlay = pynq.Overlay(str(overlay))
+            except Exception as error:
+                raise BusError(f"the overlay cannot be loaded: {error}") from error
         if name not in overlay.ip_dict:
             raise BusError(
                 f"the overlay must have a cell {name!r}, but has "
                 f"{', '.join(sorted(overlay.ip_dict)) or 'none'}"
             )
         place = overlay.ip_dict[name]
-        self._registers = pynq.MMIO(place["phys_addr"], place["addr_range"])
+        if "phys_addr" not in place or "addr_range" not in place:
+            raise BusError(f"cell {name!r} of the overlay must have registers, but has none")
+        try:
+            self._registers = pynq.MMIO(place["phys_addr"], place["addr_range"])
+        except (OSError, RuntimeError) as error:
+            raise BusError(
+                f"the registers at {place['phys_addr']:#x} cannot be accessed: {error}"
+            ) from None
         self._interrupt = interrupt or PolledInterrupt(self.read)
         self._time_limit_s = time_limit_s
 
@@ -76,7 +91,7 @@ class PynqBus:
         whole = -(-size // PAGE_BYTES) * PAGE_BYTES
         try:
             memory = self._pynq.allocate(shape=(whole,), dtype=np.uint8)
-        except (MemoryError, RuntimeError) as error:
+        except (MemoryError, OSError, RuntimeError) as error:
             raise BusError(
                 f"{whole} bytes of contiguous memory must be free, but are not ({error}); "
                 "remedy: a larger cma= on the kernel's command line"

@@ -2,6 +2,9 @@
 
 import struct
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -19,11 +22,13 @@ from hw.contract.serial_protocol import (
     Space,
 )
 from hw.driver.bus import Buffer, BusError
-from hw.driver.pages import Pages
+from hw.driver.pages import PagedBuffer, Pages
 
 __all__ = ["SerialLine", "SerialPort", "UartBus"]
 
 _WORD_BYTES = 4
+#: Start bit, eight data bits, stop bit.
+_BITS_OF_A_BYTE = 10
 #: Largest relative error of a bit's length against the requested speed.
 _SPEED_TOLERANCE = 0.02
 _RESPONSES = {1: "EXOKAY", 2: "SLVERR", 3: "DECERR"}
@@ -52,10 +57,14 @@ class SerialLine(Protocol):
 class SerialPort:
     """A :class:`SerialLine` through pyserial, e.g. ``SerialPort("/dev/ttyUSB0")``.
 
-    Raises :class:`BusError` where pyserial is missing or the port cannot be opened.
+    The port is this process's alone until it is closed. ``time_limit_s`` is the longest wait for an
+    answer, beside the time that its bytes take on the line.
+
+    Raises :class:`BusError` where pyserial is missing, the port cannot be opened or is in use by
+    another program, and later when it is unplugged.
     """
 
-    def __init__(self, device: str, *, time_limit_s: float = 2.0):
+    def __init__(self, device: Path | str, *, time_limit_s: float = 2.0):
         try:
             import serial
         except ModuleNotFoundError:
@@ -63,29 +72,43 @@ class SerialPort:
                 "a serial port needs pyserial, which is not installed; "
                 "remedy: pip install 'nbqnn[board]'"
             ) from None
-        try:
-            self._port = serial.Serial(device, DEFAULT_BAUD, timeout=time_limit_s)
-        except (serial.SerialException, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise BusError(f"serial port {device!r} cannot be opened: {reason}") from None
+        self._device = str(device)
+        self._time_limit_s = time_limit_s
+        with self._working("be opened"):
+            self._port = serial.Serial(self._device, DEFAULT_BAUD, exclusive=True)
 
     def write(self, data: bytes) -> None:
-        self._port.write(data)
+        with self._working("be written"):
+            self._port.write(data)
 
     def read(self, count: int) -> bytes:
-        return self._port.read(count)
+        with self._working("be read"):
+            on_the_line = count * _BITS_OF_A_BYTE / self._port.baudrate
+            self._port.timeout = self._time_limit_s + on_the_line
+            return self._port.read(count)
 
     def set_baud(self, baud: int) -> None:
-        self._port.flush()
-        # The board changes its speed at the end of its stop bit, which may not have come yet.
-        time.sleep(0.01)
-        self._port.baudrate = baud
+        with self._working(f"change to {baud} baud"):
+            self._port.flush()
+            # The board changes its speed at the end of its stop bit, which may not have come yet.
+            time.sleep(0.01)
+            self._port.baudrate = baud
 
     def send_break(self) -> None:
-        self._port.send_break(0.01)
-        # The pause lets the board see the line high again before the next byte.
-        time.sleep(0.01)
-        self._port.reset_input_buffer()
+        with self._working("send a break"):
+            self._port.send_break(0.01)
+            # The pause lets the board see the line high again before the next byte.
+            time.sleep(0.01)
+            self._port.reset_input_buffer()
+
+    @contextmanager
+    def _working(self, what: str) -> Iterator[None]:
+        """Turns whatever pyserial and the system raise into a :class:`BusError`."""
+        try:
+            yield
+        except Exception as error:
+            reason = getattr(error, "strerror", None) or error
+            raise BusError(f"serial port {self._device!r} cannot {what}: {reason}") from None
 
     def close(self) -> None:
         """Frees the port."""
@@ -94,6 +117,9 @@ class SerialPort:
 
 class UartBus:
     """A :class:`hw.driver.Bus` over a serial line.
+
+    An answer that is garbled, incomplete or not waited for (Ctrl-C) leaves the two sides out of
+    step. The next request then begins as the first one does, with a break.
 
     Parameters
     ----------
@@ -112,13 +138,14 @@ class UartBus:
     def __init__(self, line: SerialLine, *, baud: int | None = None, time_limit_s: float = 10.0):
         self._line = line
         self._time_limit_s = time_limit_s
-        line.set_baud(DEFAULT_BAUD)
-        line.send_break()
+        self._baud: int | None = None
+        self._in_step = False
         self.clock_hz = 1000 * self._host(HostRegister.CLOCK_KHZ)
         self.memory_bytes = self._host(HostRegister.MEMORY_BYTES)
         self._pages = Pages(self.memory_bytes, "the board's memory")
         if baud is not None:
             self._set_baud(baud)
+            self._baud = baud
 
     def read(self, offset: int) -> int:
         return self._read_words(Space.REGISTERS.base + offset, 1)[0]
@@ -152,6 +179,14 @@ class UartBus:
         for begin in range(0, len(content), step):
             self._write_words(Space.MEMORY.base + address + begin, content[begin : begin + step])
 
+    def _fall_in_step(self) -> None:
+        """Makes the board forget the request in hand, and returns to the line's speed."""
+        self._line.set_baud(DEFAULT_BAUD)
+        self._line.send_break()
+        self._in_step = True
+        if self._baud is not None:
+            self._set_baud(self._baud)
+
     def _set_baud(self, baud: int) -> None:
         divisor = round(self.clock_hz / baud)
         actual = self.clock_hz / max(1, divisor)
@@ -181,6 +216,9 @@ class UartBus:
     def _exchange(self, op: Op, address: int, count: int, content: bytes, size: int) -> bytes:
         request = struct.pack("<BIH", op, address, count) + content
         assert len(request) == HEADER_BYTES + len(content)
+        if not self._in_step:
+            self._fall_in_step()
+        self._in_step = False
         self._line.write(request)
         answer = self._line.read(size + TRAILER_BYTES)
         what = f"{op.name.lower()} of {count} words at {address:#x}"
@@ -192,16 +230,17 @@ class UartBus:
         status, total = answer[-TRAILER_BYTES:]
         if total != (sum(request) + sum(answer[:-1])) % 256 or status & ~3 != STATUS:
             raise BusError(f"the serial line garbled a {what}")
+        self._in_step = True
         if status != STATUS:
             raise BusError(f"{what} was answered with {_RESPONSES[status & 3]}")
         return answer[:size]
 
 
-class _UartBuffer(Buffer):
+class _UartBuffer(PagedBuffer):
     """Memory of the board, with a copy on the computer."""
 
     def __init__(self, bus: UartBus, array: np.ndarray, address: int):
-        super().__init__(array, address)
+        super().__init__(bus._pages, address, array, address)
         self._bus = bus
 
     def to_device(self, offset: int, size: int) -> None:
@@ -212,9 +251,6 @@ class _UartBuffer(Buffer):
         begin, end = _whole_words(offset, size)
         content = self._bus.read_memory(self.address + begin, end - begin)
         self.array[begin:end] = np.frombuffer(content, np.uint8)
-
-    def free(self) -> None:
-        self._bus._pages.give_back(self.address)
 
 
 def _whole_words(offset: int, size: int) -> tuple[int, int]:

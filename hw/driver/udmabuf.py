@@ -7,7 +7,7 @@ import numpy as np
 from hw.driver.bus import Buffer, BusError
 from hw.driver.interrupt import Interrupt, PolledInterrupt
 from hw.driver.mapped import MappedRegisters, map_bytes
-from hw.driver.pages import Pages
+from hw.driver.pages import PagedBuffer, Pages
 
 __all__ = ["UDmaBufBus"]
 
@@ -103,11 +103,11 @@ class UDmaBufBus:
             ) from None
 
 
-class _CachedBuffer(Buffer):
+class _CachedBuffer(PagedBuffer):
     """Part of the mapped buffer. The processors' caches may hold parts of it."""
 
     def __init__(self, bus: UDmaBufBus, array: np.ndarray, begin: int):
-        super().__init__(array, bus._address + begin)
+        super().__init__(bus._pages, begin, array, bus._address + begin)
         self._bus = bus
         self._begin = begin
 
@@ -118,6 +118,3 @@ class _CachedBuffer(Buffer):
     def from_device(self, offset: int, size: int) -> None:
         begin = self._begin + offset
         self._bus._synchronize("sync_for_cpu", begin, begin + size)
-
-    def free(self) -> None:
-        self._bus._pages.give_back(self._begin)

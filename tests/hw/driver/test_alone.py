@@ -89,7 +89,8 @@ def board(tmp_path_factory):
 
 def test_numpy_alone(board):
     """The driver works; a TOML file is refused in one line where Python cannot read it."""
-    assert board[0] == "the run ended with no interrupt in time at command 0"
+    late = "the run ended with no interrupt in time at command 0"
+    assert board[0] == f"{late}; remedy: a longer time_limit_s of the bus"
     assert board[1] == "TOML needs Python 3.11; remedy: the same fields as JSON"
     assert len(board) > 20
     assert len(Region) == 5

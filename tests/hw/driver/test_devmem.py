@@ -1,6 +1,8 @@
 """Registers and memory through a file in the place of /dev/mem; waiting."""
 
+import errno
 import os
+import resource
 import struct
 import threading
 import time
@@ -47,13 +49,17 @@ def test_registers_and_memory(device):
     assert content[REGISTERS_AT + 0x14 :][:4].tobytes() == struct.pack("<I", 0xDEADBEEF)
     assert content[MEMORY_AT + 0x2000 :][:4].tolist() == [1, 2, 3, 4]
     message = (
-        "^the reserved memory must have 8192 bytes free in one piece, but has 4096 of 16384 free$"
+        "^the reserved memory must have 8192 bytes free in one piece, but has 4096 of 16384 free; "
+        "remedy: close drivers that are not in use, or more memory$"
     )
     with pytest.raises(BusError, match=message):
         opened.allocate(0x2000)
     first.free()
+    again = opened.allocate(0x1800)
+    assert again.address == MEMORY_AT
+    # What was freed is another buffer's now.
     first.free()
-    assert opened.allocate(0x1800).address == MEMORY_AT
+    assert opened.allocate(1).address == MEMORY_AT + 0x3000
 
 
 def test_a_barrier_before_and_after_every_run(device, monkeypatch):
@@ -121,3 +127,39 @@ def test_uio(tmp_path, monkeypatch):
     interrupt.close()
     with pytest.raises(BusError, match=r"^interrupt '.*none' cannot be opened: No such file"):
         UioInterrupt(tmp_path / "none")
+
+
+def test_uio_with_many_open_files(tmp_path):
+    """More than a thousand: select() would refuse them."""
+    path = tmp_path / "uio0"
+    os.mkfifo(path)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(2048, limits[1]), limits[1]))
+    files = [os.open(os.devnull, os.O_RDONLY) for _ in range(1024)]
+    try:
+        interrupt = UioInterrupt(path)
+        files.append(interrupt._file)
+        assert interrupt._file > 1023
+        # The pipe gives back what was written to it.
+        assert interrupt.wait(0.01)
+    finally:
+        for file in files:
+            os.close(file)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_devices_that_are_not_uio(tmp_path, monkeypatch):
+    """A file always seems to have something to read."""
+    file = tmp_path / "file"
+    file.write_bytes(b"")
+    with pytest.raises(BusError, match=r"'.*file' must be read, but .*: it is no UIO device$"):
+        UioInterrupt(file).wait(20.0)
+    os.mkfifo(tmp_path / "uio0")
+    interrupt = UioInterrupt(tmp_path / "uio0")
+
+    def refuse(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "write", refuse)
+    with pytest.raises(BusError, match=r"must let interrupts through, but does not: Input/out"):
+        interrupt.wait(20.0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hw.compiler import compile_graph
-from hw.driver import AcceleratorError, Driver, reset_accelerator
+from hw.driver import AcceleratorError, BusError, Driver, reset_accelerator
 from tests.hw.accelerators import VERILATED
 from tests.hw.networks import images, small_network, traced_codes
 from tests.hw.runs import MemoryBus, offset
@@ -68,6 +68,43 @@ def test_a_wait_in_vain(driver):
     driver._bus.early = [False]
     with pytest.raises(AcceleratorError, match=r"^the run ended with no interrupt in time at comm"):
         driver.run(IMAGES[0])
+    check(driver, 1)
+
+
+def test_an_interrupt_that_is_not_connected(driver, monkeypatch):
+    """The run is over when the wait ends in vain; the message says so."""
+    wait = driver._bus.wait
+    monkeypatch.setattr(driver._bus, "wait", lambda: wait() and False)
+    with pytest.raises(
+        AcceleratorError,
+        match=r"^the run ended with no interrupt in time at command \d+; remedy: a longer "
+        r"time_limit_s of the bus, or an interrupt that is connected: by now the run is done$",
+    ):
+        driver.run(IMAGES[0])
+    monkeypatch.undo()
+    check(driver, 1)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), BusError("the line is dead")])
+def test_a_wait_that_is_ended(driver, monkeypatch, error):
+    """By Ctrl-C or by the bus: the run is stopped, and the next one is right."""
+
+    def wait():
+        driver._bus.accelerator.run(30, until_interrupt=False)
+        raise error
+
+    monkeypatch.setattr(driver._bus, "wait", wait)
+    with pytest.raises(type(error)):
+        driver.run(IMAGES[0])
+    assert driver._bus.accelerator.read(offset("status")) == 0
+    monkeypatch.undo()
+    check(driver, 1)
+
+
+def test_the_chip_loses_everything(driver):
+    """Its registers, as when the bitstream is loaded again; the program is still in memory."""
+    check(driver, 0)
+    driver._bus.accelerator.reset()
     check(driver, 1)
 
 

@@ -77,7 +77,7 @@ def test_one_buffer_is_all_that_fits(bus):
     buffer.array[:] = 0
     buffer.from_device(99, 304)
     assert np.array_equal(buffer.array[100:400], content[100:400])
-    message = "must have 4096 bytes free in one piece, but has 0 of 4096 free$"
+    message = "must have 4096 bytes free in one piece, but has 0 of 4096 free; remedy: "
     with pytest.raises(BusError, match=message):
         bus.allocate(1)
     buffer.free()
@@ -139,6 +139,55 @@ def test_garbage_and_breaks(board, bus):
         fresh = UartBus(board)
         assert fresh.read(4) == 5
         fresh._set_baud(FASTEST)
+
+
+class Disturbed:
+    """A line that once loses, adds or changes bytes of an answer, or is interrupted."""
+
+    def __init__(self, board):
+        self.board = board
+        self.write, self.set_baud = board.write, board.set_baud
+        self.disturbs = None
+        self.left = b""
+
+    def read(self, count):
+        answer = self.left + self.board.read(count)
+        disturbs, self.disturbs = self.disturbs, None
+        if disturbs is not None:
+            answer = disturbs(answer)
+        answer, self.left = answer[:count], answer[count:]
+        return answer
+
+    def send_break(self):
+        self.left = b""
+        self.board.send_break()
+
+
+def interrupt(answer):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    "disturbs",
+    [
+        lambda answer: answer[:-1],
+        lambda answer: answer[1:],
+        lambda answer: bytes([0x50]) + answer,
+        lambda answer: bytes([answer[0] ^ 4]) + answer[1:],
+        interrupt,
+    ],
+)
+def test_a_disturbed_answer(board, disturbs):
+    """Is refused, and the next request has its own answer."""
+    line = Disturbed(board)
+    bus = UartBus(line, baud=FASTEST)
+    for value in (6, 7):
+        bus.write(4, value)
+        line.disturbs = disturbs
+        with pytest.raises((BusError, KeyboardInterrupt)):
+            bus.read(4)
+        assert bus.read(4) == value
+        assert bus.read(0x44) == 8
 
 
 def test_a_computer_at_the_wrong_speed(board, bus):
