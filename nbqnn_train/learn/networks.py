@@ -113,30 +113,47 @@ def check_learning(name: str, classes: int, shape: tuple[int, ...], images: int)
 _WRAPPERS = ("module", "_orig_mod")
 
 
-def _named_like(own: dict[str, Tensor], state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """``state`` with the names of ``own``, if leaving out the names of wrappers gives them."""
+def _named_like(
+    own: dict[str, Tensor], state: dict[str, Tensor], origin: Path
+) -> dict[str, Tensor]:
+    """``state`` with the names of ``own``, if leaving out the names of wrappers gives them, or
+    those of the one module that has all of them."""
     bare = {
         ".".join(part for part in name.split(".") if part not in _WRAPPERS): value
         for name, value in state.items()
     }
-    inner = {name.partition(".")[2]: value for name, value in bare.items()}
-    held = len({name.partition(".")[0] for name in bare}) == 1
-    for renamed in (state, bare, *([inner] if held else [])):
+    for renamed in (state, bare):
         if len(renamed) == len(state) and renamed.keys() <= own.keys():
             return renamed
-    return state
+    wanted = [name for name in own if not _is_counter(name)]
+    first = next(iter(wanted), "")
+    inside = [name.removesuffix(first) for name in bare if name.endswith(f".{first}")]
+    holders = [held for held in inside if all(held + name in bare for name in wanted)]
+    if len(holders) > 1:
+        raise NbqnnError(
+            f"{origin} must hold the weights of this network once, not under "
+            f"{' and '.join(repr(held.rstrip('.')) for held in holders[:2])}; remedy: save one"
+        )
+    if not holders or all(name in bare for name in wanted):
+        return state
+    (held,) = holders
+    return {name.removeprefix(held): bare[name] for name in bare if name.startswith(held)}
+
+
+def _is_counter(name: str) -> bool:
+    """Whether old weight files lack it; it does not take part in evaluation."""
+    return name.endswith("num_batches_tracked")
 
 
 def load_state(module: nn.Module, state: dict[str, Tensor], origin: Path) -> None:
     """Loads named tensors; an error lists the first few keys of each side that do not match.
 
     The names may be those of a wrapper: of ``DataParallel``, ``torch.compile`` or a module that
-    holds the network and nothing else.
+    holds the network, such as Lightning's; then what else it holds is left out.
     """
     own = module.state_dict()
-    state = _named_like(own, state)
-    # Old weight files lack the counter; it does not take part in evaluation.
-    missing = [k for k in own if k not in state and not k.endswith("num_batches_tracked")]
+    state = _named_like(own, state, origin)
+    missing = [k for k in own if k not in state and not _is_counter(k)]
     unknown = [k for k in state if k not in own]
     if missing or unknown:
         raise NbqnnError(
@@ -149,6 +166,8 @@ def load_state(module: nn.Module, state: dict[str, Tensor], origin: Path) -> Non
                 f"{origin}: {name} must have shape {tuple(own[name].shape)}, "
                 f"not {tuple(tensor.shape)}"
             )
+        if own[name].is_floating_point() and not tensor.is_floating_point():
+            raise NbqnnError(f"{origin}: {name} must hold real numbers, not {tensor.dtype}")
         check_finite(f"{origin}: {name}", tensor)
     module.load_state_dict(state, strict=False)
 

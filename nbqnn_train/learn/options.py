@@ -95,7 +95,9 @@ class TrainOptions:
     pretrained: Path | None = field(
         default=None,
         metadata=_about(
-            _NETWORK, "Full-precision weights to begin with: .safetensors, .pt or .pth."
+            _NETWORK,
+            "Full-precision weights to begin with: .safetensors, or of torch.save (.pt, .pth, "
+            ".ckpt …).",
         ),
     )
     teacher: Path | None = field(

@@ -98,8 +98,8 @@ PretrainedOption = Annotated[
     typer.Option(
         "--pretrained",
         metavar="WEIGHTS",
-        help="Full-precision weights: .safetensors, .pt or .pth; without them those that "
-        "the model's function loads.",
+        help="Full-precision weights: .safetensors, or of torch.save (.pt, .pth, .ckpt …); "
+        "without them those that the model's function loads.",
     ),
 ]
 InputsOption = Annotated[

@@ -1,5 +1,6 @@
 """Runs: refused, interrupted, resumed, diverged, damaged."""
 
+import argparse
 import signal
 import subprocess
 import sys
@@ -438,13 +439,33 @@ def test_weight_files(tmp_path):
     torch.save([1, 2], tmp_path / "list.pt")
     with pytest.raises(NbqnnError, match="must hold named tensors, not list"):
         read_weights(tmp_path / "list.pt")
-    with pytest.raises(NbqnnError, match=r"must be a \.safetensors, \.pth or \.pt file"):
+    with pytest.raises(NbqnnError, match=r"^Weights must be a \.safetensors file, or one of"):
         read_weights(tmp_path / "w.h5")
     with pytest.raises(NbqnnError, match=r"^Weights .* cannot be read: there is no such"):
         read_weights(tmp_path / "none.pth")
-    (tmp_path / "text.pth").write_bytes(b"abc")
-    with pytest.raises(NbqnnError, match=r"and nothing else: torch\.save did not write it"):
-        read_weights(tmp_path / "text.pth")
+    for content in (b"abc", b"<html>404</html>", b""):
+        (tmp_path / "text.pth").write_bytes(content)
+        with pytest.raises(NbqnnError, match=r"and nothing else: torch\.save did not write it"):
+            read_weights(tmp_path / "text.pth")
+    (tmp_path / "cut.pth").write_bytes((tmp_path / "w.pth").read_bytes()[:-100])
+    with pytest.raises(NbqnnError, match="and nothing else: it is cut off or damaged"):
+        read_weights(tmp_path / "cut.pth")
+
+
+@pytest.mark.parametrize(
+    "name", ["w.PTH", "w.th", "lightning.ckpt", "pytorch_model.bin", "w.pth.tar"]
+)
+@pytest.mark.parametrize("place", ["net", "weights", "state_dict_ema"])
+def test_checkpoints_hold_more_than_weights(name, place, tmp_path):
+    state = {"weight": torch.rand(2, 2)}
+    beside = {
+        "epoch": 3,
+        "accuracy": np.float64(91.2),
+        "losses": np.arange(3.0),
+        "options": argparse.Namespace(lr=0.1),
+    }
+    torch.save({place: state, **beside}, tmp_path / name)
+    assert torch.equal(read_weights(tmp_path / name)["weight"], state["weight"])
 
 
 @pytest.mark.parametrize(
@@ -455,6 +476,7 @@ def test_weight_files(tmp_path):
         "module._orig_mod.{}".format,
         "model.{}".format,
         "net.module.{}".format,
+        "net.model.{}".format,
         lambda name: name.replace(".", "._orig_mod."),
     ],
 )
@@ -464,6 +486,34 @@ def test_names_of_wrappers_are_left_out(named):
     load_state(module, {named(name): value for name, value in state.items()}, Path("w.pth"))
     for name, value in module.state_dict().items():
         assert torch.equal(value, state[name])
+
+
+def test_what_else_holds_the_network_is_left_out():
+    module = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    own = {name: torch.rand(value.shape) for name, value in module.state_dict().items()}
+    state = {f"model.{name}": value for name, value in own.items() if "tracked" not in name}
+    load_state(module, state | {"loss.weight": torch.rand(2)}, Path("w.ckpt"))
+    assert torch.equal(module[0].weight, own["0.weight"])
+    twice = state | {name.replace("model", "ema"): value for name, value in state.items()}
+    with pytest.raises(NbqnnError, match=r"this network once, not under 'model' and 'ema'"):
+        load_state(module, twice, Path("w.ckpt"))
+    with pytest.raises(NbqnnError, match=r"not of this network extra$"):
+        load_state(module, state | {"model.extra": torch.rand(2)}, Path("w.ckpt"))
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        (lambda w: (100 * w).int(), r"weight must hold real numbers, not torch\.int32"),
+        (lambda w: w.to(torch.complex64), r"weight must hold real numbers, not torch\.complex64"),
+        (lambda w: w.to_sparse(), r"weight must be dense, not torch\.sparse_coo"),
+    ],
+)
+def test_weights_that_are_no_real_numbers_are_refused(changed, reason):
+    module = nn.Linear(2, 2)
+    state = module.state_dict() | {"weight": changed(module.weight.detach())}
+    with pytest.raises(NbqnnError, match=reason):
+        load_state(module, state, Path("w.pth"))
 
 
 def test_a_part_called_like_a_wrapper_keeps_its_name():
