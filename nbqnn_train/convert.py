@@ -3,6 +3,7 @@
 import fnmatch
 from collections.abc import Iterator
 
+import torch
 from torch import nn
 
 from nbqnn_train.graph.errors import NbqnnError
@@ -28,6 +29,7 @@ __all__ = ["LayerConfig", "NetworkRefused", "QuantConfig", "Refusal", "calibrate
 _CHECKED = 4
 
 
+@torch.inference_mode(False)  # within one, nothing would learn
 def convert(module: nn.Module, config: QuantConfig, example=None) -> QuantNetwork:
     """A quantized copy of ``module``, with its weights; ``module`` stays as it is.
 
@@ -51,6 +53,12 @@ def convert(module: nn.Module, config: QuantConfig, example=None) -> QuantNetwor
     if not isinstance(config, QuantConfig):
         raise TypeError(f"Configuration must be a QuantConfig, not {config!r}")
     module = unwrapped(module)
+    for path, part in module.named_modules():
+        if isinstance(part, QuantNetwork):
+            raise NbqnnError(
+                f"{path or 'Module'} must be in full precision, not converted already; remedy: "
+                "give the module that it was made of"
+            )
     device = next((p.device for p in module.parameters()), None)
     private = private_copy(module).cpu()
     guessed = example is None
@@ -79,6 +87,7 @@ def _check_patterns(config: QuantConfig, operations: list[Operation]) -> None:
             )
 
 
+@torch.inference_mode(False)
 def calibrate(module: QuantNetwork, batches: Batches) -> None:
     """Chooses the format of every activation of a converted module from real inputs.
 

@@ -22,6 +22,7 @@ _OFFSETS = ("bias", "running_mean")
 Progress = Callable[[int, int, str], None]
 
 
+@torch.inference_mode(False)
 def quantize(
     module: nn.Module,
     batches: Batches,

@@ -6,6 +6,7 @@ Codes are int64 at this module's surface. Inside, integers travel in floating po
 proved exact: :mod:`nbqnn_train.graph.arithmetic` holds the proofs.
 """
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -205,10 +206,18 @@ def _by_name(graph: Graph, given) -> dict[str, np.ndarray]:
     if not isinstance(given, Mapping):
         if len(names) != 1:
             raise GraphError(f"Graph has the inputs {names}; images must be given by name")
-        return {names[0]: np.asarray(given)}
+        return {names[0]: _array(names[0], given)}
     if set(given) != set(names):
         raise GraphError(f"Images must be given for the inputs {names}, not for {list(given)}")
-    return {name: np.asarray(given[name]) for name in names}
+    return {name: _array(name, given[name]) for name in names}
+
+
+def _array(name: str, given) -> np.ndarray:
+    try:
+        return np.asarray(given)
+    except Exception as error:  # what other packages and ragged lists raise
+        line = str(error).splitlines()[0]
+        raise GraphError(f"Images for input {name!r} must be an array: {line}") from None
 
 
 def _batch(graph: Graph, codes: Mapping[str, np.ndarray]) -> int:
@@ -296,7 +305,7 @@ def _concat(node: Concat, plan: _Plan, *parts: np.ndarray) -> np.ndarray:
 
 
 def _flatten(node: Flatten, plan: _Plan, x: np.ndarray) -> np.ndarray:
-    return x.reshape(x.shape[0], -1)
+    return x.reshape(x.shape[0], math.prod(x.shape[1:]))
 
 
 def _clip(node: Clip, plan: _Plan, x: np.ndarray) -> np.ndarray:

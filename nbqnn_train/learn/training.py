@@ -93,6 +93,8 @@ def train(config: TrainConfig, out: Path, resume: bool = False) -> TrainingResul
         raise NbqnnError(
             f"Flips must not be given for data set {config.data!r}: its images are not mirrored"
         )
+    if data.classes < 2:
+        raise NbqnnError(f"Data set {config.data!r} must have at least 2 classes to train, not 1")
     for model in filter(None, (config.model, config.teacher_model)):
         check_images(model, data.classes, data.input_shape)
     together = min(config.recipe().batch_size, len(data.train))

@@ -2,6 +2,7 @@
 
 import inspect
 
+import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
@@ -22,7 +23,7 @@ def custom_model(name: str, classes: int | None, channels: int) -> nn.Module:
     vector the features). It is called with those that it has. One that has neither returns the
     network for the data set at hand. With ``classes`` None the function's own default counts.
     Where the network returns a single tensor in a dict, tuple or data class, it returns that tensor
-    here.
+    here. Half and double precision become single precision.
     """
     function = load_function(name, "Model")
     if isinstance(function.function, nn.Module):
@@ -57,6 +58,14 @@ def custom_model(name: str, classes: int | None, channels: int) -> nn.Module:
         raise NbqnnError(
             f"Model {name!r} must return a torch.nn.Module, not {type(network).__name__}"
         )
+    for path, part in network.named_modules():
+        if isinstance(part, torch.jit.ScriptModule):
+            raise NbqnnError(
+                f"Model {name!r} must return a network in Python, not TorchScript"
+                f"{f' at {path!r}' if path else ''}; remedy: the module that was scripted or traced"
+            )
+    if any(p.is_floating_point() and p.dtype != torch.float32 for p in network.parameters()):
+        network.float()
     # What wraps a network is taken off where it is quantized.
     for part in dict.fromkeys((network, unwrapped(network))):
         part.register_forward_hook(_only_tensor)

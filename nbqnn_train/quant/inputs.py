@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,7 +13,7 @@ from nbqnn_train.quant.network import QuantNetwork
 __all__ = ["Batches", "checked_inputs", "read_inputs"]
 
 #: Inputs alone, or beside their labels as a ``DataLoader`` gives them.
-Batches = Iterable[Tensor | tuple[Tensor, ...] | list[Tensor]]
+Batches = Iterable[Tensor | np.ndarray | tuple | list]
 
 
 def checked_inputs(
@@ -21,12 +22,12 @@ def checked_inputs(
     """The inputs (N, ...) of ``batches``, on the device and in the dtype of ``network``; a tuple of
     them where the network takes several.
 
-    A batch is a tensor, or a tuple or list that begins with as many as the network takes, such as
-    (images, labels). Raises :class:`NbqnnError` for the first batch that is something else, is
-    empty, is not of real numbers (pixels as uint8 are not what a network was trained with), is not
-    finite, or does not fit the network.
+    A batch is a tensor or an array, or a tuple or list that begins with as many as the network
+    takes, such as (images, labels). Raises :class:`NbqnnError` for the first batch that is
+    something else, is empty, is not of real numbers (pixels as uint8 are not what a network was
+    trained with), is not finite, or does not fit the network.
     """
-    if isinstance(batches, Tensor) or not isinstance(batches, Iterable):
+    if isinstance(batches, Tensor | np.ndarray) or not isinstance(batches, Iterable):
         kind = type(batches).__name__
         raise NbqnnError(f"Batches must be a list or loader of tensors, not one {kind}")
     parameter = next(network.parameters(), torch.zeros(()))
@@ -35,7 +36,7 @@ def checked_inputs(
     for number, batch in enumerate(batches):
         what = f"Batch {number} of the inputs"
         parts = tuple(batch) if isinstance(batch, tuple | list) and batch else (batch,)
-        parts = parts[:count]
+        parts = tuple(_as_tensor(part) for part in parts[:count])
         if len(parts) < count:
             raise NbqnnError(f"{what} must begin with {count} tensors, not be {_kind(batch)}")
         for part in parts:
@@ -51,6 +52,14 @@ def checked_inputs(
         if number == 0:
             _check_fit(what, network, parts)
         yield parts if count > 1 else parts[0]
+
+
+def _as_tensor(part: object) -> object:
+    """An array of numbers as a tensor; anything else as it is."""
+    kind = part.dtype.kind if isinstance(part, np.ndarray) else ""
+    if kind == "f":
+        part = part.astype(np.float64 if part.itemsize > 4 else np.float32)
+    return torch.from_numpy(np.ascontiguousarray(part)) if kind in tuple("fiub") else part
 
 
 def _check_tensor(what: str, batch: object, part: object) -> None:

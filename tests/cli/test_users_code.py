@@ -18,6 +18,7 @@ from nbqnn_train.models import build_model
 TRAIN = ["train", "--epochs", "1", "--out", "run"]
 
 DATA = """
+from dataclasses import replace
 import numpy as np
 from nbqnn_train.data import DataSets, ImageSet
 
@@ -34,6 +35,7 @@ def int32(folder): return load(folder, lambda labels: labels.astype(np.int32))
 def column(folder): return load(folder, lambda labels: labels[:, None].astype(np.uint8))
 def one_hot(folder): return load(folder, lambda labels: np.eye(4)[labels])
 def floats(folder): return load(folder, lambda labels: labels.astype(np.float32))
+def single(folder): return replace(load(folder, lambda labels: 0 * labels), classes=1)
 def large(folder): return load(folder, lambda labels: labels + 1)
 def not_finite(folder): return load(folder, fill=np.nan)
 def raises(folder): return {}["missing"]
@@ -41,6 +43,8 @@ def nothing(folder): pass
 """
 
 MODEL = """
+import warnings
+import torch
 from torch import nn
 
 def build(classes, channels):
@@ -70,6 +74,12 @@ class Output(nn.Sequential):
 
 def nested(classes, channels): return Output(*build(classes, channels))
 def wrapped(classes, channels): return nn.DataParallel(nested(classes, channels))
+def half(classes, channels): return build(classes, channels).half()
+def scripted(classes, channels):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.jit.script(build(classes, channels))
+
 def fixed(): return build(5, 1)
 def colours(): return build(10, 3)
 def needy(width): return build(10, 1)
@@ -97,7 +107,10 @@ def forgotten():
             del sys.modules[name]
 
 
-@pytest.mark.parametrize(("form", "model"), [("int32", "digits"), ("column", "own_net.py:nested")])
+@pytest.mark.parametrize(
+    ("form", "model"),
+    [("int32", "digits"), ("column", "own_net.py:nested"), ("load", "own_net.py:half")],
+)
 def test_labels_of_another_form_train(nbqnn, files, form, model):
     model = ["--model", model, "--data", f"own_data:{form}"]
     outcome = nbqnn(*TRAIN, *model, "--batch-size", "32")
@@ -120,6 +133,7 @@ def test_the_one_tensor_of_a_network_in_a_wrapper(files):
         ("floats", r"Labels must be integers, not float32; remedy: labels\.astype\(np\.int64\).*"),
         ("large", r"Data set 'mine': training labels must be in 0\.\.3, not 4"),
         ("not_finite", r"Pixels must be finite in float32, not nan at \[0, 0, 0, 0\]"),
+        ("single", "must have at least 2 classes to train, not 1"),
         ("raises", r"raised KeyError: 'missing' \(.*own_data\.py, line \d+\)"),
         ("nothing", "must return DataSets, not NoneType"),
         ("gone", r".*own_data must have a function 'gone'; it has load, int32, .*"),
@@ -137,6 +151,10 @@ def test_data_is_refused_before_anything_is_written(refused, files, form, messag
         ("own_net.py:fixed", r"must return \(1, 10\) for 10 classes .*, not \(1, 5\)"),
         ("own_net.py:needy", "must need no more than classes and channels, not width; .*"),
         ("own_net.py:wrong", "must return a torch.nn.Module, not str"),
+        (
+            "own_net.py:scripted",
+            "must return a network in Python, not TorchScript; remedy: the module that was .*",
+        ),
         ("own_net.py:network", "must be a function that returns a network, not a network; .*"),
         ("own_net.py:raises", r"raised ValueError: no weights \(.*own_net\.py, line \d+\)"),
         ("own_net.py:gone", ": .*own_net.py must have a function 'gone'; it has build, .*Net, .*"),

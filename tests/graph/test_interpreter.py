@@ -11,12 +11,15 @@ from hypothesis import strategies as st
 from nbqnn_train.graph import (
     Clip,
     Conv2d,
+    DepthToSpace,
+    Flatten,
     Graph,
     GraphError,
     Input,
     Linear,
     MaxPool2d,
     Requantize,
+    SpaceToDepth,
     quantize_input,
     requantize,
     run,
@@ -201,6 +204,20 @@ def test_an_empty_batch_is_a_batch():
     assert run(_small(), np.zeros((0, 1, 4, 4), np.float32)).shape == (0, 1, 2, 2)
 
 
+@pytest.mark.parametrize(
+    ("node", "shape"),
+    [
+        (Flatten(name="y", input="image"), (4 * 4 * 4,)),
+        (DepthToSpace(name="y", input="image", block=2), (1, 8, 8)),
+        (SpaceToDepth(name="y", input="image", block=2), (16, 2, 2)),
+    ],
+)
+def test_an_empty_batch_keeps_the_shape_of_an_image(node, shape):
+    image = Input(name="image", shape=(4, 4, 4), bits=8, signed=True, exponent=0)
+    graph = Graph(nodes=(image, node), outputs=("y",))
+    assert run(graph, np.zeros((0, 4, 4, 4), np.float32)).shape == (0, *shape)
+
+
 def test_several_inputs_and_outputs():
     a, b = (Input(name=n, shape=(2,), bits=8, signed=True, exponent=0) for n in "ab")
     c = Clip(name="c", input="a", low=0, high=5)
@@ -224,6 +241,7 @@ def test_several_inputs_and_outputs():
         ),
         (np.full((1, 1, 4, 4), np.inf, np.float32), "images must be finite, not inf"),
         (np.zeros((1, 1, 4, 4), np.uint8), "images must be float32, not uint8"),
+        ([[1.0], [2.0, 3.0]], r"Images for input 'image' must be an array: setting an array "),
         ({"other": np.zeros((1, 1, 4, 4))}, r"for the inputs \['image'\], not for \['other'\]"),
     ],
 )

@@ -13,14 +13,19 @@ from nbqnn_train.export import export_graph
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.quant.activations import ActivationQuantizer
 from nbqnn_train.quant.mode import Mode
+from nbqnn_train.quantize import quantize
 
 IMAGES = torch.rand(8, 2, 6, 6, generator=torch.Generator().manual_seed(0))
 
 
-def network():
+def float_network():
     torch.manual_seed(0)
     layers = nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3)
-    return convert(nn.Sequential(*layers).eval(), QuantConfig())
+    return nn.Sequential(*layers).eval()
+
+
+def network():
+    return convert(float_network(), QuantConfig())
 
 
 def formats(batches):
@@ -111,6 +116,28 @@ def test_other_real_dtypes_are_taken():
     assert formats([IMAGES.double()]) == formats([IMAGES])
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64, ">f4"])
+def test_arrays_are_taken(kind):
+    array = IMAGES.numpy().astype(kind)
+    assert formats([array[::-1]]) == formats([IMAGES.flip(0)])
+    assert formats([(array, np.arange(8))]) == formats([IMAGES])
+
+
+def test_inference_mode_changes_nothing():
+    """What is converted within one learns afterwards."""
+    module = float_network()
+    with torch.inference_mode():
+        converted = convert(module, QuantConfig())
+        calibrate(converted, [IMAGES + 0])
+        quantized = quantize(module, [IMAGES + 0] * 2, QuantConfig())
+    assert converted.formats() == formats([IMAGES])
+    for result in (converted, quantized):
+        result.train()(IMAGES).sum().backward()
+        weights = [p for p in result.parameters() if p.dim() > 1]
+        assert weights
+        assert all(weight.grad is not None for weight in weights)
+
+
 def test_a_graph_follows():
     converted = network()
     calibrate(converted, [(IMAGES, torch.arange(8))])
@@ -124,8 +151,18 @@ def test_a_graph_follows():
         (IMAGES, "Batches must be a list or loader of tensors, not one Tensor"),
         (3, "Batches must be a list or loader of tensors, not one int"),
         (
-            [IMAGES.numpy()],
+            [np.array(["a"])],
             "Batch 0 of the inputs must be a tensor, or a pair that begins with one, not ndarray",
+        ),
+        (IMAGES.numpy(), "Batches must be a list or loader of tensors, not one ndarray"),
+        (
+            [IMAGES.numpy().astype(np.uint8)],
+            "Batch 0 of the inputs must hold real numbers as the network was trained with, "
+            "not torch.uint8",
+        ),
+        (
+            [IMAGES.to_sparse()],
+            "Batch 0 of the inputs must be dense, not torch.sparse_coo; remedy: .to_dense()",
         ),
         (
             [("a", IMAGES)],

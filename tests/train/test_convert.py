@@ -79,6 +79,30 @@ def test_bad_configuration(options, message):
         convert(nn.Sequential(Block()), QuantConfig(**options))
 
 
+@pytest.mark.parametrize("inside", [lambda network: network, nn.Sequential])
+def test_a_converted_network_is_refused(inside):
+    converted = convert(nn.Sequential(Block()), QuantConfig())
+    with pytest.raises(NbqnnError, match="must be in full precision, not converted already; rem"):
+        convert(inside(converted), QuantConfig())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m.to("meta"), "conv.weight must have values, not be on the device 'meta'"),
+        (
+            lambda m: m.norm.running_var.fill_(-2),
+            "batch norm with a variance of -2, at norm .*; give running_var values of 0 or more",
+        ),
+    ],
+)
+def test_weights_that_are_none_are_refused(change, message):
+    module = Block()
+    change(module)
+    with pytest.raises(NbqnnError, match=message):
+        convert(module, QuantConfig(), torch.zeros(1, 2, 8, 8))
+
+
 @pytest.mark.parametrize("wrong", [None, {}, 3])
 def test_wrong_kinds(wrong):
     with pytest.raises(TypeError, match=r"Module must be a torch\.nn\.Module"):

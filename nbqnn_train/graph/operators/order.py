@@ -165,7 +165,9 @@ def _step_depth_to_space(node: DepthToSpace, source: TensorType, dtype, batch: i
     images, channels, height, width = x.shape
     block = node.block
     parts = x.reshape(images, channels // block**2, block, block, height, width)
-    return parts.transpose(0, 1, 4, 2, 5, 3).reshape(images, -1, height * block, width * block)
+    return parts.transpose(0, 1, 4, 2, 5, 3).reshape(
+        images, channels // block**2, height * block, width * block
+    )
 
 
 def _infer_space_to_depth(node: SpaceToDepth, source: TensorType) -> TensorType:
@@ -196,7 +198,9 @@ def _step_space_to_depth(node: SpaceToDepth, source: TensorType, dtype, batch: i
     images, channels, height, width = x.shape
     block = node.block
     parts = x.reshape(images, channels, height // block, block, width // block, block)
-    return parts.transpose(0, 1, 3, 5, 2, 4).reshape(images, -1, height // block, width // block)
+    return parts.transpose(0, 1, 3, 5, 2, 4).reshape(
+        images, channels * block**2, height // block, width // block
+    )
 
 
 def _check_flip(node: Flip2d) -> None:

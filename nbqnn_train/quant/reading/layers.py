@@ -231,6 +231,13 @@ def _emit_norm(reader: Reader, node: fx.Node, operand, weight, bias, mean, var, 
         "mean": reader.constant(mean),
         "var": reader.constant(var),
     }
+    low = float(found["var"].tensor.min())
+    if low + eps <= 0:
+        raise Unsupported(
+            f"batch norm with a variance of {low:g}",
+            "give running_var values of 0 or more",
+            "weights",
+        )
     path = found["mean"].path.rpartition(".")[0]
     owner = reader.program.modules.get(path)
     if hasattr(owner, "momentum"):
