@@ -91,6 +91,8 @@ class QuantNetwork(nn.Module):
     def forward(self, *args, **kwargs):
         tensors, arrangements = self._taken(args, kwargs)
         results = self._arranged(self._run(tensors, None), arrangements)
+        for place in self.reading.absent:
+            results.insert(place, None)
         return pytree.tree_unflatten(results, self.reading.out_spec)
 
     def trace(self, *args, **kwargs) -> dict[str, Tensor]:

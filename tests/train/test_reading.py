@@ -16,7 +16,7 @@ from nbqnn_train.graph import run, tensor_types, with_arg_max
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.quant.calibration import estimate_means
 from nbqnn_train.quant.ops import TrainingOp
-from nbqnn_train.quant.reading import arithmetic, elementwise, layers, windows
+from nbqnn_train.quant.reading import arithmetic, layers, limits, windows
 from nbqnn_train.quant.reading.rules import RULES
 from nbqnn_train.quant.real import real_values
 from nbqnn_train.quantize import quantize
@@ -132,6 +132,29 @@ def test_several_inputs_and_nested_outputs():
         network(X)
     with pytest.raises(NbqnnError, match=r"^Batch 0 of the inputs must begin with 2 tensors"):
         calibrate(network, [X])
+
+
+def test_none_among_the_outputs_stays():
+    module = Net(
+        lambda m, x: {"loss": None, "maps": [None, m.conv(x)], "end": None}, conv=conv(3, 4)
+    )
+    network = convert(module, QuantConfig(), X[:1])
+    calibrate(network, [X])
+    for mode in (True, False):
+        found = network.train(mode)(X)
+        assert found["loss"] is found["maps"][0] is found["end"] is None
+        assert found["maps"][1].shape == (len(X), 4, *X.shape[2:])
+    assert len(export_graph(network).outputs) == 1
+    with torch.no_grad():
+        rounded = quantize(module, [X] * 16, QuantConfig())(X)
+    assert rounded["loss"] is None
+
+
+def test_a_module_without_outputs_is_refused():
+    with pytest.raises(
+        NetworkRefused, match=r"cannot be converted: no output, .*; return a tensor"
+    ):
+        convert(Net(lambda m, x: (None, None)), QuantConfig(), X[:1])
 
 
 def test_inputs_by_name():
@@ -493,7 +516,7 @@ def test_what_begins_with_a_linear_layer_takes_images_when_they_come():
 
 
 def wrong_limit(reader, node, operand):
-    return elementwise._clip(reader, node, operand, 0.1, float("inf"))
+    return limits.clipped(reader, node, reader.value(operand), 0.1, float("inf"))
 
 
 def wrong_pool(reader, node, **arguments):

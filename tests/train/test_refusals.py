@@ -244,11 +244,32 @@ def without_gradients(m, x):
             "check that the module runs",
         ),
         (
-            Net(lambda m, x: torch.minimum(m.conv(x), torch.ones(1)), conv=conv(3, 4)),
+            Net(
+                lambda m, x: torch.minimum(m.conv(x), m.limit),
+                conv=conv(3, 4),
+                limit=nn.Parameter(torch.ones(1)),
+            ),
             MAP,
-            "the minimum of a value and a constant tensor",
+            "limits that are learned",
             "the module itself (parts.py:",
-            "x.clamp",
+            "give them requires_grad_(False)",
+        ),
+        (
+            Net(
+                lambda m, x: torch.minimum(m.conv(x).mean((2, 3), True), torch.ones(4, 8, 8)),
+                conv=conv(3, 4),
+            ),
+            MAP,
+            "limits of shape (4, 8, 8) for a value of shape (4, 1, 1)",
+            "the module itself (parts.py:",
+            "give one limit for all",
+        ),
+        (
+            Net(lambda m, x: m.conv(x).clamp(max=m.conv(x).relu()), conv=conv(3, 4)),
+            MAP,
+            "limits that are computed from the input",
+            "the module itself (parts.py:",
+            "use maximum and minimum",
         ),
         (
             Net(without_gradients, conv=conv(3, 4)),

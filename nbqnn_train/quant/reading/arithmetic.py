@@ -13,7 +13,7 @@ from nbqnn_train.quant.reading.refusals import Unsupported
 from nbqnn_train.quant.reading.rules import rule
 from nbqnn_train.quant.reading.values import Constant, Value, canonical
 
-__all__ = ["extreme", "product_of", "scaled_by", "sum_of", "with_offset"]
+__all__ = ["product_of", "scaled_by", "sum_of", "with_offset"]
 
 aten = torch.ops.aten
 
@@ -128,30 +128,6 @@ def _lerp(reader: Reader, node: fx.Node, operand, end, weight) -> Value:
     if isinstance(weight, (int, float)) and weight:
         return sum_of(reader, node, start, step, weight)
     return sum_of(reader, node, start, _affine(reader, node, step, reader.constant(weight), None))
-
-
-@rule("maximum", "minimum")
-def extreme(reader: Reader, node: fx.Node, operand, other) -> Value:
-    """The larger or smaller one of two values."""
-    target = node.target.overloadpacket
-    target = {aten.max: aten.maximum, aten.min: aten.minimum}.get(target, target)
-    one = as_one_table(reader, node, _call(target), operand, other, product=True)
-    if one is not None:
-        return one
-    if not (reader.is_value(operand) and reader.is_value(other)):
-        raise Unsupported(
-            f"the {target.__name__} of a value and a constant tensor", "clip to a number: x.clamp"
-        )
-    # max(a, b) = b + max(a - b, 0), and min(a, b) = a - max(a - b, 0).
-    left, right = reader.value(operand), reader.value(other)
-    over = sum_of(reader, node, left, right, -1)
-    shape = reader.shape(over)
-    limits = (0.0, math.inf)
-    out = reader.emit(node, "relu", (over.name,), shape, plain=False, limits=limits)
-    over = over.named(out.name)
-    if target is aten.minimum:
-        return sum_of(reader, node, left, over, -1)
-    return sum_of(reader, node, right, over)
 
 
 def _product(reader: Reader, node: fx.Node, a, b) -> Value:

@@ -7,6 +7,7 @@ from torch import fx
 
 from nbqnn_train.quant.pointwise import ELEMENT, called
 from nbqnn_train.quant.reading.arithmetic import with_offset
+from nbqnn_train.quant.reading.limits import clipped
 from nbqnn_train.quant.reading.pointwise import table
 from nbqnn_train.quant.reading.reader import Reader
 from nbqnn_train.quant.reading.refusals import Unsupported
@@ -17,60 +18,12 @@ from nbqnn_train.quant.reading.values import Constant, Value
 __all__ = []
 
 
-def _clip(reader: Reader, node: fx.Node, operand, low: float, high: float) -> Value:
-    value = reader.value(operand)
-    shape = reader.shape(value)
-    limits = (float(low), float(high))
-    out = reader.emit(node, "relu", (value.name,), shape, plain=value.plain, limits=limits)
-    return value.named(out.name)
-
-
-@rule("relu", "relu_")
-def _relu(reader: Reader, node: fx.Node, operand) -> Value:
-    return _clip(reader, node, operand, 0, math.inf)
-
-
-@rule("relu6", "relu6_")
-def _relu6(reader: Reader, node: fx.Node, operand) -> Value:
-    return _clip(reader, node, operand, 0, 6)
-
-
-@rule("hardtanh", "hardtanh_")
-def _hardtanh(reader: Reader, node: fx.Node, operand, min_val, max_val) -> Value:
-    return _clip(reader, node, operand, min_val, max_val)
-
-
-@rule("clamp", "clamp_", "clip", "clip_")
-def _clamp(reader: Reader, node: fx.Node, operand, low=None, high=None) -> Value:
-    if isinstance(low, fx.Node) or isinstance(high, fx.Node):
-        raise Unsupported("limits that are tensors", "clip to numbers")
-    if low is not None and high is not None and low > high:
-        raise Unsupported(f"a lower limit of {low} above the upper one of {high}", "exchange them")
-    return _clip(
-        reader,
-        node,
-        operand,
-        -math.inf if low is None else low,
-        math.inf if high is None else high,
-    )
-
-
-@rule("clamp_min", "clamp_min_")
-def _clamp_min(reader: Reader, node: fx.Node, operand, low) -> Value:
-    return _clip(reader, node, operand, low, math.inf)
-
-
-@rule("clamp_max", "clamp_max_")
-def _clamp_max(reader: Reader, node: fx.Node, operand, high) -> Value:
-    return _clip(reader, node, operand, -math.inf, high)
-
-
 @rule("threshold", "threshold_")
 def _threshold(reader: Reader, node: fx.Node, operand, threshold, value) -> Value:
     if threshold != 0 or value != 0:
         expression = called(torch.ops.aten.threshold, (ELEMENT, threshold, value), {})
         return table(reader, node, reader.value(operand), expression)
-    return _clip(reader, node, operand, 0, math.inf)
+    return clipped(reader, node, reader.value(operand), 0, math.inf)
 
 
 @rule("leaky_relu", "leaky_relu_")
@@ -78,7 +31,7 @@ def _leaky_relu(reader: Reader, node: fx.Node, operand, negative_slope) -> Value
     if negative_slope != 0:
         expression = called(torch.ops.aten.leaky_relu, (ELEMENT, negative_slope), {})
         return table(reader, node, reader.value(operand), expression)
-    return _clip(reader, node, operand, 0, math.inf)
+    return clipped(reader, node, reader.value(operand), 0, math.inf)
 
 
 # Concatenation.

@@ -75,6 +75,7 @@ class Reading:
     inputs : by the name of each input operation the shape that the module takes, without the batch.
     in_spec, out_spec : how the module's inputs and outputs are nested (``torch.utils._pytree``).
     notes : one line each, for the user.
+    absent : places of None among what the module returns, flat.
     rounded : whether constants were computed from parameters, and rounded.
     """
 
@@ -84,6 +85,7 @@ class Reading:
     in_spec: object
     out_spec: object
     notes: list[str] = field(default_factory=list)
+    absent: tuple[int, ...] = ()
     rounded: bool = False
 
     def __deepcopy__(self, memo) -> "Reading":

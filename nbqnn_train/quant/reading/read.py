@@ -8,6 +8,7 @@ from nbqnn_train.quant.reading import (  # noqa: F401
     conditions,
     elementwise,
     layers,
+    limits,
     order,
     padding,
     pointwise,

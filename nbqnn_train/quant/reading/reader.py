@@ -11,7 +11,7 @@ from nbqnn_train.quant.reading.arranging import as_map, as_vector, in_order
 from nbqnn_train.quant.reading.nodes import computed, live_nodes, operator_name
 from nbqnn_train.quant.reading.operations import Operation, Output, Reading
 from nbqnn_train.quant.reading.program import BATCH, Example, Program, program_of, source_of
-from nbqnn_train.quant.reading.refusals import NetworkRefused, Refusal, Unsupported
+from nbqnn_train.quant.reading.refusals import NetworkRefused, Refusal, Unsupported, twice
 from nbqnn_train.quant.reading.remedies import unsupported_operator
 from nbqnn_train.quant.reading.rules import RULES
 from nbqnn_train.quant.reading.training_only import (
@@ -48,6 +48,7 @@ class Reader:
         self.refusals: list[Refusal] = []
         self.notes: list[str] = list(program.notes)
         self.rounded = False
+        self.absent: tuple[int, ...] = ()
         #: Weights with a mask, by the paths of both. So shared weights stay shared.
         self.masked: dict[tuple[str, ...], nn.Parameter] = {}
         self.aliases = Aliases()
@@ -81,6 +82,7 @@ class Reader:
             program.in_spec,
             program.out_spec,
             self.notes,
+            self.absent,
             self.rounded,
         )
 
@@ -217,7 +219,9 @@ class Reader:
 
     def _outputs(self, node: fx.Node) -> list[Output]:
         outputs: list[Output] = []
-        for result in pytree.tree_leaves(node.args[0]):
+        leaves = pytree.tree_leaves(node.args[0])
+        self.absent = tuple(place for place, leaf in enumerate(leaves) if leaf is None)
+        for result in filter(lambda leaf: leaf is not None, leaves):
             value = self.values.get(result) if isinstance(result, fx.Node) else None
             if not isinstance(value, Value):
                 reason = "an output that is not computed from the input"
@@ -231,12 +235,7 @@ class Reader:
                 o.final for o in outputs if o.name == value.name and o.name not in self.refused
             ]
             if again:
-                reason, remedy = "an output that is returned twice", "return each tensor once"
-                if final not in again:
-                    named = final if again == ["none"] else again[0]
-                    reason = f"an output that is returned with and without its {named}"
-                    remedy = f"return one of the two; {named} at the end is left to the host"
-                self.refusals.append(Refusal("output", "", "", "", reason, remedy))
+                self.refusals.append(twice(final, again))
             outputs.append(Output(value.name, self._arrangement(value), final))
             if any(kind == "permute" for kind, _ in outputs[-1].arrangement):
                 shape = tuple(self.operations[value.name].shape)
@@ -244,6 +243,8 @@ class Reader:
                     f"output {len(outputs)} is returned in another order; the graph gives "
                     f"{value.name} as it is computed, {shape} without the batch"
                 )
+        if not outputs and not self.refusals:
+            self.refusals.append(Refusal("output", "", "", "", "no output", "return a tensor"))
         return outputs
 
     def _arrangement(self, value: Value) -> tuple:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from nbqnn_train.graph.errors import NbqnnError
 
-__all__ = ["NetworkRefused", "Refusal", "Unsupported", "counted"]
+__all__ = ["NetworkRefused", "Refusal", "Unsupported", "counted", "twice"]
 
 #: How many kinds of refusals a message lists, and how many places of each.
 _KINDS = 8
@@ -85,3 +85,13 @@ def counted(kind: tuple[str, str], places: list[Refusal]) -> str:
     more = f" and {len(shown) - _PLACES} more places" if len(shown) > _PLACES else ""
     where = ", ".join(shown[:_PLACES]) + more
     return f"{reason}{count}, at {where}" + (f"; {remedy}" if remedy else "")
+
+
+def twice(final: str, before: list[str]) -> Refusal:
+    """The refusal of an output that was returned with the finals ``before``."""
+    reason, remedy = "an output that is returned twice", "return each tensor once"
+    if final not in before:
+        named = final if before == ["none"] else before[0]
+        reason = f"an output that is returned with and without its {named}"
+        remedy = f"return one of the two; {named} at the end is left to the host"
+    return Refusal("output", "", "", "", reason, remedy)

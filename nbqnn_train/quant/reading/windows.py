@@ -4,7 +4,8 @@ import math
 
 from torch import fx
 
-from nbqnn_train.quant.reading.arithmetic import extreme, scaled_by
+from nbqnn_train.quant.reading.arithmetic import scaled_by
+from nbqnn_train.quant.reading.limits import extreme
 from nbqnn_train.quant.reading.reader import Reader
 from nbqnn_train.quant.reading.refusals import Unsupported
 from nbqnn_train.quant.reading.remedies import unsupported_operator

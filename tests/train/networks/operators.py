@@ -11,6 +11,8 @@ from tests.train.networks.parts import Net, conv, conv_bn
 __all__ = ["OPERATORS"]
 
 _BEFORE = set(FAMILIES)
+#: By channel.
+LIMITS = torch.tensor([0.25, 0.5, 1, 2]).view(1, 4, 1, 1)
 
 
 def between(name: str, function, **parts) -> None:
@@ -101,6 +103,21 @@ between("chosen by another map", first_that_is_larger, layer=lambda: conv(4, 4))
 between(
     "largest and smallest of two maps",
     lambda m, x: torch.maximum(x, m.a(x)) - torch.min(x, m.a(x).mean((2, 3), keepdim=True)),
+    a=lambda: conv(4, 4),
+)
+
+between(
+    "limits that are tensors",
+    lambda m, x: torch.clamp(m.a(x), torch.tensor(-0.5), torch.tensor([1.5])),
+    a=lambda: conv(4, 4),
+)
+between("limits by channel", lambda m, x: torch.clamp(m.a(x), -LIMITS, LIMITS),
+        a=lambda: conv(4, 4))  # fmt: skip
+between("a limit that crosses another", lambda m, x: m.a(x).clamp(LIMITS - 0.5, LIMITS / LIMITS),
+        a=lambda: conv(4, 4))  # fmt: skip
+between(
+    "larger and smaller than constants",
+    lambda m, x: torch.maximum(LIMITS, m.a(x)) + torch.min(x, torch.tensor(1)),
     a=lambda: conv(4, 4),
 )
 
