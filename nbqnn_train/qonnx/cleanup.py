@@ -132,7 +132,7 @@ class _Cleaner:
             nodes = left
             if done:
                 break
-        operators = tuple(self._operator(node) for node in nodes)
+        operators = tuple(self._operator(node) for node in self._live(nodes))
         return Model(
             operators=operators,
             constants=self.constants,
@@ -141,6 +141,16 @@ class _Cleaner:
             shapes=self.shapes,
             opset=self.opset,
         )
+
+    def _live(self, nodes: list) -> list:
+        """Those that the outputs depend on."""
+        needed = {info.name for info in self.proto.graph.output}
+        live = []
+        for node in reversed(nodes):
+            if needed & set(node.output):
+                needed |= set(node.input)
+                live.append(node)
+        return live[::-1]
 
     def _refuse(self, text: str) -> GraphError:
         return GraphError(f"{self.where}: {text}")

@@ -42,6 +42,10 @@ def read_proto(path: str | os.PathLike, what: str = "QONNX file"):
             name = model.graph.sparse_initializer[0].values.name
             raise ValueError(f"tensor {name!r} is sparse, which is not supported")
         _renew_domains(onnx, model)
+        names = [info.name for info in model.graph.output]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"output {name!r} is listed {names.count(name)} times")
         for info in model.graph.output:
             # A missing shape is no fault: nothing reads it.
             info.type.tensor_type.shape.SetInParent()
@@ -64,13 +68,22 @@ def read_proto(path: str | os.PathLike, what: str = "QONNX file"):
 
 def _renew_domains(onnx, model) -> None:
     """Moves quantizers to ``qonnx.custom_op.general`` and imports every domain, so that unknown
-    operators can be refused by name."""
+    operators can be refused by name. ONNX's own domain has its short name."""
+    for named in (*model.graph.node, *model.opset_import):
+        if named.domain == "ai.onnx":
+            named.domain = ""
     for node in model.graph.node:
         if node.op_type in QUANTIZERS and node.domain in _OLD_DOMAINS:
             node.domain = _DOMAIN
     versions = {opset.domain: opset.version for opset in model.opset_import}
+    for opset in model.opset_import:
+        if opset.version != versions[opset.domain]:
+            raise ValueError(
+                f"operators of domain {opset.domain or 'ai.onnx'!r} must have one version, not "
+                f"{opset.version} and {versions[opset.domain]}"
+            )
     for domain in dict.fromkeys(node.domain for node in model.graph.node):
-        if domain not in ("", "ai.onnx") and domain not in versions:
+        if domain and domain not in versions:
             old = max((versions.get(name, 1) for name in _OLD_DOMAINS if name), default=1)
             model.opset_import.append(
                 onnx.helper.make_opsetid(domain, old if domain == _DOMAIN else 1)

@@ -187,7 +187,9 @@ def batch_normalization(reader: Reader, op: Operator) -> Value:
         raise GraphError(f"{op.what}: must have {channels} channels")
     spread = variance + op.number("epsilon", 1e-5)
     if (spread <= 0).any():
-        raise GraphError(f"{op.what}: variance plus epsilon must be positive")
+        raise GraphError(
+            f"{op.what}: variance plus epsilon must be positive, not {spread[spread <= 0][0]:g}"
+        )
     centred = elementwise(op.what, value, "plus", tuple(-v for v in fractions(mean)))
     scaled = elementwise(op.what, centred, "times", fractions(gamma / np.sqrt(spread)))
     return elementwise(op.what, scaled, "plus", fractions(beta))

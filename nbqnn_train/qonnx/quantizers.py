@@ -20,14 +20,16 @@ __all__ = ["bipolar_quant", "dequantize_linear", "quant", "quantize_linear", "tr
 def _mode(op: Operator, default: str) -> str:
     mode = op.text("rounding_mode", default)
     if mode not in MODES or mode == "BIPOLAR":
-        raise GraphError(f"{op.what}: rounding mode {mode!r} is not supported")
+        known = ", ".join(name for name in MODES if name != "BIPOLAR")
+        raise GraphError(f"{op.what}: rounding mode must be one of {known}, not {mode!r:.80}")
     return mode
 
 
 def _bits(reader: Reader, op: Operator, number: int) -> int:
     bits = fractions(reader.constant(op, number))
     if len(bits) != 1 or bits[0].denominator != 1:
-        raise GraphError(f"{op.what}: bit width must be one integer")
+        given = f"{len(bits)} numbers" if len(bits) != 1 else f"{float(bits[0]):g}"
+        raise GraphError(f"{op.what}: bit width must be one integer, not {given}")
     if not 1 <= bits[0] <= 32:
         raise GraphError(f"{op.what}: bit width must be in 1..32, not {bits[0]}")
     return int(bits[0])
@@ -43,17 +45,26 @@ def _zero(reader: Reader, op: Operator, number: int) -> int:
     return int(zero[0])
 
 
-def _step(reader: Reader, op: Operator, number: int, value: Value, axis: int = 1) -> Column:
-    """The scale: one number, or one per channel."""
+def _step(
+    reader: Reader, op: Operator, number: int, value: Value, axis: int | None = None
+) -> Column:
+    """The scale: one number, or one per channel.
+
+    axis : along which a vector of scales goes, as ONNX's own operators say it; without one it is
+        broadcast from behind, as QONNX does.
+    """
     scale = reader.constant(op, number)
     if np.any(scale <= 0):
-        raise GraphError(f"{op.what}: scale must be positive")
-    if scale.ndim == 1 and scale.size > 1:
-        rank = len(reader.model_shape(op.inputs[0], value))
-        if (axis + rank if axis < 0 else axis) != 1 or scale.size != value.shape[0]:
-            raise GraphError(f"{op.what}: scale must be one number, or one per channel")
-        return fractions(scale)
-    return reader.per_channel(op, number, value)
+        raise GraphError(f"{op.what}: scale must be positive, not {scale[scale <= 0][0]:g}")
+    if axis is None or scale.ndim != 1 or scale.size == 1:
+        return reader.per_channel(op, number, value)
+    rank = len(reader.model_shape(op.inputs[0], value))
+    if (axis + rank if axis < 0 else axis) != 1 or scale.size != value.shape[0]:
+        raise GraphError(
+            f"{op.what}: scale must be one number, or one for each of {value.shape[0]} channels "
+            f"along axis 1, not {scale.size} along axis {axis}"
+        )
+    return fractions(scale)
 
 
 def _limits(bits: int, signed: bool, narrow: bool) -> tuple[int, int]:

@@ -191,8 +191,10 @@ class Reader:
             )
         rows = spread.reshape(channels, -1)
         if (rows != rows[:, :1]).any():
+            by_channel = (channels, *(1,) * (len(shape) - 2))
             raise GraphError(
-                f"{op.what}: constant of shape {constant.shape} must be equal within each channel"
+                f"{op.what}: constant of shape {constant.shape} must be equal within each channel; "
+                f"numbers by channel have the shape {by_channel}"
             )
         return fractions(rows[:, 0])
 

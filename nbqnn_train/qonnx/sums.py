@@ -264,6 +264,14 @@ def gemm(reader: Reader, op: Operator) -> Value:
     """A linear layer, times ``alpha``, plus ``beta`` times a bias."""
     number, real = _matrix(reader, op)
     turned = [op.integer("transA", 0), op.integer("transB", 0)]
+    shape = reader.model_shape(op.inputs[1 - number], reader.varying(op, 1 - number))
+    images = shape[number != 1] if turned[1 - number] == 0 else shape[number == 1]
+    if len(shape) == 2 and images != 1:
+        side = "AB"[1 - number]
+        raise GraphError(
+            f"{op.what}: trans{side} must be {1 - turned[1 - number]} for the shape {shape} of "
+            f"{op.inputs[1 - number]!r}, not {turned[1 - number]}"
+        )
     # Rows of our weights are outputs. In A' B' with weights B' outputs are columns.
     real = real.T if (number == 1) != bool(turned[number]) else real
     alpha, beta = op.number("alpha", 1.0), op.number("beta", 1.0)

@@ -249,6 +249,34 @@ def test_versions_of_the_operators(opset, path):
     check(b, b.head(b.quant(x, 2.0**-6), 4), path)
 
 
+def test_the_long_name_of_onnx(path):
+    """``ai.onnx`` is the domain of ONNX's own operators."""
+    b = Build()
+    model = b.model(b.body())
+    plain = imported(model, path)
+    for named in (*model.graph.node, *model.opset_import):
+        named.domain = named.domain or "ai.onnx"
+    assert imported(model, path) == plain
+    model.opset_import.append(helper.make_opsetid("", 12))
+    with pytest.raises(GraphError, match=r"domain 'ai\.onnx' must have one version, not 13 and 12"):
+        imported(model, path)
+
+
+def test_what_no_output_depends_on_is_left_out(path):
+    b = Build()
+    x = b.body()
+    plain = imported(b.model(x), path)
+    b.op("LRN", [x], size=3)
+    assert imported(b.model(x), path) == plain
+
+
+def test_an_output_that_is_listed_twice_is_refused(path):
+    b = Build()
+    x = b.body()
+    with pytest.raises(GraphError, match=rf"output '{x}' is listed 2 times"):
+        imported(b.model(x, x), path)
+
+
 @pytest.mark.parametrize("constants", [False, True])
 @pytest.mark.parametrize("domain", [GENERAL, "onnx.brevitas", "finn.custom_op.general", ""])
 @pytest.mark.parametrize("declared", [False, True])

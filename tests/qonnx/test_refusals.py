@@ -28,7 +28,42 @@ _REFUSED = {
         {},
         "Quant 'y': zero point must be one integer, not 0.5",
     ),
-    "bits": (layer(quant_node("conv", "y", bits="half")), {}, "bit width must be one integer"),
+    "bits": (
+        layer(quant_node("conv", "y", bits="half")),
+        {},
+        "Quant 'y': bit width must be one integer, not 0.5",
+    ),
+    "bits by channel": (
+        layer(quant_node("conv", "y", bits="many")),
+        {"many": np.float32([8, 4])},
+        "Quant 'y': bit width must be one integer, not 2 numbers",
+    ),
+    "scales along the rows": (
+        layer(
+            helper.make_node("Conv", ["q", "more"], ["maps"], name="maps"),
+            quant_node("maps", "y", scale="row"),
+        ),
+        {"more": np.ones((3, 1, 2, 2), np.float32), "row": np.float32([1, 0.5, 2])},
+        "Quant 'y': constant of shape (3,) must be equal within each channel; numbers by channel "
+        "have the shape (3, 1, 1)",
+    ),
+    "scales of another axis": (
+        layer(
+            helper.make_node("QuantizeLinear", ["conv", "row", "zeros"], ["c"], "Q", axis=3),
+            helper.make_node("DequantizeLinear", ["c", "row", "zeros"], ["y"], axis=3),
+        ),
+        {"row": np.float32([1, 0.5, 2]), "zeros": np.zeros(3, np.int8)},
+        "QuantizeLinear 'Q': scale must be one number, or one for each of 1 channels along axis 1, "
+        "not 3 along axis 3",
+    ),
+    "transposed images": (
+        layer(
+            helper.make_node("Flatten", ["conv"], ["f"]),
+            helper.make_node("Gemm", ["f", "square"], ["y"], name="y", transA=1),
+        ),
+        {"square": np.eye(9, dtype=np.float32)},
+        "Gemm 'y': transA must be 0 for the shape (1, 9) of 'f', not 1",
+    ),
     "many bits": (
         layer(quant_node("conv", "y", bits="many")),
         {"many": np.float32(17)},
@@ -42,9 +77,19 @@ _REFUSED = {
     "mode": (
         layer(quant_node("conv", "y", mode="STOCHASTIC")),
         {},
-        "Quant 'y': rounding mode 'STOCHASTIC' is not supported",
+        "Quant 'y': rounding mode must be one of ROUND, HALF_EVEN, HALF_UP, HALF_DOWN, FLOOR, "
+        "CEIL, UP, DOWN, not 'STOCHASTIC'",
     ),
-    "scale": (layer(quant_node("conv", "y", scale="negative")), {}, "scale must be positive"),
+    "scale": (
+        layer(quant_node("conv", "y", scale="negative")),
+        {},
+        "Quant 'y': scale must be positive, not -0.5",
+    ),
+    "variance": (
+        layer(_node("BatchNormalization", ["conv", "one_", "zero_", "zero_", "negative"])),
+        {"one_": np.float32([1]), "zero_": np.float32([0])},
+        "BatchNormalization 'y': variance plus epsilon must be positive, not -0.49999",
+    ),
     "operator": (layer(_node("Sin")), {}, "Sin 'y': this operator is not supported"),
     "function": (layer(_node("Tanh")), {}, "a Quant must follow a function, so that it becomes"),
     "advice": (

@@ -256,7 +256,7 @@ def test_hand_written(name, tmp_path):
 REFUSED = {
     "operators": (
         [("Sinh", ["x"], "a", {}), ("GRU", ["a", "w", "w"], "b", {"hidden_size": 3}),
-         ("QuantizeLinear", ["x", "k"], "y", {})],
+         ("QuantizeLinear", ["b", "k"], "y", {})],
         "3 kinds of refusals: Sinh 'a': this operator is not supported; GRU 'b': .*; "
         "QuantizeLinear 'y': this operator is not supported; the network is quantized: nbqnn "
         "import reads it",

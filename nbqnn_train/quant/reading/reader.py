@@ -74,13 +74,12 @@ class Reader:
         kept = self._needed(outputs)
         if self.refusals:
             raise NetworkRefused(self.network, self.refusals)
-        program = self.program
         return Reading(
             kept,
             outputs,
             inputs,
-            program.in_spec,
-            program.out_spec,
+            self.program.in_spec,
+            self.program.out_spec,
             self.notes,
             self.absent,
             self.rounded,
