@@ -90,8 +90,8 @@ class _Pass:
         )
 
     def _is_on_the_way(self, op: Operator, ends) -> bool:
-        padding = op.kind == "Pad" and ends == self._is_to_first
-        return (op.kind in _ELEMENTWISE or padding) and self._alone(op)
+        to_first = ends == self._is_to_first and (op.kind == "Pad" or self._is_at_each_position(op))
+        return (op.kind in _ELEMENTWISE or to_first) and self._alone(op)
 
     def _alone(self, op: Operator) -> bool:
         """Whether one input of ``op`` is no constant, and it gives one tensor within the model."""
@@ -107,6 +107,13 @@ class _Pass:
             return False
         weights = self.constants.get(op.inputs[1])
         return weights is not None and weights.ndim == 2 and not op.attributes.get("transA", 0)
+
+    def _is_at_each_position(self, op: Operator) -> bool:
+        """Whether ``op`` multiplies the last axis of a map by constant weights."""
+        if op.kind != "MatMul" or len(self.shapes.get(op.inputs[0], ())) != 4:
+            return False
+        weights = self.constants.get(op.inputs[1])
+        return weights is not None and weights.ndim == 2
 
     def _turn(self, name: str) -> None:
         """``name`` is channels first from here on."""
@@ -153,6 +160,8 @@ class _Pass:
             return self._write(op, op.inputs, kind="Identity", attributes={}, turned=False)
         if op.kind in _ELEMENTWISE:
             return self._by_element(op)
+        if op.kind == "MatMul":
+            return self._at_each_position(op)
         if op.kind in _REDUCTIONS:
             return self._reduced(op)
         if op.kind in ("Concat", "Split") or (op.kind in _SOFTMAX and self.model.opset >= 13):
@@ -210,6 +219,14 @@ class _Pass:
                 name = self._constant(name, aligned.transpose(_TO_FIRST), op)
             inputs.append(name)
         return self._write(op, inputs, attributes=attributes)
+
+    def _at_each_position(self, op: Operator) -> bool:
+        """A linear layer over the channels: a convolution of 1 x 1."""
+        if not self._is_at_each_position(op):
+            return False
+        weights = self.constants[op.inputs[1]]
+        kernel = self._constant(op.inputs[1], weights.T[:, :, None, None], op)
+        return self._write(op, (op.inputs[0], kernel), kind="Conv")
 
     def _reduced(self, op: Operator) -> bool:
         given = self.constants.get(op.inputs[1]) if len(op.inputs) > 1 else None

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from nbqnn_train.graph.errors import GraphError
 from nbqnn_train.graph.nodes import Clip, Graph
 
-from . import parts, pointwise, quantizers, shapes, spatial, sums, tails, transposed
+from . import parts, pointwise, quantizers, repeats, shapes, spatial, sums, tails, transposed
 from .channels_last import channels_first
 from .cleanup import clean
 from .files import read_proto
@@ -41,6 +41,7 @@ _OWN = {
     "DequantizeLinear": quantizers.dequantize_linear,
     "Div": pointwise.div,
     "Dropout": pointwise.dropout,
+    "Expand": repeats.expand,
     "Flatten": shapes.flatten,
     "Floor": pointwise.rounding("FLOOR"),
     "Gather": parts.gather,
@@ -73,6 +74,7 @@ _OWN = {
     "Squeeze": shapes.squeeze,
     "Sub": pointwise.sub,
     "Sum": pointwise.add,
+    "Tile": repeats.tile,
     "TopK": tails.tail,
     "Transpose": shapes.transpose,
     "Unsqueeze": shapes.unsqueeze,

@@ -26,10 +26,10 @@ from .model import Operator
 from .reader import Reader
 from .values import Leaf, Value
 
-__all__ = ["depth_to_space", "gather", "resize", "slice_", "space_to_depth", "split"]
+__all__ = ["depth_to_space", "gather", "moved", "resize", "slice_", "space_to_depth", "split"]
 
 
-def _moved(reader: Reader, leaf: Leaf, node: Node, index: list[int] | None = None) -> Leaf:
+def moved(reader: Reader, leaf: Leaf, node: Node, index: list[int] | None = None) -> Leaf:
     """``leaf`` after ``node``, which moves channels: their scales and offsets move with them."""
 
     def chosen(column: tuple) -> tuple:
@@ -47,7 +47,7 @@ def _channels(reader: Reader, op: Operator, leaf: Leaf, index: list[int], name: 
     if index == list(range(leaf.shape[0])):
         return leaf
     node = Channels(name=reader.free(name), input=leaf.source, index=index)
-    return _moved(reader, leaf, node, index)
+    return moved(reader, leaf, node, index)
 
 
 def _numbers(reader: Reader, op: Operator, number: int, name: str) -> list[int] | None:
@@ -90,7 +90,7 @@ def slice_(reader: Reader, op: Operator) -> Value:
         stride=(rows.step, columns.step),
         size=(len(rows), len(columns)),
     )
-    return _moved(reader, leaf, node)
+    return moved(reader, leaf, node)
 
 
 def _turned(
@@ -110,7 +110,7 @@ def _turned(
         range(size - 1 - span.start, size - 1 - span.stop, -span.step) if back else span
         for span, size, back in zip((rows, columns), leaf.shape[1:], turned, strict=True)
     )
-    return _moved(reader, leaf, node), rows, columns
+    return moved(reader, leaf, node), rows, columns
 
 
 def split(reader: Reader, op: Operator) -> Value:
@@ -175,7 +175,7 @@ def resize(reader: Reader, op: Operator) -> Value:
     if linear:
         return _interpolated(reader, op, leaf, factor)
     node = Upsample2d(name=reader.free(op.outputs[0]), input=leaf.source, factor=factor)
-    return _moved(reader, leaf, node)
+    return moved(reader, leaf, node)
 
 
 def _unlike(op: Operator) -> GraphError:
@@ -222,7 +222,7 @@ def _interpolated(reader: Reader, op: Operator, leaf: Leaf, factor: tuple[int, i
     gain = prod(2 * each for each in factor if each > 1)
     line = leaf.chain.line
     line = replace(line, scale=tuple(scale / gain for scale in line.scale))
-    return _moved(reader, replace(leaf, chain=Chain(line=line)), node)
+    return moved(reader, replace(leaf, chain=Chain(line=line)), node)
 
 
 def _scales(reader: Reader, op: Operator, shape: tuple[int, ...]) -> np.ndarray | None:
@@ -248,7 +248,7 @@ def depth_to_space(reader: Reader, op: Operator) -> Value:
         order = np.arange(channels).reshape(block**2, -1).T.reshape(-1)
         leaf = _channels(reader, op, leaf, order.tolist(), f"{op.outputs[0]}_order")
     name = reader.free(op.outputs[0])
-    return _moved(reader, leaf, DepthToSpace(name=name, input=leaf.source, block=block))
+    return moved(reader, leaf, DepthToSpace(name=name, input=leaf.source, block=block))
 
 
 def space_to_depth(reader: Reader, op: Operator) -> Value:
@@ -258,7 +258,7 @@ def space_to_depth(reader: Reader, op: Operator) -> Value:
     if height % block or width % block:
         raise GraphError(f"{op.what}: blocksize must divide {height} x {width}, not be {block}")
     name = reader.free(f"{op.outputs[0]}_deep")
-    leaf = _moved(reader, leaf, SpaceToDepth(name=name, input=leaf.source, block=block))
+    leaf = moved(reader, leaf, SpaceToDepth(name=name, input=leaf.source, block=block))
     order = np.arange(channels * block**2).reshape(channels, -1).T.reshape(-1)
     return _channels(reader, op, leaf, order.tolist(), op.outputs[0])
 

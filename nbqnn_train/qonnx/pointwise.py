@@ -14,6 +14,7 @@ from .building import activation, labelled, of_activations
 from .lines import Chain, Line, columns
 from .model import Operator
 from .reader import Reader, fractions
+from .repeats import alike
 from .values import Leaf, Value, elementwise
 from .weights import exact_log2
 
@@ -74,8 +75,7 @@ def mean(reader: Reader, op: Operator) -> Value:
 
 
 def _sum(reader: Reader, op: Operator, a: Value, b: Value) -> Value:
-    if a.shape != b.shape:
-        raise GraphError(f"{op.what}: operands must have equal shapes, not {a.shape} and {b.shape}")
+    a, b = alike(reader, op, a, b)
     if _same_source(a, b):
         lines = a.chain.line, b.chain.line
         line = Line(
@@ -143,11 +143,8 @@ def _product(reader: Reader, op: Operator, a: Value, b: Value) -> Value:
     names = op.inputs
     if b.shape != a.shape and a.shape == (b.shape[0], 1, 1):
         a, b, names = b, a, names[::-1]
-    if b.shape not in (a.shape, (a.shape[0], 1, 1)):
-        raise GraphError(
-            f"{op.what}: operands must have equal shapes, or one (C, 1, 1), not {a.shape} and "
-            f"{b.shape}"
-        )
+    if b.shape != (a.shape[0], 1, 1):
+        a, b = alike(reader, replace(op, inputs=names), a, b)
     first, second = (
         activation(reader, op.what, value, name) for value, name in zip((a, b), names, strict=True)
     )

@@ -137,6 +137,71 @@ def test_where_channels_cannot_be_first(path):
         imported(b.model(x), path)
 
 
+def test_a_linear_layer_at_each_position(path):
+    """As a dense layer of Keras on maps, first behind the input, then before a convolution."""
+    b = Build(shape=(1, 6, 8, 2))
+    x = b.op("Add", [b.op("MatMul", [b.image(), b.weight((2, 4))]), b.const([0.5, 0, -0.25, 1])])
+    x = b.act(b.conv(first(b, b.act(x)), 4))
+    x = b.quant(first(b, b.op("MatMul", [last(b, x), b.weight((4, 3))])), 2.0**-4)
+    assert verified(b, x, path, (2, 6, 8)) == ("input 'x' is taken channels first, (N, C, H, W)",)
+
+
+# What is repeated.
+
+REPEATS = {
+    "a sum with channels": lambda b, x: b.op("Add", [x, pooled(b, x)]),
+    "a sum with positions": lambda b, x: b.op("Add", [one(b, x, 1), x]),
+    "a difference with columns": lambda b, x: b.op("Sub", [x, one(b, x, 8, 1)]),
+    "a product with positions": lambda b, x: b.op("Mul", [one(b, x, 1), x]),
+    "a product with one number": lambda b, x: b.op("Mul", [x, one(b, x, 8)]),
+    "channels times positions": lambda b, x: b.op("Mul", [pooled(b, x), one(b, x, 1)]),
+    "expand": lambda b, x: b.op("Expand", [pooled(b, x), b.const([1, 4, 8, 8], np.int64)]),
+    "expand channels": lambda b, x: b.op("Expand", [one(b, x, 1), b.const([4, 1, 1], np.int64)]),
+    "expand nothing": lambda b, x: b.op("Expand", [x, b.const([1, 1], np.int64)]),
+    "tile": lambda b, x: b.op(
+        "Slice",
+        [b.op("Tile", [x, b.const([1, 2, 1, 1], np.int64)]), *span(b, 2, 6)],
+    ),
+    "tile positions": lambda b, x: b.op("Tile", [pooled(b, x), b.const([1, 1, 8, 8], np.int64)]),
+}
+
+
+def pooled(b, x) -> str:
+    return b.op("GlobalMaxPool", [x])
+
+
+def one(b, x, *kernel) -> str:
+    """One channel of windows of that size, and an activation."""
+    kernel = (*kernel, kernel[0])[:2]
+    return b.act(b.op("Conv", [x, b.weight((1, 4, *kernel))], kernel_shape=list(kernel)))
+
+
+def span(b, start, end) -> list[str]:
+    """Channels from one to another, as the inputs of a Slice."""
+    return [b.const([value], np.int64) for value in (start, end, 1)]
+
+
+@pytest.mark.parametrize("name", REPEATS)
+def test_what_is_repeated(name, path):
+    b = Build()
+    check(b, b.head(b.flat(b.quant(REPEATS[name](b, b.body()), 2.0**-4)), 256), path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "numbers", "message"),
+    [
+        ("Expand", [2, 1, 1, 1], r"shape must repeat axes of size 1 of \[1, 4, 8, 8\] behind the"),
+        ("Tile", [1, 1, 2, 1], r"repeats must be of channels, or of axes of size 1, of \[1, 4, 8"),
+        ("Tile", [2, 1, 1, 1], r"repeats must be of channels, or of axes of size 1, of \[1, 4, 8"),
+    ],
+)
+def test_what_cannot_be_repeated(kind, numbers, message, path):
+    b = Build()
+    x = b.op(kind, [b.body(), b.const(numbers, np.int64)])
+    with pytest.raises(GraphError, match=message):
+        imported(b.model(x), path)
+
+
 # ONNX's own quantizers.
 
 
