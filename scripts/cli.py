@@ -1,8 +1,11 @@
 """The command line: ``nbqnn COMMAND``. Commands are in :mod:`scripts.commands`, one file each."""
 
+import errno
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -28,6 +31,7 @@ from scripts.commands.search import search
 from scripts.commands.simulate import simulate
 from scripts.commands.synth import synth
 from scripts.commands.train import train
+from scripts.output import BROKEN_PIPE
 
 __all__ = ["app", "main"]
 
@@ -100,18 +104,31 @@ def _common(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code.
 
-    Bad input is one line on standard error and code 2; an interrupt is 130. Other exceptions are
-    bugs and keep their traceback.
+    Bad input is one line on standard error and code 2; an interrupt is 130, a reader of the output
+    that has left :data:`~scripts.output.BROKEN_PIPE`. Other exceptions are bugs and keep their
+    traceback.
     """
+    for stream in (sys.stdout, sys.stderr):
+        # Names of files and tables may have characters that the terminal's encoding lacks.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = app(arguments, prog_name="nbqnn", standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except (NbqnnError, TyperException) as error:
         message = error.format_message() if isinstance(error, TyperException) else str(error)
         return _refuse(message or "a command is needed; nbqnn --help lists them")
     except OSError as error:
-        if error.filename is None:
+        if error.filename is not None:
+            return _refuse(f"{str(error.filename)!r}: {error.strerror}")
+        if error.errno not in (errno.EPIPE, errno.ENOSPC):
             raise
-        return _refuse(f"{str(error.filename)!r}: {error.strerror}")
+        # What is still to be written has no place to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno == errno.EPIPE:
+            return BROKEN_PIPE
+        return _refuse(f"the output cannot be written: {error.strerror}")
     except ModuleNotFoundError as error:
         extra = _extra_of(error.name or "")
         if extra is None:

@@ -1,19 +1,31 @@
 """Output of commands: on the screen and in files."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
 
 from nbqnn_train.graph.results import Result
 
-__all__ = ["console", "print_notes", "progress", "spinner", "write_json"]
+__all__ = ["BROKEN_PIPE", "console", "print_notes", "progress", "spinner", "write_json"]
+
+#: Exit code when the reader of the output has left, as ``head`` does: 128 and the signal's number,
+#: as for other programs. Code 1 would say that the result is bad.
+BROKEN_PIPE = 141
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        with suppress(SystemExit):
+            super().on_broken_pipe()
+        raise SystemExit(BROKEN_PIPE)
+
 
 #: Results go to standard output, progress to standard error. Markup is off, because names of files
 #: and layers may have brackets.
-console = Console(highlight=False, markup=False)
-_progress_console = Console(stderr=True)
+console = _Console(highlight=False, markup=False)
+_progress_console = _Console(stderr=True)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -74,11 +74,18 @@ def cached_folder(kind: str, parts: Iterable[str | bytes], build: Callable[[Path
     if _use(folder):
         return folder
     limit = cache_limit()
-    root.mkdir(parents=True, exist_ok=True)
-    with FileLock(_lock_file(folder)):
-        if _use(folder):
-            return folder
-        unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=root))
+    with ExitStack() as stack:
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(FileLock(_lock_file(folder)))
+            if _use(folder):
+                return folder
+            unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=root))
+        except OSError as error:
+            raise NbqnnError(
+                f"cache {str(root)!r} must be a folder that can be written to, but is not: "
+                f"{error.strerror}; remedy: another one in NBQNN_CACHE"
+            ) from None
         try:
             build(unfinished)
             unfinished.rename(folder)
@@ -113,11 +120,14 @@ def _lock_file(folder: Path) -> Path:
 
 
 def _use(folder: Path) -> bool:
-    """Whether the folder is there. From now on it is the one used last."""
+    """Whether the folder is there. From now on it is the one used last, unless it is somebody
+    else's or cannot be written to."""
     try:
         os.utime(folder)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
+    except OSError:
+        return folder.is_dir()
     return True
 
 

@@ -101,3 +101,40 @@ def test_results_on_standard_output(graph, tmp_path, redirected):
     said = (tmp_path / "said").read_text() if redirected else ended.stdout.decode()
     assert json.JSONDecoder().raw_decode(said[said.index("{\n") :])[0]["images"] == 0
     assert Path("/dev/stdout").readlink() == before
+
+
+def nbqnn(*arguments, **options):
+    command = [sys.executable, "-m", "scripts.cli", *arguments]
+    return subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=120, **options)
+
+
+def test_a_reader_that_has_left(graph):
+    """Code 1 would say that the result is bad."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = nbqnn("inspect", graph, stdout=writer)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_no_space_for_the_output(graph):
+    with Path("/dev/full").open("w") as full:
+        done = nbqnn("inspect", graph, stdout=full)
+    assert done.returncode == 2
+    assert done.stderr == "nbqnn: error: the output cannot be written: No space left on device\n"
+
+
+@pytest.mark.parametrize("name", ["größe", "\udcff"])
+def test_names_that_the_terminal_cannot_show(graph, name):
+    """Are written in another way."""
+    folder = graph.with_name(name)
+    folder.mkdir()
+    graph.rename(folder / "graph")
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    refused = nbqnn("inspect", folder / "gone", stdout=subprocess.PIPE, env=environment)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("nbqnn: error: ")
+    build = ("generate", "--preset", "tiny", "-o", folder / "build")
+    done = nbqnn(*build, stdout=subprocess.PIPE, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "build in " in done.stdout

@@ -171,3 +171,27 @@ def test_json_is_made_once_and_again_when_damaged():
     (folder / "result.json").write_text('{"num')
     assert cached_json("found", ("a",), make) == {"number": 2}
     assert len(made) == 2
+
+
+@pytest.mark.parametrize("error", [PermissionError(1, "no"), OSError(30, "Read-only")])
+def test_somebody_elses_cache_can_be_read(monkeypatch, error):
+    """The time of its last use stays as it is."""
+    there = cached_folder("kind", ["a"], lambda folder: (folder / "file").write_text("1"))
+
+    def refuse(*_):
+        raise error
+
+    monkeypatch.setattr(os, "utime", refuse)
+    assert cached_folder("kind", ["a"], lambda folder: None) == there
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_a_cache_that_is_no_folder(tmp_path, monkeypatch, place):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("NBQNN_CACHE", str(tmp_path / place))
+    message = (
+        r"^cache '.*file.*' must be a folder that can be written to, but is not: .*; "
+        "remedy: another one in NBQNN_CACHE$"
+    )
+    with pytest.raises(NbqnnError, match=message):
+        cached_folder("kind", ["a"], lambda folder: None)
