@@ -24,6 +24,8 @@ __all__ = ["write_testbench"]
 #: First address of the memory. It is not 0, so that a wrong base is noticed.
 _BASE = PAGE_BYTES
 _LINE_BYTES = 16
+#: The largest integer of Verilog.
+_MOST_CYCLES = (1 << 31) - 1
 
 
 class _Recorded(Exception):
@@ -184,7 +186,7 @@ def _bench(program: Program, bus: _RecordingBus) -> str:
     return Template(Path(__file__).with_suffix(".v").read_text()).substitute(
         base=f"64'h{_BASE:x}",
         bytes=len(bus.memory),
-        longest=longest_run(program),
+        longest=min(longest_run(program), _MOST_CYCLES),
         top=TOP,
         wires="\n".join(wires),
         connections=",\n".join(connections),

@@ -98,6 +98,18 @@ $memory_ports
     end
   endtask
 
+  task check_there(input [8*12-1:0] name);
+    integer file;
+    begin
+      file = $$fopen(name, "r");
+      if (file == 0) begin
+        $$display("%0s cannot be read", name);
+        fail("the simulator must run in the folder of the bench");
+      end
+      $$fclose(file);
+    end
+  endtask
+
   integer i, waited, compared, wrong;
   reg [31:0] value;
   initial begin
@@ -106,6 +118,9 @@ $memory_ports
       expected[i] = 8'h00;
       mask[i] = 8'h00;
     end
+    check_there("memory.hex");
+    check_there("expected.hex");
+    check_there("mask.hex");
     $$readmemh("memory.hex", memory);
     $$readmemh("expected.hex", expected);
     $$readmemh("mask.hex", mask);
@@ -117,18 +132,19 @@ $memory_ports
     rst <= 1'b0;
     repeat (16) @(posedge clk);
     read($identity_offset, value);
-    if (value != $identity) fail("the identity is another one");
+    // Unknown bits are wrong here, too.
+    if (value !== $identity) fail("the identity is another one");
     read($digest_offset, value);
-    if (value != $digest) fail("the accelerator has another configuration");
+    if (value !== $digest) fail("the accelerator has another configuration");
 $writes
     waited = 0;
-    while (!irq) begin
+    while (irq !== 1'b1) begin
       @(posedge clk);
       waited = waited + 1;
       if (waited == LONGEST) fail("no interrupt in time");
     end
     read($status_offset, value);
-    if (value != $done) begin
+    if (value !== $done) begin
       read($cause_offset, value);
       $$display("error cause %0d", value);
       fail("the run ended with an error");

@@ -31,7 +31,10 @@ def generate(
         ),
     ] = None,
     images: Annotated[
-        Path | None, typer.Option("--input", metavar="X.npy", help="Images for the bench.")
+        Path | None,
+        typer.Option(
+            "--input", metavar="X.npy", help="Images for the bench; .npz for several inputs."
+        ),
     ] = None,
     spatial: Annotated[
         Path | None,
@@ -67,7 +70,7 @@ def generate(
     from hw.boards.presets import load_config
     from hw.contract.program import load_program
     from hw.rtl.generate import generate as run_generation
-    from scripts.images import read_images
+    from scripts.images import read_inputs
     from sim.testbench import write_testbench
 
     if (testbench is None) != (images is None):
@@ -76,7 +79,7 @@ def generate(
     with spinner("generating"):
         if testbench is not None:
             write_testbench(
-                load_program(testbench), read_images(images), configuration, out / "testbench"
+                load_program(testbench), read_inputs(images), configuration, out / "testbench"
             )
         run_generation(configuration, out)
     console.print(

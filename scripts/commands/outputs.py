@@ -2,6 +2,7 @@
 
 import os
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +51,18 @@ def _check_access(what: str, path: Path, place: Path) -> None:
 class Command(TyperCommand):
     """A command that does not write over what it reads, nor two results to one file.
 
-    ``~`` at the beginning of a path is the user's home, also where no shell has seen it, as in
-    ``--out=~/run``.
+    An argument that is empty is refused. ``~`` at the beginning of a path is the user's home, also
+    where no shell has seen it, as in ``--out=~/run``.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        for before, argument in pairwise(["", *args]):
+            # As a variable of the shell that is not set; as a path it would be this folder.
+            if not re.fullmatch(r"(--[\w-]+=)?", argument):
+                continue
+            option = argument.rstrip("=") or before
+            of = f" of {option}" if option.startswith("-") else ""
+            raise NbqnnError(f"the argument{of} must not be empty")
         return super().parse_args(ctx, [_at_home(argument) for argument in args])
 
     def invoke(self, ctx: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -64,7 +65,7 @@ def synth(
             write_json(json, ProjectResult(tool=tool.value, board=board, files=names))
             console.print(
                 "Vivado is not on the path; where it is: "
-                f"cd {files[-1].parent} && {VIVADO_COMMAND}",
+                f"cd {quote(str(files[-1].parent))} && {VIVADO_COMMAND}",
                 soft_wrap=True,
             )
             return

@@ -103,6 +103,20 @@ def test_results_on_standard_output(graph, tmp_path, redirected):
     assert Path("/dev/stdout").readlink() == before
 
 
+@pytest.mark.parametrize(
+    ("command", "what"),
+    [
+        (["generate", "--preset", "tiny", "-o", ""], " of -o"),
+        (["generate", "--preset", "tiny", "--out="], " of --out"),
+        (["inspect", ""], ""),
+    ],
+)
+def test_empty_arguments(refused, tmp_path, command, what):
+    """As of a variable that is not set: not this folder."""
+    refused(f"the argument{what} must not be empty", *command)
+    assert list(tmp_path.iterdir()) == []
+
+
 def nbqnn(*arguments, **options):
     command = [sys.executable, "-m", "scripts.cli", *arguments]
     return subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=120, **options)

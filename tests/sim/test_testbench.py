@@ -127,6 +127,43 @@ def test_an_accelerator_with_another_configuration_is_found(bench, tmp_path):
     assert simulated(tmp_path, 2012) == ["FAIL: the accelerator has another configuration"]
 
 
+@icarus
+@pytest.mark.parametrize("name", ["memory.hex", "expected.hex", "mask.hex"])
+def test_a_file_that_is_not_there_is_named(bench, tmp_path, name):
+    """As where the simulator runs in another folder."""
+    for file in bench.glob("*.*"):
+        if file.name != name:
+            shutil.copy(file, tmp_path)
+    assert simulated(tmp_path, 2005) == [
+        f"{name} cannot be read",
+        "FAIL: the simulator must run in the folder of the bench",
+    ]
+
+
+@icarus
+@pytest.mark.parametrize(
+    ("port", "verdict"),
+    [("irq", "no interrupt in time"), ("s_axi_rdata", "the identity is another one")],
+)
+def test_unknown_bits_are_wrong(bench, tmp_path, port, verdict):
+    """At the accelerator's ports, which is then another one."""
+    for file in bench.glob("*.*"):
+        shutil.copy(file, tmp_path)
+    text = (tmp_path / "testbench.v").read_text()
+    assert text.count(f".{port}({port})") == 1
+    (tmp_path / "testbench.v").write_text(text.replace(f".{port}({port})", f".{port}()"))
+    command = ["iverilog", "-g2005", "-s", "testbench", "-o", "run", "testbench.v", "nbqnn.v"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=120)
+    done = subprocess.run(["vvp", "run"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.stdout == f"FAIL: {verdict}\n"
+
+
+def test_longer_than_an_integer(tmp_path, monkeypatch):
+    monkeypatch.setattr("sim.testbench.longest_run", lambda program: 1 << 33)
+    write_testbench(compile_graph(GRAPH, CONFIG), images(GRAPH, 1), CONFIG, tmp_path)
+    assert "LONGEST = 2147483647;" in (tmp_path / "testbench.v").read_text()
+
+
 def test_refused(tmp_path):
     program = compile_graph(GRAPH, CONFIG)
     x = images(GRAPH, 1)
