@@ -20,7 +20,8 @@ PRESETS = {
 def load_config(preset: str | None = None, path: Path | None = None) -> AcceleratorConfig:
     """The configuration of that preset name, or of that TOML or JSON file (exactly one of the two).
 
-    The file may be the ``hw.json`` of a build; what it says about the build is ignored.
+    The file may be the ``hw.json`` of a build, under any name that ends with ``.json``; what it
+    says about the build is ignored.
 
     Raises :exc:`ConfigError` for an unknown preset, an unreadable file or values that do not fit.
     """
@@ -36,16 +37,22 @@ def load_config(preset: str | None = None, path: Path | None = None) -> Accelera
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not text"
         raise ConfigError(f"configuration {path} cannot be read: {reason}") from None
-    parse = json.loads if path.suffix == ".json" else _toml_parser()
+    is_json = path.suffix.lower() == ".json"
+    parse = json.loads if is_json else _toml_parser()
     try:
         values = parse(text)
     except (ValueError, RecursionError) as error:
-        kind = "JSON" if path.suffix == ".json" else "TOML"
+        kind = "JSON" if is_json else "TOML"
         raise ConfigError(f"configuration {path} is not {kind}: {error}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"configuration {path} must hold fields, not a {type(values).__name__}")
-    if path.name == "hw.json":
+    if is_json:
         values.pop("build", None)
+    if "kind" in values:
+        raise ConfigError(
+            f"{path} must describe an accelerator, not {values['kind']!r}; a circuit (generate "
+            "--spatial) is simulated and synthesized by its folder alone, without a program"
+        )
     return AcceleratorConfig.from_dict(values, str(path))
 
 

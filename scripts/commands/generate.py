@@ -1,5 +1,6 @@
 """``nbqnn generate``: from a configuration to Verilog."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -45,17 +46,31 @@ def generate(
         ),
     ] = None,
     clock_mhz: Annotated[
-        int, typer.Option("--clock-mhz", min=1, max=1000, help="Clock of a circuit.")
-    ] = 400,
-    interval: Annotated[
-        int,
+        int | None,
         typer.Option(
-            "--ii", metavar="N", min=1, max=1024, help="Cycles for a position, of a circuit."
+            "--clock-mhz",
+            min=1,
+            max=1000,
+            help="Clock, in place of the configuration's; of a circuit 400 unless given.",
         ),
-    ] = 1,
+    ] = None,
+    interval: Annotated[
+        int | None,
+        typer.Option(
+            "--ii",
+            metavar="N",
+            min=1,
+            max=1024,
+            help="Cycles for a position, of a circuit; 1 unless given.",
+        ),
+    ] = None,
     board: Annotated[
-        str, typer.Option(autocompletion=complete_board, help="Board that a circuit must fit.")
-    ] = "zcu102",
+        str | None,
+        typer.Option(
+            autocompletion=complete_board,
+            help="Board that a circuit must fit; zcu102 unless given.",
+        ),
+    ] = None,
 ) -> None:
     """Write the accelerator: Verilog, register map, configuration."""
     if spatial is not None:
@@ -64,7 +79,9 @@ def generate(
         if any(option is not None for option in (preset, config, testbench, images)):
             raise NbqnnError("--spatial stands alone: no --preset, --config or --testbench")
         with spinner("generating") as report:
-            described = generate_circuit(spatial, out, clock_mhz, interval, board, report)
+            described = generate_circuit(
+                spatial, out, clock_mhz or 400, interval or 1, board or "zcu102", report
+            )
         console.print(describe_build(described, out), soft_wrap=True)
         return
     from hw.boards.presets import load_config
@@ -73,9 +90,13 @@ def generate(
     from scripts.images import read_inputs
     from sim.testbench import write_testbench
 
+    if interval is not None or board is not None:
+        raise NbqnnError("--ii and --board are of circuits; they need --spatial GRAPH")
     if (testbench is None) != (images is None):
         raise NbqnnError("a bench takes both: --testbench PROGRAM and --input X.npy")
     configuration = load_config(preset=preset, path=config)
+    if clock_mhz is not None:
+        configuration = replace(configuration, clock_mhz=clock_mhz)
     with spinner("generating"):
         if testbench is not None:
             write_testbench(

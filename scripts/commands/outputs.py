@@ -36,7 +36,13 @@ def output_file(
 
 def output_folder(path: Path) -> Path:
     """The place of a folder, checked before the work begins: it can be made and written to."""
-    nearest = next(place for place in (path, *path.absolute().parents) if place.exists())
+    nearest = next(
+        place for place in (path, *path.absolute().parents) if place.exists() or place.is_symlink()
+    )
+    if not nearest.exists():
+        raise NbqnnError(
+            f"folder {str(path)!r} cannot be written: {str(nearest)!r} is a link that leads nowhere"
+        )
     if not nearest.is_dir():
         raise NbqnnError(f"folder {str(path)!r} cannot be written: {str(nearest)!r} is a file")
     _check_access("folder", path, nearest)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from nbqnn_train.graph.errors import NbqnnError
 from scripts.commands.options import JsonOption, complete_board
 from scripts.output import console, spinner, write_json
 from scripts.tables import area_table, power_table, timing_table
@@ -52,6 +53,12 @@ def synth(
     from hw.synth.vivado import VIVADO_COMMAND
 
     target = find_board(board)
+    of_vivado = {"--quick": quick, "--read": read, "--activity": activity is not None}
+    if tool is not Tool.VIVADO and any(of_vivado.values()):
+        given = ", ".join(option for option, value in of_vivado.items() if value)
+        raise NbqnnError(f"--tool {tool.value} does not take {given}: only vivado does")
+    if read and activity is not None:
+        raise NbqnnError("--read takes no --activity: the reports are there already")
     if tool is Tool.VIVADO and read:
         result = read_vivado(build, target, quick=quick)
     elif tool is Tool.VIVADO:

@@ -107,7 +107,9 @@ def build_report(folder: Path, out: Path, other: Path | None = None) -> dict[str
     names = "; ".join(f"{kind}: {', '.join(files)}" for kind, files in used.items())
     if other is not None:
         sections.insert(0, _side_by_side(folder, found, other))
-    write_text(out, page(top.name, sections, f"Made from {names}.", top.html()))
+    text = page(top.name, sections, f"Made from {names}.", top.html())
+    # Names of files may be no text.
+    write_text(out, text.encode(errors="replace").decode())
     return used
 
 

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -69,6 +70,54 @@ def test_generate_refuses_a_configuration_that_does_not_fit(refused, tmp_path, p
     lines = (f"{key} = {json.dumps(value)}\n" for key, value in values.items())
     (tmp_path / "hw.toml").write_text("".join(lines))
     refused(pattern, "generate", "--config", "hw.toml", "-o", "build")
+
+
+@pytest.mark.parametrize("option", [["--ii", "2"], ["--board", "kv260"]])
+def test_options_of_circuits_are_not_ignored(refused, option):
+    message = "--ii and --board are of circuits; they need --spatial GRAPH"
+    refused(message, "generate", "--preset", "tiny", "-o", "build", *option)
+
+
+def test_a_clock_in_place_of_the_configurations(nbqnn, tmp_path):
+    """For the same programs; the Verilog is the same, too."""
+    command = "generate", "--preset", "tiny", "-o", "build"
+    texts = []
+    for clock in ([], ["--clock-mhz", "137"]):
+        assert nbqnn(*command, *clock).code == 0
+        texts.append((tmp_path / "build" / "rtl" / "nbqnn.v").read_text())
+    assert texts[0] == texts[1]
+    config = load_config(path=tmp_path / "build" / "hw.json")
+    assert config == replace(load_config(preset="tiny"), clock_mhz=137)
+    assert config.digest == load_config(preset="tiny").digest
+
+
+@pytest.mark.parametrize("name", ["mine.json", "MINE.JSON"])
+def test_a_builds_configuration_under_another_name(nbqnn, build, tmp_path, name):
+    """What it says about the build is ignored."""
+    described = json.loads((build / "hw.json").read_text()) | {"build": {"rtl": "0" * 64}}
+    (tmp_path / name).write_text(json.dumps(described))
+    assert load_config(path=tmp_path / name) == load_config(preset="tiny")
+
+
+def test_a_circuit_is_no_accelerator(refused, build, graph):
+    described = {"kind": "spatial", "name": "net"}
+    (build / "hw.json").write_text(json.dumps(described))
+    message = r"build/hw\.json must describe an accelerator, not 'spatial'; a circuit .*"
+    refused(message, "compile", graph, "--hw", "build", "-o", "program")
+
+
+@pytest.mark.parametrize("tool", ["yosys", "nextpnr"])
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--quick"], "--quick"),
+        (["--read"], "--read"),
+        (["--activity", "run.saif", "--quick"], "--quick, --activity"),
+    ],
+)
+def test_options_of_vivado_are_not_ignored(refused, build, tool, options, named):
+    message = f"--tool {tool} does not take {named}: only vivado does"
+    refused(message, "synth", "build", "--tool", tool, *options)
 
 
 def test_generate_refuses_a_file_that_is_no_toml(refused, tmp_path):

@@ -117,6 +117,12 @@ def test_empty_arguments(refused, tmp_path, command, what):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_link_that_leads_nowhere(refused, tmp_path):
+    (tmp_path / "build").symlink_to("gone")
+    message = "folder 'build' cannot be written: 'build' is a link that leads nowhere"
+    refused(message, "generate", "--preset", "tiny", "-o", "build")
+
+
 def nbqnn(*arguments, **options):
     command = [sys.executable, "-m", "scripts.cli", *arguments]
     return subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=120, **options)

@@ -149,6 +149,13 @@ def folder(tmp_path):
     return results
 
 
+def test_names_that_are_no_text(nbqnn, folder, tmp_path):
+    """As files of other systems may have: the page is text all the same."""
+    (folder / "build").rename(folder / "b\udcfft")
+    assert nbqnn("report", folder, "-o", "report.html").code == 0
+    assert "b?t/hw.json" in (tmp_path / "report.html").read_text()
+
+
 def test_everything_is_found_and_shown(nbqnn, folder, tmp_path):
     outcome = nbqnn("report", folder, "-o", "report.html")
     assert outcome.code == 0, outcome
