@@ -2,6 +2,7 @@
 
 from amaranth.hdl import ClockDomain, ClockSignal, DomainRenamer, Module, Signal
 
+from hw.rtl.attributes import NOT_MERGED
 from hw.rtl.component import Component
 
 __all__ = ["RESET_CYCLES", "add_with_reset"]
@@ -15,7 +16,7 @@ def add_with_reset(m: Module, name: str, component: Component) -> None:
 
     So a reset's loads are those of one part, and no reset crosses the whole chip in a cycle.
     """
-    reset = Signal(name=f"{name}_reset", init=1, attrs={"keep": "true"})
+    reset = Signal(name=f"{name}_reset", init=1, attrs=NOT_MERGED)
     m.d.sync += reset.eq(0)
     domain = ClockDomain(name, local=True)
     domain.rst = reset

@@ -24,6 +24,7 @@ __all__ = [
     "mapped_netlist",
     "passes_netlist",
     "slim_netlist",
+    "synthesis_passes",
 ]
 
 #: Passes that dissolve all modules whose contents they know.
@@ -32,6 +33,9 @@ _SYNTH = {
     "xc7": "synth_xilinx -family xc7 -noiopad -noclkbuf -flatten",
     "ecp5": "synth_ecp5",
 }
+#: A register that is not to be merged with an equal one says so at its signal, but Yosys looks at
+#: its cell. Elements on Xilinx's devices are mapped one by one, so there none is merged.
+_NOT_MERGED = {"ecp5": ("proc", "setattr -set keep 1 a:keep %ci t:$*ff* %i")}
 #: Passes that write a part of the result to a file.
 _STATISTICS = "tee -q -o {} stat -json"
 _NETLIST = "write_json {}"
@@ -89,7 +93,7 @@ def map_design(
 
     def one(unit: str) -> dict:
         text, kept = parts[unit]
-        passes = [*(f"blackbox {name}" for name in kept), *_synthesis(family, unit)]
+        passes = [*(f"blackbox {name}" for name in kept), *synthesis_passes(family, unit)]
         passes.append(_NETLIST if netlists else _STATISTICS)
 
         def run() -> dict:
@@ -159,13 +163,19 @@ def slim_netlist(module: dict) -> dict:
     }
 
 
+def synthesis_passes(family: str, top: str) -> list[str]:
+    """Yosys' passes that map ``top`` to the cells of a family, everything inside it dissolved."""
+    before = (f"hierarchy -top {top}", *_NOT_MERGED[family]) if family in _NOT_MERGED else ()
+    return [*before, f"{_SYNTH[family]} -top {top}"]
+
+
 def mapped_netlist(verilog: str, top: str, family: str, *, keep: Iterable[str], log: Path) -> dict:
     """``top`` with everything inside it, but for the modules in ``keep``, as one mapped module.
 
     The netlist is as Yosys' ``write_json`` describes it.
     """
     modules, kept = _unit(verilog, top, set(keep))
-    passes = [*(f"blackbox {name}" for name in kept), *_synthesis(family, top)]
+    passes = [*(f"blackbox {name}" for name in kept), *synthesis_passes(family, top)]
     netlist, lines = _run(modules, [*passes, _NETLIST], top, lambda step: None)
     write_text(log, lines)
     return netlist
@@ -193,10 +203,6 @@ def _unit(verilog: str, top: str, keep: set[str]) -> tuple[str, list[str]]:
     dissolved, kept = without_kept(direct_instances(verilog), top, keep - {top})
     texts |= {name: ports_only(texts[name]) for name in kept}
     return "".join(texts[name] for name in texts if name in dissolved | kept), sorted(kept)
-
-
-def _synthesis(family: str, top: str) -> list[str]:
-    return [f"{_SYNTH[family]} -top {top}"]
 
 
 def _plain(name: str) -> str:

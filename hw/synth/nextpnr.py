@@ -17,7 +17,7 @@ from hw.synth.area import Area, ModuleAreas
 from hw.synth.build import ORIGIN, Build, origin_json, read_build
 from hw.synth.fit import check_fit
 from hw.synth.hierarchy import direct_instances
-from hw.synth.mapping import map_design
+from hw.synth.mapping import map_design, synthesis_passes
 from hw.synth.nextpnr_report import read_nextpnr_report
 from hw.synth.results import SynthResult, synth_result
 from hw.synth.yosys import ARRAY_PREFIX
@@ -158,7 +158,8 @@ def _synthesize(
     """Makes the netlist from ``top.v``. Returns module -> cell -> how many of them."""
     passes = [
         "read_verilog top.v",
-        f"synth_ecp5 -top {top} -json netlist.json",
+        *synthesis_passes("ecp5", top),
+        "write_json netlist.json",
         f"write_verilog -noattr {NETLIST}",
         "tee -q -o cells.json stat -json",
     ]

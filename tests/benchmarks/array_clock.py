@@ -15,6 +15,7 @@ from hw.boards.presets import load_config
 from hw.boards.registry import find_board
 from hw.rtl.generate import accelerator_verilog
 from hw.synth.hierarchy import direct_instances
+from hw.synth.mapping import synthesis_passes
 from hw.synth.nextpnr import part_options, run_nextpnr_tool
 from hw.synth.nextpnr_report import read_nextpnr_report
 from hw.synth.yosys import ARRAY_PREFIX
@@ -32,7 +33,11 @@ def main(preset: str = "ulx3s"):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "array.v").write_text(verilog, encoding="utf-8")
-        passes = ["read_verilog array.v", f"synth_ecp5 -top {top} -json netlist.json"]
+        passes = [
+            "read_verilog array.v",
+            *synthesis_passes(board.family, top),
+            "write_json netlist.json",
+        ]
         (folder / "passes.json").write_text(json.dumps(passes), encoding="utf-8")
         run_python("Yosys", [_YOSYS, "passes.json"], log=folder / "yosys.log", folder=folder)
         run_nextpnr_tool(

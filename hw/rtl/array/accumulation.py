@@ -3,6 +3,7 @@
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 
 from hw.contract.reduction import Reduction
+from hw.rtl.attributes import NOT_MERGED
 from hw.rtl.cells.delay import delayed
 from hw.rtl.component import Component
 
@@ -55,10 +56,11 @@ class Accumulating(Component):
     def _accumulated(self, m: Module, terms: list[Value], exponent: int, stages: int) -> None:
         """Accumulates a step's last terms, which come ``stages`` cycles after its flags."""
         # The step's flags travel along with its sum. The reset keeps tools from making them shift
-        # registers in tables: that would take three tables for each element.
-        valid = Signal(stages, name="valid_stages")
-        first = Signal(stages, name="first_stages")
-        last = Signal(stages, name="last_stages")
+        # registers in tables: that would take three tables for each element. They drive whole
+        # accumulators, so every element has its own.
+        valid = Signal(stages, name="valid_stages", attrs=NOT_MERGED)
+        first = Signal(stages, name="first_stages", attrs=NOT_MERGED)
+        last = Signal(stages, name="last_stages", attrs=NOT_MERGED)
         m.d.sync += [
             valid.eq(Cat(self.valid, valid)),
             first.eq(Cat(self.first, first)),
@@ -68,7 +70,7 @@ class Accumulating(Component):
         running = Signal(signed(self.acc_bits))
         before = running
         if self.radix_bits:
-            grow = Signal(stages, name="grow_stages")
+            grow = Signal(stages, name="grow_stages", attrs=NOT_MERGED)
             m.d.sync += grow.eq(Cat(self.grow, grow))
             grown = (running << self.radix_bits)[: self.acc_bits].as_signed()
             before = Mux(grow[-1], grown, running)

@@ -39,7 +39,7 @@ class Bridge(Component):
     registers : ``Out(AxiLiteSignature(12))``, to the accelerator
     memory_address : ``Out(range(memory_words))``, ``memory_write_data`` : ``Out(32)``
     memory_read, memory_write : ``Out(1)``, high for one cycle for each access
-    memory_read_data : ``In(32)``, two cycles after ``memory_read``
+    memory_read_data : ``In(32)``, three cycles after ``memory_read``
     interrupt : ``In(1)``
     """
 

@@ -5,6 +5,7 @@ from amaranth.lib import data
 from amaranth.lib.memory import Memory, ReadPort, WritePort
 from amaranth.lib.wiring import In, Out
 
+from hw.rtl.attributes import NO_COLLISIONS
 from hw.rtl.axi.bus import AxiReadSignature, AxiWriteSignature, Resp
 from hw.rtl.component import Component
 from hw.rtl.stream.fifo import StreamFifo
@@ -22,7 +23,8 @@ class AxiMemory(Component):
 
     One burst of each direction at a time, one beat per cycle; incrementing bursts only. The memory
     begins at address 0. Accesses beyond it are answered with DECERR and have no effect. The host
-    has priority: a burst waits one cycle for each of its accesses.
+    has priority: a burst waits one cycle for each of its accesses. A word that is read has all that
+    was accepted in earlier cycles.
 
     Parameters
     ----------
@@ -38,7 +40,7 @@ class AxiMemory(Component):
     host_address : ``In(range(words))``
     host_read, host_write : ``In(1)``, not both at once
     host_write_data : ``In(32)``
-    host_read_data : ``Out(32)``, from two cycles after ``host_read`` until the next one
+    host_read_data : ``Out(32)``, from three cycles after ``host_read`` until the next one
     """
 
     def __init__(self, *, address_width: int, words: int):
@@ -58,12 +60,27 @@ class AxiMemory(Component):
 
     def build(self) -> Module:
         m = Module()
-        m.submodules.cells = cells = Memory(shape=32, depth=self.words, init=[])
-        self._elaborate_reads(m, cells.read_port())
-        self._elaborate_writes(m, cells.write_port())
+        m.submodules.cells = cells = Memory(
+            shape=32, depth=self.words, init=[], attrs=NO_COLLISIONS
+        )
+        read, write = cells.read_port(), cells.write_port()
+        self._elaborate_reads(m, read, self._passed(m, read, write))
+        self._elaborate_writes(m, write)
         return m
 
-    def _elaborate_reads(self, m: Module, port: ReadPort) -> None:
+    def _passed(self, m: Module, read: ReadPort, write: WritePort) -> Value:
+        """What was read, two cycles after its address.
+
+        A word that is written just then does not come out of the memory. It goes past it, and is
+        chosen behind the registers only: the way from the memory to these is long.
+        """
+        collides = Signal(2)
+        word, written, before = Signal(32), Signal(32), Signal(32)
+        m.d.sync += collides.eq(Cat(write.en & (write.addr == read.addr), collides[0]))
+        m.d.data += [word.eq(read.data), before.eq(write.data), written.eq(before)]
+        return Mux(collides[1], written, word)
+
+    def _elaborate_reads(self, m: Module, port: ReadPort, word_read: Value) -> None:
         axi = self.read
         queue = StreamFifo(data.StructLayout({"data": 32, "last": 1}), _QUEUE)
         m.submodules.queue = queue
@@ -77,8 +94,8 @@ class AxiMemory(Component):
         pending = Signal(range(_QUEUE + 1))
         issue = Signal()
         leave = Signal()
-        # Two stages: the memory's own register, then one because the way from there is long.
-        host = Signal()
+        # Two stages: the memory's own register, then that of `_passed`.
+        host = Signal(2)
         valid = Signal(2)
         last = Signal(2)
         m.d.comb += [
@@ -87,6 +104,7 @@ class AxiMemory(Component):
             port.en.eq(1),
             port.addr.eq(Mux(self.host_read, self.host_address, word)),
             queue.i.valid.eq(valid[1]),
+            queue.i.p.data.eq(word_read),
             queue.i.p.last.eq(last[1]),
             axi.arready.eq(~busy),
             axi.rvalid.eq(queue.o.valid),
@@ -96,14 +114,13 @@ class AxiMemory(Component):
             queue.o.ready.eq(axi.rready),
         ]
         m.d.sync += [
-            host.eq(self.host_read),
+            host.eq(Cat(self.host_read, host[0])),
             valid.eq(Cat(issue, valid[0])),
             last.eq(Cat(left == 0, last[0])),
-            queue.i.p.data.eq(port.data),
             pending.eq(pending + issue - leave),
         ]
-        with m.If(host):
-            m.d.sync += self.host_read_data.eq(port.data)
+        with m.If(host[1]):
+            m.d.sync += self.host_read_data.eq(word_read)
         with m.If(issue):
             m.d.sync += [word.eq(word + 1), left.eq(left - 1), issuing.eq(left != 0)]
         with m.If(leave & axi.rlast):
@@ -121,13 +138,20 @@ class AxiMemory(Component):
         word = Signal(range(self.words))
         beyond = Signal()
         taken = Signal()
+        # Near the memories, which are all over the chip.
+        write = Signal()
+        address = Signal(range(self.words))
+        written = Signal(32)
+        m.d.sync += write.eq(self.host_write | (taken & ~beyond))
+        m.d.data += [
+            address.eq(Mux(self.host_write, self.host_address, word)),
+            written.eq(Mux(self.host_write, self.host_write_data, axi.wdata)),
+        ]
         m.d.comb += [
             axi.awready.eq(~busy & ~axi.bvalid),
             axi.wready.eq(busy & ~self.host_write),
             taken.eq(axi.wvalid & axi.wready),
-            port.addr.eq(Mux(self.host_write, self.host_address, word)),
-            port.data.eq(Mux(self.host_write, self.host_write_data, axi.wdata)),
-            port.en.eq(self.host_write | (taken & ~beyond)),
+            *(port.en.eq(write), port.addr.eq(address), port.data.eq(written)),
             axi.bresp.eq(Mux(beyond, Resp.DECERR, Resp.OKAY)),
         ]
         with m.If(axi.bready):

@@ -93,3 +93,20 @@ async def beyond_the_memory(dut):
         assert (await bench.master.write(address, bytes(64))).resp == AxiResp.DECERR
         assert (await bench.master.read(address, 64)).resp == AxiResp.DECERR
         assert (await bench.master.read(0, 64)).data == data
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def read_in_the_next_cycle(dut):
+    """What was written one cycle before is read; and so is the word beside it, as it was."""
+    bench = await Bench.start(dut, 0.0)
+    content = [await bench.host(word) for word in range(8)]
+    for word, beside in ((3, 0), (4, 1), (5, 0), (6, 1)):
+        value = random.getrandbits(32)
+        dut.host_address.value = word
+        dut.host_write_data.value = value
+        dut.host_write.value = 1
+        await RisingEdge(dut.clk)
+        dut.host_write.value = 0
+        content[word] = value
+        assert await bench.host(word ^ beside) == content[word ^ beside]
+    assert [await bench.host(word) for word in range(8)] == content

@@ -15,7 +15,7 @@ from tests.hw.rtl.host.designs import MemoryBench
 @pytest.mark.timeout(300)
 def test_memory():
     bench = Path(__file__).with_name("bench_memory.py")
-    assert run_bench(emit(MemoryBench()), MemoryBench.module_name, bench) == 3
+    assert run_bench(emit(MemoryBench()), MemoryBench.module_name, bench) == 4
 
 
 def test_lint(tmp_path):
