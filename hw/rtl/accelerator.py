@@ -304,8 +304,8 @@ class Accelerator(Component):
             write.data.eq(counters["cycles"]),
             write.en.eq(core.layer_done),
             read.addr.eq(registers.layer_cycles_address),
-            registers.layer_cycles_data.eq(read.data),
         ]
+        m.d.data += registers.layer_cycles_data.eq(read.data)
 
 
 class _Run:

@@ -88,12 +88,3 @@ def test_a_part_that_does_not_is_found(name, right, wrong, tmp_path):
     text = text_of(name)
     assert text.count(right) == 1
     assert not proven(text.replace(right, wrong), "claim", tmp_path, depth=DEPTH)
-
-
-@pytest.mark.parametrize(("writes", "expected"), [("write", True), ("i__valid", False)])
-@pytest.mark.parametrize("name", ["fifo_3", "fifo_4"])
-def test_no_word_is_written_and_read_in_one_cycle(name, writes, expected, tmp_path):
-    """What a block memory gives then is open; with writes where there is no room it happens."""
-    claimed = f"  always @* if (!rst) assert(!({writes} && read && written == taken));\n"
-    text = text_of(name).replace("endmodule", f"{claimed}endmodule", 1)
-    assert proven(text, "claim", tmp_path, depth=DEPTH) is expected

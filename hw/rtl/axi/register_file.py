@@ -55,7 +55,7 @@ class AxiLiteRegisters(Component):
     NAME_strobe, NAME_data : ``Out(1)``, ``Out(register_shape(...))``
         For ``pulse`` registers: high for one cycle after a write, and what was written.
     NAME_address, NAME_data : ``Out(range(words))``, ``In(32)``
-        For arrays: the data belongs to the address of the cycle before.
+        For arrays: the data comes one or two cycles after the address, which then stays.
     """
 
     def __init__(self, register_map: RegisterMap, address_width: int, *, name: str = ""):

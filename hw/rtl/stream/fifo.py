@@ -5,7 +5,6 @@ from amaranth.lib import stream
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hw.rtl.attributes import NO_COLLISIONS
 from hw.rtl.cells.counting import incremented, stepped
 from hw.rtl.component import Component
 
@@ -54,10 +53,7 @@ class StreamFifo(Component):
         m = Module()
         words = self.depth - 1
         width = len(Value.cast(self.i.payload))
-        # A word is read from a cycle after it was written on, and no word is written without room.
-        m.submodules.memory = memory = Memory(
-            shape=width, depth=words, init=[], attrs=NO_COLLISIONS
-        )
+        m.submodules.memory = memory = Memory(shape=width, depth=words, init=[])
         write_port, read_port = memory.write_port(), memory.read_port()
 
         # Words in the memory, without the output register; whether there is room; whether there is
