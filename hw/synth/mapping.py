@@ -34,8 +34,8 @@ _SYNTH = {
     "ecp5": "synth_ecp5",
 }
 #: What goes before that. A register that is not to be merged with an equal one says so at its
-#: signal, but Yosys looks at its cell. (Elements on Xilinx's devices are mapped one by one, so there
-#: none is merged.) A queue's word takes 5.8 ns to come out of a block memory of an ECP5.
+#: signal, but Yosys looks at its cell. (On Xilinx's devices elements are mapped one by one, so none
+#: is merged there.) A queue's word takes 5.8 ns to come out of a block memory of an ECP5.
 _BEFORE = {
     "ecp5": (
         "proc",
