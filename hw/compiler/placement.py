@@ -3,12 +3,13 @@
 from dataclasses import replace
 
 from hw.compiler.commands import ChipPlace, HostPlace, Strip
+from hw.compiler.costs import compute_cycles
 from hw.compiler.errors import CompileError
 from hw.compiler.fused import is_piece
 from hw.compiler.layer import HostRows, Layer, Lowered
 from hw.compiler.layouts import choose_layouts
 from hw.compiler.memory import NoRoom, Scratchpad
-from hw.compiler.tiles import RowTile, row_tiles, span, stream_rows
+from hw.compiler.tiles import RowTile, row_tiles, span, stream_rows, tile_rows
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import PAGE_BYTES, Memory, Region, Unit
 from hw.contract.program import Port
@@ -182,21 +183,25 @@ class Placement:
         """
         _, in_height = self.rows(self.root(layer.source), layer.image)
         height = len(span(layer))
-        most = min(height, stream_rows(self.config, layer))
-        sizes = [-(-height // count) for count in range(-(-height // most), height + 1)]
+        least = -(-height // min(height, stream_rows(self.config, layer)))
         # Two strips in turn, so that one is moved while the other is computed. If there is no room
         # for that, one strip.
-        ways = [*((rows, 2) for rows in dict.fromkeys(sizes)), (1, 1)]
+        counts = {-(-height // count): count for count in range(height, least - 1, -1)}
+        ways = [(tile_rows(height, count), 2) for count in reversed(counts.values())]
+        ways.append(([1] * height, 1))
+        if target is None and least > 1:
+            compute = compute_cycles(self.config, layer)
+            ways.insert(0, (tile_rows(height, least, compute / self._load_cycles(moving)), 2))
         in_strips = any(map(is_piece, (layer.target, *layer.sources)))
         if in_strips:
             # One strip is moved while the layers beside it are computed.
-            ways.insert(0, (height, 1))
+            ways.insert(0, ([height], 1))
         for rows, copies in ways:
             tiles = row_tiles(layer, in_height, rows)
             in_rows = max(tile.in_end - tile.in_first for tile in tiles)
             strip_rows = dict.fromkeys(moving, in_rows)
             if target is not None:
-                strip_rows[target] = rows
+                strip_rows[target] = max(rows)
             strips: list[dict[str, Strip]] = [{} for _ in range(min(copies, len(tiles)))]
             if self._allocate_strips(strip_rows, strips, fresh=in_strips):
                 break
@@ -224,7 +229,7 @@ class Placement:
         if strip_rows is None:
             target = self.root(layer.target)
             _, in_height = self.rows(self.root(layer.source), layer.image)
-            tiles = row_tiles(layer, in_height, 1)
+            tiles = row_tiles(layer, in_height, [1] * len(span(layer)))
             in_rows = max(tile.in_end - tile.in_first for tile in tiles)
             strip_rows = {self.root(name): in_rows for name in layer.sources} | {target: 1}
         words = sum(
@@ -316,6 +321,11 @@ class Placement:
         layout = replace(self.layouts[moved.tensor], pitch=strip.layout.pitch)
         rows = Strip(strip.buffer, strip.layout, moved.first, strip.rows)
         return layout, ChipPlace(rows, moved.channel)
+
+    def _load_cycles(self, roots: list[str]) -> int:
+        """Cycles in which whole tensors are loaded."""
+        words = sum(map(self._words, roots))
+        return words * word_beats(self.config, Memory.ACT)
 
     def load_cycles(self, moved: HostRows) -> int:
         """Cycles in which rows of a tensor are loaded."""

@@ -9,7 +9,7 @@ from hw.compiler.layer import HostRows, Layer, Lowered
 from hw.compiler.parameters import LoadedTile, ParameterLoader
 from hw.compiler.placement import Placement, Spill, Tight, Uses
 from hw.compiler.stream import CommandStream
-from hw.compiler.tiles import FilterTile, RowTile, all_filter_tiles, row_tiles
+from hw.compiler.tiles import FilterTile, RowTile, all_filter_tiles, row_tiles, span
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Load, Store
 from hw.contract.program import Port, Program, ProgramLayer
@@ -197,8 +197,8 @@ class Schedule:
         writes = target in placement.spilled
         images = [layer.image] if layer.images == 1 else range(layer.images)
         above, in_height = placement.rows(roots[0], images[0])
-        out_above, out_height = placement.rows(target, images[0])
-        row_cut = row_tiles(layer, in_height, out_height)
+        out_above, _ = placement.rows(target, images[0])
+        row_cut = row_tiles(layer, in_height, [len(span(layer))])
         sources: list[dict[str, Strip]] = [held]
         targets = [None if writes else placement.resident[target]]
         if moving or writes:

@@ -23,6 +23,7 @@ __all__ = [
     "span",
     "stream_rows",
     "stream_tiles",
+    "tile_rows",
     "weight_words",
 ]
 
@@ -36,6 +37,8 @@ _SHORT_TILE_STEPS = 128
 #: so many tiles: enough to hide transfers, few enough to fetch their commands in time.
 _STREAM_CYCLES = 300
 _STREAM_TILES = 8
+#: Rows of a tile as a share of those of the one before, at least.
+_TAPER = 0.8
 
 
 @dataclass(frozen=True)
@@ -200,12 +203,26 @@ def span(layer: Layer) -> range:
     return range(min(firsts), max(lasts) + 1)
 
 
-def row_tiles(layer: Layer, in_height: int, rows: int) -> list[RowTile]:
-    """The rows of the target that the layer computes, ``rows`` at a time."""
+def tile_rows(height: int, count: int, ratio: float = 1.0) -> list[int]:
+    """Rows of ``count`` tiles that follow each other; fewer tiles if ``height`` is short.
+
+    ratio : cycles of computing a tile for each of loading it. If that is below 1, computing waits
+        for loads, and behind the last one a whole tile is left to compute. So each tile has
+        ``ratio`` times the rows of the one before, within a limit: it is loaded while that one is
+        computed. Otherwise tiles have equally many rows.
+    """
+    ratio = min(max(ratio, _TAPER), 1.0)
+    shares = np.cumsum(ratio ** np.arange(count))
+    ends = np.rint(height * shares / shares[-1]).astype(int)
+    return [int(rows) for rows in np.diff(ends, prepend=0) if rows]
+
+
+def row_tiles(layer: Layer, in_height: int, rows: Iterable[int]) -> list[RowTile]:
+    """The rows of the target that the layer computes, cut into tiles of so many rows each."""
     tiles = []
-    own = span(layer)
-    for first in range(own.start, own.stop, rows):
-        end = min(first + rows, own.stop)
+    end = span(layer).start
+    for count in rows:
+        first, end = end, end + count
         in_first, in_end = first, end
         if len(layer.sources) == 1:
             reads = [rows_read(part, part.rows_within(first, end)) for part in layer.parts]
