@@ -29,6 +29,8 @@ _OPERATORS = {
 }
 #: Arguments that say the value of a register at first and after a reset.
 _RESETS = ("init", "reset", "reset_less")
+#: Ports of Amaranth. What drives or reads one knows its width, so one bit more changes nothing.
+_PORTS = ("In", "Out")
 #: Conditions of Amaranth: their argument is inverted.
 _CONDITIONS = ("If", "Elif")
 
@@ -70,6 +72,7 @@ class _Finder(ast.NodeVisitor):
     def __init__(self, source: str):
         self.source = source
         self.found: list[Change] = []
+        self._widths: set[int] = set()
         self._lines = [0]
         for line in source.encode().splitlines(keepends=True):
             self._lines.append(self._lines[-1] + len(line))
@@ -122,7 +125,8 @@ class _Finder(ast.NodeVisitor):
         if isinstance(node.value, bool):
             self._add("constant", node, str(not node.value))
         elif isinstance(node.value, int):
-            self._add("constant", node, str(node.value + 1))
+            if id(node) not in self._widths:
+                self._add("constant", node, str(node.value + 1))
             if node.value > 0:
                 self._add("constant", node, str(node.value - 1))
 
@@ -138,6 +142,8 @@ class _Finder(ast.NodeVisitor):
                 ast.Invert(), ast.Call(ast.Attribute(node.args[0], "any"), [], [])
             )
             self._add("condition", node.args[0], ast.unparse(inverted))
+        if isinstance(node.func, ast.Name) and node.func.id in _PORTS:
+            self._widths |= {id(one) for one in node.args if isinstance(one, ast.Constant)}
         for keyword in node.keywords:
             if keyword.arg in _RESETS:
                 kept = [one for one in node.keywords if one is not keyword]

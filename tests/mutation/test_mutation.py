@@ -67,6 +67,12 @@ def test_every_kind_of_change():
             assert kept in changed
 
 
+def test_ports_become_narrower_only():
+    text = "super().__init__({'a': In(3), 'b': Out(range(9)), 'c': In(f(2))})\n"
+    found = {(one.before, one.after) for one in changes(text) if one.kind == "constant"}
+    assert found == {("3", "2"), ("9", "10"), ("9", "8"), ("2", "3"), ("2", "1")}
+
+
 def test_our_own_sources_can_be_changed_anywhere():
     texts = sources(ROOT)
     assert {"hw/rtl/core.py", "hw/compiler/schedule.py"} <= texts.keys()
