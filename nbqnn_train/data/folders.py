@@ -1,6 +1,6 @@
-"""Images in folders: ``train/CLASS/*`` and ``val/CLASS/*``, the layout of ImageNet."""
+"""Images in folders: ``train/CLASS`` and ``val/CLASS``, the layout of ImageNet."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +54,8 @@ class FolderImages:
 
 
 def folder(data_dir: Path | None) -> DataSets:
-    """Classes are the folders of ``data_dir/train`` in alphabetical order."""
+    """Classes are the folders of ``data_dir/train`` in alphabetical order; the images of a class
+    are all in its folder, also those in folders within."""
     if data_dir is None:
         raise NbqnnError("Data set 'folder' must be given the folder with its images")
     classes = _folders(data_dir / "train")
@@ -84,7 +85,7 @@ def _folders(path: Path) -> list[str]:
 def _files(path: Path, classes: list[str]) -> FolderImages:
     paths, labels = [], []
     for label, name in enumerate(classes):
-        files = sorted(p for p in _shown(path / name) if p.suffix.lower() in SUFFIXES)
+        files = [p for p in _within(path / name) if p.suffix.lower() in SUFFIXES]
         if not files:
             kinds = ", ".join(sorted(SUFFIXES))
             raise NbqnnError(
@@ -93,6 +94,16 @@ def _files(path: Path, classes: list[str]) -> FolderImages:
         paths += files
         labels += [label] * len(files)
     return FolderImages(tuple(paths), np.array(labels, dtype=np.int64))
+
+
+def _within(path: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """Files in a folder and in the folders within, in alphabetical order."""
+    above = (*above, path.resolve())
+    for part in sorted(_shown(path)):
+        if not part.is_dir():
+            yield part
+        elif part.resolve() not in above:  # a link may lead back
+            yield from _within(part, above)
 
 
 def _shown(path: Path) -> list[Path]:

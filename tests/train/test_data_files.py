@@ -239,6 +239,18 @@ def test_image_folders(image_folders):
     assert np.array_equal(data.test.images([1])[0], images[1])
 
 
+def test_images_in_folders_within_count(image_folders):
+    """As torchvision's ``ImageFolder`` has it; a link that leads back ends there."""
+    inner = image_folders / "train" / "cat" / "a" / "b.png"
+    inner.mkdir(parents=True)
+    Image.new("RGB", (9, 9)).save(inner / "deep.png")
+    (inner / "back").symlink_to(image_folders / "train" / "cat", target_is_directory=True)
+    train = load_data("folder", image_folders).train
+    assert train.labels.tolist() == [0, 0, 0, 1, 1]
+    names = [str(path.relative_to(image_folders / "train")) for path in train.paths]
+    assert names[:3] == ["cat/0.png", "cat/1.png", "cat/a/b.png/deep.png"]
+
+
 def test_image_folders_that_differ(image_folders):
     (image_folders / "val" / "emu").mkdir()
     with pytest.raises(NbqnnError, match=r"val must have the classes of .* only one .* has emu"):
