@@ -34,6 +34,14 @@ def _leaky_relu(reader: Reader, node: fx.Node, operand, negative_slope) -> Value
     return clipped(reader, node, reader.value(operand), 0, math.inf)
 
 
+@rule("rrelu", "rrelu_")
+def _random_slope(reader: Reader, node: fx.Node, operand, lower, upper, training, **_) -> Value:
+    """In evaluation the slope is the mean of its limits."""
+    if training:
+        raise Unsupported("a slope that is random in evaluation", "give it training=self.training")
+    return _leaky_relu(reader, node, operand, (lower + upper) / 2)
+
+
 # Concatenation.
 
 

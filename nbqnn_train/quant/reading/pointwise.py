@@ -3,7 +3,7 @@
 import math
 
 import torch
-from torch import fx
+from torch import Tensor, fx
 
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.pointwise import pointwise_function
@@ -93,9 +93,36 @@ def _function(reader: Reader, node: fx.Node, operand, **_) -> Value:
 
 @rule("pow")
 def _power(reader: Reader, node: fx.Node, operand, exponent) -> Value:
+    if isinstance(operand, (int, float)):
+        expression = called(aten.pow, (operand, ELEMENT), {})
+        return table(reader, node, reader.value(exponent), expression)
     if not reader.is_value(operand) or isinstance(exponent, fx.Node):
         raise Unsupported("a power whose exponent is computed", "raise to a number")
     return _function(reader, node, operand)
+
+
+@rule("remainder", "fmod", "floor_divide")
+def _divided(reader: Reader, node: fx.Node, operand, other) -> Value:
+    """A rest, or a rounded quotient, of a value and a number."""
+    divisor = None if reader.is_value(other) else reader.constant(other)
+    if divisor is None or divisor.learned or divisor.tensor.numel() != 1:
+        raise Unsupported("a division by more than a number", "divide by one number")
+    number = divisor.tensor.item()
+    if number == 0:
+        raise Unsupported("a division by 0", "divide by another number")
+    packet = node.target.overloadpacket
+    target = _quotient if packet is aten.floor_divide else packet
+    return table(reader, node, reader.value(operand), called(target, (ELEMENT, number), {}))
+
+
+def _quotient(value: Tensor, number: float) -> Tensor:
+    """``value // number`` with the gradient of a rounding, 0, which PyTorch's operator lacks."""
+    return torch.floor_divide(value.detach(), number) + 0 * value
+
+
+@rule("nan_to_num", "nan_to_num_")
+def _finite(reader: Reader, node: fx.Node, operand, **_) -> Value:
+    return reader.value(operand)  # codes are finite
 
 
 @rule("prelu")
