@@ -1,8 +1,10 @@
 """From a module of floats to a module of powers of two."""
 
 import fnmatch
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -11,7 +13,7 @@ from nbqnn_train.quant.build import build_network
 from nbqnn_train.quant.calibration import calibrate_network
 from nbqnn_train.quant.config import LayerConfig, QuantConfig
 from nbqnn_train.quant.domains import check_domains
-from nbqnn_train.quant.inputs import Batches, checked_inputs
+from nbqnn_train.quant.inputs import Batches, as_tensor, checked_inputs
 from nbqnn_train.quant.network import QuantNetwork
 from nbqnn_train.quant.origin import Origin
 from nbqnn_train.quant.reading.example import read_without_example
@@ -23,7 +25,15 @@ from nbqnn_train.quant.reading.wrappers import unwrapped
 from nbqnn_train.quant.self_check import check_network, fingerprint, is_fresh
 from nbqnn_train.quant.widths import check_widths
 
-__all__ = ["LayerConfig", "NetworkRefused", "QuantConfig", "Refusal", "calibrate", "convert"]
+__all__ = [
+    "LayerConfig",
+    "NetworkRefused",
+    "QuantConfig",
+    "Refusal",
+    "calibrate",
+    "convert",
+    "convert_for",
+]
 
 #: Inputs on which a network is compared with its module when it is calibrated.
 _CHECKED = 4
@@ -76,6 +86,25 @@ def convert(module: nn.Module, config: QuantConfig, example=None) -> QuantNetwor
     network.origin.fingerprint = fingerprint(network)
     network.train()  # dropout came in evaluation mode, with the copy of the module
     return network if device is None else network.to(device)
+
+
+def convert_for(
+    module: nn.Module, config: QuantConfig, batches: Batches, example=None
+) -> tuple[QuantNetwork, Batches]:
+    """:func:`convert`, and the batches; without an example the first batch is one if it can be."""
+    if example is not None or isinstance(batches, torch.Tensor | np.ndarray):
+        return convert(module, config, example), batches
+    iterator = iter(batches) if isinstance(batches, Iterable) else iter(())
+    first = list(islice(iterator, 1))
+    whole = chain(first, iterator) if first else batches
+    for batch in first:
+        found = as_tensor(batch[0] if isinstance(batch, tuple | list) and batch else batch)
+        if isinstance(found, torch.Tensor) and found.dim() > 1 and found.is_floating_point():
+            try:
+                return convert(module, config, found[:1].detach().cpu()), whole
+            except NetworkRefused:
+                break  # of another size, perhaps, which is said when the batch is read
+    return convert(module, config), whole
 
 
 def _check_patterns(config: QuantConfig, operations: list[Operation]) -> None:

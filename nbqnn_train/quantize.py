@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from nbqnn_train.convert import QuantConfig, convert
+from nbqnn_train.convert import QuantConfig, convert_for
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.quant.calibration import calibrate_network, estimate_means
 from nbqnn_train.quant.inputs import Batches
@@ -44,8 +44,8 @@ def quantize(
         the network was trained with; a few hundred plain ones are plenty.
     images : at most so many are read; their activations are in memory together.
     seed : of the positions in maps that are looked at. Equal arguments give equal results.
-    example : for a module that takes several inputs or has unusual ones; see
-        :func:`nbqnn_train.convert.convert`.
+    example : for a module that takes several inputs; see :func:`nbqnn_train.convert.convert`.
+        Without one the first batch is the example.
     progress : called after each layer, and after what follows.
 
     Raises :class:`NbqnnError` where ``module`` cannot be converted, a weight or an input is not
@@ -53,7 +53,7 @@ def quantize(
     """
     if type(seed) is not int or not 0 <= seed < 1 << 32:
         raise NbqnnError(f"Seed must be in 0..{(1 << 32) - 1}, not {seed!r}")
-    network, samples = read_samples(convert(module, config, example), batches, images)
+    network, samples = read_samples(*convert_for(module, config, batches, example), images)
     report = _Report(progress, len(network.weighted_layers()) + 2)
     choose_formats(network, samples)
     report("formats")

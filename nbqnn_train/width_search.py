@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from nbqnn_train.convert import QuantConfig, convert
+from nbqnn_train.convert import QuantConfig, convert_for
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.graph.limits import WEIGHT_BITS
 from nbqnn_train.quant.inputs import Batches
@@ -91,7 +91,7 @@ def sensitivities(
     """
     *narrower, widest = check_bit_widths(widths)
     config = replace(config, weight_bits=widest, overrides={})
-    network, samples = read_samples(convert(module, config, example), batches, images)
+    network, samples = read_samples(*convert_for(module, config, batches, example), images)
     paths = _paths(network)
     total = len(network.weighted_layers()) + len(paths) * len(narrower)
     done = 0

@@ -1,5 +1,6 @@
 """``nbqnn check``: what becomes of a network, layer by layer, before anything is trained."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -20,6 +21,7 @@ from nbqnn_train.convert import QuantConfig, calibrate, convert
 from nbqnn_train.data import load_data
 from nbqnn_train.export import export_graph
 from nbqnn_train.graph import Graph, NbqnnError
+from nbqnn_train.graph.limits import MAX_DIMENSION, MAX_ELEMENTS, MAX_FEATURES
 from nbqnn_train.graph.report import NodeReport, describe
 from nbqnn_train.learn.networks import float_network
 from nbqnn_train.quant.reading.operations import Operation
@@ -44,7 +46,13 @@ def parsed_shape(text: str) -> tuple[int, ...]:
     """The shape in ``C,H,W``, ``C,L`` or ``F``."""
     if re.fullmatch(r"[1-9]\d{0,8}(,[1-9]\d{0,8}){0,2}", text, re.ASCII) is None:
         raise NbqnnError(f"Shape must be C,H,W, three positive numbers, or F, not {text!r}")
-    return tuple(int(part) for part in text.split(","))
+    shape = tuple(int(part) for part in text.split(","))
+    largest = MAX_FEATURES if len(shape) == 1 else MAX_DIMENSION
+    if max(shape) > largest or math.prod(shape) > MAX_ELEMENTS:
+        raise NbqnnError(
+            f"Shape must have sizes up to {largest}, and {MAX_ELEMENTS} together, not {text!r}"
+        )
+    return shape
 
 
 def input_of(
@@ -89,7 +97,10 @@ def run_check(
     """
     torch.manual_seed(0)
     network = float_network(model, classes, shape[0], pretrained).eval()
-    inputs = torch.randn(_IMAGES, *shape, generator=torch.Generator().manual_seed(0))
+    try:
+        inputs = torch.randn(_IMAGES, *shape, generator=torch.Generator().manual_seed(0))
+    except RuntimeError:
+        raise NbqnnError(f"Inputs of shape {shape} need more memory than there is") from None
     if isinstance(hardware, SpatialBuild):
         before = circuit_hardware(hardware)
     else:

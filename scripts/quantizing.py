@@ -115,6 +115,7 @@ def quantize_network(
         quantization,
         images=images,
         seed=seed,
+        example=batches[0][:1],
         progress=lambda done, total, _: progress(done, total),
     )
     graph = export_graph(quantized, tuple(x.shape[1:]))
@@ -142,9 +143,10 @@ def agreement(network: nn.Module, graph: Graph, batches: Sequence[Tensor]) -> fl
     equal = count = 0
     with torch.no_grad():
         for batch in batches:
-            wanted = network(batch)
-            codes = np.asarray(run(graph, batch.numpy()))
-            if not isinstance(wanted, Tensor) or wanted.ndim != 2 or codes.shape != wanted.shape:
+            wanted, codes = network(batch), run(graph, batch.numpy())
+            if not isinstance(wanted, Tensor) or wanted.ndim != 2 or isinstance(codes, tuple):
+                return None
+            if codes.shape != wanted.shape:
                 return None
             equal += int((codes.argmax(axis=1) == wanted.numpy().argmax(axis=1)).sum())
             count += len(batch)

@@ -80,6 +80,7 @@ def search_piece(shared: Searched, piece: Widths | None) -> Found | list[LayerSe
         "progress": _told(shared.progress, what),
     }
     seen = _batches(trained.x[: shared.images])
+    options["example"] = seen[0][:1]
     if piece is None:
         return sensitivities(trained.network, seen, shared.config, shared.widths, **options)
     config = replace(shared.config, weight_bits=piece.weight_bits, overrides=piece.overrides)

@@ -10,7 +10,7 @@ from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.quant.finite import check_finite
 from nbqnn_train.quant.network import QuantNetwork
 
-__all__ = ["Batches", "checked_inputs", "read_inputs"]
+__all__ = ["Batches", "as_tensor", "checked_inputs", "read_inputs"]
 
 #: Inputs alone, or beside their labels as a ``DataLoader`` gives them.
 Batches = Iterable[Tensor | np.ndarray | tuple | list]
@@ -36,7 +36,7 @@ def checked_inputs(
     for number, batch in enumerate(batches):
         what = f"Batch {number} of the inputs"
         parts = tuple(batch) if isinstance(batch, tuple | list) and batch else (batch,)
-        parts = tuple(_as_tensor(part) for part in parts[:count])
+        parts = tuple(as_tensor(part) for part in parts[:count])
         if len(parts) < count:
             raise NbqnnError(f"{what} must begin with {count} tensors, not be {_kind(batch)}")
         for part in parts:
@@ -54,7 +54,7 @@ def checked_inputs(
         yield parts if count > 1 else parts[0]
 
 
-def _as_tensor(part: object) -> object:
+def as_tensor(part: object) -> object:
     """An array of numbers as a tensor; anything else as it is."""
     kind = part.dtype.kind if isinstance(part, np.ndarray) else ""
     if kind == "f":

@@ -93,6 +93,7 @@ def test_many_reasons_take_one_screen(nbqnn, networks, tmp_path):
         ("Input of 'digits' must be given by one of --shape C,H,W and --data", []),
         ("Shape must be C,H,W, .*, not '1,x'", ["--shape", "1,x"]),
         ("Shape must be C,H,W, .*, not '0,8,8'", ["--shape", "0,8,8"]),
+        ("Shape must have sizes up to 65536, .*, not '1,99999,8'", ["--shape", "1,99999,8"]),
         ("Model 'digits' must fit inputs of shape .*: ValueError: .*", ["--shape", "1,9"]),
         ("Hardware must be given by one of .*", ["--shape", "1,8,8", "--hw", "a", "--preset", "b"]),
         ("preset must be one of .*, not 'huge'", ["--shape", "1,8,8", "--preset", "huge"]),

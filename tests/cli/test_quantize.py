@@ -18,6 +18,16 @@ def build(classes=4):
         nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(),
         nn.Linear(32, classes), nn.Softmax(dim=1),
     )
+
+class Ends(nn.Module):
+    # Two outputs of different sizes and None.
+    def __init__(self):
+        super().__init__()
+        self.wide, self.narrow = nn.Conv2d(1, 4, 3), nn.Conv2d(1, 4, 5)
+    def forward(self, x): return self.wide(x), self.narrow(x), None
+
+def pool(): return nn.MaxPool2d(2)
+def enlarge(): return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Upsample(size=(12, 12)))
 """
 
 
@@ -35,6 +45,17 @@ def network(tmp_path):
     x = np.random.default_rng(0).normal(size=(40, 1, 6, 6)).astype(np.float32)
     np.save(tmp_path / "x.npy", x)
     return module, x
+
+
+@pytest.mark.parametrize(("name", "outputs"), [("Ends", 2), ("pool", 1), ("enlarge", 1)])
+def test_networks_that_follow_the_size_of_the_inputs(nbqnn, network, tmp_path, name, outputs):
+    """Nothing is guessed: the inputs are the example."""
+    model = ["--model", f"quantized_net.py:{name}", "--input", "x.npy", "-o", "graph"]
+    outcome = nbqnn("quantize", *model)
+    assert outcome.code == 0, outcome
+    graph = load(tmp_path / "graph")
+    assert len(graph.outputs) == outputs
+    assert tuple(graph.input_nodes[0].shape) == (1, 6, 6)
 
 
 MODEL = ["quantize", "--model", "quantized_net.py:build", "-o", "graph"]

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from nbqnn_train.convert import QuantConfig, calibrate, convert
 from nbqnn_train.data import load_data
+from nbqnn_train.export import export_graph
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.learn.accuracy import count_correct
 from nbqnn_train.learn.networks import float_network
@@ -293,3 +294,14 @@ def test_resnet20_on_cifar10_loses_little():
     network = quantize(module, [torch.from_numpy(data.train.images(slice(128)))], QuantConfig())
     test = replace(data.test, pixels=data.test.pixels[:500], labels=data.test.labels[:500])
     assert count_correct(network, test) >= count_correct(module, test) - 15
+
+
+def test_the_first_batch_is_the_example():
+    """Where the module follows the size of its inputs; a generator loses nothing by it."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.Upsample(size=(6, 10)))
+    batches = list(torch.randn(32, 1, 3, 5).split(8))
+    network = quantize(module, (batch for batch in batches), QuantConfig())
+    same = quantize(module, batches, QuantConfig(), example=torch.zeros(1, 1, 3, 5))
+    assert export_graph(network) == export_graph(same)
+    assert export_graph(network).input_nodes[0].shape == (1, 3, 5)
