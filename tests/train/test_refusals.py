@@ -32,6 +32,11 @@ def counting(m, x):
     return m.conv(x) * m.calls
 
 
+def counting_alone(m, x):
+    m.calls += 1
+    return m.conv(x)
+
+
 def part_in_place(m, x):
     y = m.conv(x)
     a, _ = y.chunk(2, 1)
@@ -163,6 +168,13 @@ def without_gradients(m, x):
             Net(counting, conv=conv(3, 4), calls=nn.Buffer(torch.ones(()))),
             MAP,
             "state that changes in evaluation (calls)",
+            "the module itself",
+            "change it in training only",
+        ),
+        (
+            Net(counting_alone, conv=conv(3, 4), calls=nn.Buffer(torch.ones(()))),
+            MAP,
+            "state that changes in evaluation (a buffer that is given another tensor)",
             "the module itself",
             "change it in training only",
         ),

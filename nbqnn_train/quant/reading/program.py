@@ -41,6 +41,7 @@ BATCH = 7
 _TORCH = str(Path(torch.__file__).parent)
 _PACKAGE = str(Path(__file__).parents[2])
 _LONGEST_REASON = 160
+_IN_TRAINING = "change it in training only"
 
 
 @dataclass(frozen=True)
@@ -187,8 +188,7 @@ def program_of(module: nn.Module, example: Example) -> Program:
     if signature.buffers_to_mutate:
         changed = ", ".join(signature.buffers_to_mutate.values())
         reason = f"state that changes in evaluation ({changed})"
-        remedy = "change it in training only"
-        refusal = Refusal("module", "", "", "", reason, remedy)
+        refusal = Refusal("module", "", "", "", reason, _IN_TRAINING)
         raise NetworkRefused(type(module).__name__, [refusal])
     state = exported.state_dict
     tensors: dict[str, Tensor] = {}
@@ -294,6 +294,9 @@ def _unreadable(error: Exception) -> Refusal:
         reason = "one of several parts of a tensor is changed in place"
         remedy = "give the part a new value, as in a = a.relu() in place of a.relu_()"
         return Refusal("module", "", source, "", reason, remedy)
+    if "is not in the correct order or is not found" in str(error):  # of a buffer with += 1
+        reason = "state that changes in evaluation (a buffer that is given another tensor)"
+        return Refusal("module", "", source, "", reason, _IN_TRAINING)
     return Refusal("module", "", source, "", f"it cannot be read: {_first_line(error)}", remedy)
 
 
