@@ -134,6 +134,20 @@ def test_several_inputs_and_nested_outputs():
         calibrate(network, [X])
 
 
+def test_what_is_counted_for_later_is_left_out():
+    """A module that counts its calls in a buffer computes the same every time."""
+
+    def counting(m, x):
+        m.calls += 1
+        return m.conv(x)
+
+    module = Net(counting, conv=conv(3, 4), calls=nn.Buffer(torch.zeros(())))
+    network = converted(module)
+    assert_exact(network, X.numpy())
+    assert len(export_graph(network).outputs) == 1
+    assert module.calls == 0
+
+
 def test_none_among_the_outputs_stays():
     module = Net(
         lambda m, x: {"loss": None, "maps": [None, m.conv(x)], "end": None}, conv=conv(3, 4)

@@ -185,7 +185,7 @@ def program_of(module: nn.Module, example: Example) -> Program:
         raise NetworkRefused(type(module).__name__, [_unreadable(error)]) from None
     sys.stderr.write(said.getvalue())
     signature = exported.graph_signature
-    if signature.buffers_to_mutate:
+    if not _leave_out_state(exported.graph, signature):
         changed = ", ".join(signature.buffers_to_mutate.values())
         reason = f"state that changes in evaluation ({changed})"
         refusal = Refusal("module", "", "", "", reason, _IN_TRAINING)
@@ -213,6 +213,23 @@ def program_of(module: nn.Module, example: Example) -> Program:
         training,
         _lost(module, example, training),
     )
+
+
+def _leave_out_state(graph: fx.Graph, signature) -> bool:
+    """Leaves out what the module keeps for later, such as a count of its calls. False where what it
+    returns depends on that."""
+    changed = signature.buffers_to_mutate
+    (output,) = graph.find_nodes(op="output")
+    returned = [a for a in output.args[0] if getattr(a, "name", None) not in changed]
+    needed = {node for node in returned if isinstance(node, fx.Node)}
+    for node in reversed(graph.nodes):
+        if node in needed:
+            needed.update(node.all_input_nodes)
+    buffers = signature.inputs_to_buffers
+    if any(buffers.get(node.name) in changed.values() for node in needed):
+        return False
+    output.args = (tuple(returned),)
+    return True
 
 
 def _lost(module: nn.Module, example: Example, training: dict[int, nn.Module]) -> list[str]:
