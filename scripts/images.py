@@ -27,7 +27,8 @@ def read_inputs(path: Path) -> np.ndarray | dict[str, np.ndarray]:
         raise NbqnnError(f"images {str(path)!r} cannot be read: {reason}") from None
     except (ValueError, SyntaxError, TypeError, EOFError, MemoryError, zipfile.BadZipFile):
         raise NbqnnError(f"images {str(path)!r} must be a complete .npz file of numbers") from None
-    for name, images in arrays.items():
+    for name, given in arrays.items():
+        images = arrays[name] = _in_this_byte_order(given)
         if images.dtype != np.float32 or images.ndim == 0 or 0 in images.shape:
             raise NbqnnError(
                 f"images {name!r} in {str(path)!r} must be float32 with an axis of images in "
@@ -38,6 +39,11 @@ def read_inputs(path: Path) -> np.ndarray | dict[str, np.ndarray]:
                 f"images {name!r} in {str(path)!r} must be finite numbers, not NaN or infinite"
             )
     return arrays
+
+
+def _in_this_byte_order(array: np.ndarray) -> np.ndarray:
+    """The same numbers: a file may come from a machine with the other order."""
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def read_images(path: Path, single: tuple[int, ...] | None = None) -> np.ndarray:
@@ -56,6 +62,7 @@ def read_images(path: Path, single: tuple[int, ...] | None = None) -> np.ndarray
     # A damaged header raises these: NumPy parses it as Python.
     except (ValueError, SyntaxError, TypeError, TokenError, RecursionError, MemoryError):
         raise NbqnnError(f"images {str(path)!r} must be a complete .npy file of numbers") from None
+    images = _in_this_byte_order(images)
     fits = single is not None and images.shape == single
     if images.dtype != np.float32 or not (fits or images.ndim in (2, 3, 4)) or 0 in images.shape:
         units = "; remedy: the units in which the network was trained, as np.float32"

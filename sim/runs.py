@@ -38,11 +38,16 @@ _PIECE_CYCLES = 100_000
 
 @dataclass(frozen=True)
 class Simulation:
-    """What all runs have in common; ``verilog`` is the accelerator's."""
+    """What all runs have in common.
+
+    verilog : the accelerator's.
+    max_cycles : longest wait for a run's end.
+    """
 
     program: Program
     verilog: str
     timing: MemoryTiming
+    max_cycles: int
 
 
 @dataclass(frozen=True)
@@ -117,7 +122,9 @@ def compare_piece(simulation: Simulation, piece: tuple[np.ndarray, bool]) -> Com
     """
     program = simulation.program
     images, watched = piece
-    bus, driver = open_driver(program, simulation.verilog, simulation.timing, watched=watched)
+    bus, driver = open_driver(
+        program, simulation.verilog, simulation.timing, simulation.max_cycles, watched=watched
+    )
     runs: list[RunResult] = []
     with bus:
         try:
@@ -152,10 +159,13 @@ def open_driver(
     return bus, Driver(bus, program)
 
 
-def longest_run(program: Program) -> int:
-    """Upper limit for the cycles of a run, far above those of any run that does not hang."""
+def longest_run(program: Program, estimate: float = 0) -> int:
+    """Upper limit for the cycles of a run, far above those of any run that does not hang.
+
+    ``estimate`` is the cycle model's, for a memory that may be as slow as it likes.
+    """
     macs = sum(layer.macs for layer in program.layers)
-    return 200_000 + 8 * macs + 100 * memory_bytes(program)
+    return 200_000 + 8 * macs + 100 * memory_bytes(program) + round(4 * estimate)
 
 
 def compare_images(

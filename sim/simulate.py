@@ -20,7 +20,13 @@ from nbqnn_train.graph import run
 from sim.bus import Trace
 from sim.design import Design, built_design, generated_design
 from sim.results import FirstDifference, LayerResult, SimulationResult
-from sim.runs import Simulation, compare_in_pieces, images_of_run, open_driver
+from sim.runs import (
+    Simulation,
+    compare_in_pieces,
+    images_of_run,
+    longest_run,
+    open_driver,
+)
 from sim.schedule import layer_windows
 from sim.traces import TraceRequest, layer_span
 from sim.watch import Watched
@@ -103,16 +109,19 @@ def simulate_program(
     design = design or generated_design(program)
     timing = timing or MemoryTiming()
     estimate = estimate_cycles(program, timing)
-    simulation = Simulation(program, design.verilog, timing)
+    longest = longest_run(program, estimate.cycles)
+    simulation = Simulation(program, design.verilog, timing, longest)
     found = compare_in_pieces(simulation, x, estimate.cycles, cluster, progress)
     results, first, error = list(found.runs), found.wrong, found.error
     mismatch = None
     if first is not None:
-        mismatch = _locate(program, design, x, first, results[first // program.batch], timing)
+        result = results[first // program.batch]
+        mismatch = _locate(program, design, x, first, result, timing, longest)
     traced = first or 0
     for request in traces if results and found.complete else ():
         trace = request.trace(program, results[traced // program.batch])
-        _write_trace(program, design, images_of_run(program, x, traced), trace, timing)
+        images = images_of_run(program, x, traced)
+        _write_trace(program, design, images, trace, timing, longest)
     mismatches = (first is not None) + (error is not None)
     return summary(
         program,
@@ -130,13 +139,18 @@ def simulate_program(
 
 
 def _write_trace(
-    program: Program, design: Design, images: np.ndarray, trace: Trace, timing: MemoryTiming
+    program: Program,
+    design: Design,
+    images: np.ndarray,
+    trace: Trace,
+    timing: MemoryTiming,
+    longest: int,
 ) -> None:
     """Runs the images once more and writes the trace. Only a complete file gets its name."""
     beside = trace.path.with_name(trace.path.name + ".part")
     try:
         traced = replace(trace, path=beside)
-        bus, driver = open_driver(program, design.verilog, timing, trace=traced)
+        bus, driver = open_driver(program, design.verilog, timing, longest, trace=traced)
         with bus:
             driver.run(images)
         beside.replace(trace.path)
@@ -151,15 +165,17 @@ def _locate(
     index: int,
     result: RunResult,
     timing: MemoryTiming,
+    longest: int,
 ) -> dict:
     """The first layer and position of image ``index`` that differ.
 
     One more run with the same weights stores all layers. If it shows no difference (the commands of
-    the program may be wrong), the difference is taken from ``result``.
+    the program may be wrong), the difference is taken from ``result``. ``longest`` is the limit of
+    a run that stores only its outputs.
     """
     traced = compile_graph(program.graph, program.config, batch=program.batch, traced=True)
     traced = replace(traced, parameters=program.parameters)
-    bus, driver = open_driver(traced, design.verilog, timing)
+    bus, driver = open_driver(traced, design.verilog, timing, 4 * longest)
     with bus:
         codes = driver.run(images_of_run(program, x, index)).traced
     layers = {layer.name: layer.output for layer in traced.layers if layer.output in codes}

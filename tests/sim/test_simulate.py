@@ -11,6 +11,7 @@ from hw.boards.registry import find_memory
 from hw.compiler import compile_graph
 from hw.contract.memory_timing import DDR4_REFRESH
 from nbqnn_train.graph import run
+from sim.runs import longest_run
 from sim.simulate import simulate_program
 from sim.traces import TraceRequest
 from tests.cli.networks import small_graph
@@ -37,6 +38,16 @@ def test_a_wrong_weight_is_found():
     begin, end = found.cycles
     assert begin == 0
     assert end == round(right.layers[0].cycles)
+
+
+def test_a_slow_memory_takes_its_time():
+    """A run that goes on is not taken for one that hangs."""
+    program = compile_graph(small_graph(), PRESETS["tiny"])
+    timing = replace(find_memory("zcu102"), bytes_per_s=0.18e6).timing(program.config.clock_mhz)
+    x = np.random.default_rng(5).normal(0, 2, (1, 1, 8, 8)).astype(np.float32)
+    result = simulate_program(program, x, timing=timing)
+    assert (result.images, result.mismatches, result.error) == (1, 0, None)
+    assert result.cycles_per_image > longest_run(program)
 
 
 def test_windows_of_signals():
