@@ -13,26 +13,31 @@ __all__ = ["by_input", "checked_images"]
 def checked_images(graph: Graph, given: np.ndarray | Mapping[str, np.ndarray]) -> np.ndarray:
     """The images of all inputs, float32, with the axis N in front.
 
-    given : for one input an array. For several inputs a mapping from their names to arrays, all
-        with the same number of images, or an array that this function has returned.
+    given : for one input an array of floats. For several inputs a mapping from their names to such
+        arrays, all with the same number of images, or an array that this function has returned.
 
     Returns an array (N, ...). For several inputs it is an array of records (N,) with a field for
     each input. Axes of length one may be added or left out: a network of vectors (N, F) also takes
     (N, F, 1, 1), and a network of series (N, C, L) is a graph of maps (N, C, 1, L).
 
-    Raises :exc:`NbqnnError` for other names or shapes.
+    Raises :exc:`NbqnnError` for other names, shapes or kinds of numbers.
     """
     names = [node.name for node in graph.input_nodes]
     arrays = _named(names, given)
     checked = {}
     for node in graph.input_nodes:
-        x = np.asarray(arrays[node.name], np.float32)
+        x = arrays[node.name]
+        of = f" of input {node.name!r}" if len(names) > 1 else ""
+        if x.dtype.kind != "f":
+            raise NbqnnError(
+                f"Images{of} must be float32, not {x.dtype}; remedy: the units in which the "
+                "network was trained, as np.float32"
+            )
         if not same_order(x.shape[1:], node.shape):
-            of = f" of input {node.name!r}" if len(names) > 1 else ""
             raise NbqnnError(
                 f"Images{of} must have shape (N, {', '.join(map(str, node.shape))}), not {x.shape}"
             )
-        checked[node.name] = x.reshape(len(x), *node.shape)
+        checked[node.name] = x.astype(np.float32).reshape(len(x), *node.shape)
     if len(names) == 1:
         return checked[names[0]]
     counts = {name: len(x) for name, x in checked.items()}

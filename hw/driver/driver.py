@@ -145,7 +145,7 @@ class Driver:
         return self._program
 
     def run(self, images: np.ndarray | Mapping[str, np.ndarray]) -> RunResult:
-        """Runs images, float32 in the units the network was trained on.
+        """Runs images, floats in the units the network was trained on.
 
         ``images`` are (N, C, H, W), or (N, F) if the network takes vectors; N is from 1 to the
         program's batch. A single image may leave out the axis N. A network with several inputs
@@ -242,7 +242,7 @@ class Driver:
         """The images of each input, with their axis N."""
         arrays = by_input(self._program.graph, images)
         for node in self._program.graph.input_nodes:
-            one = np.asarray(arrays[node.name], np.float32)
+            one = arrays[node.name]
             if one.ndim == len(node.shape):
                 one = one[None]
             if one.ndim > len(node.shape) and not 1 <= len(one) <= self._program.batch:

@@ -19,7 +19,8 @@ from hw.contract.isa import (
 )
 from hw.contract.memory_timing import MemoryTiming
 from hw.contract.registers import IDENTITY
-from hw.driver import AcceleratorError, Buffer, Driver
+from hw.driver import AcceleratorError, Buffer, Driver, run_batch
+from nbqnn_train.graph import NbqnnError, run
 from tests.hw.accelerators import VERILATED
 from tests.hw.networks import images, small_network, traced_codes
 from tests.hw.runs import PAGE, compare, offset
@@ -298,4 +299,27 @@ def test_images_that_do_not_fit(model):
         driver.run(IMAGES[0][:, :, :6])
     with pytest.raises(ValueError, match="images must be finite, not nan"):
         driver.run(np.full_like(IMAGES[0], np.nan))
+    check_next(model)
+
+
+def test_numbers_of_other_kinds(model):
+    """Floats give the interpreter's codes, also where float32 would round to another one; what is
+    no float, such as pixels that nobody has scaled, is refused as by the interpreter."""
+    driver, _ = model.driver(PROGRAM)
+    (node,) = GRAPH.input_nodes
+    step = 2.0**node.exponent
+    below_ties = (np.floor(IMAGES[0].astype(np.float64) / step) + 0.5) * step - 1e-12
+    for x in (below_ties, IMAGES[0].astype(np.float16), IMAGES[0].astype(">f4")):
+        for name, codes in driver.run(x).outputs.items():
+            wanted = run(GRAPH, x[None], trace=True)[name]
+            assert np.array_equal(codes, wanted.reshape(codes.shape))
+    for kind in (np.uint8, np.int64, bool, complex):
+        x = IMAGES[:1].astype(kind)
+        for action in (
+            lambda x=x: driver.run(x),
+            lambda x=x: run_batch(driver, x),
+            lambda x=x: run_batch(driver, {node.name: x}),
+        ):
+            with pytest.raises(NbqnnError, match=f"mages must be float32, not {x.dtype}"):
+                action()
     check_next(model)
