@@ -70,6 +70,13 @@ def _prelu(p: _Parameters) -> Callable:
     return lambda x: np.where(x < 0, float(slope.reshape(-1)[0]) * x, x)
 
 
+def _power(p: _Parameters) -> Callable:
+    exponent = p.reader.constant(p.op, 1)
+    if exponent.size != 1:
+        raise GraphError(f"{p.op.what}: exponent must be one number, not {exponent.size}")
+    return lambda x: np.power(x, float(exponent.reshape(-1)[0]))
+
+
 def _leaky(x, alpha):
     return np.where(x < 0, alpha * x, x)
 
@@ -96,6 +103,7 @@ _FORMULAS: dict[str, Callable[[_Parameters], Callable]] = {
     "LeakyRelu": _with(_leaky, alpha=0.01),
     "Mish": _with(lambda x: x * np.tanh(_softplus(x))),
     "PRelu": _prelu,
+    "Pow": _power,
     "Selu": _selu,
     "Softplus": _with(_softplus),
     "Softsign": _with(lambda x: x / (1 + np.abs(x))),

@@ -20,6 +20,7 @@ from .functions import FUNCTIONS
 from .model import Operator
 from .reader import Options, Reader, Unknown
 from .refusals import Refusals
+from .shuffles import shuffles_gathered
 
 __all__ = ["ADVICE", "DOMAINS", "Imported", "import_model", "import_qonnx"]
 
@@ -144,7 +145,7 @@ def import_model(
     Raises :class:`GraphError` with all that does not fit, each kind once: the operator, its value,
     what is allowed, what to do.
     """
-    written = clean(read_proto(path), f"QONNX file {str(path)!r}")
+    written = shuffles_gathered(clean(read_proto(path), f"QONNX file {str(path)!r}"))
     model = channels_first(written)
     reader = Reader(model, Options(exact, input_format, round_weights, round_outputs))
     refusals = Refusals()

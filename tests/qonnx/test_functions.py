@@ -47,6 +47,21 @@ def test_a_slope_of_all_channels(path):
     check(b, y, path)
 
 
+@pytest.mark.parametrize("exponent", [2.0, 3.0, 1.0])
+def test_a_power(exponent, path):
+    b = Build()
+    x = b.quant(b.conv(b.image()), 2.0**-3, 6)
+    y = b.quant(b.op("Pow", [x, b.const(exponent)]), 2.0**-3, 10, mode="ROUND")
+    check(b, y, path)
+
+
+def test_powers_by_channel_are_refused(path):
+    b = Build()
+    x = b.op("Pow", [b.body(), b.const(np.ones((4, 1, 1)))])
+    with pytest.raises(GraphError, match=r"Pow .*: exponent must be one number, not 4"):
+        imported(b.model(b.quant(x, 2.0**-5)), path)
+
+
 def test_a_gate_is_a_table_and_a_product(path):
     """A sigmoid within the network is computed, at its end it is left out."""
     b = Build()

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from nbqnn_train.graph.errors import GraphError
 from nbqnn_train.qonnx.importer import import_model
@@ -148,6 +148,7 @@ def test_a_linear_layer_at_each_position(path):
 
 # What is repeated.
 
+ONE = numpy_helper.from_array(np.array([1], np.int64))
 REPEATS = {
     "a sum with channels": lambda b, x: b.op("Add", [x, pooled(b, x)]),
     "a sum with positions": lambda b, x: b.op("Add", [one(b, x, 1), x]),
@@ -185,6 +186,35 @@ def span(b, start, end) -> list[str]:
 def test_what_is_repeated(name, path):
     b = Build()
     check(b, b.head(b.flat(b.quant(REPEATS[name](b, b.body()), 2.0**-4)), 256), path)
+
+
+@pytest.mark.parametrize(
+    ("groups", "axes"), [((2, 2), (0, 2, 1, 3, 4)), ((1, 2, 2), (0, 1, 3, 2, 4, 5))]
+)
+def test_a_shuffle_of_channels_by_groups(groups, axes, path):
+    b = Build()
+    x = b.op("Reshape", [b.body(), b.const([1, *groups, 8, 8], np.int64)])
+    x = b.op("Reshape", [b.op("Transpose", [x], perm=list(axes)), b.const([1, 4, 8, 8], np.int64)])
+    check(b, b.head(b.flat(x), 256), path)
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 3, 2, 4), (0, 3, 1, 2, 4), (1, 0, 2, 3, 4)])
+def test_other_orders_of_five_axes_are_refused(axes, path):
+    b = Build()
+    x = b.op("Reshape", [b.body(), b.const([1, 2, 2, 8, 8], np.int64)])
+    x = b.op("Reshape", [b.op("Transpose", [x], perm=list(axes)), b.const([1, 4, 8, 8], np.int64)])
+    with pytest.raises(GraphError, match=r"must flatten .* or only add or drop sizes of 1"):
+        imported(b.model(x), path)
+
+
+def test_a_shape_by_comparisons(path):
+    """As PyTorch writes ``expand(-1, 4, 8, 8)``."""
+    b = Build()
+    wanted = b.const([-1, 4, 8, 8], np.int64)
+    same = b.op("Equal", [wanted, b.const(-1, np.int64)])
+    ones = b.op("ConstantOfShape", [b.const([4], np.int64)], value=ONE)
+    x = b.op("Expand", [pooled(b, b.body()), b.op("Where", [same, ones, wanted])])
+    check(b, b.head(b.flat(x), 256), path)
 
 
 @pytest.mark.parametrize(
