@@ -195,7 +195,7 @@ class Driver:
         """What the last run left in memory and in the counters; codes of the first ``images``."""
         program = self._program
         stamps = [
-            self._bus.read(REGISTERS.layer_cycles.offset + 4 * layer)
+            self._word(REGISTERS.layer_cycles.offset + 4 * layer)
             for layer in range(len(program.layers))
         ]
         return RunResult(
@@ -344,7 +344,11 @@ class Driver:
         return unpacked
 
     def _read(self, name: str) -> int:
-        return self._bus.read(REGISTERS[name].offset)
+        return self._word(REGISTERS[name].offset)
+
+    def _word(self, offset: int) -> int:
+        # A bus may give what its library gives: a signed number, or one of NumPy, of 32 bits.
+        return int(self._bus.read(offset)) & 0xFFFFFFFF
 
     def _write_address(self, name: str, value: int) -> None:
         bits = self._program.config.axi_address_width

@@ -108,6 +108,25 @@ def test_the_chip_loses_everything(driver):
     check(driver, 1)
 
 
+@pytest.mark.parametrize("kind", [np.uint32, np.int32])
+def test_registers_of_numpy(driver, kind):
+    """Signed or not: digests, addresses and counters are what they are."""
+    bus = driver._bus
+    plain = bus.read
+    bus.read = lambda at: np.array(plain(at), np.uint32).astype(kind)[()]
+    with Driver(bus, PROGRAM) as second:
+        check(second, 0)
+    result = driver.run(IMAGES[1])
+    assert type(result.cycles) is int
+    accelerator = bus.accelerator
+    far = accelerator.memory_base + 8
+    accelerator.inject_fault(accelerator.memory_base, far)
+    with pytest.raises(AcceleratorError, match=r"error READ at command \d+, address 0x\w+$"):
+        driver.run(IMAGES[0])
+    accelerator.clear_faults()
+    check(driver, 2)
+
+
 def test_busy(driver):
     """A run that someone else began is an error, which leaves it alone."""
     accelerator = driver._bus.accelerator
