@@ -70,7 +70,8 @@ def write_vivado(
     """Writes :func:`vivado_folder`: RTL, constraints, settings, Tcl, and the build's origin.
 
     ``activity`` is a SAIF file of a simulation, for the power report. Returns the files,
-    ``build.tcl`` last; :data:`VIVADO_COMMAND` in their folder runs it.
+    ``build.tcl`` last; :data:`VIVADO_COMMAND` in their folder runs it. Reports of another project
+    that was there are put aside, as ``reports-before``.
 
     Raises
     ------
@@ -109,11 +110,27 @@ def write_vivado(
         contents["processors.tcl"] = _script(processors.script)
         contents["board.xdc"] = board.constraints.read_text(encoding="utf-8")
         contents["build.tcl"] = _script("vivado_project.tcl")
+    _put_reports_aside(folder, contents)
     place = folder / "activity.saif"
     place.unlink(missing_ok=True)
     if activity is not None:
         reroot_saif(activity, place, design.top, [design.top] if quick else _PATH)
     return [*([place] if activity is not None else []), *write_texts(folder, contents)]
+
+
+def _put_reports_aside(folder: Path, contents: dict[str, str]) -> None:
+    """If they are of a project unlike the one that is about to be written. Its origin may be of
+    another commit."""
+    reports = folder / "reports"
+    same = all(
+        (folder / name).is_file() and (folder / name).read_bytes() == content.encode()
+        for name, content in contents.items()
+        if name != ORIGIN
+    )
+    if reports.is_dir() and not same:
+        before = folder / "reports-before"
+        shutil.rmtree(before, ignore_errors=True)
+        reports.rename(before)
 
 
 def run_vivado(

@@ -172,6 +172,29 @@ def test_result_of_a_build(reports):
     assert (result.met, result.fmax_mhz) == (False, 200.0)
 
 
+def test_reports_of_another_project(reports):
+    """Are not taken for those of the one that was written over it: another clock, other RTL."""
+    build, folder = reports
+    write_vivado(build, BOARD)  # the same once more
+    result = read_vivado(build, BOARD)
+    for change in (
+        lambda: (build / "hw.json").write_text(
+            (build / "hw.json").read_text().replace('"clock_mhz": 250', '"clock_mhz": 300')
+        ),
+        lambda: (build / "rtl" / "nbqnn.v").write_text(
+            "// other\n" + (build / "rtl" / "nbqnn.v").read_text()
+        ),
+    ):
+        change()
+        write_vivado(build, BOARD)
+        with pytest.raises(NbqnnError, match=r"route_utilization\.rpt' cannot be read: No such fi"):
+            read_vivado(build, BOARD)
+        before = folder.with_name("reports-before")
+        assert len(list(before.iterdir())) == 4
+        before.rename(folder)
+        assert read_vivado(build, BOARD).fmax_mhz == result.fmax_mhz
+
+
 def test_a_result_that_does_not_fit(reports):
     build, folder = reports
     text = header("report_utilization") + UTILIZATION.replace("21439", "300000")
