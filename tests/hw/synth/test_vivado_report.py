@@ -187,7 +187,7 @@ def test_reports_of_another_project(reports):
     ):
         change()
         write_vivado(build, BOARD)
-        with pytest.raises(NbqnnError, match=r"route_utilization\.rpt' cannot be read: No such fi"):
+        with pytest.raises(NbqnnError, match=r"route_utilization\.rpt cannot be read: No such f"):
             read_vivado(build, BOARD)
         before = folder.with_name("reports-before")
         assert len(list(before.iterdir())) == 4
