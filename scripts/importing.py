@@ -9,7 +9,7 @@ from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.graph.limits import ACT_BITS, EXPONENT, WEIGHT_BITS
 from nbqnn_train.qonnx.importer import import_model
 from nbqnn_train.qonnx.verify import Verification, verify
-from scripts.images import read_images
+from scripts.images import read_inputs
 from scripts.import_result import ImportResult
 
 __all__ = ["run_import"]
@@ -31,7 +31,7 @@ def run_import(
         raise NbqnnError(
             f"--round-weights must be in {WEIGHT_BITS[0]}..{WEIGHT_BITS[1]}, not {round_weights}"
         )
-    x = None if images is None else read_images(images)
+    x = None if images is None else read_inputs(images)
     imported = import_model(
         model,
         exact=not approximate,

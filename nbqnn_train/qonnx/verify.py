@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,27 +47,26 @@ class Verification:
     rounded: tuple[str, ...]
 
 
-def verify(path: str | os.PathLike, imported: Imported, images: np.ndarray) -> Verification:
+def verify(
+    path: str | os.PathLike, imported: Imported, images: np.ndarray | Mapping[str, np.ndarray]
+) -> Verification:
     """Runs the model in ``path`` and its graph on ``images``, as the graph takes them. Compares
     outputs.
+
+    images : of the only input, or by the name of each.
 
     Raises :class:`GraphError` for images that do not fit, or where the executors fail.
     """
     graph = imported.graph
-    if len(graph.input_nodes) != 1:
-        raise GraphError(
-            f"Model {str(path)!r}: must have one input to be compared, not {len(graph.input_nodes)}"
-        )
-    (node,) = graph.input_nodes
-    if images.ndim != 1 + len(node.shape) and images[0].size == np.prod(node.shape):
-        images = images.reshape(len(images), *node.shape)
-    results = run(graph, images)
+    given = _by_name(path, imported, images)
+    results = run(graph, given)
     results = results if isinstance(results, tuple) else (results,)
     types = tensor_types(graph)
     reference = _Reference(path, imported)
     mismatches, values, first = 0, 0, None
-    for number in range(len(images)):
-        expected = reference.run(images[number : number + 1])
+    count = len(next(iter(given.values())))
+    for number in range(count):
+        expected = reference.run({name: x[number : number + 1] for name, x in given.items()})
         for output, codes in zip(imported.outputs, results, strict=True):
             own = codes[number].reshape(-1)
             real = np.asarray(expected[output.tensor], dtype=np.float64)
@@ -85,7 +85,25 @@ def verify(path: str | os.PathLike, imported: Imported, images: np.ndarray) -> V
                 at = int(np.argmax(wrong))
                 first = Difference(number, output.node, at, int(own[at]), float(steps[at]))
     rounded = tuple(output.node for output in imported.outputs if output.rounded)
-    return Verification(len(images), values, mismatches, first, rounded)
+    return Verification(count, values, mismatches, first, rounded)
+
+
+def _by_name(path: str | os.PathLike, imported: Imported, images) -> dict[str, np.ndarray]:
+    """Images by the name of each input, in the shape that it has."""
+    nodes = {node.name: node for node in imported.graph.input_nodes}
+    if not isinstance(images, Mapping):
+        images = {next(iter(nodes)): images}
+    if images.keys() != nodes.keys():
+        raise GraphError(
+            f"Model {str(path)!r} must be given images for its inputs {', '.join(nodes)}, by these "
+            "names in an .npz file where there are several"
+        )
+    found = {}
+    for name, node in nodes.items():
+        x = images[name]
+        fits = x.ndim == 1 + len(node.shape) or x[0].size != np.prod(node.shape)
+        found[name] = x if fits else x.reshape(len(x), *node.shape)
+    return found
 
 
 class _Reference:
@@ -100,21 +118,21 @@ class _Reference:
             tensor.name: onnx.numpy_helper.to_array(tensor)
             for tensor in self.proto.graph.initializer
         }
-        self.input = next(
-            info for info in self.proto.graph.input if info.name not in self.constants
-        )
-        kind = self.input.type.tensor_type
-        self.dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
-        self.shape = tuple(dim.dim_value for dim in kind.shape.dim)
+        self.types = {info.name: info.type.tensor_type for info in self.proto.graph.input}
+        self.dtype_of = onnx.helper.tensor_dtype_to_np_dtype
 
-    def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
-        """Every tensor of the model for ``image``, (1, *shape of the graph's input)."""
-        if self.dtype.kind in "iu":
-            image = quantize_input(self.imported.graph.input_nodes[0], image)
-        if self.input.name in self.imported.channels_last:
-            image = np.moveaxis(image, 1, -1)
+    def run(self, images: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Every tensor of the model for one image of each input, (1, *shape in the graph)."""
         context = dict(self.constants)
-        context[self.input.name] = np.ascontiguousarray(image.reshape(self.shape), self.dtype)
+        for node in self.imported.graph.input_nodes:
+            image, kind = images[node.name], self.types[node.name]
+            dtype = self.dtype_of(kind.elem_type)
+            if dtype.kind in "iu":
+                image = quantize_input(node, image)
+            if node.name in self.imported.channels_last:
+                image = np.moveaxis(image, 1, -1)
+            shape = tuple(dim.dim_value for dim in kind.shape.dim)
+            context[node.name] = np.ascontiguousarray(image.reshape(shape), dtype)
         for node in self.proto.graph.node:
             try:
                 inputs = {name: context[name] for name in node.input if name}

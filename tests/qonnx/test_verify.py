@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from onnx import helper
 
 from nbqnn_train.graph import GraphError, load
 from nbqnn_train.qonnx import import_model
@@ -35,6 +36,32 @@ def test_the_first_difference_is_found(ties):
     assert (result.images, result.values, result.mismatches) == (6, 6, 2)
     assert result.first == Difference(1, found.graph.outputs[0], 0, 1, 0.0)
     assert verify(ties, found, images[::2]).mismatches == 0
+
+
+@pytest.mark.parametrize("unused", [False, True])
+def test_several_inputs_by_name(unused, tmp_path, capfd):
+    """Also beside an input of the model that nothing reads."""
+    b = Build()
+    x = b.op("Add", [b.act(b.conv(b.image())), b.act(b.conv(b.image("z")))])
+    model = b.model(b.quant(x, 2.0**-4))
+    info = [helper.make_tensor_value_info("z", 1, [1, 2, 8, 8])]
+    if unused:
+        info += [helper.make_tensor_value_info("nothing", 1, [1, 3])]
+    info += list(model.graph.input)
+    del model.graph.input[:]
+    model.graph.input.extend(info)
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    images = {"x": b.images(3), "z": b.images(3)}
+    np.savez(tmp_path / "images.npz", **images)
+    np.save(tmp_path / "images.npy", images["x"])
+    found = import_model(tmp_path / "model.onnx")
+    result = verify(tmp_path / "model.onnx", found, images)
+    assert (result.images, result.values, result.mismatches) == (3, 3 * 256, 0)
+    arguments = ["import", str(tmp_path / "model.onnx"), "-o", str(tmp_path / "graph"), "--verify"]
+    assert main([*arguments, str(tmp_path / "images.npz")]) == 0
+    assert "3 images, 768 values compared with the model, 0 mismatches" in capfd.readouterr().out
+    assert main([*arguments, str(tmp_path / "images.npy")]) == 2
+    assert "must be given images for its inputs" in capfd.readouterr().err
 
 
 def test_the_end_that_is_left_out_is_not_compared(tmp_path):
