@@ -145,8 +145,9 @@ def _on_a_grid(reader: Reader, what: str, leaf: Leaf, form) -> Leaf:
     _inexact(
         reader,
         what,
-        f"no Input has the steps of the quantizer of input {leaf.source!r}, whose scale is "
-        f"{float(1 / rounding.line.scale[0]):g}",
+        f"no Input, which rounds to the nearest multiple of a power of two, has the steps of the "
+        f"quantizer of input {leaf.source!r}: {rounding.mode} in steps of "
+        f"{float(1 / rounding.line.scale[0]):g}, moved by {float(rounding.line.offset[0]):g} steps",
     )
     spacing = max(1 / s for s in rounding.line.scale)
     low, high = min(first) - spacing, max(last) + spacing

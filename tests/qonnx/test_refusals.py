@@ -246,6 +246,14 @@ def test_ties_to_even_are_refused_unless_accepted(tmp_path):
     assert graph["y"].bias.tolist() == [0]
 
 
+def test_a_quantizer_of_the_input_that_floors(tmp_path):
+    nodes = layer(quant_node("conv", "y"))
+    nodes[0] = quant_node("x", "q", scale="half", mode="FLOOR")
+    message = r"no Input, which rounds to the nearest .*: FLOOR in steps of 0\.5, moved by 0 steps;"
+    with pytest.raises(GraphError, match=message):
+        read(tmp_path, nodes, exact=True)
+
+
 def test_outputs_without_a_quantizer(tmp_path):
     """Exact where 16 bits hold the sums, otherwise refused or rounded."""
     nodes = layer(_node("Identity"))
