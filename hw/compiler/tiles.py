@@ -204,14 +204,17 @@ def span(layer: Layer) -> range:
 
 
 def tile_rows(height: int, count: int, ratio: float = 1.0) -> list[int]:
-    """Rows of ``count`` tiles that follow each other; fewer tiles if ``height`` is short.
+    """Rows of at most ``count`` tiles that follow each other.
 
     ratio : cycles of computing a tile for each of loading it. If that is below 1, computing waits
         for loads, and behind the last one a whole tile is left to compute. So each tile has
         ``ratio`` times the rows of the one before, within a limit: it is loaded while that one is
-        computed. Otherwise tiles have equally many rows.
+        computed. Otherwise tiles have equally many rows, but for the last one, which has the rest.
     """
-    ratio = min(max(ratio, _TAPER), 1.0)
+    ratio = max(ratio, _TAPER)
+    if ratio >= 1:
+        rows = -(-height // count)
+        return [min(rows, height - first) for first in range(0, height, rows)]
     shares = np.cumsum(ratio ** np.arange(count))
     ends = np.rint(height * shares / shares[-1]).astype(int)
     return [int(rows) for rows in np.diff(ends, prepend=0) if rows]

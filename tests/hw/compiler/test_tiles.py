@@ -24,9 +24,10 @@ def test_rows_of_tiles(height, count, ratio):
     rows = tile_rows(height, count, ratio)
     assert sum(rows) == height
     assert min(rows) >= 1
-    assert len(rows) == count or (len(rows) < count and max(rows) < 4)
+    assert len(rows) <= count
     if ratio >= 1:
-        assert max(rows) - min(rows) <= 1
+        assert set(rows[:-1]) <= {rows[0]}
+        assert rows[-1] <= rows[0] == -(-height // count)
     else:
         # Each is rounded by less than a row.
         assert all(after < before + 1.5 for before, after in pairwise(rows))
