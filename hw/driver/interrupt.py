@@ -74,7 +74,10 @@ class UioInterrupt:
         try:
             os.write(self._file, struct.pack("=I", 1))
         except OSError as error:
-            raise self._refused("let interrupts through", error.strerror) from None
+            raise BusError(
+                f"interrupt {str(self._device)!r} must let interrupts through, but does not: "
+                f"{error.strerror}"
+            ) from None
         return self._came(time_limit_s)
 
     def _came(self, time_limit_s: float) -> bool:
@@ -85,15 +88,14 @@ class UioInterrupt:
         if not poll.poll(1000 * time_limit_s):
             return False
         try:
-            count = os.read(self._file, 4)
+            taken = os.read(self._file, 4)
         except OSError as error:
-            raise self._refused("be read", error.strerror) from None
-        if len(count) != 4:
-            raise self._refused("be read", "it is no UIO device")
+            raise BusError(
+                f"interrupt {str(self._device)!r} cannot be read: {error.strerror}"
+            ) from None
+        if len(taken) != 4:
+            raise BusError(f"interrupt {str(self._device)!r} must be a UIO device, but is not")
         return True
-
-    def _refused(self, what: str, reason: str | None) -> BusError:
-        return BusError(f"interrupt {str(self._device)!r} must {what}, but does not: {reason}")
 
     def close(self) -> None:
         """Frees the device."""

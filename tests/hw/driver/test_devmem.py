@@ -152,7 +152,7 @@ def test_devices_that_are_not_uio(tmp_path, monkeypatch):
     """A file always seems to have something to read."""
     file = tmp_path / "file"
     file.write_bytes(b"")
-    with pytest.raises(BusError, match=r"'.*file' must be read, but .*: it is no UIO device$"):
+    with pytest.raises(BusError, match=r"^interrupt '.*file' must be a UIO device, but is not$"):
         UioInterrupt(file).wait(20.0)
     os.mkfifo(tmp_path / "uio0")
     interrupt = UioInterrupt(tmp_path / "uio0")
