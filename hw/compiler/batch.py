@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from hw.compiler.costs import compute_cycles, weight_cycles
 from hw.compiler.divided import is_divided
 from hw.compiler.errors import CompileError
@@ -18,10 +20,14 @@ __all__ = ["batched", "check_batch"]
 _LEAST_SHARED = 1000
 
 
-def check_batch(batch: int) -> None:
-    """Raises :class:`CompileError` for a number of images that a program cannot have."""
-    if not isinstance(batch, int) or not 1 <= batch <= MAX_BATCH:
+def check_batch(batch: int) -> int:
+    """The number of images, an ``int`` also where it came from NumPy.
+
+    Raises :class:`CompileError` for a number that a program cannot have.
+    """
+    if not isinstance(batch, int | np.integer) or not 1 <= batch <= MAX_BATCH:
         raise CompileError(f"batch must be 1...{MAX_BATCH} images, not {batch!r}")
+    return int(batch)
 
 
 def batched(

@@ -52,7 +52,7 @@ def compile_graph(
     CompileError
         Something does not fit; the message names the layer, the number and the limit.
     """
-    check_batch(batch)
+    batch = check_batch(batch)
     validate(graph)
     whole, graph = graph, simplified(graph, config)
     copied: frozenset[str] = frozenset()

@@ -230,6 +230,15 @@ def test_a_batch_of_one_is_no_batch(tmp_path):
     assert b"batch" not in plain
 
 
+def test_a_number_of_numpy(tmp_path):
+    """As one that was computed: the program is that of the plain number."""
+    config = VERILATED["shift_64"]
+    graph = small_network(act_bits=8, weight_bits=config.weight_bits, scale=False)
+    for name, batch in (("numpy", np.int64(2)), ("plain", 2)):
+        save_program(compile_graph(graph, config, batch=batch), tmp_path / name)
+    assert (tmp_path / "numpy").read_bytes() == (tmp_path / "plain").read_bytes()
+
+
 def test_what_does_not_fit():
     graph = GRAPHS["deep"]
     for batch in (0, -1, 1.5, 1 << 16, 100_000_000):
