@@ -31,7 +31,7 @@ from scripts.commands.search import search
 from scripts.commands.simulate import simulate
 from scripts.commands.synth import synth
 from scripts.commands.train import train
-from scripts.output import BROKEN_PIPE
+from scripts.output import BROKEN_PIPE, console
 
 __all__ = ["app", "main"]
 
@@ -108,6 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     that has left :data:`~scripts.output.BROKEN_PIPE`. Other exceptions are bugs and keep their
     traceback.
     """
+    console.stderr = False  # until a command's result goes to standard output
     for stream in (sys.stdout, sys.stderr):
         # Names of files and tables may have characters that the terminal's encoding lacks.
         if isinstance(stream, TextIOWrapper):

@@ -130,5 +130,9 @@ ClusterOption = Annotated[
 ]
 JsonOption = Annotated[
     Path | None,
-    typer.Option("--json", callback=output_file, help="Also write the result to this file."),
+    typer.Option(
+        "--json",
+        callback=output_file,
+        help="Also write the result to this file; - for standard output.",
+    ),
 ]

@@ -10,9 +10,11 @@ import typer
 from typer.core import TyperCommand
 
 from nbqnn_train.graph.errors import NbqnnError
+from scripts.output import console
 
 __all__ = ["Command", "output_file", "output_folder"]
 
+_STDOUT = "/dev/stdout"
 #: Where a command's context keeps the files that it will write.
 _OUTPUTS = "nbqnn.outputs"
 
@@ -21,9 +23,16 @@ def output_file(
     context: typer.Context, option: typer.CallbackParam, path: Path | None
 ) -> Path | None:
     """The place of a result, checked before the work begins: its folder exists, and it is no
-    folder. A :class:`Command` also checks that it is none of the other files."""
+    folder. A :class:`Command` also checks that it is none of the other files.
+
+    ``--json -`` is standard output, as ``/dev/stdout`` is. It then holds nothing else: what the
+    command would print there goes to standard error.
+    """
     if path is None:
         return None
+    if option.name == "json" and str(path) in ("-", _STDOUT):
+        path = Path(_STDOUT)
+        console.stderr = True
     if not path.parent.is_dir():
         raise NbqnnError(f"file {str(path)!r} must be in a folder that exists")
     if path.is_dir():

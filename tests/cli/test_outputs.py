@@ -158,3 +158,15 @@ def test_names_that_the_terminal_cannot_show(graph, name):
     done = nbqnn(*build, stdout=subprocess.PIPE, env=environment)
     assert (done.returncode, done.stderr) == (0, "")
     assert "build in " in done.stdout
+
+
+@pytest.mark.parametrize("place", ["-", "/dev/stdout"])
+def test_a_result_on_standard_output_stands_alone(graph, place):
+    """So that another program can read it; what is for people goes to standard error."""
+    done = nbqnn("inspect", "graph", "--json", place, stdout=subprocess.PIPE, cwd=graph.parent)
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["kind"] == "inspect"
+    assert "conv" in done.stderr
+    assert not (graph.parent / "-").exists()
+    plain = nbqnn("inspect", "graph", stdout=subprocess.PIPE, cwd=graph.parent)
+    assert (plain.stdout, plain.stderr) == (done.stderr, "")
