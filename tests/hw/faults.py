@@ -100,7 +100,7 @@ class FaultBench:
         except AcceleratorError as error:
             found = re.fullmatch(
                 r"the run ended with (error ([A-Z]+)|no interrupt in time) at command (\d+)"
-                r"(, address (0x[0-9a-f]+))?",
+                r"(, address (0x[0-9a-f]+))?(; remedy: .*)?",
                 str(error),
             )
             assert found, error
