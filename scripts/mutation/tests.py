@@ -13,7 +13,11 @@ _CELLS = (
     *("tests/formal/test_cells.py", "tests/formal/test_element.py"),
     *("tests/formal/test_lane.py", "tests/formal/test_sum.py"),
 )
-_COMPILER = ("tests/hw/compiler", "tests/hw/model")
+_COMPILER = (
+    *("tests/hw/compiler", "tests/hw/model"),
+    *("tests/hw/test_batch.py", "tests/hw/test_pointwise.py", "tests/hw/test_mobile_layers.py"),
+    "tests/hw/test_mobile_networks.py",
+)
 #: Beginning of a source's path -> tests, quickest first. The longest that fits counts.
 _TESTS = {
     "hw/rtl/array": (*_FIRST, "tests/hw/rtl/array", *_LAST),
@@ -27,11 +31,7 @@ _TESTS = {
     "hw/rtl/ultrascale": (*_CELLS, "tests/hw/synth/test_levels.py"),
     "hw/rtl/cells": (*_FIRST, *_CELLS, "tests/hw/rtl/post", *_LAST),
     "hw/rtl": (*_FIRST, "tests/hw/rtl/test_verilog.py", "tests/hw/rtl/test_generate.py", *_LAST),
-    "hw/compiler": (
-        *_COMPILER,
-        *("tests/hw/test_batch.py", "tests/hw/test_pointwise.py", "tests/hw/test_mobile_layers.py"),
-        *("tests/hw/test_mobile_networks.py", *_LAST),
-    ),
+    "hw/compiler": (*_COMPILER, *_LAST),
 }
 
 
@@ -39,7 +39,7 @@ def find_tests(source: str, *, same_programs: bool = False) -> tuple[str, ...]:
     """Files and tests for pytest, in the order in which they are run until one of them fails.
 
     With ``same_programs`` a change of the compiler left more than a hundred random programs as they
-    were. Then what an accelerator does with a program is not run again.
+    were. Then only tests with networks of their own are run.
     """
     if same_programs:
         return _COMPILER

@@ -100,8 +100,13 @@ async def read_in_the_next_cycle(dut):
     """What was written one cycle before is read; and so is the word beside it, as it was."""
     bench = await Bench.start(dut, 0.0)
     content = [await bench.host(word) for word in range(8)]
-    for word, beside in ((3, 0), (4, 1), (5, 0), (6, 1)):
-        value = random.getrandbits(32)
+    for word, beside, value in (
+        (3, 0, 0xFFFFFFFF),
+        (4, 1, 0),
+        (3, 0, 0),
+        (6, 1, 7),
+        (6, 0, 1 << 31),
+    ):
         dut.host_address.value = word
         dut.host_write_data.value = value
         dut.host_write.value = 1
