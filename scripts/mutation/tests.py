@@ -6,12 +6,13 @@ __all__ = ["find_tests"]
 
 #: Runs of the whole accelerator in Icarus Verilog, a second each. They notice most changes.
 _FIRST = ("tests/sim/test_testbench.py::test_every_output_of_a_short_network",)
-#: Tests of the whole accelerator: random networks, the end of each layer, then faults.
+#: Tests of the whole accelerator: random networks, the end of each layer, bytes read, then faults.
 _LAST = ("tests/hw/test_random_networks.py", "tests/hw/driver/test_driver.py",
-         "tests/hw/model/test_cycles.py", "tests/hw/test_faults.py")  # fmt: skip
+         "tests/hw/model/test_cycles.py", "tests/hw/test_addresses.py",
+         "tests/hw/test_faults.py")  # fmt: skip
 _CELLS = (
     *("tests/formal/test_cells.py", "tests/formal/test_element.py"),
-    *("tests/formal/test_lane.py", "tests/formal/test_sum.py"),
+    *("tests/formal/test_lane.py", "tests/formal/test_sum.py", "tests/formal/test_quad.py"),
 )
 _COMPILER = (
     *("tests/hw/compiler", "tests/hw/model"),

@@ -7,6 +7,7 @@ from hw.compiler import compile_graph
 from hw.contract.isa import DESCRIPTOR_BYTES, Opcode, Region
 from hw.contract.memory_timing import MemoryTiming
 from hw.driver import AcceleratorError, memory_bytes
+from hw.model.cycles import estimate_cycles
 from tests.hw.accelerators import VERILATED
 from tests.hw.faults import FaultBench
 from tests.hw.networks import images, small_network, traced_codes
@@ -90,3 +91,17 @@ def test_programs_of_strangers(accelerator_model):
         "the run ended with no interrupt in time",
     }
     assert "the run ended with error WINDOW" in outcomes
+
+
+@pytest.mark.parametrize("name", ["shift_64", "multiply_256"])
+def test_no_byte_more_than_the_commands_say(accelerator_model, name):
+    """Nothing is read behind the program, or twice."""
+    config = VERILATED[name]
+    model, program = accelerator_model(config), many_commands(config)
+    driver, _ = model.driver(program)
+    before = model.accelerator.statistics
+    driver.run(images(program.graph, 4))
+    after = model.accelerator.statistics
+    estimate, port_bytes = estimate_cycles(program), config.axi_data_width // 8
+    assert (after.read_beats - before.read_beats) * port_bytes == estimate.read_bytes
+    assert (after.write_beats - before.write_beats) * port_bytes == estimate.written_bytes
