@@ -18,7 +18,7 @@ from hw.contract.isa import (
     read_commands,
 )
 from hw.contract.memory_timing import MemoryTiming
-from hw.contract.registers import IDENTITY
+from hw.contract.registers import IDENTITY, REGISTERS
 from hw.driver import AcceleratorError, Buffer, Driver, run_batch
 from nbqnn_train.graph import NbqnnError, run
 from tests.hw.accelerators import VERILATED
@@ -247,6 +247,18 @@ def _steps(layer):
             taps = command.kernel_h * command.kernel_w * command.channel_groups
             total += groups * taps * command.filter_groups
     return total
+
+
+def test_the_accelerator_says_what_it_is(model):
+    def field(name):
+        return REGISTERS[name].unpack(model.accelerator.read(offset(name)))
+
+    array, axi = field("array_shape"), field("axi_shape")
+    assert (array.lanes, array.filters, array.pixels) == (
+        CONFIG.lanes, CONFIG.filters, CONFIG.pixels
+    )  # fmt: skip
+    assert not array.multiply
+    assert (axi.ports, axi.data_width) == (CONFIG.axi_ports, CONFIG.axi_data_width)
 
 
 def test_another_configuration(model):
