@@ -191,7 +191,7 @@ class Placement:
         ways.append(([1] * height, 1))
         if target is None and least > 1:
             compute = compute_cycles(self.config, layer)
-            ways.insert(0, (tile_rows(height, least, compute / self._load_cycles(moving)), 2))
+            ways.insert(0, (tile_rows(height, least, compute / self._whole_load_cycles(moving)), 2))
         in_strips = any(map(is_piece, (layer.target, *layer.sources)))
         if in_strips:
             # One strip is moved while the layers beside it are computed.
@@ -322,7 +322,7 @@ class Placement:
         rows = Strip(strip.buffer, strip.layout, moved.first, strip.rows)
         return layout, ChipPlace(rows, moved.channel)
 
-    def _load_cycles(self, roots: list[str]) -> int:
+    def _whole_load_cycles(self, roots: list[str]) -> int:
         """Cycles in which whole tensors are loaded."""
         words = sum(map(self._words, roots))
         return words * word_beats(self.config, Memory.ACT)
