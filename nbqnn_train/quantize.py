@@ -6,11 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from nbqnn_train.convert import QuantConfig, convert_for
-from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.quant.calibration import calibrate_network, estimate_means
 from nbqnn_train.quant.inputs import Batches
 from nbqnn_train.quant.network import QuantNetwork
-from nbqnn_train.quant.samples import Samples, choose_formats, read_samples
+from nbqnn_train.quant.samples import Samples, choose_formats, read_samples, seeded_generator
 from nbqnn_train.quant.sequential import round_network
 
 __all__ = ["quantize"]
@@ -48,17 +47,17 @@ def quantize(
         Without one the first batch is the example.
     progress : called after each layer, and after what follows.
 
-    Raises :class:`NbqnnError` where ``module`` cannot be converted, a weight or an input is not
-    finite, an input does not fit the network or is not of real numbers, or there are fewer than 16.
+    Raises :class:`~nbqnn_train.graph.errors.NbqnnError` where ``module`` cannot be converted, a
+    weight or an input is not finite, an input does not fit the network or is not of real numbers,
+    there are fewer than 16, or ``seed`` is not in 0...2**32 - 1.
     """
-    if type(seed) is not int or not 0 <= seed < 1 << 32:
-        raise NbqnnError(f"Seed must be in 0..{(1 << 32) - 1}, not {seed!r}")
+    generator = seeded_generator(seed)
     network, samples = read_samples(*convert_for(module, config, batches, example), images)
     report = _Report(progress, len(network.weighted_layers()) + 2)
     choose_formats(network, samples)
     report("formats")
     offsets = _offsets(network)
-    round_network(network, samples.seen, torch.Generator().manual_seed(seed), report)
+    round_network(network, samples.seen, generator, report)
     _finish(network, samples, offsets)
     report("means")
     return network.eval()

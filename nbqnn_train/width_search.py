@@ -13,7 +13,7 @@ from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.graph.limits import WEIGHT_BITS
 from nbqnn_train.quant.inputs import Batches
 from nbqnn_train.quant.network import QuantNetwork
-from nbqnn_train.quant.samples import Samples, choose_formats, read_samples
+from nbqnn_train.quant.samples import Samples, choose_formats, read_samples, seeded_generator
 from nbqnn_train.quant.sequential import Rounded, round_network, set_rounded
 from nbqnn_train.quantize import Progress
 
@@ -67,6 +67,7 @@ def check_bit_widths(widths: Sequence[int]) -> tuple[int, ...]:
     return tuple(sorted(set(widths)))
 
 
+@torch.inference_mode(False)  # within one, nothing could be rounded
 def sensitivities(
     module: nn.Module,
     batches: Batches,
@@ -89,6 +90,7 @@ def sensitivities(
     A layer without a module of its own keeps the widest weights and is not listed. Raises
     :exc:`NbqnnError` as ``quantize`` does, and for widths that are not at least two of 2...6.
     """
+    generator = seeded_generator(seed)
     *narrower, widest = check_bit_widths(widths)
     config = replace(config, weight_bits=widest, overrides={})
     network, samples = read_samples(*convert_for(module, config, batches, example), images)
@@ -103,7 +105,6 @@ def sensitivities(
             progress(done, total, name)
 
     choose_formats(network, samples)
-    generator = torch.Generator().manual_seed(seed)
     rounded = round_network(network, samples.seen, generator, report, narrower)
     network.eval()
     least = samples.distance(network)

@@ -1,6 +1,7 @@
 """Inputs of networks in ``.npy`` files."""
 
 import zipfile
+import zlib
 from pathlib import Path
 from tokenize import TokenError
 
@@ -9,6 +10,11 @@ import numpy as np
 from nbqnn_train.graph.errors import NbqnnError
 
 __all__ = ["read_images", "read_inputs"]
+
+#: What a damaged header raises: NumPy parses it as Python.
+_DAMAGED = (ValueError, SyntaxError, TypeError, TokenError, RuntimeError, MemoryError)
+#: What a damaged archive raises beside that. A way to compress that is not known is a RuntimeError.
+_DAMAGED_ARCHIVE = (*_DAMAGED, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 def read_inputs(path: Path) -> np.ndarray | dict[str, np.ndarray]:
@@ -20,14 +26,19 @@ def read_inputs(path: Path) -> np.ndarray | dict[str, np.ndarray]:
     if path.suffix != ".npz":
         return read_images(path)
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # NumPy would leave a file open whose archive is damaged.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except OSError as error:
         reason = error.strerror or "it is no archive of arrays"
         raise NbqnnError(f"images {str(path)!r} cannot be read: {reason}") from None
-    except (ValueError, SyntaxError, TypeError, EOFError, MemoryError, zipfile.BadZipFile):
+    except _DAMAGED_ARCHIVE:
         raise NbqnnError(f"images {str(path)!r} must be a complete .npz file of numbers") from None
     for name, given in arrays.items():
+        if not isinstance(given, np.ndarray):  # NumPy gives the bytes of any other file
+            raise NbqnnError(
+                f"file {name!r} in {str(path)!r} must be a .npy file, as numpy.savez writes them"
+            )
         images = arrays[name] = _in_this_byte_order(given)
         if images.dtype != np.float32 or images.ndim == 0 or 0 in images.shape:
             raise NbqnnError(
@@ -59,8 +70,7 @@ def read_images(path: Path, single: tuple[int, ...] | None = None) -> np.ndarray
         images = np.array(np.lib.format.open_memmap(path, mode="r"))
     except OSError as error:
         raise NbqnnError(f"images {str(path)!r} cannot be read: {error.strerror}") from None
-    # A damaged header raises these: NumPy parses it as Python.
-    except (ValueError, SyntaxError, TypeError, TokenError, RecursionError, MemoryError):
+    except _DAMAGED:
         raise NbqnnError(f"images {str(path)!r} must be a complete .npy file of numbers") from None
     images = _in_this_byte_order(images)
     fits = single is not None and images.shape == single

@@ -66,6 +66,8 @@ def _meaning(values: object) -> Meaning:
     meaning = Meaning(**values)
     preparation = meaning.preparation
     if preparation is not None:
+        if not isinstance(preparation, dict):
+            raise ValueError("preparation must be a table")
         preparation = Preparation(
             **{
                 name: tuple(value) if isinstance(value, list) else value

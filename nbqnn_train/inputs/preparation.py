@@ -21,8 +21,8 @@ class Preparation:
 
     mean, scale : one for each channel; a network with one channel sees grey pictures.
     white : the pixels' value for white; black is 0.
-    enlarge : a picture is resized to this ratio (numerator, denominator) times the smallest size
-        that covers the network's input, and cut to its middle.
+    enlarge : a picture is resized to this ratio (numerator, denominator), 1...8, times the smallest
+        size that covers the network's input, and cut to its middle.
     """
 
     mean: tuple[float, ...]
@@ -44,8 +44,14 @@ class Preparation:
                 f"Mean and scale must be for one or three channels, not {len(self.mean)} and "
                 f"{len(self.scale)}"
             )
-        if len(self.enlarge) != 2 or not 1 <= self.enlarge[0] / max(self.enlarge[1], 1) <= 8:
-            raise NbqnnError(f"Enlargement must be 1...8, not {self.enlarge!r}")
+        if (
+            len(self.enlarge) != 2
+            or not all(type(v) is int and v > 0 for v in self.enlarge)
+            or not 1 <= Fraction(*self.enlarge) <= 8
+        ):
+            raise NbqnnError(
+                f"Enlargement must be a ratio of positive integers in 1...8, not {self.enlarge!r}"
+            )
 
     def prepare(self, picture: "Image.Image", shape: tuple[int, int, int]) -> np.ndarray:
         """A picture of :func:`nbqnn_train.inputs.decoding.read_picture` as float32 of ``shape``

@@ -194,9 +194,17 @@ def read_run(path: Path) -> Run:
         raise NbqnnError(f"Run must be a folder with {CONFIG}, not {str(path)!r}")
     config = read_config(file)
     tables = tomllib.loads(file.read_text(encoding="utf-8-sig"))
-    network = tables.get("network", {})
+    network = tables.get("network")
+    if not isinstance(network, dict):
+        network = {}
     classes, shape = network.get("classes"), network.get("input_shape")
-    if type(classes) is not int or not isinstance(shape, list) or not 1 <= len(shape) <= 3:
-        raise NbqnnError(f"{file} must give classes and input_shape under [network]")
+    if not isinstance(shape, list) or not 1 <= len(shape) <= 3 or not _are_counts(classes, *shape):
+        raise NbqnnError(
+            f"{file} must give classes and input_shape under [network], as positive integers"
+        )
     model, data = (read_source(file, kind, tables.get(kind)) for kind in ("model", "data"))
     return Run(config, classes, tuple(shape), model, data)
+
+
+def _are_counts(*values: object) -> bool:
+    return all(type(value) is int and value > 0 for value in values)

@@ -14,7 +14,7 @@ from nbqnn_train.quant.own import give_biases, unshare
 from nbqnn_train.quant.real import real_values
 from nbqnn_train.quant.self_check import check_network
 
-__all__ = ["Samples", "choose_formats", "read_samples"]
+__all__ = ["Samples", "choose_formats", "read_samples", "seeded_generator"]
 
 #: With fewer inputs nothing can be held out, and moments say nothing.
 _FEWEST = 16
@@ -24,6 +24,7 @@ _HELD_OUT = 8
 _CHECKED = 4
 #: Inputs computed at a time.
 _BATCH = 32
+_LARGEST_SEED = (1 << 32) - 1
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,16 @@ def read_samples(
     held_out = _batches(inputs, ~kept)
     wanted = [_real_outputs(network, batch) for batch in held_out]
     return network, Samples(_batches(inputs, kept), list(zip(held_out, wanted, strict=True)))
+
+
+def seeded_generator(seed: int) -> torch.Generator:
+    """A generator that begins with ``seed``.
+
+    Raises :class:`NbqnnError` unless it is an integer in 0...2**32 - 1.
+    """
+    if type(seed) is not int or not 0 <= seed <= _LARGEST_SEED:
+        raise NbqnnError(f"Seed must be in 0..{_LARGEST_SEED}, not {seed!r}")
+    return torch.Generator().manual_seed(seed)
 
 
 def choose_formats(network: QuantNetwork, samples: Samples) -> None:

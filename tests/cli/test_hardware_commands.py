@@ -15,7 +15,6 @@ from hw.synth.power import power_fields
 from hw.synth.results import synth_result
 from hw.synth.timing import TimingEstimate, TimingPath
 from nbqnn_train.graph import Graph, Input, MaxPool2d, run, save
-from scripts.images import read_inputs
 from sim.results import FirstDifference, LayerResult, SimulationResult
 from tests.cli.networks import small_graph
 from tests.hw.synth.reports import HIERARCHY, MET, MISSED, POWER, UTILIZATION, header
@@ -503,17 +502,3 @@ def test_simulate_refuses_netlists_that_are_none(refused, program, images, tmp_p
     arguments = ["simulate", program, "--input", "x.npy", "--netlist"]
     refused(r"netlist 'other\.v' must hold module nbqnn_ulx3s, but does not", *arguments, "other.v")
     refused(r"netlist 'gone\.v' cannot be read: No such file or directory", *arguments, "gone.v")
-
-
-@pytest.mark.parametrize("suffix", [".npy", ".npz"])
-def test_numbers_of_a_machine_with_the_other_byte_order(tmp_path, suffix):
-    x = np.arange(12, dtype=np.float32).reshape(1, 1, 3, 4)
-    path = tmp_path / f"x{suffix}"
-    if suffix == ".npy":
-        np.save(path, x.astype(">f4"))
-        got = read_inputs(path)
-    else:
-        np.savez(path, a=x.astype(">f4"))
-        got = read_inputs(path)["a"]
-    assert got.dtype == np.float32
-    assert np.array_equal(got, x)

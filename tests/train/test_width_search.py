@@ -124,6 +124,19 @@ def test_a_module_that_is_used_twice_has_one_width():
     assert found.distances[2] > 0
 
 
+def test_within_inference_mode():
+    """As a notebook may have it; ``quantize`` does not mind either."""
+    found = sensitivities(separable(), [images(96)], CONFIG, (2, 3))
+    with torch.inference_mode():
+        assert sensitivities(separable(), [images(96)], CONFIG, (2, 3)) == found
+
+
+@pytest.mark.parametrize("seed", [-1, 1 << 32, 1.5])
+def test_seeds_that_cannot_be(seed):
+    with pytest.raises(NbqnnError, match=rf"^Seed must be in 0\.\.4294967295, not {seed}$"):
+        sensitivities(separable(), [images(96)], CONFIG, (2, 3), seed=seed)
+
+
 @pytest.mark.parametrize("widths", [(), (3,), (3, 3), (1, 3), (3, 7), (3, True)])
 def test_widths_that_cannot_be(widths):
     with pytest.raises(NbqnnError, match=r"^Widths must be at least two of 2\.\.\.6 bits, not '"):

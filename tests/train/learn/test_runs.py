@@ -24,6 +24,7 @@ from nbqnn_train.learn.config import TrainConfig, merge_config, read_config
 from nbqnn_train.learn.module import QuantizedTrainingModule, TrainingModule
 from nbqnn_train.learn.networks import float_network, load_state
 from nbqnn_train.learn.phases import Schedule
+from nbqnn_train.learn.runs import read_run
 from nbqnn_train.learn.trained import export_run, load_run
 from nbqnn_train.learn.training import train
 from nbqnn_train.learn.weight_files import read_weights
@@ -378,6 +379,28 @@ def test_an_unfinished_run(finished, tmp_path):
     (tmp_path / "config.toml").write_bytes((finished / "config.toml").read_bytes())
     with pytest.raises(NbqnnError, match=r"Run must be finished \(have weights\.safetensors\)"):
         load_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        "network = 1",
+        "network = { classes = 10 }",
+        "network = { classes = 10, input_shape = [] }",
+        'network = { classes = 10, input_shape = [1, "8", 8] }',
+        "network = { classes = 10, input_shape = [1, 8.5, 8] }",
+        "network = { classes = 10, input_shape = [0, 8, 8] }",
+        "network = { classes = 0, input_shape = [1, 8, 8] }",
+    ],
+)
+def test_a_run_that_does_not_say_what_its_network_takes(tmp_path, network):
+    file = tmp_path / "config.toml"
+    file.write_text(f'{network}\n[train]\nmodel = "digits"\ndata = "digits"\n')
+    with pytest.raises(NbqnnError) as refused:
+        read_run(tmp_path)
+    assert str(refused.value) == (
+        f"{file} must give classes and input_shape under [network], as positive integers"
+    )
 
 
 def test_a_damaged_run(finished, tmp_path):
