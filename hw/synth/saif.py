@@ -3,17 +3,16 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from hw.contract.files import write_text
 from nbqnn_train.graph.errors import NbqnnError
 
-__all__ = ["reroot_saif"]
+__all__ = ["rerooted_saif"]
 
 
-def reroot_saif(source: Path, target: Path, scope: str, path: Sequence[str]) -> None:
-    """Copies the activity of instance ``scope`` from ``source`` to ``target``, as ``path`` there.
+def rerooted_saif(source: Path, scope: str, path: Sequence[str]) -> str:
+    """The activity of instance ``scope`` in the file ``source``, with ``path`` in its place.
 
-    Both are files in the Switching Activity Interchange Format. ``source`` has one item on a line,
-    as Verilator writes it.
+    Both are in the Switching Activity Interchange Format. ``source`` has one item on a line, as
+    Verilator writes it.
 
     Raises
     ------
@@ -30,7 +29,7 @@ def reroot_saif(source: Path, target: Path, scope: str, path: Sequence[str]) -> 
     begin = next((i for i, line in enumerate(lines) if line.lstrip().startswith("(INSTANCE")), 0)
     inside = list(_instance(source, lines, scope))
     wrapped = [f"(INSTANCE {name}\n" for name in path]
-    write_text(target, "".join([*lines[:begin], *wrapped, *inside, ")\n" * len(path), ")\n"]))
+    return "".join([*lines[:begin], *wrapped, *inside, ")\n" * len(path), ")\n"])
 
 
 def _instance(source: Path, lines: list[str], scope: str) -> Iterator[str]:

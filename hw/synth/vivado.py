@@ -18,7 +18,7 @@ from hw.synth.area import Area
 from hw.synth.build import ORIGIN, Build, origin_json, read_build, read_origin
 from hw.synth.fit import check_fit
 from hw.synth.results import SynthResult, synth_result
-from hw.synth.saif import reroot_saif
+from hw.synth.saif import rerooted_saif
 from hw.synth.vivado_processors import PROCESSORS, Processors
 from hw.synth.vivado_report import (
     read_hierarchy,
@@ -44,6 +44,8 @@ __all__ = [
 VIVADO_COMMAND = "vivado -mode batch -source build.tcl"
 
 _HERE = Path(__file__).parent
+#: Switching activity in the written folder.
+_ACTIVITY = "activity.saif"
 #: Path of the accelerator in the project. Vivado wraps modules that it takes by reference.
 _PATH = ("system_wrapper", "system_i", "accelerator", "inst", "accelerator")
 #: Steps of a project that run at once; a fixed number, so that every machine writes the same.
@@ -92,7 +94,11 @@ def write_vivado(
             f"the board {board.name} has {processors.memory_ports} ports to its memory, "
             f"the accelerator wants {len(top.masters)}"
         )
-    contents = {
+    contents = {}
+    if activity is not None:
+        place = [design.top] if quick else _PATH
+        contents[_ACTIVITY] = rerooted_saif(activity, design.top, place)
+    contents |= {
         ORIGIN: origin_json(design),
         "rtl/nbqnn.v": design.verilog_for(board.family),
         "settings.tcl": _settings(design, board, processors, top),
@@ -111,22 +117,20 @@ def write_vivado(
         contents["board.xdc"] = board.constraints.read_text(encoding="utf-8")
         contents["build.tcl"] = _script("vivado_project.tcl")
     _put_reports_aside(folder, contents)
-    place = folder / "activity.saif"
-    place.unlink(missing_ok=True)
-    if activity is not None:
-        reroot_saif(activity, place, design.top, [design.top] if quick else _PATH)
-    return [*([place] if activity is not None else []), *write_texts(folder, contents)]
+    if activity is None:
+        (folder / _ACTIVITY).unlink(missing_ok=True)
+    return write_texts(folder, contents)
 
 
 def _put_reports_aside(folder: Path, contents: dict[str, str]) -> None:
     """If they are of a project unlike the one that is about to be written. Its origin may be of
-    another commit."""
+    another commit; its power is that of its activity."""
     reports = folder / "reports"
     same = all(
         (folder / name).is_file() and (folder / name).read_bytes() == content.encode()
         for name, content in contents.items()
         if name != ORIGIN
-    )
+    ) and (folder / _ACTIVITY).is_file() == (_ACTIVITY in contents)
     if reports.is_dir() and not same:
         before = folder / "reports-before"
         shutil.rmtree(before, ignore_errors=True)

@@ -302,7 +302,6 @@ def _finish(
         **best,
     )
     assert math.isfinite(result.accuracy)
-    result.write(out / RESULT)
     if module.ends_unevaluated:
         for logger in trainer.loggers:
             logger.log_metrics(
@@ -315,6 +314,8 @@ def _finish(
         course.write(out / COURSE)
         sections += course_sections(course)
     write_text(out / PICTURES, page(out.name, sections))
+    # The last file: with it the run is finished, and nothing is left for a resumed one.
+    result.write(out / RESULT)
     return result
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from hw.boards.registry import find_board
-from hw.synth.saif import reroot_saif
+from hw.synth.saif import rerooted_saif
 from hw.synth.vivado import write_vivado
 from nbqnn_train.graph.errors import NbqnnError
 from tests.hw.synth.tops import MASTERS, empty_build, top_verilog
@@ -26,14 +26,14 @@ SAIF = (
 
 
 def test_reroot(tmp_path):
-    source, target = tmp_path / "run.saif", tmp_path / "activity.saif"
+    source = tmp_path / "run.saif"
     source.write_text(SAIF)
-    reroot_saif(source, target, "nbqnn", ["system_wrapper", "system_i", "accelerator"])
-    assert target.read_text() == (
+    moved = rerooted_saif(source, "nbqnn", ["system_wrapper", "system_i", "accelerator"])
+    assert moved == (
         f"{HEAD}(INSTANCE system_wrapper\n(INSTANCE system_i\n(INSTANCE accelerator\n"
         f"{INSIDE})\n)\n)\n)\n"
     )
-    assert target.read_text().count("(") == target.read_text().count(")")
+    assert moved.count("(") == moved.count(")")
 
 
 @pytest.mark.parametrize(
@@ -48,10 +48,9 @@ def test_reroot(tmp_path):
 def test_files_that_are_none(tmp_path, text, message):
     (tmp_path / "run.saif").write_text(text)
     with pytest.raises(NbqnnError, match=rf"^activity '.*run\.saif' {message}$"):
-        reroot_saif(tmp_path / "run.saif", tmp_path / "out", "nbqnn", ["a"])
-    assert not (tmp_path / "out").exists()
+        rerooted_saif(tmp_path / "run.saif", "nbqnn", ["a"])
     with pytest.raises(NbqnnError, match="cannot be read: No such file"):
-        reroot_saif(tmp_path / "none", tmp_path / "out", "nbqnn", ["a"])
+        rerooted_saif(tmp_path / "none", "nbqnn", ["a"])
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from hw.synth.vivado_report import (
 )
 from nbqnn_train.graph.errors import NbqnnError
 from tests.hw.synth.reports import HIERARCHY, MET, MISSED, POWER, TIMING, UTILIZATION, header
+from tests.hw.synth.test_saif import SAIF
 from tests.hw.synth.tops import MASTERS, empty_build, top_verilog
 
 BOARD = find_board("zcu102")
@@ -193,6 +194,38 @@ def test_reports_of_another_project(reports):
         assert len(list(before.iterdir())) == 4
         before.rename(folder)
         assert read_vivado(build, BOARD).fmax_mhz == result.fmax_mhz
+
+
+def test_reports_of_another_activity(reports, tmp_path):
+    """Their power is another one's."""
+    build, folder = reports
+    before = folder.with_name("reports-before")
+    first, second = tmp_path / "first.saif", tmp_path / "second.saif"
+    first.write_text(SAIF)
+    second.write_text(SAIF.replace("TC 400", "TC 300"))
+    for activity in (first, second, None):
+        write_vivado(build, BOARD, activity=activity)
+        assert not folder.exists()
+        before.rename(folder)
+        write_vivado(build, BOARD, activity=activity)  # the same once more
+        assert len(list(folder.iterdir())) == 4
+
+
+def test_reports_stay_where_the_activity_is_refused(reports, tmp_path):
+    build, folder = reports
+    ours = folder.with_name("activity.saif")
+    (tmp_path / "run.saif").write_text(SAIF)
+    write_vivado(build, BOARD, activity=tmp_path / "run.saif")
+    folder.with_name("reports-before").rename(folder)
+    kept = ours.read_bytes()
+    with pytest.raises(NbqnnError, match=r"^activity '.*gone\.saif' cannot be read: No such file"):
+        write_vivado(build, BOARD, activity=tmp_path / "gone.saif")
+    assert len(list(folder.iterdir())) == 4
+    assert ours.read_bytes() == kept
+    # A file that was moved there already has another place in it.
+    with pytest.raises(NbqnnError, match="must be complete, but lacks an instance 'nbqnn'"):
+        write_vivado(build, BOARD, activity=ours)
+    assert ours.read_bytes() == kept
 
 
 def test_a_result_that_does_not_fit(reports):

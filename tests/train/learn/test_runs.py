@@ -24,6 +24,8 @@ from nbqnn_train.learn.config import TrainConfig, merge_config, read_config
 from nbqnn_train.learn.module import QuantizedTrainingModule, TrainingModule
 from nbqnn_train.learn.networks import float_network, load_state
 from nbqnn_train.learn.phases import Schedule
+from nbqnn_train.learn.pictures import read_metrics
+from nbqnn_train.learn.results import TrainingResult
 from nbqnn_train.learn.runs import read_run
 from nbqnn_train.learn.trained import export_run, load_run
 from nbqnn_train.learn.training import train
@@ -276,6 +278,25 @@ def test_a_finished_run_is_not_trained_again(finished):
     result = train(TrainConfig(**OPTIONS), finished, resume=True)
     assert result["images"] == 360
     assert (finished / "result.json").read_bytes() == before
+
+
+def test_what_was_interrupted_at_its_pictures_gets_them(finished, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("nbqnn_train.learn.training.page", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train(TrainConfig(**OPTIONS), out)
+    assert not (out / "pictures.html").exists()
+    result = train(TrainConfig(**OPTIONS), out, resume=True)
+    assert_same_weights(finished, out)
+    assert result["accuracy"] == TrainingResult.read(finished / "result.json").accuracy
+    assert (out / "course.json").read_bytes() == (finished / "course.json").read_bytes()
+    assert (out / "pictures.html").is_file()
+    assert read_metrics(out / "csv") == read_metrics(finished / "csv")
 
 
 def test_existing_folders_are_left_alone(finished, tmp_path):
