@@ -22,6 +22,7 @@ __all__ = [
     "YosysError",
     "map_design",
     "mapped_netlist",
+    "pass_name",
     "passes_netlist",
     "slim_netlist",
     "synthesis_passes",
@@ -201,6 +202,12 @@ def passes_netlist(verilog: str, top: str, passes: Sequence[str]) -> dict:
     return cached_json("netlist", [version("pyosys"), verilog, *commands], run)
 
 
+def pass_name(line: str) -> str | None:
+    """The pass that Yosys says in a line of its log that it begins; None for any other line."""
+    match = _PASS.match(line)
+    return match and match[1]
+
+
 def _unit(verilog: str, top: str, keep: set[str]) -> tuple[str, list[str]]:
     """Verilog of ``top`` with its dissolved modules, and the names of the kept ones.
 
@@ -233,8 +240,8 @@ def _run(
         script.write_text(json.dumps(commands), encoding="utf-8")
 
         def step(line: str) -> None:
-            if match := _PASS.match(line):
-                progress(match[1])
+            if name := pass_name(line):
+                progress(name)
 
         code, lines = run_python("Yosys", [_WORKER, script], progress=step, allowed=None)
         log = "".join(lines).replace(str(source), f"{top}.v")

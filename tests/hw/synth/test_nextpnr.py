@@ -127,6 +127,22 @@ def test_boards_and_packages_that_are_not_there(build, monkeypatch):
         synth_nextpnr(build, BOARD)
 
 
+def test_a_run_that_fails_leaves_nothing_of_an_earlier_one(build, monkeypatch):
+    """Its netlist and bitstream would seem to be of the build that the folder's origin names."""
+    folder = build / "nextpnr-ulx3s"
+    folder.mkdir()
+    for name in ("netlist.v", "netlist.json", "report.json", "routed.config", "ulx3s.bit"):
+        (folder / name).write_text("of another build")
+
+    def fail(*_):
+        raise NbqnnError("Yosys ended with code 1")
+
+    monkeypatch.setattr(nextpnr, "_synthesize", fail)
+    with pytest.raises(NbqnnError, match="Yosys ended"):
+        synth_nextpnr(build, SMALL)
+    assert sorted(path.name for path in folder.iterdir()) == ["build.json", "top.v"]
+
+
 def test_what_does_not_fit(build, monkeypatch):
     """Is said after mapping, by resource and amount; nothing is placed."""
     cells = {TOP: {"LUT4": 1000, "CCU2C": 20, "TRELLIS_FF": 90, "DP16KD": 2}}
