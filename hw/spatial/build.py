@@ -147,8 +147,8 @@ def read_spatial(path: Path) -> tuple[SpatialBuild, Graph]:
     described = described_circuit(path)
     if described is None:
         raise NbqnnError(
-            f"build {str(path)!r} must be a folder that generate --spatial wrote: hw.json cannot "
-            "be read, or is not that of a circuit"
+            f"build {str(path)!r} must be a folder that generate --spatial wrote, but its hw.json "
+            "cannot be read or is not a circuit's; an accelerator takes the program of compile"
         )
     graph = load(path / GRAPH)
     if graph_digest(graph) != described.graph:

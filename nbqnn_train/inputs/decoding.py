@@ -44,6 +44,10 @@ def read_picture(path: Path) -> Image.Image:
     except NbqnnError:
         raise
     except (OSError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
+        if isinstance(error, OSError) and error.strerror:
+            raise NbqnnError(
+                f"image {str(path)!r} cannot be read: {error.strerror}; check the path"
+            ) from None
         raise NbqnnError(f"{path} must be an image: {error}") from None
 
 

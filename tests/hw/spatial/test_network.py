@@ -131,7 +131,7 @@ def test_slower_clocks_have_more_additions_between_registers():
 def test_what_is_no_circuit_is_refused(tmp_path):
     with pytest.raises(NbqnnError, match=r"one addition between registers .* not 2000 MHz"):
         levels_for(2000)
-    with pytest.raises(NbqnnError, match="must be a folder that generate --spatial wrote"):
+    with pytest.raises(NbqnnError, match=r"an accelerator takes the program of compile$"):
         read_spatial(tmp_path)
     with pytest.raises(SpatialError, match="initiation interval must be 1 or more, not 0"):
         plan_network(dense_graph(), 3, 0)

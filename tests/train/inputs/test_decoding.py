@@ -78,6 +78,13 @@ def test_others_are_refused(tmp_path, name, save, message):
         read_picture(path)
 
 
+def test_a_file_that_cannot_be_read_is_said_so(tmp_path):
+    with pytest.raises(NbqnnError, match=r"gone\.png' cannot be read: No such .*; check the path$"):
+        read_picture(tmp_path / "gone.png")
+    with pytest.raises(NbqnnError, match=r"' cannot be read: Is a directory; check the path$"):
+        read_picture(tmp_path)
+
+
 def test_the_middle_is_taken(tmp_path):
     """A square in the middle of bars at both sides, at its own size and at half of it."""
     image = Image.new("L", (48, 16), 9)
