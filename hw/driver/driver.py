@@ -297,7 +297,7 @@ class Driver:
         self._write("irq_status", _EVENTS)
         try:
             self.reset()
-        except AcceleratorError as error:
+        except (AcceleratorError, BusError) as error:
             raise AcceleratorError(f"{message}; {error}") from None
         raise AcceleratorError(message + remedy)
 

@@ -188,7 +188,7 @@ class UartBus:
             self._set_baud(self._baud)
 
     def _set_baud(self, baud: int) -> None:
-        divisor = round(self.clock_hz / baud)
+        divisor = round(self.clock_hz / baud) if baud > 0 else 0
         actual = self.clock_hz / max(1, divisor)
         if (
             not LEAST_DIVISOR <= divisor < 1 << DIVISOR_BITS

@@ -44,8 +44,11 @@ class FolderImages:
     def images(self, indices: Sequence[int] | slice = slice(None)) -> np.ndarray:
         """What a network sees: float32 (n, 3, 224, 224), normalized as for ImageNet."""
         numbers = np.arange(len(self))[indices]
-        pictures = (read_picture(self.paths[number]) for number in numbers)
-        return np.stack([_PREPARATION.prepare(picture, self.shape) for picture in pictures])
+        # Of several processes one may have none of a small last batch.
+        images = np.empty((len(numbers), *self.shape), np.float32)
+        for image, number in zip(images, numbers, strict=True):
+            image[:] = _PREPARATION.prepare(read_picture(self.paths[number]), self.shape)
+        return images
 
     @property
     def preparation(self) -> Preparation:

@@ -27,6 +27,7 @@ import numpy as np
 from . import nodes as node_types
 from .errors import GraphError
 from .files import write_file
+from .limits import WEIGHT_BITS
 from .nodes import Graph, Node
 from .operators import OPERATORS
 from .packing import pack_weights, packed_size, unpack_weights
@@ -272,8 +273,9 @@ def _array_spec(where: str, name: str, value, bits) -> tuple[str, list[int], int
         raise GraphError(f"{where}: shape of {name} must be 1..{_MAX_DIMENSIONS} positive integers")
     if encoding != "pow2":
         return encoding, shape, 0, prod(shape) * _INTEGERS[encoding].itemsize
-    if type(bits) is not int or not 2 <= bits <= 6:
-        raise GraphError(f"{where}: weight_bits must be in 2..6")
+    low, high = WEIGHT_BITS
+    if type(bits) is not int or not low <= bits <= high:
+        raise GraphError(f"{where}: weight_bits must be in {low}..{high}")
     return encoding, shape, bits, packed_size(prod(shape), bits)
 
 

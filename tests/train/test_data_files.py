@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from nbqnn_train.data import load_data
+from nbqnn_train.data.batches import ordered_loader
 from nbqnn_train.data.inert_pickle import Call, InertPickleError, byte_array, read_inert
 from nbqnn_train.graph.errors import NbqnnError
 
@@ -237,6 +238,15 @@ def test_image_folders(image_folders):
     ]
     np.testing.assert_allclose(images[:, :, 100, 100], expected, rtol=1e-4)
     assert np.array_equal(data.test.images([1])[0], images[1])
+
+
+def test_no_image_of_a_batch(image_folders):
+    """As a process has it that trains with others, where the last batch is small."""
+    test = load_data("folder", image_folders).test
+    loader = ordered_loader(test, len(test), rank=len(test), world=len(test) + 1)
+    ((images, labels),) = loader
+    assert tuple(images.shape) == (0, 3, 224, 224)
+    assert len(labels) == 0
 
 
 def test_images_in_folders_within_count(image_folders):

@@ -147,7 +147,6 @@ class Flat:
         for name in ("source", "target", "start", "end", "loaded"):
             parts[name] = lowest[parts[name].astype(np.int64)]
         parts["kind"] = parts["kind"].astype(np.int64)
-        self._lowest = lowest
 
     # Time ---------------------------------------------------------------------------------------
 

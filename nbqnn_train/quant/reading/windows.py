@@ -25,7 +25,7 @@ def _two(numbers, flat: bool, other: int) -> tuple[int, int]:
     return (numbers[0], numbers[0]) if len(numbers) == 1 else (numbers[0], numbers[1])
 
 
-def _window(node: fx.Node, flat: bool, kernel_size, stride, padding) -> tuple:
+def _window(flat: bool, kernel_size, stride, padding) -> tuple:
     kernel = _two(kernel_size, flat, 1)
     stride = kernel if stride in (None, []) else _two(stride, flat, 1)
     return kernel, stride, _two(padding, flat, 0)
@@ -54,7 +54,7 @@ def _max_pool(
     flat = len(value.base) == 2
     if _two(dilation, flat, 1) != (1, 1):
         raise Unsupported("max pooling with dilation", "train without dilation")
-    kernel, stride, padding = _window(node, flat, kernel_size, stride, padding)
+    kernel, stride, padding = _window(flat, kernel_size, stride, padding)
     return _emit(
         reader,
         node,
@@ -80,7 +80,7 @@ def _avg_pool(
     divisor_override=None,
 ) -> Value:
     value = reader.map(reader.value(operand))
-    kernel, stride, padding = _window(node, len(value.base) == 2, kernel_size, stride, padding)
+    kernel, stride, padding = _window(len(value.base) == 2, kernel_size, stride, padding)
     size = reader.shape(value)[1:]
     grows = ceil_mode and any(map(_grows, size, kernel, stride, padding))
     own = divisor_override not in (None, math.prod(kernel))

@@ -148,6 +148,23 @@ def test_closing_stops_a_run(driver):
     assert driver._bus.pages.take(1) == (0, 4096)
 
 
+def test_a_bus_that_fails_at_the_reset(driver, monkeypatch):
+    """Both that the run failed and that the bus did are told."""
+    write, driver._bus.early = driver._bus.write, [False]
+
+    def fail(at, value):
+        if at == offset("control") and value != 1:
+            raise BusError("the line is dead")
+        write(at, value)
+
+    monkeypatch.setattr(driver._bus, "write", fail)
+    with pytest.raises(AcceleratorError, match=r"in time at command \d+; the line is dead$"):
+        driver.run(IMAGES[0])
+    monkeypatch.undo()
+    driver.reset()
+    check(driver, 1)
+
+
 def test_an_accelerator_that_cannot_be_stopped(driver, monkeypatch):
     """Both that the run failed and that the reset did are told."""
     read = driver._bus.read

@@ -198,7 +198,7 @@ def test_a_computer_at_the_wrong_speed(board, bus):
     assert UartBus(board).read(0) == 0x4E42514E
 
 
-@pytest.mark.parametrize("baud", [CLOCK_HZ // 3, CLOCK_HZ * 2, 10, int(CLOCK_HZ / 4.5)])
+@pytest.mark.parametrize("baud", [CLOCK_HZ // 3, CLOCK_HZ * 2, 10, int(CLOCK_HZ / 4.5), 0, -1])
 def test_speeds_that_the_clock_does_not_give(board, bus, baud):
     with pytest.raises(BusError, match=rf"^baud must be {CLOCK_HZ} divided by .*, not {baud}$"):
         UartBus(board, baud=baud)
