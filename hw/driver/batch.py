@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hw.contract.images import checked_images
+from hw.contract.images import by_input, checked_images
 from hw.driver.driver import Driver, RunResult
 
 __all__ = ["BatchResult", "run_batch"]
@@ -28,15 +28,21 @@ def run_batch(
 
     ``progress`` is called with the number of images done and the number of all images.
     """
+    graph = driver.program.graph
+    given = by_input(graph, images)
     if isinstance(images, Mapping):
-        images = checked_images(driver.program.graph, images)
-    if len(images) == 0:
+        checked_images(graph, given)  # before the first run
+        shapes = {node.name: node.shape for node in graph.input_nodes}
+        given = {name: x.reshape(len(x), *shapes[name]) for name, x in given.items()}
+    count = len(next(iter(given.values())))
+    if count == 0:
         raise ValueError("Images must be one or more, not none")
     runs = []
     batch = driver.program.batch
-    for begin in range(0, len(images), batch):
-        runs.append(driver.run(images[begin : begin + batch]))
-        progress(min(begin + batch, len(images)), len(images))
+    for begin in range(0, count, batch):
+        # As they are given: the driver takes float64 without rounding it to float32 first.
+        runs.append(driver.run({name: x[begin : begin + batch] for name, x in given.items()}))
+        progress(min(begin + batch, count), count)
     outputs = {
         name: np.concatenate([run.outputs[name] for run in runs]) for name in runs[0].outputs
     }

@@ -77,7 +77,7 @@ def generate(
         from scripts.spatial import describe_build, generate_circuit
 
         if any(option is not None for option in (preset, config, testbench, images)):
-            raise NbqnnError("--spatial stands alone: no --preset, --config or --testbench")
+            raise NbqnnError("--spatial takes no --preset, --config, --testbench or --input")
         with spinner("generating") as report:
             described = generate_circuit(
                 spatial, out, clock_mhz or 400, interval or 1, board or "zcu102", report

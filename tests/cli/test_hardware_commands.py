@@ -72,6 +72,13 @@ def test_generate_refuses_a_configuration_that_does_not_fit(refused, tmp_path, p
     refused(pattern, "generate", "--config", "hw.toml", "-o", "build")
 
 
+@pytest.mark.parametrize("option", ["--preset", "--config", "--testbench", "--input"])
+def test_options_of_accelerators_are_not_ignored(refused, option):
+    message = "--spatial takes no --preset, --config, --testbench or --input"
+    arguments = ["--spatial", "lenet5-mnist-3bit", option, "x", "-o", "build"]
+    refused(message, "generate", *arguments)
+
+
 @pytest.mark.parametrize("option", [["--ii", "2"], ["--board", "kv260"]])
 def test_options_of_circuits_are_not_ignored(refused, option):
     message = "--ii and --board are of circuits; they need --spatial GRAPH"
