@@ -47,9 +47,9 @@ def quantize(
         Without one the first batch is the example.
     progress : called after each layer, and after what follows.
 
-    Raises :class:`~nbqnn_train.graph.errors.NbqnnError` where ``module`` cannot be converted, a
-    weight or an input is not finite, an input does not fit the network or is not of real numbers,
-    there are fewer than 16, or ``seed`` is not in 0...2**32 - 1.
+    Raises :class:`NbqnnError` where ``module`` cannot be converted, a weight or an input is not
+    finite, an input does not fit the network or is not of real numbers, there are fewer than 16,
+    or ``seed`` is not in 0...2**32 - 1.
     """
     generator = seeded_generator(seed)
     network, samples = read_samples(*convert_for(module, config, batches, example), images)
