@@ -74,8 +74,8 @@ def recipe(data: str, *, fine_tune: bool, taught: bool, **given) -> Recipe:
     """The recipe for ``data`` with the numbers in ``given``.
 
     Fine-tuning begins with trained weights, so it quantizes from the first step and takes smaller
-    steps. If it is short, and not ``taught`` by another network, the weights are rounded first
-    (:func:`nbqnn_train.quantize.quantize`).
+    steps, and weights stand still for longer at its end. If it is short, and not ``taught`` by
+    another network, the weights are rounded first (:func:`nbqnn_train.quantize.quantize`).
 
     Raises :class:`NbqnnError` where weights are to be rounded that were not trained, or that are to
     be real at first.
@@ -86,6 +86,8 @@ def recipe(data: str, *, fine_tune: bool, taught: bool, **given) -> Recipe:
         short = given.get("epochs", base.epochs) <= _SHORT
         if short and not taught and not given.get("warmup"):
             base = replace(base, start="rounded")
+        if given.get("start", base.start) == "real":
+            base = replace(base, settle=0.2)
     elif given.get("start") == "rounded":
         raise NbqnnError("Trained weights must be given where they are to be rounded first")
     chosen = replace(base, **given)

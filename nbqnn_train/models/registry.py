@@ -14,7 +14,7 @@ from nbqnn_train.models.digits import Digits
 from nbqnn_train.models.from_onnx import is_onnx_file, onnx_network
 from nbqnn_train.models.lenet import LeNet5
 from nbqnn_train.models.mobilenet import MobileNetV1
-from nbqnn_train.models.nbq import NBQ
+from nbqnn_train.models.nbq import NBQ, NBQ7
 from nbqnn_train.models.resnet import BasicBlock, Bottleneck, ResNet
 from nbqnn_train.models.resnet8 import ResNet8
 from nbqnn_train.models.resnet_cifar import CifarResNet
@@ -33,6 +33,7 @@ MODELS: dict[str, Callable[[int, int], nn.Module]] = {
     "lenet5": LeNet5,
     "mobilenet_v1": MobileNetV1,
     "nbq": NBQ,
+    "nbq7": NBQ7,
     "nbq_small": partial(NBQ, width=16),
     "resnet8": ResNet8,
     "resnet18": partial(ResNet, BasicBlock, (2, 2, 2, 2)),

@@ -32,7 +32,7 @@ _IMAGENET, _CIFAR = ((3, 224, 224), 1000), ((3, 32, 32), 10)
 _SMALL = {
     "digits": ((1, 8, 8), 10),
     "lenet5": ((1, 28, 28), 10),
-    **dict.fromkeys(("densenet_bc_100_12", "nbq", "nbq_small"), _CIFAR),
+    **dict.fromkeys(("densenet_bc_100_12", "nbq", "nbq7", "nbq_small"), _CIFAR),
     **dict.fromkeys(("resnet8", "resnet20", "resnet32", "resnet44", "resnet56"), _CIFAR),
 }
 _USUAL_MEMORY = "zcu102"

@@ -102,6 +102,10 @@ def test_short_fine_tuning_begins_with_rounded_weights():
     assert starts == ["rounded", "rounded", "real", "real"]
     assert config(epochs=1, pretrained="w.pth", start="real").recipe().start == "real"
     assert config(epochs=1, pretrained="w.pth", teacher="t.pth").recipe().start == "real"
+    settles = [config(epochs=n, pretrained="w.pth").recipe().settle for n in (3, 4)]
+    assert settles == [0.1, 0.2]
+    assert config(epochs=9, pretrained="w.pth", start="rounded").recipe().settle == 0.1
+    assert config(epochs=9).recipe().settle == 0.1
     assert config(epochs=1).recipe().start == "real"
     assert config(epochs=1, pretrained="w.pth", warmup=0.5).recipe().start == "real"
     with pytest.raises(NbqnnError, match=r"^Warm-up must be 0 where weights are rounded .*0\.5$"):
