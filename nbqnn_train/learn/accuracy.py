@@ -1,6 +1,7 @@
 """How many images a network or a graph classifies rightly, in exact arithmetic."""
 
 import copy
+import math
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from nbqnn_train.data import LabelledImages
 from nbqnn_train.graph.interpreter import run as run_graph
 from nbqnn_train.graph.nodes import Graph
 
-__all__ = ["count_correct", "count_correct_graph"]
+__all__ = ["chance_notes", "count_correct", "count_correct_graph"]
 
 #: More images at a time are slower: float64 maps no longer fit the cache.
 _BATCH = 32
@@ -45,3 +46,16 @@ def count_correct_graph(graph: Graph, images: LabelledImages) -> int:
         codes = codes.reshape(codes.shape[:2])  # (N, C, 1, 1) is a vector, too
         correct += int((codes.argmax(axis=1) == images.labels[part]).sum())
     return correct
+
+
+def chance_notes(correct: int, images: int, classes: int) -> tuple[str, ...]:
+    """A note where ``correct`` of ``images`` is within two standard deviations of guessing."""
+    share = 1 / max(classes, 1)
+    chance = images * share + 2 * math.sqrt(images * share * (1 - share))
+    if classes < 2 or correct > chance:
+        return ()
+    return (
+        f"{correct / images:.2%} of the test images are right, which is what guessing one of "
+        f"{classes} classes gives: the training diverged or has learned nothing; a smaller "
+        "learning rate, or --clip-gradients 5, helps where the loss grew",
+    )

@@ -22,7 +22,7 @@ from nbqnn_train.data.batches import calibration_batches
 from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.graph.files import write_text
 from nbqnn_train.inputs.meaning import Meaning, write_meaning
-from nbqnn_train.learn.accuracy import count_correct
+from nbqnn_train.learn.accuracy import chance_notes, count_correct
 from nbqnn_train.learn.allocation import keep_freed_memory
 from nbqnn_train.learn.averages import WeightAverage
 from nbqnn_train.learn.batch_norm import synchronize_batch_norm
@@ -288,8 +288,9 @@ def _finish(
     write_meaning(out / MEANING, meaning)
     write_weights(out / WEIGHTS, network.state_dict())
     notes = network.notes if isinstance(network, QuantNetwork) else ()
+    correct = count_correct(network, data.test)
     result = TrainingResult(
-        accuracy=count_correct(network, data.test) / len(data.test),
+        accuracy=correct / len(data.test),
         images=len(data.test),
         model=config.model,
         data=config.data,
@@ -298,7 +299,7 @@ def _finish(
         seconds=round(time.monotonic() - started, 3),
         full_precision=config.full_precision or None,
         float_accuracy=accuracy_before,
-        notes=tuple(notes),
+        notes=(*notes, *chance_notes(correct, len(data.test), module.classes)),
         **best,
     )
     assert math.isfinite(result.accuracy)

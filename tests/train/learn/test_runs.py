@@ -355,6 +355,16 @@ def test_divergence(tmp_path):
     assert not (tmp_path / "run" / "result.json").exists()
 
 
+@pytest.mark.parametrize(("correct", "guesses"), [(0, True), (47, True), (48, False), (360, False)])
+def test_a_network_that_only_guesses_is_said_to(correct, guesses, tmp_path, monkeypatch):
+    """Of 360 images with 10 classes, 36 are guessed; the standard deviation is 5.69."""
+    monkeypatch.setattr("nbqnn_train.learn.training.count_correct", lambda *_: correct)
+    notes = train(TrainConfig(**OPTIONS | {"epochs": 1}), tmp_path / "run").notes
+    assert [note for note in notes if "what guessing one of 10 classes gives" in note] == (
+        [notes[-1]] if guesses else []
+    )
+
+
 def test_a_loss_that_is_not_finite_before_the_first_step(tmp_path, monkeypatch):
     """No learning rate is at fault then."""
     loss = QuantizedTrainingModule._loss
