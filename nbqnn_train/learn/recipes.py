@@ -23,6 +23,7 @@ class Recipe:
     freeze : share of the steps, at the end, with batch norm frozen.
     settle : share of the steps, at the end, with λ = 1.
     blend_power : how fast λ rises at first; see :class:`nbqnn_train.learn.phases.Schedule`.
+    clip_gradients : largest Euclidean norm of a step's gradient; None has no limit.
     start : "real", or "rounded" where trained weights are quantized without labels first.
     threads : of one operation on the CPU. Sharing out tensors of a few kilobytes costs time.
     """
@@ -41,6 +42,7 @@ class Recipe:
     freeze: float
     settle: float
     blend_power: float
+    clip_gradients: float | None
     start: str
     threads: int | None
 
@@ -60,11 +62,14 @@ _SCRATCH = Recipe(
     freeze=0.05,
     settle=0.1,
     blend_power=3.0,
+    clip_gradients=None,
     start="real",
     threads=None,
 )
 #: Epochs up to which fine-tuning begins with rounded weights.
 _SHORT = 3
+#: Largest norm of gradients beside a teacher, from rounded weights.
+_CLIPPED = 5.0
 _RECIPES = {
     "digits": replace(_SCRATCH, epochs=20, batch_size=32, lr=3e-3, threads=1),
 }
@@ -74,8 +79,9 @@ def recipe(data: str, *, fine_tune: bool, taught: bool, **given) -> Recipe:
     """The recipe for ``data`` with the numbers in ``given``.
 
     Fine-tuning begins with trained weights, so it quantizes from the first step and takes smaller
-    steps, and weights stand still for longer at its end. If it is short, and not ``taught`` by
-    another network, the weights are rounded first (:func:`nbqnn_train.quantize.quantize`).
+    steps. If it is short, the weights are rounded first (:func:`nbqnn_train.quantize.quantize`),
+    and gradients are clipped where another network has ``taught``: without that such a training
+    diverges. Else weights stand still for longer at its end.
 
     Raises :class:`NbqnnError` where weights are to be rounded that were not trained, or that are to
     be real at first.
@@ -84,10 +90,12 @@ def recipe(data: str, *, fine_tune: bool, taught: bool, **given) -> Recipe:
     if fine_tune:
         base = replace(base, warmup=0.0, epochs=10, lr=1e-2, optimizer="sgd")
         short = given.get("epochs", base.epochs) <= _SHORT
-        if short and not taught and not given.get("warmup"):
+        if short and not given.get("warmup"):
             base = replace(base, start="rounded")
         if given.get("start", base.start) == "real":
             base = replace(base, settle=0.2)
+        elif taught:
+            base = replace(base, clip_gradients=_CLIPPED)
     elif given.get("start") == "rounded":
         raise NbqnnError("Trained weights must be given where they are to be rounded first")
     chosen = replace(base, **given)

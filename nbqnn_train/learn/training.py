@@ -234,7 +234,7 @@ def _trainer(config: TrainConfig, out: Path) -> lightning.Trainer:
             strategy="ddp" if config.devices * config.nodes > 1 else "auto",
             precision=config.precision,
             accumulate_grad_batches=config.accumulate,
-            gradient_clip_val=config.clip_gradients,
+            gradient_clip_val=recipe.clip_gradients,
             log_every_n_steps=10,
             num_sanity_val_steps=0,
             enable_model_summary=False,
