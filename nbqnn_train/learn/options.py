@@ -263,8 +263,8 @@ class TrainOptions:
         default=None,
         metadata=_about(
             _TRAINING,
-            "Largest Euclidean norm of a step's gradient; default 5 beside a teacher where "
-            "weights are rounded first, else no limit.",
+            "Largest Euclidean norm of a step's gradient; default 5 beside a teacher for "
+            "trained weights, else no limit.",
             range=Range(0, 1e30, open=True),
         ),
     )

@@ -68,7 +68,7 @@ _SCRATCH = Recipe(
 )
 #: Epochs up to which fine-tuning begins with rounded weights.
 _SHORT = 3
-#: Largest norm of gradients beside a teacher, from rounded weights.
+#: Largest norm of gradients beside a teacher. Some trainings diverge without it.
 _CLIPPED = 5.0
 _RECIPES = {
     "digits": replace(_SCRATCH, epochs=20, batch_size=32, lr=3e-3, threads=1),
@@ -79,9 +79,9 @@ def recipe(data: str, *, fine_tune: bool, taught: bool, **given) -> Recipe:
     """The recipe for ``data`` with the numbers in ``given``.
 
     Fine-tuning begins with trained weights, so it quantizes from the first step and takes smaller
-    steps. If it is short, the weights are rounded first (:func:`nbqnn_train.quantize.quantize`),
-    and gradients are clipped where another network has ``taught``: without that such a training
-    diverges. Else weights stand still for longer at its end.
+    steps. If it is short, the weights are rounded first (:func:`nbqnn_train.quantize.quantize`).
+    Else weights stand still for longer at its end. Gradients are clipped where the network is
+    ``taught`` by another one.
 
     Raises :class:`NbqnnError` where weights are to be rounded that were not trained, or that are to
     be real at first.
@@ -94,7 +94,7 @@ def recipe(data: str, *, fine_tune: bool, taught: bool, **given) -> Recipe:
             base = replace(base, start="rounded")
         if given.get("start", base.start) == "real":
             base = replace(base, settle=0.2)
-        elif taught:
+        if taught:
             base = replace(base, clip_gradients=_CLIPPED)
     elif given.get("start") == "rounded":
         raise NbqnnError("Trained weights must be given where they are to be rounded first")

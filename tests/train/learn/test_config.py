@@ -104,7 +104,7 @@ def test_short_fine_tuning_begins_with_rounded_weights():
     taught = {"pretrained": "w.pth", "teacher": "t.pth"}
     recipes = [config(epochs=n, **taught).recipe() for n in (1, 4)]
     assert [one.start for one in recipes] == ["rounded", "real"]
-    assert [one.clip_gradients for one in recipes] == [5, None]
+    assert [one.clip_gradients for one in recipes] == [5, 5]
     assert config(epochs=1, clip_gradients=2.0, **taught).recipe().clip_gradients == 2
     assert config(epochs=1, pretrained="w.pth").recipe().clip_gradients is None
     settles = [config(epochs=n, pretrained="w.pth").recipe().settle for n in (3, 4)]
