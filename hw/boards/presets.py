@@ -26,7 +26,9 @@ def load_config(preset: str | None = None, path: Path | None = None) -> Accelera
     Raises :exc:`ConfigError` for an unknown preset, an unreadable file or values that do not fit.
     """
     if (preset is None) == (path is None):
-        raise ConfigError("a configuration needs either a preset or a file")
+        raise ConfigError(
+            "a configuration needs either a preset or a file: give --preset NAME or --config FILE"
+        )
     if preset is not None:
         if preset not in PRESETS:
             raise ConfigError(f"preset must be one of {', '.join(PRESETS)}, not {preset!r}")

@@ -43,7 +43,9 @@ def _read(
     class_names: tuple[str, ...] | None,
 ) -> DataSets:
     if data_dir is None:
-        raise NbqnnError(f"Data set {name!r} must be given the folder with its files")
+        raise NbqnnError(
+            f"Data set {name!r} must be given the folder with its files, as --data-dir DIR"
+        )
     if (data_dir / folder).is_dir():
         data_dir = data_dir / folder
     parts = [_batch(data_dir / file, key) for file in train]

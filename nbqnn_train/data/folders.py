@@ -60,7 +60,9 @@ def folder(data_dir: Path | None) -> DataSets:
     """Classes are the folders of ``data_dir/train`` in alphabetical order; the images of a class
     are all in its folder, also those in folders within."""
     if data_dir is None:
-        raise NbqnnError("Data set 'folder' must be given the folder with its images")
+        raise NbqnnError(
+            "Data set 'folder' must be given the folder with its images, as --data-dir DIR"
+        )
     classes = _folders(data_dir / "train")
     if (found := _folders(data_dir / "val")) != classes:
         different = sorted(set(found) ^ set(classes))

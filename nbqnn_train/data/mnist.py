@@ -30,7 +30,9 @@ def _read(
     name: str, data_dir: Path | None, class_names: tuple[str, ...], margin: int | None
 ) -> DataSets:
     if data_dir is None:
-        raise NbqnnError(f"Data set {name!r} must be given the folder with its files")
+        raise NbqnnError(
+            f"Data set {name!r} must be given the folder with its files, as --data-dir DIR"
+        )
     mean, scale = np.zeros(1, np.float32), np.full(1, 1 / 255, np.float32)
     parts = []
     for prefix in ("train", "t10k"):

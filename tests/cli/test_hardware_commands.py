@@ -43,9 +43,12 @@ def graph(tmp_path):
     [
         ("preset must be one of tiny, .*, not 'huge'", ["--preset", "huge"]),
         (r"configuration gone\.toml cannot be read: No such file.*", ["--config", "gone.toml"]),
-        ("a configuration needs either a preset or a file", []),
         (
-            "a configuration needs either a preset or a file",
+            "a configuration needs either a preset or a file: give --preset NAME or --config FILE",
+            [],
+        ),
+        (
+            "a configuration needs either a preset or a file: give --preset NAME or --config FILE",
             ["--preset", "tiny", "--config", "gone.toml"],
         ),
     ],

@@ -75,7 +75,9 @@ def test_damaged_idx(mnist_files, name, content, message):
 
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "cifar10", "cifar100", "folder"])
 def test_missing_files(tmp_path, name):
-    with pytest.raises(NbqnnError, match="must be given the folder"):
+    with pytest.raises(
+        NbqnnError, match=r"must be given the folder with its .*, as --data-dir DIR$"
+    ):
         load_data(name)
     with pytest.raises(NbqnnError, match="folder must hold "):
         load_data(name, tmp_path)

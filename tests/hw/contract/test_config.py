@@ -130,7 +130,10 @@ def test_unknown_preset():
 
 @pytest.mark.parametrize("arguments", [{}, {"preset": "tiny", "path": "x.toml"}])
 def test_either_preset_or_file(arguments):
-    with pytest.raises(ConfigError, match=r"^a configuration needs either a preset or a file$"):
+    with pytest.raises(
+        ConfigError,
+        match=r"^a configuration needs either a preset or a file: give --preset NAME or --config F",
+    ):
         load_config(**arguments)
 
 
