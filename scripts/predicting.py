@@ -86,6 +86,7 @@ def predict(
     names = _names(given.classes, outputs) or meaning.classes
     if names is not None and len(names) != outputs:
         raise NbqnnError(f"Classes must be {outputs}, as the network's outputs, not {len(names)}")
+    _check_pictures(files, given)
     labels, x = _inputs(files, shape, _preparation(path, meaning, given, shape))
     if program is not None:
         codes, found = _on_accelerator(program, x, progress)
@@ -212,6 +213,16 @@ def _numbers(text: str, channels: int) -> tuple[float, ...]:
     if len(numbers) not in (1, channels) or not np.isfinite(numbers).all():
         raise NbqnnError(f"Mean and std must be {channels} numbers with commas, not {text!r}")
     return numbers * (channels // len(numbers))
+
+
+def _check_pictures(files: Sequence[Path], given: Given) -> None:
+    """Refuses what is said about pictures where there is none."""
+    said = [name for name in ("mean", "std", "crop") if getattr(given, name) is not None]
+    if said and all(file.suffix.lower() == ".npy" for file in files):
+        raise NbqnnError(
+            f"--{said[0]} is for pictures, and all of the images are .npy files: they hold what "
+            f"the network sees; remedy: leave out {', '.join(f'--{name}' for name in said)}"
+        )
 
 
 def _inputs(

@@ -15,6 +15,9 @@ __all__ = ["UDmaBufBus"]
 _LINE_BYTES = 16
 #: Bits of a synchronizing write: both directions, and the bit that starts it.
 _SYNCHRONIZE = 0 << 2 | 1
+#: What can be used of a buffer, in whole pages: a synchronizing write has 32 bits for an offset in
+#: it, and 32 for a size.
+_LARGEST_BYTES = (1 << 32) - 4096
 
 
 class UDmaBufBus:
@@ -56,8 +59,7 @@ class UDmaBufBus:
         self._address = self._attribute("phys_addr")
         size = self._attribute("size")
         self._memory = map_bytes(Path(devices, buffer), 0, size, cached=True)
-        # A synchronizing write has 32 bits for an offset in the buffer.
-        self._pages = Pages(min(size, 1 << 32), f"buffer {buffer!r}")
+        self._pages = Pages(min(size, _LARGEST_BYTES), f"buffer {buffer!r}")
         self._interrupt = interrupt or PolledInterrupt(self.read)
         self._time_limit_s = time_limit_s
 

@@ -151,6 +151,7 @@ def test_what_belongs_to_another_graph_is_not_used(refused, graph, tmp_path):
             "Mean and std must be 1 numbers .*, not '0,0'",
             ["graph", "0.png", "--mean", "0,0", "--std", "1"],
         ),
+        ("--crop is for pictures, .*; remedy: leave out --crop", ["graph", "x.npy", "--crop", "1"]),
         ("Std must be positive, not '0'", ["graph", "0.png", "--mean", "0", "--std", "0"]),
         (".*graph.meaning.json must be as nbqnn wrote it: .*", ["damaged", "0.png"]),
     ],

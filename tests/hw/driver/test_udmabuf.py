@@ -63,3 +63,12 @@ def test_what_is_refused(files):
         bus(files)
     with pytest.raises(BusError, match=r"uio5' cannot be opened: No such file"):
         MappedRegisters(files / "uio5")
+
+
+def test_what_a_synchronizing_write_cannot_name_is_not_allocated(files):
+    """It has 32 bits for a size, so 4 GiB at once would be a size of 0 elsewhere."""
+    (files / "class" / "udmabuf0" / "size").write_text(f"{1 << 33}\n")
+    with (files / "udmabuf0").open("r+b") as file:
+        file.truncate(1 << 33)
+    with pytest.raises(BusError, match=r"^buffer 'udmabuf0' must have 4294967296 bytes free"):
+        bus(files).allocate(1 << 32)
