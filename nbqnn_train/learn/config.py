@@ -92,6 +92,7 @@ class TrainConfig(TrainOptions):
         return QuantConfig(
             weight_bits=self.bits,
             act_bits=self.act_bits,
+            input_bits=self.input_bits,
             weight_exponents=self.weight_exponents,
             percentile=self.percentile,
             estimator=self.estimator,

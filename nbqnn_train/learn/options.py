@@ -134,6 +134,14 @@ class TrainOptions:
     act_bits: int = field(
         default=8, metadata=_about(_QUANTIZATION, "Bits of an activation.", range=Range(*ACT_BITS))
     )
+    input_bits: int | None = field(
+        default=None,
+        metadata=_about(
+            _QUANTIZATION,
+            "Bits of the network's inputs; by default as many as of an activation.",
+            range=Range(*ACT_BITS),
+        ),
+    )
     estimator: str = field(
         default="reconstructed",
         metadata=_about(

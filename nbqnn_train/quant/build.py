@@ -175,7 +175,7 @@ class Builder:
     # Kinds of operations.
 
     def _input(self, operation: Operation) -> None:
-        self.emit(operation, InputOp(self.quantizer(self.config)))
+        self.emit(operation, InputOp(self.quantizer(self.config.for_inputs())))
 
     def _conv(self, operation: Operation) -> None:
         settings = operation.settings
@@ -248,11 +248,10 @@ class Builder:
         self.emit(operation, kind(out, _window(operation)))
 
     def _add(self, operation: Operation) -> None:
-        limits = self.absorb_limits(operation, operation)
-        self.emit(operation, AddOp(self.quantizer(self.config, limits)))
+        self.emit(operation, AddOp(self.out(operation)))
 
     def _concat(self, operation: Operation) -> None:
-        self.emit(operation, ConcatOp(self.quantizer(self.config)))
+        self.emit(operation, ConcatOp(self.quantizer(self.config.for_layer(operation.path))))
 
     def _flatten(self, operation: Operation) -> None:
         self.emit(operation, FlattenOp())

@@ -51,6 +51,7 @@ class LayerConfig:
 class QuantConfig(LayerConfig):
     """How a network is quantized.
 
+    input_bits : of the network's inputs, 2 ... 16; None is ``act_bits``. Images have 8.
     requant_mode : "shift" (requantizers only shift and add) or "scale" (16-bit multipliers).
     estimator : what training passes through the projection; see
         :mod:`nbqnn_train.quant.estimators`.
@@ -59,12 +60,15 @@ class QuantConfig(LayerConfig):
         ones win.
     """
 
+    input_bits: int | None = None
     requant_mode: str = "shift"
     estimator: str = "reconstructed"
     overrides: Mapping[str, Mapping] = field(default_factory=dict)
 
     def __post_init__(self):
         super().__post_init__()
+        if self.input_bits is not None:
+            _check_bits("Input bits", self.input_bits, ACT_BITS)
         if self.requant_mode not in _REQUANT_MODES:
             raise NbqnnError(
                 f"Requantization mode must be {' or '.join(_REQUANT_MODES)}, "
@@ -87,6 +91,11 @@ class QuantConfig(LayerConfig):
         return LayerConfig(
             **{name: getattr(self, name) for name in LayerConfig.__dataclass_fields__}
         )
+
+    def for_inputs(self) -> LayerConfig:
+        """The configuration of the network's inputs."""
+        base = self._base()
+        return base if self.input_bits is None else replace(base, act_bits=self.input_bits)
 
     def for_layer(self, path: str) -> LayerConfig:
         """The configuration of the layer at ``path``."""
