@@ -111,6 +111,8 @@ def search_widths(
         "seed": seed,
         "requant_mode": config.requant_mode,
     }
+    if config.input_bits is not None:
+        options["input_bits"] = config.input_bits
     journal = _Journal(out, options)
     work: Work = HereWork(search_piece, shared)
     if cluster is not None:
@@ -153,7 +155,8 @@ class _Journal:
             ) from None
         self.begun = bool(lines)
         if lines and lines[0] != options:
-            differing = [name for name in options if lines[0].get(name) != options[name]]
+            names = dict.fromkeys([*options, *lines[0]])
+            differing = [name for name in names if lines[0].get(name) != options.get(name)]
             raise NbqnnError(
                 f"Search in {str(out)!r} was begun with other options "
                 f"({', '.join(differing)}); give the same, or another --out"
@@ -299,6 +302,8 @@ def _check_bytes(mixes: list[Mix], budget: Budget) -> None:
 
 def _training_options(config: QuantConfig, mix: Mix) -> str:
     train = {"bits": config.weight_bits, "act_bits": config.act_bits, "overrides": mix.overrides}
+    if config.input_bits is not None:
+        train["input_bits"] = config.input_bits
     return tomli_w.dumps({"train": train | {"requant_mode": config.requant_mode}})
 
 

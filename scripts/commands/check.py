@@ -7,6 +7,7 @@ import typer
 
 from scripts.commands.options import (
     DataDirOption,
+    InputBitsOption,
     JsonOption,
     ModelOption,
     ShapeOption,
@@ -33,6 +34,7 @@ def check(
     ] = None,
     bits: Annotated[int, typer.Option(help="Bits of a weight, 2 to 6.")] = 3,
     act_bits: Annotated[int, typer.Option(help="Bits of an activation, 2 to 16.")] = 8,
+    input_bits: InputBitsOption = None,
     requant_mode: Annotated[
         str, typer.Option(help="shift, or scale (with 16-bit multipliers).")
     ] = "shift",
@@ -61,9 +63,11 @@ def check(
     from scripts.check_tables import layer_costs_table, modules_table, refusals_table
     from scripts.checking import hardware_of, input_of, run_check
 
-    quantization = QuantConfig(weight_bits=bits, act_bits=act_bits, requant_mode=requant_mode)
+    quantization = QuantConfig(
+        weight_bits=bits, act_bits=act_bits, input_bits=input_bits, requant_mode=requant_mode
+    )
     size, outputs = input_of(model, shape, classes, data, data_dir)
-    hardware = hardware_of(hw, preset, act_bits)
+    hardware = hardware_of(hw, preset, max(act_bits, input_bits or act_bits))
     result = run_check(model, size, outputs, quantization, hardware, pretrained)
     write_json(json, result)
     print_notes(result.notes)

@@ -14,6 +14,7 @@ __all__ = [
     "DataDirOption",
     "DataOption",
     "GraphArgument",
+    "InputBitsOption",
     "InputsDataOption",
     "InputsOption",
     "JsonOption",
@@ -118,6 +119,13 @@ ClassesOption = Annotated[
         min=1,
         max=1 << 20,
         help="Outputs, for networks that ask; a data set has its own.",
+    ),
+]
+InputBitsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--input-bits",
+        help="Bits of the network's inputs; by default as many as of an activation.",
     ),
 ]
 ClusterOption = Annotated[

@@ -8,6 +8,7 @@ import typer
 from scripts.commands.options import (
     ClassesOption,
     DataDirOption,
+    InputBitsOption,
     InputsDataOption,
     InputsOption,
     JsonOption,
@@ -32,6 +33,7 @@ def quantize(
     classes: ClassesOption = None,
     bits: Annotated[int, typer.Option(help="Bits of a weight, 2 to 6.")] = 3,
     act_bits: Annotated[int, typer.Option(help="Bits of an activation, 2 to 16.")] = 8,
+    input_bits: InputBitsOption = None,
     requant_mode: Annotated[
         str, typer.Option(help="shift, or scale (with 16-bit multipliers).")
     ] = "shift",
@@ -61,7 +63,12 @@ def quantize(
         result = quantize_network(
             task,
             out,
-            QuantConfig(weight_bits=bits, act_bits=act_bits, requant_mode=requant_mode),
+            QuantConfig(
+                weight_bits=bits,
+                act_bits=act_bits,
+                input_bits=input_bits,
+                requant_mode=requant_mode,
+            ),
             images=images,
             seed=seed,
             progress=report,

@@ -10,6 +10,7 @@ from scripts.commands.options import (
     ClassesOption,
     ClusterOption,
     DataDirOption,
+    InputBitsOption,
     InputsDataOption,
     InputsOption,
     JsonOption,
@@ -45,6 +46,7 @@ def search(
         int, typer.Option(min=1, max=100, help="Without a budget: mixes of so many sizes.")
     ] = 3,
     act_bits: Annotated[int, typer.Option(help="Bits of an activation, 2 to 16.")] = 8,
+    input_bits: InputBitsOption = None,
     requant_mode: Annotated[
         str, typer.Option(help="shift, or scale (with 16-bit multipliers).")
     ] = "shift",
@@ -82,7 +84,7 @@ def search(
         result = search_widths(
             task,
             out,
-            QuantConfig(act_bits=act_bits, requant_mode=requant_mode),
+            QuantConfig(act_bits=act_bits, input_bits=input_bits, requant_mode=requant_mode),
             read_widths(widths),
             Budget(points, max_bytes, min_agreement),
             images=images,

@@ -51,9 +51,10 @@ def network(tmp_path):
 def test_networks_that_follow_the_size_of_the_inputs(nbqnn, network, tmp_path, name, outputs):
     """Nothing is guessed: the inputs are the example."""
     model = ["--model", f"quantized_net.py:{name}", "--input", "x.npy", "-o", "graph"]
-    outcome = nbqnn("quantize", *model)
+    outcome = nbqnn("quantize", *model, "--act-bits", "4", "--input-bits", "7")
     assert outcome.code == 0, outcome
     graph = load(tmp_path / "graph")
+    assert graph.input_nodes[0].bits == 7
     assert len(graph.outputs) == outputs
     assert tuple(graph.input_nodes[0].shape) == (1, 6, 6)
 

@@ -140,8 +140,10 @@ def test_what_it_says_of_budgets(refused, nbqnn, tmp_path):
 
 
 def test_options_for_training_are_read(nbqnn, tmp_path):
-    assert nbqnn(*SEARCH, "--points", "1").code == 0
+    assert nbqnn(*SEARCH, "--points", "1", "--input-bits", "6").code == 0
+    assert load(tmp_path / "found" / "uniform-3").input_nodes[0].bits == 6
     options = tmp_path / "found" / "uniform-3.toml"
     text = options.read_text().replace("[train]", '[train]\nmodel = "digits"\ndata = "digits"', 1)
     options.write_text(text)
     assert read_config(options).overrides["0"] == {"weight_bits": 3}
+    assert read_config(options).input_bits == 6

@@ -248,7 +248,8 @@ def networks(draw) -> Drawn:
     module = builder.finish()
     seed = draw(st.integers(0, 2**32 - 1))
     weight_bits, act_bits = st.integers(2, 6), st.integers(2, 16)
-    overrides = {}
+    # Sums and concatenations have no module of their own: this pattern reaches them.
+    overrides = draw(st.sampled_from([{}, {"*": {"act_bits": draw(act_bits)}}]))
     paths = [name for name, part in module.named_modules() if isinstance(part, _LAYERS)]
     for path in paths:
         if draw(st.booleans()):
@@ -256,6 +257,7 @@ def networks(draw) -> Drawn:
     config = QuantConfig(
         weight_bits=draw(weight_bits),
         act_bits=draw(act_bits),
+        input_bits=draw(st.none() | act_bits),
         requant_mode=draw(st.sampled_from(["shift", "scale"])),
         weight_exponents=draw(st.sampled_from(["channel", "tensor"])),
         percentile=draw(st.sampled_from([None, 90.0, 100.0])),

@@ -51,6 +51,43 @@ def test_overrides_by_pattern():
     assert (linear.bits, linear.out.bits) == (3, 16)
 
 
+class Joined(nn.Module):
+    """A sum of two maps, joined with the input."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(2, 2, 1)
+
+    def forward(self, x):
+        return torch.cat([self.conv(x) + x, x], dim=1)
+
+
+class Outer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.joined = Joined()
+
+    def forward(self, x):
+        return self.joined(x)
+
+
+@pytest.mark.parametrize("pattern", ["*", "joined"])
+def test_overrides_reach_sums_and_concatenations(pattern):
+    """They have the path of the module that computes them."""
+    config = QuantConfig(act_bits=4, overrides={pattern: {"act_bits": 10}})
+    network = convert(Outer(), config, torch.rand(1, 2, 4, 4))
+    bits = {type(op).__name__: op.out.bits for op in network.ops.values()}
+    assert bits["AddOp"] == bits["ConcatOp"] == 10
+    assert bits["InputOp"] == 4
+    assert bits["WeightedLayer"] == (10 if pattern == "*" else 4)
+
+
+@pytest.mark.parametrize(("given", "bits"), [(None, 4), (8, 8), (2, 2)])
+def test_bits_of_inputs(given, bits):
+    network = convert(nn.Sequential(Block()), QuantConfig(act_bits=4, input_bits=given))
+    assert [q.bits for q in network.quantizers()] == [bits, 4]
+
+
 def test_a_pattern_must_match():
     with pytest.raises(NbqnnError, match=r"^Override 'fc\*' must match a layer: one of 0\.conv, "):
         convert(nn.Sequential(Block()), QuantConfig(overrides={"fc*": {"weight_bits": 4}}))
@@ -63,6 +100,7 @@ def test_a_pattern_must_match():
         ({"weight_bits": 7}, r"^Weight bits must be in 2\.\.6, not 7$"),
         ({"weight_bits": "3"}, r"^Weight bits must be in 2\.\.6, not '3'$"),
         ({"act_bits": 17}, r"^Activation bits must be in 2\.\.16, not 17$"),
+        ({"input_bits": 1}, r"^Input bits must be in 2\.\.16, not 1$"),
         ({"requant_mode": "fast"}, r"^Requantization mode must be shift or scale, not 'fast'$"),
         ({"estimator": "x"}, r"^Estimator must be one of "),
         (
