@@ -28,6 +28,8 @@ __all__ = ["Core"]
 class Core(Component):
     """Runs one program from ``start`` to ``done`` or a fault.
 
+    How long that takes is the program's affair (:mod:`hw.model.cycles`). One program at a time.
+
     Members
     -------
     start : ``In(1)``, ``length`` : ``In(16)``, descriptors of the program

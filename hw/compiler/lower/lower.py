@@ -220,7 +220,8 @@ def _check_support(context: Context) -> None:
 def _reason(context: Context, name: str) -> str:
     node = context.graph[name]
     if not isinstance(node, ArgMax):
-        return ""
+        bits = context.types[name].bits
+        return f"; remedy: a configuration with act_bits = {bits}, or fewer bits when quantizing"
     count = context.types[node.input].shape[0]
     return f"; ArgMax of {count} channels needs so many; remedy: leave the arg-max to the host"
 

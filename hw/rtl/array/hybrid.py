@@ -26,7 +26,8 @@ class HybridArray(Component):
     longer: a cascade takes a step's lanes one after the other. So the words of the other pixels,
     and the flags, wait.
 
-    Members, ordering and throughput as :class:`~hw.rtl.array.array.PeArray`.
+    Members, ordering, throughput and widths as :class:`~hw.rtl.array.array.PeArray`. Sums are there
+    ``array_latency(config)`` cycles after the last step, those in tables and those in blocks alike.
     """
 
     config_fields = (

@@ -57,7 +57,8 @@ def test_activations_too_wide():
     refused(
         one_layer(bits=12),
         replace(TINY, acc_bits=30),
-        "tensor image: 12 bits must be at most act_bits = 8 of the configuration",
+        "tensor image: 12 bits must be at most act_bits = 8 of the configuration; remedy: "
+        "a configuration with act_bits = 12, or fewer bits when quantizing",
     )
 
 
