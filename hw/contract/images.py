@@ -7,7 +7,7 @@ import numpy as np
 from nbqnn_train.graph import Graph, NbqnnError
 from nbqnn_train.graph.shapes import same_order
 
-__all__ = ["by_input", "checked_images"]
+__all__ = ["by_input", "checked_images", "with_batch_axis"]
 
 
 def checked_images(graph: Graph, given: np.ndarray | Mapping[str, np.ndarray]) -> np.ndarray:
@@ -53,6 +53,16 @@ def checked_images(graph: Graph, given: np.ndarray | Mapping[str, np.ndarray]) -
 def by_input(graph: Graph, images: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Input's name -> its images, from anything that :func:`checked_images` takes or returns."""
     return _named([node.name for node in graph.input_nodes], images)
+
+
+def with_batch_axis(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """``images`` as (N, *shape): several, or one that leaves out the axis N.
+
+    Axes of length one may be added or left out. Images of other shapes are returned as they are.
+    """
+    if images.ndim and same_order(images.shape[1:], shape):
+        return images.reshape(len(images), *shape)
+    return images.reshape(1, *shape) if same_order(images.shape, shape) else images
 
 
 def _named(names: list[str], given: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from hw.contract.causes import ErrorCause, Stall
-from hw.contract.images import by_input
+from hw.contract.images import by_input, with_batch_axis
 from hw.contract.isa import Region
 from hw.contract.program import Port, Program
 from hw.contract.registers import IDENTITY, REGISTERS, VERSION
@@ -147,10 +147,10 @@ class Driver:
     def run(self, images: np.ndarray | Mapping[str, np.ndarray]) -> RunResult:
         """Runs images, floats in the units the network was trained on.
 
-        ``images`` are (N, C, H, W), or (N, F) if the network takes vectors; N is from 1 to the
-        program's batch. A single image may leave out the axis N. A network with several inputs
-        takes a mapping from their names to images. The accelerator always computes a full batch:
-        the last image takes the place of missing ones.
+        ``images`` are (N, C, H, W), (N, C, L) if the network takes series, or (N, F) if it takes
+        vectors; N is from 1 to the program's batch. A single image may leave out the axis N. A
+        network with several inputs takes a mapping from their names to images. The accelerator
+        always computes a full batch: the last image takes the place of missing ones.
 
         Raises
         ------
@@ -242,9 +242,7 @@ class Driver:
         """The images of each input, with their axis N."""
         arrays = by_input(self._program.graph, images)
         for node in self._program.graph.input_nodes:
-            one = arrays[node.name]
-            if one.ndim == len(node.shape):
-                one = one[None]
+            one = with_batch_axis(arrays[node.name], node.shape)
             if one.ndim > len(node.shape) and not 1 <= len(one) <= self._program.batch:
                 raise NbqnnError(
                     f"images must be 1...{self._program.batch}, the program's batch, not {len(one)}"

@@ -185,6 +185,11 @@ def read_vivado(build: Path, board: Board, *, quick: bool = False) -> SynthResul
             "write it and run Vivado again",
         )
     reports = folder / "reports"
+    if not reports.is_dir():
+        raise NbqnnError(
+            f"Reports of Vivado must be in {str(reports)!r}: run it on what is in "
+            f"{str(folder)!r}, or copy the folder 'reports' back from where it ran"
+        )
     total = read_utilization(reports / "route_utilization.rpt")
     timing = read_timing(reports / "route_timing.rpt")
     power = read_power(reports / "route_power.rpt")

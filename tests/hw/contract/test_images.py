@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hw.contract.images import by_input, checked_images
+from hw.contract.images import by_input, checked_images, with_batch_axis
 from nbqnn_train.graph import Input, NbqnnError
 from tests.hw.networks import Network
 
@@ -56,3 +56,36 @@ def test_several_inputs_are_records():
 def test_refusals(given, message):
     with pytest.raises(NbqnnError, match=f"^{message}$"):
         checked_images(graph((3, 1, 2), (4,)), given)
+
+
+@pytest.mark.parametrize(
+    ("given", "shape", "count"),
+    [
+        ((5, 3, 8, 7), (3, 8, 7), 5),
+        ((3, 8, 7), (3, 8, 7), 1),
+        ((8, 7), (1, 8, 7), 1),
+        ((6, 8, 7), (1, 8, 7), 6),
+        ((1, 1, 8, 7), (1, 8, 7), 1),
+        ((2, 9), (2, 1, 9), 1),
+        ((2, 1, 9), (2, 1, 9), 1),
+        ((4, 2, 9), (2, 1, 9), 4),
+        ((2, 2, 9), (2, 1, 9), 2),
+        ((3, 1, 9), (1, 1, 9), 3),
+        ((12,), (12,), 1),
+        ((5, 12), (12,), 5),
+        ((5, 12, 1, 1), (12,), 5),
+        ((5,), (1,), 5),
+        ((), (1,), 1),
+        ((0, 3, 8, 7), (3, 8, 7), 0),
+    ],
+)
+def test_batch_axis(given, shape, count):
+    images = np.arange(np.prod(given)).reshape(given)
+    found = with_batch_axis(images, shape)
+    assert found.shape == (count, *shape)
+    assert np.array_equal(found.ravel(), images.ravel())
+
+
+@pytest.mark.parametrize(("given", "shape"), [((8, 3, 7), (3, 8, 7)), ((5, 3, 8, 6), (3, 8, 7))])
+def test_other_shapes_stay_as_they_are(given, shape):
+    assert with_batch_axis(np.zeros(given), shape).shape == given
