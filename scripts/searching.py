@@ -190,7 +190,8 @@ class _Search:
     def run(self, budget: Budget) -> SearchPoint | None:
         """Makes all networks; returns the one within the budget, if there is one."""
         layers = self.layers()
-        mixes = best_mixes(layers)
+        # A name says the bytes. Of mixes with as many bytes the last one is the nearest.
+        mixes = list({_bytes(mix): mix for mix in best_mixes(layers)}.values())
         if not mixes[0].widths:
             raise NbqnnError(
                 "Network must have layers with modules of their own, but "

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from nbqnn_train.convert import QuantConfig
 from nbqnn_train.graph import Linear, NbqnnError, load
@@ -147,3 +148,29 @@ def test_options_for_training_are_read(nbqnn, tmp_path):
     options.write_text(text)
     assert read_config(options).overrides["0"] == {"weight_bits": 3}
     assert read_config(options).input_bits == 6
+
+
+def test_mixes_of_equal_bytes(nbqnn, tmp_path):
+    """A budget's mix does not depend on what was found before: a byte holds several mixes here."""
+    (tmp_path / "few.py").write_text(
+        "from torch import nn\n"
+        "def build(): return nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))\n"
+    )
+    x = np.random.default_rng(1).normal(size=(40, 2)).astype(np.float32)
+    np.save(tmp_path / "few.npy", x)
+    torch.manual_seed(3)
+    module = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
+    torch.save(module.state_dict(), tmp_path / "few.pt")
+    search = ["search", "--model", "few.py:build", "--pretrained", "few.pt", "--input", "few.npy"]
+    best = {}
+    for before in ([], ["--points", "5"]):
+        arguments = [*search, "-o", f"found-{len(before)}"]
+        if before:
+            assert nbqnn(*arguments, *before).code == 0
+        for most in (3, 4):
+            outcome = nbqnn(*arguments, "--max-bytes", str(most), "--json", "result.json")
+            assert outcome.code == 0, outcome
+            found = result(tmp_path)
+            (point,) = (p for p in found["points"] if p["name"] == found["best"])
+            best.setdefault(most, []).append(point["widths"])
+    assert all(fresh == later for fresh, later in best.values())
