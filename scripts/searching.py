@@ -111,8 +111,7 @@ def search_widths(
         "seed": seed,
         "requant_mode": config.requant_mode,
     }
-    if config.input_bits is not None:
-        options["input_bits"] = config.input_bits
+    options |= _ends(config)
     journal = _Journal(out, options)
     work: Work = HereWork(search_piece, shared)
     if cluster is not None:
@@ -301,10 +300,15 @@ def _check_bytes(mixes: list[Mix], budget: Budget) -> None:
         )
 
 
+def _ends(config: QuantConfig) -> dict[str, int]:
+    """Bits of inputs and outputs, as far as they were given."""
+    bits = {"input_bits": config.input_bits, "output_bits": config.output_bits}
+    return {name: given for name, given in bits.items() if given is not None}
+
+
 def _training_options(config: QuantConfig, mix: Mix) -> str:
     train = {"bits": config.weight_bits, "act_bits": config.act_bits, "overrides": mix.overrides}
-    if config.input_bits is not None:
-        train["input_bits"] = config.input_bits
+    train |= _ends(config)
     return tomli_w.dumps({"train": train | {"requant_mode": config.requant_mode}})
 
 

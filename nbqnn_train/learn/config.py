@@ -93,6 +93,7 @@ class TrainConfig(TrainOptions):
             weight_bits=self.bits,
             act_bits=self.act_bits,
             input_bits=self.input_bits,
+            output_bits=self.output_bits,
             weight_exponents=self.weight_exponents,
             percentile=self.percentile,
             estimator=self.estimator,

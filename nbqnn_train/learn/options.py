@@ -142,6 +142,14 @@ class TrainOptions:
             range=Range(*ACT_BITS),
         ),
     )
+    output_bits: int | None = field(
+        default=None,
+        metadata=_about(
+            _QUANTIZATION,
+            "Bits of the network's outputs; by default as many as of an activation.",
+            range=Range(*ACT_BITS),
+        ),
+    )
     estimator: str = field(
         default="reconstructed",
         metadata=_about(

@@ -69,6 +69,9 @@ class Builder:
                 self._build(operation)
         self._see_readers()
         outputs = tuple(self._key(output.name) for output in self.reading.outputs)
+        if self.config.output_bits is not None:
+            for name in outputs:
+                self._holder(name).bits = self.config.output_bits
         return QuantNetwork(self.ops, self.steps, outputs, self.mode, self.reading)
 
     def _build(self, operation: Operation) -> None:
@@ -98,6 +101,13 @@ class Builder:
                 read.error, read.weights = op.error, op.out.weights
             elif isinstance(op, WeightedLayer) and op.is_depthwise:
                 read.weights = op.channel_weights
+
+    def _holder(self, name: str) -> ActivationQuantizer:
+        """The quantizer that sets the format of an operation's value."""
+        inputs = {step.name: step.inputs for step in self.steps}
+        while not hasattr(self.ops[name], "out"):
+            name = inputs[name][0]
+        return self.ops[name].out
 
     def _key(self, name: str) -> str:
         return self.absorbed.get(name, name)

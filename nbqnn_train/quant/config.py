@@ -52,6 +52,8 @@ class QuantConfig(LayerConfig):
     """How a network is quantized.
 
     input_bits : of the network's inputs, 2 ... 16; None is ``act_bits``. Images have 8.
+    output_bits : of the network's outputs, 2 ... 16, whatever ``overrides`` say; None leaves them
+        as wide as their layers make them.
     requant_mode : "shift" (requantizers only shift and add) or "scale" (16-bit multipliers).
     estimator : what training passes through the projection; see
         :mod:`nbqnn_train.quant.estimators`.
@@ -61,14 +63,16 @@ class QuantConfig(LayerConfig):
     """
 
     input_bits: int | None = None
+    output_bits: int | None = None
     requant_mode: str = "shift"
     estimator: str = "reconstructed"
     overrides: Mapping[str, Mapping] = field(default_factory=dict)
 
     def __post_init__(self):
         super().__post_init__()
-        if self.input_bits is not None:
-            _check_bits("Input bits", self.input_bits, ACT_BITS)
+        for name, bits in (("Input", self.input_bits), ("Output", self.output_bits)):
+            if bits is not None:
+                _check_bits(f"{name} bits", bits, ACT_BITS)
         if self.requant_mode not in _REQUANT_MODES:
             raise NbqnnError(
                 f"Requantization mode must be {' or '.join(_REQUANT_MODES)}, "

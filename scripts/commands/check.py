@@ -10,6 +10,7 @@ from scripts.commands.options import (
     InputBitsOption,
     JsonOption,
     ModelOption,
+    OutputBitsOption,
     ShapeOption,
     complete_preset,
 )
@@ -35,6 +36,7 @@ def check(
     bits: Annotated[int, typer.Option(help="Bits of a weight, 2 to 6.")] = 3,
     act_bits: Annotated[int, typer.Option(help="Bits of an activation, 2 to 16.")] = 8,
     input_bits: InputBitsOption = None,
+    output_bits: OutputBitsOption = None,
     requant_mode: Annotated[
         str, typer.Option(help="shift, or scale (with 16-bit multipliers).")
     ] = "shift",
@@ -64,10 +66,14 @@ def check(
     from scripts.checking import hardware_of, input_of, run_check
 
     quantization = QuantConfig(
-        weight_bits=bits, act_bits=act_bits, input_bits=input_bits, requant_mode=requant_mode
+        weight_bits=bits,
+        act_bits=act_bits,
+        input_bits=input_bits,
+        output_bits=output_bits,
+        requant_mode=requant_mode,
     )
     size, outputs = input_of(model, shape, classes, data, data_dir)
-    hardware = hardware_of(hw, preset, max(act_bits, input_bits or act_bits))
+    hardware = hardware_of(hw, preset, max(act_bits, input_bits or 0, output_bits or 0))
     result = run_check(model, size, outputs, quantization, hardware, pretrained)
     write_json(json, result)
     print_notes(result.notes)

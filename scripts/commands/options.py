@@ -19,6 +19,7 @@ __all__ = [
     "InputsOption",
     "JsonOption",
     "ModelOption",
+    "OutputBitsOption",
     "PretrainedOption",
     "RunArgument",
     "ShapeOption",
@@ -126,6 +127,13 @@ InputBitsOption = Annotated[
     typer.Option(
         "--input-bits",
         help="Bits of the network's inputs; by default as many as of an activation.",
+    ),
+]
+OutputBitsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--output-bits",
+        help="Bits of the network's outputs; by default as many as of an activation.",
     ),
 ]
 ClusterOption = Annotated[

@@ -13,6 +13,7 @@ from scripts.commands.options import (
     InputsOption,
     JsonOption,
     ModelOption,
+    OutputBitsOption,
     PretrainedOption,
 )
 from scripts.commands.outputs import output_file
@@ -34,6 +35,7 @@ def quantize(
     bits: Annotated[int, typer.Option(help="Bits of a weight, 2 to 6.")] = 3,
     act_bits: Annotated[int, typer.Option(help="Bits of an activation, 2 to 16.")] = 8,
     input_bits: InputBitsOption = None,
+    output_bits: OutputBitsOption = None,
     requant_mode: Annotated[
         str, typer.Option(help="shift, or scale (with 16-bit multipliers).")
     ] = "shift",
@@ -67,6 +69,7 @@ def quantize(
                 weight_bits=bits,
                 act_bits=act_bits,
                 input_bits=input_bits,
+                output_bits=output_bits,
                 requant_mode=requant_mode,
             ),
             images=images,

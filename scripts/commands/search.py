@@ -15,6 +15,7 @@ from scripts.commands.options import (
     InputsOption,
     JsonOption,
     ModelOption,
+    OutputBitsOption,
     PretrainedOption,
 )
 from scripts.output import console, progress, write_json
@@ -47,6 +48,7 @@ def search(
     ] = 3,
     act_bits: Annotated[int, typer.Option(help="Bits of an activation, 2 to 16.")] = 8,
     input_bits: InputBitsOption = None,
+    output_bits: OutputBitsOption = None,
     requant_mode: Annotated[
         str, typer.Option(help="shift, or scale (with 16-bit multipliers).")
     ] = "shift",
@@ -84,7 +86,12 @@ def search(
         result = search_widths(
             task,
             out,
-            QuantConfig(act_bits=act_bits, input_bits=input_bits, requant_mode=requant_mode),
+            QuantConfig(
+                act_bits=act_bits,
+                input_bits=input_bits,
+                output_bits=output_bits,
+                requant_mode=requant_mode,
+            ),
             read_widths(widths),
             Budget(points, max_bytes, min_agreement),
             images=images,

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from nbqnn_train.graph import load, run
+from nbqnn_train.graph import load, run, tensor_types
 
 NETWORK = """
 import torch
@@ -47,14 +47,19 @@ def network(tmp_path):
     return module, x
 
 
+WIDTHS = ["--act-bits", "4", "--input-bits", "7", "--output-bits", "9"]
+
+
 @pytest.mark.parametrize(("name", "outputs"), [("Ends", 2), ("pool", 1), ("enlarge", 1)])
 def test_networks_that_follow_the_size_of_the_inputs(nbqnn, network, tmp_path, name, outputs):
     """Nothing is guessed: the inputs are the example."""
     model = ["--model", f"quantized_net.py:{name}", "--input", "x.npy", "-o", "graph"]
-    outcome = nbqnn("quantize", *model, "--act-bits", "4", "--input-bits", "7")
+    outcome = nbqnn("quantize", *model, *WIDTHS)
     assert outcome.code == 0, outcome
     graph = load(tmp_path / "graph")
-    assert graph.input_nodes[0].bits == 7
+    # Nothing but the input makes what pooling alone gives.
+    assert graph.input_nodes[0].bits == (9 if name == "pool" else 7)
+    assert {tensor_types(graph)[end].bits for end in graph.outputs} == {9}
     assert len(graph.outputs) == outputs
     assert tuple(graph.input_nodes[0].shape) == (1, 6, 6)
 

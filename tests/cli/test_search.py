@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from nbqnn_train.convert import QuantConfig
-from nbqnn_train.graph import Linear, NbqnnError, load
+from nbqnn_train.graph import Linear, NbqnnError, load, tensor_types
 from nbqnn_train.learn.config import read_config
 from scripts.quantizing import Task
 from scripts.search_pieces import Searched, digest, search_piece
@@ -141,13 +141,15 @@ def test_what_it_says_of_budgets(refused, nbqnn, tmp_path):
 
 
 def test_options_for_training_are_read(nbqnn, tmp_path):
-    assert nbqnn(*SEARCH, "--points", "1", "--input-bits", "6").code == 0
-    assert load(tmp_path / "found" / "uniform-3").input_nodes[0].bits == 6
+    assert nbqnn(*SEARCH, "--points", "1", "--input-bits", "6", "--output-bits", "9").code == 0
+    graph = load(tmp_path / "found" / "uniform-3")
+    assert graph.input_nodes[0].bits == 6
+    assert tensor_types(graph)[graph.outputs[0]].bits == 9
     options = tmp_path / "found" / "uniform-3.toml"
     text = options.read_text().replace("[train]", '[train]\nmodel = "digits"\ndata = "digits"', 1)
     options.write_text(text)
     assert read_config(options).overrides["0"] == {"weight_bits": 3}
-    assert read_config(options).input_bits == 6
+    assert (read_config(options).input_bits, read_config(options).output_bits) == (6, 9)
 
 
 def test_mixes_of_equal_bytes(nbqnn, tmp_path):

@@ -46,6 +46,7 @@ def test_run_exports_to_a_graph_that_predicts_the_same(run, nbqnn, tmp_path):
         ("Data folder must exist, not 'nowhere'", "--data-dir", "nowhere"),
         (r"Weight bits must be in 2\.\.6, not 9", "--bits", "9"),
         (r"Activation bits must be in 2\.\.16, not 1", "--act-bits", "1"),
+        (r"Output bits must be in 2\.\.16, not 0", "--output-bits", "0"),
         (r"Input bits must be in 2\.\.16, not 17", "--input-bits", "17"),
         (r"Epochs must be in 1\.\.1000000, not 0", "--epochs", "0"),
         (r"Epochs must be in 1\.\.1000000, not 9{20}", "--epochs", "9" * 20),

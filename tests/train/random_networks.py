@@ -258,6 +258,7 @@ def networks(draw) -> Drawn:
         weight_bits=draw(weight_bits),
         act_bits=draw(act_bits),
         input_bits=draw(st.none() | act_bits),
+        output_bits=draw(st.none() | act_bits),
         requant_mode=draw(st.sampled_from(["shift", "scale"])),
         weight_exponents=draw(st.sampled_from(["channel", "tensor"])),
         percentile=draw(st.sampled_from([None, 90.0, 100.0])),

@@ -88,6 +88,15 @@ def test_bits_of_inputs(given, bits):
     assert [q.bits for q in network.quantizers()] == [bits, 4]
 
 
+@pytest.mark.parametrize("ends", [[], [nn.MaxPool2d(2)], [nn.MaxPool2d(2), nn.Flatten()]])
+def test_bits_of_outputs(ends):
+    """They are those of the layer that computes them, whatever moves them on; inner ones stay."""
+    module = nn.Sequential(nn.Conv2d(2, 2, 1), Block(), *ends)
+    config = QuantConfig(act_bits=4, output_bits=9, overrides={"*": {"act_bits": 5}})
+    network = convert(module, config, torch.rand(1, 2, 4, 4))
+    assert [q.bits for q in network.quantizers()] == [4, 5, 9]
+
+
 def test_a_pattern_must_match():
     with pytest.raises(NbqnnError, match=r"^Override 'fc\*' must match a layer: one of 0\.conv, "):
         convert(nn.Sequential(Block()), QuantConfig(overrides={"fc*": {"weight_bits": 4}}))
@@ -101,6 +110,7 @@ def test_a_pattern_must_match():
         ({"weight_bits": "3"}, r"^Weight bits must be in 2\.\.6, not '3'$"),
         ({"act_bits": 17}, r"^Activation bits must be in 2\.\.16, not 17$"),
         ({"input_bits": 1}, r"^Input bits must be in 2\.\.16, not 1$"),
+        ({"output_bits": 17}, r"^Output bits must be in 2\.\.16, not 17$"),
         ({"requant_mode": "fast"}, r"^Requantization mode must be shift or scale, not 'fast'$"),
         ({"estimator": "x"}, r"^Estimator must be one of "),
         (
