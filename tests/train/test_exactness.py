@@ -99,7 +99,7 @@ def test_random_networks():
     seen = set()
 
     @settings(
-        max_examples=700 if NIGHTLY else 140,
+        max_examples=700 if NIGHTLY else 180,
         suppress_health_check=[HealthCheck.too_slow],
     )
     @given(networks())
