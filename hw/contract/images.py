@@ -58,11 +58,14 @@ def by_input(graph: Graph, images: np.ndarray | Mapping[str, np.ndarray]) -> dic
 def with_batch_axis(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """``images`` as (N, *shape): several, or one that leaves out the axis N.
 
-    Axes of length one may be added or left out. Images of other shapes are returned as they are.
+    Axes of length one may be added or left out. What fits neither keeps its values' axes, for a
+    check to refuse it.
     """
     if images.ndim and same_order(images.shape[1:], shape):
         return images.reshape(len(images), *shape)
-    return images.reshape(1, *shape) if same_order(images.shape, shape) else images
+    if same_order(images.shape, shape):
+        return images.reshape(1, *shape)
+    return images[None] if images.ndim == len(shape) else images
 
 
 def _named(names: list[str], given: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -86,6 +86,9 @@ def test_batch_axis(given, shape, count):
     assert np.array_equal(found.ravel(), images.ravel())
 
 
-@pytest.mark.parametrize(("given", "shape"), [((8, 3, 7), (3, 8, 7)), ((5, 3, 8, 6), (3, 8, 7))])
-def test_other_shapes_stay_as_they_are(given, shape):
-    assert with_batch_axis(np.zeros(given), shape).shape == given
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [((8, 3, 7), (1, 8, 3, 7)), ((5, 3, 8, 6), (5, 3, 8, 6)), ((5, 6), (5, 6))],
+)
+def test_other_shapes_stay_for_a_check_to_refuse_them(given, found):
+    assert with_batch_axis(np.zeros(given), (3, 8, 7)).shape == found

@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 
 import dask
 import pytest
@@ -188,13 +187,16 @@ def test_an_interrupt_before_anything_began_leaves_no_traceback(caplog):
     """distributed then has nothing to cancel, and says so with a traceback."""
     running = LoopRunner(asynchronous=False)
     running.start()
+    interrupted = threading.Event()
     try:
-        running.loop.add_callback(time.sleep, 0.5)  # what follows cannot begin meanwhile
+        running.loop.add_callback(interrupted.wait, 30)  # what follows cannot begin meanwhile
         main = threading.main_thread().ident
-        threading.Timer(0.1, signal.pthread_kill, (main, signal.SIGINT)).start()
+        threading.Timer(0.3, signal.pthread_kill, (main, signal.SIGINT)).start()
         with pytest.raises(KeyboardInterrupt):
             sync(running.loop, asyncio.sleep, 0)
+        interrupted.set()
         sync(running.loop, asyncio.sleep, 0.1)
     finally:
+        interrupted.set()
         running.stop()
     assert not caplog.records
