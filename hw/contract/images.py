@@ -56,7 +56,7 @@ def by_input(graph: Graph, images: np.ndarray | Mapping[str, np.ndarray]) -> dic
 
 
 def with_batch_axis(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """``images`` as (N, *shape): several, or one that leaves out the axis N.
+    """``images`` as ``(N, *shape)``: several, or one that leaves out the axis N.
 
     Axes of length one may be added or left out. What fits neither keeps its values' axes, for a
     check to refuse it.

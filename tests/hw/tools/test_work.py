@@ -188,6 +188,8 @@ def test_an_interrupt_before_anything_began_leaves_no_traceback(caplog):
     running = LoopRunner(asynchronous=False)
     running.start()
     interrupted = threading.Event()
+    # A shell that runs the tests in the background has interrupts ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         running.loop.add_callback(interrupted.wait, 30)  # what follows cannot begin meanwhile
         main = threading.main_thread().ident
@@ -197,6 +199,7 @@ def test_an_interrupt_before_anything_began_leaves_no_traceback(caplog):
         interrupted.set()
         sync(running.loop, asyncio.sleep, 0.1)
     finally:
+        signal.signal(signal.SIGINT, before)
         interrupted.set()
         running.stop()
     assert not caplog.records
