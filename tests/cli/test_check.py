@@ -52,6 +52,23 @@ def test_every_layer_is_listed_with_its_cost(nbqnn, networks, tmp_path):
     assert result["hardware"]["images_per_second"] == pytest.approx(250e6 / total)
 
 
+@pytest.mark.parametrize(
+    ("widths", "preset"),
+    [
+        (["--act-bits", "4", "--input-bits", "8", "--output-bits", "8"], "zcu102-8bit"),
+        (["--act-bits", "4", "--input-bits", "12"], "zcu102-16bit"),
+        (["--act-bits", "4", "--output-bits", "12"], "zcu102-16bit"),
+    ],
+)
+def test_the_preset_takes_the_widest(nbqnn, networks, tmp_path, widths, preset):
+    arguments = ["--model", "nets.py:small", "--shape", "1,8,8", "--json", "check.json"]
+    outcome = nbqnn("check", *arguments, *widths)
+    assert outcome.code == 0, outcome
+    result = json.loads((tmp_path / "check.json").read_text())
+    assert result["hardware"]["name"] == preset
+    assert [layer["act_bits"] for layer in result["layers"]][1:4] == [4, 4, 4]
+
+
 def test_all_that_is_refused_is_said(nbqnn, networks, tmp_path):
     arguments = ["--model", "nets.py:refused", "--shape", "1,8,8", "--json", "check.json"]
     outcome = nbqnn("check", *arguments)
