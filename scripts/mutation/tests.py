@@ -15,7 +15,7 @@ _CELLS = (
     *("tests/formal/test_lane.py", "tests/formal/test_sum.py", "tests/formal/test_quad.py"),
 )
 _COMPILER = (
-    *("tests/hw/compiler", "tests/hw/model"),
+    *("tests/hw/compiler/test_costs.py", "tests/hw/compiler", "tests/hw/model"),
     *("tests/hw/test_batch.py", "tests/hw/test_pointwise.py", "tests/hw/test_mobile_layers.py"),
     "tests/hw/test_mobile_networks.py",
 )

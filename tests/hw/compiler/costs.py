@@ -1,0 +1,124 @@
+"""What programs cost by the cycle model, kept in ``costs.json``: ``python -m`` this to write it anew.
+
+Most changes of the compiler leave every result as it is and make programs slower, larger or more
+greedy of memory. Only a comparison with what they cost before shows that.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+
+from hw.boards.presets import PRESETS
+from hw.compiler import CompileError, compile_graph
+from hw.contract.config import AcceleratorConfig
+from hw.model.cycles import estimate_cycles
+from hw.model.traffic import layer_bytes
+from nbqnn_train.cards.card import card_names, named_graph
+from nbqnn_train.graph import Flatten, Graph, Input, MaxPool2d, load, tensor_types
+from nbqnn_train.graph.files import write_text
+from tests.hw.accelerators import VERILATED
+from tests.hw.compiler.test_strips import unet
+from tests.hw.model.test_cycles import chain, gated, streamed, tiled
+from tests.hw.networks import Network, small_network
+from tests.hw.test_batch import deep, pooled
+
+__all__ = ["COSTS", "costs"]
+
+COSTS = Path(__file__).with_name("costs.json")
+#: Networks of one or two layers for each configuration.
+_LAYERS = 40
+_SMALL = ("shift_64", "scale_32", "multiply_256", "hybrid_64")
+_LARGE = ("zcu102-8bit", "zcu102-8bit-hybrid", "kv260-8bit", "tiny")
+
+
+def costs() -> Iterator[tuple[str, dict[str, int] | None]]:
+    """(name, costs) of each program, None for one that is refused. All that is random in the networks is fixed by a seed."""
+    for name, graph, config, options in _cases():
+        try:
+            program = compile_graph(graph, config, **options)
+        except CompileError:
+            yield name, None
+            continue
+        yield name, {
+            "cycles": round(estimate_cycles(program).cycles),
+            "commands": program.command_count,
+            "moved": sum(layer_bytes(program)),
+            "parameters": len(program.parameters),
+            "scratch": program.scratch_bytes,
+        }
+
+
+def _cases() -> Iterator[tuple[str, Graph, AcceleratorConfig, dict]]:
+    for name in _SMALL:
+        config = VERILATED[name]
+        for number in range(_LAYERS):
+            yield f"{name} layers {number}", _layers(number, name, most=24), config, {}
+        small = small_network(act_bits=8, weight_bits=3, scale=False)
+        for graph, kind in (
+            *((make(), make.__name__) for make in (streamed, chain, tiled, gated, unet)),
+            (small, "small"),
+        ):
+            yield f"{name} {kind}", graph, config, {}
+            yield f"{name} {kind}, little memory", graph, replace(config, act_depth=256), {}
+        for make in (pooled, deep):
+            for batch in (2, 9):
+                options = {"batch": batch}
+                yield f"{name} {make.__name__}, {batch} images", make(), config, options
+    for name in _LARGE:
+        for number in range(_LAYERS):
+            graph = _layers(number, name, most=256)
+            yield f"{name} layers {number}", graph, PRESETS[name], {}
+    for card in card_names():
+        graph = load(named_graph(Path(card)))
+        for name in _LARGE:
+            yield f"{name} {card}", graph, PRESETS[name], {}
+
+
+def _layers(number: int, name: str, most: int) -> Graph:
+    """One or two convolutions of random geometry, now and then with a pool or a linear layer.
+
+    ``most`` is the largest height and width of the image.
+    """
+    rng = np.random.default_rng([number, crc32(name.encode())])
+
+    def within(low: int, high: int) -> int:
+        """Small numbers are as likely as large ones."""
+        return round(float(np.exp(rng.uniform(np.log(low), np.log(high + 0.49)))))
+
+    channels, height = within(1, 32), within(1, most)
+    width = height if rng.random() < 0.5 else within(1, most)
+    net = Network(seed=number)
+    net.add(Input, "image", shape=(channels, height, width), bits=8, signed=True, exponent=0)
+    for layer in range(rng.integers(1, 3)):
+        channels, height, width = _shape(net)
+        filters, grouped = within(1, 64), rng.random() < 0.25
+        kernel = [min(size, within(1, 7)) for size in (height, width)]
+        net.conv(
+            f"conv{layer}",
+            (channels if grouped else filters, 1 if grouped else channels, *kernel),
+            3,
+            stride=tuple(int(rng.integers(1, 1 + min(4, size))) for size in kernel),
+            padding=tuple(int(rng.integers(0, size)) for size in (*kernel, *kernel)),
+            groups=channels if grouped else 1,
+        )
+        net.requantize(f"out{layer}", 8, True)
+        if rng.random() < 0.3:
+            _, height, width = _shape(net)
+            kernel = (min(height, 3), min(width, 2))
+            net.add(MaxPool2d, f"pool{layer}", kernel=kernel, stride=(2, 1), padding=(0, 0, 0, 0))
+    if np.prod(_shape(net)) <= 4096 and rng.random() < 0.3:
+        net.add(Flatten, "flat").linear("linear", within(1, 64), 3).requantize("logits", 8, True)
+    return net.graph()
+
+
+def _shape(net: Network) -> tuple[int, ...]:
+    return tensor_types(Graph(nodes=tuple(net.nodes), outputs=()))[net.last].shape
+
+
+if __name__ == "__main__":
+    lines = (f"{json.dumps(name)}: {json.dumps(found)}" for name, found in costs())
+    write_text(COSTS, "{\n" + ",\n".join(lines) + "\n}\n")
