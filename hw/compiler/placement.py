@@ -29,7 +29,6 @@ class Spill(Exception):
     """
 
     def __init__(self, root: str, others: tuple[str, ...] = ()):
-        super().__init__(root)
         self.root = root
         self.others = others
 
@@ -38,7 +37,6 @@ class Crowded(Exception):
     """Tensors that compete for the memory and have gaps between their rows."""
 
     def __init__(self, roots: frozenset[str]):
-        super().__init__(*sorted(roots))
         self.roots = roots
 
 
@@ -50,7 +48,6 @@ class Tight(Exception):
     """
 
     def __init__(self, root: str, cycles: int, largest: str | None):
-        super().__init__(root)
         self.root = root
         self.cycles = cycles
         self.largest = largest

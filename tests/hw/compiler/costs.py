@@ -18,8 +18,32 @@ from hw.contract.config import AcceleratorConfig
 from hw.model.cycles import estimate_cycles
 from hw.model.traffic import layer_bytes
 from nbqnn_train.cards.card import card_names, named_graph
-from nbqnn_train.graph import Flatten, Graph, Input, MaxPool2d, load, tensor_types
+from nbqnn_train.graph import (
+    Concat,
+    ConvTranspose2d,
+    DepthToSpace,
+    Flatten,
+    Flip2d,
+    Graph,
+    Input,
+    MaxPool2d,
+    Pad2d,
+    Upsample2d,
+    load,
+    tensor_types,
+)
 from nbqnn_train.graph.files import write_text
+from nbqnn_train.graph.operators import (
+    ArgMax,
+    Bilinear2d,
+    Channels,
+    RegionAverage2d,
+    RegionMax2d,
+    Slice2d,
+    SpaceToDepth,
+    Sum,
+    Unflatten,
+)
 from tests.hw.accelerators import VERILATED
 from tests.hw.compiler.test_strips import unet
 from tests.hw.model.test_cycles import chain, gated, streamed, tiled
@@ -43,13 +67,16 @@ def costs() -> Iterator[tuple[str, dict[str, int] | None]]:
         except CompileError:
             yield name, None
             continue
-        yield name, {
-            "cycles": round(estimate_cycles(program).cycles),
-            "commands": program.command_count,
-            "moved": sum(layer_bytes(program)),
-            "parameters": len(program.parameters),
-            "scratch": program.scratch_bytes,
-        }
+        yield (
+            name,
+            {
+                "cycles": round(estimate_cycles(program).cycles),
+                "commands": program.command_count,
+                "moved": sum(layer_bytes(program)),
+                "parameters": len(program.parameters),
+                "scratch": program.scratch_bytes,
+            },
+        )
 
 
 def _cases() -> Iterator[tuple[str, Graph, AcceleratorConfig, dict]]:
@@ -64,6 +91,8 @@ def _cases() -> Iterator[tuple[str, Graph, AcceleratorConfig, dict]]:
         ):
             yield f"{name} {kind}", graph, config, {}
             yield f"{name} {kind}, little memory", graph, replace(config, act_depth=256), {}
+        for graph, kind in _operators():
+            yield f"{name} {kind}", graph, config, {}
         for make in (pooled, deep):
             for batch in (2, 9):
                 options = {"batch": batch}
@@ -113,6 +142,50 @@ def _layers(number: int, name: str, most: int) -> Graph:
     if np.prod(_shape(net)) <= 4096 and rng.random() < 0.3:
         net.add(Flatten, "flat").linear("linear", within(1, 64), 3).requantize("logits", 8, True)
     return net.graph()
+
+
+def _operators() -> Iterator[tuple[Graph, str]]:
+    """Each operator between two convolutions, of few channels and of several words of them."""
+    regions = np.array([[0, 3], [2, 5], [1, 6]])
+    for channels in (4, 20):
+        for kind, fields in (
+            (Channels, {"index": np.arange(channels)[::-2]}),
+            (Unflatten, {"shape": (2, 3, 4)}),
+            (DepthToSpace, {"block": 2}),
+            (SpaceToDepth, {"block": 2}),
+            (Flip2d, {"vertical": True, "horizontal": True}),
+            (Slice2d, {"start": (1, 2), "stride": (2, 1), "size": (2, 3)}),
+            (Pad2d, {"padding": (2, 1, 3, 0), "mode": "reflect", "value": 0}),
+            (Upsample2d, {"factor": (3, 2)}),
+            (Bilinear2d, {"factor": (2, 2), "acc_bits": 48}),
+            (RegionMax2d, {"rows": regions, "columns": regions}),
+            (RegionAverage2d, {"rows": regions, "columns": regions, "multiplier": np.ones((3, 3), int),
+                               "shift": 2, "acc_bits": 48}),
+            (ArgMax, {}),
+            (ConvTranspose2d, {"stride": (2, 2), "padding": (1, 0, 1, 0), "groups": channels // 4}),
+            (Sum, {"shifts": (0, 0, 1), "signs": (1, -1, 1), "acc_bits": 48}),
+            (Concat, {}),
+        ):  # fmt: skip
+            net = Network(seed=1)
+            net.add(Input, "image", shape=(channels, 6, 8), bits=8, signed=True, exponent=0)
+            net.conv("first", (channels, channels, 3, 3), 2, padding=(1, 1, 1, 1))
+            net.requantize("map", 8, True, exponent=-1)
+            if kind in (Sum, Concat):
+                net.conv("second", (channels, channels, 1, 1), 2).requantize(
+                    "other", 8, True, exponent=-1
+                )
+                names = ("map", "other", "image")
+                net.add(kind, "operator", operands=names[: 3 if kind is Sum else 2], **fields)
+            else:
+                if kind is Unflatten:
+                    net.add(Flatten, "flat").linear("linear", 24, 2).requantize("vector", 8, True)
+                if kind is ConvTranspose2d:
+                    fields |= net.weights((channels, 4, 3, 3), 2)
+                net.add(kind, "operator", **fields)
+            if kind in (Bilinear2d, RegionAverage2d, ConvTranspose2d, Sum):
+                net.requantize("result", 8, True)
+            net.conv("last", (5, _shape(net)[0], 1, 1), 2).requantize("out", 8, True)
+            yield net.graph(), f"{kind.__name__} of {channels}"
 
 
 def _shape(net: Network) -> tuple[int, ...]:
