@@ -41,7 +41,6 @@ def depth_to_space(context: Context, node: DepthToSpace) -> Layer:
 def space_to_depth(context: Context, node: SpaceToDepth) -> Layer:
     """Every channel takes its own position of a block."""
     block = int(node.block)
-    source = context.source(node, node.input)
     index, places = np.divmod(np.arange(context.shapes[node.name][0]), block**2)
     return joined(
         _gathered(context, node, index, 0, places=places, block=block, stride=(block, block))

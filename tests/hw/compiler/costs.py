@@ -1,4 +1,4 @@
-"""What programs cost by the cycle model, kept in ``costs.json``: ``python -m`` this to write it anew.
+"""What programs cost by the cycle model, kept in ``costs.json``; ``python -m`` this writes it anew.
 
 Most changes of the compiler leave every result as it is and make programs slower, larger or more
 greedy of memory. Only a comparison with what they cost before shows that.
@@ -60,7 +60,10 @@ _LARGE = ("zcu102-8bit", "zcu102-8bit-hybrid", "kv260-8bit", "tiny")
 
 
 def costs() -> Iterator[tuple[str, dict[str, int] | None]]:
-    """(name, costs) of each program, None for one that is refused. All that is random in the networks is fixed by a seed."""
+    """(name, costs) of each program; None for one that is refused.
+
+    All that is random in the networks is fixed by a seed.
+    """
     for name, graph, config, options in _cases():
         try:
             program = compile_graph(graph, config, **options)
@@ -159,8 +162,8 @@ def _operators() -> Iterator[tuple[Graph, str]]:
             (Upsample2d, {"factor": (3, 2)}),
             (Bilinear2d, {"factor": (2, 2), "acc_bits": 48}),
             (RegionMax2d, {"rows": regions, "columns": regions}),
-            (RegionAverage2d, {"rows": regions, "columns": regions, "multiplier": np.ones((3, 3), int),
-                               "shift": 2, "acc_bits": 48}),
+            (RegionAverage2d, {"rows": regions, "columns": regions, "shift": 2, "acc_bits": 48,
+                               "multiplier": np.ones((3, 3), int)}),
             (ArgMax, {}),
             (ConvTranspose2d, {"stride": (2, 2), "padding": (1, 0, 1, 0), "groups": channels // 4}),
             (Sum, {"shifts": (0, 0, 1), "signs": (1, -1, 1), "acc_bits": 48}),
