@@ -98,8 +98,9 @@ def _cases() -> Iterator[tuple[str, Graph, AcceleratorConfig, dict]]:
             yield f"{name} {kind}", graph, config, {}
         for make in (pooled, deep):
             for batch in (2, 9):
-                options = {"batch": batch}
-                yield f"{name} {make.__name__}, {batch} images", make(), config, options
+                options, kind = {"batch": batch}, f"{name} {make.__name__}, {batch} images"
+                yield kind, make(), config, options
+                yield f"{kind}, little memory", make(), replace(config, act_depth=128), options
     for name in _LARGE:
         for number in range(_LAYERS):
             graph = _layers(number, name, most=256)
