@@ -5,6 +5,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
 from nbqnn_train.graph.results import Result
 
@@ -22,10 +23,10 @@ class _Console(Console):
         raise SystemExit(BROKEN_PIPE)
 
 
-#: Results go to standard output, progress to standard error. Markup is off, because names of files
-#: and layers may have brackets.
-console = _Console(highlight=False, markup=False)
-_progress_console = _Console(stderr=True)
+#: Results go to standard output, progress to standard error. Names of files and layers may have
+#: brackets and colons, which are neither markup nor emoji.
+console = _Console(highlight=False, markup=False, emoji=False)
+_progress_console = _Console(stderr=True, markup=False, emoji=False)
 
 
 @contextmanager
@@ -34,8 +35,8 @@ def spinner(what: str) -> Iterator[Callable[[str], None]]:
     if not _progress_console.is_terminal:
         yield lambda step: None
         return
-    with _progress_console.status(what) as status:
-        yield lambda step: status.update(f"{what}: [dim]{step}")
+    with _progress_console.status(Text(what)) as status:
+        yield lambda step: status.update(Text.assemble(f"{what}: ", (step, "dim")))
 
 
 @contextmanager
@@ -43,7 +44,7 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
     """Shows a bar for ``what``. Yields a function of how many are done, and of how many."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    columns = TextColumn(what, markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     # In a file or a pipe a bar would only be a line break.
     silent = not _progress_console.is_terminal
     with Progress(*columns, console=_progress_console, transient=True, disable=silent) as bar:

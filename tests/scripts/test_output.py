@@ -1,0 +1,40 @@
+"""scripts.output: names are shown as they are."""
+
+import io
+
+import pytest
+from rich.table import Table
+
+from scripts import output
+
+#: What rich would take as an emoji, as the end of a style and as a style.
+NAME = "layer:100:key:/[/b][red]"
+
+
+@pytest.fixture
+def screen(monkeypatch):
+    """A terminal of both consoles."""
+    text = io.StringIO()
+    for console in (output.console, output._progress_console):
+        monkeypatch.setattr(console, "file", text)
+        monkeypatch.setattr(console, "_force_terminal", True)
+        monkeypatch.setattr(console, "is_interactive", True)
+        monkeypatch.setattr(console, "_environ", {"TERM": "xterm"})
+        monkeypatch.setattr(console, "width", 200)
+    return text
+
+
+def test_lines_and_tables(screen):
+    table = Table(NAME)
+    table.add_row(NAME)
+    output.console.print(NAME, table)
+    assert screen.getvalue().count(NAME) == 3
+
+
+def test_progress(screen):
+    with output.spinner(NAME) as step:
+        step(NAME)
+    assert f"{NAME}: " in screen.getvalue().replace("\x1b[2m", "")
+    with output.progress(NAME) as report:
+        report(1, 2)
+    assert screen.getvalue().count(NAME) >= 3
