@@ -31,7 +31,7 @@ from nbqnn_train.graph import (
     tensor_types,
     validate,
 )
-from nbqnn_train.graph.operators import ArgMax, Multiply, Table
+from nbqnn_train.graph.operators import ArgMax, Multiply, Slice2d, Table
 from tests.graph.strategies import cases
 from tests.hw.accelerators import BENCHED, VERILATED
 from tests.hw.machine import run_program
@@ -315,6 +315,17 @@ def test_channels_that_hardly_change(signed, limits, groups):
     x = np.random.default_rng(1).integers(-128, 128, (1, 9, 6, 7))
     found = run_codes(graph, {"image": x})[0]
     assert sum(len(np.unique(found[channel])) == 2 for channel in range(9)) >= 2
+
+
+def test_the_largest_memory():
+    """Addresses of all 16 bits: the image, which two layers read, has 40,000 words of 65,536."""
+    net = image(4, 200, 200)
+    for name in ("first", "second"):
+        net.add(Slice2d, f"{name}.part", input="image", start=(99, 1), stride=(8, 9), size=(13, 22))
+        net.conv(name, (8, 4, 2, 2), 2).requantize(f"{name}.out", 8, True)
+    net.add(Concat, "both", operands=("first.out", "second.out"))
+    program = compare(net.graph(), replace(CONFIG, act_depth=1 << 16))
+    assert max(one.in_base for one in computes(program)) > 1 << 15
 
 
 def test_more_channels_than_codes():
