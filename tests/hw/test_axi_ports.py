@@ -10,7 +10,7 @@ from hw.compiler import compile_graph
 from hw.contract.memory_timing import MemoryTiming
 from hw.driver import AcceleratorError
 from tests.hw.accelerators import VERILATED
-from tests.hw.networks import images, small_network, traced_codes
+from tests.hw.networks import gated_network, images, small_network, traced_codes
 from tests.hw.runs import compare, offset
 from tests.nightly import NIGHTLY
 
@@ -46,6 +46,16 @@ def test_every_code(accelerator_model, name):
     ):
         driver, _ = model.driver(program, timing=timing)
         compare(driver, x[number % 2], expected[number % 2])
+
+
+def test_tables_over_four_ports(accelerator_model):
+    config = CONFIGS["shift_4x64"]
+    graph = gated_network(act_bits=8, weight_bits=3, scale=False, tables=True, seed=1)
+    program, x = compile_graph(graph, config, traced=True), images(graph, 2)
+    timing = MemoryTiming(stall_rate=0.3, seed=2)
+    driver, _ = accelerator_model(config).driver(program, timing=timing)
+    for image, expected in zip(x, traced_codes(graph, x), strict=True):
+        compare(driver, image, expected)
 
 
 @pytest.mark.parametrize("name", ["tiny_2x32", "shift_4x64"])

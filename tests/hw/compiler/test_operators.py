@@ -35,7 +35,7 @@ from nbqnn_train.graph.operators import ArgMax, Multiply, Slice2d, Table
 from tests.graph.strategies import cases
 from tests.hw.accelerators import BENCHED, VERILATED
 from tests.hw.machine import run_program
-from tests.hw.networks import Network
+from tests.hw.networks import Network, gated_network
 from tests.hw.test_random_networks import ADDRESSED, REFUSALS, space
 
 CONFIG = VERILATED["shift_64"]
@@ -315,6 +315,12 @@ def test_channels_that_hardly_change(signed, limits, groups):
     x = np.random.default_rng(1).integers(-128, 128, (1, 9, 6, 7))
     found = run_codes(graph, {"image": x})[0]
     assert sum(len(np.unique(found[channel])) == 2 for channel in range(9)) >= 2
+
+
+@pytest.mark.parametrize("ports", [2, 4])
+def test_tables_over_several_ports(ports):
+    graph = gated_network(act_bits=8, weight_bits=3, scale=False, tables=True, seed=1)
+    compare(graph, replace(CONFIG, axi_ports=ports))
 
 
 def test_the_largest_memory():
