@@ -28,7 +28,7 @@ from scripts.mutation.tests import find_tests
 __all__ = ["Mutant", "Outcome", "choose", "read_journal", "run_mutants", "sources"]
 
 #: The folders whose sources are changed.
-_FOLDERS = ("hw/rtl", "hw/compiler")
+_FOLDERS = ("hw/rtl", "hw/compiler", "hw/spatial")
 #: What is copied of a checkout; the rest is not needed.
 _COPIED = ("hw", "nbqnn_train", "scripts", "sim", "tests", "pyproject.toml")
 #: Longest time of one set of tests. A change with which they take longer counts as noticed.
