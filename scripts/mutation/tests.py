@@ -33,7 +33,10 @@ _TESTS = {
     "hw/rtl/cells": (*_FIRST, *_CELLS, "tests/hw/rtl/post", *_LAST),
     "hw/rtl": (*_FIRST, "tests/hw/rtl/test_verilog.py", "tests/hw/rtl/test_generate.py", *_LAST),
     "hw/compiler": (*_COMPILER, *_LAST),
-    "hw/spatial": ("tests/hw/spatial/test_random_maps.py", "tests/hw/spatial"),
+    "hw/spatial": (
+        *("tests/hw/spatial/test_random_maps.py", "tests/hw/spatial/test_costs.py"),
+        "tests/hw/spatial",
+    ),
 }
 
 

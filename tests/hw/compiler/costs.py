@@ -4,7 +4,6 @@ Most changes of the compiler leave every result as it is and make programs slowe
 greedy of memory. Only a comparison with what they cost before shows that.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +31,6 @@ from nbqnn_train.graph import (
     load,
     tensor_types,
 )
-from nbqnn_train.graph.files import write_text
 from nbqnn_train.graph.operators import (
     ArgMax,
     Bilinear2d,
@@ -46,6 +44,7 @@ from nbqnn_train.graph.operators import (
 )
 from tests.hw.accelerators import VERILATED
 from tests.hw.compiler.test_strips import unet
+from tests.hw.kept_costs import keep
 from tests.hw.model.test_cycles import chain, gated, streamed, tiled
 from tests.hw.networks import Network, small_network
 from tests.hw.test_batch import deep, pooled
@@ -197,5 +196,4 @@ def _shape(net: Network) -> tuple[int, ...]:
 
 
 if __name__ == "__main__":
-    lines = (f"{json.dumps(name)}: {json.dumps(found)}" for name, found in costs())
-    write_text(COSTS, "{\n" + ",\n".join(lines) + "\n}\n")
+    keep(COSTS, costs())

@@ -1,6 +1,6 @@
 """Small convolutional graphs with random weights, for circuits."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from nbqnn_train.graph import (
     Conv2d,
     Flatten,
     Graph,
+    GraphError,
     Input,
     Linear,
     MaxPool2d,
@@ -22,7 +23,7 @@ from nbqnn_train.graph import (
     tensor_types,
 )
 
-__all__ = ["Maps", "random_maps"]
+__all__ = ["Maps", "random_maps", "valid_maps"]
 
 _BITS = 5
 
@@ -200,6 +201,15 @@ def random_maps(seed: int) -> Graph:
     elif end == 1:
         maps.linear(maps.average(at), 3)
     return maps.graph()
+
+
+def valid_maps(first: int) -> Iterator[tuple[int, Graph]]:
+    """Seeds from ``first`` on, and their graphs. Some windows do not fit their maps: not those."""
+    for seed in range(first, first + 10_000):
+        try:
+            yield seed, random_maps(seed)
+        except GraphError:
+            continue
 
 
 def _random_window(random, size) -> dict:

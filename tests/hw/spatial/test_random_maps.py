@@ -8,8 +8,8 @@ from amaranth.sim import Simulator
 from hw.spatial.lowering import plan_network
 from hw.spatial.plan import NetworkPlan
 from hw.spatial.stream import CircuitStream
-from nbqnn_train.graph import Graph, GraphError, run_codes, tensor_types
-from tests.hw.spatial.maps import random_maps
+from nbqnn_train.graph import Graph, run_codes, tensor_types
+from tests.hw.spatial.maps import random_maps, valid_maps
 from tests.nightly import NIGHTLY
 
 _IMAGES = 4
@@ -51,15 +51,6 @@ def _streamed(top: CircuitStream, beats: list[int], results: int, stall: float, 
     return [data for _, data in found], found[0][0] - begins[0]
 
 
-def _graphs(first: int):
-    """Seeds of graphs that are valid: some windows do not fit their maps."""
-    for seed in range(first, first + 10_000):
-        try:
-            yield seed, random_maps(seed)
-        except GraphError:
-            continue
-
-
 def check(seed: int, graph: Graph, interval: int | None = None) -> NetworkPlan:
     """Compares outputs and latency of a graph's circuit with the interpreter's and the plan's."""
     random = np.random.default_rng(seed)
@@ -82,7 +73,7 @@ def check(seed: int, graph: Graph, interval: int | None = None) -> NetworkPlan:
 
 @pytest.mark.parametrize("part", range(20 if NIGHTLY else 3))
 def test_random_graphs_are_the_interpreters(part):
-    graphs = _graphs(1000 * part)
+    graphs = valid_maps(1000 * part)
     for _ in range(10 if NIGHTLY else 2):
         check(*next(graphs))
 
