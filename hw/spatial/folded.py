@@ -259,9 +259,7 @@ class FoldedLayer(Component):
         width = interval_bits(min(low, -1), high)
         total = Signal(width, name=f"total_{lane}", reset_less=True)
         out = plan.graph.outputs[lane]
-        sums = Const(0, 1)
-        if out is not None:
-            sums = Cat(Const(0, out.shift), stages.at(out.value, plan.stages))
+        sums = Const(0, 1) if out is None else stages.at(out.value, plan.stages)
         starts = [Const(plan.start(row), width) for row in rows]
         start = Array([*starts, *starts[:1] * (plan.turns - len(starts))])[turn]
         m.d.sync += total.eq(Mux(begin, start, total.as_signed() >> 1) + sums)

@@ -95,6 +95,14 @@ class _Finder(ast.NodeVisitor):
         if node.value is not None:
             self.visit(node.value)
 
+    def visit_keyword(self, node):
+        if node.arg != "strict":  # a check
+            self.generic_visit(node)
+
+    def visit_ClassDef(self, node):
+        for part in node.body:  # bases and decorators are no logic
+            self.visit(part)
+
     def visit_FunctionDef(self, node):
         for part in (*node.args.defaults, *filter(None, node.args.kw_defaults), *node.body):
             self.visit(part)

@@ -21,6 +21,10 @@ SAMPLE = '''"""Module ü."""
 from x import y
 WIDE = {"a": 3}
 
+@dataclass(frozen=True)
+class C:
+    ends = dict(zip(a, b, strict=True))
+
 def f(a: int = 2) -> "int":
     """Doc."""
     if a > 7:
@@ -30,7 +34,6 @@ def f(a: int = 2) -> "int":
         m.d.comb += Signal(4, init=5)
     return a[1:] and not b
 '''
-KEPT = ('f"not {a + 1}, " + "above 7"', "from x import y", "a: int", "Module ü")
 
 
 def test_every_kind_of_change():
@@ -57,11 +60,13 @@ def test_every_kind_of_change():
         changed = one.apply(SAMPLE)
         ast.parse(changed)
         assert changed != SAMPLE
-        # Messages, imports and annotations are as they were.
+        # Messages, imports, annotations and checks are as they were.
         for kept in (
             'f"not {a + 1}, " + "above 7"',
             "from x import y",
             "a: int",
+            "frozen=True",
+            "strict=True",
             '"""Module ü."""',
         ):
             assert kept in changed

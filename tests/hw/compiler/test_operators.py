@@ -31,7 +31,7 @@ from nbqnn_train.graph import (
     tensor_types,
     validate,
 )
-from nbqnn_train.graph.operators import ArgMax, Multiply, Slice2d, Table
+from nbqnn_train.graph.operators import ArgMax, Multiply, Slice2d, Sum, Table
 from tests.graph.strategies import cases
 from tests.hw.accelerators import BENCHED, VERILATED
 from tests.hw.machine import run_program
@@ -332,6 +332,20 @@ def test_the_largest_memory():
     net.add(Concat, "both", operands=("first.out", "second.out"))
     program = compare(net.graph(), replace(CONFIG, act_depth=1 << 16))
     assert max(one.in_base for one in computes(program)) > 1 << 15
+
+
+def test_a_sum_of_three_that_hardly_changes():
+    """What was lowered before an addend turned out to be too large is not in the program."""
+    net = image(9)
+    for name in "abc":
+        net.conv(f"{name}.conv", (9, 9, 1, 1), 2).requantize(name, 8, True)
+    net.add(Sum, "sum", operands=tuple("abc"), shifts=(0, 0, 0), signs=(1, -1, 1), acc_bits=48)
+    bias = (np.arange(9) << 36) - (1 << 35)
+    net.add(Requantize, "out", multiplier=np.ones(9, int), bias=bias, shift=np.full(9, 36), bits=8,
+            signed=True, exponent=0, low=-128, high=127)  # fmt: skip
+    program = compare(net.graph())
+    names = [layer.name for layer in program.layers]
+    assert names == ["a.conv", "b.conv", "c.conv", "sum.2", "sum", "out"]
 
 
 def test_more_channels_than_codes():
