@@ -9,7 +9,6 @@ from itertools import islice
 from pathlib import Path
 
 from hw.spatial.lowering import plan_network
-from hw.spatial.stream import CircuitStream
 from nbqnn_train.graph import Graph
 from tests.hw.kept_costs import keep
 from tests.hw.spatial.maps import valid_maps
@@ -25,7 +24,6 @@ def costs() -> Iterator[tuple[str, dict[str, int]]]:
     for name, graph in _graphs():
         for levels, interval in ((1, 1), (3, 1), (2, 7), (2, 40)):
             plan = plan_network(graph, levels, interval)
-            top = CircuitStream(plan)
             yield (
                 f"{name}, {levels} levels, interval {interval}",
                 {
