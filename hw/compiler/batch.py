@@ -95,7 +95,7 @@ def _check_count(single: list[Layer], together: list[Layer], batch: int) -> None
     count = batch * len(single) + len(together)
     if count <= LAYERS:
         return
-    image, number = divmod(LAYERS, max(1, len(single)))
+    image, number = divmod(LAYERS, len(single)) if single else (batch, 0)
     if image < batch:
         layer = single[number].name + (f" of image {image + 1}" if batch > 1 else "")
     else:

@@ -239,6 +239,22 @@ def test_a_number_of_numpy(tmp_path):
     assert (tmp_path / "numpy").read_bytes() == (tmp_path / "plain").read_bytes()
 
 
+def test_too_many_layers_that_run_once():
+    net = Network(seed=1).add(Input, "x", shape=(2,), bits=8, signed=True, exponent=0)
+    net.linear("linear0", 2, 2).requantize("out0", 8, True)
+    linear, requantize = net.nodes[1:]
+    for number in range(1, 257):
+        net.nodes += [
+            replace(linear, name=f"linear{number}", input=f"out{number - 1}"),
+            replace(requantize, name=f"out{number}", input=f"linear{number}"),
+        ]
+    graph = net.graph()
+    message = r"^layer linear256: it is number 257 of 257 layers, and at most 256 fit; remedy: two"
+    for batch in (2, 300):
+        with pytest.raises(CompileError, match=message):
+            compile_graph(graph, CONFIG, batch=batch)
+
+
 def test_what_does_not_fit():
     graph = GRAPHS["deep"]
     for batch in (0, -1, 1.5, 1 << 16, 100_000_000):
