@@ -334,6 +334,20 @@ def test_the_largest_memory():
     assert max(one.in_base for one in computes(program)) > 1 << 15
 
 
+@pytest.mark.parametrize("shift", [2, 3])
+def test_the_largest_factor_of_a_sum_of_three(shift):
+    net = image(9)
+    for name, exponent in (("a", 0), ("b", 0), ("c", shift)):
+        net.conv(f"{name}.conv", (9, 9, 1, 1), 2).requantize(name, 8, True, exponent=exponent)
+    net.add(Sum, "sum", operands=tuple("abc"), shifts=(0, 0, shift), signs=(1, -1, 1), acc_bits=48)
+    graph = net.requantize("out", 8, True).graph()
+    if shift == 2:
+        compare(graph)
+    else:
+        with pytest.raises(CompileError, match=r"times a power of two up to 4, not c times 8$"):
+            compile_graph(graph, CONFIG)
+
+
 def test_a_sum_of_three_that_hardly_changes():
     """What was lowered before an addend turned out to be too large is not in the program."""
     net = image(9)
