@@ -160,6 +160,17 @@ def test_zeros_become_padding():
     assert "pad" in checked(net.graph("pad", "a"))
 
 
+@pytest.mark.parametrize(
+    ("padding", "becomes"), [((1, 2, 1, 2), True), ((0, 0, 2, 0), False), ((0, 3, 0, 0), False)]
+)
+def test_zeros_become_padding_of_a_pool(padding, becomes):
+    """Unless a window could be nothing but padding."""
+    net = image(3).add(Pad2d, "pad", padding=padding, mode="constant", value=0)
+    net.add(AvgPool2d, "pool", kernel=(2, 3), stride=(1, 1), padding=(0, 0, 0, 0), multiplier=1,
+            shift=2, acc_bits=48).requantize("a", 8, True)  # fmt: skip
+    assert ("pad" not in checked(net.graph())) == becomes
+
+
 def test_orders_become_those_of_weights():
     net = image(9)
     net.conv("conv", (9, 9, 1, 1), 2).requantize("a", 8, True)
