@@ -18,6 +18,7 @@ from hw.model.cycles import estimate_cycles
 from hw.model.traffic import layer_bytes
 from nbqnn_train.cards.card import card_names, named_graph
 from nbqnn_train.graph import (
+    Add,
     Concat,
     ConvTranspose2d,
     DepthToSpace,
@@ -100,6 +101,9 @@ def _cases() -> Iterator[tuple[str, Graph, AcceleratorConfig, dict]]:
                 options, kind = {"batch": batch}, f"{name} {make.__name__}, {batch} images"
                 yield kind, make(), config, options
                 yield f"{kind}, little memory", make(), replace(config, act_depth=128), options
+    for depth, batch in ((512, 2), (1024, 9)):
+        config = replace(VERILATED["scale_32"], act_depth=depth)
+        yield f"bottlenecks, {batch} images", _bottlenecks(), config, {"batch": batch}
     for name in _LARGE:
         for number in range(_LAYERS):
             graph = _layers(number, name, most=256)
@@ -145,6 +149,27 @@ def _layers(number: int, name: str, most: int) -> Graph:
     if np.prod(_shape(net)) <= 4096 and rng.random() < 0.3:
         net.add(Flatten, "flat").linear("linear", within(1, 64), 3).requantize("logits", 8, True)
     return net.graph()
+
+
+def _bottlenecks() -> Graph:
+    """Small maps of many channels: weights are longer loaded than used, so images share loads."""
+    net = Network(seed=1)
+    net.add(Input, "image", shape=(6, 8, 8), bits=8, signed=True, exponent=0)
+    net.conv("stem", (24, 6, 3, 3), 2, padding=(1, 1, 1, 1)).requantize("a", 8, True)
+    net.conv("down", (48, 24, 3, 3), 2, stride=(2, 2), padding=(1, 1, 1, 1))
+    net.requantize("b", 8, True)
+    net.conv("down2", (48, 48, 3, 3), 2, stride=(2, 2), padding=(1, 1, 1, 1))
+    net.requantize("map0", 8, True)
+    for block in range(3):
+        around = net.last
+        net.conv(f"reduce{block}", (24, 48, 1, 1), 2).requantize(f"c{block}", 8, True)
+        net.conv(f"middle{block}", (24, 24, 3, 3), 2, padding=(1, 1, 1, 1))
+        net.requantize(f"d{block}", 8, True)
+        net.conv(f"expand{block}", (48, 24, 1, 1), 2).requantize(f"e{block}", 8, True)
+        net.add(Add, f"add{block}", operands=(net.last, around), shifts=(0, 0), acc_bits=24)
+        net.requantize(f"map{block + 1}", 8, True)
+    net.add(Flatten, "flat").linear("linear", 10, 2)
+    return net.requantize("logits", 8, True).graph()
 
 
 def _operators() -> Iterator[tuple[Graph, str]]:
