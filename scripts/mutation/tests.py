@@ -11,8 +11,8 @@ _LAST = ("tests/hw/test_random_networks.py", "tests/hw/driver/test_driver.py",
          "tests/hw/model/test_cycles.py", "tests/hw/test_addresses.py",
          "tests/hw/test_faults.py")  # fmt: skip
 _CELLS = (
-    *("tests/formal/test_cells.py", "tests/formal/test_element.py"),
-    *("tests/formal/test_lane.py", "tests/formal/test_sum.py", "tests/formal/test_quad.py"),
+    *("tests/formal/test_cells.py", "tests/formal/test_element.py", "tests/formal/test_lane.py"),
+    *("tests/formal/test_sum.py", "tests/formal/test_quad.py", "tests/formal/test_cascade.py"),
 )
 _COMPILER = (
     *("tests/hw/compiler/test_costs.py", "tests/hw/compiler", "tests/hw/model"),
@@ -22,12 +22,15 @@ _COMPILER = (
 #: Beginning of a source's path -> tests, quickest first. The longest that fits counts.
 _TESTS = {
     "hw/rtl/array": (*_FIRST, "tests/hw/rtl/array", *_LAST),
-    "hw/rtl/axi": (*_FIRST, "tests/hw/rtl/axi", *_LAST),
+    "hw/rtl/axi": (
+        *(*_FIRST, "tests/hw/rtl/axi", "tests/formal/test_axi.py", "tests/formal/test_stripes.py"),
+        *_LAST,
+    ),
     "hw/rtl/control": (*_FIRST, "tests/hw/rtl/control", "tests/hw/rtl/test_stalls.py", *_LAST),
     "hw/rtl/host": ("tests/hw/rtl/host", "tests/hw/boards"),
     "hw/rtl/memory": (*_FIRST, "tests/hw/rtl/memory", *_LAST),
     "hw/rtl/post": (*_FIRST, "tests/hw/rtl/post", *_LAST),
-    "hw/rtl/stream": (*_FIRST, "tests/hw/rtl/stream", *_LAST),
+    "hw/rtl/stream": (*_FIRST, "tests/hw/rtl/stream", "tests/formal/test_stream.py", *_LAST),
     # These replace other cells in synthesis only.
     "hw/rtl/ultrascale": (*_CELLS, "tests/hw/synth/test_levels.py"),
     "hw/rtl/cells": (*_FIRST, *_CELLS, "tests/hw/rtl/post", *_LAST),
@@ -35,7 +38,7 @@ _TESTS = {
     "hw/compiler": (*_COMPILER, *_LAST),
     "hw/spatial": (
         *("tests/hw/spatial/test_random_maps.py", "tests/hw/spatial/test_costs.py"),
-        "tests/hw/spatial",
+        *("tests/hw/spatial", "tests/formal/test_adder_graphs.py"),
     ),
 }
 
