@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.text import Text
 
 from nbqnn_train.graph.results import Result
@@ -14,6 +14,10 @@ __all__ = ["BROKEN_PIPE", "console", "print_notes", "progress", "spinner", "writ
 #: Exit code when the reader of the output has left, as ``head`` does: 128 and the signal's number,
 #: as for other programs. Code 1 would say that the result is bad.
 BROKEN_PIPE = 141
+#: Columns of results in a file or a pipe: each row of a table is a line, for grep and for logs.
+_UNLIMITED = 1000
+#: Columns on a screen, at least: in fewer, tables would cut numbers off.
+_LEAST = 80
 
 
 class _Console(Console):
@@ -23,9 +27,18 @@ class _Console(Console):
         raise SystemExit(BROKEN_PIPE)
 
 
+class _Results(_Console):
+    @property
+    def size(self) -> ConsoleDimensions:
+        width, height = super().size
+        if not self.is_terminal and "COLUMNS" not in self._environ:
+            width = _UNLIMITED
+        return ConsoleDimensions(max(width, _LEAST), height)
+
+
 #: Results go to standard output, progress to standard error. Names of files and layers may have
 #: brackets and colons, which are neither markup nor emoji.
-console = _Console(highlight=False, markup=False, emoji=False)
+console = _Results(highlight=False, markup=False, emoji=False)
 _progress_console = _Console(stderr=True, markup=False, emoji=False)
 
 

@@ -31,6 +31,20 @@ def test_lines_and_tables(screen):
     assert screen.getvalue().count(NAME) == 3
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_no_number_is_cut_off_and_a_row_in_a_pipe_is_a_line(screen, monkeypatch, terminal):
+    columns = {"COLUMNS": "30"} if terminal else {}
+    monkeypatch.setattr(output.console, "_force_terminal", terminal)
+    monkeypatch.setattr(output.console, "_environ", {"TERM": "xterm", **columns})
+    monkeypatch.setattr(output.console, "_width", 30 if terminal else None)
+    name, number = "layer." * 30, f"{123_456_789:,}"
+    table = Table("layer", *"abc")
+    table.add_row(name, *[number] * 3)
+    output.console.print(table)
+    assert screen.getvalue().count(number) == 3
+    assert (name in screen.getvalue()) == (not terminal)
+
+
 def test_progress(screen):
     with output.spinner(NAME) as step:
         step(NAME)
