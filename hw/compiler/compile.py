@@ -17,6 +17,7 @@ from hw.compiler.tiles import stream_rows
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Unit
 from hw.contract.program import Program
+from hw.model.cycles import estimate_cycles
 from nbqnn_train.graph import Graph, validate
 
 __all__ = ["compile_graph"]
@@ -35,7 +36,8 @@ def compile_graph(
     Feature maps stay on the chip where they fit. Others go through the host's memory. The layers
     that write and read them run in row tiles, and the transfers of one tile overlap with the
     computation of another. The image and the results are streamed in the same way, where only one
-    layer reads or writes them. Parameters are loaded ahead of use.
+    layer reads or writes them. Parameters are loaded ahead of use. Where it is in doubt
+    which maps pay in strips, two programs are made; the cycle model says which one is faster.
 
     Parameters
     ----------
@@ -54,7 +56,23 @@ def compile_graph(
     """
     batch = check_batch(batch)
     validate(graph)
-    whole, graph = graph, simplified(graph, config)
+    small = simplified(graph, config)
+    programs = []
+    for counting in (False, True):
+        strips = Strips(config, small, counting)
+        programs.append(_program(small, config, strips, batch, traced, pack))
+        if not strips.doubted:
+            break
+    best = programs[0]
+    if len(programs) > 1:
+        best = min(programs, key=lambda program: estimate_cycles(program).cycles)
+    return replace(best, graph=graph)
+
+
+def _program(
+    graph: Graph, config: AcceleratorConfig, strips: Strips, batch: int, traced: bool, pack: bool
+) -> Program:
+    """The program for a simplified graph, with what ``strips`` decides."""
     copied: frozenset[str] = frozenset()
     spilled: frozenset[str] | None = None
     #: The layers for one image, and for the batch.
@@ -63,7 +81,6 @@ def compile_graph(
     #: Layers whose weights are shared by the images of a batch; None for as many as pay.
     most_shared: int | None = None
     narrow: frozenset[str] = frozenset()
-    strips = Strips(config, graph)
     while True:
         if single is None:
             single = lower(graph, config, copied)
@@ -76,10 +93,8 @@ def compile_graph(
         try:
             cut = strips.cut(lowered)
             on_host = spilled | cut.on_host
-            program = Schedule(graph, config, cut, on_host, narrow, traced, strips.settled).run(
-                pack
-            )
-            return replace(program, graph=whole)
+            schedule = Schedule(graph, config, cut, on_host, narrow, traced, strips.settled)
+            return schedule.run(pack)
         except Crowded as crowded:
             narrow |= crowded.roots
         except Tight as tight:

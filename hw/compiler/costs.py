@@ -3,10 +3,10 @@
 from hw.compiler.layer import Layer
 from hw.compiler.tiles import filter_group_width, layer_steps, weight_words
 from hw.contract.config import AcceleratorConfig
-from hw.contract.isa import Memory
+from hw.contract.isa import DESCRIPTOR_BYTES, Memory
 from hw.contract.words import word_beats
 
-__all__ = ["compute_cycles", "weight_cycles"]
+__all__ = ["command_cycles", "compute_cycles", "weight_cycles"]
 
 
 def compute_cycles(config: AcceleratorConfig, layer: Layer) -> int:
@@ -29,3 +29,9 @@ def weight_cycles(config: AcceleratorConfig, layer: Layer) -> int:
         filter_groups = -(-part.out_shape[0] // filter_group_width(config, part))
         words += weight_words(config, part) * (1 if part.shared_weight else filter_groups)
     return words * word_beats(config, Memory.WEIGHT)
+
+
+def command_cycles(config: AcceleratorConfig, layer: Layer) -> int:
+    """Cycles in which the commands of a layer's parts are fetched: two loads and a computation."""
+    beats = -(-DESCRIPTOR_BYTES * 8 // config.axi_beat_bits)
+    return 3 * len(layer.parts) * beats

@@ -1,6 +1,6 @@
 """Decides which tensors are made and read strip by strip, and in how many strips."""
 
-from hw.compiler.costs import compute_cycles, weight_cycles
+from hw.compiler.costs import command_cycles, compute_cycles, weight_cycles
 from hw.compiler.fused import brought_operands, fused, joined_by
 from hw.compiler.layer import Lowered
 from hw.compiler.placement import Tight
@@ -23,12 +23,17 @@ _SEEN = 4
 class Strips:
     """Tensors that are cut into strips, each into a number of them.
 
+    counting : whether the fetch of strips' commands counts. It may be hidden behind computation, or
+        be what a narrow bus does for most of the time.
     settled : concatenations whose strips are loaded as they come, because more strips do not pay.
+    doubted : whether anything was decided otherwise than it would be if that were the other way.
     """
 
-    def __init__(self, config: AcceleratorConfig, graph: Graph):
+    def __init__(self, config: AcceleratorConfig, graph: Graph, counting: bool):
         self.config = config
         self.graph = graph
+        self.counting = counting
+        self.doubted = False
         self.settled: frozenset[str] = frozenset()
         self._counts: dict[str, int] = {}
         #: Tensors that were cut, until that took longer.
@@ -58,16 +63,17 @@ class Strips:
         """
         name = tight.root
         more = {**self._counts, name: 2 * self._counts[name]}
-        cut = moved = tight.cycles
+        moved = tight.cycles
+        cuts = (tight.cycles,) * 2
         if self._pays(lowered, more, name):
-            cut = self._cycles(lowered, more) - self._cycles(lowered, self._counts)
+            cuts = self._lost(lowered, more, self._counts)
         # What has views cannot be stored as a whole.
         viewed = {view.root for view in lowered.views.values()}
         if tight.largest is not None and tight.largest not in viewed:
             moved = self._moved(lowered, tight.largest)
-        if min(cut, moved) >= tight.cycles:
+        if self._chosen([min(cut, moved) >= tight.cycles for cut in cuts]):
             self.settled |= {name}
-        elif cut <= moved:
+        elif self._chosen([cut <= moved for cut in cuts]):
             self._take(lowered, more, name)
         else:
             return tight.largest
@@ -106,8 +112,13 @@ class Strips:
             # Without strips a layer of its own copies the operands of a concatenation.
             waits += 2 * self._words(lowered, name) * word_beats(config, Memory.ACT)
         others = {other: count for other, count in counts.items() if other != name}
-        lost = self._cycles(lowered, counts) - self._cycles(lowered, others)
-        return waits - lost > _LEAST_SAVED
+        lost = self._lost(lowered, counts, others)
+        return self._chosen([waits - cycles > _LEAST_SAVED for cycles in lost])
+
+    def _chosen(self, answers: list[bool]) -> bool:
+        """The answer where the fetch of commands does not count, or that where it does."""
+        self.doubted |= answers[0] != answers[1]
+        return answers[self.counting]
 
     def _moved(self, lowered: Lowered, name: str) -> float:
         """Cycles in which the array waits for a tensor to go to the host's memory and back."""
@@ -132,9 +143,14 @@ class Strips:
         channels, height, width = lowered.shapes[name]
         return -(-channels // self.config.lanes) * height * width
 
-    def _cycles(self, lowered: Lowered, counts: dict[str, int]) -> int:
-        """Cycles that the layers compute and load weights."""
-        return sum(
-            compute_cycles(self.config, layer) + weight_cycles(self.config, layer)
-            for layer in fused(self.config, lowered, counts).layers
-        )
+    def _lost(
+        self, lowered: Lowered, counts: dict[str, int], before: dict[str, int]
+    ) -> tuple[int, int]:
+        """Cycles that more strips take, without and with the fetch of commands."""
+        lost = fetch = 0
+        for sign, strips in ((1, counts), (-1, before)):
+            for layer in fused(self.config, lowered, strips).layers:
+                cycles = compute_cycles(self.config, layer) + weight_cycles(self.config, layer)
+                lost += sign * cycles
+                fetch += sign * command_cycles(self.config, layer)
+        return lost, lost + fetch
