@@ -218,6 +218,12 @@ def _operators() -> Iterator[tuple[Graph, str]]:
                 net.requantize("result", 8, True)
             net.conv("last", (5, _shape(net)[0], 1, 1), 2).requantize("out", 8, True)
             yield net.graph(), f"{kind.__name__} of {channels}"
+    for channels in (2, 20):
+        net = Network(seed=1)
+        net.add(Input, "image", shape=(channels, 6, 8), bits=8, signed=True, exponent=0)
+        net.add(ConvTranspose2d, "operator", stride=(2, 2), padding=(1, 0, 1, 0), groups=channels,
+                **net.weights((channels, 1, 3, 3), 2))  # fmt: skip
+        yield net.requantize("out", 8, True).graph(), f"ConvTranspose2d in {channels} groups"
 
 
 def _shape(net: Network) -> tuple[int, ...]:

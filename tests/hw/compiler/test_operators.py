@@ -328,6 +328,29 @@ def test_channels_that_hardly_change(signed, limits, groups):
     assert sum(len(np.unique(found[channel])) == 2 for channel in range(9)) >= 2
 
 
+@pytest.mark.parametrize("dilation", [1, 2, 3])
+def test_taps_of_a_dilated_window(dilation):
+    """Several taps in a step lie beside each other."""
+    net = image(17, 6, 17)
+    net.conv("conv", (17, 1, 2, 3), 2, dilation=(1, dilation), groups=17)
+    graph = net.requantize("out", 8, True).graph()
+    taps = {bool(one.adds & 4) for one in computes(compare(graph, VERILATED["scale_32"]))}
+    assert taps == {dilation == 1}
+
+
+def test_batches_of_inputs_that_no_layer_reads():
+    compare(image(3).graph(), batch=3)
+    net = image(3).add(Input, "x", shape=(9,), bits=8, signed=True, exponent=0)
+    net.linear("linear", 9, 2).requantize("out", 8, True)
+    graph = net.graph("out", "image")
+    program = compile_graph(graph, CONFIG, batch=3)
+    rng = np.random.default_rng(1)
+    codes = {n.name: rng.integers(-128, 128, (3, *n.shape)) for n in graph.input_nodes}
+    expected = run_codes(graph, codes, trace=True)
+    for name, found in run_program(program, codes).items():
+        assert np.array_equal(found, expected[name].reshape(found.shape)), name
+
+
 @pytest.mark.parametrize("ports", [2, 4])
 def test_tables_over_several_ports(ports):
     graph = gated_network(act_bits=8, weight_bits=3, scale=False, tables=True, seed=1)
