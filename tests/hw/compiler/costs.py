@@ -104,9 +104,13 @@ def _cases() -> Iterator[tuple[str, Graph, AcceleratorConfig, dict]]:
     for depth, batch in ((512, 2), (1024, 9)):
         config = replace(VERILATED["scale_32"], act_depth=depth)
         yield f"bottlenecks, {batch} images", _bottlenecks(), config, {"batch": batch}
-    # Of the two ways to choose strips, the first one is faster, then the second one.
-    for sizes, width in (((8, 16, 96, 64), 64), ((8, 8, 64, 48), 128)):
-        config = replace(VERILATED["scale_32"], axi_data_width=width)
+    # Of the two ways to choose strips the first one is faster, the second one, the first one.
+    for sizes, depth, width in (
+        ((8, 16, 96, 64), 1024, 64),
+        ((8, 8, 64, 48), 1024, 128),
+        ((24, 8, 64, 64), 2048, 32),
+    ):
+        config = replace(VERILATED["scale_32"], act_depth=depth, axi_data_width=width)
         yield f"U-Net {sizes}", unet(*sizes), config, {}
     for name in _LARGE:
         for number in range(_LAYERS):
