@@ -16,11 +16,11 @@ def screen(monkeypatch):
     """A terminal of both consoles."""
     text = io.StringIO()
     for console in (output.console, output._progress_console):
-        monkeypatch.setattr(console, "file", text)
+        monkeypatch.setattr(console, "_file", text)
         monkeypatch.setattr(console, "_force_terminal", True)
         monkeypatch.setattr(console, "is_interactive", True)
         monkeypatch.setattr(console, "_environ", {"TERM": "xterm"})
-        monkeypatch.setattr(console, "width", 200)
+        monkeypatch.setattr(console, "_width", 200)
     return text
 
 
