@@ -5,6 +5,7 @@ from dataclasses import replace
 from hw.compiler.abreast import abreast
 from hw.compiler.batch import batched, check_batch
 from hw.compiler.divided import divided
+from hw.compiler.errors import CompileError
 from hw.compiler.fused import piece_of
 from hw.compiler.layer import Lowered
 from hw.compiler.lower import lower
@@ -36,8 +37,8 @@ def compile_graph(
     Feature maps stay on the chip where they fit. Others go through the host's memory. The layers
     that write and read them run in row tiles, and the transfers of one tile overlap with the
     computation of another. The image and the results are streamed in the same way, where only one
-    layer reads or writes them. Parameters are loaded ahead of use. Where it is in doubt
-    which maps pay in strips, two programs are made; the cycle model says which one is faster.
+    layer reads or writes them. Parameters are loaded ahead of use. Where it is in doubt which maps
+    pay in strips, two programs are made; the cycle model says which one is faster.
 
     Parameters
     ----------
@@ -57,12 +58,18 @@ def compile_graph(
     batch = check_batch(batch)
     validate(graph)
     small = simplified(graph, config)
-    programs = []
+    programs: list[Program] = []
+    refusals: list[CompileError] = []
     for counting in (False, True):
         strips = Strips(config, small, counting)
-        programs.append(_program(small, config, strips, batch, traced, pack))
+        try:
+            programs.append(_program(small, config, strips, batch, traced, pack))
+        except CompileError as error:
+            refusals.append(error)
         if not strips.doubted:
             break
+    if not programs:
+        raise refusals[0]
     best = programs[0]
     if len(programs) > 1:
         best = min(programs, key=lambda program: estimate_cycles(program).cycles)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hw import compiler
-from hw.compiler import compile_graph
+from hw.compiler import CompileError, compile_graph
 from hw.contract.isa import Compute, Store, read_commands
 from nbqnn_train.graph import (
     Concat,
@@ -181,3 +181,23 @@ def test_what_is_needed_later_has_no_strips_in_a_batch():
     layers = counted(exact(graph, config, batch=2))
     assert layers["first"] == layers["pool"] == 2
     assert layers["join"] == 2
+
+
+@pytest.mark.parametrize("refused", [(False,), (True,), (False, True)])
+def test_ways_that_are_refused(monkeypatch, refused):
+    """The other one is taken; if there is none, the first one's reason is given."""
+    chosen = compiler.strips.Strips._chosen
+
+    def choose(strips, answers):
+        strips.doubted = True
+        if strips.counting in refused:
+            raise CompileError(f"refused, counting {strips.counting}")
+        return chosen(strips, answers)
+
+    monkeypatch.setattr(compiler.strips.Strips, "_chosen", choose)
+    config = replace(CONFIG, act_depth=256)
+    if len(refused) == 1:
+        exact(unet(), config)
+    else:
+        with pytest.raises(CompileError, match="counting False"):
+            compile_graph(unet(), config)
