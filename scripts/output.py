@@ -28,6 +28,8 @@ class _Console(Console):
 
 
 class _Results(_Console):
+    """Wide enough for tables: without a limit where no screen and no ``COLUMNS`` says how wide."""
+
     @property
     def size(self) -> ConsoleDimensions:
         width, height = super().size

@@ -20,7 +20,7 @@ def keep(path: Path, costs: Costs) -> None:
 def compare(path: Path, costs: Costs) -> None:
     """Raises :exc:`AssertionError` unless the costs are those in ``path``."""
     before, now = json.loads(path.read_text("utf-8")), dict(costs)
-    assert now.keys() == before.keys()
+    assert now.keys() == before.keys(), f"other names: {sorted(now.keys() ^ before.keys())[:5]}"
     changed = {name: (before[name], now[name]) for name in now if now[name] != before[name]}
     shown = [f"{name}: {was} -> {is_}" for name, (was, is_) in list(changed.items())[:5]]
     assert not changed, "\n".join([f"{len(changed)} of {len(now)} changed", *shown])
