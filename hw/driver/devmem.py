@@ -7,8 +7,8 @@ import numpy as np
 from hw.driver.barrier import memory_barrier
 from hw.driver.bus import Buffer
 from hw.driver.interrupt import Interrupt, PolledInterrupt
-from hw.driver.mapped import MappedRegisters, map_bytes
-from hw.driver.pages import PagedBuffer, Pages
+from hw.driver.mapped import MappedRegisters, mapped_memory
+from hw.driver.pages import PagedBuffer
 
 __all__ = ["DevMemBus"]
 
@@ -17,8 +17,9 @@ class DevMemBus:
     """A :class:`hw.driver.Bus` through ``/dev/mem``, for Linux without PYNQ (PetaLinux).
 
     The memory is a range that the device tree reserves. With ``O_SYNC`` it is mapped without
-    caches. The range must not have ``no-map``: it would then be device memory, in which ordinary
-    copies fault on 64-bit ARM. Needs root, and a kernel without ``CONFIG_STRICT_DEVMEM``.
+    caches, and other processes are refused it meanwhile. The range must not have ``no-map``: it
+    would then be device memory, in which ordinary copies fault on 64-bit ARM. Needs root, and a
+    kernel without ``CONFIG_STRICT_DEVMEM``.
 
     Parameters
     ----------
@@ -38,7 +39,8 @@ class DevMemBus:
     Raises
     ------
     BusError
-        The device cannot be opened or mapped, or the processor is of an unknown kind.
+        The device cannot be opened or mapped, another process has mapped the registers or the
+        memory, or the processor is of an unknown kind.
     """
 
     def __init__(
@@ -53,10 +55,10 @@ class DevMemBus:
     ):
         self._barrier = memory_barrier()
         self._registers = MappedRegisters(device, registers)
-        self._memory = map_bytes(device, memory, memory_bytes)
+        self._memory = mapped_memory(device, memory, memory_bytes, "the reserved memory")
         self._address = memory
-        self._pages = Pages(memory_bytes, "the reserved memory")
-        self._interrupt = interrupt or PolledInterrupt(self.read)
+        # Not this bus's own method: the bus would then live on until garbage is collected.
+        self._interrupt = interrupt or PolledInterrupt(self._registers.read)
         self._time_limit_s = time_limit_s
 
     def read(self, offset: int) -> int:
@@ -66,8 +68,8 @@ class DevMemBus:
         self._registers.write(offset, value)
 
     def allocate(self, size: int) -> Buffer:
-        begin, end = self._pages.take(size)
-        array = self._memory[begin:end]
+        begin, end = self._memory.pages.take(size)
+        array = self._memory.array[begin:end]
         array[:] = 0
         self._barrier()
         return _UncachedBuffer(self, array, begin)
@@ -80,7 +82,7 @@ class _UncachedBuffer(PagedBuffer):
     """Memory without caches: only the order of accesses must be kept."""
 
     def __init__(self, bus: DevMemBus, array: np.ndarray, begin: int):
-        super().__init__(bus._pages, begin, array, bus._address + begin)
+        super().__init__(bus._memory.pages, begin, array, bus._address + begin)
         self._bus = bus
 
     def to_device(self, offset: int, size: int) -> None:

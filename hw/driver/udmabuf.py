@@ -6,8 +6,8 @@ import numpy as np
 
 from hw.driver.bus import Buffer, BusError
 from hw.driver.interrupt import Interrupt, PolledInterrupt
-from hw.driver.mapped import MappedRegisters, map_bytes
-from hw.driver.pages import PagedBuffer, Pages
+from hw.driver.mapped import MappedRegisters, mapped_memory
+from hw.driver.pages import PagedBuffer
 
 __all__ = ["UDmaBufBus"]
 
@@ -41,7 +41,7 @@ class UDmaBufBus:
     Raises
     ------
     BusError
-        The buffer is not there or cannot be mapped.
+        The buffer is not there or cannot be mapped, or another process has mapped it.
     """
 
     def __init__(
@@ -57,10 +57,12 @@ class UDmaBufBus:
         self._registers = registers
         self._attributes = Path(sys, buffer)
         self._address = self._attribute("phys_addr")
-        size = self._attribute("size")
-        self._memory = map_bytes(Path(devices, buffer), 0, size, cached=True)
-        self._pages = Pages(min(size, _LARGEST_BYTES), f"buffer {buffer!r}")
-        self._interrupt = interrupt or PolledInterrupt(self.read)
+        size = min(self._attribute("size"), _LARGEST_BYTES)
+        self._memory = mapped_memory(
+            Path(devices, buffer), 0, size, f"buffer {buffer!r}", cached=True
+        )
+        # Not this bus's own method: the bus would then live on until garbage is collected.
+        self._interrupt = interrupt or PolledInterrupt(registers.read)
         self._time_limit_s = time_limit_s
 
     def read(self, offset: int) -> int:
@@ -70,8 +72,8 @@ class UDmaBufBus:
         self._registers.write(offset, value)
 
     def allocate(self, size: int) -> Buffer:
-        begin, end = self._pages.take(size)
-        array = self._memory[begin:end]
+        begin, end = self._memory.pages.take(size)
+        array = self._memory.array[begin:end]
         array[:] = 0
         made = _CachedBuffer(self, array, begin)
         made.to_device(0, end - begin)
@@ -109,7 +111,7 @@ class _CachedBuffer(PagedBuffer):
     """Part of the mapped buffer. The processors' caches may hold parts of it."""
 
     def __init__(self, bus: UDmaBufBus, array: np.ndarray, begin: int):
-        super().__init__(bus._pages, begin, array, bus._address + begin)
+        super().__init__(bus._memory.pages, begin, array, bus._address + begin)
         self._bus = bus
         self._begin = begin
 

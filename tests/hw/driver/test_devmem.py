@@ -4,6 +4,8 @@ import errno
 import os
 import resource
 import struct
+import subprocess
+import sys
 import threading
 import time
 
@@ -62,6 +64,46 @@ def test_registers_and_memory(device):
     assert opened.allocate(1).address == MEMORY_AT + 0x3000
 
 
+def test_memory_that_another_process_has(device):
+    """It is refused until that process ends; other bytes of the device are not."""
+    holder = (
+        "from hw.driver import DevMemBus; import sys; "
+        f"bus = DevMemBus(registers={REGISTERS_AT}, memory={MEMORY_AT - 0x2000}, "
+        f"memory_bytes=0x3000, device={str(device)!r}); print('mapped', flush=True); "
+        "sys.stdin.read()"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", holder], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        assert other.stdout.readline() == b"mapped\n"
+        where = f"memory '{device}' cannot be mapped at {REGISTERS_AT:#x}, 4096 bytes: another "
+        with pytest.raises(BusError, match=f"^{where}program has mapped some of it, or .*remedy"):
+            bus(device)
+        with pytest.raises(BusError, match=f"at {MEMORY_AT:#x}, 16384 bytes: another program"):
+            DevMemBus(registers=0, memory=MEMORY_AT, memory_bytes=MEMORY_BYTES, device=device)
+        beside = DevMemBus(registers=0, memory=MEMORY_AT + 0x1000, memory_bytes=1, device=device)
+        assert beside.read(0) == 0x03020100
+        del beside
+    finally:
+        other.communicate(timeout=60)
+    bus(device)
+
+
+def test_two_buses_of_one_process_over_the_same_memory(device):
+    """They never hand out the same page, and let go of the memory when both are gone."""
+    first, second = bus(device), bus(device)
+    ours, theirs = first.allocate(1), second.allocate(1)
+    assert (ours.address, theirs.address) == (MEMORY_AT, MEMORY_AT + 0x1000)
+    message = "at 0x8000, 4096 bytes: .* or this one has with other bounds"
+    with pytest.raises(BusError, match=message):
+        DevMemBus(registers=REGISTERS_AT, memory=MEMORY_AT, memory_bytes=0x1000, device=device)
+    ours.free()
+    assert second.allocate(1).address == MEMORY_AT
+    del first, second, ours, theirs
+    DevMemBus(registers=REGISTERS_AT, memory=MEMORY_AT, memory_bytes=0x1000, device=device)
+
+
 def test_a_barrier_before_and_after_every_run(device, monkeypatch):
     """Stores reach memory before the store that starts; results are loaded after the wait."""
     order = []
@@ -88,6 +130,11 @@ def test_devices_that_cannot_be_used(device, tmp_path):
         BusError, match=r"^memory '.*short' cannot be mapped at 0x2000, 4096 bytes:"
     ):
         bus(tmp_path / "short")
+
+
+def test_no_memory(device):
+    with pytest.raises(BusError, match=r"^the reserved memory must have 1 byte or more, not 0$"):
+        DevMemBus(registers=REGISTERS_AT, memory=MEMORY_AT, memory_bytes=0, device=device)
 
 
 def test_polling(device):
