@@ -1,8 +1,10 @@
 """Allocates the on-chip memories, and says when words may be written again."""
 
 from bisect import bisect_left, bisect_right
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import NamedTuple
 
 __all__ = ["Buffer", "NoRoom", "Ring", "Scratchpad"]
@@ -153,16 +155,44 @@ class Ring:
             raise AssertionError(f"tile of {words} words in a memory of {self.depth}")
         # The place with the shortest wait. If equal: behind the newest span, at the beginning, or
         # behind the oldest one.
-        choices = [(self._next, -2), (0, -1), *((span.end, span.number) for span in self._spans)]
+        first = [(self._next, -2), (0, -1)]
         wait, _, start = min(
-            (self._wait(start, words), number, start)
-            for start, number in choices
-            if start + words <= self.depth
+            chain(
+                (
+                    (self._wait(start, words), number, start)
+                    for start, number in first
+                    if start + words <= self.depth
+                ),
+                self._behind(words),
+            )
         )
         self._spans[self._within(start, words)] = [_Span(start, start + words, reader, self._count)]
         self._next = start + words
         self._count += 1
         return start, wait
+
+    def _behind(self, words: int) -> Iterator[tuple[int, int, int]]:
+        """The places behind each span: the wait, the span's number, the first word.
+
+        They are looked at in order, so the spans that overlap ``words`` words there are a window
+        that only moves on. Of those in it, only the ones with a longer wait than all that follow
+        are kept: the first one has the longest.
+        """
+        longest: deque[int] = deque()
+        seen = 0
+        for place, span in enumerate(self._spans):
+            end = span.end + words
+            if end > self.depth:
+                break
+            while seen < len(self._spans) and self._spans[seen].start < end:
+                reader = self._spans[seen].reader
+                while longest and self._spans[longest[-1]].reader <= reader:
+                    longest.pop()
+                longest.append(seen)
+                seen += 1
+            while longest and longest[0] <= place:
+                longest.popleft()
+            yield self._spans[longest[0]].reader if longest else 0, span.number, span.end
 
     def _wait(self, start: int, words: int) -> int:
         return max((span.reader for span in self._spans[self._within(start, words)]), default=0)
