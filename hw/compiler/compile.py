@@ -58,12 +58,14 @@ def compile_graph(
     batch = check_batch(batch)
     validate(graph)
     small = simplified(graph, config)
+    # Intermediate results of a node are none of the graph's.
+    names = frozenset(node.name for node in graph.nodes) if traced else frozenset()
     programs: list[Program] = []
     refusals: list[CompileError] = []
     for counting in (False, True):
         strips = Strips(config, small, counting)
         try:
-            programs.append(_program(small, config, strips, batch, traced, pack))
+            programs.append(_program(small, config, strips, batch, names, pack))
         except CompileError as error:
             refusals.append(error)
         if not strips.doubted:
@@ -77,9 +79,17 @@ def compile_graph(
 
 
 def _program(
-    graph: Graph, config: AcceleratorConfig, strips: Strips, batch: int, traced: bool, pack: bool
+    graph: Graph,
+    config: AcceleratorConfig,
+    strips: Strips,
+    batch: int,
+    traced: frozenset[str],
+    pack: bool,
 ) -> Program:
-    """The program for a simplified graph, with what ``strips`` decides."""
+    """The program for a simplified graph, with what ``strips`` decides.
+
+    traced : tensors that are stored for a trace; none without one.
+    """
     copied: frozenset[str] = frozenset()
     spilled: frozenset[str] | None = None
     #: The layers for one image, and for the batch.

@@ -1,4 +1,7 @@
-"""Filter groups whose weights do not fit the weight memory, in parts that follow each other."""
+"""Filter groups whose weights do not fit the weight memory, in parts that follow each other.
+
+So are those of a kernel that is higher or wider than a command can say.
+"""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,7 +12,7 @@ from hw.compiler.layer import Layer, Lowered
 from hw.compiler.layouts import most_in_row
 from hw.compiler.tiles import filter_group_width, layer_steps
 from hw.contract.config import AcceleratorConfig
-from hw.contract.isa import MAX_COMMANDS, Unit
+from hw.contract.isa import MAX_COMMANDS, MAX_KERNEL, Unit
 from hw.contract.words import ChannelParams
 
 __all__ = ["divided", "is_divided"]
@@ -28,7 +31,7 @@ def divided(config: AcceleratorConfig, lowered: Lowered) -> Lowered:
 
 
 def is_divided(config: AcceleratorConfig, layer: Layer) -> bool:
-    """Whether the weights of one filter group do not fit the weight memory."""
+    """Whether the weights of one filter group are loaded, and used, in parts."""
     return any(_is_large(config, part) for part in layer.parts)
 
 
@@ -57,7 +60,10 @@ def _divided(config: AcceleratorConfig, layer: Layer) -> Layer:
 
 def _is_large(config: AcceleratorConfig, part: Layer) -> bool:
     alone = part.unit is Unit.ARRAY or len(part.sources) == 1
-    return part.weight is not None and alone and layer_steps(config, part) > config.weight_depth
+    if part.weight is None or not alone:
+        return False
+    sizes = part.kernel[0], part.kernel_steps
+    return layer_steps(config, part) > config.weight_depth or max(sizes) > MAX_KERNEL
 
 
 def _commands(config: AcceleratorConfig, part: Layer) -> int:
@@ -98,9 +104,10 @@ def _steps(config: AcceleratorConfig, part: Layer) -> Iterator[tuple[slice, slic
     kernel_h, kernel_w = part.kernel
     loops = layer_steps(config, part) // (kernel_h * kernel_w)
     most = config.weight_depth // _HELD
-    by_loop = max(1, most // (kernel_h * kernel_w))
+    # A pass that is not whole is alone: the one behind it multiplies all sums so far.
+    by_loop = max(1, most // (kernel_h * kernel_w)) if max(part.kernel) <= MAX_KERNEL else 1
     by_row = kernel_h if kernel_h * kernel_w <= most else max(1, most // kernel_w)
-    by_column = kernel_w if kernel_w <= most else most
+    by_row, by_column = min(by_row, MAX_KERNEL), min(kernel_w, most, MAX_KERNEL)
     for loop, row, column in product(
         range(0, loops, by_loop), range(0, kernel_h, by_row), range(0, kernel_w, by_column)
     ):

@@ -34,7 +34,7 @@ class Schedule:
         lowered: Lowered,
         spilled: frozenset[str],
         narrow: frozenset[str],
-        traced: bool,
+        traced: frozenset[str],
         settled: frozenset[str] = frozenset(),
     ):
         self.graph = graph
@@ -109,16 +109,13 @@ class Schedule:
     def _traced(self) -> list[str]:
         """Results of layers that are stored for a trace.
 
-        Intermediate results of a concatenation have no node in the graph. A tensor that begins
-        inside a word cannot be stored.
+        A tensor that begins inside a word cannot be stored.
         """
-        nodes = {node.name for node in self.graph.nodes}
         return [
             layer.target
             for layer in self.lowered.layers
-            if self.traced
-            and not layer.image
-            and layer.target in nodes
+            if not layer.image
+            and layer.target in self.traced
             and self.lowered.view(layer.target).channel % self.config.lanes == 0
         ]
 

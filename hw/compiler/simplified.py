@@ -1,7 +1,8 @@
 """Nodes that need no pass of their own, because a neighbour takes them over.
 
 Zeros around a map become the padding of what reads it. An order of channels becomes the order of
-the weights of the layer before or behind it. A convolution of an image whose pixels were moved into
+the weights of the layer before or behind it. What does the same to all positions is done before a
+map is flattened, and not to a vector. A convolution of an image whose pixels were moved into
 channels becomes one of the image: the host moves them (:mod:`hw.compiler.blocks`). The graph
 computes the same codes: every tensor that is left has its name and its codes.
 """
@@ -16,8 +17,10 @@ from hw.contract.config import AcceleratorConfig
 from nbqnn_train.graph import (
     AvgPool2d,
     Channels,
+    Clip,
     Conv2d,
     ConvTranspose2d,
+    Flatten,
     Graph,
     Input,
     Linear,
@@ -25,6 +28,7 @@ from nbqnn_train.graph import (
     Pad2d,
     Requantize,
     SpaceToDepth,
+    Table,
     tensor_types,
 )
 
@@ -33,7 +37,10 @@ __all__ = ["is_slice", "simplified"]
 
 def simplified(graph: Graph, config: AcceleratorConfig) -> Graph:
     """The graph without what its neighbours can do for nothing."""
-    rules = (_padding, _unshuffled, _ordered_twice, _order_before, _order_behind)
+    rules = (
+        *(_padding, _flattened_later, _unshuffled),
+        *(_ordered_twice, _order_before, _order_behind),
+    )
     while True:
         found = _Found(graph, config)
         made = (rule(found, node) for rule in rules for node in graph.nodes)
@@ -68,14 +75,16 @@ class _Found:
         return [] if name in self.graph.outputs else self.readers.get(name, [])
 
 
-#: Name of a node -> what takes its place; None for nothing.
-_Changes = dict[str, Node | None]
+#: Name of a node -> what takes its place: one or several; None for nothing.
+_Changes = dict[str, Node | tuple[Node, ...] | None]
 
 
 def _changed(graph: Graph, changes: _Changes) -> Iterator[Node]:
     for node in graph.nodes:
         made = changes.get(node.name, node)
-        if made is not None:
+        if isinstance(made, tuple):
+            yield from made
+        elif made is not None:
             yield made
 
 
@@ -95,6 +104,35 @@ def _padding(found: _Found, node: Node) -> _Changes | None:
             return None
         changes[reader.name] = replace(reader, input=node.input, padding=padding)
     return changes if len(changes) > 1 else None
+
+
+def _flattened_later(found: _Found, node: Node) -> _Changes | None:
+    """What does the same to all positions of a flattened map: to the map, which comes so."""
+    if not isinstance(node, Clip | Table | Requantize):
+        return None
+    flat = found.nodes[node.input]
+    readers = found.read_by(node.name)
+    if not isinstance(flat, Flatten) or not readers:
+        return None
+    if not all(isinstance(reader, Linear | Clip | Table | Requantize) for reader in readers):
+        return None
+    changed = replace(node, input=flat.input)
+    if isinstance(node, Requantize):
+        channels = found.types[flat.input].shape[0]
+        fields = {
+            field: getattr(node, field).reshape(channels, -1)
+            for field in ("multiplier", "bias", "shift")
+        }
+        if any((values != values[:, :1]).any() for values in fields.values()):
+            return None
+        changed = replace(changed, **{field: values[:, 0] for field, values in fields.items()})
+    name = f"{node.name}.flat"
+    while name in found.nodes:
+        name += "'"
+    changes: _Changes = {node.name: (changed, Flatten(name=name, input=node.name))}
+    if found.read_by(flat.name) == [node]:
+        changes[flat.name] = None
+    return changes | {reader.name: replace(reader, input=name) for reader in readers}
 
 
 def _unshuffled(found: _Found, node: Node) -> _Changes | None:

@@ -20,6 +20,7 @@ __all__ = [
     "HEAD",
     "MAX_COMMANDS",
     "MAX_FIELD",
+    "MAX_KERNEL",
     "PAGE_BYTES",
     "Command",
     "Compute",
@@ -41,6 +42,8 @@ DESCRIPTOR_BYTES = 128
 MAX_FIELD = (1 << 16) - 1
 #: Most commands of a program. Heads and ``program_length`` count commands in 16 bits.
 MAX_COMMANDS = MAX_FIELD
+#: Most rows and steps of a row of a kernel.
+MAX_KERNEL = (1 << 8) - 1
 #: Regions and stripes begin at multiples of so many bytes, and no AXI burst crosses one.
 PAGE_BYTES = 4096
 #: ASCII "nbqn": an all-zero descriptor, as empty memory would give, is not valid.

@@ -37,7 +37,6 @@ from tests.hw.runs import PAGE, compare, compare_groups
 
 #: What a configuration can refuse of a random graph; anything else is a bug.
 REFUSALS = (
-    "of a flattened map",
     "must fit act_depth",
     "of constants alone",
     "takes each times a power of two up to",

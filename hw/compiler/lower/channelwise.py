@@ -46,7 +46,7 @@ def average(context: Context, node: AvgPool2d, requantize: Requantize) -> Layer:
         context,
         node,
         requantize,
-        (context.source(node, node.input),),
+        (context.memory_of(node.input),),
         Unit.SUM,
         weight,
         stride=node.stride,
@@ -69,7 +69,7 @@ def addition(context: Context, node: Add | Sum, requantize: Requantize) -> Layer
         context,
         node,
         requantize,
-        tuple(context.source(node, operand) for operand in factors),
+        tuple(context.memory_of(operand) for operand in factors),
         Unit.SUM,
         weight,
         types=[context.types[operand] for operand in factors],
@@ -94,7 +94,7 @@ def scaling(context: Context, node: Multiply, requantize: Requantize) -> Layer:
     names = node.operands
     if isinstance(context.graph[names[0]], Constant):
         names = names[::-1]
-    source = context.source(node, names[0])
+    source = context.memory_of(names[0])
     factors = context.constant(node, names[1])
     digits = [_factor_digits(context.config, int(factor)) for factor in factors]
     weight = np.zeros((len(digits), max(map(len, digits)), 1, 1), np.int64)

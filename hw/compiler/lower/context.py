@@ -70,19 +70,6 @@ class Context:
         """The stored tensor behind a node."""
         return self.aliases.get(name, name)
 
-    def source(self, node: Node, name: str) -> str:
-        """The stored tensor behind an operand, for layers that need its own channels.
-
-        Raises :class:`CompileError` for a flattened map, which has other channels.
-        """
-        source = self.memory_of(name)
-        if self.shapes[source] != as_map(self.types[name].shape):
-            raise CompileError(
-                f"layer {node.name}: {type(node).__name__} of a flattened map of "
-                f"{self.shapes[source]} is not supported; put it before the flattening"
-            )
-        return source
-
     def constant(self, node: Node, name: str) -> np.ndarray:
         """The codes (C,) of a constant that ``node`` reads, one for each channel.
 

@@ -134,7 +134,7 @@ def concatenation(context: Context, node: Concat) -> None:
     for position, operand in enumerate(node.operands[1:], start=2):
         last = position == len(node.operands)
         target = node.name if last else f"{node.name}.{position}"
-        sources = (context.source(node, joined), context.source(node, operand))
+        sources = (context.memory_of(joined), context.memory_of(operand))
         first, second = (context.shapes[source][0] for source in sources)
         shape = (first + second, *context.shapes[sources[0]][1:])
         weight = np.zeros((shape[0], max(first, second), 2, 1), np.int64)

@@ -7,9 +7,9 @@ from hw.compiler.layer import Layer
 from hw.compiler.lower.context import Context
 from hw.compiler.lower.runs import joined
 from hw.contract.isa import Unit
-from nbqnn_train.graph import Channels, DepthToSpace, Node, SpaceToDepth, Unflatten
+from nbqnn_train.graph import Channels, DepthToSpace, Flatten, Node, SpaceToDepth, Unflatten
 
-__all__ = ["channels", "depth_to_space", "space_to_depth", "unflatten"]
+__all__ = ["channels", "depth_to_space", "flatten", "space_to_depth", "unflatten"]
 
 
 def channels(context: Context, node: Channels) -> Layer:
@@ -65,6 +65,40 @@ def unflatten(context: Context, node: Unflatten) -> Layer:
     )
 
 
+def flatten(context: Context, node: Flatten) -> Layer:
+    """Positions of a map as features of a vector.
+
+    The window of a part is the smallest one that has all of its features.
+    """
+    lanes, filters = context.config.lanes, context.config.filters
+    source = context.memory_of(node.input)
+    shape = context.shapes[source]
+    features = np.arange(context.shapes[node.name][0])
+    parts = []
+    for begin in range(0, len(features), filters):
+        wanted = features[begin : begin + filters]
+        channel, row, column = np.unravel_index(wanted, shape)
+        group, top, left = int(channel.min()) // lanes, int(row.min()), int(column.min())
+        depth = (int(channel.max()) // lanes - group + 1) * lanes
+        kernel = int(row.max()) - top + 1, int(column.max()) - left + 1
+        weight = np.zeros((len(wanted), depth, *kernel), np.int64)
+        weight[wanted - begin, channel - group * lanes, row - top, column - left] = 1
+        parts.append(
+            _one_term(
+                context,
+                node,
+                source,
+                weight,
+                padding=(-top, -left, 0, 0),
+                out_shape=(len(wanted), 1, 1),
+                out_channel=begin,
+                in_group=group,
+                number=begin // filters,
+            )
+        )
+    return joined(parts)
+
+
 def _gathered(
     context: Context,
     node: Node,
@@ -83,10 +117,9 @@ def _gathered(
     places : (C,), the position of each channel in a block that is the window.
     """
     config = context.config
-    source = context.source(node, node.input)
+    source = context.memory_of(node.input)
     _, *whole = context.shapes[node.name]
     places = np.zeros(len(index), np.int64) if places is None else places
-    lowest = -(1 << (config.act_bits - 1))
     parts = []
     for begin in range(0, len(index), config.filters):
         wanted = index[begin : begin + config.filters]
@@ -97,18 +130,11 @@ def _gathered(
         down, across = np.divmod(places[begin : begin + config.filters], block)
         weight[np.arange(len(wanted)), wanted - first * config.lanes, down, across] = 1
         parts.append(
-            Layer(
-                name=node.name,
-                sources=(source,),
-                target=node.name,
-                unit=Unit.ARRAY,
-                weight=weight,
-                kernel=(block, block),
-                params=identity_params(config, config.post_lanes),
-                shared_params=True,
-                low=lowest,
-                high=-lowest - 1,
-                pad=0,
+            _one_term(
+                context,
+                node,
+                source,
+                weight,
                 out_shape=(len(wanted), *(size or whole)),
                 out_channel=begin,
                 in_group=first,
@@ -117,3 +143,25 @@ def _gathered(
             )
         )
     return parts
+
+
+def _one_term(
+    context: Context, node: Node, source: str, weight: np.ndarray, **fields: object
+) -> Layer:
+    """A part whose weights are zero and one."""
+    config = context.config
+    lowest = -(1 << (config.act_bits - 1))
+    return Layer(
+        name=node.name,
+        sources=(source,),
+        target=node.name,
+        unit=Unit.ARRAY,
+        weight=weight,
+        kernel=weight.shape[2:],
+        params=identity_params(config, config.post_lanes),
+        shared_params=True,
+        low=lowest,
+        high=-lowest - 1,
+        pad=0,
+        **fields,
+    )

@@ -22,7 +22,7 @@ __all__ = ["arg_max"]
 
 def arg_max(context: Context, node: ArgMax) -> Layer:
     """Adds the layers before the last one; returns the last one, which gives the numbers."""
-    source = context.source(node, node.input)
+    source = context.memory_of(node.input)
     type_ = context.types[node.input]
     count, *size = as_map(type_.shape)
     bit = TensorType(shape=(count, *size), bits=2, signed=False, exponent=0)

@@ -8,9 +8,9 @@ from hw.compiler.lower.channelwise import addition, average, depthwise, scaling
 from hw.compiler.lower.context import Context, as_map
 from hw.compiler.lower.dot import concatenation, dot_products
 from hw.compiler.lower.far import near_and_far
-from hw.compiler.lower.gather import channels, depth_to_space, space_to_depth, unflatten
+from hw.compiler.lower.gather import channels, depth_to_space, flatten, space_to_depth, unflatten
 from hw.compiler.lower.largest import arg_max
-from hw.compiler.lower.maximum import maximum
+from hw.compiler.lower.maximum import maximum, pooling
 from hw.compiler.lower.moves import flip, pad, region_maximum, slice_, upsample
 from hw.compiler.lower.phases import bilinear, region_average, transposed
 from hw.compiler.lower.products import product
@@ -80,7 +80,7 @@ _SUMMING: dict[type[Node], Callable[[Context, Node, Requantize], Layer]] = {
 _DIRECT: dict[type[Node], Callable[[Context, Node], Layer]] = {
     Requantize: maximum,
     Clip: maximum,
-    MaxPool2d: maximum,
+    MaxPool2d: pooling,
     Channels: channels,
     Unflatten: unflatten,
     DepthToSpace: depth_to_space,
@@ -143,6 +143,15 @@ def support(kind: type[Node]) -> str:
 
 def _lower_node(context: Context, node: Node, copied: frozenset[str]) -> None:
     match node:
+        case Linear() | Flatten():
+            # They read a flattened map as it is.
+            pass
+        case Unflatten() if context.shapes[context.memory_of(node.input)] == node.shape:
+            pass
+        case _:
+            for name in node.inputs:
+                _store_flattened(context, name)
+    match node:
         case Flatten():
             context.aliases[node.name] = context.memory_of(node.input)
         case Input():
@@ -162,6 +171,15 @@ def _lower_node(context: Context, node: Node, copied: frozenset[str]) -> None:
             look_up(context, node)
 
 
+def _store_flattened(context: Context, name: str) -> None:
+    """Adds the layer that makes a flattened map a vector, unless it is one."""
+    source = context.memory_of(name)
+    if source != name and context.shapes[source] != as_map(context.types[name].shape):
+        del context.aliases[name]
+        context.add_tensor(name)
+        context.layers.append(flatten(context, context.graph[name]))
+
+
 def _written_in_place(context: Context, node: Concat) -> bool:
     """Whether the operands are views of the result, so that nothing is copied."""
     view = context.views.get(node.name)
@@ -175,8 +193,6 @@ def _taken_in_place(context: Context, node: Channels, copied: frozenset[str]) ->
     """
     name = context.memory_of(node.input)
     if node.name in (*copied, *context.graph.outputs):
-        return False
-    if context.shapes[name] != as_map(context.types[node.input].shape):
         return False
     whole = context.views.get(name, View(name, 0))
     view = View(whole.root, whole.channel + int(node.index[0]))

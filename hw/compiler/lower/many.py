@@ -35,7 +35,7 @@ def sum_of_many(
                 f"layer {node.name}: a sum of {len(factors)} tensors takes each times a power of "
                 f"two up to {largest}, not {name} times {factor}"
             )
-    sources = [context.source(node, name) for name in factors]
+    sources = [context.memory_of(name) for name in factors]
     channels = context.shapes[requantize.name][0]
     joined = sources[0]
     for position, source in enumerate(sources[1:-1], start=2):

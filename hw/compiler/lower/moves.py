@@ -28,7 +28,7 @@ def slice_(context: Context, node: Slice2d) -> Layer:
 
 def flip(context: Context, node: Flip2d) -> Layer:
     """From the last row or column to the first."""
-    _, *sizes = context.shapes[context.source(node, node.input)]
+    _, *sizes = context.shapes[context.memory_of(node.input)]
     rows, columns = (
         Run(0, 1, size, size - 1, -1) if turned else Run(0, 1, size, 0, 1)
         for size, turned in zip(sizes, (node.vertical, node.horizontal), strict=True)
@@ -38,7 +38,7 @@ def flip(context: Context, node: Flip2d) -> Layer:
 
 def upsample(context: Context, node: Upsample2d) -> Layer:
     """Every position as often as the factors say: each time it is one of as many phases."""
-    _, *sizes = context.shapes[context.source(node, node.input)]
+    _, *sizes = context.shapes[context.memory_of(node.input)]
     down, across = (
         [Run(phase, factor, size, 0, 1) for phase in range(factor)]
         for size, factor in zip(sizes, node.factor, strict=True)
@@ -48,7 +48,7 @@ def upsample(context: Context, node: Upsample2d) -> Layer:
 
 def pad(context: Context, node: Pad2d) -> Layer:
     """The map and what is around it."""
-    _, height, width = context.shapes[context.source(node, node.input)]
+    _, height, width = context.shapes[context.memory_of(node.input)]
     top, left, bottom, right = (int(count) for count in node.padding)
     if node.mode != "constant":
         down, across = (
@@ -111,7 +111,7 @@ def _border(size: int, before: int, after: int, mirrored: bool) -> list[Run]:
 def _moved(context: Context, node: Node, parts: list[tuple], **fields: object) -> Layer:
     """A layer of parts: rows, columns, and the window's size where it is not one position."""
     config = context.config
-    source = context.source(node, node.input)
+    source = context.memory_of(node.input)
     lowest = -(1 << (config.act_bits - 1))
     channels = context.shapes[node.name][0]
     common = {"low": lowest, "high": -lowest - 1, "pad": lowest} | fields

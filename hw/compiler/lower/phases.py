@@ -25,7 +25,7 @@ def transposed(context: Context, node: ConvTranspose2d, requantize: Requantize) 
     groups, depth = node.groups, node.weight.shape[1]
     channel_wise = groups > 1 and node.weight.shape[:2] == (groups, 1)
     weight = node.weight if channel_wise else dense_weight(node)
-    source = context.source(node, node.input)
+    source = context.memory_of(node.input)
     count, *sizes = context.shapes[requantize.name]
     down, across = (_phases(node, axis, size) for axis, size in enumerate(sizes))
     parts = []
@@ -71,7 +71,7 @@ def _phases(node: ConvTranspose2d, axis: int, size: int) -> Iterator[tuple[Run, 
 
 def bilinear(context: Context, node: Bilinear2d, requantize: Requantize) -> Layer:
     """Up to four positions, as often as each phase takes them."""
-    source = context.source(node, node.input)
+    source = context.memory_of(node.input)
     _, *sizes = context.shapes[source]
     down, across = (
         list(_interpolated(size, int(factor)))
@@ -133,7 +133,7 @@ def _channel_wise(
     parts: list[tuple[Run, Run, np.ndarray]],
 ) -> Layer:
     """Parts of rows and columns whose windows are weighted with positive integers (KH, KW)."""
-    source = context.source(node, node.input)
+    source = context.memory_of(node.input)
     channels = context.shapes[requantize.name][0]
     numbers: dict[tuple, int] = {}
     layers = []

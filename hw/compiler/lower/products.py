@@ -20,7 +20,7 @@ def product(context: Context, node: Multiply, requantize: Requantize) -> Layer:
     which reads padding, the lowest code, and counts negative.
     """
     config = context.config
-    moved, factor = (context.source(node, name) for name in node.operands)
+    moved, factor = (context.memory_of(name) for name in node.operands)
     shared = context.shapes[moved] != context.shapes[factor]
     if not shared and context.offsets[moved] and not context.offsets[factor]:
         moved, factor = factor, moved

@@ -20,6 +20,7 @@ from nbqnn_train.graph import (
     GraphError,
     Input,
     Linear,
+    RegionMax2d,
     Table,
 )
 from tests.hw.accelerators import VERILATED
@@ -141,27 +142,15 @@ def test_all_that_is_unsupported_at_once():
         compile_graph(net.graph("out", "table"), TINY)
 
 
-def test_channelwise_layers_after_flattening():
-    net = one_layer()
-    net.add(Flatten, "flat")
-    net.add(Clip, "clip", low=0, high=5)
-    refused(
-        net,
-        TINY,
-        r"layer clip: Clip of a flattened map of \(2, 4, 4\) is not supported; put it before the "
-        "flattening",
-    )
-
-
-def test_kernels_too_large():
-    """A linear layer's kernel is the whole map, which may be higher than a command can say."""
+def test_regions_too_large():
+    """The largest code of a region higher than a command can say."""
     net = Network(seed=1)
     net.add(Input, "image", shape=(1, 300, 1), bits=4, signed=True, exponent=0)
-    net.add(Flatten, "flat").linear("linear", 2, 2).requantize("out", 8, True)
+    net.add(RegionMax2d, "largest", rows=[[0, 298], [2, 300]], columns=[[0, 1]])
     refused(
         net,
-        replace(TINY, weight_depth=1024),
-        "layer linear: Field kernel_h of Compute must fit 8 bits, not be 300",
+        replace(TINY, act_depth=1024),
+        "layer largest: Field kernel_h of Compute must fit 8 bits, not be 298",
     )
 
 

@@ -24,8 +24,10 @@ from nbqnn_train.graph import (
     Flatten,
     Flip2d,
     Input,
+    MaxPool2d,
     Pad2d,
     Requantize,
+    Unflatten,
     Upsample2d,
     run_codes,
     tensor_types,
@@ -122,6 +124,67 @@ def test_weights_in_parts(weight_depth, batch):
     assert all(command.positions <= command.pixels for command in parts)
 
 
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize(
+    "shape", [(3, 4, 5), (70, 1, 1), (1, 1, 70), (65, 2, 1), (2, 3, 30), (66, 2, 3)]
+)
+def test_layers_behind_a_flattened_map(shape, batch):
+    """Its positions are features then: each has its own factor, and they can be joined."""
+    net = image(*shape)
+    net.add(Flatten, "flat").requantize("scaled", 8, True, exponent=0)
+    net.add(Clip, "clip", input="flat", low=-20, high=90)
+    net.add(Concat, "both", operands=("scaled", "flat"))
+    net.add(Add, "sum", operands=("clip", "flat"), shifts=(0, 0), acc_bits=24)
+    net.requantize("total", 8, True)
+    net.add(Unflatten, "pixels", input="flat", shape=(int(np.prod(shape)), 1, 1))
+    net.add(Clip, "again", low=0, high=9)
+    net.add(Unflatten, "turned", input="flat", shape=shape[::-1]).add(Clip, "last", low=-9, high=9)
+    net.add(Unflatten, "same", input="flat", shape=shape).add(Clip, "same clip", low=-9, high=9)
+    outputs = ("both", "total", "again", "last", "same clip")
+    program = compare(net.graph(*outputs), replace(CONFIG, act_depth=2048), batch=batch)
+    vectors = [layer.name for layer in program.layers].count("flat")
+    # It is made once for an image, and not where it is one.
+    assert vectors == (batch if shape[1:] != (1, 1) else 0)
+
+
+def test_a_linear_layer_reads_a_map_that_is_flattened_as_it_is():
+    net = image(3, 4, 5)
+    net.add(Flatten, "flat").linear("linear", 5, 2).requantize("a", 8, True)
+    net.nodes.append(replace(net.nodes[1], name="again"))
+    net.requantize("factors", 8, True).linear("behind", 5, 2).requantize("b", 8, True)
+    program = compare(net.graph("a", "b"))
+    assert [layer.name for layer in program.layers] == ["linear", "again", "factors", "behind"]
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("turned", [False, True])
+def test_kernels_of_more_than_255_rows_or_columns(turned, batch):
+    """Of sums in parts that are added, of maxima in windows of windows."""
+
+    def axes(down, across):
+        return (across, down) if turned else (down, across)
+
+    def around(before, after):
+        return (0, before, 0, after) if turned else (before, 0, after, 0)
+
+    net = image(3, *axes(520, 2))
+    net.conv("conv", (5, 3, *axes(300, 1)), 2, stride=axes(60, 1), padding=around(150, 149))
+    net.requantize("a", 8, True)
+    net.conv("depthwise", (3, 1, *axes(511, 2)), 2, groups=3, input="image")
+    net.requantize("b", 8, True)
+    for name, kernel, stride, padding in (
+        ("c", (256, 1), (7, 1), (0, 0)),
+        ("d", (515, 2), (4, 1), (128, 250)),
+        ("e", (520, 1), (1, 1), (0, 0)),
+        ("f", (520, 2), (1, 1), (0, 0)),
+    ):
+        window = {"kernel": axes(*kernel), "stride": axes(*stride), "padding": around(*padding)}
+        net.add(MaxPool2d, name, input="image", **window)
+    net.add(Flatten, "flat", input="image").linear("linear", 5, 2).requantize("g", 8, True)
+    config = replace(CONFIG, act_depth=16384, weight_depth=2048)
+    compare(net.graph("a", "b", "c", "d", "e", "f", "g"), config, batch=batch)
+
+
 def test_weights_in_too_many_parts():
     net = image(64, 40, 40)
     net.conv("conv", (64, 64, 3, 3), 2).requantize("a", 8, True)
@@ -169,6 +232,31 @@ def test_zeros_become_padding_of_a_pool(padding, becomes):
     net.add(AvgPool2d, "pool", kernel=(2, 3), stride=(1, 1), padding=(0, 0, 0, 0), multiplier=1,
             shift=2, acc_bits=48).requantize("a", 8, True)  # fmt: skip
     assert ("pad" not in checked(net.graph())) == becomes
+
+
+def test_the_same_for_all_positions_is_done_before_flattening():
+    """So it costs nothing; a factor of each feature does."""
+    net = image(3)
+    net.add(Flatten, "flat").add(Clip, "clip", low=0, high=90)
+    net.add(Requantize, "scaled", multiplier=np.arange(1, 4).repeat(42), bias=np.full(126, 5),
+            shift=np.arange(3).repeat(42), bits=8, signed=True, exponent=-4, low=-128,
+            high=127)  # fmt: skip
+    net.linear("linear", 5, 2).requantize("a", 8, True)
+    config = VERILATED["scale_32"]
+    small = simplified(net.graph(), config)
+    assert names(small) == ["image", "clip", "scaled", "scaled.flat", "linear", "a"]
+    program = compare(net.graph(), config)
+    assert [layer.name for layer in program.layers] == ["clip", "scaled", "linear"]
+    # Another reader keeps the flattening, and so does an output.
+    net.nodes.append(replace(net.nodes[4], name="second", input="flat"))
+    graph = net.requantize("b", 8, True).graph("a", "b", "clip")
+    assert names(simplified(graph, config))[:4] == ["image", "flat", "clip", "scaled"]
+    compare(graph, config)
+    scaled = net.nodes[3]
+    assert scaled.name == "scaled"
+    net.nodes[3] = replace(scaled, bias=np.arange(126))
+    assert "clip.flat" in names(simplified(net.graph("a", "b"), config))
+    compare(net.graph("a", "b"), config)
 
 
 def test_orders_become_those_of_weights():
