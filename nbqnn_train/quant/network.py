@@ -15,7 +15,7 @@ from nbqnn_train.quant.mode import Mode
 from nbqnn_train.quant.operators.order import MoveOp
 from nbqnn_train.quant.ops import AddOp, FlattenOp, MaxPoolOp
 from nbqnn_train.quant.origin import Origin
-from nbqnn_train.quant.reading.operations import Reading
+from nbqnn_train.quant.reading.operations import Join, Part, Reading
 from nbqnn_train.quant.saturating import widened
 from nbqnn_train.quant.weighted import WeightedLayer
 
@@ -89,8 +89,8 @@ class QuantNetwork(nn.Module):
         return self.outputs[0]
 
     def forward(self, *args, **kwargs):
-        tensors, arrangements = self._taken(args, kwargs)
-        results = self._arranged(self._run(tensors, None), arrangements)
+        tensors, parts = self._taken(args, kwargs)
+        results = self._arranged(self._run(tensors, None), parts)
         for place in self.reading.absent:
             results.insert(place, None)
         return pytree.tree_unflatten(results, self.reading.out_spec)
@@ -126,7 +126,7 @@ class QuantNetwork(nn.Module):
             torch.zeros(1, *shape, dtype=parameter.dtype, device=parameter.device)
             for shape in shapes
         ]
-        self._arrangements(shapes)
+        self._results(shapes)
         self._run(self._named(zeros), None)
 
     def tensors(self, *args, **kwargs) -> dict[str, Tensor]:
@@ -140,16 +140,16 @@ class QuantNetwork(nn.Module):
     def returned(
         self, values: dict[str, Tensor], shapes: tuple[tuple[int, ...], ...]
     ) -> list[Tensor]:
-        """The outputs, flat, from the values of the steps for inputs of ``shapes``."""
-        return self._arranged(values, self._arrangements(shapes))
+        """What the module returns, flat, from the values of the steps for inputs of ``shapes``."""
+        return self._arranged(values, self._results(shapes))
 
-    def _arrangements(self, shapes: tuple[tuple[int, ...], ...]) -> list[tuple]:
+    def _results(self, shapes: tuple[tuple[int, ...], ...]) -> list[Part | Join]:
         if self.origin is not None:
-            return self.origin.arrangements(self, shapes)
-        return [output.arrangement for output in self.reading.outputs]
+            return self.origin.results(self, shapes)
+        return self.reading.results
 
-    def _taken(self, args: tuple, kwargs: dict) -> tuple[dict[str, Tensor], list[tuple]]:
-        """Inputs by key, and how the outputs are arranged for inputs of this size."""
+    def _taken(self, args: tuple, kwargs: dict) -> tuple[dict[str, Tensor], list[Part | Join]]:
+        """Inputs by key, and what is returned for inputs of this size."""
         given, spec = pytree.tree_flatten((args, kwargs))
         found = [leaf for leaf in given if isinstance(leaf, Tensor)]
         names = list(self.reading.inputs)
@@ -159,8 +159,8 @@ class QuantNetwork(nn.Module):
                 f" not {len(found)}"
             )
         shapes = tuple(tuple(tensor.shape[1:]) for tensor in found)
-        arrangements = self._arrangements(shapes)
-        return self._named(found), arrangements
+        results = self._results(shapes)
+        return self._named(found), results
 
     def _named(self, given: list[Tensor]) -> dict[str, Tensor]:
         """Inputs by key, series as maps of height 1."""
@@ -223,17 +223,11 @@ class QuantNetwork(nn.Module):
                     values.pop(source, None)
         return values
 
-    def _arranged(self, values: dict[str, Tensor], arrangements: list[tuple]) -> list[Tensor]:
-        results = []
-        for key, arrangement in zip(self.outputs, arrangements, strict=True):
-            value = widened(values[key]) if self.training else values[key]
-            for kind, argument in arrangement:
-                if kind == "permute":
-                    value = value.permute(0, *(d + 1 for d in argument))
-                else:
-                    value = value.squeeze(2) if kind == "series" else value.reshape(-1, *argument)
-            results.append(value)
-        return results
+    def _arranged(self, values: dict[str, Tensor], results: list[Part | Join]) -> list[Tensor]:
+        outputs = [values[key] for key in self.outputs]
+        if self.training:
+            outputs = [widened(value) for value in outputs]
+        return [result.of(outputs) for result in results]
 
 
 def _recorder(trace: dict[str, Tensor], name: str) -> Callable[[str, Tensor], None]:

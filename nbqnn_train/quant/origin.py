@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from nbqnn_train.graph.errors import NbqnnError
-from nbqnn_train.quant.reading.operations import Reading
+from nbqnn_train.quant.reading.operations import Join, Part, Reading
 from nbqnn_train.quant.reading.program import Example
 from nbqnn_train.quant.reading.read import read_network
 from nbqnn_train.quant.reading.refusals import NetworkRefused
@@ -42,7 +42,7 @@ class Origin:
         self.example = example
         self.reading = reading
         self.guessed = guessed
-        self._arrangements = {example.shapes(): _arrangements(reading)}
+        self._results = {example.shapes(): reading.results}
         #: Names of pooling layers whose window is known to be constant, or to follow the map.
         self._constant: set[str] = set()
         self._following: set[str] = set()
@@ -54,15 +54,15 @@ class Origin:
     def __deepcopy__(self, memo) -> Origin:
         return self
 
-    def arrangements(
+    def results(
         self, network: QuantNetwork, shapes: tuple[tuple[int, ...], ...]
-    ) -> list[tuple]:
-        """How the outputs are arranged for inputs of ``shapes``, without the batch.
+    ) -> list[Part | Join]:
+        """What the module returns for inputs of ``shapes``, without the batch.
 
         Raises :class:`NbqnnError` where the module computes something else for them than for those
         with which it was read.
         """
-        if shapes not in self._arrangements:
+        if shapes not in self._results:
             reading = self._read(shapes)
             if not self._compare(reading) and not self._flattens(network, reading):
                 raise NbqnnError(
@@ -70,12 +70,12 @@ class Origin:
                     f"{_shown(self.example.shapes())} and computes something else for "
                     f"{_shown(shapes)}; convert it with an example of that size"
                 )
-            self._arrangements[shapes] = _arrangements(reading)
+            self._results[shapes] = reading.results
         for name in self._following:
             window = network.ops[name].window
             if window.size is None:
                 network.ops[name].window = Window(size=(1, 1), path=window.path)
-        return self._arrangements[shapes]
+        return self._results[shapes]
 
     def _flattens(self, network: QuantNetwork, reading: Reading) -> bool:
         """Lets ``network`` flatten its input, the first time, if nothing else differs."""
@@ -92,7 +92,7 @@ class Origin:
         if not self._compare(replace(reading, operations=unflattened)):
             return False
         network.flatten_input(flat.name, reading)
-        self.reading, self._arrangements = reading, {}
+        self.reading, self._results = reading, {}
         return True
 
     def _read(self, shapes: tuple[tuple[int, ...], ...]) -> Reading:
@@ -131,17 +131,8 @@ class Origin:
 
 
 def _same_outputs(old: Reading, new: Reading) -> bool:
-    return [
-        (output.name, output.final, [kind for kind, _ in output.arrangement])
-        for output in old.outputs
-    ] == [
-        (output.name, output.final, [kind for kind, _ in output.arrangement])
-        for output in new.outputs
-    ]
-
-
-def _arrangements(reading: Reading) -> list[tuple]:
-    return [output.arrangement for output in reading.outputs]
+    outlines = [[result.outline for result in one.results] for one in (old, new)]
+    return old.outputs == new.outputs and outlines[0] == outlines[1]
 
 
 def _shown(shapes: tuple[tuple[int, ...], ...]) -> str:

@@ -9,6 +9,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from nbqnn_train.quant.network import QuantNetwork
+from nbqnn_train.quant.reading.operations import Part
 from nbqnn_train.quant.reading.program import BATCH, Example, program_of
 from nbqnn_train.quant.reading.refusals import NetworkRefused, Refusal
 from nbqnn_train.quant.reading.wrappers import uncompiled
@@ -49,7 +50,8 @@ def check_network(network: QuantNetwork, tensors: list[Tensor] | None = None) ->
     noise = _ROUNDED_NOISE if network.reading.rounded else _NOISE
     if tensors[0].dtype != torch.float64:
         noise = _ROUNDED_NOISE
-    for final, own, wanted in zip(network.final, found, expected, strict=True):
+    for result, own, wanted in zip(network.reading.results, found, expected, strict=True):
+        final = network.final[result.output] if isinstance(result, Part) else "none"
         if _differs(apply_final(final, own), wanted, noise):
             raise NetworkRefused(
                 type(origin.module).__name__, [_first_difference(network, tensors, noise)]

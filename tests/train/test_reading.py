@@ -9,7 +9,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import prune
+from torch.utils import _pytree as pytree
 
+from hw.boards.presets import PRESETS
+from hw.compiler import compile_graph
 from nbqnn_train.convert import NetworkRefused, QuantConfig, calibrate, convert
 from nbqnn_train.export import export_graph
 from nbqnn_train.graph import run, tensor_types, with_arg_max
@@ -459,6 +462,79 @@ def test_an_output_in_another_order_is_noted(order, shape):
     assert torch.equal(
         found, (codes * 2.0 ** tensor_types(graph)[graph.outputs[0]].exponent).permute(order)
     )
+
+
+def rows(x, width):
+    return x.permute(0, 2, 3, 1).reshape(len(x), -1, width)
+
+
+@pytest.mark.parametrize(
+    ("join", "outputs"),
+    [
+        # As SSD, its first implementations, YOLOX and RetinaNet end.
+        (lambda a, b: torch.cat([rows(a, 3), rows(b, 3)], 1), ["first", "second"]),
+        (lambda a, b: torch.cat([rows(a, 6).flatten(1), rows(b, 6).flatten(1)], 1).view(
+            len(a), -1, 3), ["first", "second"]),
+        (lambda a, b: torch.cat([a.flatten(2), b.flatten(2)], 2).permute(0, 2, 1),
+         ["first", "second"]),
+        (lambda a, b: {"boxes": torch.cat([rows(a[:, :4], 4), rows(b[:, :4], 4)], 1),
+                       "scores": torch.cat((rows(a[:, 4:], 2), rows(b[:, 4:], 2)), dim=-2)},
+         None),
+        # A part is returned alone as well; joins of joins.
+        (lambda a, b: (a, torch.cat([a.flatten(2), b.flatten(2)], 2), b),
+         ["first", "second"]),
+        (lambda a, b: torch.cat([torch.cat([rows(a, 3), rows(b, 3)], 1), rows(a, 3)], -1 - 1),
+         ["first", "second"]),
+        (lambda a, b: torch.cat([a.flatten(1), b.flatten(1)], 1), ["first", "second"]),
+    ],
+)  # fmt: skip
+def test_what_is_joined_at_the_end_is_left_to_the_host(join, outputs):
+    """The network returns it as the module does; the graph has the parts one by one."""
+    net = Net(lambda m, x: join(m.first(x), m.second(F.max_pool2d(x, 2))), first=conv(3, 6))
+    net.second = conv(3, 6)
+    network = converted(net.eval())
+    assert any("is joined at the end; the graph gives its parts" in note for note in network.notes)
+    graph = assert_exact(network, X.numpy())
+    if outputs:
+        assert [name.removesuffix(".out") for name in graph.outputs] == outputs
+        assert graph.outputs == tuple(dict.fromkeys(graph.outputs))
+    # Of another size, and in training.
+    larger = torch.randn(2, 3, 12, 10, dtype=torch.float64)
+    for given, mode in ((larger, False), (larger, True)):
+        expected = pytree.tree_leaves(net.double()(given))
+        found = pytree.tree_leaves(network.train(mode)(given))
+        assert [x.shape for x in found] == [x.shape for x in expected]
+        for one, other in zip(found, expected, strict=True):
+            assert (one - other).abs().max() < 0.35 * other.abs().max()
+
+
+@pytest.mark.parametrize(
+    "together",
+    [
+        lambda m, x: torch.cat([x, m.b(x), x[:, :, :3]], 2),
+        lambda m, x: torch.cat([m.b(x)[..., 1:], x], -1),
+        lambda m, x: torch.cat([x.mean(3, True), m.b(x).mean(2, True).transpose(2, 3)], 2),
+        lambda m, x: torch.cat([x.flatten(2), m.b(x).mean(3)], 2),
+        lambda m, x: x.roll((1, -3), (2, 3)),
+        lambda m, x: m.b(x).roll(2, 1),
+        lambda m, x: F.pad(x, (3, 1, 0, 2), mode="circular"),
+        lambda m, x: F.pad(x.mean(2), (1, 2), mode="circular"),
+        lambda m, x: x[:, :, [0, 2, 4, 7, 6, 5, 1]],
+        lambda m, x: x[:, [2, 0, 1, 3]][:, :, [7, 0, 1, 2]][..., [1, 0, 5]],
+    ],
+)
+def test_maps_from_parts(together):
+    """Beside each other, rolled, continued from the other side."""
+
+    def forward(m, x):
+        x = together(m, m.a(x))
+        return m.last(x).relu() if x.dim() == 4 else m.series(x).relu()
+
+    net = Net(forward, a=conv(3, 4), b=conv(4, 4), last=conv(4, 5, 1))
+    net.series = nn.Conv1d(4, 5, 1)
+    network = converted(net.eval())  # where it is compared with the module
+    assert_exact(network, X.numpy())
+    compile_graph(export_graph(network, X.shape[1:]), PRESETS["zcu102-8bit"], pack=False)
 
 
 @pytest.mark.parametrize("order", [(0, 2, 3, 1), (0, 3, 2, 1), (0, 1, 3, 2)])

@@ -16,7 +16,7 @@ _TRANSPOSED = {1: functional.conv_transpose1d, 2: functional.conv_transpose2d}
 _MAX_POOLS = {1: functional.max_pool1d, 2: functional.max_pool2d}
 _AVG_POOLS = {1: functional.avg_pool1d, 2: functional.avg_pool2d}
 _BATCH_NORMS = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d}
-_MODES = {"CONSTANT": "constant", "REFLECT": "reflect", "EDGE": "replicate"}
+_MODES = {"CONSTANT": "constant", "REFLECT": "reflect", "EDGE": "replicate", "WRAP": "circular"}
 
 
 def _weights(part: Part, change: str = "", factor: float = 1.0) -> nn.Parameter:
@@ -285,7 +285,7 @@ def _global_max_pool(part: Part) -> nn.Module:
 def _pad(part: Part) -> nn.Module:
     mode = _MODES.get(part.operator.text("mode", "constant"))
     if mode is None:
-        raise part.refuse("mode must be constant, reflect or edge")
+        raise part.refuse("mode must be constant, reflect, edge or wrap")
     fill = part.number(2) if part.has(2) else part.operator.number("value", 0.0)
     pads = part.integers(1, "pads") or []
     rank = len(part.shape(0))

@@ -1,5 +1,6 @@
 """Brings values into the shapes that operations take: maps and vectors, elements in order."""
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,7 +13,12 @@ from nbqnn_train.quant.reading.values import Value, canonical
 if TYPE_CHECKING:
     import nbqnn_train.quant.reading.reader
 
-__all__ = ["as_map", "as_vector", "gathered", "in_order", "indices", "repeated", "sized"]
+__all__ = [
+    *("as_map", "as_vector", "beside", "gathered", "in_order", "indices", "repeated", "sized"),
+]
+
+#: A map's rows or columns in another order come from at most so many parts of it.
+_MOST_RUNS = 8
 
 
 def as_map(reader: "nbqnn_train.quant.reading.reader.Reader", value: Value) -> Value:
@@ -122,8 +128,8 @@ def gathered(
 ) -> Value:
     """The elements ``places`` of the value's operation, in the shape of ``places``.
 
-    Channels can be in any order, maps can be cut or mirrored, and blocks of pixels can become
-    channels or the reverse. Anything else is refused.
+    Channels can be in any order, maps can be cut, mirrored and put together from a few parts, and
+    blocks of pixels can become channels or the reverse. Anything else is refused.
     """
     shape = tuple(places.shape)
     held = reader.shape(value)
@@ -139,11 +145,35 @@ def gathered(
     else:
         steps = _steps(places, held) if len(held) == 3 else None  # what was refused may have more
     if not steps:
-        raise _other_order()
+        return _put_together(reader, value, places)
     name = value.name
     for kind, settings, after in steps:
         name = reader.emit(reader.node, kind, (name,), after, plain=False, **settings).name
     return Value(name, shape, flat=value.flat)
+
+
+def beside(
+    reader: "nbqnn_train.quant.reading.reader.Reader",
+    values: list[Value],
+    dim: int,
+    shape: tuple[int, ...],
+) -> Value:
+    """Maps or series beside each other along ``dim``, which together have ``shape``, both without
+    the batch: the sum of all, each with zeros where the others are."""
+    held, axis = canonical(shape), dim - len(shape)
+    total, begin = None, 0
+    for value in values:
+        value = as_map(reader, value)
+        size = reader.shape(value)[axis]
+        padding = [0, 0, 0, 0]  # top, left, bottom, right
+        padding[axis + 2], padding[axis + 4] = begin, held[axis] - begin - size
+        begin += size
+        settings = {"stride": (1, 1), "padding": tuple(padding), "channels": (0, 0), "fill": 0.0}
+        part = reader.emit(reader.node, "select", (value.name,), held, plain=False, **settings)
+        if total is not None:
+            part = reader.emit(reader.node, "add", (total.name, part.name), held, plain=False)
+        total = part
+    return Value(total.name, shape)
 
 
 def in_order(reader: "nbqnn_train.quant.reading.reader.Reader", value: Value) -> Value:
@@ -184,20 +214,76 @@ def _steps(places: Tensor, held: tuple[int, int, int]) -> list[tuple] | None:
     return None
 
 
+def _put_together(
+    reader: "nbqnn_train.quant.reading.reader.Reader", value: Value, places: Tensor
+) -> Value:
+    """As :func:`gathered`, with rows and columns from several parts of a map."""
+    shape, held = tuple(places.shape), reader.shape(value)
+    if len(held) != 3 or len(shape) not in (2, 3):
+        raise _other_order()
+    wanted = places.reshape(canonical(shape))
+    chosen, *axes = _selection(wanted, held)
+    if not torch.equal(wanted, _places(chosen, *axes, held)):
+        raise _other_order()
+    value, channels = Value(value.name, held, flat=value.flat), torch.arange(held[0])
+    for axis in range(2):
+        runs = axes[axis].split(_even_runs(axes[axis].tolist()))
+        if not 1 < len(runs) <= _MOST_RUNS:
+            continue
+        held, lines = reader.shape(value), [torch.arange(size) for size in held[1:]]
+        parts = []
+        for run in runs:
+            lines[axis] = run
+            parts.append(gathered(reader, value, _places(channels, *lines, held)))
+        after = list(held)
+        after[axis + 1] = len(axes[axis])
+        value = beside(reader, parts, axis + 1, tuple(after))
+        axes[axis] = torch.arange(len(axes[axis]))
+        held = tuple(after)
+    if len(_even_runs(axes[0].tolist())) > 1 or len(_even_runs(axes[1].tolist())) > 1:
+        raise _other_order()
+    return gathered(reader, value, _places(chosen, *axes, held).reshape(shape))
+
+
+def _selection(places: Tensor, held: tuple[int, int, int]) -> tuple[Tensor, Tensor, Tensor]:
+    """The channels, rows and columns of the first elements of ``places``, which has all three."""
+    _, height, width = held
+    chosen = places[:, 0, 0].div(height * width, rounding_mode="floor")
+    inside = places[0] - chosen[0] * height * width
+    return chosen, inside[:, 0].div(width, rounding_mode="floor"), inside[0] % width
+
+
+def _places(channels: Tensor, rows: Tensor, columns: Tensor, held: tuple[int, int, int]) -> Tensor:
+    """The places of these channels, rows and columns."""
+    _, height, width = held
+    return (channels[:, None, None] * height + rows[:, None]) * width + columns
+
+
+def _even_runs(numbers: list[int]) -> list[int]:
+    """Lengths of the runs of numbers that are evenly apart."""
+    sizes, before = [1], 0
+    for last, number in pairwise(numbers):
+        step = number - last
+        if step and (sizes[-1] == 1 or step == before):
+            sizes[-1] += 1
+        elif sizes[-1] == 2 and 0 < abs(step) < abs(before):
+            sizes[-1:] = [1, 2]  # two of a kind by chance
+        else:
+            sizes.append(1)
+        before = step
+    return sizes
+
+
 def _channels(chosen: Tensor, held: tuple[int, int, int]) -> tuple:
     return "channels", {"index": tuple(chosen.tolist())}, (len(chosen), *held[1:])
 
 
 def _parts(places: Tensor, held: tuple[int, int, int]) -> list[tuple] | None:
     """A selection: any channels, and evenly spaced rows and columns in either direction."""
-    channels, height, width = held
-    area = height * width
-    chosen = places[:, 0, 0].div(area, rounding_mode="floor")
-    inside = places[0] - chosen[0] * area
-    rows, columns = inside[:, 0].div(width, rounding_mode="floor"), inside[0] % width
-    expected = chosen[:, None, None] * area + rows[:, None] * width + columns
+    channels = held[0]
+    chosen, rows, columns = _selection(places, held)
     axes = [_evenly(rows), _evenly(columns)]
-    if not torch.equal(places, expected) or None in axes:
+    if not torch.equal(places, _places(chosen, rows, columns, held)) or None in axes:
         return None
     steps = []
     if not torch.equal(chosen, torch.arange(channels)):

@@ -7,13 +7,15 @@ from torch import fx
 
 from nbqnn_train.quant.pointwise import ELEMENT, called
 from nbqnn_train.quant.reading.arithmetic import with_offset
+from nbqnn_train.quant.reading.arranging import beside
 from nbqnn_train.quant.reading.limits import clipped
+from nbqnn_train.quant.reading.nodes import only_arranged
 from nbqnn_train.quant.reading.pointwise import table
 from nbqnn_train.quant.reading.reader import Reader
 from nbqnn_train.quant.reading.refusals import Unsupported
 from nbqnn_train.quant.reading.remedies import unsupported_operator
 from nbqnn_train.quant.reading.rules import rule
-from nbqnn_train.quant.reading.values import Constant, Value
+from nbqnn_train.quant.reading.values import Constant, Joined, Value, canonical
 
 __all__ = []
 
@@ -46,8 +48,12 @@ def _random_slope(reader: Reader, node: fx.Node, operand, lower, upper, training
 
 
 @rule("cat", "concat", "concatenate")
-def _cat(reader: Reader, node: fx.Node, tensors, dim=0) -> Value:
-    given = [tensor for tensor in tensors if reader.is_value(tensor)]
+def _cat(reader: Reader, node: fx.Node, tensors, dim=0) -> Value | Joined:
+    given = [tensor for tensor in tensors if reader.is_whole(tensor)]
+    if given == list(tensors) and only_arranged(node):
+        at_end = _joined(reader, [reader.whole(tensor) for tensor in tensors], dim)
+        if at_end is not None:
+            return at_end
     example = reader.value((given or tensors)[0])
     values = [
         reader.value(tensor) if tensor in given else _constant_beside(reader, node, tensor, example)
@@ -56,10 +62,12 @@ def _cat(reader: Reader, node: fx.Node, tensors, dim=0) -> Value:
     rank = len(values[0].shape) + 1
     if len(values) == 1:
         return values[0]
+    if dim % rank > 1 and rank in (3, 4):
+        return beside(reader, values, dim % rank - 1, tuple(node.meta["val"].shape[1:]))
     if any(not value.plain for value in values) or dim % rank != 1:
         raise Unsupported(
             f"a concatenation along dimension {dim} of values of {rank} dimensions",
-            "concatenate channels; return parts of a result one by one",
+            "concatenate channels or positions, or anything at the end of the network",
             "shape",
         )
     if any(len(reader.shape(value)) == 1 or len(value.base) == 1 for value in values):
@@ -69,6 +77,20 @@ def _cat(reader: Reader, node: fx.Node, tensors, dim=0) -> Value:
     base = tuple(node.meta["val"].shape[1:])
     held = (sum(reader.shape(v)[0] for v in values), *reader.shape(values[0])[1:])
     return reader.emit(node, "concat", tuple(v.name for v in values), held, base=base)
+
+
+def _joined(reader: Reader, parts: list[Value | Joined], dim: int) -> Joined | None:
+    """What nothing but the host needs in one tensor; None if a layer joins it for nothing."""
+    rank = len(parts[0].shape) + 1
+    by_channels = dim % rank == 1 and all(
+        isinstance(part, Value)
+        and part.plain
+        and (len(part.base) == 3 or canonical(part.base) == reader.shape(part))
+        for part in parts
+    )
+    if by_channels or len(parts) == 1 or dim % rank == 0:
+        return None
+    return Joined(tuple(parts), dim % rank - 1)
 
 
 def _constant_beside(reader: Reader, node: fx.Node, operand, example: Value) -> Value:

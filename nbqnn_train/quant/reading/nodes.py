@@ -10,7 +10,14 @@ from nbqnn_train.quant.reading.program import BATCH
 from nbqnn_train.quant.reading.refusals import Unsupported
 from nbqnn_train.quant.reading.values import Constant
 
-__all__ = ["computed", "live_nodes", "operator_name"]
+__all__ = ["computed", "live_nodes", "only_arranged", "operator_name"]
+
+#: Operators that only arrange elements.
+_ARRANGING = (
+    *("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "unsafe_view"),
+    *("permute", "transpose", "swapaxes", "movedim", "moveaxis", "clone", "contiguous"),
+    *("detach", "alias", "cat", "concat", "concatenate"),
+)
 
 
 def computed(
@@ -90,3 +97,11 @@ def live_nodes(graph: fx.Graph) -> set[fx.Node]:
             live.add(node)
             live.update(node.all_input_nodes)
     return live
+
+
+def only_arranged(node: fx.Node) -> bool:
+    """Whether what the module returns are the elements of the node's value, arranged."""
+    return all(
+        user.op == "output" or (operator_name(user) in _ARRANGING and only_arranged(user))
+        for user in node.users
+    )

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
-__all__ = ["Operation", "Output", "Reading"]
+__all__ = ["Join", "Operation", "Output", "Part", "Reading"]
 
 
 @dataclass
@@ -51,19 +52,72 @@ class Operation:
 
 @dataclass(frozen=True)
 class Output:
-    """One tensor that the module returns.
+    """One output of the quantized network.
 
     name : of the operation that computes it.
-    arrangement : steps from the operation's value to what the module returns: ("view", shape) and
-        ("permute", order), both without the batch, or ("series", ()), which makes series of maps of
-        height 1.
     final : what the module applies last and the quantized network leaves out: "none", "softmax",
         "log_softmax", "sigmoid" or "argmax".
     """
 
     name: str
-    arrangement: tuple[tuple[str, tuple[int, ...]], ...]
     final: str = "none"
+
+
+#: From one tensor to another: ("view", shape) and ("permute", order), both without the batch, or
+#: ("series", ()), which makes a series of a map of height 1.
+_Steps = tuple[tuple[str, tuple[int, ...]], ...]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A tensor that the module returns, or a part of one: output number ``output``, arranged."""
+
+    output: int
+    steps: _Steps
+
+    @property
+    def outputs(self) -> list[int]:
+        """The numbers of all outputs in it."""
+        return [self.output]
+
+    @property
+    def outline(self) -> tuple:
+        """What is the same for inputs of another size."""
+        return self.output, *(kind for kind, _ in self.steps)
+
+    def of(self, outputs: list[Tensor]) -> Tensor:
+        """The tensor, from all outputs."""
+        return _arranged(outputs[self.output], self.steps)
+
+
+@dataclass(frozen=True)
+class Join:
+    """What the module concatenates last, along ``dim``, not counting the batch; then arranged."""
+
+    parts: tuple["Part | Join", ...]
+    dim: int
+    steps: _Steps
+
+    @property
+    def outputs(self) -> list[int]:
+        return [number for part in self.parts for number in part.outputs]
+
+    @property
+    def outline(self) -> tuple:
+        parts = tuple(part.outline for part in self.parts)
+        return self.dim, parts, *(kind for kind, _ in self.steps)
+
+    def of(self, outputs: list[Tensor]) -> Tensor:
+        return _arranged(torch.cat([p.of(outputs) for p in self.parts], self.dim + 1), self.steps)
+
+
+def _arranged(value: Tensor, steps: _Steps) -> Tensor:
+    for kind, argument in steps:
+        if kind == "permute":
+            value = value.permute(0, *(d + 1 for d in argument))
+        else:
+            value = value.squeeze(2) if kind == "series" else value.reshape(-1, *argument)
+    return value
 
 
 @dataclass
@@ -71,7 +125,8 @@ class Reading:
     """A module that was read with inputs of one size.
 
     operations : in topological order.
-    outputs : the tensors that the module returns, flat.
+    outputs : of the quantized network.
+    results : how the tensors that the module returns are made of them, flat.
     inputs : by the name of each input operation the shape that the module takes, without the batch.
     in_spec, out_spec : how the module's inputs and outputs are nested (``torch.utils._pytree``).
     notes : one line each, for the user.
@@ -81,6 +136,7 @@ class Reading:
 
     operations: list[Operation]
     outputs: list[Output]
+    results: list[Part | Join]
     inputs: dict[str, tuple[int, ...]]
     in_spec: object
     out_spec: object

@@ -33,10 +33,12 @@ def _padded(reader: Reader, node: fx.Node, operand, pad, mode: str, fill: float)
     value = reader.value(operand)
     if not any(pad):
         return value
-    if mode not in ("constant", "reflect", "replicate"):
-        raise Unsupported(f"padding of mode {mode}", "pad with zeros, reflect or replicate")
     if len(value.shape) == 1:
         raise Unsupported("padding of a vector", "pad maps and series")
+    if mode == "circular":
+        value = reader.map(value)
+        places = torch.nn.functional.pad(indices(value)[None], pad, mode)
+        return gathered(reader, value, places[0])
     value = _cropped(reader, value, pad)
     pad = [max(0, p) for p in pad]
     if not any(pad):

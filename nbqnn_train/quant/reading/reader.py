@@ -4,15 +4,15 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, fx, nn
-from torch.utils import _pytree as pytree
 
 from nbqnn_train.quant.reading.aliases import Aliases, is_in_place
-from nbqnn_train.quant.reading.arranging import as_map, as_vector, in_order
+from nbqnn_train.quant.reading.arranging import as_map, as_vector
 from nbqnn_train.quant.reading.nodes import computed, live_nodes, operator_name
 from nbqnn_train.quant.reading.operations import Operation, Output, Reading
 from nbqnn_train.quant.reading.program import BATCH, Example, Program, program_of, source_of
-from nbqnn_train.quant.reading.refusals import NetworkRefused, Refusal, Unsupported, twice
+from nbqnn_train.quant.reading.refusals import NetworkRefused, Refusal, Unsupported
 from nbqnn_train.quant.reading.remedies import unsupported_operator
+from nbqnn_train.quant.reading.results import Results
 from nbqnn_train.quant.reading.rules import RULES
 from nbqnn_train.quant.reading.training_only import (
     acts_in_training,
@@ -20,7 +20,7 @@ from nbqnn_train.quant.reading.training_only import (
     marked_key,
     out_of_place,
 )
-from nbqnn_train.quant.reading.values import Constant, Value, canonical
+from nbqnn_train.quant.reading.values import Constant, Joined, Value, canonical
 
 __all__ = ["Reader", "read_at"]
 
@@ -48,7 +48,6 @@ class Reader:
         self.refusals: list[Refusal] = []
         self.notes: list[str] = list(program.notes)
         self.rounded = False
-        self.absent: tuple[int, ...] = ()
         #: Weights with a mask, by the paths of both. So shared weights stay shared.
         self.masked: dict[tuple[str, ...], nn.Parameter] = {}
         self.aliases = Aliases()
@@ -62,26 +61,29 @@ class Reader:
     def read(self) -> Reading:
         live = live_nodes(self.program.graph)
         inputs: dict[str, tuple[int, ...]] = {}
-        outputs: list[Output] = []
+        found: Results | None = None
         for node in self.program.graph.nodes:
             if node.op == "placeholder":
                 self._placeholder(node, inputs)
             elif node.op == "output":
-                outputs = self._outputs(node)
+                found = Results(self, node)
             elif node in live:
                 self._visit(node)
             self.aliases.visit(node)
+        assert found is not None  # every program ends with its output
+        outputs = list(found.outputs.values())
         kept = self._needed(outputs)
         if self.refusals:
             raise NetworkRefused(self.network, self.refusals)
         return Reading(
             kept,
             outputs,
+            found.results,
             inputs,
             self.program.in_spec,
             self.program.out_spec,
             self.notes,
-            self.absent,
+            found.absent,
             self.rounded,
         )
 
@@ -118,7 +120,7 @@ class Reader:
     def _visit(self, node: fx.Node) -> None:
         operands = [self.values.get(arg) for arg in node.all_input_nodes]
         self.node = node
-        if any(isinstance(operand, (Value, tuple)) for operand in operands):
+        if any(isinstance(operand, (Value, Joined, tuple)) for operand in operands):
             value = self._guarded(node, lambda: self._apply(node))
         else:
             value = self._constant(node)
@@ -216,44 +218,6 @@ class Reader:
             self._refuse(node, error)
             return None
 
-    def _outputs(self, node: fx.Node) -> list[Output]:
-        outputs: list[Output] = []
-        leaves = pytree.tree_leaves(node.args[0])
-        self.absent = tuple(place for place, leaf in enumerate(leaves) if leaf is None)
-        for result in filter(lambda leaf: leaf is not None, leaves):
-            value = self.values.get(result) if isinstance(result, fx.Node) else None
-            if not isinstance(value, Value):
-                reason = "an output that is not computed from the input"
-                remedy = "return tensors that the network computes, nothing else"
-                self.refusals.append(Refusal("output", "", "", "", reason, remedy))
-                continue
-            final, value = self.finals.get(result, "none"), in_order(self, value)
-            if value.plain and len(value.base) == 1:
-                value = self.vector(value)
-            again = [
-                o.final for o in outputs if o.name == value.name and o.name not in self.refused
-            ]
-            if again:
-                self.refusals.append(twice(final, again))
-            outputs.append(Output(value.name, self._arrangement(value), final))
-            if any(kind == "permute" for kind, _ in outputs[-1].arrangement):
-                shape = tuple(self.operations[value.name].shape)
-                self.notes.append(
-                    f"output {len(outputs)} is returned in another order; the graph gives "
-                    f"{value.name} as it is computed, {shape} without the batch"
-                )
-        if not outputs and not self.refusals:
-            self.refusals.append(Refusal("output", "", "", "", "no output", "return a tensor"))
-        return outputs
-
-    def _arrangement(self, value: Value) -> tuple:
-        """Steps from the operation's value to the output; none where they are the same."""
-        if value.plain and value.base == self.shape(value):
-            return ()
-        if value.plain and canonical(value.base) == self.shape(value):
-            return (("series", ()),)
-        return value.arrangement()
-
     def _needed(self, outputs: list[Output]) -> list[Operation]:
         """The inputs, and the operations that the outputs depend on."""
         needed = {output.name for output in outputs}
@@ -306,8 +270,17 @@ class Reader:
             )
         return found
 
+    def whole(self, argument) -> Value | Joined:
+        """As :meth:`value`, or what is joined at the end, for what only arranges elements."""
+        found = self.values.get(argument) if isinstance(argument, fx.Node) else None
+        return found if isinstance(found, Joined) else self.value(argument)
+
     def is_value(self, argument) -> bool:
         return isinstance(argument, fx.Node) and isinstance(self.values.get(argument), Value)
+
+    def is_whole(self, argument) -> bool:
+        found = self.values.get(argument) if isinstance(argument, fx.Node) else None
+        return isinstance(found, (Value, Joined))
 
     def constant(self, argument) -> Constant | None:
         """The constant that an argument stands for; None for None."""

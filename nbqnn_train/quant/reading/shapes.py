@@ -9,7 +9,7 @@ from nbqnn_train.quant.reading.program import BATCH
 from nbqnn_train.quant.reading.reader import Reader
 from nbqnn_train.quant.reading.refusals import Unsupported
 from nbqnn_train.quant.reading.rules import rule
-from nbqnn_train.quant.reading.values import Constant, Value
+from nbqnn_train.quant.reading.values import Constant, Joined, Value
 
 __all__ = []
 
@@ -25,8 +25,8 @@ __all__ = []
     "view_as",
     "reshape_as",
 )
-def _view(reader: Reader, node: fx.Node, operand, **_) -> Value:
-    value = reader.value(operand)
+def _view(reader: Reader, node: fx.Node, operand, **_) -> Value | Joined:
+    value = reader.whole(operand)
     after = node.meta["val"]
     if after.shape[:1] != (BATCH,) or after[0].numel() != value.size:
         raise Unsupported(
@@ -37,19 +37,19 @@ def _view(reader: Reader, node: fx.Node, operand, **_) -> Value:
     return value.viewed(tuple(after.shape[1:]), reader.base_name(node))
 
 
-def _reordered(reader: Reader, node: fx.Node, operand, order: list[int]) -> Value:
+def _reordered(reader: Reader, node: fx.Node, operand, order: list[int]) -> Value | Joined:
     if order[0] != 0:
         raise Unsupported("a permutation that moves the batch", "keep the batch in front", "shape")
-    return reader.value(operand).permuted(tuple(d - 1 for d in order[1:]))
+    return reader.whole(operand).permuted(tuple(d - 1 for d in order[1:]))
 
 
 @rule("permute")
-def _permute(reader: Reader, node: fx.Node, operand, dims) -> Value:
+def _permute(reader: Reader, node: fx.Node, operand, dims) -> Value | Joined:
     return _reordered(reader, node, operand, [d % len(dims) for d in dims])
 
 
 @rule("transpose", "swapaxes")
-def _transpose(reader: Reader, node: fx.Node, operand, **dims) -> Value:
+def _transpose(reader: Reader, node: fx.Node, operand, **dims) -> Value | Joined:
     rank = node.meta["val"].dim()
     a, b = (d % rank for d in dims.values())
     order = list(range(rank))
@@ -58,7 +58,7 @@ def _transpose(reader: Reader, node: fx.Node, operand, **dims) -> Value:
 
 
 @rule("movedim", "moveaxis")
-def _movedim(reader: Reader, node: fx.Node, operand, source, destination) -> Value:
+def _movedim(reader: Reader, node: fx.Node, operand, source, destination) -> Value | Joined:
     rank = node.meta["val"].dim()
     # PyTorch itself moves the dimensions, which are told apart by their sizes.
     moved = torch.empty(tuple(range(1, rank + 1)), device="meta").movedim(source, destination)
@@ -66,8 +66,8 @@ def _movedim(reader: Reader, node: fx.Node, operand, source, destination) -> Val
 
 
 @rule("clone", "contiguous", "detach", "detach_", "alias", "lift_fresh_copy", "lift_fresh")
-def _same(reader: Reader, node: fx.Node, operand, **_) -> Value:
-    return reader.value(operand)
+def _same(reader: Reader, node: fx.Node, operand, **_) -> Value | Joined:
+    return reader.whole(operand)
 
 
 @rule("to", "_to_copy", "type_as")

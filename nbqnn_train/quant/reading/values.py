@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-__all__ = ["Constant", "Value", "canonical"]
+__all__ = ["Constant", "Joined", "Value", "canonical"]
 
 
 def canonical(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -56,19 +56,13 @@ class Value:
     @property
     def shape(self) -> tuple[int, ...]:
         if self.steps:
-            return self._last_shape()
+            return _after(self.steps, self.base)
         return self.base if self.order is None else tuple(self.base[d] for d in self.order)
 
     @property
     def plain(self) -> bool:
         """Whether the elements are in the operation's order."""
         return self.order is None and not self.steps
-
-    def _last_shape(self) -> tuple[int, ...]:
-        shape = self.base
-        for kind, argument in self.steps:
-            shape = argument if kind == "view" else tuple(shape[d] for d in argument)
-        return shape
 
     def arrangement(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
         """Views and permutations from the operation's value to this one."""
@@ -103,3 +97,41 @@ class Value:
     @property
     def size(self) -> int:
         return math.prod(self.base)
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Values that the module concatenates at its very end, along ``dim``, not counting the batch.
+
+    The graph has them one by one. steps : views and permutations that come behind.
+    """
+
+    parts: tuple["Value | Joined", ...]
+    dim: int
+    steps: tuple[tuple[str, tuple[int, ...]], ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        shape = list(self.parts[0].shape)
+        shape[self.dim] = sum(part.shape[self.dim] for part in self.parts)
+        return _after(self.steps, tuple(shape))
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    def viewed(self, shape: tuple[int, ...], flat: str) -> "Joined":
+        """The values in another shape, as :meth:`Value.viewed`."""
+        return replace(self, steps=(*self.steps, ("view", shape)))
+
+    def permuted(self, order: tuple[int, ...]) -> "Joined":
+        """The values with their dimensions in another order."""
+        return replace(self, steps=(*self.steps, ("permute", order)))
+
+
+def _after(
+    steps: tuple[tuple[str, tuple[int, ...]], ...], shape: tuple[int, ...]
+) -> tuple[int, ...]:
+    for kind, argument in steps:
+        shape = argument if kind == "view" else tuple(shape[d] for d in argument)
+    return shape
