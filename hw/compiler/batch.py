@@ -46,16 +46,15 @@ def batched(
 
     Raises :class:`CompileError` for more layers than the accelerator has time stamps.
     """
-    single, together = list(lowered.layers), []
-    if batch > 1:
-        single, together = _divide(graph, lowered)
-    shared = _shared(config, single) if batch > 1 else 0
+    if batch == 1:
+        _check_count(list(lowered.layers), [], batch)
+        return lowered
+    single, together = _divide(graph, lowered)
+    shared = _shared(config, single)
     shared = shared if most_shared is None else min(shared, most_shared)
     single, shared = single[: len(single) - shared], single[len(single) - shared :]
     # Checked before the layers of each image are made, because they could be very many.
     _check_count(single, [*shared, *together], batch)
-    if batch == 1:
-        return lowered
     return replace(
         lowered,
         layers=(

@@ -248,7 +248,7 @@ def _share(graph: AdderGraph, rows: list[_Row], pattern: _Pattern, users: list[i
     for index in users:
         row = rows[index]
         first = int(np.flatnonzero(row.values == pattern.values[0])[0])
-        shift = row.shifts[first] - pattern.shifts[0] + least
+        shift = row.shifts[first] + least  # the pattern's first shift is 0
         sign = row.signs[first] * pattern.signs[0]
         keep = ~np.isin(row.values, pattern.values)
         rows[index] = _Row(
