@@ -108,12 +108,11 @@ def convert_for(
 
 
 def _check_patterns(config: QuantConfig, operations: list[Operation]) -> None:
-    paths = [operation.path for operation in operations if operation.path]
+    paths = dict.fromkeys(operation.path for operation in operations if operation.path)
     for pattern in config.overrides:
         if not fnmatch.filter(paths, pattern):
-            raise NbqnnError(
-                f"Override {pattern!r} must match a layer: one of {', '.join(dict.fromkeys(paths))}"
-            )
+            known = f": one of {', '.join(paths)}" if paths else ", but the network has none"
+            raise NbqnnError(f"Override {pattern!r} must match a layer{known}")
 
 
 @torch.inference_mode(False)

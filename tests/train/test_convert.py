@@ -100,6 +100,12 @@ def test_bits_of_outputs(ends):
 def test_a_pattern_must_match():
     with pytest.raises(NbqnnError, match=r"^Override 'fc\*' must match a layer: one of 0\.conv, "):
         convert(nn.Sequential(Block()), QuantConfig(overrides={"fc*": {"weight_bits": 4}}))
+    with pytest.raises(
+        NbqnnError, match=r"^Override '\*' must match a layer, but the network has none$"
+    ):
+        convert(
+            nn.Identity(), QuantConfig(overrides={"*": {"act_bits": 4}}), torch.rand(1, 2, 4, 4)
+        )
 
 
 @pytest.mark.parametrize(

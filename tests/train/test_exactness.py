@@ -105,7 +105,12 @@ def test_random_networks():
     @given(networks())
     def check(drawn):
         example = torch.from_numpy(drawn.images)
-        network = convert(drawn.module, drawn.config, example)
+        try:
+            network = convert(drawn.module, drawn.config, example)
+        except NbqnnError as error:
+            if "must match a layer, but the network has none" in str(error):
+                reject()
+            raise
         calibrate(network, [torch.from_numpy(drawn.images)])
         try:
             graph = assert_exact(network, 1.5 * drawn.images)  # larger: saturation happens
