@@ -104,6 +104,28 @@ def without_gradients(m, x):
             "keep (N, C, H, W)",
         ),
         (
+            Net(
+                lambda m, x: torch.cat(
+                    [
+                        torch.cat(
+                            [
+                                m.conv(x).flatten(2),
+                                x.mean(1, True).expand(-1, 4, -1, -1).flatten(2),
+                            ],
+                            2,
+                        ),
+                        torch.ones(len(x), 4, 5),
+                    ],
+                    2,
+                ),
+                conv=conv(3, 4),
+            ),
+            MAP,
+            "a constant beside what is concatenated at the end",
+            "the module itself (parts.py:",
+            "return it by itself",
+        ),
+        (
             Net(lambda m, x: m.conv(x)[:3], conv=conv(3, 4)),
             MAP,
             "a change of shape that mixes images",

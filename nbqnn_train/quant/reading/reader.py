@@ -263,6 +263,10 @@ class Reader:
 
     def value(self, argument) -> Value:
         found = self.values.get(argument) if isinstance(argument, fx.Node) else None
+        if isinstance(found, Joined):
+            raise Unsupported(
+                "a constant beside what is concatenated at the end", "return it by itself", "shape"
+            )
         if not isinstance(found, Value):
             raise Unsupported(
                 "a constant where a value of the network is expected",
