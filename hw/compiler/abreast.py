@@ -24,7 +24,7 @@ __all__ = ["abreast"]
 
 def abreast(config: AcceleratorConfig, graph: Graph, lowered: Lowered) -> Lowered:
     """The layers, with positions abreast where these then take fewer cycles."""
-    fixed = {node.name for node in graph.input_nodes}
+    fixed = {node.name for node in graph.input_nodes} | set(lowered.constants)
     fixed |= {lowered.memory_of(name) for name in graph.outputs}
     fixed |= {view.root for view in lowered.views.values()} | set(lowered.views)
     for name in lowered.shapes:

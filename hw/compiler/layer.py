@@ -152,6 +152,7 @@ class Lowered:
 
     shapes, offsets : of all stored tensors. The ``batch`` images stand one above the other.
     aliases : flattened tensor -> the stored tensor that it is.
+    constants : stored tensor that no layer computes -> its codes (C, H, W).
     views : tensors that are part of a larger one.
     blocks : how the host lays out the input; None if it leaves it as it is.
     whole : tensors that, if they are on the chip, are there with the rows of all images.
@@ -163,6 +164,7 @@ class Lowered:
     shapes: dict[str, tuple[int, int, int]]
     offsets: dict[str, int]
     aliases: dict[str, str]
+    constants: dict[str, np.ndarray]
     views: dict[str, View]
     blocks: ImageBlocks | None
     batch: int = 1

@@ -24,9 +24,12 @@ class LoadedTile:
 
 
 class ParameterLoader:
-    """Gives filter tiles places in the weight memory, the param memory and the program."""
+    """Gives filter tiles places in the weight memory, the param memory and the program.
 
-    def __init__(self, config: AcceleratorConfig, stream: CommandStream):
+    first : bytes of the region before them, which hold something else.
+    """
+
+    def __init__(self, config: AcceleratorConfig, stream: CommandStream, first: int):
         self._config = config
         self._stream = stream
         self._weights = Ring(config.weight_depth)
@@ -38,7 +41,7 @@ class ParameterLoader:
         self._tables: dict[bytes, int] = {}
         self._table: bytes | None = None
         self._table_free = self._table_loads = 0
-        self._bytes = 0
+        self._bytes = first
 
     def _words(self, tile: FilterTile) -> tuple[int, int]:
         """Words of a tile's weights and of its params."""

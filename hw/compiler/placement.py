@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import numpy as np
+
 from hw.compiler.commands import ChipPlace, HostPlace, Strip
 from hw.compiler.costs import compute_cycles
 from hw.compiler.errors import CompileError
@@ -84,6 +86,12 @@ class Placement:
         self.layouts = choose_layouts(config, lowered, narrow)
         self.resident: dict[str, Strip] = {}
         self.host_places: dict[str, list[HostPlace]] = {}
+        #: Constant map -> where it is in the region of parameters; and how long they are.
+        self.constants: dict[str, int] = {}
+        self.constant_bytes = 0
+        for name in lowered.constants:
+            self.constants[name] = self.constant_bytes
+            self.constant_bytes += self._aligned_bytes(name)
 
     # The host's memory ----------------------------------------------------------------------------
 
@@ -107,10 +115,22 @@ class Placement:
         scratch_bytes = sum(
             self._aligned_bytes(self.lowered.memory_of(port.name)) for port in traced
         )
+        for name, offset in self.constants.items():
+            self.host_places[name] = [HostPlace(Region.PARAMETERS, offset)]
         for name in sorted(self.spilled - set(self.host_places)):
             self.host_places[name] = [HostPlace(Region.SCRATCH, scratch_bytes)]
             scratch_bytes += self._aligned_bytes(name)
         return scratch_bytes
+
+    def packed_constants(self) -> bytes:
+        """What the parameters begin with: the constant maps, of every image of the batch."""
+        packed = bytearray(self.constant_bytes)
+        for name, offset in self.constants.items():
+            layout, codes = self.layouts[name], self.lowered.constants[name]
+            codes = np.concatenate([codes] * self.lowered.batch, axis=1)
+            content = layout.pack(self.config, codes).tobytes()
+            packed[offset : offset + len(content)] = content
+        return bytes(packed)
 
     def _aligned_bytes(self, name: str) -> int:
         align = PAGE_BYTES * self.config.axi_ports
@@ -119,9 +139,14 @@ class Placement:
     # The chip -------------------------------------------------------------------------------------
 
     @property
-    def sources(self) -> list[str]:
+    def inputs(self) -> list[str]:
         """The graph's inputs."""
         return [node.name for node in self.graph.input_nodes]
+
+    @property
+    def sources(self) -> list[str]:
+        """What comes from the host's memory: the graph's inputs, and constant maps."""
+        return [*self.inputs, *self.constants]
 
     def root(self, name: str) -> str:
         """The tensor that a stored tensor is a view of; it may be itself."""

@@ -43,17 +43,17 @@ class Schedule:
         self.traced = traced
         self.settled = settled
         self.stream = CommandStream()
-        self.parameters = ParameterLoader(config, self.stream)
         #: The filter tiles of every layer; made first, because weights that do not fit end it all.
         self.filter_tiles = all_filter_tiles(config, lowered.layers)
         self.placement = Placement(graph, config, lowered, spilled, narrow)
+        self.parameters = ParameterLoader(config, self.stream, self.placement.constant_bytes)
         #: Tensor in the host's memory -> (first row, end, count): rows that are there when so many
         #: stores are complete.
         self.saved: dict[str, list[tuple[int, int, int]]] = {}
 
     def run(self, pack: bool) -> Program:
         layers, placement = self.lowered.layers, self.placement
-        inputs = placement.ports(placement.sources)
+        inputs = placement.ports(placement.inputs)
         outputs = placement.ports(list(dict.fromkeys(self.graph.outputs)))
         traced = placement.ports(self._traced())
         scratch_bytes = placement.place_on_host(inputs, outputs, traced)
@@ -86,7 +86,7 @@ class Schedule:
             config=self.config,
             graph=self.graph,
             commands=self.stream.pack([layer.name for layer in layers]),
-            parameters=self.parameters.packed() if pack else b"",
+            parameters=self._packed() if pack else b"",
             inputs=tuple(inputs),
             blocks=self.lowered.blocks,
             outputs=tuple(outputs),
@@ -103,6 +103,10 @@ class Schedule:
             ),
             batch=self.lowered.batch,
         )
+
+    def _packed(self) -> bytes:
+        constants = self.placement.packed_constants()
+        return constants + self.parameters.packed()[len(constants) :]
 
     # When tensors come and go ---------------------------------------------------------------------
 

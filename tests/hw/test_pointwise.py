@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from hw.compiler import CompileError, compile_graph
-from hw.contract.isa import Compute, Load, Memory, Product, read_commands
+from hw.contract.isa import Compute, Load, Memory, Product, Region, read_commands
 from hw.contract.memory_timing import MemoryTiming
-from nbqnn_train.graph import ArgMax, AvgPool2d, Clip, Flatten, Input
+from nbqnn_train.graph import ArgMax, AvgPool2d, Clip, Concat, Flatten, Input
 from nbqnn_train.graph.operators import Constant, Multiply, Sum, Table
 from tests.hw.accelerators import VERILATED
 from tests.hw.networks import Network, gated_network, images, random_table, traced_codes
@@ -54,6 +54,37 @@ def test_sums(accelerator_model, name):
     driver, _ = accelerator_model(config).driver(compile_graph(graph, config))
     for image, expected in zip(x, traced_codes(graph, x), strict=True):
         compare(driver, image, expected)
+
+
+@pytest.mark.parametrize(("depth", "batch"), [(1024, 1), (1024, 2), (128, 1), (128, 2)])
+@pytest.mark.parametrize("name", ["shift_64", "scale_32"])
+def test_constants_that_differ_from_position_to_position(accelerator_model, name, depth, batch):
+    """They come from the parameters: whole, or with little memory tile by tile."""
+    config = VERILATED[name]
+    net = Network(seed=3, scale=config.requant == "scale")
+    bits = config.act_bits
+    net.add(Input, "image", shape=(5, 9, 6), bits=bits, signed=True, exponent=0)
+    for constant, signed in (("places", True), ("scales", False)):
+        low = -(1 << bits - 1) if signed else 0
+        codes = net.rng.integers(low, low + (1 << bits), (5, 9, 6))
+        net.nodes.append(Constant(name=constant, codes=codes, bits=bits, signed=signed, exponent=0))
+    net.add(Sum, "sum", operands=("image", "places", "image"), shifts=(0, 0, 0), signs=(1, -1, 1),
+            acc_bits=48).requantize("a", bits, True)  # fmt: skip
+    net.add(Multiply, "product", operands=("scales", "a"), acc_bits=48)
+    net.requantize("b", bits, True, exponent=0)
+    net.add(Concat, "both", operands=("b", "places"))
+    net.conv("conv", (7, 10, 3, 3), 2, padding=(1, 1, 1, 1)).requantize("c", bits, True)
+    net.conv("of_constant", (3, 5, 2, 2), 2, input="places").requantize("d", bits, True)
+    graph = net.graph("c", "d")
+    x = images(graph, 4)
+    program = compile_graph(graph, replace(config, act_depth=depth), batch=batch, traced=True)
+    loads = [c for c in read_commands(program.commands) if isinstance(c, Load)]
+    constants = [c for c in loads if (c.memory, c.region) == (Memory.ACT, Region.PARAMETERS)]
+    assert len({command.offset for command in constants}) > (depth < 1024)
+    driver, _ = accelerator_model(config).driver(
+        replace(program, config=config), timing=MemoryTiming(stall_rate=0.3, seed=4)
+    )
+    compare_groups(driver, x, traced_codes(graph, x))
 
 
 @pytest.mark.parametrize("name", ["shift_64", "scale_32", "multiply_256"])

@@ -13,7 +13,7 @@ from hw.compiler.lower.sums import summing_layer
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Unit
 from nbqnn_train.graph import Add, AvgPool2d, Conv2d, Requantize
-from nbqnn_train.graph.operators import Constant, Multiply, Sum
+from nbqnn_train.graph.operators import Multiply, Sum
 
 __all__ = ["addition", "average", "depthwise", "positive_digits", "scaling"]
 
@@ -92,10 +92,10 @@ def addition(context: Context, node: Add | Sum, requantize: Requantize) -> Layer
 def scaling(context: Context, node: Multiply, requantize: Requantize) -> Layer:
     """A tensor times a constant for each channel, which becomes its weights, digit by digit."""
     names = node.operands
-    if isinstance(context.graph[names[0]], Constant):
+    if context.constant(names[0]) is not None:
         names = names[::-1]
     source = context.memory_of(names[0])
-    factors = context.constant(node, names[1])
+    factors = context.constant(names[1])
     digits = [_factor_digits(context.config, int(factor)) for factor in factors]
     weight = np.zeros((len(digits), max(map(len, digits)), 1, 1), np.int64)
     for channel, own in enumerate(digits):
@@ -111,10 +111,11 @@ def _terms(context: Context, node: Add | Sum) -> tuple[dict[str, int], np.ndarra
     constant = np.zeros(context.types[node.name].shape[0], np.int64)
     for name, shift, sign in zip(node.operands, node.shifts, signs, strict=True):
         factor = int(sign) * (1 << int(shift))
-        if isinstance(context.graph[name], Constant):
-            constant += factor * context.constant(node, name)
-        else:
+        codes = context.constant(name)
+        if codes is None:
             factors[name] = factors.get(name, 0) + factor
+        else:
+            constant += factor * codes
     return factors, constant
 
 

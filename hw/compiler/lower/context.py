@@ -11,7 +11,15 @@ from hw.compiler.views import View
 from hw.contract.config import AcceleratorConfig
 from hw.contract.image_blocks import ImageBlocks
 from hw.contract.words import stored_offset
-from nbqnn_train.graph import Conv2d, Graph, Linear, Node, accumulator_bounds, tensor_types
+from nbqnn_train.graph import (
+    Constant,
+    Conv2d,
+    Graph,
+    Linear,
+    Node,
+    accumulator_bounds,
+    tensor_types,
+)
 
 __all__ = ["Context", "as_map"]
 
@@ -29,6 +37,7 @@ class Context:
     shapes : stored tensor -> channels, height, width.
     offsets : stored tensor -> code less stored code.
     aliases : flattened tensor -> the stored tensor that it is.
+    constants : stored tensor that is a constant -> its codes.
     views : tensor -> the channels of a larger tensor that it is.
     blocks : how the host lays out the image; None if it leaves it as it is.
     """
@@ -42,6 +51,7 @@ class Context:
         self.shapes: dict[str, tuple[int, int, int]] = {}
         self.offsets: dict[str, int] = {}
         self.aliases: dict[str, str] = {}
+        self.constants: dict[str, np.ndarray] = {}
         self.views: dict[str, View] = {}
         self.blocks: ImageBlocks | None = None
 
@@ -70,18 +80,16 @@ class Context:
         """The stored tensor behind a node."""
         return self.aliases.get(name, name)
 
-    def constant(self, node: Node, name: str) -> np.ndarray:
-        """The codes (C,) of a constant that ``node`` reads, one for each channel.
+    def constant(self, name: str) -> np.ndarray | None:
+        """The codes (C,) of a constant, one for each channel.
 
-        Raises :class:`CompileError` for one that differs from position to position.
+        None for what is no such constant: it may differ from position to position.
         """
-        codes = self.graph[name].codes
-        rows = codes.reshape(len(codes), -1).astype(np.int64)
-        if (rows != rows[:, :1]).any():
-            raise CompileError(
-                f"layer {node.name}: constant {name} must be the same at all positions of a channel"
-            )
-        return rows[:, 0]
+        node = self.graph[name]
+        if not isinstance(node, Constant):
+            return None
+        rows = node.codes.reshape(len(node.codes), -1).astype(np.int64)
+        return None if (rows != rows[:, :1]).any() else rows[:, 0]
 
     def positions(self, node: Node) -> int:
         """How many positions a stored tensor has."""

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import numpy as np
+
 from hw.compiler.errors import AddendError, CompileError
 from hw.compiler.layer import Layer, Lowered
 from hw.compiler.lower.channelwise import addition, average, depthwise, scaling
@@ -58,8 +60,8 @@ def _convolution(context: Context, node: Conv2d, requantize: Requantize) -> Laye
 
 
 def _multiplication(context: Context, node: Multiply, requantize: Requantize) -> Layer:
-    """By weights where a factor is constant."""
-    if any(isinstance(context.graph[name], Constant) for name in node.operands):
+    """By weights where a factor is the same at all positions."""
+    if any(context.constant(name) is not None for name in node.operands):
         return scaling(context, node, requantize)
     return product(context, node, requantize)
 
@@ -129,6 +131,7 @@ def lower(graph: Graph, config: AcceleratorConfig, copied: frozenset[str] = froz
         context.shapes,
         context.offsets,
         context.aliases,
+        context.constants,
         context.views,
         context.blocks,
     )
@@ -156,6 +159,9 @@ def _lower_node(context: Context, node: Node, copied: frozenset[str]) -> None:
             context.aliases[node.name] = context.memory_of(node.input)
         case Input():
             context.add_tensor(node.name)
+        case Constant() if context.users[node.name] and context.constant(node.name) is None:
+            context.add_tensor(node.name)
+            context.constants[node.name] = node.codes.astype(np.int64)
         case Concat():
             context.add_tensor(node.name)
             if not _written_in_place(context, node):
@@ -209,7 +215,7 @@ def _check_support(context: Context) -> None:
         kind = type(node).__name__
         if type(node) in OPERATORS and type(node) not in (*_SUMMING, *_DIRECT, *_PARTS):
             refused.append(f"{node.name} ({kind})")
-        constants = [name for name in node.inputs if isinstance(context.graph[name], Constant)]
+        constants = [name for name in node.inputs if context.constant(name) is not None]
         if constants and (not isinstance(node, _WITH_CONSTANTS) or constants == [*node.inputs]):
             refused.append(f"{node.name} ({kind} of constant {constants[0]})")
         if isinstance(node, Constant) and node.name in context.graph.outputs:
@@ -226,7 +232,7 @@ def _check_support(context: Context) -> None:
         f"tensor {name}: {type_.bits} bits must be at most act_bits = {context.config.act_bits} of "
         f"the configuration{_reason(context, name)}"
         for name, type_ in context.types.items()
-        if not (type_.is_accumulator or isinstance(context.graph[name], Constant))
+        if not (type_.is_accumulator or context.constant(name) is not None)
         and type_.bits > context.config.act_bits
     ]
     if wide:
