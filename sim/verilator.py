@@ -167,7 +167,7 @@ def _precompiled(level: str, flags: Sequence[str]) -> list[str]:
     Reading it takes four fifths of the time of a small file. GCC takes the header itself where what
     was read was read with other flags. For other compilers, and with ccache, there are no flags.
     """
-    if not _is_gcc() or shutil.which("ccache"):
+    if not _is_gcc(_compiler()) or shutil.which("ccache"):
         return []
 
     def build(folder: Path) -> None:
@@ -261,8 +261,8 @@ def _compiler() -> tuple[str, ...]:
 
 
 @cache
-def _is_gcc() -> bool:
-    return "Free Software Foundation" in _call([*_compiler(), "--version"], Path.cwd())
+def _is_gcc(compiler: tuple[str, ...]) -> bool:
+    return "Free Software Foundation" in _call([*compiler, "--version"], Path.cwd())
 
 
 def _call(command: Sequence[str], folder: Path, *, check: bool = True) -> str:
