@@ -27,6 +27,7 @@ from nbqnn_train.graph import (
     value_bounds,
 )
 from tests.graph.strategies import Case, Space, cases, graphs
+from tests.nightly import examples
 
 
 @given(st.integers(-(2**60), 2**60), st.integers(0, 2**60))
@@ -37,7 +38,7 @@ def test_required_bits(low, extent):
     assert bits == 1 or not -(2 ** (bits - 2)) <= low <= high <= 2 ** (bits - 2) - 1
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(case=cases())
 def test_no_value_leaves_its_bounds(case: Case):
     bounds = value_bounds(case.graph)
@@ -67,7 +68,7 @@ def _worst(node: Node, source: np.ndarray, channel: int, largest: bool) -> np.nd
     return x
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(graph=graphs(_ONE_LAYER))
 def test_worst_case_inputs_reach_the_bounds(graph: Graph):
     types = tensor_types(graph)

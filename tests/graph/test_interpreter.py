@@ -28,9 +28,10 @@ from nbqnn_train.graph import (
 )
 from tests.graph.reference import reference_input, reference_trace
 from tests.graph.strategies import Case, Space, cases
+from tests.nightly import examples
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(case=cases())
 def test_every_node_equals_the_specification(case: Case):
     trace = run_codes(case.graph, case.codes, trace=True)
@@ -53,7 +54,7 @@ def test_every_node_equals_the_specification(case: Case):
 _WIDE = Space(kinds=(Conv2d, Linear), ops=(1, 2), weight_bits=(4, 5, 6), act_bits=(8, 16))
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(case=cases(_WIDE))
 def test_wide_accumulators_equal_the_specification(case: Case):
     trace = run_codes(case.graph, case.codes, trace=True)
@@ -62,7 +63,7 @@ def test_wide_accumulators_equal_the_specification(case: Case):
         assert codes[0].tolist() == expected[name].tolist(), name
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(
     x=st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=8),
     bits=st.integers(2, 16),
@@ -102,7 +103,7 @@ def test_ties_of_the_requantizer_go_up(acc, shift, code):
     assert requantize(acc, 1, 0, shift, -128, 127) == code
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(
     acc=st.integers(-(2**47), 2**47 - 1),
     multiplier=st.integers(1, 2**16 - 1),

@@ -23,6 +23,7 @@ from nbqnn_train.graph import (
 )
 from nbqnn_train.graph.packing import pack_weights, packed_size, stored_weights, unpack_weights
 from tests.graph.strategies import Case, cases
+from tests.nightly import examples
 
 _PREFIX = 16
 
@@ -76,7 +77,7 @@ def _with_header(data: bytes, change) -> bytes:
     return _sealed(data[:12] + struct.pack("<I", len(text)) + text + rest)
 
 
-@settings(max_examples=80)
+@settings(max_examples=examples(80))
 @given(case=cases())
 def test_what_is_saved_is_loaded(case: Case, tmp_path_factory):
     path = tmp_path_factory.mktemp("graphs") / "a.nbqnn"
@@ -337,7 +338,7 @@ def _paths(item, path=()):
         yield from _paths(child, (*path, key))
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(draw=st.data())
 def test_a_changed_header_is_a_graph_or_one_clear_error(draw, tmp_path_factory):
     """Any entry of the header replaced by anything, with size and checksum put right."""
@@ -371,7 +372,7 @@ def _sealed_equal(graph: Graph, folder) -> bool:
     return (folder / "again.nbqnn").read_bytes() == (folder / "bad.nbqnn").read_bytes()
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(noise=st.binary(max_size=200), keep=st.integers(0, 60))
 def test_noise_is_refused(noise, keep, tmp_path_factory):
     folder = tmp_path_factory.mktemp("noise")

@@ -34,6 +34,7 @@ from tests.graph.strategies import BASIC, Case, Space, cases
 from tests.hw.accelerators import VERILATED
 from tests.hw.networks import Network, images, small_network, traced_codes
 from tests.hw.runs import PAGE, compare, compare_groups
+from tests.nightly import examples
 
 #: What a configuration can refuse of a random graph; anything else is a bug.
 REFUSALS = (
@@ -134,7 +135,7 @@ def test_random_operators(accelerator_model, name):
     assert counts["largest"], counts
 
 
-def run_random(accelerator_model, config, kinds, examples):
+def run_random(accelerator_model, config, kinds, count):
     """Runs random networks of these kinds; how many ran, were refused, used the host's memory,
     had weights in parts, had an arg-max."""
     model = accelerator_model(config)
@@ -147,7 +148,7 @@ def run_random(accelerator_model, config, kinds, examples):
     weight_depths = [1 << bits for bits in range(4, config.weight_depth.bit_length())]
 
     @settings(
-        max_examples=examples,
+        max_examples=examples(count),
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
     )
     @given(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from nbqnn_train.graph import Graph, GraphError, Input, Linear, Requantize, run, tensor_types
 from nbqnn_train.qonnx import export_qonnx
 from tests.graph.strategies import BASIC, Space, graphs
+from tests.nightly import examples
 
 _BATCH = 2
 #: Weights of more than 4 bits soon leave what float32 can sum.
@@ -44,7 +45,7 @@ def _expected(graph: Graph, images: dict[str, np.ndarray]) -> dict[str, np.ndarr
     }
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(graph=graphs(_SPACE) | graphs(_OPERATORS), seed=st.integers(0, 2**32 - 1))
 def test_onnxruntime_computes_the_codes(graph, seed, tmp_path_factory):
     path = tmp_path_factory.mktemp("onnx") / "model.onnx"

@@ -8,13 +8,14 @@ from onnx import helper
 from nbqnn_train.graph import GraphError, run_codes, tensor_types
 from nbqnn_train.qonnx import export_qonnx, import_qonnx
 from tests.graph.strategies import BASIC, Case, Space, cases
+from tests.nightly import examples
 from tests.qonnx.layers import layer, quant_node, read
 
 #: 8-bit activations and narrow weights: sums that the exporter need not cut into digits.
 _SPACE = Space(kinds=BASIC, weight_bits=(2, 3, 4), act_bits=(2, 3, 4, 7, 8))
 
 
-@settings(max_examples=80)
+@settings(max_examples=examples(80))
 @given(case=cases(_SPACE))
 def test_what_is_exported_is_imported(case: Case, tmp_path_factory):
     path = tmp_path_factory.mktemp("qonnx") / "model.onnx"

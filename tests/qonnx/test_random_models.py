@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nbqnn_train.graph import GraphError
+from tests.nightly import examples
 from tests.qonnx.models import GENERAL, Build, imported, real_output, reference
 
 
@@ -148,7 +149,7 @@ class Grown(Build):
         self.sums = True
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(data=st.data(), seed=st.integers(0, 1000), opset=st.sampled_from([13, 17]))
 def test_random_models(data, seed, opset, tmp_path_factory):
     b = Grown(data.draw, seed, opset)

@@ -13,7 +13,7 @@ from nbqnn_train.graph.errors import NbqnnError
 from nbqnn_train.graph.operators import OPERATORS
 from nbqnn_train.models.shortcut import PaddedShortcut
 from nbqnn_train.quant.reading.training_only import FunctionalDropout
-from tests.nightly import NIGHTLY
+from tests.nightly import NIGHTLY, examples
 from tests.train.exactness import assert_exact
 from tests.train.random_networks import networks, random_images, randomized
 
@@ -99,7 +99,7 @@ def test_random_networks():
     seen = set()
 
     @settings(
-        max_examples=700 if NIGHTLY else 180,
+        max_examples=examples(180),
         suppress_health_check=[HealthCheck.too_slow],
     )
     @given(networks())

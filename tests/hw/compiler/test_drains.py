@@ -14,6 +14,7 @@ from hw.compiler.lower import lower
 from hw.contract.isa import Compute, read_commands
 from nbqnn_train.graph import Add, Input, MaxPool2d
 from tests.hw.networks import Network
+from tests.nightly import examples
 
 SMALL = replace(PRESETS["tiny"], pixels=5, act_depth=4096)
 
@@ -53,7 +54,7 @@ def bank(word):
     return place ^ 1 if row % 2 else place
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(30), suppress_health_check=[HealthCheck.too_slow])
 @given(
     height=st.integers(1, 9),
     width=st.integers(1, 9),

@@ -39,6 +39,7 @@ from tests.hw.accelerators import BENCHED, VERILATED
 from tests.hw.machine import run_program
 from tests.hw.networks import Network, gated_network
 from tests.hw.test_random_networks import ADDRESSED, REFUSALS, space
+from tests.nightly import examples
 
 CONFIG = VERILATED["shift_64"]
 
@@ -85,7 +86,7 @@ def test_random_networks(config, monkeypatch):
     monkeypatch.setattr(strips, "_LEAST_SAVED", -(10**9))
     counts = Counter()
 
-    @settings(max_examples=15, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(15), suppress_health_check=list(HealthCheck))
     @given(**drawn(config))
     def check(case, traced, depth, weight_depth, batch):
         smaller = replace(config, act_depth=depth, weight_depth=weight_depth)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hw.spatial.adders import AdderGraph, Addition, Term, interval_bits, lone_bits
 from hw.spatial.multiples import signed_digits
 from hw.spatial.sharing import adder_graph
+from tests.nightly import examples
 
 
 def _weights(random: np.random.Generator, rows: int, inputs: int) -> np.ndarray:
@@ -17,7 +18,7 @@ def _weights(random: np.random.Generator, rows: int, inputs: int) -> np.ndarray:
     return magnitude * random.choice([-1, 1], (rows, inputs))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(1, 12), st.booleans())
 def test_sums_are_those_of_the_matrix(seed, rows, inputs, signed):
     random = np.random.default_rng(seed)
@@ -32,7 +33,7 @@ def test_sums_are_those_of_the_matrix(seed, rows, inputs, signed):
     assert [out is None for out in graph.outputs] == empty.tolist()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_no_value_leaves_its_range_and_none_is_ever_four(seed):
     random = np.random.default_rng(seed)
@@ -79,7 +80,7 @@ def test_sharing_saves_a_quarter_of_the_tables_of_a_dense_layer():
     assert together < 0.75 * alone
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 7), st.integers(1, 8), st.booleans())
 def test_multiples_are_those_of_the_sums(seed, rows, inputs, exact):
     """Without constants, sums are off by what the graph says; no value leaves its range."""
@@ -99,7 +100,7 @@ def test_multiples_are_those_of_the_sums(seed, rows, inputs, exact):
             assert found[:, row].max() <= high
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.integers(1, 1 << 20))
 def test_signed_digits_are_few(number):
     digits = signed_digits(number)
