@@ -64,7 +64,7 @@ PARTS = (
         70,
         r"\d+ of \d+ mutants.*",
     ),
-    _tests("large networks", 15, "tests/train/test_models.py", "tests/train/test_timm.py"),
+    _tests("large networks", 14, "tests/train/test_models.py", "tests/train/test_timm.py"),
     _tests("proofs", 25, "tests/formal"),
     _tests("place, route, area", 30, "tests/hw/synth/test_nextpnr.py",
            "tests/hw/synth/test_area_model.py", "tests/hw/synth/test_levels.py"),
