@@ -214,6 +214,10 @@ class _Cut:
                 windows = [rows_read(part, own) for part, own in parts]
                 begin = min(max(0, min(window.start for window in windows)), height - 1)
                 end = min(height, max(window.stop for window in windows))
+                if source in kept:
+                    # Others read all rows, also those between these windows and behind the last.
+                    begin = min(begin, kept[source])
+                    end = height if done == len(whole) else end
                 reads = range(begin, max(end, begin + 1))
                 source = f"{source}{_MARK}{number}"
             first, *more = (

@@ -7,6 +7,8 @@ import pytest
 
 from hw import compiler
 from hw.compiler import CompileError, compile_graph
+from hw.compiler.fused import fused
+from hw.compiler.lower.lower import lower
 from hw.contract.isa import Compute, Store, read_commands
 from nbqnn_train.graph import (
     Concat,
@@ -92,6 +94,44 @@ def test_a_concatenation_in_strips(skip, up):
     ]
     # Strips overlap, but each row is stored once.
     assert sum(stored) == 16 * 8 * -(-skip // CONFIG.lanes)
+
+
+@pytest.mark.parametrize("strips", [2, 3, 5])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding"),
+    [
+        (1, 2, (0, 0)),
+        (1, 3, (0, 0)),
+        (2, 3, (1, 0)),
+        (3, 5, (0, 0)),
+        (1, 2, (-3, 0)),
+        (2, 2, (0, 0)),
+    ],
+)
+@pytest.mark.parametrize("height", [15, 16])
+def test_rows_that_the_next_layer_leaves_out_are_there_for_others(
+    kernel, stride, padding, height, strips
+):
+    """As of a map that a shortcut of 1 x 1 with steps of two reads first."""
+    net = network(height, 8)
+    conv(net, "first", 4, 3)
+    net.conv("shortcut", (4, 4, kernel, 1), 2, stride=(stride, 1),
+             padding=(max(0, padding[0]), 0, padding[1], 0)).requantize("a", 8, False)  # fmt: skip
+    net.conv("other", (4, 4, 3, 3), 2, padding=(1, 1, 1, 1), input="first.out")
+    graph = net.requantize("b", 8, False).graph("a", "b")
+    whole = lower(graph, CONFIG)
+    if padding[0] < 0:  # begins inside the map, as a slice does
+        layers = [
+            replace(layer, padding=(padding[0], 0, 0, 0)) if layer.name == "shortcut" else layer
+            for layer in whole.layers
+        ]
+        whole = replace(whole, layers=tuple(layers))
+    cut = fused(CONFIG, whole, {"first.out": strips})
+    written = [row for moved in cut.kept.values() for row in moved.rows]
+    assert written == list(range(height))
+    for name, moved in cut.kept.items():
+        assert moved.rows.stop <= moved.first + cut.shapes[name][1]
+    exact(graph, replace(CONFIG, act_depth=64))
 
 
 def test_an_operand_inside_a_word_is_copied():
