@@ -32,7 +32,7 @@ _FOLDER = _ROOT / "build" / "nightly"
 _AT_ONCE = 2
 #: Seconds of each fuzzer.
 _FUZZ_S = 600
-_PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
+_PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=1200")
 
 
 def _tests(name: str, minutes: float, *paths: str) -> Part:

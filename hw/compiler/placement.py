@@ -116,7 +116,7 @@ class Placement:
             self._aligned_bytes(self.lowered.memory_of(port.name)) for port in traced
         )
         for name, offset in self.constants.items():
-            self.host_places[name] = [HostPlace(Region.PARAMETERS, offset)]
+            self.host_places.setdefault(name, []).insert(0, HostPlace(Region.PARAMETERS, offset))
         for name in sorted(self.spilled - set(self.host_places)):
             self.host_places[name] = [HostPlace(Region.SCRATCH, scratch_bytes)]
             scratch_bytes += self._aligned_bytes(name)

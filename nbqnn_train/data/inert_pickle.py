@@ -15,6 +15,9 @@ __all__ = ["Call", "InertPickleError", "byte_array", "read_inert"]
 
 _MARK = object()
 
+#: Characters of an error that are shown.
+_MOST_SHOWN = 200
+
 
 class InertPickleError(ValueError):
     """A pickle that is damaged or holds what is not understood."""
@@ -43,7 +46,7 @@ def read_inert(data: bytes) -> object:
     except InertPickleError:
         raise
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, MemoryError) as error:
-        raise InertPickleError(str(error)) from None
+        raise InertPickleError(_shown(error)) from None
     raise InertPickleError("it has no end")
 
 
@@ -62,7 +65,12 @@ def byte_array(value: object) -> np.ndarray:
             raise InertPickleError("an array of unsigned bytes was expected")
         return np.frombuffer(raw, np.uint8).reshape(shape)
     except (ValueError, TypeError, AttributeError, IndexError) as error:
-        raise InertPickleError(f"a damaged array: {error}") from None
+        raise InertPickleError(f"a damaged array: {_shown(error)}") from None
+
+
+def _shown(error: Exception) -> str:
+    """The message, which may quote the file, without most of a long one."""
+    return str(error)[:_MOST_SHOWN]
 
 
 class _Machine:

@@ -11,6 +11,7 @@ from hw.compiler import CompileError, compile_graph, strips
 from hw.contract.images import checked_images
 from hw.contract.isa import DESCRIPTOR_BYTES, Compute, Opcode, read_commands
 from hw.contract.memory_timing import MemoryTiming
+from hw.driver.memory import memory_bytes
 from nbqnn_train.graph import (
     ArgMax,
     Bilinear2d,
@@ -172,6 +173,7 @@ def run_random(accelerator_model, config, kinds, count):
             event(reason)
             counts["refused"] += 1
             assume(False)
+        assume(memory_bytes(program) <= len(model.accelerator.memory))
         counts["run"] += 1
         counts["spilled"] += program.scratch_bytes > sum(
             -(-port.layout.host_bytes(config) // 4096) * 4096 for port in program.traced

@@ -191,6 +191,12 @@ def test_pickles_without_sense(content):
         read_inert(content)
 
 
+def test_an_error_quotes_little_of_a_pickle():
+    with pytest.raises(InertPickleError, match=r"^no string quotes around b'x") as error:
+        read_inert(b"S" + 5000 * b"x" + b"\n.")
+    assert len(str(error.value)) <= 200
+
+
 def test_users_own_data(tmp_path, monkeypatch):
     (tmp_path / "my_own_data.py").write_text(
         "from nbqnn_train.data import load_data\n"

@@ -91,6 +91,11 @@ class Context:
         rows = node.codes.reshape(len(node.codes), -1).astype(np.int64)
         return None if (rows != rows[:, :1]).any() else rows[:, 0]
 
+    def is_stored(self, node: Constant) -> bool:
+        """Whether a constant is a map in the host's memory, because it differs by position."""
+        needed = self.users[node.name] or node.name in self.graph.outputs
+        return bool(needed) and self.constant(node.name) is None
+
     def positions(self, node: Node) -> int:
         """How many positions a stored tensor has."""
         _, height, width = self.shapes[node.name]

@@ -1,6 +1,6 @@
 """Layers of the array: convolutions, linear layers, and concatenations that have to copy."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from hw.compiler.blocks import BlockChoice, choose_blocks
 from hw.compiler.layer import Layer
 from hw.compiler.lower.context import Context
-from hw.compiler.lower.runs import joined
+from hw.compiler.lower.runs import joined as joined_parts
 from hw.compiler.lower.sums import summing_layer
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Unit
@@ -16,6 +16,9 @@ from hw.contract.words import stored_offset
 from nbqnn_train.graph import Concat, Conv2d, ConvTranspose2d, Input, Linear, Requantize
 
 __all__ = ["concatenation", "dense_weight", "dot_products", "geometry"]
+
+#: Groups of channels that a concatenation reads for all filters rather than have more parts.
+_FEW_GROUPS = 4
 
 
 def dot_products(context: Context, node: Conv2d | Linear, requantize: Requantize) -> Layer:
@@ -40,7 +43,7 @@ def dot_products(context: Context, node: Conv2d | Linear, requantize: Requantize
         if choice is not None:
             context.blocks = choice.blocks
             context.shapes[source] = choice.blocks.shape
-            return joined(
+            return joined_parts(
                 part
                 for phase in range(choice.phases)
                 for part in _dot_products(
@@ -53,7 +56,7 @@ def dot_products(context: Context, node: Conv2d | Linear, requantize: Requantize
                     (phase, choice.phases),
                 )
             )
-    return joined(_dot_products(context, node, requantize, source, weight, window))
+    return joined_parts(_dot_products(context, node, requantize, source, weight, window))
 
 
 def _in_phase(node: Conv2d, choice: BlockChoice, phase: int) -> np.ndarray:
@@ -108,11 +111,23 @@ def _sections(config: AcceleratorConfig, weight: np.ndarray) -> list[tuple[slice
     """
     outputs, inputs = weight.shape[:2]
     used = weight.reshape(outputs, inputs, -1).any(axis=2)
+    return _of_filters(
+        config, outputs, lambda begin, end: np.flatnonzero(used[begin:end].any(axis=0))
+    )
+
+
+def _of_filters(
+    config: AcceleratorConfig, outputs: int, channels_of: Callable[[int, int], np.ndarray]
+) -> list[tuple[slice, slice]]:
+    """Filters, and the channel groups that they read.
+
+    channels_of : of the filters from one to before another, the channels that they read.
+    """
     sections: list[tuple[slice, slice]] = []
     for begin in range(0, outputs, config.filters):
         end = min(begin + config.filters, outputs)
-        channels = np.flatnonzero(used[begin:end].any(axis=0))
-        first, last = (channels[0], channels[-1]) if len(channels) else (0, 0)
+        channels = channels_of(begin, end)
+        first, last = (channels.min(), channels.max()) if len(channels) else (0, 0)
         groups = slice(int(first) // config.lanes, int(last) // config.lanes + 1)
         if sections and sections[-1][1] == groups:
             begin = sections.pop()[0].start
@@ -137,36 +152,58 @@ def concatenation(context: Context, node: Concat) -> None:
         sources = (context.memory_of(joined), context.memory_of(operand))
         first, second = (context.shapes[source][0] for source in sources)
         shape = (first + second, *context.shapes[sources[0]][1:])
-        weight = np.zeros((shape[0], max(first, second), 2, 1), np.int64)
-        weight[np.arange(first), np.arange(first), 0] = 1
-        weight[first + np.arange(second), np.arange(second), 1] = 1
         type_ = replace(context.types[node.name], shape=shape)
         context.types[target], context.shapes[target] = type_, shape
         context.offsets[target] = stored_offset(context.config, type_)
-        channels = np.ones(shape[0], np.int64)
+        pair = replace(node, name=target, operands=(joined, operand))
+        context.layers.append(_joining(context, pair, sources, first))
+        joined = target
+
+
+def _joining(context: Context, node: Concat, sources: tuple[str, str], first: int) -> Layer:
+    """The layer that joins two operands, of which the first has ``first`` channels."""
+    config, type_ = context.config, context.types[node.name]
+    own = np.arange(type_.shape[0])
+    operand = (own >= first).astype(int)
+    channel = own - first * operand
+    parts = []
+    every = slice(0, -(-int(channel.max() + 1) // config.lanes))
+    sections = [(slice(0, len(own)), every)]
+    if every.stop > _FEW_GROUPS:
+        sections = _of_filters(config, len(own), lambda begin, end: channel[begin:end])
+    for number, (filters, groups) in enumerate(sections):
+        count, depth = filters.stop - filters.start, (groups.stop - groups.start) * config.lanes
+        weight = np.zeros((count, depth, 2, 1), np.int64)
+        terms = channel[filters] - groups.start * config.lanes, operand[filters]
+        weight[np.arange(count), *terms] = 1
+        ones = np.ones(count, np.int64)
         unchanged = Requantize(
-            name=target,
-            input=target,
-            multiplier=channels,
-            bias=0 * channels,
-            shift=0 * channels,
+            name=node.name,
+            input=node.name,
+            multiplier=ones,
+            bias=0 * ones,
+            shift=0 * ones,
             bits=type_.bits,
             signed=type_.signed,
             exponent=type_.exponent,
             low=type_.low,
             high=type_.high,
         )
-        context.layers.append(
+        parts.append(
             summing_layer(
                 context,
-                replace(node, name=target, operands=(joined, operand)),
+                node,
                 unchanged,
                 sources,
                 Unit.ARRAY,
                 weight,
+                out_shape=(count, *context.shapes[node.name][1:]),
+                out_channel=filters.start,
+                in_group=groups.start,
+                number=number,
             )
         )
-        joined = target
+    return joined_parts(parts)
 
 
 def geometry(node: Conv2d) -> dict:

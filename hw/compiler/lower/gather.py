@@ -68,21 +68,27 @@ def unflatten(context: Context, node: Unflatten) -> Layer:
 def flatten(context: Context, node: Flatten) -> Layer:
     """Positions of a map as features of a vector.
 
-    The window of a part is the smallest one that has all of its features.
+    The window of a part is the smallest one that has all of its features. Many parts have the same
+    weights.
     """
     lanes, filters = context.config.lanes, context.config.filters
     source = context.memory_of(node.input)
     shape = context.shapes[source]
     features = np.arange(context.shapes[node.name][0])
     parts = []
+    #: Where the terms of a part are in its window -> the number of its weights, and these.
+    known: dict[bytes, tuple[int, np.ndarray]] = {}
     for begin in range(0, len(features), filters):
-        wanted = features[begin : begin + filters]
-        channel, row, column = np.unravel_index(wanted, shape)
+        channel, row, column = np.unravel_index(features[begin : begin + filters], shape)
         group, top, left = int(channel.min()) // lanes, int(row.min()), int(column.min())
-        depth = (int(channel.max()) // lanes - group + 1) * lanes
-        kernel = int(row.max()) - top + 1, int(column.max()) - left + 1
-        weight = np.zeros((len(wanted), depth, *kernel), np.int64)
-        weight[wanted - begin, channel - group * lanes, row - top, column - left] = 1
+        terms = np.stack([channel - group * lanes, row - top, column - left])
+        if terms.tobytes() not in known:
+            last = terms.max(1)
+            depth = (int(last[0]) // lanes + 1) * lanes
+            weight = np.zeros((terms.shape[1], depth, last[1] + 1, last[2] + 1), np.int64)
+            weight[np.arange(terms.shape[1]), *terms] = 1
+            known[terms.tobytes()] = len(known), weight
+        number, weight = known[terms.tobytes()]
         parts.append(
             _one_term(
                 context,
@@ -90,10 +96,10 @@ def flatten(context: Context, node: Flatten) -> Layer:
                 source,
                 weight,
                 padding=(-top, -left, 0, 0),
-                out_shape=(len(wanted), 1, 1),
+                out_shape=(len(weight), 1, 1),
                 out_channel=begin,
                 in_group=group,
-                number=begin // filters,
+                number=number,
             )
         )
     return joined(parts)

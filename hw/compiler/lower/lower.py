@@ -159,7 +159,7 @@ def _lower_node(context: Context, node: Node, copied: frozenset[str]) -> None:
             context.aliases[node.name] = context.memory_of(node.input)
         case Input():
             context.add_tensor(node.name)
-        case Constant() if context.users[node.name] and context.constant(node.name) is None:
+        case Constant() if context.is_stored(node):
             context.add_tensor(node.name)
             context.constants[node.name] = node.codes.astype(np.int64)
         case Concat():
@@ -218,7 +218,7 @@ def _check_support(context: Context) -> None:
         constants = [name for name in node.inputs if context.constant(name) is not None]
         if constants and (not isinstance(node, _WITH_CONSTANTS) or constants == [*node.inputs]):
             refused.append(f"{node.name} ({kind} of constant {constants[0]})")
-        if isinstance(node, Constant) and node.name in context.graph.outputs:
+        if context.constant(node.name) is not None and node.name in context.graph.outputs:
             refused.append(f"{node.name} (constant as an output)")
         # A constant factor becomes weights.
         needed = None if constants else _NEEDS.get(type(node))
