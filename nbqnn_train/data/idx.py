@@ -44,8 +44,11 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
                     f"not begin with {start[:4].hex()}"
                 )
             size = math.prod(shape)
-            if size > _MAX_BYTES:
-                raise NbqnnError(f"{path} must hold at most {_MAX_BYTES} bytes, not {size}")
+            # NumPy looks at the other lengths where one is 0, too.
+            if math.prod(max(1, length) for length in shape) > _MAX_BYTES:
+                raise NbqnnError(
+                    f"{path} must hold at most {_MAX_BYTES} bytes, not shape {tuple(shape)}"
+                )
             content = file.read(size + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise NbqnnError(f"{path} must be a readable idx file: {error}") from None

@@ -57,6 +57,11 @@ def test_idx(mnist_files, name):
         ("t10k-labels-idx1-ubyte", idx(np.zeros(9, np.uint8)) + b"x", "must hold 9 bytes .* more"),
         ("t10k-labels-idx1-ubyte", idx(np.full(4, 10, np.uint8)), r"labels must be in 0\.\.9"),
         ("t10k-labels-idx1-ubyte", b"\0\0\x08\x01" + b"\xff" * 4, "at most 1073741824 bytes"),
+        (
+            "t10k-images-idx3-ubyte",
+            b"\0\0\x08\x03" + bytes(4) + b"\xfd" * 8,
+            "at most 1073741824 by",
+        ),
         ("t10k-images-idx3-ubyte", idx(np.zeros((4, 2, 2), np.uint8)), "must have shape"),
         ("train-images-idx3-ubyte.gz", b"no gzip", "must be a readable idx file"),
         (
