@@ -12,7 +12,9 @@ from nbqnn_train.graph.errors import NbqnnError
 __all__ = ["read_images", "read_inputs"]
 
 #: What a damaged header raises: NumPy parses it as Python.
-_DAMAGED = (ValueError, SyntaxError, TypeError, TokenError, RuntimeError, MemoryError)
+_DAMAGED = (
+    *(ValueError, SyntaxError, TypeError, TokenError, RuntimeError, MemoryError, ArithmeticError),
+)
 #: What a damaged archive raises beside that. A way to compress that is not known is a RuntimeError.
 _DAMAGED_ARCHIVE = (*_DAMAGED, EOFError, zipfile.BadZipFile, zlib.error)
 
@@ -67,7 +69,8 @@ def read_images(path: Path, single: tuple[int, ...] | None = None) -> np.ndarray
     """
     try:
         # The file is mapped. So a header that promises more than the file holds reserves no memory.
-        images = np.array(np.lib.format.open_memmap(path, mode="r"))
+        with np.errstate(over="raise"):  # of a product of lengths
+            images = np.array(np.lib.format.open_memmap(path, mode="r"))
     except OSError as error:
         raise NbqnnError(f"images {str(path)!r} cannot be read: {error.strerror}") from None
     except _DAMAGED:

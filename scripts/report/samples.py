@@ -150,8 +150,12 @@ def _array(path: Path) -> np.ndarray | None:
     try:
         if path.stat().st_size > _LARGEST_ARRAY:
             return None
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, SyntaxError, TypeError, EOFError, RecursionError, MemoryError):
+        with np.errstate(over="raise"):  # of a product of lengths
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (
+        *(OSError, ValueError, SyntaxError, TypeError, EOFError, RecursionError, MemoryError),
+        ArithmeticError,
+    ):
         return None
     return array if isinstance(array, np.ndarray) and array.ndim else None
 

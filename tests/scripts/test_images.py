@@ -26,6 +26,16 @@ def test_numbers_of_a_machine_with_the_other_byte_order(tmp_path, suffix):
     assert np.array_equal(got, x)
 
 
+@pytest.mark.parametrize("lengths", [(6 * 10**47 + 2, 5), (2**63, 0), (2**31, 2**31, 2**31)])
+def test_lengths_beyond_all_memory(tmp_path, lengths):
+    path, content = tmp_path / "x.npy", io.BytesIO()
+    header = {"descr": "<f4", "fortran_order": False, "shape": lengths}
+    np.lib.format.write_array_header_1_0(content, header)
+    path.write_bytes(content.getvalue() + bytes(64))
+    with pytest.raises(NbqnnError, match=r"^images '.*x.npy' (must be|cannot be read)"):
+        read_inputs(path)
+
+
 def test_an_archive_with_another_file(tmp_path):
     path = tmp_path / "x.npz"
     np.savez(path, x=np.zeros((2, 3), np.float32))
