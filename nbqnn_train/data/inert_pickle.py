@@ -114,14 +114,24 @@ class _Machine:
 
     def global_name(self, _) -> None:
         name, module = self.pop(), self.pop()
+        # The text of anything else may be exponentially long.
+        if not isinstance(name, str) or not isinstance(module, str):
+            raise InertPickleError("a name that is no text")
         self.stack.append(Call(f"{module} {name}"))
 
     def set_items(self, _) -> None:
         items = self.since_mark()
-        self.stack[-1].update(zip(items[::2], items[1::2], strict=True))
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            self._set(key, value)
 
     def set_item(self, _) -> None:
         value, key = self.pop(), self.pop()
+        self._set(key, value)
+
+    def _set(self, key: object, value: object) -> None:
+        # To hash a tuple of tuples may take exponentially long.
+        if not isinstance(key, str | bytes | int):
+            raise InertPickleError("a key that is neither text nor number")
         self.stack[-1][key] = value
 
     def append(self, _) -> None:

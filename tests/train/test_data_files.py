@@ -196,6 +196,22 @@ def test_pickles_without_sense(content):
         read_inert(content)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        # Names of names, and tuples of the same tuple twice as a key: 2**200 of them.
+        b"]]" + 200 * b"\x94\x93" + b".",
+        b"]" + 200 * b"2\x93" + b".",
+        b"}(K\x01q\x00" + 200 * b"h\x00h\x00\x86q\x00" + b"K\x01u.",
+        b"}K\x01q\x00" + 200 * b"h\x00h\x00\x86q\x00" + b"K\x01s.",
+    ],
+)
+@pytest.mark.timeout(30)
+def test_pickles_that_would_grow(content):
+    with pytest.raises(InertPickleError):
+        read_inert(content)
+
+
 def test_an_error_quotes_little_of_a_pickle():
     with pytest.raises(InertPickleError, match=r"^no string quotes around b'x") as error:
         read_inert(b"S" + 5000 * b"x" + b"\n.")
