@@ -51,6 +51,7 @@ REFUSALS = (
     "must fit param_depth",
     "bits (acc_bits =",
     "must have 2**k + 1 knots with k =",
+    "channels needs so many; remedy: leave the arg-max to the host",
 )
 
 #: Kinds of nodes that not every configuration has.
