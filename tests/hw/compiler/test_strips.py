@@ -9,6 +9,7 @@ from hw import compiler
 from hw.compiler import CompileError, compile_graph
 from hw.compiler.fused import fused
 from hw.compiler.lower.lower import lower
+from hw.compiler.schedule import Schedule
 from hw.contract.isa import Compute, Store, read_commands
 from nbqnn_train.graph import (
     Concat,
@@ -132,6 +133,15 @@ def test_rows_that_the_next_layer_leaves_out_are_there_for_others(
     for name, moved in cut.kept.items():
         assert moved.rows.stop <= moved.first + cut.shapes[name][1]
     exact(graph, replace(CONFIG, act_depth=64))
+
+
+def test_one_program_where_nothing_is_in_doubt(monkeypatch):
+    """Where no map has to leave the chip, nothing is decided, and nothing compiled twice."""
+    made = []
+    run = Schedule.run
+    monkeypatch.setattr(Schedule, "run", lambda *given: made.append(given) or run(*given))
+    exact(unet(), CONFIG)
+    assert len(made) == 1
 
 
 def test_an_operand_inside_a_word_is_copied():
