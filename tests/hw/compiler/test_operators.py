@@ -27,6 +27,7 @@ from nbqnn_train.graph import (
     MaxPool2d,
     Pad2d,
     Requantize,
+    SpaceToDepth,
     Unflatten,
     Upsample2d,
     run_codes,
@@ -123,6 +124,18 @@ def test_weights_in_parts(weight_depth, batch):
     assert {command.unit for command in parts} == {Unit.ARRAY, Unit.SUM}
     assert any(command.adds == 3 for command in parts)
     assert all(command.positions <= command.pixels for command in parts)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("dilation", [1, 2, 3])
+def test_dilated_depthwise_rows(dilation, stride):
+    """Several taps in a step are beside each other; those of a dilated window are not."""
+    config = VERILATED["scale_32"]
+    net = image(9, 6, 30)
+    net.conv("conv", (9, 1, 3, 3), 2, groups=9, dilation=(1, dilation), stride=(1, stride),
+             padding=(1, dilation, 1, dilation)).requantize("a", 8, True)  # fmt: skip
+    steps = {command.kernel_w for command in computes(compare(net.graph(), config))}
+    assert steps == ({1} if dilation == stride == 1 else {3})
 
 
 @pytest.mark.parametrize("batch", [1, 3])
@@ -258,6 +271,18 @@ def test_the_same_for_all_positions_is_done_before_flattening():
     net.nodes[3] = replace(scaled, bias=np.arange(126))
     assert "clip.flat" in names(simplified(net.graph("a", "b"), config))
     compare(net.graph("a", "b"), config)
+
+
+@pytest.mark.parametrize(
+    ("window", "moved"),
+    [({}, True), ({"groups": 2}, False), ({"groups": 4}, False), ({"dilation": (1, 2)}, False)],
+)
+def test_pixels_of_the_image_in_channels_are_moved_by_the_host(window, moved):
+    """Where the convolution reads all channels without gaps."""
+    net = image(1, 12, 12).add(SpaceToDepth, "deep", block=2)
+    net.conv("conv", (4, 4 // window.get("groups", 1), 3, 3), 2, **window)
+    net.requantize("a", 8, True)
+    assert ("deep" not in checked(net.graph())) == moved
 
 
 def test_orders_become_those_of_weights():
