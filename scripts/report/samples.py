@@ -28,6 +28,11 @@ _SHOWN = 24
 _SHOWN_WRONG = 16
 #: Bytes of the largest array that is looked at.
 _LARGEST_ARRAY = 1 << 32
+#: What NumPy raises for a file that is no array.
+_DAMAGED = (
+    *(OSError, ValueError, SyntaxError, TypeError, EOFError, RecursionError, MemoryError),
+    ArithmeticError,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,10 +157,7 @@ def _array(path: Path) -> np.ndarray | None:
             return None
         with np.errstate(over="raise"):  # of a product of lengths
             array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (
-        *(OSError, ValueError, SyntaxError, TypeError, EOFError, RecursionError, MemoryError),
-        ArithmeticError,
-    ):
+    except _DAMAGED:
         return None
     return array if isinstance(array, np.ndarray) and array.ndim else None
 

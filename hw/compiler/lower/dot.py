@@ -8,7 +8,7 @@ import numpy as np
 from hw.compiler.blocks import BlockChoice, choose_blocks
 from hw.compiler.layer import Layer
 from hw.compiler.lower.context import Context
-from hw.compiler.lower.runs import joined as joined_parts
+from hw.compiler.lower.runs import joined
 from hw.compiler.lower.sums import summing_layer
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Unit
@@ -43,7 +43,7 @@ def dot_products(context: Context, node: Conv2d | Linear, requantize: Requantize
         if choice is not None:
             context.blocks = choice.blocks
             context.shapes[source] = choice.blocks.shape
-            return joined_parts(
+            return joined(
                 part
                 for phase in range(choice.phases)
                 for part in _dot_products(
@@ -56,7 +56,7 @@ def dot_products(context: Context, node: Conv2d | Linear, requantize: Requantize
                     (phase, choice.phases),
                 )
             )
-    return joined_parts(_dot_products(context, node, requantize, source, weight, window))
+    return joined(_dot_products(context, node, requantize, source, weight, window))
 
 
 def _in_phase(node: Conv2d, choice: BlockChoice, phase: int) -> np.ndarray:
@@ -145,19 +145,19 @@ def concatenation(context: Context, node: Concat) -> None:
 
     Each layer joins two operands. Weights of zero and one move the channels to where they belong.
     """
-    joined = node.operands[0]
+    so_far = node.operands[0]
     for position, operand in enumerate(node.operands[1:], start=2):
         last = position == len(node.operands)
         target = node.name if last else f"{node.name}.{position}"
-        sources = (context.memory_of(joined), context.memory_of(operand))
+        sources = (context.memory_of(so_far), context.memory_of(operand))
         first, second = (context.shapes[source][0] for source in sources)
         shape = (first + second, *context.shapes[sources[0]][1:])
         type_ = replace(context.types[node.name], shape=shape)
         context.types[target], context.shapes[target] = type_, shape
         context.offsets[target] = stored_offset(context.config, type_)
-        pair = replace(node, name=target, operands=(joined, operand))
+        pair = replace(node, name=target, operands=(so_far, operand))
         context.layers.append(_joining(context, pair, sources, first))
-        joined = target
+        so_far = target
 
 
 def _joining(context: Context, node: Concat, sources: tuple[str, str], first: int) -> Layer:
@@ -203,7 +203,7 @@ def _joining(context: Context, node: Concat, sources: tuple[str, str], first: in
                 number=number,
             )
         )
-    return joined_parts(parts)
+    return joined(parts)
 
 
 def geometry(node: Conv2d) -> dict:

@@ -72,8 +72,7 @@ def flatten(context: Context, node: Flatten) -> Layer:
     weights.
     """
     lanes, filters = context.config.lanes, context.config.filters
-    source = context.memory_of(node.input)
-    shape = context.shapes[source]
+    shape = context.shapes[context.memory_of(node.input)]
     features = np.arange(context.shapes[node.name][0])
     parts = []
     #: Where the terms of a part are in its window -> the number of its weights, and these.
@@ -93,7 +92,6 @@ def flatten(context: Context, node: Flatten) -> Layer:
             _one_term(
                 context,
                 node,
-                source,
                 weight,
                 padding=(-top, -left, 0, 0),
                 out_shape=(len(weight), 1, 1),
@@ -123,7 +121,6 @@ def _gathered(
     places : (C,), the position of each channel in a block that is the window.
     """
     config = context.config
-    source = context.memory_of(node.input)
     _, *whole = context.shapes[node.name]
     places = np.zeros(len(index), np.int64) if places is None else places
     parts = []
@@ -139,7 +136,6 @@ def _gathered(
             _one_term(
                 context,
                 node,
-                source,
                 weight,
                 out_shape=(len(wanted), *(size or whole)),
                 out_channel=begin,
@@ -151,15 +147,13 @@ def _gathered(
     return parts
 
 
-def _one_term(
-    context: Context, node: Node, source: str, weight: np.ndarray, **fields: object
-) -> Layer:
+def _one_term(context: Context, node: Node, weight: np.ndarray, **fields: object) -> Layer:
     """A part whose weights are zero and one."""
     config = context.config
     lowest = -(1 << (config.act_bits - 1))
     return Layer(
         name=node.name,
-        sources=(source,),
+        sources=(context.memory_of(node.input),),
         target=node.name,
         unit=Unit.ARRAY,
         weight=weight,

@@ -145,15 +145,9 @@ def support(kind: type[Node]) -> str:
 
 
 def _lower_node(context: Context, node: Node, copied: frozenset[str]) -> None:
-    match node:
-        case Linear() | Flatten():
-            # They read a flattened map as it is.
-            pass
-        case Unflatten() if context.shapes[context.memory_of(node.input)] == node.shape:
-            pass
-        case _:
-            for name in node.inputs:
-                _store_flattened(context, name)
+    if not (isinstance(node, Linear | Flatten) or _is_undone(context, node)):
+        for name in node.inputs:
+            _store_flattened(context, name)
     match node:
         case Flatten():
             context.aliases[node.name] = context.memory_of(node.input)
@@ -168,13 +162,20 @@ def _lower_node(context: Context, node: Node, copied: frozenset[str]) -> None:
                 concatenation(context, node)
         case Channels() if _taken_in_place(context, node, copied):
             context.add_tensor(node.name)
-        case Unflatten() if context.shapes[context.memory_of(node.input)] == node.shape:
+        case Unflatten() if _is_undone(context, node):
             context.aliases[node.name] = context.memory_of(node.input)
         case _ if type(node) in _DIRECT:
             context.add_tensor(node.name)
             context.layers.append(_layer(context, node))
         case Table():
             look_up(context, node)
+
+
+def _is_undone(context: Context, node: Node) -> bool:
+    """Whether a flattened map becomes the map again that is stored."""
+    if not isinstance(node, Unflatten):
+        return False
+    return context.shapes[context.memory_of(node.input)] == node.shape
 
 
 def _store_flattened(context: Context, name: str) -> None:

@@ -15,8 +15,8 @@ from nbqnn_train.graph.operators import Table
 
 __all__ = ["maximum", "pooling"]
 
-#: Of a map of more positions the largest code is found in two stages: as few rows of one position
-#: would have to be on the chip at once as the map has, and one position is computed at a time.
+#: Of a map of more positions the largest code is found in stages. One window would need all rows on
+#: the chip at once, and takes one position after the other.
 _LARGE = 256
 
 
