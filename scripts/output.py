@@ -1,5 +1,7 @@
 """Output of commands: on the screen and in files."""
 
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,6 +20,8 @@ BROKEN_PIPE = 141
 _UNLIMITED = 1000
 #: Columns on a screen, at least: in fewer, tables would cut numbers off.
 _LEAST = 80
+#: Seconds from one line of progress to the next where no screen shows a bar.
+_PERIOD_S = 30.0
 
 
 class _Console(Console):
@@ -48,7 +52,8 @@ _progress_console = _Console(stderr=True, markup=False, emoji=False)
 def spinner(what: str) -> Iterator[Callable[[str], None]]:
     """Shows that ``what`` is under way. Yields a function that shows the present step."""
     if not _progress_console.is_terminal:
-        yield lambda step: None
+        with _lines(what) as tell:
+            yield tell
         return
     with _progress_console.status(Text(what)) as status:
         yield lambda step: status.update(Text.assemble(f"{what}: ", (step, "dim")))
@@ -59,12 +64,37 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
     """Shows a bar for ``what``. Yields a function of how many are done, and of how many."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+    if not _progress_console.is_terminal:
+        with _lines(what) as tell:
+            yield lambda done, total: tell(f"{done}/{total}")
+        return
     columns = TextColumn(what, markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    # In a file or a pipe a bar would only be a line break.
-    silent = not _progress_console.is_terminal
-    with Progress(*columns, console=_progress_console, transient=True, disable=silent) as bar:
+    with Progress(*columns, console=_progress_console, transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def _lines(what: str) -> Iterator[Callable[[str], None]]:
+    """In a file or a pipe: a line every :data:`_PERIOD_S`, with the last step told."""
+    started, ended, last = time.monotonic(), threading.Event(), ""
+
+    def tell(step: str) -> None:
+        nonlocal last
+        last = step
+
+    def print_lines() -> None:
+        while not ended.wait(_PERIOD_S):
+            parts = [what, last, f"{time.monotonic() - started:.0f} s so far"]
+            _progress_console.print(", ".join(filter(None, parts)), soft_wrap=True, highlight=False)
+
+    printer = threading.Thread(target=print_lines, daemon=True)
+    printer.start()
+    try:
+        yield tell
+    finally:
+        ended.set()
+        printer.join()
 
 
 def print_notes(notes: Iterable[str]) -> None:

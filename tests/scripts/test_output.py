@@ -1,6 +1,7 @@
 """scripts.output: names are shown as they are."""
 
 import io
+import time
 
 import pytest
 from rich.table import Table
@@ -52,3 +53,24 @@ def test_progress(screen):
     with output.progress(NAME) as report:
         report(1, 2)
     assert screen.getvalue().count(NAME) >= 3
+
+
+def test_progress_in_a_pipe(screen, monkeypatch):
+    """A line now and then, with the last step; none of what is over sooner."""
+    monkeypatch.setattr(output._progress_console, "_force_terminal", False)
+    with output.spinner(NAME) as step, output.progress(NAME) as report:
+        step(NAME)
+        report(1, 2)
+    assert screen.getvalue() == ""
+    monkeypatch.setattr(output, "_PERIOD_S", 0.01)
+    expected = f"{NAME}, step {NAME}, 0 s so far", f"{NAME}, 1/2, 0 s so far"
+    with output.spinner(NAME) as step, output.progress(NAME) as report:
+        step(f"step {NAME}")
+        report(1, 2)
+        end = time.monotonic() + 60
+        while not all(line in screen.getvalue() for line in expected):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+    lines = screen.getvalue()
+    time.sleep(0.05)
+    assert screen.getvalue() == lines
