@@ -170,16 +170,19 @@ class Core(Component):
     def _behind(self, m: Module, name: str, head: data.View) -> list[Value]:
         """For each engine: its count of commands is below what the command waits for.
 
-        Counts are modulo ``2**16``.
+        No count passes ``2**16 - 1``, because no program has more commands.
         """
         behind = []
         for other in ENGINES:
             number, wait = self.completed[other], head[f"wait_{other.name.lower()}"]
-            # The result is the highest bit of the difference.
             comparison = Comparison(bits=len(number))
             m.submodules[f"compare_{name}_{other.name.lower()}"] = comparison
-            m.d.comb += [comparison.a.eq(wait[:-1]), comparison.b.eq(number[:-1])]
-            behind.append(number[-1] ^ wait[-1] ^ comparison.result)
+            # Half of the range less: the numbers have no sign, the comparison does.
+            m.d.comb += [
+                comparison.a.eq(Cat(wait[:-1], ~wait[-1])),
+                comparison.b.eq(Cat(number[:-1], ~number[-1])),
+            ]
+            behind.append(comparison.result)
         return behind
 
     def _stamp_layers(self, m: Module, head: data.View, leaves: Signal) -> None:

@@ -1,12 +1,19 @@
 """Faults of every kind at random times: a defined end, a readable cause, and a right next run."""
 
 from collections import Counter
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
 
 from hw.boards.presets import PRESETS
+from hw.contract.isa import DESCRIPTOR_BYTES
+from hw.driver import AcceleratorError
+from hw.rtl.accelerator import TOP
+from sim.verilated import VerilatedAccelerator
+from tests.hw.accelerators import verilog_of
 from tests.hw.faults import KINDS, FaultBench
+from tests.hw.runs import Model
 from tests.nightly import NIGHTLY
 
 CONFIGS = {
@@ -38,3 +45,23 @@ def test_injections(accelerator_model, kind, name):
     bench = FaultBench(accelerator_model(CONFIGS[name]), seed)
     outcomes = Counter(bench.inject(kind) for _ in range(COUNT))
     assert OUTCOMES.get(kind, set()) <= outcomes.keys(), outcomes
+
+
+def test_an_error_beyond_command_32767():
+    """The register of an error's command has 16 bits."""
+    config, number = CONFIGS["tiny"], 33_000
+    accelerator = VerilatedAccelerator(
+        verilog_of(config),
+        TOP,
+        data_width=config.axi_data_width,
+        ports=config.axi_ports,
+        memory_bytes=1 << 23,
+        memory_base=0x4000_0000,
+    )
+    with closing(accelerator):
+        bench = FaultBench(Model(config, accelerator), seed=1)
+        short = 2 * DESCRIPTOR_BYTES  # a load of two words
+        load = bench.program.commands[short : short + DESCRIPTOR_BYTES]
+        bench.use_commands([load] * number + [bytes(DESCRIPTOR_BYTES)], patience=100 * number)
+        with pytest.raises(AcceleratorError, match=f"error CHECKSUM at command {number}"):
+            bench.driver.run(bench.images[:1])

@@ -6,10 +6,11 @@ import pytest
 from amaranth.sim import Simulator
 
 from hw.spatial.lowering import plan_network
+from hw.spatial.pacer import Pacer
 from hw.spatial.plan import NetworkPlan
 from hw.spatial.stream import CircuitStream
 from nbqnn_train.graph import Graph, run_codes, tensor_types
-from tests.hw.spatial.maps import random_maps, valid_maps
+from tests.hw.spatial.maps import Maps, random_maps, valid_maps
 from tests.nightly import NIGHTLY
 
 _IMAGES = 4
@@ -51,11 +52,14 @@ def _streamed(top: CircuitStream, beats: list[int], results: int, stall: float, 
     return [data for _, data in found], found[0][0] - begins[0]
 
 
-def check(seed: int, graph: Graph, interval: int | None = None) -> NetworkPlan:
+def check(
+    seed: int, graph: Graph, interval: int | None = None, stall: float | None = None
+) -> NetworkPlan:
     """Compares outputs and latency of a graph's circuit with the interpreter's and the plan's."""
     random = np.random.default_rng(seed)
     some, levels = int(random.integers(1, 5)), int(random.integers(1, 5))
-    stall = float(random.choice([0.0, 0.3]))
+    any_stall = float(random.choice([0.0, 0.3]))
+    stall = any_stall if stall is None else stall
     types = tensor_types(graph)
     source, result = types["x"], types[graph.outputs[0]]
     codes = random.integers(source.low, source.high + 1, (_IMAGES, *source.shape))
@@ -81,3 +85,15 @@ def test_random_graphs_are_the_interpreters(part):
 def test_sums_of_what_is_always_zero():
     """Fewer bits are left of such a sum than one of its terms has alone."""
     check(52, random_maps(52))
+
+
+@pytest.mark.parametrize(("size", "stride"), [((6, 9), (2, 2)), ((5, 6), (2, 1)), ((8, 9), (3, 2))])
+def test_the_latency_behind_evened_slots(size, stride):
+    """A window reads slots that came in bursts, so its first result waits for some of them."""
+    maps = Maps(1, (2, *size))
+    a = maps.conv("x", 2, (1, 1), stride=stride)
+    b = maps.conv(a, 2, (2, 3), padding=(0, 0, 1, 1))
+    maps.conv(maps.largest(b, (1, 2), (1, 2)), 2, (1, 2))
+    plan = check(1, maps.graph(), interval=1, stall=0.0)
+    evened = [part for part in plan.parts if getattr(part.build, "func", None) is Pacer]
+    assert len(evened) >= 1
