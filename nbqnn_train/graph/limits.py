@@ -21,6 +21,7 @@ __all__ = [
     "MULTIPLIER",
     "PADDING",
     "REQUANT_SHIFT",
+    "SHARE",
     "STRIDE",
     "WEIGHT_BITS",
     "max_weight",
@@ -43,6 +44,8 @@ ADD_SHIFT = (0, 31)
 #: One over the window's size is ``multiplier / 2**shift``.
 AVG_MULTIPLIER = (1, 1 << 8)
 AVG_SHIFT = (0, 31)
+#: Of a neighbour in Interpolate2d.
+SHARE = (-(1 << 8), 1 << 8)
 #: Operands of a Sum.
 MAX_OPERANDS = 64
 #: Factors of resizing, and sizes of the blocks of pixel shuffles.

@@ -16,6 +16,7 @@ from nbqnn_train.graph.operators import (
     ConvTranspose2d,
     DepthToSpace,
     Flip2d,
+    Interpolate2d,
     Multiply,
     Pad2d,
     RegionAverage2d,
@@ -191,6 +192,18 @@ class OperatorWriter(Writer):
             np.add.at(matrix, (np.arange(len(positions))[:, np.newaxis], positions), counts)
             matrices.append(matrix / (2 * factor if factor > 1 else 1))
         return self._both_axes(node, x, *matrices, node.name)
+
+    def _interpolate2d(self, node: Interpolate2d, x: Tensor) -> Tensor:
+        """A matrix of shares times the rows, or the columns times that matrix."""
+        source, double = self.types[node.input].shape, self._wide(node)
+        size = source[1 + node.axis]
+        matrix = np.zeros((len(node.first), size), np.float64 if double else np.float32)
+        for tap, share in enumerate(node.share.T):
+            matrix[np.arange(len(matrix)), node.first + tap] = np.ldexp(share, -node.shift)
+        shares = self.constant(f"{node.name}#shares", matrix.T if node.axis else matrix)
+        x = self.cast(x, double, source)
+        operands = [x.name, shares] if node.axis else [shares, x.name]
+        return self.op("MatMul", operands, Tensor(node.name, double), self._shape(node))
 
     def _regionaverage2d(self, node: RegionAverage2d, x: Tensor) -> Tensor:
         matrices = [

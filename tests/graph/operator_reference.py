@@ -14,6 +14,7 @@ from nbqnn_train.graph import (
     ConvTranspose2d,
     DepthToSpace,
     Flip2d,
+    Interpolate2d,
     Multiply,
     Pad2d,
     RegionAverage2d,
@@ -138,6 +139,8 @@ def reference_operator(node, *operands):
             return _filled((c, h * v, w * u), lambda c, y, z: x[c, y // v, z // u])
         case Bilinear2d():
             return _bilinear(x, node.factor)
+        case Interpolate2d():
+            return _interpolated(node, x)
         case Pad2d():
             return _padded(node, x)
         case RegionMax2d() | RegionAverage2d():
@@ -176,6 +179,20 @@ def _padded(node: Pad2d, x) -> np.ndarray:
         return node.value if row is None or column is None else x[c, row, column]
 
     return _filled((len(x), height + top + bottom, width + left + right), code)
+
+
+def _interpolated(node: Interpolate2d, x) -> np.ndarray:
+    shape = list(x.shape)
+    shape[1 + node.axis] = len(node.first)
+
+    def code(c, y, z):
+        total, out = 0, z if node.axis else y
+        for tap, share in enumerate(node.share[out]):
+            at = int(node.first[out]) + tap
+            total += int(share) * (x[c, y, at] if node.axis else x[c, at, z])
+        return total
+
+    return _filled(tuple(shape), code)
 
 
 def _region(node: RegionMax2d | RegionAverage2d, x) -> np.ndarray:

@@ -11,6 +11,7 @@ from nbqnn_train.graph import (
     ConvTranspose2d,
     DepthToSpace,
     Flip2d,
+    Interpolate2d,
     Multiply,
     Pad2d,
     RegionAverage2d,
@@ -133,6 +134,22 @@ class OperatorGrowth:
         if max(code.shape[1:]) < 20:
             factor = self.draw(st.tuples(*2 * [st.sampled_from((1, 2, 4, 8))]))
             self.requantized(self.append(Bilinear2d, input=source, factor=factor, acc_bits=48))
+
+    def _grow_interpolate2d(self, source, code):
+        axis = self.draw(st.integers(0, 1))
+        size = code.shape[1 + axis]
+        taps, outputs = self.draw(st.integers(1, min(4, size))), self.draw(st.integers(1, 6))
+        self.requantized(
+            self.append(
+                Interpolate2d,
+                input=source,
+                axis=axis,
+                first=self.random.integers(0, size - taps + 1, outputs),
+                share=self.random.integers(-256, 257, (outputs, taps)),
+                shift=self.draw(st.integers(0, 9)),
+                acc_bits=48,
+            )
+        )
 
     def _grow_pad2d(self, source, code):
         mode = self.draw(st.sampled_from(("constant", "replicate", "reflect")))

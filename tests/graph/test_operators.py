@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from nbqnn_train.graph import (
     ArgMax,
     Bilinear2d,
+    Interpolate2d,
     Channels,
     Constant,
     ConvTranspose2d,
@@ -112,6 +113,30 @@ def test_linear_interpolation_is_pytorchs(factor):
     assert torch.equal(got, expected * gain)
 
 
+def _interpolated(axis: int, place: np.ndarray, shift: int) -> Interpolate2d:
+    """Linear interpolation at positions between the first and the last of an axis."""
+    size = _CODES.shape[2 + axis]
+    first = np.minimum(np.floor(place).astype(int), size - 2)
+    share = np.floor(np.ldexp(place - first, shift) + 0.5).astype(int)
+    share = np.stack([(1 << shift) - share, share], axis=1)
+    return Interpolate2d(
+        name="i", input="x", axis=axis, first=first, share=share, shift=shift, acc_bits=48
+    )
+
+
+@pytest.mark.parametrize(("axis", "size"), [(0, 9), (0, 3), (1, 11), (1, 6)])
+def test_interpolation_with_aligned_corners_is_pytorchs(axis, size):
+    """With shares that are exact: halves."""
+    before = _CODES.shape[2 + axis]
+    sizes = list(_CODES.shape[2:])
+    sizes[axis] = size
+    place = np.arange(size) * (before - 1) / (size - 1)
+    expected = F.interpolate(
+        torch.from_numpy(_CODES).double(), tuple(sizes), mode="bilinear", align_corners=True
+    )
+    assert torch.equal(_run(_interpolated(axis, place, 8)), expected * 256)
+
+
 def test_nearest_and_shuffles_and_padding_are_pytorchs():
     x = torch.from_numpy(_CODES).double()
     nearest = Upsample2d(name="up", input="x", factor=(2, 3))
@@ -152,6 +177,7 @@ def _table(size: int, **changes) -> Table:
     return Table(name="t", input="x", **(values | changes))
 
 
+_SHIFTED = {"shift": 8, "acc_bits": 48}
 _REGION = {"rows": [[0, 5]], "columns": [[0, 6]]}
 
 
@@ -191,6 +217,30 @@ _REGION = {"rows": [[0, 5]], "columns": [[0, 6]]}
         (
             Bilinear2d(name="b", input="x", factor=(3, 2), acc_bits=20),
             "factor must be of 1, 2, 4, 8, 16",
+        ),
+        (
+            Interpolate2d(name="i", input="x", axis=2, first=[0], share=[[1]], **_SHIFTED),
+            "axis must be in 0..1, not 2",
+        ),
+        (
+            Interpolate2d(name="i", input="x", axis=0, first=[0, 1], share=[[1]], **_SHIFTED),
+            "share must have shape (2, T), T at least 1, not (1, 1)",
+        ),
+        (
+            Interpolate2d(name="i", input="x", axis=0, first=[0], share=[[257]], **_SHIFTED),
+            "share must be in -256..256",
+        ),
+        (
+            Interpolate2d(name="i", input="x", axis=0, first=[-1], share=[[1]], **_SHIFTED),
+            "first must be at least 0, not -1",
+        ),
+        (
+            Interpolate2d(name="i", input="x", axis=0, first=[[0]], share=[[1]], **_SHIFTED),
+            "first must be a vector",
+        ),
+        (
+            Interpolate2d(name="i", input="x", axis=0, first=[4], share=[[1, 1]], **_SHIFTED),
+            "neighbours must end at 5, the size of 'x', not 6",
         ),
         (
             Pad2d(name="p", input="x", padding=(5, 0, 0, 0), mode="reflect", value=0),

@@ -20,6 +20,7 @@ from nbqnn_train.graph import (
     ConvTranspose2d,
     DepthToSpace,
     Flip2d,
+    Interpolate2d,
     Input,
     Pad2d,
     RegionAverage2d,
@@ -60,7 +61,7 @@ NEEDED = {Multiply: "products", Table: "tables"}
 #: Operators that are done by addresses, and by the order of weights.
 ADDRESSED = (
     *(Bilinear2d, Channels, ConvTranspose2d, DepthToSpace, Flip2d, Pad2d, RegionAverage2d),
-    *(RegionMax2d, Slice2d, SpaceToDepth, Unflatten, Upsample2d),
+    *(Interpolate2d, RegionMax2d, Slice2d, SpaceToDepth, Unflatten, Upsample2d),
 )
 #: Operators that BASIC lacks and every configuration has.
 OPERATORS = (*2 * ADDRESSED, ArgMax, ArgMax)

@@ -280,10 +280,6 @@ def test_lerp():
         (lambda x: x[:, [2, 7]], r"index 7 is out of bounds .*; take channels and positions that"),
         (lambda x: x.min(1)[0], r"the smallest value over dimension 1.*; -\(-x\)\.amax\(dim\) is"),
         (lambda x: x.repeat(1, 12, 1, 1)[:, :37].mean(1), r"the mean over 37 channels, .*up to 32"),
-        (
-            lambda x: F.interpolate(x, scale_factor=3, mode="bilinear"),
-            r"a bilinear resize by 3 x 3, .*; enlarge by 2, 4, 8 or 16, or with nearest",
-        ),
     ],
 )
 def test_what_is_not_there_is_said(broken, message):

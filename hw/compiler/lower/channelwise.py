@@ -15,7 +15,7 @@ from hw.contract.isa import Unit
 from nbqnn_train.graph import Add, AvgPool2d, Conv2d, Requantize
 from nbqnn_train.graph.operators import Multiply, Sum
 
-__all__ = ["addition", "average", "depthwise", "positive_digits", "scaling"]
+__all__ = ["addition", "average", "depthwise", "factor_digits", "scaling"]
 
 #: Tensors that channel-wise sums read in turn.
 _MOST_OPERANDS = 2
@@ -38,7 +38,7 @@ def depthwise(context: Context, node: Conv2d, requantize: Requantize) -> Layer:
 
 def average(context: Context, node: AvgPool2d, requantize: Requantize) -> Layer:
     """An average: the window's sum times a factor, one pass for each digit of the factor."""
-    digits = positive_digits(context.config, node.multiplier)
+    digits = _positive_digits(context.config, node.multiplier)
     weight = np.broadcast_to(
         np.array(digits, np.int64).reshape(1, -1, 1, 1), (1, len(digits), *node.kernel)
     )
@@ -61,7 +61,7 @@ def addition(context: Context, node: Add | Sum, requantize: Requantize) -> Layer
         raise CompileError(f"layer {node.name}: a sum of constants alone is not supported")
     if len(factors) > _MOST_OPERANDS:
         return sum_of_many(context, node, requantize, factors, constant)
-    digits = [_factor_digits(context.config, factor) for factor in factors.values()]
+    digits = [factor_digits(context.config, factor) for factor in factors.values()]
     weight = np.zeros((1, max(map(len, digits)), len(digits), 1), np.int64)
     for operand, own in enumerate(digits):
         weight[0, -len(own) :, operand, 0] = own
@@ -96,7 +96,7 @@ def scaling(context: Context, node: Multiply, requantize: Requantize) -> Layer:
         names = names[::-1]
     source = context.memory_of(names[0])
     factors = context.constant(names[1])
-    digits = [_factor_digits(context.config, int(factor)) for factor in factors]
+    digits = [factor_digits(context.config, int(factor)) for factor in factors]
     weight = np.zeros((len(digits), max(map(len, digits)), 1, 1), np.int64)
     for channel, own in enumerate(digits):
         weight[channel, -len(own) :, 0, 0] = own
@@ -119,19 +119,19 @@ def _terms(context: Context, node: Add | Sum) -> tuple[dict[str, int], np.ndarra
     return factors, constant
 
 
-def _factor_digits(config: AcceleratorConfig, factor: int) -> list[int]:
+def factor_digits(config: AcceleratorConfig, factor: int) -> list[int]:
     """Any factor in digits of ``radix_bits``, the most significant first."""
     sign, size = (-1 if factor < 0 else 1), abs(factor)
     if not size:
         return [0]
     power = size & (size - 1) == 0
     digits = (
-        _power_digits(config, size.bit_length() - 1) if power else positive_digits(config, size)
+        _power_digits(config, size.bit_length() - 1) if power else _positive_digits(config, size)
     )
     return [sign * digit for digit in digits]
 
 
-def positive_digits(config: AcceleratorConfig, factor: int) -> list[int]:
+def _positive_digits(config: AcceleratorConfig, factor: int) -> list[int]:
     """The digits of a positive factor, ``radix_bits`` each, the most significant first."""
     radix = 1 << config.radix_bits
     digits = []

@@ -14,7 +14,7 @@ from hw.compiler.lower.gather import channels, depth_to_space, flatten, space_to
 from hw.compiler.lower.largest import arg_max
 from hw.compiler.lower.maximum import maximum, pooling
 from hw.compiler.lower.moves import flip, pad, region_maximum, slice_, upsample
-from hw.compiler.lower.phases import bilinear, region_average, transposed
+from hw.compiler.lower.phases import bilinear, interpolation, region_average, transposed
 from hw.compiler.lower.products import product
 from hw.compiler.lower.table import look_up
 from hw.compiler.simplified import is_slice
@@ -35,6 +35,7 @@ from nbqnn_train.graph import (
     Flip2d,
     Graph,
     Input,
+    Interpolate2d,
     Linear,
     MaxPool2d,
     Node,
@@ -76,6 +77,7 @@ _SUMMING: dict[type[Node], Callable[[Context, Node, Requantize], Layer]] = {
     Multiply: _multiplication,
     ConvTranspose2d: transposed,
     Bilinear2d: bilinear,
+    Interpolate2d: interpolation,
     RegionAverage2d: region_average,
 }
 #: Layers that give activations as they come out.

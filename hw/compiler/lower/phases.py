@@ -5,18 +5,24 @@ from collections.abc import Iterator
 import numpy as np
 
 from hw.compiler.layer import Layer
-from hw.compiler.lower.channelwise import positive_digits
+from hw.compiler.lower.channelwise import factor_digits
 from hw.compiler.lower.context import Context
 from hw.compiler.lower.dot import dense_weight
 from hw.compiler.lower.moves import region_runs
-from hw.compiler.lower.runs import Run, grid, joined, runs_of
+from hw.compiler.lower.runs import Run, even_runs, grid, joined, runs_of
 from hw.compiler.lower.sums import summing_layer
 from hw.contract.isa import Unit
-from nbqnn_train.graph import Bilinear2d, ConvTranspose2d, RegionAverage2d, Requantize
+from nbqnn_train.graph import (
+    Bilinear2d,
+    ConvTranspose2d,
+    Interpolate2d,
+    RegionAverage2d,
+    Requantize,
+)
 from nbqnn_train.graph.operators.resize import bilinear_taps
 from nbqnn_train.graph.operators.transposed import phase_taps
 
-__all__ = ["bilinear", "region_average", "transposed"]
+__all__ = ["bilinear", "interpolation", "region_average", "transposed"]
 
 
 def transposed(context: Context, node: ConvTranspose2d, requantize: Requantize) -> Layer:
@@ -89,6 +95,25 @@ def bilinear(context: Context, node: Bilinear2d, requantize: Requantize) -> Laye
     )
 
 
+def interpolation(context: Context, node: Interpolate2d, requantize: Requantize) -> Layer:
+    """The neighbours of each row or column; those with equal shares in even steps are one part."""
+    axis, (_, *sizes) = int(node.axis), context.shapes[requantize.name]
+    other = Run(0, 1, sizes[1 - axis], 0, 1)
+    parts = []
+    for run, shares in even_runs(_neighbours(node)):
+        factors = np.expand_dims(np.array(shares), 1 - axis)
+        parts.append((other, run, factors) if axis else (run, other, factors))
+    return _channel_wise(context, node, requantize, parts)
+
+
+def _neighbours(node: Interpolate2d) -> Iterator[tuple[int, int, tuple[int, ...]]]:
+    """Each output, where its window begins, and its shares but for zeros at the ends."""
+    for out, (first, shares) in enumerate(zip(node.first.tolist(), node.share, strict=True)):
+        (taken,) = shares.nonzero()
+        begin, end = (taken[0], taken[-1] + 1) if len(taken) else (0, 1)
+        yield out, first + int(begin), tuple(shares[begin:end].tolist())
+
+
 def _interpolated(size: int, factor: int) -> Iterator[tuple[Run, tuple[int, ...]]]:
     """Runs of an axis, and how often they take the positions of their window."""
     positions, counts = (values.tolist() for values in bilinear_taps(size, factor))
@@ -128,11 +153,11 @@ def _single(run: Run, number: int) -> Run:
 
 def _channel_wise(
     context: Context,
-    node: Bilinear2d | RegionAverage2d,
+    node: Bilinear2d | Interpolate2d | RegionAverage2d,
     requantize: Requantize,
     parts: list[tuple[Run, Run, np.ndarray]],
 ) -> Layer:
-    """Parts of rows and columns whose windows are weighted with positive integers (KH, KW)."""
+    """Parts of rows and columns whose windows are weighted with integers (KH, KW)."""
     source = context.memory_of(node.input)
     channels = context.shapes[requantize.name][0]
     numbers: dict[tuple, int] = {}
@@ -155,8 +180,8 @@ def _channel_wise(
 
 
 def _passes(context: Context, factors: np.ndarray) -> np.ndarray:
-    """Positive integers (KH, KW) in digits, as weights (1, T, KH, KW) of all channels."""
-    digits = [positive_digits(context.config, int(factor)) for factor in factors.ravel()]
+    """Integers (KH, KW) in digits, as weights (1, T, KH, KW) of all channels."""
+    digits = [factor_digits(context.config, int(factor)) for factor in factors.ravel()]
     passes = max(map(len, digits))
     padded = [[0] * (passes - len(own)) + own for own in digits]
     return np.array(padded, np.int64).T.reshape(1, passes, *factors.shape)

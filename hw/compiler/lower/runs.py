@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from hw.compiler.layer import Layer
 
-__all__ = ["Run", "grid", "joined", "runs_of"]
+__all__ = ["Run", "even_runs", "grid", "joined", "runs_of"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,28 @@ def runs_of(
         run, of_kind = Run(out, step, 1, first, 1), kind
     if run is not None:
         yield run, of_kind
+
+
+def even_runs(windows: Iterable[tuple[int, int, object]]) -> Iterator[tuple[Run, object]]:
+    """Runs of outputs that have the same kind of window, in even steps of any size.
+
+    windows : (output, where its window begins, kind), in the order of the outputs.
+    """
+    by_kind: dict[object, list[tuple[int, int]]] = {}
+    for out, first, kind in windows:
+        by_kind.setdefault(kind, []).append((out, first))
+    for kind, places in by_kind.items():
+        while places:
+            (out, first), *more = places
+            step, stride = (more[0][0] - out, more[0][1] - first) if more else (1, 1)
+            count = 1
+            while count < len(places) and places[count] == (
+                out + count * step,
+                first + count * stride,
+            ):
+                count += 1
+            yield Run(out, step, count, first, stride), kind
+            places = places[count:]
 
 
 def grid(channels: int, rows: Run, columns: Run) -> dict:

@@ -18,7 +18,7 @@ from .order import (
 )
 from .padding import PADDING, Pad2d
 from .regions import REGIONS, RegionAverage2d, RegionMax2d
-from .resize import RESIZE, Bilinear2d, Upsample2d
+from .resize import RESIZE, Bilinear2d, Interpolate2d, Upsample2d
 from .sums import SUMS, Constant, Multiply, Sum
 from .table import TABLE, Table
 from .transposed import TRANSPOSED, ConvTranspose2d
@@ -32,6 +32,7 @@ __all__ = [
     "ConvTranspose2d",
     "DepthToSpace",
     "Flip2d",
+    "Interpolate2d",
     "Multiply",
     "Operator",
     "Pad2d",

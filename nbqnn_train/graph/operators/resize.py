@@ -11,7 +11,7 @@ from ..intervals import Interval, Step, ends
 from ..nodes import TensorType, Unary
 from .operator import Operator
 
-__all__ = ["RESIZE", "Bilinear2d", "Upsample2d", "bilinear_taps"]
+__all__ = ["RESIZE", "Bilinear2d", "Interpolate2d", "Upsample2d", "bilinear_taps"]
 
 #: Allowed factors of Bilinear2d along one axis.
 _BILINEAR = (1, 2, 4, 8, 16)
@@ -42,6 +42,28 @@ class Bilinear2d(Unary):
     """
 
     factor: tuple[int, int]
+    acc_bits: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Interpolate2d(Unary):
+    """Weighted sums of neighbours along one axis: interpolation at any positions.
+
+    ``acc[c, y, x] = sum over t of share[y, t] * in[c, first[y] + t, x]`` along the rows; along the
+    columns it is the same with both axes exchanged. ``share / 2**shift`` is what counts: the
+    accumulator's exponent is the input's minus ``shift``. Shares that are no multiples of
+    ``2**-shift`` were rounded by what made the node.
+
+    axis : 0 for rows, 1 for columns.
+    first : (size,), at least 0: the first neighbour of each row or column of the output. The last
+        one, ``first + T - 1``, lies inside the map too.
+    share : (size, T), -2**8..2**8.
+    """
+
+    axis: int
+    first: np.ndarray
+    share: np.ndarray
+    shift: int
     acc_bits: int
 
 
@@ -124,11 +146,78 @@ def _step_bilinear(node: Bilinear2d, source: TensorType, dtype, batch: int, x) -
     return x
 
 
+def _check_interpolate(node: Interpolate2d) -> None:
+    check_int(node, "axis", (0, 1))
+    check_int(node, "shift", limits.AVG_SHIFT)
+    check_int(node, "acc_bits", limits.ACC_BITS)
+    size = len(node.first)
+    if node.first.ndim != 1 or not 0 < size <= limits.MAX_DIMENSION:
+        raise GraphError(
+            f"{label(node)}: first must be a vector of 1..{limits.MAX_DIMENSION} positions, "
+            f"not of shape {node.first.shape}"
+        )
+    if node.share.ndim != 2 or len(node.share) != size or not node.share.size:
+        raise GraphError(
+            f"{label(node)}: share must have shape ({size}, T), T at least 1, "
+            f"not {node.share.shape}"
+        )
+    low, high = limits.SHARE
+    if node.share.min() < low or node.share.max() > high:
+        raise GraphError(f"{label(node)}: share must be in {low}..{high}")
+    if node.first.min() < 0:
+        raise GraphError(f"{label(node)}: first must be at least 0, not {int(node.first.min())}")
+
+
+def _infer_interpolate(node: Interpolate2d, source: TensorType) -> TensorType:
+    check_activation(node, source, node.input)
+    shape = list(feature_map(node, source))
+    last, size = int(node.first.max()) + node.share.shape[1], shape[1 + node.axis]
+    if last > size:
+        raise GraphError(
+            f"{label(node)}: neighbours must end at {size}, the size of {node.input!r}, not {last}"
+        )
+    shape[1 + node.axis] = len(node.first)
+    exponent = (source.exponent - int(node.shift),) * shape[0]
+    return TensorType(shape=tuple(shape), bits=int(node.acc_bits), signed=True, exponent=exponent)
+
+
+def _bound_interpolate(node: Interpolate2d, types, source: Interval) -> Step:
+    signed = [part(node.share, 0).sum(axis=1) for part in (np.maximum, np.minimum)]
+    # Each pair once: there may be as many positions as channels.
+    positive, negative = np.unique(np.stack(signed, axis=1), axis=0).T[:, :, np.newaxis]
+
+    def sums(low: np.ndarray, high: np.ndarray) -> Interval:
+        least, most = positive * low + negative * high, positive * high + negative * low
+        return Interval(least.min(axis=0), most.max(axis=0))
+
+    partial = ends(sums(np.minimum(source.low, 0), np.maximum(source.high, 0)))
+    values = sums(source.low, source.high)
+    return Step(values=values, partial=partial, magnitude=max(-partial[0], partial[1]))
+
+
+def _step_interpolate(
+    node: Interpolate2d, source: TensorType, dtype, batch: int, x
+) -> np.ndarray:
+    x, axis = x.astype(dtype, copy=False), 2 + int(node.axis)
+    shape = [1, 1, 1, 1]
+    shape[axis] = -1
+    total = 0
+    for tap, share in enumerate(node.share.T.astype(dtype)):
+        total = total + x.take(node.first + tap, axis) * share.reshape(shape)
+    return total
+
+
 RESIZE = {
     Upsample2d: Operator(
         check=_check_upsample, infer=_infer_upsample, bound=_bound_upsample, step=_step_upsample
     ),
     Bilinear2d: Operator(
         check=_check_bilinear, infer=_infer_bilinear, bound=_bound_bilinear, step=_step_bilinear
+    ),
+    Interpolate2d: Operator(
+        check=_check_interpolate,
+        infer=_infer_interpolate,
+        bound=_bound_interpolate,
+        step=_step_interpolate,
     ),
 }

@@ -9,7 +9,7 @@ from nbqnn_train.quant.operators import order
 from nbqnn_train.quant.operators.padding import PadOp
 from nbqnn_train.quant.operators.products import ConstantValue, MultiplyOp, SumOp
 from nbqnn_train.quant.operators.regions import RegionAverageOp, Regions
-from nbqnn_train.quant.operators.resize import BilinearOp
+from nbqnn_train.quant.operators.resize import BilinearOp, InterpolateOp
 from nbqnn_train.quant.operators.table import TableOp
 from nbqnn_train.quant.pointwise import Pointwise
 from nbqnn_train.quant.reading.operations import Operation
@@ -56,6 +56,10 @@ def _bilinear(builder: "Builder", operation: Operation) -> nn.Module:
     return BilinearOp(operation.settings["factor"], builder.out(operation))
 
 
+def _interpolate(builder: "Builder", operation: Operation) -> nn.Module:
+    return InterpolateOp(**operation.settings, out=builder.out(operation))
+
+
 def _region_average(builder: "Builder", operation: Operation) -> nn.Module:
     return RegionAverageOp(Regions(**operation.settings), builder.out(operation))
 
@@ -74,5 +78,6 @@ OPERATORS: dict[str, Callable[["Builder", Operation], nn.Module]] = {
     "upsample": _moved(order.UpsampleOp),
     "pad": _pad,
     "bilinear": _bilinear,
+    "interpolate": _interpolate,
     "region_average": _region_average,
 }

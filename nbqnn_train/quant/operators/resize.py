@@ -1,10 +1,11 @@
-"""Linear interpolation between the centres of positions."""
+"""Linear interpolation: between the centres of positions, or at any places."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from nbqnn_train.graph.limits import ACC_BITS
-from nbqnn_train.graph.operators import Bilinear2d
+from nbqnn_train.graph.operators import Bilinear2d, Interpolate2d
 from nbqnn_train.graph.operators.resize import bilinear_taps
 from nbqnn_train.quant.activations import ActivationQuantizer
 from nbqnn_train.quant.fold import MULTIPLIER_LOG2_SHIFT_MODE
@@ -12,7 +13,10 @@ from nbqnn_train.quant.formats import Format
 from nbqnn_train.quant.operators.operator import Operator
 from nbqnn_train.quant.ops import rescale
 
-__all__ = ["BilinearOp"]
+__all__ = ["BilinearOp", "InterpolateOp"]
+
+#: Shares of neighbours are multiples of 2 to minus this.
+_SHARE_BITS = 8
 
 
 def _weights(size: int, factor: int, like: Tensor) -> Tensor:
@@ -66,6 +70,72 @@ class BilinearOp(Operator):
                 name=step.name,
                 input=exporter.source(step),
                 factor=self.factor,
+                acc_bits=ACC_BITS[1],
+            )
+        )
+        exponent = exporter.formats[step.inputs[0]].exponent - self._shift
+        channels = exporter.channels(step.name)
+        return exporter.rescale(step.name + ".out", step.name, exponent, self.out, channels)
+
+
+class InterpolateOp(Operator):
+    """Linear interpolation along one axis, at any places.
+
+    axis : 0 for rows, 1 for columns.
+    size : of the axis, before.
+    places : where each row or column of the output lies among those, 0 to ``size - 1``.
+
+    The share of a neighbour is rounded to a multiple of 1/256, in training too.
+    """
+
+    def __init__(self, axis: int, size: int, places: tuple[float, ...], out: ActivationQuantizer):
+        super().__init__()
+        self.axis, self.size, self.out = axis, size, out
+        place = np.clip(places, 0, size - 1)
+        taps = min(2, size)
+        self._first = np.minimum(np.floor(place).astype(np.int64), size - taps)
+        behind = (place - self._first)[:, np.newaxis]
+        self._real = np.concatenate([1 - behind, behind], axis=1)[:, :taps]
+        shares = np.floor(np.ldexp(behind, _SHARE_BITS) + 0.5).astype(np.int64)
+        shares = np.concatenate([(1 << _SHARE_BITS) - shares, shares], axis=1)[:, :taps]
+        # As few bits as all of them need.
+        spare = int(np.bitwise_or.reduce(shares, axis=None))
+        spare = (spare & -spare).bit_length() - 1
+        self._shares, self._shift = shares >> spare, _SHARE_BITS - spare
+
+    def _sums(self, value: Tensor, shares: np.ndarray) -> Tensor:
+        taps = np.arange(shares.shape[1])
+        matrix = np.zeros((len(shares), self.size))
+        matrix[np.arange(len(shares))[:, np.newaxis], self._first[:, np.newaxis] + taps] = shares
+        matrix = torch.from_numpy(matrix).to(value)
+        return matrix @ value if self.axis == 0 else value @ matrix.mT
+
+    def forward(self, values, sources, record=None) -> Tensor:
+        acc = self._sums(values[0], np.ldexp(self._shares, -self._shift))
+        if self.out.mode.calibrating or self.training:
+            return self.out(acc)
+        if record is not None:
+            record("", acc)
+        (source,) = sources
+        return rescale(
+            acc, source.exponent - self._shift, source.magnitude << self._shift, self.out
+        )
+
+    def real(self, value: Tensor) -> Tensor:
+        return self.out.clamp(self._sums(value, self._real))
+
+    def finest_exponent(self, sources: list[Format]) -> int:
+        return sources[0].exponent - self._shift - MULTIPLIER_LOG2_SHIFT_MODE
+
+    def export(self, exporter, step) -> str:
+        exporter.put(
+            Interpolate2d(
+                name=step.name,
+                input=exporter.source(step),
+                axis=self.axis,
+                first=self._first,
+                share=self._shares,
+                shift=self._shift,
                 acc_bits=ACC_BITS[1],
             )
         )

@@ -213,6 +213,12 @@ between(
     lambda m, x: F.interpolate(x, scale_factor=0.5) - F.interpolate(x, None, 0.5, "nearest-exact"),
 )
 layer("half by bilinear", lambda: nn.Upsample(scale_factor=0.5, mode="bilinear"))
+layer("nearest by fractions", lambda: nn.Sequential(nn.Upsample(size=(12, 5)), nn.Upsample(size=9)))
+layer("nearest of centres", lambda: nn.Upsample(size=(12, 3), mode="nearest-exact"))
+layer("aligned corners", lambda: nn.UpsamplingBilinear2d(size=(11, 15)))
+layer("bilinear by 3", lambda: nn.Upsample(scale_factor=3, mode="bilinear"))
+layer("bilinear by fractions", lambda: nn.Upsample(size=(5, 13), mode="bilinear"))
+layer("bilinear by stated fractions", lambda: nn.Upsample(scale_factor=(1.3, 0.7), mode="bilinear"))
 between(
     "padding of all modes",
     lambda m, x: F.pad(m.edge(m.mirror(x)), (1, 0, 1, 0), value=0.25),
