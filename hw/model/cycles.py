@@ -75,6 +75,8 @@ class _Model(Timeline):
             opcode: [] for opcode in (Opcode.LOAD, Opcode.COMPUTE, Opcode.STORE)
         }
         self.free = dict.fromkeys(self.finished, 0.0)
+        #: Times at which an engine tries again to start its next command.
+        self.starting: dict[Opcode, set[float]] = {opcode: set() for opcode in self.finished}
         self.queues: dict[Opcode, deque[tuple[float, Command]]] = {
             opcode: deque() for opcode in self.finished
         }
@@ -253,8 +255,9 @@ class _Model(Timeline):
         begin = max(self.free[opcode] + 1, *(until for _, until in waits))
         if begin > self.now:
             # An engine whose end is not known yet starts the next command itself.
-            if begin < math.inf:
-                self.at(begin, lambda: self._start(opcode))
+            if begin < math.inf and begin not in self.starting[opcode]:
+                self.starting[opcode].add(begin)
+                self.at(begin, lambda: self._start_again(opcode))
             return
         queue.popleft()
         layer = command.layer
@@ -270,6 +273,10 @@ class _Model(Timeline):
             case Opcode.STORE:
                 self._store(command)
         self.at(self.now + 1, self._hand_on)
+
+    def _start_again(self, opcode: Opcode):
+        self.starting[opcode].discard(self.now)
+        self._start(opcode)
 
     def _complete(self, opcode: Opcode):
         self.finished[opcode].append(self.now)

@@ -45,7 +45,7 @@ ADD_SHIFT = (0, 31)
 AVG_MULTIPLIER = (1, 1 << 8)
 AVG_SHIFT = (0, 31)
 #: Of a neighbour in Interpolate2d.
-SHARE = (-(1 << 8), 1 << 8)
+SHARE = (-(1 << 9), 1 << 9)
 #: Operands of a Sum.
 MAX_OPERANDS = 64
 #: Factors of resizing, and sizes of the blocks of pixel shuffles.

@@ -145,7 +145,7 @@ class OperatorGrowth:
                 input=source,
                 axis=axis,
                 first=self.random.integers(0, size - taps + 1, outputs),
-                share=self.random.integers(-256, 257, (outputs, taps)),
+                share=self.random.integers(-512, 513, (outputs, taps)),
                 shift=self.draw(st.integers(0, 9)),
                 acc_bits=48,
             )

@@ -10,7 +10,6 @@ from torch.nn import functional as F
 from nbqnn_train.graph import (
     ArgMax,
     Bilinear2d,
-    Interpolate2d,
     Channels,
     Constant,
     ConvTranspose2d,
@@ -18,6 +17,7 @@ from nbqnn_train.graph import (
     Graph,
     GraphError,
     Input,
+    Interpolate2d,
     Multiply,
     Pad2d,
     RegionAverage2d,
@@ -227,8 +227,8 @@ _REGION = {"rows": [[0, 5]], "columns": [[0, 6]]}
             "share must have shape (2, T), T at least 1, not (1, 1)",
         ),
         (
-            Interpolate2d(name="i", input="x", axis=0, first=[0], share=[[257]], **_SHIFTED),
-            "share must be in -256..256",
+            Interpolate2d(name="i", input="x", axis=0, first=[0], share=[[513]], **_SHIFTED),
+            "share must be in -512..512",
         ),
         (
             Interpolate2d(name="i", input="x", axis=0, first=[-1], share=[[1]], **_SHIFTED),

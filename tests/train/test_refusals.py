@@ -83,10 +83,14 @@ def without_gradients(m, x):
             "enlarge by an integer",
         ),
         (
-            after(nn.Upsample(scale_factor=2, mode="bicubic")),
+            Net(
+                lambda m, x: F.grid_sample(m.conv(x), m.grid.repeat(len(x), 1, 1, 1)),
+                conv=conv(3, 4),
+                grid=nn.Parameter(torch.zeros(1, 5, 5, 2)),
+            ),
             MAP,
-            "upsample_bicubic2d has no integer form",
-            "1",
+            "grid_sampler has no integer form",
+            "the module itself",
             "bilinear",
         ),
         (
@@ -418,8 +422,7 @@ def test_many_kinds_stay_on_one_screen():
     layers = [nn.AdaptiveMaxPool2d(6), nn.MaxPool2d(3, 1, dilation=2), nn.GroupNorm(1, 4)]
     layers += [nn.LayerNorm(2), nn.InstanceNorm2d(4), nn.Softmax(1), nn.Softmax2d(), nn.Softmin(1)]
     layers += [nn.LocalResponseNorm(2), nn.CircularPad2d(1), nn.LogSoftmax(1)]
-    layers += [nn.Upsample(size=5), nn.UpsamplingBilinear2d(size=7), nn.LPPool2d(2, 2)]
-    layers += [nn.Upsample(size=9, mode="bicubic")]
+    layers += [nn.Upsample(scale_factor=3.4), nn.LPPool2d(2, 2), nn.RMSNorm(6), nn.Softmax(2)]
     message = str(refusal(nn.Sequential(conv(3, 4), *layers, conv(4, 2)), MAP))
     lines = message.splitlines()
     assert len(lines) <= 20

@@ -57,7 +57,7 @@ class Interpolate2d(Unary):
     axis : 0 for rows, 1 for columns.
     first : (size,), at least 0: the first neighbour of each row or column of the output. The last
         one, ``first + T - 1``, lies inside the map too.
-    share : (size, T), -2**8..2**8.
+    share : (size, T), -2**9..2**9.
     """
 
     axis: int
@@ -195,9 +195,7 @@ def _bound_interpolate(node: Interpolate2d, types, source: Interval) -> Step:
     return Step(values=values, partial=partial, magnitude=max(-partial[0], partial[1]))
 
 
-def _step_interpolate(
-    node: Interpolate2d, source: TensorType, dtype, batch: int, x
-) -> np.ndarray:
+def _step_interpolate(node: Interpolate2d, source: TensorType, dtype, batch: int, x) -> np.ndarray:
     x, axis = x.astype(dtype, copy=False), 2 + int(node.axis)
     shape = [1, 1, 1, 1]
     shape[axis] = -1

@@ -1,4 +1,4 @@
-"""Linear interpolation: between the centres of positions, or at any places."""
+"""Interpolation: linear between the centres of positions, or with any neighbours."""
 
 import numpy as np
 import torch
@@ -79,29 +79,35 @@ class BilinearOp(Operator):
 
 
 class InterpolateOp(Operator):
-    """Linear interpolation along one axis, at any places.
+    """Interpolation along one axis: every output is a sum of neighbours with their shares.
 
     axis : 0 for rows, 1 for columns.
     size : of the axis, before.
-    places : where each row or column of the output lies among those, 0 to ``size - 1``.
+    first : of each row or column of the output, its first neighbour.
+    shares : and those of its neighbours, T of them, 1 in all.
 
-    The share of a neighbour is rounded to a multiple of 1/256, in training too.
+    Shares are rounded to multiples of 1/256, 1 in all, in training too.
     """
 
-    def __init__(self, axis: int, size: int, places: tuple[float, ...], out: ActivationQuantizer):
+    def __init__(
+        self,
+        axis: int,
+        size: int,
+        first: tuple[int, ...],
+        shares: tuple[tuple[float, ...], ...],
+        out: ActivationQuantizer,
+    ):
         super().__init__()
         self.axis, self.size, self.out = axis, size, out
-        place = np.clip(places, 0, size - 1)
-        taps = min(2, size)
-        self._first = np.minimum(np.floor(place).astype(np.int64), size - taps)
-        behind = (place - self._first)[:, np.newaxis]
-        self._real = np.concatenate([1 - behind, behind], axis=1)[:, :taps]
-        shares = np.floor(np.ldexp(behind, _SHARE_BITS) + 0.5).astype(np.int64)
-        shares = np.concatenate([(1 << _SHARE_BITS) - shares, shares], axis=1)[:, :taps]
+        self._first, self._real = np.array(first), np.array(shares)
+        rounded = np.floor(np.ldexp(self._real, _SHARE_BITS) + 0.5).astype(np.int64)
+        rest = (1 << _SHARE_BITS) - rounded.sum(axis=1)
+        rounded[np.arange(len(rounded)), np.abs(self._real).argmax(axis=1)] += rest
         # As few bits as all of them need.
-        spare = int(np.bitwise_or.reduce(shares, axis=None))
-        spare = (spare & -spare).bit_length() - 1
-        self._shares, self._shift = shares >> spare, _SHARE_BITS - spare
+        used = int(np.bitwise_or.reduce(rounded, axis=None))
+        spare = (used & -used).bit_length() - 1
+        self._shares, self._shift = rounded >> spare, _SHARE_BITS - spare
+        self._gain = int(np.abs(self._shares).sum(axis=1).max())
 
     def _sums(self, value: Tensor, shares: np.ndarray) -> Tensor:
         taps = np.arange(shares.shape[1])
@@ -117,9 +123,7 @@ class InterpolateOp(Operator):
         if record is not None:
             record("", acc)
         (source,) = sources
-        return rescale(
-            acc, source.exponent - self._shift, source.magnitude << self._shift, self.out
-        )
+        return rescale(acc, source.exponent - self._shift, source.magnitude * self._gain, self.out)
 
     def real(self, value: Tensor) -> Tensor:
         return self.out.clamp(self._sums(value, self._real))

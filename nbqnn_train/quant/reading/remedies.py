@@ -8,7 +8,7 @@ _CLASS = "keep it for the end of the network, along channels; within it use a si
 _LARGEST = "leave it out: nbqnn predict shows the largest values with their classes"
 _PARTS = "concatenate parts with torch.cat in place of writing into a tensor"
 _NORM = "train with BatchNorm in its place"
-_RESIZE = "enlarge with nearest by an integer, or bilinear by 2, 4, 8 or 16"
+_RESIZE = "enlarge with nearest, bilinear or bicubic"
 _MAPS = "use maps (C, H, W) and two-dimensional layers"
 _CONVOLUTIONS = "use convolutions in its place"
 
@@ -32,7 +32,6 @@ _REMEDIES = {
     "local_response_norm": _NORM,
     "linalg_vector_norm": "at the end, return the vector itself and divide it by its norm on the "
     "host; within the network train with BatchNorm in its place",
-    "upsample_bicubic2d": _RESIZE,
     "grid_sampler": _RESIZE,
     "grid_sampler_2d": _RESIZE,
     "conv3d": _MAPS,

@@ -3,7 +3,7 @@
 import math
 
 import torch
-from torch import fx
+from torch import Tensor, fx
 
 from nbqnn_train.quant.reading.arranging import gathered, indices
 from nbqnn_train.quant.reading.reader import Reader
@@ -15,6 +15,10 @@ __all__ = []
 
 #: Factors of linear interpolation whose shares are multiples of a power of two.
 _DYADIC = (1, 2, 4, 8, 16)
+#: Shares below this are what rounding leaves of 0.
+_NOTHING = 1e-9
+#: Maps in which one position is 1 that an operator sees at a time.
+_AT_A_TIME = 8
 
 
 def _ratio(node: fx.Node, value: Value) -> tuple[float, ...]:
@@ -135,28 +139,57 @@ def _linear(reader: Reader, node: fx.Node, operand, align_corners, **arguments) 
     return _interpolated(reader, node, value)
 
 
+@rule("upsample_bicubic2d", "_upsample_bicubic2d_aa", "_upsample_bilinear2d_aa")
+def _with_more_neighbours(reader: Reader, node: fx.Node, operand, *_, **__) -> Value:
+    return _interpolated(reader, node, reader.map(reader.value(operand)))
+
+
 def _interpolated(reader: Reader, node: fx.Node, value: Value) -> Value:
-    """Rows first, then columns: each has a place between those of the input."""
+    """Rows first, then columns: each is a sum of neighbours with their shares."""
     channels, *sizes = reader.shape(value)
     base = tuple(node.meta["val"].shape[1:])
-    name, after = value.name, canonical(base)[1:]
-    changed = [
-        (axis, places)
-        for axis, places in enumerate(_places(node, value.base[1:]))
-        if places != tuple(range(sizes[axis]))
-    ]
-    for number, (axis, places) in enumerate(changed):
-        size, sizes[axis] = sizes[axis], after[axis]
-        settings = {"axis": axis, "size": size, "places": places}
-        held, last = (channels, *sizes), number == len(changed) - 1
+    flat = len(value.base) == 2
+    changed = []
+    for axis in (1,) if flat else (0, 1):
+        shares = _shares(node, value.base[1:], 0 if flat else axis)
+        if not torch.equal(shares, torch.eye(sizes[axis]).double()):
+            changed.append((axis, *_neighbours(shares)))
+    for axis, first, shares in changed:
+        settings = {"axis": axis, "size": sizes[axis], "first": first, "shares": shares}
+        sizes[axis] = len(first)
+        held, last = (channels, *sizes), axis == changed[-1][0]
         form = {"base": base} if last else {"plain": False}
-        value = reader.emit(node, "interpolate", (name,), held, **form, **settings)
-        name = value.name
+        value = reader.emit(node, "interpolate", (value.name,), held, **form, **settings)
     return value
 
 
+def _shares(node: fx.Node, sizes: tuple[int, ...], axis: int) -> Tensor:
+    """How much of each position along ``axis`` each output takes (outputs, positions): what the
+    operator makes of maps in which one row or column is 1."""
+    found = []
+    for some in torch.eye(sizes[axis]).double().split(_AT_A_TIME):
+        shape = [len(some), *(1 for _ in sizes)]
+        shape[1 + axis] = -1
+        ones = some.reshape(shape).expand(len(some), *sizes)[None]
+        out = node.target(ones, *node.args[1:], **node.kwargs)[0]
+        found.append(out if len(sizes) == 1 else out.select(2 - axis, 0))
+    return torch.cat(found).T
+
+
+def _neighbours(shares: Tensor) -> tuple[tuple[int, ...], tuple[tuple[float, ...], ...]]:
+    """The first neighbour of each output, and the shares from there on, the same number for all."""
+    taken = shares.abs() > _NOTHING
+    size = shares.shape[1]
+    first = taken.int().argmax(1)
+    behind = size - taken.int().flip(1).argmax(1)
+    most = int((behind - first).max())
+    first = first.clamp(max=size - most)
+    places = first[:, None] + torch.arange(most)
+    return tuple(first.tolist()), tuple(map(tuple, shares.gather(1, places).tolist()))
+
+
 def _places(node: fx.Node, sizes: tuple[int, ...]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Where rows and columns of the output lie: what the operator makes of their numbers."""
+    """The rows and columns that the operator takes."""
     numbers = torch.meshgrid(*(torch.arange(size).double() for size in sizes), indexing="ij")
     placed = node.target(torch.stack(numbers)[None], *node.args[1:], **node.kwargs)[0]
     if len(sizes) == 1:

@@ -36,6 +36,7 @@ from nbqnn_train.graph.operators import (
     ArgMax,
     Bilinear2d,
     Channels,
+    Interpolate2d,
     RegionAverage2d,
     RegionMax2d,
     Slice2d,
@@ -194,6 +195,9 @@ def _operators() -> Iterator[tuple[Graph, str]]:
             (Pad2d, {"padding": (2, 1, 3, 0), "mode": "reflect", "value": 0}),
             (Upsample2d, {"factor": (3, 2)}),
             (Bilinear2d, {"factor": (2, 2), "acc_bits": 48}),
+            (Interpolate2d, {"axis": 0, "shift": 8, "acc_bits": 48,
+                             "first": np.array(5 * [0, 2, 4]),
+                             "share": np.array(5 * [[1, 255], [200, 56], [0, 256]])}),
             (RegionMax2d, {"rows": regions, "columns": regions}),
             (RegionAverage2d, {"rows": regions, "columns": regions, "shift": 2, "acc_bits": 48,
                                "multiplier": np.ones((3, 3), int)}),
@@ -218,7 +222,7 @@ def _operators() -> Iterator[tuple[Graph, str]]:
                 if kind is ConvTranspose2d:
                     fields |= net.weights((channels, 4, 3, 3), 2)
                 net.add(kind, "operator", **fields)
-            if kind in (Bilinear2d, RegionAverage2d, ConvTranspose2d, Sum):
+            if kind in (Bilinear2d, ConvTranspose2d, Interpolate2d, RegionAverage2d, Sum):
                 net.requantize("result", 8, True)
             net.conv("last", (5, _shape(net)[0], 1, 1), 2).requantize("out", 8, True)
             yield net.graph(), f"{kind.__name__} of {channels}"

@@ -218,6 +218,12 @@ layer("nearest of centres", lambda: nn.Upsample(size=(12, 3), mode="nearest-exac
 layer("aligned corners", lambda: nn.UpsamplingBilinear2d(size=(11, 15)))
 layer("bilinear by 3", lambda: nn.Upsample(scale_factor=3, mode="bilinear"))
 layer("bilinear by fractions", lambda: nn.Upsample(size=(5, 13), mode="bilinear"))
+layer("bicubic", lambda: nn.Upsample(scale_factor=2, mode="bicubic"))
+layer("bicubic by fractions", lambda: nn.Upsample((9, 5), mode="bicubic", align_corners=True))
+between(
+    "smaller without aliases",
+    lambda m, x: F.interpolate(x, (3, 5), mode="bilinear", antialias=True),
+)
 layer("bilinear by stated fractions", lambda: nn.Upsample(scale_factor=(1.3, 0.7), mode="bilinear"))
 between(
     "padding of all modes",
