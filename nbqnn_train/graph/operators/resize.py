@@ -15,6 +15,8 @@ __all__ = ["RESIZE", "Bilinear2d", "Interpolate2d", "Upsample2d", "bilinear_taps
 
 #: Allowed factors of Bilinear2d along one axis.
 _BILINEAR = (1, 2, 4, 8, 16)
+#: Bounds, of positions times channels, that are compared at a time.
+_AT_A_TIME = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -183,12 +185,16 @@ def _infer_interpolate(node: Interpolate2d, source: TensorType) -> TensorType:
 
 def _bound_interpolate(node: Interpolate2d, types, source: Interval) -> Step:
     signed = [part(node.share, 0).sum(axis=1) for part in (np.maximum, np.minimum)]
-    # Each pair once: there may be as many positions as channels.
-    positive, negative = np.unique(np.stack(signed, axis=1), axis=0).T[:, :, np.newaxis]
+    pairs = np.unique(np.stack(signed, axis=1), axis=0)
+    some = max(1, _AT_A_TIME // len(source.low))
 
     def sums(low: np.ndarray, high: np.ndarray) -> Interval:
-        least, most = positive * low + negative * high, positive * high + negative * low
-        return Interval(least.min(axis=0), most.max(axis=0))
+        least, most = [], []
+        for first in range(0, len(pairs), some):
+            positive, negative = pairs[first : first + some].T[:, :, np.newaxis]
+            least.append((positive * low + negative * high).min(axis=0))
+            most.append((positive * high + negative * low).max(axis=0))
+        return Interval(np.min(least, axis=0), np.max(most, axis=0))
 
     partial = ends(sums(np.minimum(source.low, 0), np.maximum(source.high, 0)))
     values = sums(source.low, source.high)
