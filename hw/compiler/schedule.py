@@ -1,5 +1,6 @@
 """Runs layer after layer: tiles, commands, and what they wait for."""
 
+from collections.abc import Hashable
 from dataclasses import replace
 
 from hw.compiler.commands import ChipPlace, HostPlace, Strip, compute_command, transfers
@@ -215,11 +216,10 @@ class Schedule:
             if filter_tile.layer.rows_within(row_tile.first, row_tile.end)
             for image in images
         ]
-        kept = layer.images > 1 or self.parameters.fit(filter_cut)
+        kept = self.parameters.fit(filter_cut)
         start = len(self.stream.computes)
         table_loads = 0
-        # The last command that reads a tile's weights and params, if they stay.
-        readers = {tile.key: start + number for number, (_, tile, _) in enumerate(jobs)}
+        readers = _last_readers([tile.key for _, tile, _ in jobs], kept)
         loaded: dict[tuple[str, int, int], LoadedTile] = {}
         for number, (row, filter_tile, image) in enumerate(jobs):
             row_tile = row_cut[row]
@@ -232,10 +232,9 @@ class Schedule:
                 if writes:
                     out.first = out_above + row_tile.first
                     out.rows = row_tile.end - row_tile.first
-            if not kept or filter_tile.key not in loaded:
-                reader = readers[filter_tile.key] if kept else start + number
+            if number in readers:
                 loaded[filter_tile.key] = self.parameters.load(
-                    index, filter_tile, start + number, reader + 1
+                    index, filter_tile, start + number, start + readers[number] + 1
                 )
             if number == 0 and layer.table is not None:
                 # It may have to wait for earlier layers: behind weights, which need not.
@@ -393,3 +392,19 @@ class Schedule:
         for buffer in read:
             buffer.used = done
         out.buffer.used = out.buffer.written = done
+
+
+def _last_readers(keys: list[Hashable], kept: bool) -> dict[int, int]:
+    """The commands before which a tile of weights is loaded -> the last one that reads it then.
+
+    keys : of the tile that each command reads.
+    kept : whether tiles stay until their last command. Else each stays while commands that follow
+        one another read it: those of several images, for example.
+    """
+    readers: dict[int, int] = {}
+    loaded: dict[Hashable, int] = {}
+    for number, key in enumerate(keys):
+        if not kept and number and keys[number - 1] != key:
+            loaded.clear()
+        readers[loaded.setdefault(key, number)] = number
+    return readers

@@ -138,14 +138,22 @@ class OperatorGrowth:
     def _grow_interpolate2d(self, source, code):
         axis = self.draw(st.integers(0, 1))
         size = code.shape[1 + axis]
-        taps, outputs = self.draw(st.integers(1, min(4, size))), self.draw(st.integers(1, 6))
+        taps, outputs = self.draw(st.integers(1, min(4, size))), self.draw(st.integers(1, 9))
+        last, number = size - taps, np.arange(outputs)
+        first = self.random.integers(0, last + 1, outputs)
+        if self.draw(st.booleans()):  # in even steps, as an interpolation takes them
+            first = number * self.draw(st.integers(0, 3)) // self.draw(st.integers(1, 3))
+            first = (
+                np.minimum(first, last) if self.draw(st.booleans()) else last - first % (last + 1)
+            )
+        kinds = self.random.integers(-512, 513, (self.draw(st.integers(1, 4)), taps))
         self.requantized(
             self.append(
                 Interpolate2d,
                 input=source,
                 axis=axis,
-                first=self.random.integers(0, size - taps + 1, outputs),
-                share=self.random.integers(-512, 513, (outputs, taps)),
+                first=first,
+                share=kinds[number % len(kinds)],
                 shift=self.draw(st.integers(0, 9)),
                 acc_bits=48,
             )

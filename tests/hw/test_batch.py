@@ -18,6 +18,7 @@ from hw.model.traffic import layer_bytes
 from nbqnn_train.graph import (
     Add,
     AvgPool2d,
+    Bilinear2d,
     Clip,
     Concat,
     Flatten,
@@ -132,6 +133,27 @@ def test_weights_of_the_last_layers_once(accelerator_model, monkeypatch, batch):
     x = images(graph, batch + 1)
     driver = driver_of(accelerator_model(CONFIG), program, stall_rate=0.2)
     compare_groups(driver, x, traced_codes(graph, x))
+
+
+def test_weights_that_several_parts_read_and_that_do_not_stay(accelerator_model, monkeypatch):
+    """The parts of an interpolation: some far apart read the same weights. Such loads waited for
+    commands behind them."""
+    config = VERILATED["scale_32"]
+    net = Network(seed=6)
+    net.add(Input, "image", shape=(8, 2, 7), bits=4, signed=False, exponent=0)
+    net.add(Bilinear2d, "larger", factor=(4, 4), acc_bits=24)
+    graph = net.requantize("out", 4, False).graph()
+    monkeypatch.setattr(batches, "weight_cycles", lambda *_: 10**4)
+    program = compile_graph(graph, replace(config, weight_depth=16), batch=2)
+    assert program.layers[0].image is None
+    parts = Counter(
+        (command.offset, command.region)
+        for command in read_commands(program.commands)
+        if isinstance(command, Load) and command.memory == Memory.WEIGHT
+    )
+    assert max(parts.values()) > 1
+    x = images(graph, 3)
+    compare_groups(driver_of(accelerator_model(config), program), x, traced_codes(graph, x))
 
 
 def driver_of(model, program, **timing):
