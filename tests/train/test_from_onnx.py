@@ -233,6 +233,20 @@ HAND_WRITTEN = {
         {"w": numbers(6, 3, 1, 1), "s": np.array([-1, 9]), "e": np.array([-9, -9]),
          "a": np.array([1, 3]), "t": np.array([-1, -1])},
     ),
+    "resized": (
+        [("Conv", ["x", "w"], "c", {}),
+         ("Resize", ["c", "", "", "s"], "r", {"mode": "cubic"}),
+         ("Resize", ["r", "", "k"], "y", {"mode": "linear",
+                                          "coordinate_transformation_mode": "align_corners"})],
+        ["N", 3, 5, 4],
+        {"w": numbers(6, 3, 1, 1), "s": np.array([1, 6, 8, 7]),
+         "k": np.array([1, 1, 1.5, 2], np.float32)},
+    ),
+    "a resized series": (
+        [("Conv", ["x", "w"], "c", {}), ("Resize", ["c", "", "k"], "y", {"mode": "linear"})],
+        ["N", 3, 6],
+        {"w": numbers(6, 3, 1), "k": np.array([1, 1, 1.5], np.float32)},
+    ),
     "a shuffle at the end": (
         [("Conv", ["x", "w"], "c", {}), ("Reshape", ["c", "s"], "r", {}),
          ("Transpose", ["r"], "t", {"perm": [0, 2, 1, 3, 4]}), ("Reshape", ["t", "f"], "y", {})],

@@ -128,6 +128,10 @@ def _space_to_depth(part: Part) -> nn.Module:
     return Apply(gather)
 
 
+#: ONNX's mode and how many sizes change -> PyTorch's.
+_RESIZED = {("LINEAR", 2): "bilinear", ("LINEAR", 1): "linear", ("CUBIC", 2): "bicubic"}
+
+
 @builder("Resize", "Upsample")
 def _resize(part: Part) -> nn.Module:
     before, after = part.shape(0), part.result_shape()
@@ -138,11 +142,11 @@ def _resize(part: Part) -> nn.Module:
     place = part.operator.text("coordinate_transformation_mode", "half_pixel")
     if mode == "NEAREST":
         return Apply(lambda value: functional.interpolate(value, size))
-    if mode != "LINEAR" or len(size) != 2:
-        raise part.refuse(f"mode must be nearest, or linear for maps, not {mode.lower()}")
-    corners = place == "ALIGN_CORNERS"
+    if (mode, len(size)) not in _RESIZED:
+        raise part.refuse(f"mode must be nearest, linear, or cubic for maps, not {mode.lower()}")
+    kind, corners = _RESIZED[mode, len(size)], place == "ALIGN_CORNERS"
     return Apply(
-        lambda value: functional.interpolate(value, size, mode="bilinear", align_corners=corners)
+        lambda value: functional.interpolate(value, size, mode=kind, align_corners=corners)
     )
 
 
