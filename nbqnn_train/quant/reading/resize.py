@@ -1,4 +1,4 @@
-"""Reads operators that resize maps: nearest and linear interpolation."""
+"""Reads operators that resize maps: nearest, linear and cubic interpolation."""
 
 import math
 
