@@ -159,8 +159,17 @@ class FaultBench:
         self._use(replace(self.program, commands=b"".join(descriptors)), patience)
 
     def random_command(self, opcode: int) -> bytes:
-        """A descriptor of random bits with that opcode and the right sum."""
-        return _summed(bytes([opcode]) + self.rng.bytes(DESCRIPTOR_BYTES - 1))
+        """A descriptor of random bits with that opcode and the right sum. Half of them wait for
+        nothing: the others mostly wait for what never comes."""
+        bits = int.from_bytes(self.rng.bytes(DESCRIPTOR_BYTES), "little")
+        bits = bits >> 8 << 8 | opcode
+        if self._chance():
+            start = 0
+            for name, width in HEAD.items():
+                if name.startswith("wait_"):
+                    bits &= ~((1 << width) - 1 << start)
+                start += width
+        return _summed(bits.to_bytes(DESCRIPTOR_BYTES, "little"))
 
     # Kinds ------------------------------------------------------------------------------------
 
