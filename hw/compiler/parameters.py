@@ -1,5 +1,6 @@
 """Lays out weights and params in the host's memory, and loads them ahead of use."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import MAX_FIELD, Load, Memory, Region
 from hw.contract.words import pack_table, table_shape, word_beats
 
-__all__ = ["LoadedTile", "ParameterLoader"]
+__all__ = ["LoadedTile", "ParameterLoader", "last_readers"]
 
 
 @dataclass(frozen=True)
@@ -150,3 +151,19 @@ class ParameterLoader:
         for table, offset in self._tables.items():
             packed[offset : offset + len(table)] = table
         return bytes(packed)
+
+
+def last_readers(keys: list[Hashable], kept: bool) -> dict[int, int]:
+    """The commands before which a tile of weights is loaded -> the last one that reads it then.
+
+    keys : of the tile that each command reads.
+    kept : whether tiles stay until their last command. Else each stays while commands that follow
+        one another read it: those of several images, for example.
+    """
+    readers: dict[int, int] = {}
+    loaded: dict[Hashable, int] = {}
+    for number, key in enumerate(keys):
+        if not kept and number and keys[number - 1] != key:
+            loaded.clear()
+        readers[loaded.setdefault(key, number)] = number
+    return readers

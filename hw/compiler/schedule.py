@@ -1,13 +1,12 @@
 """Runs layer after layer: tiles, commands, and what they wait for."""
 
-from collections.abc import Hashable
 from dataclasses import replace
 
 from hw.compiler.commands import ChipPlace, HostPlace, Strip, compute_command, transfers
 from hw.compiler.errors import CompileError
 from hw.compiler.fused import piece_of
 from hw.compiler.layer import HostRows, Layer, Lowered
-from hw.compiler.parameters import LoadedTile, ParameterLoader
+from hw.compiler.parameters import LoadedTile, ParameterLoader, last_readers
 from hw.compiler.placement import Placement, Spill, Tight, Uses
 from hw.compiler.stream import CommandStream
 from hw.compiler.tiles import FilterTile, RowTile, all_filter_tiles, row_tiles, span
@@ -219,7 +218,7 @@ class Schedule:
         kept = self.parameters.fit(filter_cut)
         start = len(self.stream.computes)
         table_loads = 0
-        readers = _last_readers([tile.key for _, tile, _ in jobs], kept)
+        readers = last_readers([tile.key for _, tile, _ in jobs], kept)
         loaded: dict[tuple[str, int, int], LoadedTile] = {}
         for number, (row, filter_tile, image) in enumerate(jobs):
             row_tile = row_cut[row]
@@ -392,19 +391,3 @@ class Schedule:
         for buffer in read:
             buffer.used = done
         out.buffer.used = out.buffer.written = done
-
-
-def _last_readers(keys: list[Hashable], kept: bool) -> dict[int, int]:
-    """The commands before which a tile of weights is loaded -> the last one that reads it then.
-
-    keys : of the tile that each command reads.
-    kept : whether tiles stay until their last command. Else each stays while commands that follow
-        one another read it: those of several images, for example.
-    """
-    readers: dict[int, int] = {}
-    loaded: dict[Hashable, int] = {}
-    for number, key in enumerate(keys):
-        if not kept and number and keys[number - 1] != key:
-            loaded.clear()
-        readers[loaded.setdefault(key, number)] = number
-    return readers
