@@ -802,3 +802,19 @@ def test_one_pixel_is_enlarged_by_any_factor(align):
         return m.d(torch.cat((x, whole), 1))
 
     assert_exact(converted(Net(pyramid, c=conv(3, 2), d=conv(5, 2)).eval()), X.numpy())
+
+
+def test_tensors_that_a_module_computed_and_keeps_in_a_dictionary():
+    """Such as positions by size. A module that ran before it is converted has some."""
+
+    def remembered(m, x):
+        key = x.shape[2:]
+        if key not in m.known:
+            m.known[key] = m.scale * torch.linspace(0.5, 1, 8)
+        return m.c(x) * m.known[key].detach()
+
+    module = Net(remembered, c=conv(3, 2)).eval()
+    module.scale, module.known = nn.Parameter(torch.ones(8)), {}
+    module(X)
+    assert not module.known[8, 8].is_leaf
+    assert_exact(converted(module), X.numpy())

@@ -129,11 +129,9 @@ def private_copy(module: nn.Module) -> nn.Module:
         if tensor.is_complex() or tensor.is_quantized:
             raise NbqnnError(f"{name} must hold real numbers, not {tensor.dtype}")
         check_finite(f"Weights of {type(module).__name__}: {name}", tensor.detach())
-    memo = {}
-    for part in module.modules():
-        for value in vars(part).values():
-            if isinstance(value, Tensor) and not value.is_leaf:
-                memo[id(value)] = value.detach().clone()
+    held = pytree.tree_leaves([list(vars(part).values()) for part in module.modules()])
+    computed = (value for value in held if isinstance(value, Tensor) and not value.is_leaf)
+    memo = {id(value): value.detach().clone() for value in computed}
     try:
         copied = copy.deepcopy(module, memo)
     except Exception as error:  # a user's module can raise anything
