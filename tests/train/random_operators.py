@@ -77,8 +77,13 @@ class OperatorGrowth:
     def _enlarge(self, source: int, value: Tensor) -> None:
         if max(value.shape[2:]) > 8:
             return
-        mode = self.draw(st.sampled_from(("nearest", "bilinear")))
-        self.append(nn.Upsample(scale_factor=2, mode=mode), source)
+        mode = self.draw(st.sampled_from(("nearest", "bilinear", "bicubic")))
+        if mode != "bicubic" and self.draw(st.booleans()):
+            self.append(nn.Upsample(scale_factor=2, mode=mode), source)
+            return
+        size = self.draw(st.tuples(*2 * [st.integers(1, 12)]))
+        corners = None if mode == "nearest" else self.draw(st.booleans())
+        self.append(nn.Upsample(size, mode=mode, align_corners=corners), source)
 
     def _pad(self, source: int, value: Tensor) -> None:
         mode = self.draw(st.sampled_from(("reflect", "replicate", "constant")))
