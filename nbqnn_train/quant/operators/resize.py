@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from nbqnn_train.graph.limits import ACC_BITS
+from nbqnn_train.graph.nodes import Node
 from nbqnn_train.graph.operators import Bilinear2d, Interpolate2d
 from nbqnn_train.graph.operators.resize import bilinear_taps
 from nbqnn_train.quant.activations import ActivationQuantizer
@@ -27,13 +28,52 @@ def _weights(size: int, factor: int, like: Tensor) -> Tensor:
     return matrix / (2 * factor if factor > 1 else 1)
 
 
-class BilinearOp(Operator):
+class _Interpolation(Operator):
+    """Base of both: weighted sums of neighbours, rounded once.
+
+    shift : weights are multiples of ``2**-shift``.
+    gain : the largest sum of magnitudes of an output's weights, in those multiples.
+    """
+
+    def __init__(self, shift: int, gain: int, out: ActivationQuantizer):
+        super().__init__()
+        self.shift, self.gain, self.out = shift, gain, out
+
+    def weighted(self, value: Tensor) -> Tensor:
+        """The sums, with the graph's weights."""
+        raise NotImplementedError
+
+    def node(self, name: str, source: str) -> Node:
+        """The graph's node."""
+        raise NotImplementedError
+
+    def forward(self, values, sources, record=None) -> Tensor:
+        acc = self.weighted(values[0])
+        if self.out.mode.calibrating or self.training:
+            return self.out(acc)
+        if record is not None:
+            record("", acc)
+        (source,) = sources
+        return rescale(acc, source.exponent - self.shift, source.magnitude * self.gain, self.out)
+
+    def finest_exponent(self, sources: list[Format]) -> int:
+        return sources[0].exponent - self.shift - MULTIPLIER_LOG2_SHIFT_MODE
+
+    def export(self, exporter, step) -> str:
+        exporter.put(self.node(step.name, exporter.source(step)))
+        exponent = exporter.formats[step.inputs[0]].exponent - self.shift
+        channels = exporter.channels(step.name)
+        return exporter.rescale(step.name + ".out", step.name, exponent, self.out, channels)
+
+
+class BilinearOp(_Interpolation):
     """A map enlarged by ``factor`` (vertical, horizontal), each 1, 2, 4, 8 or 16."""
 
     def __init__(self, factor: tuple[int, int], out: ActivationQuantizer):
-        super().__init__()
+        # log2 of the sum of the counts of positions.
+        shift = sum(each.bit_length() for each in factor if each > 1)
+        super().__init__(shift, 1 << shift, out)
         self.factor = factor
-        self.out = out
 
     def _between(self, value: Tensor) -> Tensor:
         rows, columns = (
@@ -42,43 +82,17 @@ class BilinearOp(Operator):
         )
         return rows @ value @ columns.mT
 
-    @property
-    def _shift(self) -> int:
-        """log2 of the sum of the counts of positions."""
-        return sum(factor.bit_length() for factor in self.factor if factor > 1)
-
-    def forward(self, values, sources, record=None) -> Tensor:
-        acc = self._between(values[0])
-        if self.out.mode.calibrating or self.training:
-            return self.out(acc)
-        if record is not None:
-            record("", acc)
-        (source,) = sources
-        return rescale(
-            acc, source.exponent - self._shift, source.magnitude << self._shift, self.out
-        )
+    def weighted(self, value: Tensor) -> Tensor:
+        return self._between(value)
 
     def real(self, value: Tensor) -> Tensor:
         return self.out.clamp(self._between(value))
 
-    def finest_exponent(self, sources: list[Format]) -> int:
-        return sources[0].exponent - self._shift - MULTIPLIER_LOG2_SHIFT_MODE
-
-    def export(self, exporter, step) -> str:
-        exporter.put(
-            Bilinear2d(
-                name=step.name,
-                input=exporter.source(step),
-                factor=self.factor,
-                acc_bits=ACC_BITS[1],
-            )
-        )
-        exponent = exporter.formats[step.inputs[0]].exponent - self._shift
-        channels = exporter.channels(step.name)
-        return exporter.rescale(step.name + ".out", step.name, exponent, self.out, channels)
+    def node(self, name: str, source: str) -> Node:
+        return Bilinear2d(name=name, input=source, factor=self.factor, acc_bits=ACC_BITS[1])
 
 
-class InterpolateOp(Operator):
+class InterpolateOp(_Interpolation):
     """Interpolation along one axis: every output is a sum of neighbours with their shares.
 
     axis : 0 for rows, 1 for columns.
@@ -97,17 +111,17 @@ class InterpolateOp(Operator):
         shares: tuple[tuple[float, ...], ...],
         out: ActivationQuantizer,
     ):
-        super().__init__()
-        self.axis, self.size, self.out = axis, size, out
-        self._first, self._real = np.array(first), np.array(shares)
-        rounded = np.floor(np.ldexp(self._real, _SHARE_BITS) + 0.5).astype(np.int64)
+        real = np.array(shares)
+        rounded = np.floor(np.ldexp(real, _SHARE_BITS) + 0.5).astype(np.int64)
         rest = (1 << _SHARE_BITS) - rounded.sum(axis=1)
-        rounded[np.arange(len(rounded)), np.abs(self._real).argmax(axis=1)] += rest
+        rounded[np.arange(len(rounded)), np.abs(real).argmax(axis=1)] += rest
         # As few bits as all of them need.
         used = int(np.bitwise_or.reduce(rounded, axis=None))
         spare = (used & -used).bit_length() - 1
-        self._shares, self._shift = rounded >> spare, _SHARE_BITS - spare
-        self._gain = int(np.abs(self._shares).sum(axis=1).max())
+        rounded >>= spare
+        super().__init__(_SHARE_BITS - spare, int(np.abs(rounded).sum(axis=1).max()), out)
+        self.axis, self.size = axis, size
+        self._first, self._real, self._shares = np.array(first), real, rounded
 
     def _sums(self, value: Tensor, shares: np.ndarray) -> Tensor:
         taps = np.arange(shares.shape[1])
@@ -116,33 +130,19 @@ class InterpolateOp(Operator):
         matrix = torch.from_numpy(matrix).to(value)
         return matrix @ value if self.axis == 0 else value @ matrix.mT
 
-    def forward(self, values, sources, record=None) -> Tensor:
-        acc = self._sums(values[0], np.ldexp(self._shares, -self._shift))
-        if self.out.mode.calibrating or self.training:
-            return self.out(acc)
-        if record is not None:
-            record("", acc)
-        (source,) = sources
-        return rescale(acc, source.exponent - self._shift, source.magnitude * self._gain, self.out)
+    def weighted(self, value: Tensor) -> Tensor:
+        return self._sums(value, np.ldexp(self._shares, -self.shift))
 
     def real(self, value: Tensor) -> Tensor:
         return self.out.clamp(self._sums(value, self._real))
 
-    def finest_exponent(self, sources: list[Format]) -> int:
-        return sources[0].exponent - self._shift - MULTIPLIER_LOG2_SHIFT_MODE
-
-    def export(self, exporter, step) -> str:
-        exporter.put(
-            Interpolate2d(
-                name=step.name,
-                input=exporter.source(step),
-                axis=self.axis,
-                first=self._first,
-                share=self._shares,
-                shift=self._shift,
-                acc_bits=ACC_BITS[1],
-            )
+    def node(self, name: str, source: str) -> Node:
+        return Interpolate2d(
+            name=name,
+            input=source,
+            axis=self.axis,
+            first=self._first,
+            share=self._shares,
+            shift=self.shift,
+            acc_bits=ACC_BITS[1],
         )
-        exponent = exporter.formats[step.inputs[0]].exponent - self._shift
-        channels = exporter.channels(step.name)
-        return exporter.rescale(step.name + ".out", step.name, exponent, self.out, channels)
