@@ -3,10 +3,8 @@
 import pytest
 
 from hw.contract.config import AcceleratorConfig
-from hw.rtl.accelerator import TOP
-from sim.verilated import VerilatedAccelerator
 from tests.hw.accelerators import verilog_of
-from tests.hw.runs import Model
+from tests.hw.runs import Model, verilated
 
 
 @pytest.fixture(scope="module")
@@ -16,15 +14,7 @@ def accelerator_model():
 
     def of(config: AcceleratorConfig) -> Model:
         if config not in models:
-            accelerator = VerilatedAccelerator(
-                verilog_of(config),
-                TOP,
-                data_width=config.axi_data_width,
-                ports=config.axi_ports,
-                memory_bytes=1 << 20,
-                memory_base=0x4000_0000,
-            )
-            models[config] = Model(config, accelerator)
+            models[config] = Model(config, verilated(config, verilog_of(config)))
         return models[config]
 
     yield of

@@ -10,9 +10,19 @@ from hw.contract.memory_timing import MemoryTiming
 from hw.contract.program import Program
 from hw.contract.registers import REGISTERS
 from hw.driver import Buffer, Driver, Pages, RunResult
+from hw.rtl.accelerator import TOP
 from sim.verilated import VerilatedAccelerator
 
-__all__ = ["PAGE", "DisturbedBus", "MemoryBus", "Model", "compare", "compare_groups", "offset"]
+__all__ = [
+    "PAGE",
+    "DisturbedBus",
+    "MemoryBus",
+    "Model",
+    "compare",
+    "compare_groups",
+    "offset",
+    "verilated",
+]
 
 PAGE = 4096
 
@@ -76,6 +86,21 @@ class Model:
         self.accelerator.set_timing(timing or MemoryTiming())
         bus = MemoryBus(self.accelerator, max_cycles)
         return Driver(bus, program), bus
+
+
+def verilated(
+    config: AcceleratorConfig, verilog: str, *, memory_bytes: int = 1 << 20, coverage: bool = False
+) -> VerilatedAccelerator:
+    """The simulator of ``verilog``, which is that of ``config``."""
+    return VerilatedAccelerator(
+        verilog,
+        TOP,
+        data_width=config.axi_data_width,
+        ports=config.axi_ports,
+        memory_bytes=memory_bytes,
+        memory_base=0x4000_0000,
+        coverage=coverage,
+    )
 
 
 def compare_groups(

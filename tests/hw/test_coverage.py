@@ -10,14 +10,12 @@ import pytest
 from hw.compiler import compile_graph
 from hw.contract.memory_timing import MemoryTiming
 from hw.contract.registers import REGISTERS
-from hw.rtl.accelerator import TOP
 from hw.rtl.generate import accelerator_verilog
 from sim.coverage import Coverage
-from sim.verilated import VerilatedAccelerator
 from tests.hw.accelerators import VERILATED
 from tests.hw.faults import KINDS, FaultBench
 from tests.hw.networks import images, small_network, traced_codes
-from tests.hw.runs import Model, compare, offset
+from tests.hw.runs import Model, compare, offset, verilated
 from tests.hw.test_faults import CONFIGS
 from tests.nightly import NIGHTLY
 
@@ -71,15 +69,7 @@ def run_everything(model):
 def measured(config, folder):
     """The coverage of a model of the configuration."""
     verilog = accelerator_verilog(config)
-    accelerator = VerilatedAccelerator(
-        verilog,
-        TOP,
-        data_width=config.axi_data_width,
-        ports=config.axi_ports,
-        memory_bytes=1 << 20,
-        memory_base=0x4000_0000,
-        coverage=True,
-    )
+    accelerator = verilated(config, verilog, coverage=True)
     with accelerator:
         run_everything(Model(config, accelerator))
         path = folder / f"{config.name}.dat"

@@ -9,11 +9,9 @@ import pytest
 from hw.boards.presets import PRESETS
 from hw.contract.isa import DESCRIPTOR_BYTES
 from hw.driver import AcceleratorError
-from hw.rtl.accelerator import TOP
-from sim.verilated import VerilatedAccelerator
 from tests.hw.accelerators import verilog_of
 from tests.hw.faults import KINDS, FaultBench
-from tests.hw.runs import Model
+from tests.hw.runs import Model, verilated
 from tests.nightly import NIGHTLY
 
 CONFIGS = {
@@ -50,14 +48,7 @@ def test_injections(accelerator_model, kind, name):
 def test_an_error_beyond_command_32767():
     """The register of an error's command has 16 bits."""
     config, number = CONFIGS["tiny"], 33_000
-    accelerator = VerilatedAccelerator(
-        verilog_of(config),
-        TOP,
-        data_width=config.axi_data_width,
-        ports=config.axi_ports,
-        memory_bytes=1 << 23,
-        memory_base=0x4000_0000,
-    )
+    accelerator = verilated(config, verilog_of(config), memory_bytes=1 << 23)
     with closing(accelerator):
         bench = FaultBench(Model(config, accelerator), seed=1)
         short = 2 * DESCRIPTOR_BYTES  # a load of two words
